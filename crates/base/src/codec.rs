@@ -1,0 +1,149 @@
+//! Little-endian byte codec with bounds checks: bytes from a disk or a network never panic.
+
+use crate::{Ballot, Blob, Incarnation, LogIndex, NodeId, RequestId, Term};
+use alloc::vec::Vec;
+use core::fmt;
+
+/// Why bytes could not be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DecodeError {
+    /// The input ended inside a value.
+    Truncated,
+    /// Bytes are left after the last value.
+    Trailing,
+    /// A tag, kind or version this build does not know.
+    Unknown { what: &'static str, value: u64 },
+    /// A value that breaks a stated bound or rule.
+    Invalid { what: &'static str },
+}
+
+impl fmt::Display for DecodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Truncated => f.write_str("input ends inside a value"),
+            Self::Trailing => f.write_str("bytes left after the last value"),
+            Self::Unknown { what, value } => write!(f, "unknown {what} {value}"),
+            Self::Invalid { what } => write!(f, "invalid {what}"),
+        }
+    }
+}
+
+impl core::error::Error for DecodeError {}
+
+/// Appends values to a buffer.
+pub trait Put {
+    fn put_u8(&mut self, v: u8);
+    fn put_u16(&mut self, v: u16);
+    fn put_u32(&mut self, v: u32);
+    fn put_u64(&mut self, v: u64);
+    fn put_i64(&mut self, v: i64);
+    /// Length as u32, then the bytes.
+    fn put_bytes(&mut self, v: &[u8]);
+    fn put_ballot(&mut self, v: Ballot);
+    fn put_request_id(&mut self, v: RequestId);
+}
+
+impl Put for Vec<u8> {
+    fn put_u8(&mut self, v: u8) {
+        self.push(v);
+    }
+    fn put_u16(&mut self, v: u16) {
+        self.extend_from_slice(&v.to_le_bytes());
+    }
+    fn put_u32(&mut self, v: u32) {
+        self.extend_from_slice(&v.to_le_bytes());
+    }
+    fn put_u64(&mut self, v: u64) {
+        self.extend_from_slice(&v.to_le_bytes());
+    }
+    fn put_i64(&mut self, v: i64) {
+        self.extend_from_slice(&v.to_le_bytes());
+    }
+    fn put_bytes(&mut self, v: &[u8]) {
+        self.put_u32(u32::try_from(v.len()).expect("byte strings are bounded far below 4 GiB"));
+        self.extend_from_slice(v);
+    }
+    fn put_ballot(&mut self, v: Ballot) {
+        self.put_u64(v.term.0);
+        self.put_u64(v.node.0);
+    }
+    fn put_request_id(&mut self, v: RequestId) {
+        self.put_u64(v.origin.0);
+        self.put_u64(v.incarnation.0);
+        self.put_u64(v.seq);
+    }
+}
+
+/// Reads values from the front of a slice.
+#[derive(Clone, Debug)]
+pub struct Get<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Get<'a> {
+    pub const fn new(bytes: &'a [u8]) -> Self {
+        Self { rest: bytes }
+    }
+    pub const fn remaining(&self) -> usize {
+        self.rest.len()
+    }
+    pub fn take(&mut self, n: usize) -> Result<&'a [u8], DecodeError> {
+        let (head, tail) = self.rest.split_at_checked(n).ok_or(DecodeError::Truncated)?;
+        self.rest = tail;
+        Ok(head)
+    }
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
+        let (head, tail) = self.rest.split_first_chunk::<N>().ok_or(DecodeError::Truncated)?;
+        self.rest = tail;
+        Ok(*head)
+    }
+    pub fn u8(&mut self) -> Result<u8, DecodeError> {
+        Ok(self.array::<1>()?[0])
+    }
+    pub fn bool(&mut self) -> Result<bool, DecodeError> {
+        match self.u8()? {
+            0 => Ok(false),
+            1 => Ok(true),
+            _ => Err(DecodeError::Invalid { what: "boolean" }),
+        }
+    }
+    pub fn u16(&mut self) -> Result<u16, DecodeError> {
+        Ok(u16::from_le_bytes(self.array()?))
+    }
+    pub fn u32(&mut self) -> Result<u32, DecodeError> {
+        Ok(u32::from_le_bytes(self.array()?))
+    }
+    pub fn u64(&mut self) -> Result<u64, DecodeError> {
+        Ok(u64::from_le_bytes(self.array()?))
+    }
+    pub fn i64(&mut self) -> Result<i64, DecodeError> {
+        Ok(i64::from_le_bytes(self.array()?))
+    }
+    pub fn bytes(&mut self) -> Result<&'a [u8], DecodeError> {
+        let n = self.u32()?;
+        self.take(usize::try_from(n).map_err(|_| DecodeError::Truncated)?)
+    }
+    pub fn blob(&mut self) -> Result<Blob, DecodeError> {
+        Ok(Blob::from(self.bytes()?))
+    }
+    pub fn str(&mut self) -> Result<&'a str, DecodeError> {
+        core::str::from_utf8(self.bytes()?).map_err(|_| DecodeError::Invalid { what: "utf-8" })
+    }
+    pub fn index(&mut self) -> Result<LogIndex, DecodeError> {
+        Ok(LogIndex(self.u64()?))
+    }
+    pub fn ballot(&mut self) -> Result<Ballot, DecodeError> {
+        Ok(Ballot { term: Term(self.u64()?), node: NodeId(self.u64()?) })
+    }
+    pub fn request_id(&mut self) -> Result<RequestId, DecodeError> {
+        Ok(RequestId {
+            origin: NodeId(self.u64()?),
+            incarnation: Incarnation(self.u64()?),
+            seq: self.u64()?,
+        })
+    }
+    /// Every value must be read: trailing bytes mean a reader and writer that disagree.
+    pub fn finish(self) -> Result<(), DecodeError> {
+        if self.rest.is_empty() { Ok(()) } else { Err(DecodeError::Trailing) }
+    }
+}
