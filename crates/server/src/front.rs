@@ -1,0 +1,3 @@
+//! The services of etcd's v3 API over an [`engine::Engine`]; protobuf types stop here.
+
+pub mod engine;

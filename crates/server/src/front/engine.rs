@@ -1,0 +1,121 @@
+//! What the request layer needs from the node, and nothing more.
+//!
+//! Everything runs on one thread, so the trait takes `&self`, callbacks are not `Send`, and an
+//! implementation must not hold a borrow of its own state while it calls one: a callback may call
+//! straight back into the engine.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use mvcc::{
+    Changes, Command, Error, RangeRequest, RangeResponse, Response, TxnRequest, TxnResponse, View,
+};
+
+/// Why a request was not answered with its result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The data model refused it: deterministic, and the request was not applied.
+    Store(Error),
+    /// Not applied: this member knows no leader.
+    NoLeader,
+    /// Not applied, or not known to be: the leader changed while the request was under way.
+    LeaderChanged,
+    /// Unknown outcome: no answer within the request timeout.
+    Timeout,
+    /// Not applied: too much is pending already.
+    Overloaded,
+    /// The node is stopping; a write's outcome is unknown.
+    Stopped,
+    /// This member is not the leader, and only a leader can do what was asked.
+    NotLeader,
+    /// Target of a leadership transfer that cannot take it.
+    BadTransferee,
+    /// Learners serve only serializable reads and status.
+    Learner,
+    /// State differs from the cluster's.
+    Corrupt,
+    /// Anything else, with the exact gRPC code and text to send.
+    Status(u32, String),
+}
+
+/// Called exactly once with the result; it may be called before the submitting call returns.
+pub type Done<T> = Box<dyn FnOnce(Result<T, Failure>)>;
+
+/// Receives every applied revision, in order, exactly once, after it is visible in `view()`.
+pub type ChangeListener = Rc<dyn Fn(&[Arc<Changes>])>;
+
+/// What every response header carries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Header {
+    pub cluster_id: u64,
+    pub member_id: u64,
+    /// Revision of the local store.
+    pub revision: i64,
+    pub raft_term: u64,
+}
+
+/// One member as `MemberList` shows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MemberInfo {
+    pub id: u64,
+    pub name: String,
+    pub peer_urls: Vec<String>,
+    pub client_urls: Vec<String>,
+    pub learner: bool,
+}
+
+/// Member-local facts for `Maintenance.Status`, health and metrics. Sizes are bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    pub leader: u64,
+    pub raft_index: u64,
+    pub raft_applied_index: u64,
+    pub db_size: i64,
+    pub db_size_in_use: i64,
+    pub db_size_quota: i64,
+    pub learner: bool,
+}
+
+/// What `LeaseTimeToLive` answers; seconds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LeaseInfo {
+    pub ttl: i64,
+    pub granted_ttl: i64,
+    /// Attached keys in byte order; empty unless asked for.
+    pub keys: Vec<base::Blob>,
+}
+
+/// The node as its request layer sees it.
+pub trait Engine {
+    /// Static checks, then proposes; the answer comes after the command was applied here.
+    fn submit(&self, command: Command, done: Done<Response>);
+    /// Linearizable range: served locally once a read round confirmed the commit index.
+    fn read(&self, request: RangeRequest, done: Done<RangeResponse>);
+    /// Linearizable read-only transaction (no put, no delete; nested ones are allowed).
+    fn read_txn(&self, request: TxnRequest, done: Done<TxnResponse>);
+    /// Answers once everything committed before the call is applied here.
+    fn barrier(&self, done: Done<()>);
+    /// Cheap immutable picture of the local store.
+    fn view(&self) -> View;
+    /// Serializable read-only transaction against the local store.
+    fn read_txn_local(&self, request: &TxnRequest) -> Result<TxnResponse, Error>;
+    fn header(&self) -> Header;
+    fn status(&self) -> Status;
+    fn members(&self) -> Vec<MemberInfo>;
+    /// Active alarms as (member id, 1 = NOSPACE, 2 = CORRUPT).
+    fn alarms(&self) -> Vec<(u64, i32)>;
+    /// `None` for a lease that is unknown or has expired.
+    fn lease_ttl(&self, id: i64, keys: bool) -> Option<LeaseInfo>;
+    /// Ids of the leases known here, ascending.
+    fn leases(&self) -> Vec<i64>;
+    /// A positive lease id no other grant was given.
+    fn fresh_lease_id(&self) -> i64;
+    /// Asks the leader to hand over to `target`.
+    fn move_leader(&self, target: u64, done: Done<()>);
+    /// Registers the watch hub; called once, before serving.
+    fn on_changes(&self, listener: ChangeListener);
+    /// Lines in Prometheus text format, or empty.
+    fn metrics(&self) -> String {
+        String::new()
+    }
+}
