@@ -1,2 +1,33 @@
+//! Quorum systems as data: families, required intersections, tallies. The only crate that counts.
+//!
+//! A *family* is a monotone predicate over sets of members: a superset of a quorum is a quorum.
+//! A *system* is a pair of families, `elect` (phase 1) and `commit` (phase 2). Which pairs must
+//! meet depends on the protocol, and a pair that does not is refused with two concrete quorums
+//! that miss each other ([`System::check`]). The language is described in [`Expr::parse`].
 #![no_std]
 extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+mod analyse;
+mod commit;
+mod expr;
+mod family;
+mod meet;
+mod names;
+mod node_set;
+mod parse;
+pub mod report;
+mod system;
+mod tally;
+#[cfg(test)]
+mod tests;
+
+pub use commit::commit_index;
+pub use expr::Expr;
+pub use family::Family;
+pub use names::Names;
+pub use node_set::{NODES_MAX, NodeSet, Slot};
+pub use parse::{ParseError, TEXT_BYTES_MAX};
+pub use system::{Protocol, System, SystemError, SystemSpec, Unsafe, Why};
+pub use tally::{Tally, Verdict};

@@ -1,0 +1,146 @@
+//! The expression tree. All sugar is gone: what is left is names and weighted sums.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::fmt::{self, Write};
+
+use crate::Names;
+
+/// A parsed family over names. `Display` prints it in the same language.
+#[derive(Clone, Debug)]
+pub struct Expr {
+    /// Where it starts in the text it was parsed from, in characters from 1.
+    pub(crate) column: usize,
+    pub(crate) kind: Kind,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Kind {
+    Name(Box<str>),
+    /// True when the weights of the true items reach `need`; 1 <= need <= sum of weights.
+    Sum {
+        need: u32,
+        items: Vec<(Expr, u32)>,
+    },
+}
+
+impl Expr {
+    /// A strict majority of the names, as the text `majority(...)` would give.
+    ///
+    /// # Panics
+    /// On an empty list.
+    pub fn majority<S: AsRef<str>>(names: impl IntoIterator<Item = S>) -> Self {
+        let names = names.into_iter();
+        let items: Vec<Expr> =
+            names.map(|n| Expr { column: 1, kind: Kind::Name(n.as_ref().into()) }).collect();
+        Self::at_least(1, items.len() as u32 / 2 + 1, items)
+    }
+
+    pub(crate) fn at_least(column: usize, need: u32, items: Vec<Expr>) -> Self {
+        assert!(need >= 1 && need as usize <= items.len(), "a threshold is between one and all");
+        let mut items = items;
+        if items.len() == 1 {
+            return items.remove(0);
+        }
+        let items = items.into_iter().map(|item| (item, 1)).collect();
+        Self { column, kind: Kind::Sum { need, items } }
+    }
+
+    pub(crate) fn all(column: usize, items: Vec<Expr>) -> Self {
+        Self::at_least(column, items.len() as u32, items)
+    }
+
+    pub(crate) fn any(column: usize, items: Vec<Expr>) -> Self {
+        Self::at_least(column, 1, items)
+    }
+
+    /// Every name, in order of appearance, once.
+    pub fn names(&self) -> Vec<&str> {
+        let mut out = Vec::new();
+        self.collect_names(&mut out);
+        out
+    }
+
+    fn collect_names<'a>(&'a self, out: &mut Vec<&'a str>) {
+        match &self.kind {
+            Kind::Name(name) if out.contains(&&**name) => {}
+            Kind::Name(name) => out.push(name),
+            Kind::Sum { items, .. } => {
+                for (item, _) in items {
+                    item.collect_names(out);
+                }
+            }
+        }
+    }
+
+    /// Slots by order of appearance: what a report uses when there is no cluster.
+    pub fn infer_names(&self) -> Names {
+        Names::in_order(self.names())
+    }
+
+    pub(crate) fn depth(&self) -> usize {
+        match &self.kind {
+            Kind::Name(_) => 1,
+            Kind::Sum { items, .. } => 1 + items.iter().map(|(i, _)| i.depth()).max().unwrap_or(0),
+        }
+    }
+}
+
+/// Structural: columns do not count.
+impl PartialEq for Expr {
+    fn eq(&self, other: &Self) -> bool {
+        match (&self.kind, &other.kind) {
+            (Kind::Name(a), Kind::Name(b)) => a == b,
+            (Kind::Sum { need: m, items: a }, Kind::Sum { need: n, items: b }) => m == n && a == b,
+            _ => false,
+        }
+    }
+}
+
+impl Eq for Expr {}
+
+impl fmt::Display for Expr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (need, items) = match &self.kind {
+            Kind::Name(name) => return write_name(f, name),
+            Kind::Sum { need, items } => (*need, items),
+        };
+        let weighted = items.iter().any(|(_, weight)| *weight != 1);
+        let count = items.len() as u32;
+        if weighted {
+            f.write_str("weighted{")?;
+        } else if need == count / 2 + 1 && count > 2 {
+            f.write_str("majority(")?;
+        } else {
+            write!(f, "{need} of (")?;
+        }
+        for (i, (item, weight)) in items.iter().enumerate() {
+            write!(f, "{}{item}", if i > 0 { ", " } else { "" })?;
+            if weighted {
+                write!(f, ":{weight}")?;
+            }
+        }
+        if weighted { write!(f, "}} >= {need}") } else { f.write_str(")") }
+    }
+}
+
+/// Characters a name may have without quotes.
+pub(crate) fn is_name_char(c: char) -> bool {
+    c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | '@')
+}
+
+/// A name, quoted when the language needs it.
+pub(crate) fn write_name(out: &mut impl Write, name: &str) -> fmt::Result {
+    let reserved = matches!(name, "and" | "or" | "of" | "");
+    if !reserved && name.chars().all(is_name_char) {
+        return out.write_str(name);
+    }
+    out.write_char('"')?;
+    for c in name.chars() {
+        if matches!(c, '"' | '\\') {
+            out.write_char('\\')?;
+        }
+        out.write_char(c)?;
+    }
+    out.write_char('"')
+}

@@ -1,0 +1,140 @@
+//! Do any two quorums miss each other? A search over members in classes that are
+//! interchangeable, remembering states that lead nowhere.
+
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+
+use crate::family::Op;
+use crate::{Family, NodeSet};
+
+/// States remembered before the search gives up.
+const STATES_MAX: usize = 1 << 17;
+
+pub(crate) enum Disjoint {
+    Never,
+    /// A quorum of the first and one of the second family, both minimal.
+    Pair(NodeSet, NodeSet),
+    TooComplex,
+}
+
+/// Looks for a quorum of `a` and a quorum of `b` that share at most `shared_max` members.
+pub(crate) fn disjoint(a: &Family, b: &Family, shared_max: u8) -> Disjoint {
+    let mut search =
+        Search { a, b, classes: classes(&[a, b]), dead: BTreeSet::new(), exhausted: false };
+    match search.from(0, NodeSet::EMPTY, NodeSet::EMPTY, shared_max) {
+        Some((x, y)) => {
+            let x = a.minimal_within(x).expect("the search ends on quorums");
+            let y = b.minimal_within(y).expect("the search ends on quorums");
+            assert!(x.intersect(y).len() <= shared_max as usize, "an offending pair offends");
+            Disjoint::Pair(x, y)
+        }
+        None if search.exhausted => Disjoint::TooComplex,
+        None => Disjoint::Never,
+    }
+}
+
+struct Search<'a> {
+    a: &'a Family,
+    b: &'a Family,
+    classes: Vec<NodeSet>,
+    dead: BTreeSet<Vec<u32>>,
+    exhausted: bool,
+}
+
+impl Search<'_> {
+    /// Members of classes before `class` are placed in `x`, `y` or both; `shared` more may be in
+    /// both.
+    fn from(
+        &mut self,
+        class: usize,
+        x: NodeSet,
+        y: NodeSet,
+        shared: u8,
+    ) -> Option<(NodeSet, NodeSet)> {
+        let open = self.classes[class..].iter().fold(NodeSet::EMPTY, |all, c| all.union(*c));
+        if !self.a.is_quorum(x.union(open)) || !self.b.is_quorum(y.union(open)) {
+            return None;
+        }
+        let Some(&members) = self.classes.get(class) else { return Some((x, y)) };
+        let mut key = Vec::from([class as u32, u32::from(shared)]);
+        residue(self.a.ops(), x, open, &mut key);
+        residue(self.b.ops(), y, open, &mut key);
+        if self.exhausted || self.dead.contains(&key) {
+            return None;
+        }
+        let count = members.len();
+        for both in 0..=count.min(shared as usize) {
+            for first in 0..=count - both {
+                let common = lowest(members, both);
+                let mine = lowest(members.minus(common), first);
+                let rest = members.minus(common).minus(mine);
+                let left = shared - both as u8;
+                let next_x = x.union(common).union(mine);
+                let next_y = y.union(common).union(rest);
+                let found = self.from(class + 1, next_x, next_y, left);
+                if found.is_some() {
+                    return found;
+                }
+            }
+        }
+        if self.dead.len() >= STATES_MAX {
+            self.exhausted = true;
+        }
+        self.dead.insert(key);
+        None
+    }
+}
+
+/// Members no step of any family tells apart, in order of the first family's first steps.
+pub(crate) fn classes(families: &[&Family]) -> Vec<NodeSet> {
+    let all = families.iter().fold(NodeSet::EMPTY, |all, f| all.union(f.support()));
+    let mut classes: Vec<NodeSet> = Vec::from([all]);
+    for op in families.iter().flat_map(|f| f.ops()) {
+        let mask = NodeSet(op.mask);
+        let split = classes.iter().flat_map(|c| [c.intersect(mask), c.minus(mask)]);
+        classes = split.filter(|c| !c.is_empty()).collect();
+    }
+    // Members of one gate next to each other: its residue then collapses early.
+    let first_step = |class: &NodeSet| {
+        let ops = families.iter().flat_map(|f| f.ops());
+        ops.enumerate().find(|(_, op)| op.mask & class.0 != 0).map(|(at, _)| at)
+    };
+    classes.sort_by_key(first_step);
+    classes
+}
+
+/// The `count` lowest slots of `set`.
+pub(crate) fn lowest(set: NodeSet, count: usize) -> NodeSet {
+    set.iter().take(count).collect()
+}
+
+/// What is left of the program when `placed` is in and `open` undecided: one number a step.
+/// Equal residues have equal futures. A settled gate is `MAX`, whichever way it settled, since
+/// its parent's number already says which.
+fn residue(ops: &[Op], placed: NodeSet, open: NodeSet, key: &mut Vec<u32>) {
+    const SETTLED: u32 = u32::MAX;
+    let mut counts = [0u32; crate::family::DEPTH_MAX];
+    let mut undecided = [false; crate::family::DEPTH_MAX];
+    for op in ops {
+        let depth = op.depth as usize;
+        let here = (op.mask & placed.0).count_ones();
+        let waits = op.mask & open.0 != 0;
+        if op.need == 0 {
+            counts[depth] += here * op.weight;
+            undecided[depth] |= waits;
+            continue;
+        }
+        let count = here + counts[depth + 1];
+        let waits = waits || undecided[depth + 1];
+        (counts[depth + 1], undecided[depth + 1]) = (0, false);
+        if count >= op.need {
+            counts[depth] += op.weight;
+            key.push(SETTLED);
+        } else if waits {
+            undecided[depth] = true;
+            key.push(count);
+        } else {
+            key.push(SETTLED);
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! A pair of families, and what a protocol asks of it.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+
+use crate::meet::{Disjoint, disjoint};
+use crate::{Expr, Family, Names, NodeSet};
+
+/// A parsed system over names, not yet checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SystemSpec {
+    pub elect: Expr,
+    pub commit: Expr,
+}
+
+/// What a protocol needs to meet (`quorum` design notes: FPaxos, Howard et al. 2016).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// A term is shared by candidates: elect meets commit **and** elect meets elect, or two
+    /// leaders share a term.
+    RaftSharedTerms,
+    /// Ballots are (term, node), unique per candidate: elect meets commit.
+    RaftTermAndNode,
+    /// Phase 1 meets phase 2.
+    Paxos,
+    /// Any two quorums of either role share at least `f + 1` members.
+    Byzantine { f: u8 },
+}
+
+/// Which requirement fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    ElectMissesCommit,
+    ElectMissesElect,
+    CommitMissesCommit,
+    /// No offending pair was found within the search bound, and neither was a proof.
+    TooComplex,
+}
+
+/// Two quorums that do not meet enough: `a` of the first role of `why`, `b` of the second.
+/// Both are empty for [`Why::TooComplex`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unsafe {
+    pub a: NodeSet,
+    pub b: NodeSet,
+    pub why: Why,
+    /// How many members they must share at least.
+    pub share_min: u8,
+}
+
+/// Why a system does not come to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SystemError {
+    UnknownName { name: String, column: usize },
+    Unsafe { a: String, b: String, cause: Unsafe },
+}
+
+/// A checked pair of families: elect meets commit, always. Fields are private so that no other
+/// pair exists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct System {
+    elect: Family,
+    commit: Family,
+}
+
+impl SystemSpec {
+    /// Every name of both roles, in order of appearance, once.
+    pub fn names(&self) -> Vec<&str> {
+        let mut out = self.elect.names();
+        for name in self.commit.names() {
+            if !out.contains(&name) {
+                out.push(name);
+            }
+        }
+        out
+    }
+
+    /// Slots by order of appearance (at most 64).
+    pub fn infer_names(&self) -> Names {
+        Names::in_order(self.names())
+    }
+
+    /// Resolves names and checks what every protocol needs: elect meets commit. A protocol that
+    /// needs more calls [`SystemSpec::compile_for`].
+    pub fn compile(&self, names: &Names) -> Result<System, SystemError> {
+        self.compile_for(names, Protocol::RaftTermAndNode)
+    }
+
+    /// Resolves names and checks the pair for `protocol`.
+    pub fn compile_for(&self, names: &Names, protocol: Protocol) -> Result<System, SystemError> {
+        let system = self.compile_unchecked(names)?;
+        let meets = system.check(Protocol::Paxos).and_then(|()| system.check(protocol));
+        match meets {
+            Ok(()) => Ok(system),
+            Err(cause) => {
+                let (a, b) = (names.show(cause.a), names.show(cause.b));
+                Err(SystemError::Unsafe { a, b, cause })
+            }
+        }
+    }
+
+    /// For reports, which show unsafe pairs too.
+    pub(crate) fn compile_unchecked(&self, names: &Names) -> Result<System, SystemError> {
+        let elect = Family::compile(&self.elect, names)?;
+        let commit = Family::compile(&self.commit, names)?;
+        Ok(System { elect, commit })
+    }
+}
+
+impl fmt::Display for SystemSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.elect == self.commit {
+            return write!(f, "{}", self.elect);
+        }
+        write!(f, "elect = {}; commit = {}", self.elect, self.commit)
+    }
+}
+
+impl System {
+    /// Majorities of `members` in both roles; `members` must not be empty.
+    pub fn majority(members: NodeSet) -> Self {
+        let family = Family::majority(members);
+        Self { elect: family.clone(), commit: family }
+    }
+
+    /// Quorums of both systems, role by role (joint consensus, Ongaro 2014 section 4.3).
+    #[must_use]
+    pub fn joint(old: &System, new: &System) -> Self {
+        // Safe when both are: a joint elect set holds an old elect set, a joint commit set an
+        // old commit set, and those meet.
+        Self { elect: old.elect.and(&new.elect), commit: old.commit.and(&new.commit) }
+    }
+
+    /// Sets that may elect (phase 1).
+    pub const fn elect(&self) -> &Family {
+        &self.elect
+    }
+
+    /// Sets that may commit (phase 2), and that confirm a read or keep a leader.
+    pub const fn commit(&self) -> &Family {
+        &self.commit
+    }
+
+    /// Every slot either role names.
+    pub const fn support(&self) -> NodeSet {
+        self.elect.support().union(self.commit.support())
+    }
+
+    /// Whether the pair is safe for `protocol`; if not, two concrete minimal quorums that fail
+    /// to meet.
+    pub fn check(&self, protocol: Protocol) -> Result<(), Unsafe> {
+        let (e, c) = (&self.elect, &self.commit);
+        match protocol {
+            Protocol::RaftTermAndNode | Protocol::Paxos => meet(e, c, 0, Why::ElectMissesCommit),
+            Protocol::RaftSharedTerms => {
+                meet(e, c, 0, Why::ElectMissesCommit)?;
+                meet(e, e, 0, Why::ElectMissesElect)
+            }
+            Protocol::Byzantine { f } => {
+                meet(e, c, f, Why::ElectMissesCommit)?;
+                meet(c, c, f, Why::CommitMissesCommit)?;
+                meet(e, e, f, Why::ElectMissesElect)
+            }
+        }
+    }
+}
+
+fn meet(a: &Family, b: &Family, shared_max: u8, why: Why) -> Result<(), Unsafe> {
+    let share_min = shared_max.saturating_add(1);
+    match disjoint(a, b, shared_max) {
+        Disjoint::Never => Ok(()),
+        Disjoint::Pair(a, b) => Err(Unsafe { a, b, why, share_min }),
+        Disjoint::TooComplex => {
+            let none = NodeSet::EMPTY;
+            Err(Unsafe { a: none, b: none, why: Why::TooComplex, share_min })
+        }
+    }
+}
+
+impl fmt::Display for SystemError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownName { name, column } => {
+                write!(f, "column {column}: no member is named `{name}`")
+            }
+            Self::Unsafe { cause: Unsafe { why: Why::TooComplex, .. }, .. } => {
+                f.write_str("too complex to prove that its quorums meet")
+            }
+            Self::Unsafe { a, b, cause } => {
+                let (first, second) = cause.why.roles();
+                write!(f, "unsafe: {first} quorum {a} and {second} quorum {b} share ")?;
+                match cause.share_min {
+                    1 => f.write_str("no member"),
+                    n => write!(f, "fewer than {n} members"),
+                }
+            }
+        }
+    }
+}
+
+impl core::error::Error for SystemError {}
+
+impl Why {
+    /// The roles of [`Unsafe::a`] and [`Unsafe::b`].
+    pub const fn roles(self) -> (&'static str, &'static str) {
+        match self {
+            Why::ElectMissesCommit | Why::TooComplex => ("elect", "commit"),
+            Why::ElectMissesElect => ("elect", "elect"),
+            Why::CommitMissesCommit => ("commit", "commit"),
+        }
+    }
+}
