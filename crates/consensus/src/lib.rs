@@ -1,2 +1,10 @@
+//! Replication protocols as pure machines, generic over quorum systems as data.
+//!
+//! No clock, thread, socket, file or randomness: time, entropy and disk results are arguments,
+//! effects are values. No protocol here ever sees how many voters there are: it asks `quorum`.
 #![no_std]
 extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+pub mod raft;

@@ -1,0 +1,323 @@
+//! Entries and messages, and their bytes. A decoder here reads hostile input: it is bounded and
+//! never panics.
+
+use alloc::vec::Vec;
+use base::codec::{DecodeError, Get, Put};
+use base::{Ballot, Blob, Incarnation, LogIndex, NodeId};
+
+/// First byte of every encoded message.
+const VERSION: u8 = 1;
+/// Bytes of an entry besides its payload: index, ballot, kind, payload length.
+pub(crate) const ENTRY_OVERHEAD: usize = 8 + 16 + 1 + 4;
+
+/// What an entry carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EntryKind {
+    /// The replica's own bytes.
+    Data,
+    /// Appended by a new leader so that it has an own-ballot entry to commit.
+    Empty,
+    /// An encoded `Configuration`; takes effect when appended.
+    Config,
+}
+
+impl EntryKind {
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Data => 1,
+            Self::Empty => 2,
+            Self::Config => 3,
+        }
+    }
+
+    pub fn from_code(code: u8) -> Result<Self, DecodeError> {
+        match code {
+            1 => Ok(Self::Data),
+            2 => Ok(Self::Empty),
+            3 => Ok(Self::Config),
+            _ => Err(DecodeError::Unknown { what: "entry kind", value: u64::from(code) }),
+        }
+    }
+}
+
+/// One slot of the replicated log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    pub index: LogIndex,
+    pub ballot: Ballot,
+    pub kind: EntryKind,
+    pub payload: Blob,
+}
+
+impl Entry {
+    /// Bytes this entry takes on the wire.
+    pub fn size(&self) -> usize {
+        ENTRY_OVERHEAD + self.payload.len()
+    }
+
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        out.put_u64(self.index.0);
+        out.put_ballot(self.ballot);
+        out.put_u8(self.kind.code());
+        out.put_bytes(&self.payload);
+    }
+
+    pub fn decode(get: &mut Get<'_>) -> Result<Self, DecodeError> {
+        let index = get.index()?;
+        let ballot = get.ballot()?;
+        let kind = EntryKind::from_code(get.u8()?)?;
+        let payload = get.blob()?;
+        Ok(Self { index, ballot, kind, payload })
+    }
+}
+
+/// How an append ended at the follower.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AppendOutcome {
+    /// The log equals the leader's up to here, durably.
+    Matched(LogIndex),
+    /// `prev` did not match; the logs may meet at or below `hint`, where the ballot is
+    /// `hint_ballot`.
+    Rejected { prev: LogIndex, hint: LogIndex, hint_ballot: Ballot },
+    /// The sender's ballot is too low; the message's ballot is the one promised.
+    Stale,
+}
+
+/// What a message says. `of` in an answer is the ballot of the request it answers, so an answer
+/// of another attempt can never be counted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// Would you vote for the message's ballot? Changes nothing at either side.
+    PreVote {
+        last: LogIndex,
+        last_ballot: Ballot,
+    },
+    PreVoteReply {
+        of: Ballot,
+        granted: bool,
+    },
+    Vote {
+        last: LogIndex,
+        last_ballot: Ballot,
+    },
+    VoteReply {
+        of: Ballot,
+        granted: bool,
+    },
+    /// Heartbeat, commit index and entries in one; `round` numbers read confirmations.
+    Append {
+        prev: LogIndex,
+        prev_ballot: Ballot,
+        commit: LogIndex,
+        round: u64,
+        entries: Vec<Entry>,
+    },
+    AppendReply {
+        of: Ballot,
+        round: u64,
+        outcome: AppendOutcome,
+    },
+    /// Confirms leadership for a read round ahead of the disk.
+    RoundAck {
+        of: Ballot,
+        round: u64,
+    },
+    ReadIndex {
+        incarnation: Incarnation,
+        seq: u64,
+    },
+    ReadIndexReply {
+        of: Ballot,
+        incarnation: Incarnation,
+        seq: u64,
+        index: LogIndex,
+    },
+    /// Campaign at once: the leader hands over.
+    TimeoutNow,
+}
+
+/// A message between members. `ballot` is the leader's or candidate's own in a request, and
+/// what the sender has promised in an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    pub from: NodeId,
+    pub to: NodeId,
+    pub ballot: Ballot,
+    pub body: Body,
+}
+
+impl Message {
+    /// Appends version, kind, addresses, ballot and body to `out`.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        out.put_u8(VERSION);
+        out.put_u8(self.body.code());
+        out.put_u64(self.from.0);
+        out.put_u64(self.to.0);
+        out.put_ballot(self.ballot);
+        self.body.encode(out);
+    }
+
+    /// Reads one message from the front of `get`.
+    pub fn decode(get: &mut Get<'_>) -> Result<Self, DecodeError> {
+        let version = get.u8()?;
+        if version != VERSION {
+            let value = u64::from(version);
+            return Err(DecodeError::Unknown { what: "message version", value });
+        }
+        let code = get.u8()?;
+        let from = NodeId(get.u64()?);
+        let to = NodeId(get.u64()?);
+        let ballot = get.ballot()?;
+        let body = Body::decode(code, get)?;
+        Ok(Self { from, to, ballot, body })
+    }
+}
+
+impl Body {
+    fn code(&self) -> u8 {
+        match self {
+            Self::PreVote { .. } => 1,
+            Self::PreVoteReply { .. } => 2,
+            Self::Vote { .. } => 3,
+            Self::VoteReply { .. } => 4,
+            Self::Append { .. } => 5,
+            Self::AppendReply { .. } => 6,
+            Self::RoundAck { .. } => 7,
+            Self::ReadIndex { .. } => 8,
+            Self::ReadIndexReply { .. } => 9,
+            Self::TimeoutNow => 10,
+        }
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::PreVote { last, last_ballot } | Self::Vote { last, last_ballot } => {
+                out.put_u64(last.0);
+                out.put_ballot(*last_ballot);
+            }
+            Self::PreVoteReply { of, granted } | Self::VoteReply { of, granted } => {
+                out.put_ballot(*of);
+                out.put_u8(u8::from(*granted));
+            }
+            Self::Append { prev, prev_ballot, commit, round, entries } => {
+                out.put_u64(prev.0);
+                out.put_ballot(*prev_ballot);
+                out.put_u64(commit.0);
+                out.put_u64(*round);
+                let count = u32::try_from(entries.len()).expect("an append is bounded in bytes");
+                out.put_u32(count);
+                entries.iter().for_each(|entry| entry.encode(out));
+            }
+            Self::AppendReply { of, round, outcome } => {
+                out.put_ballot(*of);
+                out.put_u64(*round);
+                outcome.encode(out);
+            }
+            Self::RoundAck { of, round } => {
+                out.put_ballot(*of);
+                out.put_u64(*round);
+            }
+            Self::ReadIndex { incarnation, seq } => {
+                out.put_u64(incarnation.0);
+                out.put_u64(*seq);
+            }
+            Self::ReadIndexReply { of, incarnation, seq, index } => {
+                out.put_ballot(*of);
+                out.put_u64(incarnation.0);
+                out.put_u64(*seq);
+                out.put_u64(index.0);
+            }
+            Self::TimeoutNow => {}
+        }
+    }
+
+    fn decode(code: u8, get: &mut Get<'_>) -> Result<Self, DecodeError> {
+        Ok(match code {
+            1 => Self::PreVote { last: get.index()?, last_ballot: get.ballot()? },
+            2 => Self::PreVoteReply { of: get.ballot()?, granted: get.bool()? },
+            3 => Self::Vote { last: get.index()?, last_ballot: get.ballot()? },
+            4 => Self::VoteReply { of: get.ballot()?, granted: get.bool()? },
+            5 => Self::decode_append(get)?,
+            6 => Self::AppendReply {
+                of: get.ballot()?,
+                round: get.u64()?,
+                outcome: AppendOutcome::decode(get)?,
+            },
+            7 => Self::RoundAck { of: get.ballot()?, round: get.u64()? },
+            8 => Self::ReadIndex { incarnation: Incarnation(get.u64()?), seq: get.u64()? },
+            9 => Self::ReadIndexReply {
+                of: get.ballot()?,
+                incarnation: Incarnation(get.u64()?),
+                seq: get.u64()?,
+                index: get.index()?,
+            },
+            10 => Self::TimeoutNow,
+            _ => {
+                let value = u64::from(code);
+                return Err(DecodeError::Unknown { what: "message kind", value });
+            }
+        })
+    }
+
+    fn decode_append(get: &mut Get<'_>) -> Result<Self, DecodeError> {
+        let prev = get.index()?;
+        let prev_ballot = get.ballot()?;
+        let commit = get.index()?;
+        let round = get.u64()?;
+        let count = get.u32()? as usize;
+        // A count that the rest cannot hold is refused before anything is reserved for it.
+        if count > get.remaining() / ENTRY_OVERHEAD {
+            return Err(DecodeError::Truncated);
+        }
+        let mut entries = Vec::with_capacity(count);
+        let mut index = prev;
+        let mut ballot = prev_ballot;
+        for _ in 0..count {
+            let entry = Entry::decode(get)?;
+            if index.0.checked_add(1) != Some(entry.index.0) {
+                return Err(DecodeError::Invalid { what: "entry index" });
+            }
+            if entry.ballot < ballot {
+                return Err(DecodeError::Invalid { what: "entry ballot" });
+            }
+            index = entry.index;
+            ballot = entry.ballot;
+            entries.push(entry);
+        }
+        Ok(Self::Append { prev, prev_ballot, commit, round, entries })
+    }
+}
+
+impl AppendOutcome {
+    fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Matched(index) => {
+                out.put_u8(1);
+                out.put_u64(index.0);
+            }
+            Self::Rejected { prev, hint, hint_ballot } => {
+                out.put_u8(2);
+                out.put_u64(prev.0);
+                out.put_u64(hint.0);
+                out.put_ballot(*hint_ballot);
+            }
+            Self::Stale => out.put_u8(3),
+        }
+    }
+
+    fn decode(get: &mut Get<'_>) -> Result<Self, DecodeError> {
+        Ok(match get.u8()? {
+            1 => Self::Matched(get.index()?),
+            2 => Self::Rejected {
+                prev: get.index()?,
+                hint: get.index()?,
+                hint_ballot: get.ballot()?,
+            },
+            3 => Self::Stale,
+            v => {
+                let value = u64::from(v);
+                return Err(DecodeError::Unknown { what: "append outcome", value });
+            }
+        })
+    }
+}

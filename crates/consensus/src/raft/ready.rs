@@ -1,0 +1,126 @@
+//! What a call of the machine asks the shell to do, and what it tells the watchers.
+
+use super::message::{Entry, Message};
+use alloc::vec::Vec;
+use base::{Ballot, LogIndex, NodeId, Ticket};
+use quorum::NodeSet;
+
+/// One write to the journal; durable in ticket order, reported by `Raft::persisted`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Persist {
+    pub ticket: Ticket,
+    /// The promise: term and vote in one value, so that they are durable together or not at all.
+    pub ballot: Ballot,
+    /// Entries at this index and above are void before `entries` are added.
+    pub truncate_from: Option<LogIndex>,
+    /// Consecutive entries; empty when only the ballot or a truncation is written.
+    pub entries: Vec<Entry>,
+    /// A hint: known committed when this was emitted. Never a reason for a write of its own.
+    pub commit: LogIndex,
+}
+
+/// No leader confirmed a read in time; nothing was read and a retry is safe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoLeader;
+
+/// The end of one `Raft::read`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadOutcome {
+    pub seq: u64,
+    /// Serve once the applied index is at least this.
+    pub result: Result<LogIndex, NoLeader>,
+}
+
+/// Effects of one call, in order within each field.
+#[derive(Clone, Debug, Default)]
+pub struct Ready {
+    pub persist: Vec<Persist>,
+    pub messages: Vec<Message>,
+    pub reads: Vec<ReadOutcome>,
+    /// Peers that need the latest checkpoint; answer with `Raft::snapshot_done`.
+    pub snapshots: Vec<NodeId>,
+    pub trace: Vec<Trace>,
+    /// Reserved; nothing is reported yet.
+    pub lost: Vec<(LogIndex, Ballot)>,
+}
+
+impl Ready {
+    /// Empties every field and keeps the buffers.
+    pub fn clear(&mut self) {
+        self.persist.clear();
+        self.messages.clear();
+        self.reads.clear();
+        self.snapshots.clear();
+        self.trace.clear();
+        self.lost.clear();
+    }
+}
+
+/// Why a leader or candidate gave up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// A higher ballot exists.
+    HigherBallot,
+    /// No commit set was heard within an election timeout.
+    QuorumLost,
+    /// The election cannot be won any more.
+    VotesLost,
+    /// Another leader of this ballot's term was heard.
+    LeaderHeard,
+    /// A committed configuration does not let this member vote.
+    NotVoter,
+}
+
+/// What happened inside, with raw member bitsets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trace {
+    BecameFollower {
+        ballot: Ballot,
+        leader: Option<NodeId>,
+    },
+    PreCampaign {
+        ballot: Ballot,
+    },
+    Campaign {
+        ballot: Ballot,
+    },
+    Vote {
+        ballot: Ballot,
+        to: NodeId,
+        granted: bool,
+    },
+    Elected {
+        ballot: Ballot,
+        votes: NodeSet,
+    },
+    SteppedDown {
+        ballot: Ballot,
+        why: Why,
+    },
+    /// Entries `from..=to` joined this node's log.
+    Appended {
+        from: LogIndex,
+        to: LogIndex,
+        ballot: Ballot,
+    },
+    Acked {
+        by: NodeId,
+        index: LogIndex,
+    },
+    /// The set that made `index` committed, as the leader saw it.
+    Quorum {
+        index: LogIndex,
+        acked: NodeSet,
+        ballot: Ballot,
+    },
+    Committed {
+        index: LogIndex,
+    },
+    Transfer {
+        to: NodeId,
+    },
+    ReadConfirmed {
+        seq: u64,
+        acked: NodeSet,
+    },
+}
