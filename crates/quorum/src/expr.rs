@@ -78,6 +78,14 @@ impl Expr {
         Names::in_order(self.names())
     }
 
+    /// Nodes of the tree.
+    pub(crate) fn size(&self) -> usize {
+        match &self.kind {
+            Kind::Name(_) => 1,
+            Kind::Sum { items, .. } => 1 + items.iter().map(|(i, _)| i.size()).sum::<usize>(),
+        }
+    }
+
     pub(crate) fn depth(&self) -> usize {
         match &self.kind {
             Kind::Name(_) => 1,
@@ -111,6 +119,10 @@ impl fmt::Display for Expr {
             f.write_str("weighted{")?;
         } else if need == count / 2 + 1 && count > 2 {
             f.write_str("majority(")?;
+        } else if need == 1 {
+            f.write_str("any of (")?;
+        } else if need == count {
+            f.write_str("all of (")?;
         } else {
             write!(f, "{need} of (")?;
         }

@@ -116,6 +116,14 @@ impl Family {
         Self::from_ops(ops.collect())
     }
 
+    /// (k, members) when the family is "any k of the members", as written.
+    pub(crate) fn as_threshold(&self) -> Option<(u32, NodeSet)> {
+        match self.ops.as_slice() {
+            [gate] => Some((gate.need, self.support)),
+            _ => None,
+        }
+    }
+
     pub(crate) fn ops(&self) -> &[Op] {
         &self.ops
     }

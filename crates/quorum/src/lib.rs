@@ -22,6 +22,7 @@ mod system;
 mod tally;
 #[cfg(test)]
 mod tests;
+mod token;
 
 pub use commit::commit_index;
 pub use expr::Expr;

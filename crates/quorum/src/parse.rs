@@ -1,14 +1,14 @@
 //! The expression language. Text may come from a peer's configuration, so nothing here panics
 //! on any input and nesting, size and the number of names are bounded.
 
-use alloc::boxed::Box;
 use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-use crate::expr::{Expr, Kind, is_name_char};
+use crate::expr::{Expr, Kind};
 use crate::family::DEPTH_MAX;
+use crate::token::{Token, tokens};
 use crate::{NODES_MAX, SystemSpec};
 
 /// Longest text that is parsed.
@@ -17,6 +17,10 @@ pub const TEXT_BYTES_MAX: usize = 64 * 1024;
 const BRACKETS_MAX: usize = 16;
 /// Compiled depth of a text; two joins may still be put on top.
 const TEXT_DEPTH_MAX: usize = DEPTH_MAX - 6;
+/// Items of one gate, and rows of one grid.
+const ITEMS_MAX: usize = 256;
+/// Tree nodes a grid or wall may expand to; each level repeats its members.
+const SIZE_MAX: usize = 16 * 1024;
 const WEIGHT_MAX: u32 = 1_000_000;
 /// Sum of weights of one gate; far from overflow, as counters are 32 bits.
 const WEIGHT_SUM_MAX: u32 = 1_000_000_000;
@@ -30,7 +34,7 @@ pub struct ParseError {
 }
 
 impl ParseError {
-    fn new(column: usize, message: impl Into<String>) -> Self {
+    pub(crate) fn new(column: usize, message: impl Into<String>) -> Self {
         Self { column, message: message.into() }
     }
 
@@ -87,104 +91,12 @@ impl SystemSpec {
         };
         parser.end()?;
         let spec = SystemSpec { elect, commit };
-        let count = spec.infer_names().iter().count();
-        assert!(count <= NODES_MAX, "inferred names stop at the bound");
         if let Some(extra) = spec.names().get(NODES_MAX) {
             let message = format!("`{extra}` is one name too many: a system has at most 64");
             return Err(ParseError::new(1, message));
         }
         Ok(spec)
     }
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Token {
-    Word(Box<str>),
-    Quoted(Box<str>),
-    Symbol(&'static str),
-    End,
-}
-
-impl fmt::Display for Token {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Token::Word(text) | Token::Quoted(text) => write!(f, "`{text}`"),
-            Token::Symbol(text) => write!(f, "`{text}`"),
-            Token::End => f.write_str("the end"),
-        }
-    }
-}
-
-const SYMBOLS: [&str; 10] = [">=", "(", ")", "{", "}", ",", ";", ":", "=", "/"];
-
-/// Tokens with their columns; the last one is `End`.
-fn tokens(text: &str) -> Result<Vec<(Token, usize)>, ParseError> {
-    if text.len() > TEXT_BYTES_MAX {
-        return Err(ParseError::new(1, format!("longer than {TEXT_BYTES_MAX} bytes")));
-    }
-    let mut out = Vec::new();
-    let mut rest = text.chars().peekable();
-    let mut column = 0;
-    while let Some(c) = rest.next() {
-        column += 1;
-        let start = column;
-        if c.is_whitespace() {
-            continue;
-        }
-        if is_name_char(c) {
-            let mut word = String::from(c);
-            while let Some(c) = rest.next_if(|c| is_name_char(*c)) {
-                word.push(c);
-                column += 1;
-            }
-            out.push((Token::Word(word.into()), start));
-            continue;
-        }
-        if c == '"' {
-            let (name, used) = quoted(&mut rest, start)?;
-            column += used;
-            out.push((Token::Quoted(name), start));
-            continue;
-        }
-        let symbol = match c {
-            '>' if rest.next_if_eq(&'=').is_some() => {
-                column += 1;
-                ">="
-            }
-            _ => match SYMBOLS.iter().find(|s| s.chars().eq([c])) {
-                Some(symbol) => symbol,
-                None => {
-                    let message = format!("`{c}` means nothing here (try `and`, `or`, quotes)");
-                    return Err(ParseError::new(start, message));
-                }
-            },
-        };
-        out.push((Token::Symbol(symbol), start));
-    }
-    out.push((Token::End, column + 1));
-    Ok(out)
-}
-
-/// The rest of a quoted name and how many characters it took.
-fn quoted(
-    rest: &mut impl Iterator<Item = char>,
-    start: usize,
-) -> Result<(Box<str>, usize), ParseError> {
-    let mut name = String::new();
-    let mut used = 0;
-    while let Some(c) = rest.next() {
-        used += 1;
-        match c {
-            '"' if name.is_empty() => return Err(ParseError::new(start, "an empty name")),
-            '"' => return Ok((name.into(), used)),
-            '\\' => {
-                used += 1;
-                name.extend(rest.next());
-            }
-            _ => name.push(c),
-        }
-    }
-    Err(ParseError::new(start, "this quote is never closed"))
 }
 
 struct Parser {
@@ -219,6 +131,11 @@ impl Parser {
 
     fn is_word(&self, word: &str) -> bool {
         matches!(self.peek(), Token::Word(w) if **w == *word)
+    }
+
+    fn is_word_at(&self, ahead: usize, word: &str) -> bool {
+        let token = self.tokens.get(self.at + ahead);
+        matches!(token, Some((Token::Word(w), _)) if **w == *word)
     }
 
     fn is_symbol(&self, symbol: &str) -> bool {
@@ -341,11 +258,12 @@ impl Parser {
         }
         let then = self.peek_after().clone();
         let is_of = matches!(&then, Token::Word(w) if **w == *"of");
+        let zones_of = matches!(&then, Token::Word(_)) && self.is_word_at(2, "of");
         let opens = matches!(then, Token::Symbol("(" | "{"));
         self.advance();
         match &*word {
             _ if is_of => self.threshold(column, &word),
-            "zones" if opens || matches!(then, Token::Word(_)) => self.zones(column),
+            "zones" if opens || zones_of => self.zones(column),
             _ if opens => self.call(column, &word),
             _ => Ok(Expr { column, kind: Kind::Name(word) }),
         }
@@ -400,6 +318,10 @@ impl Parser {
             "weighted" => self.weighted(column),
             "grid" | "row" | "cover" | "wall" => {
                 let rows = self.rows()?;
+                let size: usize = rows.iter().flatten().map(Expr::size).sum();
+                if size.saturating_mul(rows.len() + 1) > SIZE_MAX {
+                    return Err(ParseError::new(column, "this is too large when written out"));
+                }
                 Ok(arrange(column, word, rows))
             }
             _ => {
@@ -454,6 +376,9 @@ impl Parser {
         let mut total = 0u32;
         loop {
             let item = self.expr()?;
+            if items.len() >= ITEMS_MAX {
+                return Err(ParseError::new(item.column, format!("more than {ITEMS_MAX} items")));
+            }
             if items.iter().any(|(seen, _)| *seen == item) {
                 return Err(ParseError::new(item.column, format!("`{item}` appears twice")));
             }
@@ -542,6 +467,10 @@ impl Parser {
             row.push(item);
             let comma = self.eat(",");
             if !comma && self.eat("/") {
+                if rows.len() >= ITEMS_MAX {
+                    let message = format!("more than {ITEMS_MAX} rows");
+                    return Err(ParseError::new(self.column(), message));
+                }
                 rows.push(core::mem::take(&mut row));
             } else if !comma && self.is_symbol(")") {
                 rows.push(row);
@@ -554,6 +483,9 @@ impl Parser {
 
 /// An item listed twice would count twice: always a slip, so it is refused.
 fn once(seen: &[Expr], item: &Expr) -> Result<(), ParseError> {
+    if seen.len() >= ITEMS_MAX {
+        return Err(ParseError::new(item.column, format!("more than {ITEMS_MAX} items")));
+    }
     if seen.contains(item) {
         return Err(ParseError::new(item.column, format!("`{item}` appears twice")));
     }
@@ -587,6 +519,6 @@ impl core::str::FromStr for Expr {
     type Err = ParseError;
 
     fn from_str(text: &str) -> Result<Self, ParseError> {
-        Self::parse(&text.to_string())
+        Self::parse(text)
     }
 }

@@ -1,0 +1,112 @@
+//! What the language accepts, and where its errors point.
+
+use std::prelude::rust_2024::*;
+use std::string::ToString;
+
+use super::{family, letters};
+use crate::{Expr, Names, SystemError, SystemSpec, report};
+
+#[test]
+fn equal_texts_compile_to_equal_families() {
+    for (a, b) in [
+        ("a and b or c", "(a and b) or c"),
+        ("majority(a, b, c)", "2 of (a, b, c)"),
+        ("majority(a, b, c, d, e)", "majority of (a, b, c, d, e)"),
+        ("all of (a, b)", "a and b"),
+        ("any of (a, b)", "a or b"),
+        ("joint(a, b)", "a and b"),
+        ("zones 1 of (eu{a, b, c}, us{d})", "majority(a, b, c) or d"),
+        ("zones(w{x{a, b, c}, y{d, e, f}}, v{g})", "majority(a,b,c) and majority(d,e,f) and g"),
+        ("cover(a b / c d)", "(a or b) and (c or d)"),
+        ("row(a, b / c, d)", "(a and b) or (c and d)"),
+        ("weighted{a:1, b:1, c:1}", "2 of (a, b, c)"),
+        ("2 of (1, 2, 3)", "majority(a, b, c)"),
+        ("\"a b\" and \"or\"", "x and y"),
+        ("majority and zones", "x and y"),
+    ] {
+        let (x, y) = (family(a), family(b));
+        assert_eq!(x.minimal_quorums(), y.minimal_quorums(), "{a} is {b}");
+    }
+}
+
+#[test]
+fn an_error_points_at_its_column() {
+    for (text, column, message) in [
+        ("", 1, "expected a name or `(`, found the end"),
+        ("a and", 6, "expected a name or `(`, found the end"),
+        ("a b", 3, "expected the end, found `b`"),
+        ("(a or b", 8, "expected `)`, found the end"),
+        ("a & b", 3, "`&` means nothing here (try `and`, `or`, quotes)"),
+        ("0 of (a, b)", 1, "0 would make the empty set a quorum"),
+        ("3 of (a, b)", 1, "3 of 2 can never be reached"),
+        ("x of (a, b)", 1, "`x` is not a number, `all` or `any`"),
+        ("majority(a, b, a)", 16, "`a` appears twice"),
+        ("grid(a b / c a)", 14, "`a` appears twice"),
+        ("weighted{a:0}", 12, "a weight is 1 to 1000000"),
+        ("weighted{a:2, b:1} >= 4", 20, "the threshold is 1 to 3, the sum of weights"),
+        ("byzantine(1; a, b, c)", 1, "1 faulty members need at least 4 members, not 3"),
+        ("elect = a", 10, "expected `commit = ...`, found the end"),
+        ("elect = a; elect = b", 12, "`elect` is given twice"),
+        ("a or \"b", 6, "this quote is never closed"),
+    ] {
+        let error = SystemSpec::parse(text).unwrap_err();
+        assert_eq!((error.column, error.message.as_str()), (column, message), "{text}");
+        let caret = error.caret(text);
+        let line = caret.lines().nth(1).unwrap();
+        assert_eq!(line.len(), column);
+    }
+}
+
+#[test]
+fn an_unknown_name_is_named() {
+    let spec = SystemSpec::parse("majority(a, b, zed)").unwrap();
+    let error = spec.compile(&letters(3)).unwrap_err();
+    assert_eq!(error, SystemError::UnknownName { name: "zed".into(), column: 16 });
+    assert_eq!(error.to_string(), "column 16: no member is named `zed`");
+}
+
+#[test]
+fn an_unsafe_system_does_not_construct_and_says_who() {
+    let spec = SystemSpec::parse("elect = 2 of (a,b,c,d); commit = 2 of (a,b,c,d)").unwrap();
+    let error = spec.compile(&letters(4)).unwrap_err().to_string();
+    assert_eq!(error, "unsafe: elect quorum {a, b} and commit quorum {c, d} share no member");
+}
+
+#[test]
+fn deep_long_and_wide_texts_are_refused() {
+    let deep = "(".repeat(10_000);
+    assert!(Expr::parse(&deep).unwrap_err().message.contains("deeper"));
+    assert!(Expr::parse(&"a ".repeat(40_000)).is_err());
+    let mut nested = String::from("x0 / y0");
+    for i in 1..8 {
+        nested = std::format!("x{i} / y{i} / z{i} / w{i} / v{i} / wall({nested})");
+    }
+    assert!(Expr::parse(&std::format!("wall({nested})")).unwrap_err().message.contains("large"));
+    let long: Vec<String> = (0..300).map(|i| std::format!("n{i}")).collect();
+    let error = Expr::parse(&std::format!("any of ({})", long.join(","))).unwrap_err();
+    assert_eq!(error.message, "more than 256 items");
+    let wide: Vec<String> = (0..65).map(|i| std::format!("n{i}")).collect();
+    let error = SystemSpec::parse(&std::format!("majority({})", wide.join(","))).unwrap_err();
+    assert!(error.message.contains("`n64`"));
+}
+
+#[test]
+fn names_keep_slots_and_names_unique() {
+    let mut names = Names::new();
+    assert!(names.insert(5, "a") && names.insert(2, "b"));
+    assert!(!names.insert(5, "c") && !names.insert(6, "a") && !names.insert(64, "d"));
+    assert_eq!(names.slot("a"), Some(5));
+    assert_eq!(names.show(names.all()), "{b, a}");
+}
+
+#[test]
+fn a_report_names_the_offending_sets_and_the_folk_formula() {
+    let text = "elect = row(a b / c d); commit = cover(a b / c d)";
+    let (check, ok) = report::check(text).unwrap();
+    assert!(ok);
+    assert!(check.contains("UNSAFE: elect {c, d} and elect {a, b} share no member"), "{check}");
+    assert!(report::show("4 of (a,b,c,d,e)").unwrap().contains("folk formula"));
+    assert!(!report::show("majority(a,b,c,d,e)").unwrap().contains("folk"));
+    assert!(!report::show("majority(a,b,c,d)").unwrap().contains("folk"));
+    assert!(report::check("majority(a,").unwrap_err().contains("^"));
+}
