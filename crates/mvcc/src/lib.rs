@@ -1,2 +1,23 @@
+//! The data model: etcd's keys, revisions, transactions, leases and watches, as a pure machine.
+//!
+//! [`Store::apply`] is a function of the log only: the same commands at the same indexes and cluster
+//! times give the same answers, events and hashes on every member. [`View`] is an immutable picture
+//! of one moment, cheap to clone and free to read from any thread.
 #![no_std]
 extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+mod check;
+mod command;
+mod key_range;
+mod types;
+
+pub use check::TXN_DEPTH_MAX;
+pub use command::{AlarmAction, AlarmKind, Command, Error, Response};
+pub use key_range::KeyRange;
+pub use types::{
+    Changes, Compare, CompareOp, CompareTarget, DeleteRequest, DeleteResponse, Event, EventKind,
+    KeyValue, PutRequest, PutResponse, RangeRequest, RangeResponse, RequestOp, ResponseOp,
+    SortOrder, SortTarget, TxnRequest, TxnResponse,
+};
