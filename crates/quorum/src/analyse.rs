@@ -35,8 +35,11 @@ impl Family {
 
     /// At most `max` minimal quorums, and whether these are all.
     pub fn minimal_quorums_max(&self, max: usize) -> (Vec<NodeSet>, bool) {
-        let slots: Vec<u8> = self.support().iter().collect();
-        let mut walk = Walk { family: self, slots, found: Vec::new(), max, complete: true };
+        // From the highest slot, so that the first ones found keep the lowest.
+        let mut slots: Vec<u8> = self.support().iter().collect();
+        slots.reverse();
+        let mut walk =
+            Walk { family: self, slots, found: Vec::new(), max, complete: true, steps: 0 };
         walk.from(0, NodeSet::EMPTY, self.support());
         walk.found.sort_unstable_by_key(|q| (q.len(), q.0.reverse_bits() ^ u64::MAX));
         (walk.found, walk.complete)
@@ -117,6 +120,7 @@ struct Walk<'a> {
     found: Vec<NodeSet>,
     max: usize,
     complete: bool,
+    steps: usize,
 }
 
 impl Walk<'_> {
@@ -125,23 +129,29 @@ impl Walk<'_> {
         if !self.complete || !self.family.is_quorum(possible) {
             return;
         }
+        self.steps += 1;
+        if self.steps > STEPS_MAX && self.max != usize::MAX {
+            self.complete = false;
+            return;
+        }
         if self.family.is_quorum(chosen) {
             if self.family.minimal_within(chosen) != Some(chosen) {
                 return;
             }
-            if self.found.len() >= self.max {
-                self.complete = false;
+            self.complete = self.found.len() < self.max;
+            if !self.complete {
                 return;
             }
             self.found.push(chosen);
             return;
         }
         let Some(&slot) = self.slots.get(at) else { return };
-        let mut with = chosen;
-        with.insert(slot);
-        self.from(at + 1, with, possible);
+        // Leaving out first reaches a minimal quorum at once, however large the family is.
         let mut without = possible;
         without.remove(slot);
         self.from(at + 1, chosen, without);
+        let mut with = chosen;
+        with.insert(slot);
+        self.from(at + 1, with, possible);
     }
 }

@@ -133,7 +133,7 @@ fn run(ops: &[Op], set: u64) -> bool {
     let mut counts = [0u32; DEPTH_MAX];
     let mut won = false;
     for op in ops {
-        let here = (op.mask & set).count_ones();
+        let here = if op.mask == 0 { 0 } else { (op.mask & set).count_ones() };
         let depth = op.depth as usize & (DEPTH_MAX - 1);
         if op.need == 0 {
             counts[depth] += here * op.weight;
@@ -142,7 +142,7 @@ fn run(ops: &[Op], set: u64) -> bool {
         let below = &mut counts[(depth + 1) & (DEPTH_MAX - 1)];
         won = here + *below >= op.need;
         *below = 0;
-        counts[depth] += if won { op.weight } else { 0 };
+        counts[depth] += op.weight * u32::from(won);
     }
     won
 }
