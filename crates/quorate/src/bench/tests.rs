@@ -1,0 +1,106 @@
+use clap::Parser;
+
+use super::*;
+
+#[derive(Parser)]
+struct Cli {
+    #[command(flatten)]
+    bench: BenchArgs,
+}
+
+fn load_args(line: &str) -> LoadArgs {
+    let cli = Cli::try_parse_from(line.split_whitespace()).unwrap();
+    match cli.bench.workload {
+        Workload::Put(load) | Workload::Range(load) | Workload::Mixed(load) => load,
+        Workload::NullServer(_) => panic!("not a load"),
+    }
+}
+
+/// Runs a load against a null server on the same thread.
+fn against_null_server(write_percent: u8, line: &str) -> load::Outcome {
+    let args = load_args(line);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    tokio::task::LocalSet::new().block_on(&runtime, async {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        tokio::task::spawn_local(null_server::accept(listener, 100));
+        let pool = [Rc::new(client::Connection::new(&address).unwrap())];
+        load::run(&pool, plan(write_percent, &args).unwrap(), false).await
+    })
+}
+
+#[test]
+fn a_load_of_a_fixed_total_measures_exactly_that_many_requests() {
+    let outcome = against_null_server(50, "b mixed --total 500 --clients 8 --warmup 0");
+    assert_eq!(outcome.operations(), 500);
+    assert_eq!(outcome.failures(), 0, "{:?}", outcome.failures);
+    assert!(!outcome.puts.is_empty() && !outcome.ranges.is_empty());
+    assert_eq!(outcome.absent, 0, "the null server always answers one pair");
+}
+
+#[test]
+fn a_fixed_rate_starts_as_many_requests_as_the_time_allows() {
+    let line = "b put --rate 1000 --duration 0.3 --clients 64 --warmup 0.1";
+    let outcome = against_null_server(100, line);
+    assert_eq!(outcome.operations() + outcome.failures(), 300);
+}
+
+#[test]
+fn an_endpoint_that_refuses_connections_is_an_error_before_the_load() {
+    let cli = Cli::try_parse_from(["b", "put", "--endpoints", "127.0.0.1:1"]).unwrap();
+    let error = run(cli.bench).unwrap_err();
+    assert!(format!("{error:#}").contains("connect to 127.0.0.1:1"), "{error:#}");
+}
+
+#[test]
+fn arguments_that_make_no_sense_are_refused() {
+    for line in [
+        "b put --clients 0",
+        "b put --rate 0",
+        "b put --key-size 2 --key-space 101",
+        "b put --duration -1",
+        "b put --key-space 0",
+    ] {
+        assert!(plan(100, &load_args(&line.replace(" -1", "=-1"))).is_err(), "{line}");
+    }
+}
+
+#[test]
+fn the_count_of_an_answer_is_read_and_a_cut_answer_is_not_one() {
+    let answer = wire::range_answer(&[1; 300]);
+    assert_eq!(wire::range_count(&answer), Some(1));
+    for cut in 0..answer.len() {
+        assert_eq!(wire::range_count(&answer[..cut]), None);
+    }
+}
+
+#[test]
+fn a_put_is_framed_with_its_exact_length_at_every_size_boundary() {
+    for size in [0, 1, 127, 128, 16_383, 16_384, 70_000] {
+        let frame = wire::put(b"k", &vec![9; size]);
+        let length = u32::from_be_bytes(frame[1..5].try_into().unwrap()) as usize;
+        assert_eq!(frame.len(), wire::FRAME_HEAD + length);
+    }
+}
+
+#[test]
+fn json_is_one_line_with_the_numbers_a_script_needs() {
+    let outcome = against_null_server(0, "b range --total 50 --clients 2 --warmup 0");
+    let header = report::Header {
+        operation: "range",
+        endpoints: 1,
+        connections: 1,
+        clients: 2,
+        key_size: 8,
+        val_size: 256,
+        key_space: 10,
+        rate: None,
+        linearizable: true,
+    };
+    let line = report::json(&header, &outcome);
+    assert!(!line.contains('\n'));
+    let value: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(value["ops"], 50);
+    assert!(value["latency_us"]["p99"].as_u64().unwrap() > 0);
+    assert!(report::text(&header, &outcome).contains("50 ok, 0 errors"));
+}
