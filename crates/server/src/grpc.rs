@@ -1,0 +1,148 @@
+//! A small gRPC server straight on `h2`: one thread, no task per unary call.
+//!
+//! A connection is one local task. A unary request whose body already arrived is decoded and
+//! dispatched inside the accept loop; its [`Responder`] may be completed later by anybody on the
+//! same thread, and the connection task flushes everything completed since it last ran in one
+//! write. The same port answers HTTP/1.1 for health, version and metrics.
+//! Wire rules: <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>.
+
+mod connection;
+mod http1;
+mod message;
+mod responder;
+mod status;
+mod stream;
+
+pub use message::{FRAME_HEAD_BYTES, frame};
+pub use responder::Responder;
+pub use status::Status;
+pub use stream::{RequestStream, StreamSender};
+
+use bytes::Bytes;
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+
+/// gRPC's receive allowance on top of `max-request-bytes`, as in etcd (`embed/config.go`).
+pub const GRPC_OVERHEAD_BYTES: usize = 512 * 1024;
+
+/// Bounds of the request layer; bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct GrpcLimits {
+    /// `--max-request-bytes`: largest request that may be proposed.
+    pub request_bytes_max: usize,
+    /// Streams one client connection may have open.
+    pub streams_max: u32,
+}
+
+impl Default for GrpcLimits {
+    fn default() -> Self {
+        Self { request_bytes_max: 3 * 512 * 1024, streams_max: 65_536 }
+    }
+}
+
+impl GrpcLimits {
+    /// Largest gRPC message accepted at all.
+    pub const fn message_bytes_max(&self) -> usize {
+        self.request_bytes_max + GRPC_OVERHEAD_BYTES
+    }
+}
+
+/// How a method moves messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Unary,
+    /// One request, a stream of answers.
+    ServerStream,
+    /// Streams both ways.
+    Bidi,
+}
+
+/// Request metadata this server looks at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Metadata {
+    /// `hasleader: true`: refuse at once when there is no leader.
+    pub has_leader: bool,
+}
+
+/// An HTTP/1.1 answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpReply {
+    pub code: u16,
+    pub content_type: &'static str,
+    pub body: String,
+}
+
+/// Completes an HTTP request; dropping it answers 500.
+pub type HttpDone = Box<dyn FnOnce(HttpReply)>;
+
+/// What the server serves. All calls are made on the server's one thread.
+pub trait Service {
+    /// A method's number in the service's own table, or none when the path is unknown.
+    fn method(&self, path: &str) -> Option<(u16, Kind)>;
+    fn unary(&self, method: u16, metadata: Metadata, message: Bytes, responder: Responder);
+    fn server_stream(&self, method: u16, metadata: Metadata, message: Bytes, out: StreamSender);
+    fn bidi(&self, method: u16, metadata: Metadata, input: RequestStream, out: StreamSender);
+    /// `target` is the path with its query.
+    fn http(&self, method: &str, target: &str, done: HttpDone);
+}
+
+/// Accepts connections for ever. Must run inside a `LocalSet`.
+pub async fn serve(listener: TcpListener, service: Rc<dyn Service>, limits: GrpcLimits) {
+    loop {
+        match listener.accept().await {
+            Ok((socket, _)) => {
+                tokio::task::spawn_local(serve_socket(socket, service.clone(), limits));
+            }
+            Err(error) => {
+                // Out of descriptors, most likely: let some close instead of spinning.
+                tracing::warn!(%error, "cannot accept a client connection");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+/// Serves one client connection until it ends. Must run inside a `LocalSet`.
+pub async fn serve_socket(socket: TcpStream, service: Rc<dyn Service>, limits: GrpcLimits) {
+    let peer = socket.peer_addr().ok();
+    if socket.set_nodelay(true).is_err() {
+        return;
+    }
+    let result = match sniff(&socket).await {
+        Ok(Some(Protocol::Http2)) => connection::run(socket, service, limits).await,
+        Ok(Some(Protocol::Http1)) => http1::run(socket, service).await.map_err(|e| e.to_string()),
+        Ok(None) => Ok(()),
+        Err(error) => Err(error.to_string()),
+    };
+    if let Err(error) = result {
+        tracing::info!(?peer, error, "client connection closed");
+    }
+}
+
+enum Protocol {
+    Http1,
+    Http2,
+}
+
+/// Looks at the first bytes without taking them. No HTTP/1.1 method starts with `PRI `.
+async fn sniff(socket: &TcpStream) -> std::io::Result<Option<Protocol>> {
+    const PREFACE: &[u8; 4] = b"PRI ";
+    const TRIES_MAX: u32 = 5_000;
+    for _ in 0..TRIES_MAX {
+        let mut first = [0_u8; PREFACE.len()];
+        let got = socket.peek(&mut first).await?;
+        if got == 0 {
+            return Ok(None);
+        }
+        if first[..got] != PREFACE[..got] {
+            return Ok(Some(Protocol::Http1));
+        }
+        if got == PREFACE.len() {
+            return Ok(Some(Protocol::Http2));
+        }
+        // A peer that sends the preface byte by byte: peek returns at once, so wait by time.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    Ok(None)
+}

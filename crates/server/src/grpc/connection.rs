@@ -1,0 +1,177 @@
+//! One HTTP/2 client connection.
+
+use super::message::Assembler;
+use super::{GrpcLimits, Kind, Metadata, RequestStream, Responder, Service, Status, StreamSender};
+use api::error::Code;
+use bytes::Bytes;
+use h2::RecvStream;
+use h2::server::SendResponse;
+use http::{HeaderMap, HeaderValue, Request, Response};
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use tokio::net::TcpStream;
+
+/// Request bytes one stream may have under way.
+const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
+/// Request bytes one connection may have under way; also bounds what unread bodies can hold.
+const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
+/// Calls a client may cancel before they were looked at; a burst of timeouts is not an attack.
+const CANCELLED_UNSEEN_MAX: usize = 8 * 1024;
+
+/// Serves the connection until it ends; the text says why when that was not the client's wish.
+pub(super) async fn run(
+    socket: TcpStream,
+    service: Rc<dyn Service>,
+    limits: GrpcLimits,
+) -> Result<(), String> {
+    let mut builder = h2::server::Builder::new();
+    builder
+        .initial_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_concurrent_streams(limits.streams_max)
+        .max_pending_accept_reset_streams(CANCELLED_UNSEEN_MAX);
+    let mut connection = builder.handshake::<_, Bytes>(socket).await.map_err(closed)?;
+    while let Some(accepted) = connection.accept().await {
+        match accepted {
+            Ok((request, send)) => accept(&service, limits, request, send),
+            Err(error) if error.is_io() || error.is_go_away() => return Ok(()),
+            Err(error) => return Err(closed(error)),
+        }
+    }
+    Ok(())
+}
+
+fn closed(error: h2::Error) -> String {
+    format!("HTTP/2: {error}")
+}
+
+fn accept(
+    service: &Rc<dyn Service>,
+    limits: GrpcLimits,
+    request: Request<RecvStream>,
+    send: SendResponse<Bytes>,
+) {
+    let (head, body) = request.into_parts();
+    if !is_grpc(&head.headers) {
+        return plain_http(service, &head, send);
+    }
+    let path = head.uri.path();
+    let Some((method, kind)) = service.method(path) else {
+        return Responder::new(send).fail(&unknown_method(path));
+    };
+    let metadata = Metadata { has_leader: header_is(&head.headers, "hasleader", b"true") };
+    let call = Call { method, metadata, kind, send };
+    if kind == Kind::Bidi {
+        let input = RequestStream::new(body, limits.message_bytes_max());
+        return service.bidi(method, metadata, input, StreamSender::new(call.send));
+    }
+    let mut reading = Reading { body, assembler: Assembler::new(limits.message_bytes_max()) };
+    // The common case: the whole body came with the headers, and no task is needed.
+    match reading.poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(message) => call.dispatch(&**service, message),
+        Poll::Pending => {
+            let service = service.clone();
+            tokio::task::spawn_local(async move {
+                let message = poll_fn(|cx| reading.poll(cx)).await;
+                call.dispatch(&*service, message);
+            });
+        }
+    }
+}
+
+fn is_grpc(headers: &HeaderMap) -> bool {
+    let value = headers.get(http::header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+    value.is_some_and(|v| v.starts_with(b"application/grpc"))
+}
+
+fn header_is(headers: &HeaderMap, name: &'static str, value: &[u8]) -> bool {
+    headers.get(name).is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(value))
+}
+
+/// grpc-go's wording for a path it does not serve.
+fn unknown_method(path: &str) -> Status {
+    let text = match path.strip_prefix('/').and_then(|p| p.rsplit_once('/')) {
+        Some((service, method)) => format!("unknown method {method} for service {service}"),
+        None => format!("malformed method name: {path:?}"),
+    };
+    Status::new(Code::Unimplemented, text)
+}
+
+struct Call {
+    method: u16,
+    metadata: Metadata,
+    kind: Kind,
+    send: SendResponse<Bytes>,
+}
+
+impl Call {
+    /// `None`: the client went away before its request was complete.
+    fn dispatch(self, service: &dyn Service, message: Option<Result<Bytes, Status>>) {
+        match (message, self.kind) {
+            (None, _) => {}
+            (Some(Err(status)), _) => Responder::new(self.send).fail(&status),
+            (Some(Ok(message)), Kind::Unary) => {
+                service.unary(self.method, self.metadata, message, Responder::new(self.send));
+            }
+            (Some(Ok(message)), _) => {
+                let out = StreamSender::new(self.send);
+                service.server_stream(self.method, self.metadata, message, out);
+            }
+        }
+    }
+}
+
+/// The one request message of a call.
+struct Reading {
+    body: RecvStream,
+    assembler: Assembler,
+}
+
+impl Reading {
+    /// Ready with the message once the client has half-closed, or with a refusal at once.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Status>>> {
+        loop {
+            match self.body.poll_data(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Some(Err(_))) => return Poll::Ready(None),
+                Poll::Ready(Some(Ok(data))) => {
+                    let _ = self.body.flow_control().release_capacity(data.len());
+                    self.assembler.push(data);
+                    if let Err(status) = self.assembler.peek() {
+                        return Poll::Ready(Some(Err(status)));
+                    }
+                }
+                Poll::Ready(None) => return Poll::Ready(Some(self.finish())),
+            }
+        }
+    }
+
+    fn finish(&mut self) -> Result<Bytes, Status> {
+        match self.assembler.next()? {
+            Some(message) if self.assembler.is_empty() => Ok(message),
+            Some(_) => Err(Status::new(Code::Internal, "more than one message in a unary call")),
+            None => Err(Status::new(Code::Internal, "unexpected EOF")),
+        }
+    }
+}
+
+/// `GET /health` and friends also arrive over HTTP/2.
+fn plain_http(
+    service: &Rc<dyn Service>,
+    head: &http::request::Parts,
+    mut send: SendResponse<Bytes>,
+) {
+    let target = head.uri.path_and_query().map_or("/", |p| p.as_str());
+    let done = Box::new(move |reply: super::HttpReply| {
+        let response = Response::builder()
+            .status(reply.code)
+            .header(http::header::CONTENT_TYPE, reply.content_type)
+            .body(())
+            .expect("codes and types are constants of this server");
+        if let Ok(mut body) = send.send_response(response, false) {
+            let _ = body.send_data(reply.body.into(), true);
+        }
+    });
+    service.http(head.method.as_str(), target, done);
+}

@@ -1,0 +1,118 @@
+//! The 5-byte-prefixed messages inside DATA frames.
+
+use super::Status;
+use api::Message;
+use api::error::Code;
+use bytes::{BufMut, Bytes, BytesMut};
+
+/// Compressed flag and big-endian length.
+pub const FRAME_HEAD_BYTES: usize = 5;
+
+/// One message with its prefix, in one allocation.
+pub fn frame(message: &impl Message) -> Bytes {
+    let length = message.encoded_len();
+    let mut out = BytesMut::with_capacity(FRAME_HEAD_BYTES + length);
+    out.put_u8(0);
+    // gRPC's length field is 32 bits; etcd's send limit of 2 GiB - 1 is below it.
+    out.put_u32(u32::try_from(length).expect("answers are bounded below 4 GiB"));
+    message.encode(&mut out).expect("the buffer grows as needed");
+    debug_assert_eq!(out.len(), FRAME_HEAD_BYTES + length);
+    out.freeze()
+}
+
+/// Reassembles messages from DATA frames; a message inside one frame is not copied.
+pub(super) struct Assembler {
+    buffer: BytesMut,
+    whole: Bytes,
+    message_bytes_max: usize,
+}
+
+impl Assembler {
+    pub(super) fn new(message_bytes_max: usize) -> Self {
+        Self { buffer: BytesMut::new(), whole: Bytes::new(), message_bytes_max }
+    }
+
+    pub(super) fn push(&mut self, data: Bytes) {
+        if self.buffer.is_empty() && self.whole.is_empty() {
+            self.whole = data;
+            return;
+        }
+        if !self.whole.is_empty() {
+            self.buffer.extend_from_slice(&self.whole);
+            self.whole = Bytes::new();
+        }
+        self.buffer.extend_from_slice(&data);
+    }
+
+    /// Length of the next message when all of it is here; refuses what may never be buffered.
+    pub(super) fn peek(&self) -> Result<Option<usize>, Status> {
+        let have: &[u8] = if self.whole.is_empty() { &self.buffer } else { &self.whole };
+        let Some((head, rest)) = have.split_first_chunk::<FRAME_HEAD_BYTES>() else {
+            return Ok(None);
+        };
+        let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]) as usize;
+        if head[0] != 0 {
+            let text = "grpc: Decompressor is not installed for grpc-encoding \"gzip\"";
+            return Err(Status::new(Code::Unimplemented, text));
+        }
+        if length > self.message_bytes_max {
+            let max = self.message_bytes_max;
+            let text = format!("grpc: received message larger than max ({length} vs. {max})");
+            return Err(Status::new(Code::ResourceExhausted, text));
+        }
+        Ok((rest.len() >= length).then_some(length))
+    }
+
+    /// The next complete message. `Ok(None)` needs more data.
+    pub(super) fn next(&mut self) -> Result<Option<Bytes>, Status> {
+        let Some(length) = self.peek()? else { return Ok(None) };
+        let mut message = if self.whole.is_empty() {
+            self.buffer.split_to(FRAME_HEAD_BYTES + length).freeze()
+        } else {
+            self.whole.split_to(FRAME_HEAD_BYTES + length)
+        };
+        Ok(Some(message.split_off(FRAME_HEAD_BYTES)))
+    }
+
+    /// True when no byte of an unfinished message is held.
+    pub(super) fn is_empty(&self) -> bool {
+        self.buffer.is_empty() && self.whole.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use api::etcdserverpb::CompactionRequest;
+
+    #[test]
+    fn messages_survive_any_split_into_data_frames() {
+        let one = frame(&CompactionRequest { revision: 77, physical: true });
+        let two = frame(&CompactionRequest { revision: 1 << 40, physical: false });
+        let all: Vec<u8> = [&one[..], &two[..]].concat();
+        for cut in 0..=all.len() {
+            let mut assembler = Assembler::new(100);
+            let mut got = Vec::new();
+            for part in [&all[..cut], &all[cut..]] {
+                assembler.push(Bytes::copy_from_slice(part));
+                while let Some(message) = assembler.next().unwrap() {
+                    got.push(CompactionRequest::decode(message).unwrap().revision);
+                }
+            }
+            assert_eq!(got, [77, 1 << 40], "cut at {cut}");
+            assert!(assembler.is_empty());
+        }
+    }
+
+    #[test]
+    fn an_oversized_or_compressed_message_is_refused_before_it_is_buffered() {
+        let mut assembler = Assembler::new(100);
+        assembler.push(Bytes::from_static(&[0, 0, 0, 0, 101]));
+        let status = assembler.next().unwrap_err();
+        assert_eq!(status.code, 8);
+        assert_eq!(status.text, "grpc: received message larger than max (101 vs. 100)");
+        let mut assembler = Assembler::new(100);
+        assembler.push(Bytes::from_static(&[1, 0, 0, 0, 1]));
+        assert_eq!(assembler.next().unwrap_err().code, 12);
+    }
+}
