@@ -1,7 +1,16 @@
 //! Raft over arbitrary quorum systems.
 
+mod ballot;
+mod candidate;
 mod config;
+mod configs;
+mod disk;
+mod follower;
+mod leader;
+mod log;
 mod message;
+mod progress;
+mod read;
 mod ready;
 
 pub use config::{
@@ -11,8 +20,16 @@ pub use message::{AppendOutcome, Body, Entry, EntryKind, Message};
 pub use ready::{NoLeader, Persist, ReadOutcome, Ready, Trace, Why};
 
 use alloc::vec::Vec;
-use base::{Ballot, Blob, Incarnation, LogIndex, Nanos, NodeId, Ticket};
+use ballot::{Promise, TERM_MAX};
+use base::{Ballot, Blob, Incarnation, LogIndex, Nanos, NodeId, Prng, Ticket};
+use candidate::{Candidate, PreCandidate};
+use configs::Configs;
+use disk::{Disk, Held, Wait};
+use follower::{Append, Follower};
+use leader::Leader;
+use log::Log;
 use quorum::NodeSet;
+use read::LocalRead;
 
 /// What one member is told at start; nothing here is replicated.
 #[derive(Clone, Debug)]
@@ -62,72 +79,436 @@ pub struct NotLeader {
     pub reason: NotLeaderReason,
 }
 
-/// One member's replication machine.
+/// A follower whose leader's connection is gone waits at most this long before it asks around.
+const PEER_LOST_DELAY_MAX: Nanos = Nanos::from_millis(100);
+
+#[derive(Debug)]
+pub(crate) enum Role {
+    Follower(Follower),
+    PreCandidate(PreCandidate),
+    Candidate(Candidate),
+    Leader(Leader),
+}
+
+/// One member's replication machine. Every call takes the time and appends its effects to a
+/// `Ready`; calls never block and never fail on what a peer sends.
+#[derive(Debug)]
 pub struct Raft {
     settings: Settings,
-    recovered: Recovered,
+    now: Nanos,
+    prng: Prng,
+    promise: Promise,
+    log: Log,
+    configs: Configs,
+    commit: LogIndex,
+    role: Role,
+    disk: Disk,
+    reads: Vec<LocalRead>,
+    tracing: bool,
 }
 
 impl Raft {
-    pub fn new(settings: Settings, recovered: Recovered, _now: Nanos) -> Result<Raft, ConfigError> {
-        Ok(Raft { settings, recovered })
+    /// Starts from what was durable. Fails when a configuration does not compile or the log has
+    /// a hole. A member that is an elect quorum alone campaigns at its first tick.
+    pub fn new(settings: Settings, recovered: Recovered, now: Nanos) -> Result<Raft, ConfigError> {
+        assert!(settings.id != NodeId::ZERO, "member id 0 means nobody");
+        assert!(settings.election_timeout_min > settings.heartbeat_interval, "beats come sooner");
+        let mut configs = Configs::new(recovered.base, recovered.base_config)?;
+        let mut log = Log::new(recovered.base, recovered.base_ballot);
+        for entry in recovered.entries {
+            if entry.index <= recovered.base {
+                continue; // The checkpoint is ahead of the log.
+            }
+            let (last, ballot) = log.last();
+            if entry.index != last.next() || entry.ballot < ballot {
+                let at = entry.index;
+                return Err(ConfigError::new(alloc::format!("entry {at} does not follow {last}")));
+            }
+            if let Some((config, system)) = configs::of_entry(&entry)? {
+                configs.push(entry.index, config, system);
+            }
+            log.push(entry);
+        }
+        let last = log.last_index();
+        let mut raft = Raft {
+            now,
+            prng: Prng::new(settings.seed ^ settings.id.0.rotate_left(32)),
+            promise: Promise::recovered(recovered.ballot),
+            commit: recovered.commit.min(last).max(recovered.base),
+            role: Role::Follower(Follower {
+                leader: None,
+                heard: now,
+                lost: false,
+                deadline: now,
+                round: 0,
+            }),
+            disk: Disk::new(last),
+            reads: Vec::new(),
+            tracing: true,
+            settings,
+            log,
+            configs,
+        };
+        if !raft.is_quorum_alone() {
+            let deadline = raft.random_deadline();
+            raft.follower_mut().expect("starts as a follower").deadline = deadline;
+        }
+        Ok(raft)
     }
+
+    /// Whether `Ready.trace` is filled; it is at first.
+    pub fn set_tracing(&mut self, on: bool) {
+        self.tracing = on;
+    }
+
+    /// When `tick` has something to do; `Nanos(u64::MAX)` for never.
     pub fn deadline(&self) -> Nanos {
-        Nanos(u64::MAX)
+        let role = match &self.role {
+            Role::Leader(l) => {
+                l.transfer.as_ref().map_or(l.heartbeat_at, |t| l.heartbeat_at.min(t.deadline))
+            }
+            _ if !self.votes() => Nanos(u64::MAX),
+            Role::Follower(f) => f.deadline,
+            Role::PreCandidate(c) => c.deadline,
+            Role::Candidate(c) => c.deadline,
+        };
+        role.min(self.reads_deadline())
     }
-    pub fn tick(&mut self, _now: Nanos, _out: &mut Ready) {}
-    pub fn receive(&mut self, _now: Nanos, _message: Message, _out: &mut Ready) {}
+
+    pub fn tick(&mut self, now: Nanos, out: &mut Ready) {
+        self.advance_clock(now);
+        self.expire_reads(out);
+        let due = match &self.role {
+            Role::Leader(_) => {
+                self.tick_leader(out);
+                false
+            }
+            Role::Follower(f) => self.now >= f.deadline,
+            Role::PreCandidate(c) => self.now >= c.deadline,
+            Role::Candidate(c) => self.now >= c.deadline,
+        };
+        if due && self.votes() {
+            self.pre_campaign(out);
+        }
+        self.finish(out);
+    }
+
+    /// Takes a message; a stale, duplicate or strange one changes nothing.
+    pub fn receive(&mut self, now: Nanos, message: Message, out: &mut Ready) {
+        self.advance_clock(now);
+        let Message { from, to, ballot, body } = message;
+        let me = self.settings.id;
+        if to != me || from == me || from == NodeId::ZERO || ballot.term.0 > TERM_MAX {
+            return;
+        }
+        // Requests of a leader or candidate carry its own ballot, which names it.
+        let own = ballot.node == from && ballot.term.0 > 0;
+        match body {
+            Body::PreVote { last, last_ballot } if own => {
+                self.on_pre_vote(ballot, last, last_ballot);
+            }
+            Body::Vote { last, last_ballot } if own => self.on_vote(ballot, last, last_ballot, out),
+            Body::Append { prev, prev_ballot, commit, round, entries } if own => {
+                let append = Append { prev, prev_ballot, commit, round, entries };
+                self.on_append(ballot, append, out);
+            }
+            Body::TimeoutNow if own => self.on_timeout_now(from, ballot, out),
+            Body::PreVoteReply { of, granted } => {
+                if granted || !self.observe(ballot, out) {
+                    self.count_pre_vote(from, of, granted, out);
+                }
+            }
+            Body::VoteReply { of, granted } => {
+                if granted || !self.observe(ballot, out) {
+                    self.count_vote(from, of, granted, out);
+                }
+            }
+            Body::AppendReply { outcome: AppendOutcome::Stale, .. } => {
+                self.observe(ballot, out);
+            }
+            Body::AppendReply { of, round, outcome } if self.leads(of) => {
+                self.on_append_reply(from, round, outcome, out);
+            }
+            Body::RoundAck { of, round } if self.leads(of) => self.on_round_ack(from, round, out),
+            Body::ReadIndex { incarnation, seq } => {
+                self.on_read_index(from, ballot, (incarnation, seq));
+            }
+            Body::ReadIndexReply { of, incarnation, seq, index } if of.node == from => {
+                self.on_read_index_reply(of, incarnation, seq, index, out);
+            }
+            _ => {}
+        }
+        self.finish(out);
+    }
+
+    /// Appends a batch at the leader; returns the index of its first entry.
     pub fn propose(
         &mut self,
-        _now: Nanos,
-        _items: impl Iterator<Item = (EntryKind, Blob)>,
-        _out: &mut Ready,
+        now: Nanos,
+        items: impl Iterator<Item = (EntryKind, Blob)>,
+        out: &mut Ready,
     ) -> Result<LogIndex, NotLeader> {
-        Err(NotLeader { leader: None, reason: NotLeaderReason::NotLeader })
+        self.advance_clock(now);
+        let first = self.append_batch(items, out);
+        let leader = self.leader();
+        let first = first.map_err(|reason| NotLeader { leader, reason })?;
+        self.finish(out);
+        Ok(first)
     }
-    pub fn read(&mut self, _now: Nanos, _seq: u64, _out: &mut Ready) {}
-    pub fn persisted(&mut self, _now: Nanos, _ticket: Ticket, _out: &mut Ready) {}
-    pub fn transfer(&mut self, _now: Nanos, _to: Option<NodeId>, _out: &mut Ready) {}
-    pub fn peer_lost(&mut self, _now: Nanos, _peer: NodeId, _out: &mut Ready) {}
-    pub fn snapshot_done(&mut self, _now: Nanos, _peer: NodeId, _ok: bool, _out: &mut Ready) {}
+
+    /// Starts one linearizable read round; its outcome is in some `Ready.reads`.
+    pub fn read(&mut self, now: Nanos, seq: u64, out: &mut Ready) {
+        self.advance_clock(now);
+        self.begin_read(seq, out);
+        self.finish(out);
+    }
+
+    /// Everything up to `ticket` is durable.
+    pub fn persisted(&mut self, now: Nanos, ticket: Ticket, out: &mut Ready) {
+        self.advance_clock(now);
+        for held in self.disk.persisted(ticket) {
+            match held {
+                Held::Message(message) => out.messages.push(message),
+                Held::OwnVote(ballot) => self.count_vote(self.settings.id, ballot, true, out),
+            }
+        }
+        self.count_acks(out);
+        self.finish(out);
+    }
+
+    /// Hands leadership to `to`, or to the most caught-up voter. Ignored by a follower.
+    pub fn transfer(&mut self, now: Nanos, to: Option<NodeId>, out: &mut Ready) {
+        self.advance_clock(now);
+        self.start_transfer(to, out);
+        self.finish(out);
+    }
+
+    /// A hint: the connection to `peer` was reset and reconnecting was refused.
+    pub fn peer_lost(&mut self, now: Nanos, peer: NodeId, out: &mut Ready) {
+        self.advance_clock(now);
+        let delay = Nanos(self.prng.below(PEER_LOST_DELAY_MAX.0));
+        if let Role::Follower(f) = &mut self.role {
+            if f.leader.is_some_and(|l| l.node == peer) && !f.lost {
+                f.lost = true;
+                f.deadline = f.deadline.min(now.plus(delay));
+            }
+        }
+        self.reset_peer(peer);
+        self.finish(out);
+    }
+
+    /// The transfer of a checkpoint to `peer` ended.
+    pub fn snapshot_done(&mut self, now: Nanos, peer: NodeId, ok: bool, out: &mut Ready) {
+        self.advance_clock(now);
+        self.end_snapshot(peer, ok);
+        self.finish(out);
+    }
+
+    /// A durable checkpoint replaced the state; the log restarts after `index`, unless it
+    /// already holds that very entry.
     pub fn installed(
         &mut self,
-        _now: Nanos,
-        _index: LogIndex,
-        _ballot: Ballot,
-        _config: Configuration,
-        _out: &mut Ready,
+        now: Nanos,
+        index: LogIndex,
+        ballot: Ballot,
+        config: Configuration,
+        out: &mut Ready,
     ) {
+        self.advance_clock(now);
+        if index > self.commit {
+            if self.log.ballot_at(index) == Some(ballot) {
+                self.advance_commit(index, out);
+                self.compact(index);
+            } else if let Ok(configs) = Configs::new(index, config) {
+                if self.log.last_index() > self.log.base() {
+                    self.disk.truncate(self.log.base().next());
+                }
+                self.log = Log::new(index, ballot);
+                self.configs = configs;
+                self.advance_commit(index, out);
+            } else {
+                return; // Not compiled by this build: the leader will offer it again.
+            }
+        }
+        self.disk.covered(index.min(self.commit));
+        if let Some(leader) = self.follower().and_then(|f| f.leader) {
+            let outcome = AppendOutcome::Matched(index);
+            let body = Body::AppendReply { of: leader, round: 0, outcome };
+            self.send(Wait::Log, leader.node, body);
+        }
+        self.finish(out);
     }
-    pub fn compact(&mut self, _upto: LogIndex) {}
+
+    /// Forgets entries at or below `upto`, which a durable checkpoint covers.
+    pub fn compact(&mut self, upto: LogIndex) {
+        let upto = upto.min(self.commit);
+        self.log.compact(upto);
+        self.configs.compact(upto);
+        self.disk.covered_entries(upto);
+    }
+
     pub fn commit(&self) -> LogIndex {
-        self.recovered.commit
+        self.commit
     }
-    pub fn entries(&self, _from: LogIndex, _to: LogIndex) -> impl Iterator<Item = &Entry> {
-        self.recovered.entries.iter()
+
+    /// Entries `from..=to` that are still in memory.
+    pub fn entries(&self, from: LogIndex, to: LogIndex) -> impl Iterator<Item = &Entry> {
+        self.log.range(from, to)
     }
+
     pub fn leader(&self) -> Option<NodeId> {
-        None
+        match &self.role {
+            Role::Leader(_) => Some(self.settings.id),
+            Role::Follower(f) => f.leader.map(|l| l.node),
+            _ => None,
+        }
     }
+
     pub fn is_leader(&self) -> bool {
-        self.leader() == Some(self.settings.id)
+        matches!(self.role, Role::Leader(_))
     }
+
+    /// True for a leader that has committed an entry of its own ballot.
     pub fn leader_ready(&self) -> bool {
-        false
+        matches!(&self.role, Role::Leader(l) if self.commit >= l.first_own)
     }
+
+    /// The promise; for a leader its own ballot, which new entries carry.
     pub fn ballot(&self) -> Ballot {
-        self.recovered.ballot
+        self.promise.get()
     }
+
     pub fn last(&self) -> (LogIndex, Ballot) {
-        (self.recovered.base, self.recovered.base_ballot)
+        self.log.last()
     }
-    pub fn ballot_at(&self, _index: LogIndex) -> Option<Ballot> {
-        None
+
+    pub fn ballot_at(&self, index: LogIndex) -> Option<Ballot> {
+        self.log.ballot_at(index)
     }
+
+    /// The configuration in force: the last one in the log, committed or not.
     pub fn config(&self) -> &Configuration {
-        &self.recovered.base_config
+        self.configs.config()
     }
-    pub fn acked(&self, _index: LogIndex) -> NodeSet {
-        NodeSet::new()
+
+    /// At a leader: slots whose durable log reaches `index`. Empty elsewhere.
+    pub fn acked(&self, index: LogIndex) -> NodeSet {
+        self.acked_slots(index)
+    }
+
+    fn rule(&self) -> BallotRule {
+        self.configs.config().rule
+    }
+
+    fn advance_clock(&mut self, now: Nanos) {
+        self.now = self.now.max(now);
+    }
+
+    /// Whether the configuration in force lets this member campaign.
+    fn votes(&self) -> bool {
+        self.configs.config().member(self.settings.id).is_some_and(|m| !m.learner)
+    }
+
+    fn is_quorum_alone(&self) -> bool {
+        let mut me = NodeSet::new();
+        let slot = self.configs.config().slot_of(self.settings.id);
+        slot.is_some_and(|s| me.insert(s)) && self.configs.system().elect().is_quorum(me)
+    }
+
+    fn leads(&self, ballot: Ballot) -> bool {
+        matches!(&self.role, Role::Leader(l) if l.ballot == ballot)
+    }
+
+    fn follower(&self) -> Option<&Follower> {
+        match &self.role {
+            Role::Follower(f) => Some(f),
+            _ => None,
+        }
+    }
+
+    fn follower_mut(&mut self) -> Option<&mut Follower> {
+        match &mut self.role {
+            Role::Follower(f) => Some(f),
+            _ => None,
+        }
+    }
+
+    fn random_deadline(&mut self) -> Nanos {
+        let min = self.settings.election_timeout_min;
+        self.now.plus(min).plus(Nanos(self.prng.below(min.0.max(1))))
+    }
+
+    fn trace(&self, out: &mut Ready, event: Trace) {
+        if self.tracing {
+            out.trace.push(event);
+        }
+    }
+
+    /// Adopts a higher ballot; true when that ended what this node was doing.
+    fn observe(&mut self, ballot: Ballot, out: &mut Ready) -> bool {
+        let higher = self.promise.observe(self.rule(), ballot);
+        if higher {
+            self.become_follower(None, Why::HigherBallot, out);
+        }
+        higher
+    }
+
+    /// Never touches the promise: a vote of a term outlives the role that gave it.
+    fn become_follower(&mut self, leader: Option<Ballot>, why: Why, out: &mut Ready) {
+        let ballot = match &self.role {
+            Role::Leader(l) => Some(l.ballot),
+            Role::Candidate(c) => Some(c.ballot),
+            _ => None,
+        };
+        if let Some(ballot) = ballot {
+            self.trace(out, Trace::SteppedDown { ballot, why });
+        }
+        let deadline = self.random_deadline();
+        let heard = self.now;
+        self.role = Role::Follower(Follower { leader, heard, lost: false, deadline, round: 0 });
+        let ballot = leader.unwrap_or(self.promise.get());
+        self.trace(out, Trace::BecameFollower { ballot, leader: leader.map(|l| l.node) });
+    }
+
+    fn advance_commit(&mut self, index: LogIndex, out: &mut Ready) {
+        assert!(index <= self.log.last_index(), "only what is here can be committed");
+        if index > self.commit {
+            self.commit = index;
+            self.trace(out, Trace::Committed { index });
+        }
+    }
+
+    fn send(&mut self, wait: Wait, to: NodeId, body: Body) {
+        self.send_as(wait, self.promise.get(), to, body);
+    }
+
+    fn send_as(&mut self, wait: Wait, ballot: Ballot, to: NodeId, body: Body) {
+        assert!(to != self.settings.id, "a node does not write to itself");
+        let message = Message { from: self.settings.id, to, ballot, body };
+        self.disk.outbox.push((wait, Held::Message(message)));
+    }
+
+    /// Ends every call: reads to whoever leads, appends to peers, one write, then the messages
+    /// that need not wait for it.
+    fn finish(&mut self, out: &mut Ready) {
+        self.ask_reads();
+        self.confirm_reads(out);
+        self.flush_peers(out);
+        let changed = self.promise.take_dirty();
+        let last = self.log.last_index();
+        if let Some((ticket, truncate_from, from)) = self.disk.begin(changed, last) {
+            out.persist.push(Persist {
+                ticket,
+                ballot: self.promise.get(),
+                truncate_from,
+                entries: self.log.range(from, last).cloned().collect(),
+                commit: self.commit,
+            });
+        }
+        self.disk.release_outbox(|held| match held {
+            Held::Message(message) => out.messages.push(message),
+            Held::OwnVote(_) => unreachable!("an own vote changes the promise, so it waits"),
+        });
+        assert!(self.commit <= self.log.last_index() && self.commit >= self.log.base());
     }
 }

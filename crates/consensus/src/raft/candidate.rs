@@ -1,0 +1,97 @@
+//! Campaigning: the pre-vote, which only asks, and the vote.
+
+use super::disk::{Held, Wait};
+use super::message::Body;
+use super::{Raft, Ready, Role, Trace, Why};
+use alloc::vec::Vec;
+use base::{Ballot, Nanos, NodeId};
+use quorum::{Tally, Verdict};
+
+/// Asks whether an election could be won, before any promise changes.
+#[derive(Debug)]
+pub(crate) struct PreCandidate {
+    pub ballot: Ballot,
+    pub tally: Tally,
+    pub deadline: Nanos,
+}
+
+/// Has promised its own ballot; its own vote counts once that is durable.
+#[derive(Debug)]
+pub(crate) struct Candidate {
+    pub ballot: Ballot,
+    pub tally: Tally,
+    pub deadline: Nanos,
+}
+
+impl Raft {
+    pub(crate) fn pre_campaign(&mut self, out: &mut Ready) {
+        assert!(self.votes(), "only voters campaign");
+        let ballot = self.promise.next(self.settings.id);
+        let deadline = self.random_deadline();
+        self.role = Role::PreCandidate(PreCandidate { ballot, tally: Tally::new(), deadline });
+        self.trace(out, Trace::PreCampaign { ballot });
+        let (last, last_ballot) = self.log.last();
+        self.ask_voters(Wait::Now, ballot, || Body::PreVote { last, last_ballot });
+        self.count_pre_vote(self.settings.id, ballot, true, out);
+    }
+
+    pub(crate) fn campaign(&mut self, out: &mut Ready) {
+        assert!(self.votes(), "only voters campaign");
+        let ballot = self.promise.next(self.settings.id);
+        self.promise.grant(self.rule(), ballot);
+        let deadline = self.random_deadline();
+        self.role = Role::Candidate(Candidate { ballot, tally: Tally::new(), deadline });
+        self.trace(out, Trace::Campaign { ballot });
+        let (last, last_ballot) = self.log.last();
+        self.ask_voters(Wait::Log, ballot, || Body::Vote { last, last_ballot });
+        self.disk.outbox.push((Wait::Log, Held::OwnVote(ballot)));
+    }
+
+    fn ask_voters(&mut self, wait: Wait, ballot: Ballot, body: impl Fn() -> Body) {
+        let me = self.settings.id;
+        let members = self.configs.config().members.iter();
+        let ids: Vec<NodeId> = members.filter(|m| !m.learner && m.id != me).map(|m| m.id).collect();
+        for to in ids {
+            self.send_as(wait, ballot, to, body());
+        }
+    }
+
+    pub(crate) fn count_pre_vote(
+        &mut self,
+        from: NodeId,
+        of: Ballot,
+        granted: bool,
+        out: &mut Ready,
+    ) {
+        let Some(slot) = self.configs.config().slot_of(from) else { return };
+        let elect = self.configs.system().elect();
+        let Role::PreCandidate(role) = &mut self.role else { return };
+        if role.ballot != of {
+            return;
+        }
+        role.tally.vote(slot, granted);
+        match role.tally.verdict(elect) {
+            Verdict::Won => self.campaign(out),
+            Verdict::Lost => self.become_follower(None, Why::VotesLost, out),
+            Verdict::Pending => {}
+        }
+    }
+
+    pub(crate) fn count_vote(&mut self, from: NodeId, of: Ballot, granted: bool, out: &mut Ready) {
+        let Some(slot) = self.configs.config().slot_of(from) else { return };
+        let elect = self.configs.system().elect();
+        let Role::Candidate(role) = &mut self.role else { return };
+        if role.ballot != of {
+            return;
+        }
+        role.tally.vote(slot, granted);
+        match role.tally.verdict(elect) {
+            Verdict::Won => {
+                let votes = role.tally.yes();
+                self.become_leader(of, votes, out);
+            }
+            Verdict::Lost => self.become_follower(None, Why::VotesLost, out),
+            Verdict::Pending => {}
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Configurations along the log: the last one appended is in force, truncation rolls back.
+
+use super::config::{BallotRule, ConfigError, Configuration};
+use super::message::{Entry, EntryKind};
+use alloc::vec::Vec;
+use base::LogIndex;
+use quorum::{Names, Protocol, System, SystemSpec};
+
+#[derive(Debug)]
+pub(crate) struct Configs {
+    /// By index, never empty; the first is committed.
+    list: Vec<(LogIndex, Configuration, System)>,
+}
+
+impl Configs {
+    pub fn new(base: LogIndex, config: Configuration) -> Result<Self, ConfigError> {
+        let system = config.system()?;
+        Ok(Self { list: alloc::vec![(base, config, system)] })
+    }
+
+    fn current(&self) -> &(LogIndex, Configuration, System) {
+        self.list.last().expect("never empty")
+    }
+
+    pub fn config(&self) -> &Configuration {
+        &self.current().1
+    }
+
+    pub fn system(&self) -> &System {
+        &self.current().2
+    }
+
+    pub fn index(&self) -> LogIndex {
+        self.current().0
+    }
+
+    pub fn push(&mut self, index: LogIndex, config: Configuration, system: System) {
+        assert!(index >= self.index(), "configurations follow the log");
+        self.list.push((index, config, system));
+    }
+
+    /// True when the configuration in force changed.
+    pub fn truncate(&mut self, from: LogIndex) -> bool {
+        let before = self.list.len();
+        while self.list.len() > 1 && self.index() >= from {
+            self.list.pop();
+        }
+        self.list.len() != before
+    }
+
+    /// Forgets what a checkpoint at `upto` supersedes.
+    pub fn compact(&mut self, upto: LogIndex) {
+        let keep = self.list.iter().rposition(|(i, _, _)| *i <= upto).unwrap_or(0);
+        self.list.drain(..keep);
+    }
+}
+
+/// Reads and compiles a config entry; None for other kinds.
+pub(crate) fn of_entry(entry: &Entry) -> Result<Option<(Configuration, System)>, ConfigError> {
+    if entry.kind != EntryKind::Config {
+        return Ok(None);
+    }
+    let config = Configuration::decode(&entry.payload)
+        .map_err(|e| ConfigError::new(alloc::format!("config entry {}: {e}", entry.index)))?;
+    let system = config.system()?;
+    Ok(Some((config, system)))
+}
+
+/// Whether `new` may follow `old` directly: members keep their slots, and some system of each
+/// meets the other in every role (joint configurations hold two; Ongaro 2014 section 4.3).
+pub(crate) fn may_follow(old: &Configuration, new: &Configuration) -> bool {
+    if old.rule != new.rule {
+        return false;
+    }
+    for a in &old.members {
+        for b in &new.members {
+            let same = (a.id == b.id, a.slot == b.slot, a.name == b.name);
+            if same.0 != same.1 || same.0 != same.2 {
+                return false;
+            }
+        }
+    }
+    let texts = |c: &Configuration| -> Vec<SystemSpec> {
+        let all = core::iter::once(&c.quorum).chain(c.joint.iter());
+        all.filter_map(|t| SystemSpec::parse(t).ok()).collect()
+    };
+    let mut names = Names::new();
+    for m in old.members.iter().chain(&new.members) {
+        if names.slot(&m.name).is_none() {
+            names.insert(m.slot, &m.name);
+        }
+    }
+    let news = texts(new);
+    texts(old).iter().any(|a| news.iter().any(|b| meet(a, b, &names, old.rule)))
+}
+
+fn meet(a: &SystemSpec, b: &SystemSpec, names: &Names, rule: BallotRule) -> bool {
+    if a == b {
+        return true;
+    }
+    let disjoint_free = |elect: &quorum::Expr, commit: &quorum::Expr| {
+        let pair = SystemSpec { elect: elect.clone(), commit: commit.clone() };
+        pair.compile_for(names, Protocol::RaftTermAndNode).is_ok()
+    };
+    disjoint_free(&a.elect, &b.commit)
+        && disjoint_free(&b.elect, &a.commit)
+        && (rule == BallotRule::TermAndNode || disjoint_free(&a.elect, &b.elect))
+}

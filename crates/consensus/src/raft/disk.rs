@@ -1,0 +1,149 @@
+//! What is durable, and what has to wait until it is.
+
+use super::message::{AppendOutcome, Body, Message};
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use base::{Ballot, LogIndex, Ticket};
+
+/// Which durability a statement rests on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wait {
+    /// Refusals, pre-votes, a leader's appends: states nothing that a crash could take back.
+    Now,
+    /// Rests on the promise.
+    Ballot,
+    /// Rests on the promise and the log.
+    Log,
+}
+
+/// Something that leaves when its ticket is durable.
+#[derive(Clone, Debug)]
+pub(crate) enum Held {
+    Message(Message),
+    /// This node's own vote for the ballot.
+    OwnVote(Ballot),
+}
+
+#[derive(Debug)]
+pub(crate) struct Disk {
+    latest: Ticket,
+    through: Ticket,
+    /// The last ticket that carried a changed promise.
+    ballot_ticket: Ticket,
+    /// Writes under way: ticket, and the last index it makes durable.
+    pending: VecDeque<(Ticket, LogIndex)>,
+    durable: LogIndex,
+    held: VecDeque<(Ticket, Held)>,
+    pub outbox: Vec<(Wait, Held)>,
+    /// First index not yet in a persist request.
+    unwritten_from: LogIndex,
+    truncate_from: Option<LogIndex>,
+}
+
+impl Disk {
+    pub fn new(durable: LogIndex) -> Self {
+        Self {
+            latest: Ticket::ZERO,
+            through: Ticket::ZERO,
+            ballot_ticket: Ticket::ZERO,
+            pending: VecDeque::new(),
+            durable,
+            held: VecDeque::new(),
+            outbox: Vec::new(),
+            unwritten_from: durable.next(),
+            truncate_from: None,
+        }
+    }
+
+    /// Entries up to here survive a crash.
+    pub fn durable(&self) -> LogIndex {
+        self.durable
+    }
+
+    /// Entries at `from` and above are overwritten: no write under way vouches for them any
+    /// more, not even for an equal entry that comes back later (etcd's append ABA race).
+    pub fn truncate(&mut self, from: LogIndex) {
+        let keep = from.prev();
+        for (_, last) in &mut self.pending {
+            *last = (*last).min(keep);
+        }
+        self.durable = self.durable.min(keep);
+        self.unwritten_from = self.unwritten_from.min(from);
+        self.truncate_from = Some(self.truncate_from.map_or(from, |t| t.min(from)));
+        let vouches = |held: &Held| match held {
+            Held::Message(Message { body: Body::AppendReply { outcome, .. }, .. }) => {
+                matches!(outcome, AppendOutcome::Matched(m) if *m >= from)
+            }
+            _ => false,
+        };
+        self.held.retain(|(_, held)| !vouches(held));
+        self.outbox.retain(|(_, held)| !vouches(held));
+    }
+
+    /// A durable checkpoint covers everything up to `index`.
+    pub fn covered(&mut self, index: LogIndex) {
+        self.durable = self.durable.max(index);
+        self.unwritten_from = self.unwritten_from.max(index.next());
+    }
+
+    /// As `covered`, for entries that have been handed to the journal already.
+    pub fn covered_entries(&mut self, upto: LogIndex) {
+        self.durable = self.durable.max(upto);
+    }
+
+    /// The next request, if anything has to be written: ticket, truncation, first new index.
+    pub fn begin(
+        &mut self,
+        ballot_changed: bool,
+        last: LogIndex,
+    ) -> Option<(Ticket, Option<LogIndex>, LogIndex)> {
+        let from = self.unwritten_from;
+        let truncate = self.truncate_from.take();
+        if !ballot_changed && truncate.is_none() && from > last {
+            return None;
+        }
+        self.latest = self.latest.next();
+        if ballot_changed {
+            self.ballot_ticket = self.latest;
+        }
+        self.pending.push_back((self.latest, last));
+        self.unwritten_from = last.next();
+        Some((self.latest, truncate, from))
+    }
+
+    /// Moves the outbox: what may leave at once goes to `send`, the rest is held.
+    pub fn release_outbox(&mut self, mut send: impl FnMut(Held)) {
+        for (wait, held) in core::mem::take(&mut self.outbox) {
+            let ticket = match wait {
+                Wait::Now => Ticket::ZERO,
+                Wait::Ballot => self.ballot_ticket,
+                Wait::Log => self.latest,
+            };
+            if ticket <= self.through {
+                send(held);
+            } else {
+                self.held.push_back((ticket, held));
+            }
+        }
+    }
+
+    /// Everything up to `ticket` is durable; returns what waited for it, in order.
+    pub fn persisted(&mut self, ticket: Ticket) -> Vec<Held> {
+        let ticket = ticket.min(self.latest);
+        self.through = self.through.max(ticket);
+        while let Some(&(t, last)) = self.pending.front() {
+            if t > self.through {
+                break;
+            }
+            self.durable = self.durable.max(last);
+            self.pending.pop_front();
+        }
+        let mut free = Vec::new();
+        let mut rest = VecDeque::new();
+        for (t, held) in core::mem::take(&mut self.held) {
+            if t <= self.through { free.push(held) } else { rest.push_back((t, held)) }
+        }
+        self.held = rest;
+        free
+    }
+}

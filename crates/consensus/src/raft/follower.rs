@@ -1,0 +1,215 @@
+//! Following: obeying a leader, voting, and noticing its silence.
+
+use super::configs;
+use super::disk::Wait;
+use super::message::{AppendOutcome, Body, Entry};
+use super::{Raft, Ready, Role, Trace};
+use alloc::vec::Vec;
+use base::{Ballot, LogIndex, Nanos, NodeId};
+
+#[derive(Debug)]
+pub(crate) struct Follower {
+    /// The leader's ballot, whose node is the leader.
+    pub leader: Option<Ballot>,
+    /// Last message from that leader.
+    pub heard: Nanos,
+    /// The shell says the leader's connection is gone.
+    pub lost: bool,
+    /// When silence becomes a campaign.
+    pub deadline: Nanos,
+    /// Highest read round confirmed to this leader.
+    pub round: u64,
+}
+
+/// An append as it came.
+pub(crate) struct Append {
+    pub prev: LogIndex,
+    pub prev_ballot: Ballot,
+    pub commit: LogIndex,
+    pub round: u64,
+    pub entries: Vec<Entry>,
+}
+
+impl Raft {
+    pub(crate) fn on_append(&mut self, ballot: Ballot, append: Append, out: &mut Ready) {
+        let from = ballot.node;
+        if !self.promise.obeys(self.rule(), ballot) {
+            let outcome = AppendOutcome::Stale;
+            self.send(Wait::Now, from, Body::AppendReply { of: ballot, round: 0, outcome });
+            return;
+        }
+        if !self.obey(ballot, out) {
+            return;
+        }
+        let round = append.round;
+        let (outcome, wait) = match self.accept(ballot, append, out) {
+            None => return,
+            Some(AppendOutcome::Matched(m)) if m > self.disk.durable() => {
+                self.confirm_round(ballot, round);
+                (AppendOutcome::Matched(m), Wait::Log)
+            }
+            Some(outcome) => (outcome, Wait::Ballot),
+        };
+        self.note_round(round);
+        self.send(wait, from, Body::AppendReply { of: ballot, round, outcome });
+    }
+
+    /// Follows the leader of `ballot`; false when the claim cannot be true.
+    fn obey(&mut self, ballot: Ballot, out: &mut Ready) -> bool {
+        if matches!(self.role, Role::Leader(_)) && ballot.term == self.promise.get().term {
+            if !self.promise.is_below(self.rule(), ballot) {
+                return false; // A second leader of our own term: never from a correct peer.
+            }
+        }
+        self.promise.observe(self.rule(), ballot);
+        if self.follower().is_none_or(|f| f.leader != Some(ballot)) {
+            self.become_follower(Some(ballot), super::Why::LeaderHeard, out);
+        }
+        let (now, deadline) = (self.now, self.random_deadline());
+        let follower = self.follower_mut().expect("just became one");
+        follower.heard = now;
+        follower.lost = false;
+        follower.deadline = deadline;
+        true
+    }
+
+    /// A round is confirmed ahead of the disk when the append itself has to wait for it.
+    fn confirm_round(&mut self, ballot: Ballot, round: u64) {
+        if self.follower().is_some_and(|f| f.round < round) {
+            self.send(Wait::Ballot, ballot.node, Body::RoundAck { of: ballot, round });
+        }
+    }
+
+    fn note_round(&mut self, round: u64) {
+        let follower = self.follower_mut().expect("only followers confirm rounds");
+        follower.round = follower.round.max(round);
+    }
+
+    /// Checks and takes the entries. None for a message no correct leader sends.
+    fn accept(&mut self, ballot: Ballot, append: Append, out: &mut Ready) -> Option<AppendOutcome> {
+        let Append { prev, prev_ballot, commit, entries, .. } = append;
+        let last = self.log.last_index();
+        if prev > last {
+            return Some(self.reject(prev, prev_ballot));
+        }
+        let known = prev < self.log.base();
+        if !known && self.log.ballot_at(prev) != Some(prev_ballot) {
+            if prev <= self.commit {
+                return None; // What is committed here is committed everywhere.
+            }
+            return Some(self.reject(prev, prev_ballot));
+        }
+        let mut index = prev;
+        let mut first_new = None;
+        let mut configs = Vec::new();
+        for (i, entry) in entries.iter().enumerate() {
+            if entry.index.0 != index.0 + 1 || entry.ballot > ballot {
+                return None;
+            }
+            index = entry.index;
+            if first_new.is_none() {
+                let here = self.log.ballot_at(index);
+                if index <= self.log.base() || here == Some(entry.ballot) {
+                    continue;
+                }
+                if index <= self.commit || entry.ballot < self.log.ballot_at(index.prev())? {
+                    return None;
+                }
+                first_new = Some(i);
+            } else if entry.ballot < entries[i - 1].ballot {
+                return None;
+            }
+            if let Some((config, system)) = configs::of_entry(entry).ok()? {
+                configs.push((index, config, system));
+            }
+        }
+        if let Some(first) = first_new {
+            self.take(entries, first, out);
+            for (at, config, system) in configs {
+                self.configs.push(at, config, system);
+            }
+        }
+        self.advance_commit(commit.min(index), out);
+        Some(AppendOutcome::Matched(index))
+    }
+
+    fn take(&mut self, entries: Vec<Entry>, first: usize, out: &mut Ready) {
+        let from = entries[first].index;
+        assert!(from > self.commit, "committed entries are never overwritten");
+        if from <= self.log.last_index() {
+            self.log.truncate(from);
+            self.disk.truncate(from);
+            self.configs.truncate(from);
+        }
+        for entry in entries.into_iter().skip(first) {
+            self.log.push(entry);
+        }
+        let (to, ballot) = self.log.last();
+        self.trace(out, Trace::Appended { from, to, ballot });
+    }
+
+    fn reject(&self, prev: LogIndex, prev_ballot: Ballot) -> AppendOutcome {
+        let (hint, hint_ballot) = self.log.meeting_point(prev.prev(), prev_ballot);
+        AppendOutcome::Rejected { prev, hint, hint_ballot }
+    }
+
+    /// A vote request: granted at most once a term, or never below a ballot obeyed.
+    pub(crate) fn on_vote(
+        &mut self,
+        ballot: Ballot,
+        last: LogIndex,
+        last_ballot: Ballot,
+        out: &mut Ready,
+    ) {
+        if self.follower().is_some_and(|f| f.leader == Some(ballot)) {
+            return; // A duplicate: this candidate has won and leads us.
+        }
+        let rule = self.rule();
+        let shared = rule == super::BallotRule::SharedTerms;
+        if shared && self.promise.observe(rule, ballot) {
+            self.become_follower(None, super::Why::HigherBallot, out);
+        }
+        // A leader of this very term is known: another candidate of it cannot win.
+        let led = shared
+            && self
+                .follower()
+                .and_then(|f| f.leader)
+                .is_some_and(|l| l.term == ballot.term && l != ballot);
+        let granted = !led
+            && self.promise.may_grant(rule, ballot)
+            && self.log.is_not_ahead_of(last, last_ballot);
+        if granted {
+            self.promise.grant(rule, ballot);
+            self.become_follower(None, super::Why::HigherBallot, out);
+        }
+        self.trace(out, Trace::Vote { ballot, to: ballot.node, granted });
+        let wait = if granted { Wait::Log } else { Wait::Now };
+        self.send(wait, ballot.node, Body::VoteReply { of: ballot, granted });
+    }
+
+    /// A pre-vote changes nothing here: no promise, no timer (Ongaro 2014 section 9.6).
+    pub(crate) fn on_pre_vote(&mut self, ballot: Ballot, last: LogIndex, last_ballot: Ballot) {
+        let led = match &self.role {
+            Role::Leader(_) => true,
+            // The leader we follow may itself ask: it has restarted or stepped down.
+            Role::Follower(f) => f.leader.is_some_and(|leader| {
+                let silence = self.now.since(f.heard);
+                leader.node != ballot.node
+                    && !f.lost
+                    && silence < self.settings.election_timeout_min
+            }),
+            _ => false,
+        };
+        let granted = !led
+            && self.promise.may_grant(self.rule(), ballot)
+            && self.log.is_not_ahead_of(last, last_ballot);
+        self.send(Wait::Now, ballot.node, Body::PreVoteReply { of: ballot, granted });
+    }
+
+    pub(crate) fn on_timeout_now(&mut self, from: NodeId, ballot: Ballot, out: &mut Ready) {
+        let follows = self.follower().is_some_and(|f| f.leader == Some(ballot));
+        if follows && ballot.node == from && self.votes() {
+            self.campaign(out);
+        }
+    }
+}

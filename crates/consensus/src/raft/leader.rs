@@ -1,0 +1,424 @@
+//! Leading: replication, commit, read rounds, hand-over.
+
+use super::configs;
+use super::disk::Wait;
+use super::message::{AppendOutcome, Body, Entry, EntryKind};
+use super::progress::{Peer, State};
+use super::read::{Origin, Rounds};
+use super::{NotLeaderReason, Raft, Ready, Role, Trace, Why};
+use alloc::vec::Vec;
+use base::{Ballot, Blob, LogIndex, Nanos, NodeId};
+use quorum::{NODES_MAX, NodeSet, commit_index};
+
+/// A hand-over under way: proposals stop until it succeeds or the deadline passes.
+#[derive(Debug)]
+pub(crate) struct Transfer {
+    pub to: NodeId,
+    pub deadline: Nanos,
+    sent: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Leader {
+    pub ballot: Ballot,
+    pub peers: Vec<Peer>,
+    /// The entry appended on election; commit starts to count here.
+    pub first_own: LogIndex,
+    pub heartbeat_at: Nanos,
+    heartbeat_due: bool,
+    pub rounds: Rounds,
+    pub transfer: Option<Transfer>,
+}
+
+impl Leader {
+    fn peer_mut(&mut self, id: NodeId) -> Option<&mut Peer> {
+        self.peers.iter_mut().find(|p| p.id == id)
+    }
+}
+
+impl Raft {
+    pub(crate) fn become_leader(&mut self, ballot: Ballot, votes: NodeSet, out: &mut Ready) {
+        assert_eq!(self.promise.get(), ballot, "a leader has promised its own ballot");
+        let first_own = self.log.last_index().next();
+        self.role = Role::Leader(Leader {
+            ballot,
+            peers: Vec::new(),
+            first_own,
+            heartbeat_at: self.now.plus(self.settings.heartbeat_interval),
+            heartbeat_due: true,
+            rounds: Rounds::default(),
+            transfer: None,
+        });
+        self.rebuild_peers();
+        self.trace(out, Trace::Elected { ballot, votes });
+        self.append_own(EntryKind::Empty, Blob::from(&[][..]));
+        self.trace(out, Trace::Appended { from: first_own, to: first_own, ballot });
+    }
+
+    /// Follows the configuration in force; known peers keep their progress.
+    fn rebuild_peers(&mut self) {
+        let (me, now, next) = (self.settings.id, self.now, self.log.last_index().next());
+        let Role::Leader(leader) = &mut self.role else { return };
+        let mut old = core::mem::take(&mut leader.peers);
+        for m in self.configs.config().members.iter().filter(|m| m.id != me) {
+            let peer = match old.iter().position(|p| p.id == m.id) {
+                Some(at) => old.swap_remove(at),
+                None => Peer::new(m.id, m.slot, next, now),
+            };
+            leader.peers.push(peer);
+        }
+    }
+
+    fn append_own(&mut self, kind: EntryKind, payload: Blob) -> LogIndex {
+        let ballot = self.promise.get();
+        let index = self.log.last_index().next();
+        self.log.push(Entry { index, ballot, kind, payload });
+        index
+    }
+
+    pub(crate) fn append_batch(
+        &mut self,
+        items: impl Iterator<Item = (EntryKind, Blob)>,
+        out: &mut Ready,
+    ) -> Result<LogIndex, NotLeaderReason> {
+        let Role::Leader(leader) = &self.role else { return Err(NotLeaderReason::NotLeader) };
+        if leader.transfer.is_some() {
+            return Err(NotLeaderReason::Transferring);
+        }
+        let (ballot, first) = (leader.ballot, self.log.last_index().next());
+        let items: Vec<_> = items.collect();
+        let mut config = None;
+        for (kind, payload) in &items {
+            if *kind == EntryKind::Config {
+                // One change at a time, after an own-ballot commit (raft-dev, 2015-07-10).
+                if config.is_some() || !self.leader_ready() || self.configs.index() > self.commit {
+                    return Err(NotLeaderReason::ConfigPending);
+                }
+                config = Some(self.check_config(payload)?);
+            }
+        }
+        for (kind, payload) in items {
+            let index = self.append_own(kind, payload);
+            if kind == EntryKind::Config {
+                let (config, system) = config.take().expect("checked above");
+                self.configs.push(index, config, system);
+                self.rebuild_peers();
+            }
+        }
+        let to = self.log.last_index();
+        if to >= first {
+            self.trace(out, Trace::Appended { from: first, to, ballot });
+        }
+        Ok(first)
+    }
+
+    fn check_config(
+        &self,
+        payload: &Blob,
+    ) -> Result<(super::Configuration, quorum::System), NotLeaderReason> {
+        let entry = Entry {
+            index: LogIndex::ZERO,
+            ballot: Ballot::ZERO,
+            kind: EntryKind::Config,
+            payload: payload.clone(),
+        };
+        let parsed = configs::of_entry(&entry).ok().flatten();
+        let (config, system) = parsed.ok_or(NotLeaderReason::ConfigInvalid)?;
+        if !configs::may_follow(self.configs.config(), &config) {
+            return Err(NotLeaderReason::ConfigInvalid);
+        }
+        Ok((config, system))
+    }
+
+    /// Values by slot: this node's own, and each peer's.
+    fn by_slot(&self, own: u64, value: impl Fn(&Peer) -> u64) -> [u64; NODES_MAX] {
+        let mut values = [0; NODES_MAX];
+        let Role::Leader(leader) = &self.role else { return values };
+        if let Some(slot) = self.configs.config().slot_of(self.settings.id) {
+            values[usize::from(slot)] = own;
+        }
+        for peer in &leader.peers {
+            values[usize::from(peer.slot)] = value(peer);
+        }
+        values
+    }
+
+    /// Slots whose durable log reaches `index`, as far as this leader knows.
+    pub(crate) fn acked_slots(&self, index: LogIndex) -> NodeSet {
+        let matched = self.by_slot(self.disk.durable().0, |p| p.matched.0);
+        at_least(&matched, index.0.max(1))
+    }
+
+    /// Commits by counting, own-ballot entries only (Raft section 5.4.2, figure 8).
+    pub(crate) fn count_acks(&mut self, out: &mut Ready) {
+        let Role::Leader(leader) = &self.role else { return };
+        let ballot = leader.ballot;
+        let own = self.disk.durable().min(self.log.last_index());
+        let matched = self.by_slot(own.0, |p| p.matched.0);
+        let index = LogIndex(commit_index(self.configs.system().commit(), &matched));
+        if index <= self.commit || self.log.ballot_at(index) != Some(ballot) {
+            return;
+        }
+        self.trace(out, Trace::Quorum { index, acked: at_least(&matched, index.0), ballot });
+        self.advance_commit(index, out);
+        self.start_queued_reads();
+        let me = self.settings.id;
+        let stays = self.configs.config().member(me).is_some_and(|m| !m.learner);
+        if !stays && self.configs.index() <= self.commit {
+            // Peers learn of the commit before the leader that is out of it falls silent.
+            self.flush_peers(out);
+            self.become_follower(None, Why::NotVoter, out);
+        }
+    }
+
+    pub(crate) fn on_append_reply(
+        &mut self,
+        from: NodeId,
+        round: u64,
+        outcome: AppendOutcome,
+        out: &mut Ready,
+    ) {
+        let (now, last) = (self.now, self.log.last_index());
+        let base = self.log.base();
+        let Role::Leader(leader) = &mut self.role else { return };
+        let sent_round = leader.rounds.round;
+        let Some(peer) = leader.peer_mut(from) else { return };
+        peer.heard = now;
+        peer.round = peer.round.max(round.min(sent_round));
+        match outcome {
+            AppendOutcome::Matched(index) if index <= last => {
+                let news = peer.ack(index);
+                let matched = peer.matched;
+                match peer.state {
+                    State::Probe { .. } => peer.replicate(),
+                    State::Snapshot { .. } if matched >= base => peer.replicate(),
+                    _ => {}
+                }
+                if news {
+                    self.trace(out, Trace::Acked { by: from, index });
+                    self.count_acks(out);
+                }
+            }
+            AppendOutcome::Rejected { prev, hint, hint_ballot } => {
+                let credible = match peer.state {
+                    State::Probe { .. } => prev.next() == peer.next,
+                    State::Replicate => prev > peer.matched && prev < peer.next,
+                    State::Snapshot { .. } => false,
+                };
+                if credible && prev > peer.matched {
+                    let (meet, _) = self.log.meeting_point(hint.min(prev.prev()), hint_ballot);
+                    // Nothing above the base may meet: then only a checkpoint helps.
+                    peer.probe(if hint < base { hint.next() } else { meet.next() });
+                }
+            }
+            _ => {}
+        }
+        self.confirm_reads(out);
+    }
+
+    pub(crate) fn on_round_ack(&mut self, from: NodeId, round: u64, out: &mut Ready) {
+        let now = self.now;
+        let Role::Leader(leader) = &mut self.role else { return };
+        let sent_round = leader.rounds.round;
+        let Some(peer) = leader.peer_mut(from) else { return };
+        peer.heard = now;
+        peer.round = peer.round.max(round.min(sent_round));
+        self.confirm_reads(out);
+    }
+
+    pub(crate) fn leader_read(&mut self, origin: Origin) {
+        let (ready, commit) = (self.leader_ready(), self.commit);
+        let Role::Leader(leader) = &mut self.role else { return };
+        if ready {
+            leader.rounds.join(origin, commit);
+        } else if leader.rounds.queued.len() < super::read::READS_MAX {
+            leader.rounds.queued.push(origin);
+        }
+    }
+
+    fn start_queued_reads(&mut self) {
+        let (ready, commit) = (self.leader_ready(), self.commit);
+        let Role::Leader(leader) = &mut self.role else { return };
+        if ready {
+            for origin in core::mem::take(&mut leader.rounds.queued) {
+                leader.rounds.join(origin, commit);
+            }
+        }
+    }
+
+    /// Answers every read whose round a commit set has confirmed at this ballot.
+    pub(crate) fn confirm_reads(&mut self, out: &mut Ready) {
+        let Role::Leader(leader) = &self.role else { return };
+        if !leader.rounds.is_waiting() {
+            return;
+        }
+        let ballot = leader.ballot;
+        let rounds = self.by_slot(leader.rounds.round, |p| p.round);
+        let confirmed = commit_index(self.configs.system().commit(), &rounds);
+        loop {
+            let Role::Leader(leader) = &mut self.role else { return };
+            let Some((index, origin)) = leader.rounds.pop(confirmed) else { return };
+            let acked = at_least(&rounds, confirmed);
+            self.trace(out, Trace::ReadConfirmed { seq: origin.seq, acked });
+            let Origin { node, incarnation, seq } = origin;
+            if node == self.settings.id {
+                self.finish_read(seq, index, out);
+            } else {
+                let body = Body::ReadIndexReply { of: ballot, incarnation, seq, index };
+                self.send(Wait::Now, node, body);
+            }
+        }
+    }
+
+    pub(crate) fn tick_leader(&mut self, out: &mut Ready) {
+        let now = self.now;
+        let interval = self.settings.heartbeat_interval;
+        let Role::Leader(leader) = &mut self.role else { return };
+        if leader.transfer.as_ref().is_some_and(|t| now >= t.deadline) {
+            leader.transfer = None;
+        }
+        if now < leader.heartbeat_at {
+            return;
+        }
+        leader.heartbeat_at = now.plus(interval);
+        leader.heartbeat_due = true;
+        for peer in &mut leader.peers {
+            match peer.state {
+                State::Snapshot { retry_at } if now >= retry_at => {
+                    peer.probe(self.log.last_index().next());
+                }
+                _ => {}
+            }
+        }
+        if !self.hears_commit_set() {
+            self.become_follower(None, Why::QuorumLost, out);
+        }
+    }
+
+    /// Check-quorum: a commit set was heard within an election timeout.
+    fn hears_commit_set(&self) -> bool {
+        let (now, limit) = (self.now, self.settings.election_timeout_min);
+        let heard = self.by_slot(1, |p| u64::from(now.since(p.heard) <= limit));
+        self.configs.system().commit().is_quorum(at_least(&heard, 1))
+    }
+
+    pub(crate) fn start_transfer(&mut self, to: Option<NodeId>, out: &mut Ready) {
+        let deadline = self.now.plus(self.settings.election_timeout_min);
+        let config = self.configs.config();
+        let Role::Leader(leader) = &mut self.role else { return };
+        let voter = |p: &&Peer| config.member(p.id).is_some_and(|m| !m.learner);
+        let peers = leader.peers.iter().filter(voter);
+        let target = match to {
+            Some(id) => peers.map(|p| p.id).find(|p| *p == id),
+            None => peers.max_by_key(|p| (p.heard, p.matched)).map(|p| p.id),
+        };
+        let Some(to) = target else { return };
+        leader.transfer = Some(Transfer { to, deadline, sent: false });
+        self.trace(out, Trace::Transfer { to });
+    }
+
+    fn push_transfer(&mut self) {
+        let last = self.log.last_index();
+        let Role::Leader(leader) = &mut self.role else { return };
+        let Some(transfer) = &mut leader.transfer else { return };
+        let to = transfer.to;
+        if !transfer.sent && leader.peers.iter().any(|p| p.id == to && p.matched == last) {
+            transfer.sent = true;
+            self.send(Wait::Now, to, Body::TimeoutNow);
+        }
+    }
+
+    pub(crate) fn reset_peer(&mut self, id: NodeId) {
+        let Role::Leader(leader) = &mut self.role else { return };
+        if let Some(peer) = leader.peer_mut(id) {
+            let next = peer.matched.next();
+            if !matches!(peer.state, State::Snapshot { .. }) {
+                peer.probe(next);
+            }
+        }
+    }
+
+    pub(crate) fn end_snapshot(&mut self, id: NodeId, ok: bool) {
+        // Sent is not installed: the ack says so. Without one, probe again.
+        let timeout = self.settings.election_timeout_min;
+        let patience = if ok { Nanos(timeout.0.saturating_mul(4)) } else { timeout };
+        let retry_at = self.now.plus(patience);
+        let Role::Leader(leader) = &mut self.role else { return };
+        if let Some(peer) = leader.peer_mut(id) {
+            if matches!(peer.state, State::Snapshot { .. }) {
+                peer.state = State::Snapshot { retry_at };
+            }
+        }
+    }
+
+    /// At most one append to each peer: new entries if the window is open, else whatever news
+    /// there is (heartbeat, commit index, read round).
+    pub(crate) fn flush_peers(&mut self, out: &mut Ready) {
+        self.push_transfer();
+        let Role::Leader(leader) = &mut self.role else { return };
+        leader.rounds.close();
+        let mut peers = core::mem::take(&mut leader.peers);
+        let due = core::mem::take(&mut leader.heartbeat_due);
+        let round = leader.rounds.round;
+        for peer in &mut peers {
+            self.flush_peer(peer, due, round, out);
+        }
+        let Role::Leader(leader) = &mut self.role else { unreachable!("flushing changes no role") };
+        leader.peers = peers;
+    }
+
+    fn flush_peer(&mut self, peer: &mut Peer, due: bool, round: u64, out: &mut Ready) {
+        let news = due || peer.sent_round < round;
+        if peer.state != State::Replicate && !news && peer.state != (State::Probe { sent: false }) {
+            return;
+        }
+        if self.log.ballot_at(peer.next.prev()).is_none()
+            && !matches!(peer.state, State::Snapshot { .. })
+        {
+            peer.snapshot(Nanos(u64::MAX));
+            out.snapshots.push(peer.id);
+        }
+        let room = match peer.state {
+            State::Probe { sent } => !sent,
+            State::Replicate => peer.inflight_bytes < self.settings.inflight_bytes_max,
+            State::Snapshot { .. } => false,
+        };
+        let (prev, prev_ballot) = match peer.state {
+            State::Snapshot { .. } => (LogIndex::ZERO, Ballot::ZERO),
+            _ => {
+                let prev = peer.next.prev();
+                (prev, self.log.ballot_at(prev).expect("checked above"))
+            }
+        };
+        let (entries, bytes) = match room {
+            true => self.log.batch(peer.next, self.settings.append_bytes_max),
+            false => (Vec::new(), 0),
+        };
+        let committed = peer.state == State::Replicate && peer.sent_commit < self.commit.min(prev);
+        if entries.is_empty() && !news && !committed && !matches!(peer.state, State::Probe { .. }) {
+            return;
+        }
+        let reach = entries.last().map_or(prev, |e| e.index);
+        match &mut peer.state {
+            State::Probe { sent } => *sent = true,
+            State::Replicate if !entries.is_empty() => peer.sent(reach, bytes),
+            _ => {}
+        }
+        peer.sent_round = round;
+        peer.sent_commit = self.commit.min(reach);
+        let commit = self.commit;
+        let body = Body::Append { prev, prev_ballot, commit, round, entries };
+        self.send(Wait::Now, peer.id, body);
+    }
+}
+
+/// The slots whose value reaches `min`.
+fn at_least(values: &[u64; NODES_MAX], min: u64) -> NodeSet {
+    let mut set = NodeSet::new();
+    for (slot, value) in (0u8..).zip(values) {
+        if *value >= min {
+            set.insert(slot);
+        }
+    }
+    set
+}

@@ -1,0 +1,94 @@
+//! What a leader knows about one peer.
+
+use alloc::collections::VecDeque;
+use base::{LogIndex, Nanos, NodeId};
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Looking for where the logs meet: one append at a time.
+    Probe { sent: bool },
+    /// Logs meet: appends are pipelined optimistically.
+    Replicate,
+    /// Needs a checkpoint; probed again at `retry_at` if no ack shows it arrived.
+    Snapshot { retry_at: Nanos },
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Peer {
+    pub id: NodeId,
+    pub slot: u8,
+    pub state: State,
+    /// Durable at the peer and equal to our log.
+    pub matched: LogIndex,
+    /// Next entry to send.
+    pub next: LogIndex,
+    /// Appends under way: last index and bytes of each.
+    inflight: VecDeque<(LogIndex, usize)>,
+    pub inflight_bytes: usize,
+    /// Last message of this ballot from the peer.
+    pub heard: Nanos,
+    /// Highest read round it confirmed, and highest sent to it.
+    pub round: u64,
+    pub sent_round: u64,
+    pub sent_commit: LogIndex,
+}
+
+impl Peer {
+    pub fn new(id: NodeId, slot: u8, next: LogIndex, now: Nanos) -> Self {
+        Self {
+            id,
+            slot,
+            state: State::Probe { sent: false },
+            matched: LogIndex::ZERO,
+            next,
+            inflight: VecDeque::new(),
+            inflight_bytes: 0,
+            heard: now,
+            round: 0,
+            sent_round: 0,
+            sent_commit: LogIndex::ZERO,
+        }
+    }
+
+    /// The peer holds our log durably up to `index`. True when that is news.
+    pub fn ack(&mut self, index: LogIndex) -> bool {
+        let news = index > self.matched;
+        self.matched = self.matched.max(index);
+        self.next = self.next.max(self.matched.next());
+        while let Some(&(last, bytes)) = self.inflight.front() {
+            if last > index {
+                break;
+            }
+            self.inflight_bytes -= bytes;
+            self.inflight.pop_front();
+        }
+        news
+    }
+
+    pub fn sent(&mut self, last: LogIndex, bytes: usize) {
+        assert!(last >= self.next, "only new entries are in flight");
+        self.inflight.push_back((last, bytes));
+        self.inflight_bytes += bytes;
+        self.next = last.next();
+    }
+
+    pub fn probe(&mut self, next: LogIndex) {
+        self.state = State::Probe { sent: false };
+        self.next = next.max(self.matched.next());
+        self.inflight.clear();
+        self.inflight_bytes = 0;
+    }
+
+    pub fn replicate(&mut self) {
+        self.state = State::Replicate;
+        self.next = self.matched.next();
+        self.inflight.clear();
+        self.inflight_bytes = 0;
+    }
+
+    pub fn snapshot(&mut self, retry_at: Nanos) {
+        self.state = State::Snapshot { retry_at };
+        self.inflight.clear();
+        self.inflight_bytes = 0;
+    }
+}

@@ -1,0 +1,177 @@
+//! Linearizable reads without log entries (ReadIndex, Ongaro 2014 section 6.4).
+//!
+//! A read waits here until a leader confirms, after the read began, that it still led: it names
+//! its commit index of that moment. The confirming set is a commit set, which meets every elect
+//! set, so no other leader can have committed more before.
+
+use super::disk::Wait;
+use super::follower::Follower;
+use super::message::Body;
+use super::{NoLeader, Raft, ReadOutcome, Ready, Role};
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use base::{Ballot, Incarnation, LogIndex, Nanos, NodeId};
+
+/// A read that began at this node.
+#[derive(Clone, Debug)]
+pub(crate) struct LocalRead {
+    pub seq: u64,
+    pub expires: Nanos,
+    /// The ballot of the leader that was asked last, and when.
+    pub asked: Option<(Ballot, Nanos)>,
+}
+
+/// Who waits for a round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Origin {
+    pub node: NodeId,
+    pub incarnation: Incarnation,
+    pub seq: u64,
+}
+
+/// A leader's read rounds; they die with its ballot.
+#[derive(Debug, Default)]
+pub(crate) struct Rounds {
+    /// The current round; confirmed by peers that echo it at this ballot.
+    pub round: u64,
+    /// Reads of this call joined `round` and no message carries it yet.
+    open: bool,
+    waiting: VecDeque<(u64, LogIndex, Origin)>,
+    /// Before an own-ballot entry is committed: the commit index may be too low to serve.
+    pub queued: Vec<Origin>,
+}
+
+/// Reads one origin or one leader may have waiting; beyond it the oldest gives way to a retry.
+pub(crate) const READS_MAX: usize = 1 << 16;
+
+impl Rounds {
+    pub fn join(&mut self, origin: Origin, index: LogIndex) {
+        if !self.open {
+            self.open = true;
+            self.round += 1;
+        }
+        self.waiting.push_back((self.round, index, origin));
+        if self.waiting.len() > READS_MAX {
+            self.waiting.pop_front();
+        }
+    }
+
+    pub fn close(&mut self) {
+        self.open = false;
+    }
+
+    /// Takes one read that `confirmed` covers.
+    pub fn pop(&mut self, confirmed: u64) -> Option<(LogIndex, Origin)> {
+        match self.waiting.front() {
+            Some(&(round, index, origin)) if round <= confirmed => {
+                self.waiting.pop_front();
+                Some((index, origin))
+            }
+            _ => None,
+        }
+    }
+
+    pub fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+}
+
+impl Raft {
+    pub(crate) fn begin_read(&mut self, seq: u64, out: &mut Ready) {
+        let patience = Nanos(self.settings.election_timeout_min.0.saturating_mul(4));
+        if self.reads.len() >= READS_MAX {
+            out.reads.push(ReadOutcome { seq, result: Err(NoLeader) });
+            return;
+        }
+        self.reads.push(LocalRead { seq, expires: self.now.plus(patience), asked: None });
+    }
+
+    pub(crate) fn finish_read(&mut self, seq: u64, index: LogIndex, out: &mut Ready) {
+        if let Some(at) = self.reads.iter().position(|r| r.seq == seq) {
+            self.reads.remove(at);
+            out.reads.push(ReadOutcome { seq, result: Ok(index) });
+        }
+    }
+
+    pub(crate) fn expire_reads(&mut self, out: &mut Ready) {
+        let now = self.now;
+        self.reads.retain(|read| {
+            if now >= read.expires {
+                out.reads.push(ReadOutcome { seq: read.seq, result: Err(NoLeader) });
+            }
+            now < read.expires
+        });
+    }
+
+    fn ask_again_after(&self) -> Nanos {
+        Nanos(self.settings.heartbeat_interval.0.saturating_mul(2))
+    }
+
+    /// When a read expires or is asked for again.
+    pub(crate) fn reads_deadline(&self) -> Nanos {
+        let again = self.ask_again_after();
+        let asks = !self.is_leader() && self.leader().is_some();
+        let next = |r: &LocalRead| match r.asked {
+            Some((_, at)) if asks => r.expires.min(at.plus(again)),
+            _ => r.expires,
+        };
+        self.reads.iter().map(next).min().unwrap_or(Nanos(u64::MAX))
+    }
+
+    /// Hands reads to the leader known now: this node's own rounds, or a message. A read asked
+    /// of an earlier ballot is asked again, and only the ballot asked last may answer.
+    pub(crate) fn ask_reads(&mut self) {
+        if self.reads.is_empty() {
+            return;
+        }
+        let (leads, ballot) = match &self.role {
+            Role::Leader(leader) => (true, leader.ballot),
+            Role::Follower(Follower { leader: Some(ballot), .. }) => (false, *ballot),
+            _ => return,
+        };
+        let (now, again) = (self.now, self.ask_again_after());
+        let mut due = Vec::new();
+        for read in &mut self.reads {
+            let asked = match read.asked {
+                Some((b, at)) => b == ballot && (leads || now.since(at) < again),
+                None => false,
+            };
+            if !asked {
+                read.asked = Some((ballot, now));
+                due.push(read.seq);
+            }
+        }
+        let (node, incarnation) = (self.settings.id, self.settings.incarnation);
+        for seq in due {
+            if leads {
+                self.leader_read(Origin { node, incarnation, seq });
+            } else {
+                let body = Body::ReadIndex { incarnation, seq };
+                self.send_as(Wait::Now, ballot, ballot.node, body);
+            }
+        }
+    }
+
+    pub(crate) fn on_read_index(&mut self, from: NodeId, ballot: Ballot, seq: (Incarnation, u64)) {
+        if matches!(&self.role, Role::Leader(leader) if leader.ballot == ballot)
+            && self.configs.config().slot_of(from).is_some()
+        {
+            self.leader_read(Origin { node: from, incarnation: seq.0, seq: seq.1 });
+        }
+    }
+
+    pub(crate) fn on_read_index_reply(
+        &mut self,
+        of: Ballot,
+        incarnation: Incarnation,
+        seq: u64,
+        index: LogIndex,
+        out: &mut Ready,
+    ) {
+        let ours = incarnation == self.settings.incarnation;
+        let asked = |r: &LocalRead| r.seq == seq && r.asked.is_some_and(|(b, _)| b == of);
+        if ours && self.reads.iter().any(asked) {
+            self.finish_read(seq, index, out);
+        }
+    }
+}
