@@ -1,1 +1,4 @@
+//! The shell around the replica: sockets, files, clocks and threads. Rules live in the pure
+//! rooms; this crate carries out their effects and is the only one with an async runtime.
 
+pub mod config;

@@ -1,0 +1,411 @@
+//! One table of flags: etcd's names with single or double dash, `ETCD_*` variables, and what
+//! happens to each. Safety and security flags without support are refused, never ignored.
+
+use server::config::{
+    AutoCompaction, ClusterState, Config, ConfigError, Url, parse_initial_cluster, parse_urls,
+};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Support {
+    /// Takes effect.
+    Used,
+    /// Known to etcd, touches safety or security, not supported: refused unless it is off.
+    Refused,
+    /// Known to etcd, harmless to leave out: a warning.
+    Warned,
+}
+
+struct Flag {
+    name: &'static str,
+    support: Support,
+    /// A Go boolean: `--flag` alone means true and never takes the next argument.
+    boolean: bool,
+    help: &'static str,
+}
+
+const fn used(name: &'static str, help: &'static str) -> Flag {
+    Flag { name, support: Support::Used, boolean: false, help }
+}
+const fn refused(name: &'static str) -> Flag {
+    Flag { name, support: Support::Refused, boolean: false, help: "" }
+}
+const fn refused_switch(name: &'static str) -> Flag {
+    Flag { name, support: Support::Refused, boolean: true, help: "" }
+}
+const fn warned(name: &'static str) -> Flag {
+    Flag { name, support: Support::Warned, boolean: false, help: "" }
+}
+const fn warned_switch(name: &'static str) -> Flag {
+    Flag { name, support: Support::Warned, boolean: true, help: "" }
+}
+
+const FLAGS: &[Flag] = &[
+    used("name", "this member's name (default: default)"),
+    used("data-dir", "where everything durable lives (default: <name>.quorate)"),
+    used("listen-client-urls", "comma-separated (default: http://localhost:2379)"),
+    used("advertise-client-urls", "what clients are told (default: listen-client-urls)"),
+    used("listen-peer-urls", "comma-separated (default: http://localhost:2380)"),
+    used("initial-advertise-peer-urls", "what members are told (default: listen-peer-urls)"),
+    used("initial-cluster", "name=url,name=url of every first member"),
+    used("initial-cluster-state", "new or existing"),
+    used("initial-cluster-token", "keeps clusters apart (default: etcd-cluster)"),
+    used("quorum", "quorum system over member names, e.g. \"2 of (a, b, c)\""),
+    used("heartbeat-interval", "milliseconds (default: 100)"),
+    used("election-timeout", "milliseconds (default: 1000)"),
+    used("snapshot-count", "log entries between checkpoints, at least (default: 10000)"),
+    used("quota-backend-bytes", "space quota, 0 means the default of 2 GiB"),
+    used("auto-compaction-mode", "periodic or revision"),
+    used("auto-compaction-retention", "hours or a duration, or a number of revisions; 0: off"),
+    used("max-txn-ops", "operations in one transaction (default: 128)"),
+    used("max-request-bytes", "bytes in one request (default: 1572864)"),
+    used("log-level", "debug, info, warn or error (default: info)"),
+    refused("cert-file"),
+    refused("key-file"),
+    refused("client-cert-file"),
+    refused("client-key-file"),
+    refused("trusted-ca-file"),
+    refused("client-crl-file"),
+    refused_switch("client-cert-auth"),
+    refused_switch("auto-tls"),
+    refused("client-cert-allowed-hostname"),
+    refused("peer-cert-file"),
+    refused("peer-key-file"),
+    refused("peer-client-cert-file"),
+    refused("peer-client-key-file"),
+    refused("peer-trusted-ca-file"),
+    refused("peer-crl-file"),
+    refused_switch("peer-client-cert-auth"),
+    refused_switch("peer-auto-tls"),
+    refused("peer-cert-allowed-cn"),
+    refused("peer-cert-allowed-hostname"),
+    refused("cipher-suites"),
+    refused("tls-min-version"),
+    refused("tls-max-version"),
+    refused("auth-token"),
+    refused("host-whitelist"),
+    refused_switch("unsafe-no-fsync"),
+    refused_switch("force-new-cluster"),
+    refused("config-file"),
+    refused("discovery"),
+    refused("discovery-srv"),
+    refused("discovery-endpoints"),
+    refused("discovery-token"),
+    refused_switch("socket-reuse-port"),
+    warned("wal-dir"),
+    warned("snapshot-catchup-entries"),
+    warned("max-snapshots"),
+    warned("max-wals"),
+    warned("max-learners"),
+    warned("max-concurrent-streams"),
+    warned("auth-token-ttl"),
+    warned("bcrypt-cost"),
+    warned("cors"),
+    warned("logger"),
+    warned("log-outputs"),
+    warned("log-format"),
+    warned_switch("enable-log-rotation"),
+    warned("log-rotation-config-json"),
+    warned_switch("pre-vote"),
+    warned_switch("strict-reconfig-check"),
+    warned_switch("enable-v2"),
+    warned_switch("enable-grpc-gateway"),
+    warned_switch("enable-pprof"),
+    warned("metrics"),
+    warned("listen-metrics-urls"),
+    warned("listen-client-http-urls"),
+    warned("grpc-keepalive-min-time"),
+    warned("grpc-keepalive-interval"),
+    warned("grpc-keepalive-timeout"),
+    warned("backend-batch-interval"),
+    warned("backend-batch-limit"),
+    warned("backend-bbolt-freelist-type"),
+    warned("compaction-batch-limit"),
+    warned("compaction-sleep-interval"),
+    warned("watch-progress-notify-interval"),
+    warned("warning-apply-duration"),
+    warned("warning-unary-request-duration"),
+    warned("corrupt-check-time"),
+    warned("compact-hash-check-time"),
+    warned_switch("compact-hash-check-enabled"),
+    warned("feature-gates"),
+    warned_switch("initial-election-tick-advance"),
+    warned_switch("memory-mlock"),
+    warned_switch("socket-reuse-address"),
+    warned("bootstrap-defrag-threshold-megabytes"),
+    warned("downgrade-check-time"),
+    warned_switch("enable-distributed-tracing"),
+    warned_switch("experimental-initial-corrupt-check"),
+    warned("experimental-corrupt-check-time"),
+    warned("experimental-watch-progress-notify-interval"),
+];
+
+/// What the flags and the environment said.
+#[derive(Debug, Default)]
+pub struct Parsed {
+    values: BTreeMap<&'static str, String>,
+    pub warnings: Vec<String>,
+    pub help: bool,
+}
+
+fn find(name: &str) -> Option<&'static Flag> {
+    FLAGS.iter().find(|flag| flag.name == name)
+}
+
+/// Text of `serve --help`.
+pub fn help() -> String {
+    let mut text = String::from(
+        "Runs one member. Without flags: a durable single member on 2379 and 2380.\n\
+         Every flag is also read from ETCD_<NAME>; flags win. One dash or two.\n\n",
+    );
+    for flag in FLAGS.iter().filter(|flag| flag.support == Support::Used) {
+        let _ = writeln!(text, "  --{:<28} {}", flag.name, flag.help);
+    }
+    text
+}
+
+/// Reads arguments, then fills what they left open from the environment.
+///
+/// # Errors
+/// Unknown flags, missing values, and unsupported safety or security flags, by name.
+pub fn parse(
+    args: &[String],
+    env: impl IntoIterator<Item = (String, String)>,
+) -> Result<Parsed, ConfigError> {
+    let mut parsed = Parsed::default();
+    let mut args = args.iter().peekable();
+    while let Some(arg) = args.next() {
+        let Some(body) = arg.strip_prefix("--").or_else(|| arg.strip_prefix('-')) else {
+            return Err(ConfigError(format!("unexpected argument {arg:?}: flags start with --")));
+        };
+        if matches!(body, "help" | "h") {
+            parsed.help = true;
+            continue;
+        }
+        let (name, inline) = match body.split_once('=') {
+            Some((name, value)) => (name, Some(value.to_string())),
+            None => (body, None),
+        };
+        let flag = find(name).ok_or_else(|| ConfigError(format!("unknown flag --{name}")))?;
+        let value = match inline {
+            Some(value) => value,
+            None if flag.boolean => "true".to_string(),
+            None => args
+                .next()
+                .cloned()
+                .ok_or_else(|| ConfigError(format!("flag --{name} needs a value")))?,
+        };
+        parsed.accept(flag, value, &format!("flag --{name}"))?;
+    }
+    for (variable, value) in env {
+        let Some(name) = variable.strip_prefix("ETCD_") else { continue };
+        let name = name.to_ascii_lowercase().replace('_', "-");
+        match find(&name) {
+            Some(flag) if parsed.values.contains_key(flag.name) || value.is_empty() => {}
+            Some(flag) => parsed.accept(flag, value, &format!("variable {variable}"))?,
+            None => parsed.warnings.push(format!("unknown variable {variable} is ignored")),
+        }
+    }
+    Ok(parsed)
+}
+
+impl Parsed {
+    fn accept(&mut self, flag: &Flag, value: String, from: &str) -> Result<(), ConfigError> {
+        match flag.support {
+            Support::Used => {
+                self.values.insert(find(flag.name).expect("came from the table").name, value);
+            }
+            Support::Refused if matches!(value.as_str(), "" | "false" | "simple" | "*") => {}
+            Support::Refused => {
+                return Err(ConfigError(format!(
+                    "{from} is not supported; it touches safety or security, so it is refused \
+                     rather than ignored"
+                )));
+            }
+            Support::Warned => {
+                self.warnings.push(format!("{from} is known but has no effect here"));
+            }
+        }
+        Ok(())
+    }
+
+    fn text(&self, name: &str) -> Option<&str> {
+        self.values.get(name).map(String::as_str)
+    }
+
+    fn number<T: std::str::FromStr>(&self, name: &str, default: T) -> Result<T, ConfigError> {
+        match self.text(name) {
+            None => Ok(default),
+            Some(text) => text
+                .parse()
+                .map_err(|_| ConfigError(format!("--{name}: {text:?} is not a valid number"))),
+        }
+    }
+
+    fn urls(&self, name: &str, default: Vec<Url>) -> Result<Vec<Url>, ConfigError> {
+        self.text(name).map_or(Ok(default), parse_urls)
+    }
+
+    /// `debug`, `info`, `warn` or `error`.
+    pub fn log_level(&self) -> &str {
+        self.text("log-level").unwrap_or("info")
+    }
+
+    /// The server's configuration.
+    ///
+    /// # Errors
+    /// Values that cannot be read or that no server could run with.
+    pub fn config(&self) -> Result<Config, ConfigError> {
+        let base = Config::single(self.text("name").unwrap_or("default"));
+        let listen_client_urls = self.urls("listen-client-urls", base.listen_client_urls)?;
+        let listen_peer_urls = self.urls("listen-peer-urls", base.listen_peer_urls)?;
+        let advertise_peer_urls =
+            self.urls("initial-advertise-peer-urls", listen_peer_urls.clone())?;
+        let initial_cluster = match self.text("initial-cluster") {
+            Some(text) => parse_initial_cluster(text)?,
+            None => vec![server::config::InitialMember {
+                name: base.name.clone(),
+                peer_urls: advertise_peer_urls.clone(),
+            }],
+        };
+        let cluster_state = match self.text("initial-cluster-state") {
+            None | Some("new") => ClusterState::New,
+            Some("existing") => ClusterState::Existing,
+            Some(other) => {
+                return Err(ConfigError(format!(
+                    "--initial-cluster-state: {other:?} is neither new nor existing"
+                )));
+            }
+        };
+        let config = Config {
+            data_dir: self.text("data-dir").map_or(base.data_dir, PathBuf::from),
+            advertise_client_urls: self
+                .urls("advertise-client-urls", listen_client_urls.clone())?,
+            listen_client_urls,
+            listen_peer_urls,
+            advertise_peer_urls,
+            initial_cluster,
+            cluster_state,
+            cluster_token: self
+                .text("initial-cluster-token")
+                .map_or(base.cluster_token, str::to_string),
+            quorum: self.text("quorum").map(str::to_string),
+            heartbeat_interval_ms: self.number("heartbeat-interval", base.heartbeat_interval_ms)?,
+            election_timeout_ms: self.number("election-timeout", base.election_timeout_ms)?,
+            snapshot_count: self.number("snapshot-count", base.snapshot_count)?,
+            quota_backend_bytes: match self.number("quota-backend-bytes", 0i64)? {
+                0 => base.quota_backend_bytes,
+                n => u64::try_from(n).unwrap_or(u64::MAX),
+            },
+            auto_compaction: self.auto_compaction()?,
+            max_txn_ops: self.number("max-txn-ops", base.max_txn_ops)?,
+            max_request_bytes: self.number("max-request-bytes", base.max_request_bytes)?,
+            trace: false,
+            name: base.name,
+        };
+        config.validate()?;
+        Ok(config)
+    }
+
+    fn auto_compaction(&self) -> Result<AutoCompaction, ConfigError> {
+        let retention = self.text("auto-compaction-retention").unwrap_or("0");
+        let bad = || ConfigError(format!("--auto-compaction-retention: cannot read {retention:?}"));
+        match self.text("auto-compaction-mode").unwrap_or("periodic") {
+            "periodic" => {
+                let span = match retention.parse::<u64>() {
+                    Ok(hours) => Duration::from_secs(hours.saturating_mul(3600)),
+                    Err(_) => go_duration(retention).ok_or_else(bad)?,
+                };
+                let off = span.is_zero();
+                Ok(if off { AutoCompaction::Off } else { AutoCompaction::Periodic(span) })
+            }
+            "revision" => match retention.parse::<i64>().map_err(|_| bad())? {
+                0 => Ok(AutoCompaction::Off),
+                n if n > 0 => Ok(AutoCompaction::Revision(n)),
+                _ => Err(bad()),
+            },
+            other => Err(ConfigError(format!(
+                "--auto-compaction-mode: {other:?} is neither periodic nor revision"
+            ))),
+        }
+    }
+}
+
+/// Go's `1h30m`, `500ms` notation with whole numbers.
+fn go_duration(text: &str) -> Option<Duration> {
+    let mut rest = text;
+    let mut total = Duration::ZERO;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit())?;
+        let n: u64 = rest[..digits].parse().ok()?;
+        rest = &rest[digits..];
+        let end = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
+        total += match &rest[..end] {
+            "ms" => Duration::from_millis(n),
+            "s" => Duration::from_secs(n),
+            "m" => Duration::from_secs(n.checked_mul(60)?),
+            "h" => Duration::from_secs(n.checked_mul(3600)?),
+            _ => return None,
+        };
+        rest = &rest[end..];
+    }
+    Some(total)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn strings(args: &[&str]) -> Vec<String> {
+        args.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn one_dash_two_dashes_inline_and_separate_values_are_the_same() {
+        for args in [&["--name", "a"][..], &["-name", "a"], &["--name=a"], &["-name=a"]] {
+            let parsed = parse(&strings(args), []).expect("parses");
+            assert_eq!(parsed.config().expect("valid").name, "a");
+        }
+    }
+
+    #[test]
+    fn a_flag_beats_its_variable() {
+        let env = [("ETCD_NAME".to_string(), "env".to_string())];
+        let parsed = parse(&strings(&["--name", "flag"]), env.clone()).expect("parses");
+        assert_eq!(parsed.config().expect("valid").name, "flag");
+        let parsed = parse(&[], env).expect("parses");
+        assert_eq!(parsed.config().expect("valid").name, "env");
+    }
+
+    #[test]
+    fn security_flags_are_refused_known_ones_warn_and_unknown_ones_fail() {
+        assert!(parse(&strings(&["--cert-file", "x"]), []).is_err());
+        assert!(parse(&strings(&["--unsafe-no-fsync"]), []).is_err());
+        assert!(parse(&strings(&["--client-cert-auth=false"]), []).is_ok());
+        assert_eq!(parse(&strings(&["--max-wals", "3"]), []).expect("ok").warnings.len(), 1);
+        assert!(parse(&strings(&["--nonsense", "3"]), []).is_err());
+    }
+
+    #[test]
+    fn retention_is_hours_a_duration_or_revisions() {
+        let of = |args: &[&str]| {
+            parse(&strings(args), []).and_then(|p| p.config()).map(|c| c.auto_compaction)
+        };
+        assert_eq!(
+            of(&["--auto-compaction-retention=1"]),
+            Ok(AutoCompaction::Periodic(Duration::from_secs(3600)))
+        );
+        assert_eq!(
+            of(&["--auto-compaction-retention=1m30s"]),
+            Ok(AutoCompaction::Periodic(Duration::from_secs(90)))
+        );
+        assert_eq!(
+            of(&["--auto-compaction-mode=revision", "--auto-compaction-retention=9"]),
+            Ok(AutoCompaction::Revision(9))
+        );
+        assert!(of(&["--auto-compaction-retention=x"]).is_err());
+    }
+}

@@ -1,0 +1,82 @@
+//! `quorate serve`: one member in the foreground until a signal.
+
+use crate::flags;
+use server::node::{End, Handle, Node, Phase};
+use std::process::ExitCode;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Runs until SIGTERM or SIGINT. Exit code 0 after an orderly stop, 1 after a failure, 2 for
+/// arguments that cannot be used.
+pub fn run(args: &[String]) -> ExitCode {
+    let parsed = match flags::parse(args, std::env::vars()) {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            eprintln!("quorate serve: {error}\n(quorate serve --help lists the flags)");
+            return ExitCode::from(2);
+        }
+    };
+    if parsed.help {
+        print!("{}", flags::help());
+        return ExitCode::SUCCESS;
+    }
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .with_env_filter(tracing_subscriber::EnvFilter::new(parsed.log_level()))
+        .init();
+    for warning in &parsed.warnings {
+        tracing::warn!("{warning}");
+    }
+    let config = match parsed.config() {
+        Ok(config) => config,
+        Err(error) => {
+            eprintln!("quorate serve: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    let handle = match Node::start(config) {
+        Ok(handle) => handle,
+        Err(error) => {
+            eprintln!("quorate serve: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match follow(handle) {
+        Ok(End::Stopped | End::Killed) => ExitCode::SUCCESS,
+        Ok(End::Failed(text)) => {
+            eprintln!("quorate serve: {text}");
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("quorate serve: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Waits for readiness, a signal, or the member's own end.
+fn follow(handle: Handle) -> std::io::Result<End> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut phase = handle.phase();
+    let client = handle.client_addr;
+    runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let life = async {
+            let past_start = phase.wait_for(|phase| *phase != Phase::Starting).await;
+            if past_start.is_ok_and(|phase| *phase == Phase::Ready) {
+                eprintln!("ready to serve client requests on {client}");
+            }
+            // An error means the member's thread is gone, which is an end too.
+            let _ = phase.wait_for(|phase| matches!(phase, Phase::Ended(_))).await;
+        };
+        tokio::select! {
+            () = life => {}
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        Ok::<(), std::io::Error>(())
+    })?;
+    // Stopping waits for a hand-over, one election timeout at most.
+    Ok(handle.stop())
+}

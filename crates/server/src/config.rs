@@ -1,0 +1,240 @@
+//! What a server is started with, after flags, environment and defaults have been merged.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// `http://host:port`: where to listen, or where to reach somebody.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Url {
+    pub host: String,
+    pub port: u16,
+}
+
+impl Url {
+    /// Accepts `http://host:port` and an optional trailing slash. Any other scheme is refused
+    /// by name: quietly serving plain text for `https` would be a security hole.
+    pub fn parse(text: &str) -> Result<Self, ConfigError> {
+        let bad = |why: &str| ConfigError(format!("URL {text:?}: {why}"));
+        let rest = match text.split_once("://") {
+            Some(("http", rest)) => rest,
+            Some(("https", _)) => return Err(bad("TLS is not supported yet, use http")),
+            Some((scheme, _)) => return Err(bad(&format!("scheme {scheme:?} is not supported"))),
+            None => return Err(bad("must look like http://host:port")),
+        };
+        let rest = rest.strip_suffix('/').unwrap_or(rest);
+        if rest.contains('/') {
+            return Err(bad("must have no path"));
+        }
+        let (host, port) = rest.rsplit_once(':').ok_or_else(|| bad("the port is missing"))?;
+        let port = port.parse().map_err(|_| bad("the port is not a number up to 65535"))?;
+        if host.is_empty() {
+            return Err(bad("the host is missing"));
+        }
+        Ok(Self { host: host.to_string(), port })
+    }
+
+    /// `host:port`, ready for a resolver.
+    pub fn authority(&self) -> String {
+        format!("{}:{}", self.host, self.port)
+    }
+}
+
+impl fmt::Display for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "http://{}:{}", self.host, self.port)
+    }
+}
+
+/// A comma-separated list of URLs, at least one.
+pub fn parse_urls(text: &str) -> Result<Vec<Url>, ConfigError> {
+    text.split(',').map(|part| Url::parse(part.trim())).collect()
+}
+
+/// Why a configuration cannot be used: one sentence for the operator.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ConfigError(pub String);
+
+/// `--initial-cluster-state`; ignored once the data directory exists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClusterState {
+    New,
+    Existing,
+}
+
+/// `--auto-compaction-mode` and `--auto-compaction-retention`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AutoCompaction {
+    Off,
+    /// Keep the history of this span.
+    Periodic(Duration),
+    /// Keep this many revisions.
+    Revision(i64),
+}
+
+/// One member named by `--initial-cluster`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InitialMember {
+    pub name: String,
+    pub peer_urls: Vec<Url>,
+}
+
+/// Everything a server needs to start. Units are in the field names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    pub name: String,
+    pub data_dir: PathBuf,
+    pub listen_client_urls: Vec<Url>,
+    pub advertise_client_urls: Vec<Url>,
+    pub listen_peer_urls: Vec<Url>,
+    pub advertise_peer_urls: Vec<Url>,
+    pub initial_cluster: Vec<InitialMember>,
+    pub cluster_state: ClusterState,
+    pub cluster_token: String,
+    /// Quorum system text in member names; `None` means a majority of the initial members.
+    pub quorum: Option<String>,
+    pub heartbeat_interval_ms: u64,
+    pub election_timeout_ms: u64,
+    /// Floor, in log entries, between two checkpoints.
+    pub snapshot_count: u64,
+    pub quota_backend_bytes: u64,
+    pub auto_compaction: AutoCompaction,
+    pub max_txn_ops: usize,
+    pub max_request_bytes: usize,
+    /// Emit trace events for `Handle::subscribe_trace`.
+    pub trace: bool,
+}
+
+impl Config {
+    /// The configuration of `serve` without flags: one durable member on etcd's ports.
+    pub fn single(name: &str) -> Self {
+        let url = |port| Url { host: "localhost".to_string(), port };
+        Self {
+            name: name.to_string(),
+            data_dir: PathBuf::from(format!("{name}.quorate")),
+            listen_client_urls: vec![url(2379)],
+            advertise_client_urls: vec![url(2379)],
+            listen_peer_urls: vec![url(2380)],
+            advertise_peer_urls: vec![url(2380)],
+            initial_cluster: vec![InitialMember {
+                name: name.to_string(),
+                peer_urls: vec![url(2380)],
+            }],
+            cluster_state: ClusterState::New,
+            cluster_token: "etcd-cluster".to_string(),
+            quorum: None,
+            heartbeat_interval_ms: 100,
+            election_timeout_ms: 1000,
+            snapshot_count: 10_000,
+            quota_backend_bytes: 2 << 30,
+            auto_compaction: AutoCompaction::Off,
+            max_txn_ops: 128,
+            max_request_bytes: 1536 * 1024,
+            trace: false,
+        }
+    }
+
+    /// Refuses values no server could run with; the rules are etcd's.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let fail = |text: String| Err(ConfigError(text));
+        if self.heartbeat_interval_ms == 0 || self.election_timeout_ms == 0 {
+            return fail("heartbeat-interval and election-timeout must be above 0 ms".into());
+        }
+        if self.election_timeout_ms < 5 * self.heartbeat_interval_ms {
+            return fail(format!(
+                "election-timeout {} ms must be at least 5 times heartbeat-interval {} ms",
+                self.election_timeout_ms, self.heartbeat_interval_ms
+            ));
+        }
+        if self.election_timeout_ms > 50_000 {
+            return fail("election-timeout must be at most 50000 ms".into());
+        }
+        if self.snapshot_count == 0 || self.max_txn_ops == 0 || self.max_request_bytes == 0 {
+            return fail("snapshot-count, max-txn-ops, max-request-bytes must be above 0".into());
+        }
+        if self.listen_client_urls.is_empty() || self.listen_peer_urls.is_empty() {
+            return fail("at least one client URL and one peer URL to listen on".into());
+        }
+        Ok(())
+    }
+}
+
+/// Parses `name=url,name=url`; a name may be repeated to give it several URLs.
+pub fn parse_initial_cluster(text: &str) -> Result<Vec<InitialMember>, ConfigError> {
+    let mut members: Vec<InitialMember> = Vec::new();
+    for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        let Some((name, url)) = part.split_once('=') else {
+            return Err(ConfigError(format!("initial-cluster: {part:?} must be name=url")));
+        };
+        let url = Url::parse(url)?;
+        match members.iter_mut().find(|member| member.name == name) {
+            Some(member) => member.peer_urls.push(url),
+            None => members.push(InitialMember { name: name.into(), peer_urls: vec![url] }),
+        }
+    }
+    if members.is_empty() {
+        return Err(ConfigError("initial-cluster names no member".into()));
+    }
+    for member in &mut members {
+        member.peer_urls.sort();
+    }
+    Ok(members)
+}
+
+/// Configurations of `names.len()` members on this machine with free ports chosen by the
+/// system, data directories below `root`; for demonstrations and tests.
+///
+/// # Errors
+/// When the system gives no port.
+pub fn local_cluster(names: &[&str], root: &Path) -> std::io::Result<Vec<Config>> {
+    let mut held = Vec::new();
+    let mut port = || -> std::io::Result<u16> {
+        let listener = std::net::TcpListener::bind(("127.0.0.1", 0))?;
+        let port = listener.local_addr()?.port();
+        held.push(listener);
+        Ok(port)
+    };
+    let url = |port| Url { host: "127.0.0.1".to_string(), port };
+    let mut configs = Vec::new();
+    for name in names {
+        let mut config = Config::single(name);
+        config.data_dir = root.join(format!("{name}.quorate"));
+        config.listen_client_urls = vec![url(port()?)];
+        config.advertise_client_urls = config.listen_client_urls.clone();
+        config.listen_peer_urls = vec![url(port()?)];
+        config.advertise_peer_urls = config.listen_peer_urls.clone();
+        configs.push(config);
+    }
+    let cluster: Vec<InitialMember> = configs
+        .iter()
+        .map(|c| InitialMember { name: c.name.clone(), peer_urls: c.advertise_peer_urls.clone() })
+        .collect();
+    for config in &mut configs {
+        config.initial_cluster = cluster.clone();
+    }
+    Ok(configs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_initial_cluster_groups_urls_by_name() {
+        let members =
+            parse_initial_cluster("a=http://h:2,b=http://i:3,a=http://h:1").expect("parses");
+        assert_eq!(members.len(), 2);
+        assert_eq!(members[0].peer_urls[0].port, 1);
+        assert!(parse_initial_cluster("").is_err());
+        assert!(parse_initial_cluster("a").is_err());
+    }
+
+    #[test]
+    fn https_is_refused_and_not_served_in_plain_text() {
+        let error = Url::parse("https://h:1").expect_err("refused");
+        assert!(error.0.contains("TLS"), "{error}");
+        assert!(Url::parse("h:1").is_err());
+        assert_eq!(Url::parse("http://h:1/").expect("parses").to_string(), "http://h:1");
+    }
+}

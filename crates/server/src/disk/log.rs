@@ -1,0 +1,200 @@
+//! The log thread: takes all that has queued up, writes it once, syncs once, reports once.
+//!
+//! Any error poisons: the node stops. A failed `fdatasync` is never tried again, because the
+//! kernel may have dropped the very pages it failed to write.
+
+use crate::metrics::DiskMetrics;
+use crate::node::input::Input;
+use base::{LogIndex, Ticket};
+use consensus::raft::{Entry, EntryKind, Persist};
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc::UnboundedSender;
+use wal::{Batch, Journal, Record, WalError};
+
+/// Silence after which the journal vouches for its last batch and writes zeros ahead.
+const IDLE: Duration = Duration::from_millis(50);
+/// Zeros written ahead at once when idle.
+const PREFILL_BYTES: u64 = 256 << 10;
+/// Entry bytes of one write, so that a long queue does not become one endless sync.
+const BATCH_BYTES_MAX: usize = 16 << 20;
+
+enum Job {
+    Persist(Persist),
+    Release(LogIndex),
+}
+
+/// The node's end of the log thread.
+pub struct Log {
+    jobs: RefCell<Option<Sender<Job>>>,
+    thread: RefCell<Option<JoinHandle<()>>>,
+}
+
+impl Log {
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn start(
+        journal: Journal,
+        inbox: UnboundedSender<Input>,
+        metrics: Arc<DiskMetrics>,
+    ) -> std::io::Result<Self> {
+        let (jobs, queue) = channel();
+        let thread = std::thread::Builder::new()
+            .name("quorate-log".to_string())
+            .spawn(move || work(journal, &queue, &inbox, &metrics))?;
+        Ok(Self { jobs: RefCell::new(Some(jobs)), thread: RefCell::new(Some(thread)) })
+    }
+
+    pub fn persist(&self, persist: Persist) {
+        self.send(Job::Persist(persist));
+    }
+
+    /// A durable checkpoint covers everything up to `index`.
+    pub fn release(&self, index: LogIndex) {
+        self.send(Job::Release(index));
+    }
+
+    fn send(&self, job: Job) {
+        if let Some(jobs) = self.jobs.borrow().as_ref() {
+            // A thread that is gone has reported why through the inbox.
+            let _ = jobs.send(job);
+        }
+    }
+
+    /// Lets the queue run dry and waits for the thread.
+    pub fn stop(&self) {
+        drop(self.jobs.borrow_mut().take());
+        if let Some(thread) = self.thread.borrow_mut().take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the log thread panicked");
+        }
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn work(
+    mut journal: Journal,
+    queue: &Receiver<Job>,
+    inbox: &UnboundedSender<Input>,
+    metrics: &DiskMetrics,
+) {
+    if let Err(error) = serve(&mut journal, queue, inbox, metrics) {
+        let _ = inbox.send(Input::DiskFailed(error.to_string()));
+    }
+}
+
+fn serve(
+    journal: &mut Journal,
+    queue: &Receiver<Job>,
+    inbox: &UnboundedSender<Input>,
+    metrics: &DiskMetrics,
+) -> Result<(), WalError> {
+    let mut idle_done = false;
+    loop {
+        let wait = if idle_done { Duration::from_secs(3600) } else { IDLE };
+        let first = match queue.recv_timeout(wait) {
+            Ok(job) => job,
+            Err(RecvTimeoutError::Timeout) => {
+                idle_done = idle(journal, queue)?;
+                continue;
+            }
+            Err(RecvTimeoutError::Disconnected) => return journal.mark(),
+        };
+        idle_done = false;
+        let mut persists = Vec::new();
+        let mut release = None;
+        let mut bytes = 0;
+        let mut next = Some(first);
+        while let Some(job) = next {
+            match job {
+                Job::Persist(persist) => {
+                    bytes += persist.entries.iter().map(|e| e.payload.len()).sum::<usize>();
+                    persists.push(persist);
+                }
+                Job::Release(index) => release = Some(index),
+            }
+            next = if bytes < BATCH_BYTES_MAX { queue.try_recv().ok() } else { None };
+        }
+        if let Some(ticket) = write(journal, &persists, metrics)? {
+            let bytes = journal.bytes();
+            if inbox.send(Input::Persisted { ticket, bytes }).is_err() {
+                return Ok(());
+            }
+        }
+        if let Some(index) = release {
+            journal.release(index)?;
+        }
+    }
+}
+
+/// True when there is nothing left to do in an idle moment.
+fn idle(journal: &mut Journal, _queue: &Receiver<Job>) -> Result<bool, WalError> {
+    journal.mark()?;
+    Ok(!journal.prefill(PREFILL_BYTES)?)
+}
+
+fn write(
+    journal: &mut Journal,
+    persists: &[Persist],
+    metrics: &DiskMetrics,
+) -> Result<Option<Ticket>, WalError> {
+    let Some(last) = persists.last() else { return Ok(None) };
+    assert!(persists.is_sorted_by_key(|persist| persist.ticket), "tickets are one FIFO lane");
+    let records: Vec<Vec<Record>> =
+        persists.iter().map(|persist| persist.entries.iter().map(record).collect()).collect();
+    let batches: Vec<Batch<'_>> = persists
+        .iter()
+        .zip(&records)
+        .map(|(persist, entries)| Batch {
+            ballot: persist.ballot,
+            truncate_from: persist.truncate_from,
+            entries,
+            commit: persist.commit,
+        })
+        .collect();
+    journal.append(&batches)?;
+    let started = Instant::now();
+    journal.sync()?;
+    metrics.sync.observe(started.elapsed());
+    metrics.batches.fetch_add(1, Ordering::Relaxed);
+    let entries: usize = records.iter().map(Vec::len).sum();
+    metrics.entries.fetch_add(entries as u64, Ordering::Relaxed);
+    let bytes: usize = records.iter().flatten().map(|record| record.payload.len()).sum();
+    metrics.write_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    Ok(Some(last.ticket))
+}
+
+/// An entry as the journal keeps it.
+fn record(entry: &Entry) -> Record {
+    Record {
+        kind: match entry.kind {
+            EntryKind::Data => 1,
+            EntryKind::Empty => 2,
+            EntryKind::Config => 3,
+        },
+        index: entry.index,
+        ballot: entry.ballot,
+        payload: entry.payload.clone(),
+    }
+}
+
+/// The inverse of [`record`]; the error names an unknown kind.
+pub fn entry(record: Record) -> Result<Entry, String> {
+    let kind = match record.kind {
+        1 => EntryKind::Data,
+        2 => EntryKind::Empty,
+        3 => EntryKind::Config,
+        kind => return Err(format!("entry {} is of unknown kind {kind}", record.index)),
+    };
+    Ok(Entry { index: record.index, ballot: record.ballot, kind, payload: record.payload })
+}

@@ -1,0 +1,181 @@
+//! Opens a data directory: bootstraps an empty one, recovers any other.
+//!
+//! Layout: `lock`, `identity`, `known-births`, `journal/`, `checkpoints/`. The identity is
+//! written last, so a directory without one never held a vote and may be begun again.
+
+use super::identity::Identity;
+use super::{Files, log};
+use crate::bootstrap;
+use crate::config::Config;
+use crate::node::start::{StartError, entropy, store_limits};
+use base::{Ballot, Incarnation, LogIndex};
+use consensus::raft::{Configuration, Entry, Recovered};
+use std::fs;
+use std::path::Path;
+use wal::{DirLock, Journal, Options, Owner, RealDisk, Recovery};
+
+/// A directory ready to run from.
+pub struct Opened {
+    /// Held for as long as the member lives.
+    pub lock: Option<DirLock>,
+    pub identity: Identity,
+    pub journal: Journal,
+    pub recovered: Recovered,
+    pub store: mvcc::Store,
+    /// The machine's part of the checkpoint.
+    pub extra: Vec<u8>,
+    pub files: Files,
+    pub checkpoint_bytes: u64,
+}
+
+fn disk(error: impl std::fmt::Display) -> StartError {
+    StartError::Disk(error.to_string())
+}
+
+/// # Errors
+/// A directory that belongs to somebody else, is in use, is damaged, or cannot be made.
+pub fn open(config: &Config) -> Result<Opened, StartError> {
+    bootstrap::refuse_foreign_directory(config)?;
+    let dir = config.data_dir.as_path();
+    let named = |e: std::io::Error| StartError::Disk(format!("{}: {e}", dir.display()));
+    RealDisk::new(dir).map_err(named)?;
+    let lock = DirLock::acquire(dir).map_err(disk)?;
+    let (mut identity, fresh) = match Identity::read(dir).map_err(named)? {
+        Some(identity) => {
+            let (cluster, member) = (identity.cluster, identity.member);
+            for warning in bootstrap::compare(config, cluster, member, &identity.config)? {
+                tracing::warn!("{warning}");
+            }
+            (identity, false)
+        }
+        None => (begin(config)?, true),
+    };
+    let files = Files::open(dir.join("checkpoints")).map_err(named)?;
+    let (journal, recovery) = open_journal(dir, &identity, fresh)?;
+    identity.incarnation = identity.incarnation.next();
+    identity.write(dir).map_err(named)?;
+    let (base, store, extra, checkpoint_bytes) = match files.load_latest().map_err(disk)? {
+        Some(loaded) => {
+            let base = (loaded.installed.index, loaded.installed.ballot, loaded.installed.config);
+            (base, loaded.installed.store, loaded.installed.extra, loaded.bytes)
+        }
+        None => {
+            let base = (LogIndex::ZERO, Ballot::ZERO, identity.config.clone());
+            (base, mvcc::Store::new(store_limits(&identity.config)), Vec::new(), 0)
+        }
+    };
+    let recovered = recover(recovery, base)?;
+    Ok(Opened {
+        lock: Some(lock),
+        identity,
+        journal,
+        recovered,
+        store,
+        extra,
+        files,
+        checkpoint_bytes,
+    })
+}
+
+/// The identity of a directory that has none; written only after its journal exists.
+fn begin(config: &Config) -> Result<Identity, StartError> {
+    bootstrap::may_create(config)?;
+    let born = bootstrap::from_flags(config)?;
+    // A start that broke off before the identity was written never spoke to anybody.
+    for part in ["journal", "checkpoints"] {
+        let path = config.data_dir.join(part);
+        match fs::remove_dir_all(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(StartError::Disk(format!("{}: {error}", path.display())));
+            }
+            Ok(()) | Err(_) => {}
+        }
+    }
+    tracing::info!(
+        "bootstrap: member {:x} of cluster {:x}, quorum {}",
+        born.member.0,
+        born.cluster,
+        born.config.quorum
+    );
+    Ok(Identity {
+        cluster: born.cluster,
+        member: born.member,
+        birth: entropy(),
+        incarnation: Incarnation::ZERO,
+        config: born.config,
+    })
+}
+
+fn open_journal(
+    dir: &Path,
+    identity: &Identity,
+    fresh: bool,
+) -> Result<(Journal, Option<Recovery>), StartError> {
+    let owner = Owner { cluster: identity.cluster, member: identity.member };
+    let place = RealDisk::new(dir.join("journal")).map_err(disk)?;
+    if fresh {
+        let journal = Journal::create(place, Options::default(), owner, entropy());
+        return Ok((journal.map_err(disk)?, None));
+    }
+    let (journal, recovery) = Journal::open(place, Options::default()).map_err(disk)?;
+    if recovery.owner != owner {
+        return Err(StartError::Disk(format!(
+            "{}: the journal belongs to member {:x} of cluster {:x}, the identity names {:x} of \
+             {:x}",
+            dir.display(),
+            recovery.owner.member.0,
+            recovery.owner.cluster,
+            owner.member.0,
+            owner.cluster
+        )));
+    }
+    if let Some(cut) = &recovery.cut {
+        tracing::warn!("a torn tail was cut: {} at byte {}", cut.file, cut.offset);
+    }
+    Ok((journal, Some(recovery)))
+}
+
+/// Joins the journal's records to the checkpoint's end.
+fn recover(
+    recovery: Option<Recovery>,
+    (base, base_ballot, base_config): (LogIndex, Ballot, Configuration),
+) -> Result<Recovered, StartError> {
+    let Some(recovery) = recovery else {
+        return Ok(Recovered {
+            ballot: Ballot::ZERO,
+            base,
+            base_ballot,
+            base_config,
+            entries: Vec::new(),
+            commit: LogIndex::ZERO,
+        });
+    };
+    let mut entries: Vec<Entry> = Vec::new();
+    for record in recovery.records.into_iter().filter(|record| record.index > base) {
+        entries.push(log::entry(record).map_err(StartError::Disk)?);
+    }
+    let mut expected = base;
+    for entry in &entries {
+        expected = expected.next();
+        if entry.index != expected {
+            return Err(StartError::Disk(format!(
+                "entries {expected} to {} are missing between the checkpoint at {base} and the \
+                 journal",
+                entry.index.prev()
+            )));
+        }
+    }
+    Ok(Recovered {
+        ballot: recovery.ballot.max(base_ballot_promise(base_ballot)),
+        base,
+        base_ballot,
+        base_config,
+        commit: recovery.commit.clamp(base, expected),
+        entries,
+    })
+}
+
+/// A checkpoint's last entry was accepted in its term, so that term was seen; the vote was not.
+fn base_ballot_promise(base: Ballot) -> Ballot {
+    Ballot { term: base.term, node: base::NodeId::ZERO }
+}

@@ -1,0 +1,113 @@
+//! Counters of one node, shown under etcd's names in Prometheus' text format.
+
+use std::cell::{Cell, RefCell};
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A number that only grows; single thread.
+#[derive(Default)]
+pub struct Counter(Cell<u64>);
+
+impl Counter {
+    pub fn add(&self, n: u64) {
+        self.0.set(self.0.get() + n);
+    }
+    pub fn get(&self) -> u64 {
+        self.0.get()
+    }
+}
+
+/// Upper bounds, in microseconds, of the sync histogram: etcd's 1 ms times powers of two.
+const BOUNDS_US: [u64; 14] = [
+    1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 64_000, 128_000, 256_000, 512_000, 1_024_000,
+    2_048_000, 4_096_000, 8_192_000,
+];
+
+/// Durations observed on the log thread and read on the node's.
+#[derive(Default)]
+pub struct Histogram {
+    buckets: [AtomicU64; BOUNDS_US.len() + 1],
+    sum_us: AtomicU64,
+}
+
+impl Histogram {
+    pub fn observe(&self, duration: std::time::Duration) {
+        let us = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        let bucket = BOUNDS_US.iter().position(|bound| us <= *bound).unwrap_or(BOUNDS_US.len());
+        self.buckets[bucket].fetch_add(1, Ordering::Relaxed);
+        self.sum_us.fetch_add(us, Ordering::Relaxed);
+    }
+
+    fn write(&self, name: &str, out: &mut String) {
+        let _ = writeln!(out, "# TYPE {name} histogram");
+        let mut total = 0;
+        for (bucket, bound) in self.buckets.iter().zip(BOUNDS_US) {
+            total += bucket.load(Ordering::Relaxed);
+            let seconds = bound as f64 / 1e6;
+            let _ = writeln!(out, "{name}_bucket{{le=\"{seconds}\"}} {total}");
+        }
+        total += self.buckets[BOUNDS_US.len()].load(Ordering::Relaxed);
+        let sum = self.sum_us.load(Ordering::Relaxed) as f64 / 1e6;
+        let _ = writeln!(out, "{name}_bucket{{le=\"+Inf\"}} {total}");
+        let _ = writeln!(out, "{name}_sum {sum}\n{name}_count {total}");
+    }
+}
+
+/// What the log thread measures.
+#[derive(Default)]
+pub struct DiskMetrics {
+    pub sync: Histogram,
+    pub write_bytes: AtomicU64,
+    pub batches: AtomicU64,
+    pub entries: AtomicU64,
+}
+
+/// What the node's thread counts.
+#[derive(Default)]
+pub struct Metrics {
+    pub leader_changes: Counter,
+    pub proposals_failed: Counter,
+    pub reads_failed: Counter,
+}
+
+/// A page of metrics under construction.
+#[derive(Default)]
+pub struct Page {
+    text: RefCell<String>,
+}
+
+impl Page {
+    pub fn gauge(&self, name: &str, value: impl std::fmt::Display) {
+        let _ = writeln!(self.text.borrow_mut(), "# TYPE {name} gauge\n{name} {value}");
+    }
+    pub fn counter(&self, name: &str, value: u64) {
+        let _ = writeln!(self.text.borrow_mut(), "# TYPE {name} counter\n{name} {value}");
+    }
+    pub fn histogram(&self, name: &str, histogram: &Histogram) {
+        histogram.write(name, &mut self.text.borrow_mut());
+    }
+    pub fn line(&self, line: &str) {
+        let _ = writeln!(self.text.borrow_mut(), "{line}");
+    }
+    pub fn into_text(self) -> String {
+        self.text.into_inner()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_histogram_counts_up_to_infinity() {
+        let histogram = Histogram::default();
+        histogram.observe(Duration::from_micros(10));
+        histogram.observe(Duration::from_secs(100));
+        let page = Page::default();
+        page.histogram("h", &histogram);
+        let text = page.into_text();
+        assert!(text.contains("h_bucket{le=\"0.001\"} 1\n"), "{text}");
+        assert!(text.contains("h_bucket{le=\"+Inf\"} 2\n"), "{text}");
+    }
+}

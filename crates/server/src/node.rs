@@ -1,0 +1,76 @@
+//! One running member: its thread, its tasks, and the handle that embeds it.
+//!
+//! Everything but disk writes runs on one thread with a current-thread runtime: the replica is
+//! owned by one task, sockets by others beside it, and they meet in an inbox.
+
+mod chores;
+mod engine;
+mod handle;
+pub mod input;
+mod run;
+pub mod start;
+
+pub use handle::{Handle, Phase};
+pub use start::StartError;
+
+use crate::config::Config;
+use crate::disk::Log;
+use crate::front::engine::ChangeListener;
+use crate::metrics::{DiskMetrics, Metrics};
+use crate::peer::listen::Shared;
+use base::{NodeId, Prng};
+use input::{Input, TraceSink};
+use replica::Replica;
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::sync::{mpsc::UnboundedSender, watch};
+
+/// Why a node ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// As asked, in order.
+    Stopped,
+    /// As asked, at once.
+    Killed,
+    /// The disk failed or state was unusable; the text is for the operator.
+    Failed(String),
+}
+
+/// The state of one member; lives on its own thread.
+pub struct Node {
+    me: Weak<Node>,
+    config: Config,
+    replica: RefCell<Replica>,
+    disk: Log,
+    peers: Rc<Shared>,
+    inbox: UnboundedSender<Input>,
+    started: Instant,
+    pending: RefCell<BTreeMap<u64, engine::Pending>>,
+    next_token: Cell<u64>,
+    listeners: RefCell<Vec<ChangeListener>>,
+    traces: RefCell<Vec<TraceSink>>,
+    cut: RefCell<BTreeSet<NodeId>>,
+    /// Peers a checkpoint is on its way to.
+    sending: RefCell<BTreeSet<NodeId>>,
+    checkpoint: RefCell<run::CheckpointState>,
+    leader: Cell<Option<NodeId>>,
+    stop_at: Cell<Option<Instant>>,
+    random: RefCell<Prng>,
+    quota_bytes: u64,
+    metrics: Metrics,
+    disk_metrics: Arc<DiskMetrics>,
+    phase: watch::Sender<Phase>,
+}
+
+impl Node {
+    /// Starts a member on its own thread and returns once it listens.
+    ///
+    /// # Errors
+    /// Everything that keeps it from starting, in one sentence for the operator.
+    pub fn start(config: Config) -> Result<Handle, StartError> {
+        start::spawn(config)
+    }
+}

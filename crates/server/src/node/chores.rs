@@ -1,0 +1,100 @@
+//! Background work of a node: automatic compaction, and the page of metrics.
+
+use super::Node;
+use crate::config::AutoCompaction;
+use crate::front::engine::{Engine as _, Failure};
+use crate::metrics::Page;
+use mvcc::Command;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+/// How often the revision mode looks.
+const REVISION_INTERVAL: Duration = Duration::from_secs(300);
+
+/// Compacts as configured for as long as the node runs; only a leader proposes.
+pub(super) async fn auto_compact(node: Rc<Node>) {
+    match node.config.auto_compaction {
+        AutoCompaction::Off => {}
+        AutoCompaction::Revision(keep) => loop {
+            tokio::time::sleep(REVISION_INTERVAL).await;
+            let revision = node.header().revision - keep;
+            compact(&node, revision);
+        },
+        AutoCompaction::Periodic(span) => {
+            let mut samples: VecDeque<(Instant, i64)> = VecDeque::new();
+            let pause = (span / 10).clamp(Duration::from_secs(1), Duration::from_secs(3600));
+            loop {
+                tokio::time::sleep(pause).await;
+                samples.push_back((Instant::now(), node.header().revision));
+                while samples.front().is_some_and(|(at, _)| at.elapsed() >= span) {
+                    let (_, revision) = samples.pop_front().expect("looked at above");
+                    if samples.front().is_none_or(|(at, _)| at.elapsed() < span) {
+                        compact(&node, revision);
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn compact(node: &Rc<Node>, revision: i64) {
+    let leads = node.replica.borrow().raft().is_leader();
+    if !leads || revision <= node.replica.borrow().store().compact_revision() {
+        return;
+    }
+    tracing::info!("auto compaction at revision {revision}");
+    node.submit(
+        Command::Compact { revision },
+        Box::new(move |result| match result {
+            Ok(_) | Err(Failure::Store(_)) => {}
+            Err(failure) => tracing::warn!("auto compaction at {revision}: {failure:?}"),
+        }),
+    );
+}
+
+impl Node {
+    /// Everything this member knows about itself, under etcd's names.
+    pub(super) fn metrics_page(&self) -> String {
+        let page = Page::default();
+        let replica = self.replica.borrow();
+        let (status, store) = (replica.status(), replica.store());
+        page.gauge("etcd_server_has_leader", u8::from(status.leader.is_some()));
+        page.gauge("etcd_server_is_leader", u8::from(status.is_leader));
+        page.gauge("etcd_server_is_learner", 0);
+        page.line("# TYPE etcd_server_id gauge");
+        page.line(&format!("etcd_server_id{{server_id=\"{:x}\"}} 1", status.id.0));
+        page.counter("etcd_server_leader_changes_seen_total", self.metrics.leader_changes.get());
+        page.gauge("etcd_server_proposals_committed_total", status.commit.0);
+        page.gauge("etcd_server_proposals_applied_total", status.applied.0);
+        page.gauge("etcd_server_proposals_pending", status.pending);
+        page.counter("etcd_server_proposals_failed_total", self.metrics.proposals_failed.get());
+        page.counter("etcd_server_read_indexes_failed_total", self.metrics.reads_failed.get());
+        page.gauge("etcd_server_quota_backend_bytes", self.quota_bytes);
+        page.gauge("etcd_mvcc_db_total_size_in_bytes", store.size_bytes());
+        page.gauge("etcd_mvcc_db_total_size_in_use_in_bytes", store.size_in_use());
+        page.gauge("etcd_debugging_mvcc_current_revision", store.revision());
+        page.gauge("etcd_debugging_mvcc_compact_revision", store.compact_revision());
+        page.histogram("etcd_disk_wal_fsync_duration_seconds", &self.disk_metrics.sync);
+        let load = |n: &std::sync::atomic::AtomicU64| n.load(std::sync::atomic::Ordering::Relaxed);
+        page.gauge("etcd_disk_wal_write_bytes", load(&self.disk_metrics.write_bytes));
+        page.counter("quorate_disk_wal_batches_total", load(&self.disk_metrics.batches));
+        page.counter("quorate_disk_wal_entries_total", load(&self.disk_metrics.entries));
+        page.gauge("quorate_journal_bytes", self.checkpoint.borrow().journal_bytes);
+        page.counter("etcd_network_peer_received_bytes_total", {
+            self.peers.state.received_bytes.get()
+        });
+        page.line("# TYPE etcd_network_peer_sent_bytes_total counter");
+        for (id, link) in &self.peers.links {
+            let (id, n) = (id.0, link.sent_bytes.get());
+            page.line(&format!("etcd_network_peer_sent_bytes_total{{To=\"{id:x}\"}} {n}"));
+        }
+        page.line("# TYPE etcd_network_active_peers gauge");
+        for (id, link) in &self.peers.links {
+            let (local, remote, up) = (status.id.0, id.0, u8::from(link.is_connected()));
+            let labels = format!("Local=\"{local:x}\",Remote=\"{remote:x}\"");
+            page.line(&format!("etcd_network_active_peers{{{labels}}} {up}"));
+        }
+        page.into_text()
+    }
+}

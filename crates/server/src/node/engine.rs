@@ -1,0 +1,283 @@
+//! The node as its request layer sees it: callbacks by token, answers out of the replica.
+
+use super::Node;
+use super::input::Input;
+use crate::front::engine::{
+    ChangeListener, Done, Engine, Failure, Header, LeaseInfo, MemberInfo, Status,
+};
+use base::{NodeId, Token};
+use mvcc::{Command, Error, RangeRequest, RangeResponse, Response, TxnRequest, TxnResponse, View};
+use replica::{Event, RefusalReason, Reply, UnknownReason};
+use std::rc::Rc;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+/// A request that waits for its reply.
+pub(super) enum Pending {
+    Write(Done<Response>),
+    Range(Done<RangeResponse>),
+    Txn(Done<TxnResponse>),
+    Barrier(Done<()>),
+}
+
+impl Pending {
+    fn fail(self, failure: Failure) {
+        match self {
+            Self::Write(done) => done(Err(failure)),
+            Self::Range(done) => done(Err(failure)),
+            Self::Txn(done) => done(Err(failure)),
+            Self::Barrier(done) => done(Err(failure)),
+        }
+    }
+}
+
+impl Node {
+    fn wait(&self, pending: Pending) -> Option<Token> {
+        if self.stop_at.get().is_some() {
+            pending.fail(Failure::Stopped);
+            return None;
+        }
+        let token = self.next_token.get() + 1;
+        self.next_token.set(token);
+        self.pending.borrow_mut().insert(token, pending);
+        Some(Token(token))
+    }
+
+    fn enqueue(&self, event: Event) {
+        let _ = self.inbox.send(Input::Event(event));
+    }
+
+    /// Hands a reply to whoever waits for it; a requester that left is no error.
+    pub(super) fn answer(&self, token: Token, reply: Reply) {
+        let Some(pending) = self.pending.borrow_mut().remove(&token.0) else { return };
+        let failure = match (reply, pending) {
+            (Reply::Applied { result, .. }, Pending::Write(done)) => {
+                return done(result.map_err(Failure::Store));
+            }
+            (Reply::Range(result), Pending::Range(done)) => {
+                return done(result.map_err(Failure::Store));
+            }
+            (Reply::Txn(result), Pending::Txn(done)) => {
+                return done(result.map_err(Failure::Store));
+            }
+            (Reply::Barrier, Pending::Barrier(done)) => return done(Ok(())),
+            (Reply::Refused(refusal), pending) => {
+                if !refusal.missing.is_empty() {
+                    tracing::debug!("refused, missing {}", refusal.missing.join(", "));
+                }
+                (
+                    pending,
+                    match refusal.reason {
+                        RefusalReason::NoLeader => Failure::NoLeader,
+                        RefusalReason::Overloaded => Failure::Overloaded,
+                        RefusalReason::Diverged => Failure::Corrupt,
+                    },
+                )
+            }
+            (Reply::Unknown(reason), pending) => (
+                pending,
+                match reason {
+                    UnknownReason::Timeout | UnknownReason::InCheckpoint => Failure::Timeout,
+                },
+            ),
+            (reply, _) => unreachable!("a reply of another kind than its request: {reply:?}"),
+        };
+        match failure.0 {
+            Pending::Write(_) => self.metrics.proposals_failed.add(1),
+            _ => self.metrics.reads_failed.add(1),
+        }
+        failure.0.fail(failure.1);
+    }
+
+    /// Ends every wait when the node ends.
+    pub(super) fn fail_all(&self) {
+        let pending = std::mem::take(&mut *self.pending.borrow_mut());
+        pending.into_values().for_each(|pending| pending.fail(Failure::Stopped));
+    }
+
+    pub(super) fn name_of(&self, id: NodeId) -> String {
+        let replica = self.replica.borrow();
+        let member = replica.raft().config().members.iter().find(|member| member.id == id);
+        member.map_or_else(|| "unknown".to_string(), |member| member.name.clone())
+    }
+
+    pub(super) fn propose_for(
+        &self,
+        command: Command,
+        reply: mpsc::Sender<Result<Response, String>>,
+    ) {
+        self.submit(
+            command,
+            Box::new(move |result| {
+                let _ = reply.send(result.map_err(|failure| format!("{failure:?}")));
+            }),
+        );
+    }
+
+    pub(super) fn range_for(
+        &self,
+        request: RangeRequest,
+        reply: mpsc::Sender<Result<RangeResponse, String>>,
+    ) {
+        self.read(
+            request,
+            Box::new(move |result| {
+                let _ = reply.send(result.map_err(|failure| format!("{failure:?}")));
+            }),
+        );
+    }
+}
+
+impl Engine for Node {
+    fn submit(&self, command: Command, done: Done<Response>) {
+        if let Some(token) = self.wait(Pending::Write(done)) {
+            self.enqueue(Event::Propose { token, command });
+        }
+    }
+
+    fn read(&self, request: RangeRequest, done: Done<RangeResponse>) {
+        if let Some(token) = self.wait(Pending::Range(done)) {
+            self.enqueue(Event::Read { token, request });
+        }
+    }
+
+    fn read_txn(&self, request: TxnRequest, done: Done<TxnResponse>) {
+        if let Some(token) = self.wait(Pending::Txn(done)) {
+            self.enqueue(Event::ReadTxn { token, request });
+        }
+    }
+
+    fn barrier(&self, done: Done<()>) {
+        if let Some(token) = self.wait(Pending::Barrier(done)) {
+            self.enqueue(Event::ReadBarrier { token });
+        }
+    }
+
+    fn view(&self) -> View {
+        self.replica.borrow().store().view()
+    }
+
+    fn read_txn_local(&self, request: &TxnRequest) -> Result<TxnResponse, Error> {
+        self.replica.borrow().store().read_txn(request)
+    }
+
+    fn header(&self) -> Header {
+        let replica = self.replica.borrow();
+        Header {
+            cluster_id: self.peers.cluster,
+            member_id: self.peers.member.0,
+            revision: replica.store().revision(),
+            raft_term: replica.raft().ballot().term.0,
+        }
+    }
+
+    fn status(&self) -> Status {
+        let replica = self.replica.borrow();
+        let (store, status) = (replica.store(), replica.status());
+        let signed = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+        Status {
+            leader: status.leader.map_or(0, |leader| leader.0),
+            raft_index: status.commit.0,
+            raft_applied_index: status.applied.0,
+            db_size: signed(store.size_bytes()),
+            db_size_in_use: signed(store.size_in_use()),
+            db_size_quota: signed(self.quota_bytes),
+            learner: false,
+        }
+    }
+
+    fn members(&self) -> Vec<MemberInfo> {
+        let replica = self.replica.borrow();
+        let announced = self.peers.state.announced.borrow();
+        let members = replica.raft().config().members.iter();
+        members
+            .map(|member| MemberInfo {
+                id: member.id.0,
+                name: member.name.clone(),
+                peer_urls: member.peer_urls.clone(),
+                client_urls: if member.id == self.peers.member {
+                    self.peers.client_urls.clone()
+                } else {
+                    announced.get(&member.id).unwrap_or(&member.client_urls).clone()
+                },
+                learner: member.learner,
+            })
+            .collect()
+    }
+
+    fn alarms(&self) -> Vec<(u64, i32)> {
+        let replica = self.replica.borrow();
+        let number = |kind| match kind {
+            mvcc::AlarmKind::None => 0,
+            mvcc::AlarmKind::NoSpace => 1,
+            mvcc::AlarmKind::Corrupt => 2,
+        };
+        replica.store().alarms().into_iter().map(|(id, kind)| (id, number(kind))).collect()
+    }
+
+    fn lease_ttl(&self, id: i64, keys: bool) -> Option<LeaseInfo> {
+        let replica = self.replica.borrow();
+        let store = replica.store();
+        let ttl = store.lease_ttl(id, replica.cluster_time())?;
+        let keys = if keys { store.lease_keys(id) } else { Vec::new() };
+        Some(LeaseInfo { ttl: ttl.remaining, granted_ttl: ttl.granted, keys })
+    }
+
+    fn leases(&self) -> Vec<i64> {
+        self.replica.borrow().store().leases()
+    }
+
+    fn fresh_lease_id(&self) -> i64 {
+        let mut random = self.random.borrow_mut();
+        loop {
+            let id = (random.next_u64() >> 1).cast_signed();
+            if id != 0 {
+                return id;
+            }
+        }
+    }
+
+    fn move_leader(&self, target: u64, done: Done<()>) {
+        let target = NodeId(target);
+        {
+            let replica = self.replica.borrow();
+            if !replica.raft().is_leader() {
+                drop(replica);
+                return done(Err(Failure::NotLeader));
+            }
+            let members = &replica.raft().config().members;
+            if !members.iter().any(|member| member.id == target && !member.learner) {
+                drop(replica);
+                return done(Err(Failure::BadTransferee));
+            }
+        }
+        if target == self.peers.member {
+            return done(Ok(()));
+        }
+        self.enqueue(Event::TransferLeader { to: Some(target) });
+        let until = Instant::now() + 2 * Duration::from_millis(self.config.election_timeout_ms);
+        let Some(node) = self.me.upgrade() else { return done(Err(Failure::Stopped)) };
+        tokio::task::spawn_local(async move {
+            while Instant::now() < until {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                if node.replica.borrow().raft().leader() == Some(target) {
+                    return done(Ok(()));
+                }
+            }
+            done(Err(Failure::Timeout));
+        });
+    }
+
+    fn on_changes(&self, listener: ChangeListener) {
+        self.listeners.borrow_mut().push(listener);
+    }
+
+    fn metrics(&self) -> String {
+        self.metrics_page()
+    }
+}
+
+/// Shares the node with the request layer.
+pub(super) fn engine(node: &Rc<Node>) -> Rc<dyn Engine> {
+    Rc::clone(node) as Rc<dyn Engine>
+}

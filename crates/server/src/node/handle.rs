@@ -1,0 +1,156 @@
+//! The outside of a running member, usable from any thread.
+
+use super::End;
+use super::input::{Control, Input, TraceSink};
+use base::NodeId;
+use mvcc::{Command, RangeRequest, RangeResponse, Response};
+use std::net::SocketAddr;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::watch;
+
+/// How far a member is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// It listens, and knows no leader yet.
+    Starting,
+    /// It has known a leader.
+    Ready,
+    Ended(End),
+}
+
+/// A running member. Dropping it kills the member.
+pub struct Handle {
+    pub name: String,
+    pub id: NodeId,
+    pub cluster: u64,
+    pub client_addr: SocketAddr,
+    pub peer_addr: SocketAddr,
+    pub(super) inbox: UnboundedSender<Input>,
+    pub(super) phase: watch::Receiver<Phase>,
+    pub(super) thread: Option<JoinHandle<()>>,
+}
+
+/// How long the handle's own requests wait for an answer of the node's thread.
+const ANSWER_MAX: Duration = Duration::from_secs(10);
+
+impl Handle {
+    /// Hands over leadership, then ends; returns how it ended.
+    pub fn stop(mut self) -> End {
+        self.control(Control::Stop);
+        self.join()
+    }
+
+    /// Ends at once, like `kill -9`: no hand-over, no answer, sockets closed.
+    pub fn kill(mut self) {
+        self.control(Control::Kill);
+        self.join();
+    }
+
+    /// Drops, from now on, everything to and from these members without closing connections.
+    pub fn cut(&self, peers: &[NodeId]) {
+        self.control(Control::Cut(peers.to_vec()));
+    }
+
+    /// Ends all cuts.
+    pub fn heal(&self) {
+        self.control(Control::Heal);
+    }
+
+    /// Calls `sink` on the member's thread for every trace event; it must be quick. Events come
+    /// only from members started with `Config::trace`.
+    pub fn subscribe_trace(&self, sink: TraceSink) {
+        self.control(Control::Trace(sink));
+    }
+
+    /// `None` when the member has ended.
+    pub fn status(&self) -> Option<replica::Status> {
+        let (reply, answer) = mpsc::channel();
+        self.control(Control::Status(reply));
+        answer.recv_timeout(ANSWER_MAX).ok()
+    }
+
+    /// A sender of requests that other threads may keep.
+    pub fn remote(&self) -> Remote {
+        Remote { inbox: self.inbox.clone() }
+    }
+
+    /// Waits until the member has known a leader; false when time ran out or it ended.
+    pub fn wait_ready(&self, max: Duration) -> bool {
+        let until = Instant::now() + max;
+        loop {
+            match &*self.phase.borrow() {
+                Phase::Ready => return true,
+                Phase::Ended(_) => return false,
+                Phase::Starting => {}
+            }
+            if Instant::now() >= until {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// Follows the phase; for an async caller.
+    pub fn phase(&self) -> watch::Receiver<Phase> {
+        self.phase.clone()
+    }
+
+    fn control(&self, control: Control) {
+        // A member that has ended needs no control.
+        let _ = self.inbox.send(Input::Control(control));
+    }
+
+    fn join(&mut self) -> End {
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            return End::Failed("the member's thread panicked".to_string());
+        }
+        match &*self.phase.borrow() {
+            Phase::Ended(end) => end.clone(),
+            _ => End::Failed("the member's thread left without a word".to_string()),
+        }
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        if self.thread.is_some() {
+            self.control(Control::Kill);
+            self.join();
+        }
+    }
+}
+
+/// Sends requests to a member from any thread, without a socket.
+#[derive(Clone)]
+pub struct Remote {
+    inbox: UnboundedSender<Input>,
+}
+
+impl Remote {
+    /// Proposes and waits. Errors are the request layer's failure, as text.
+    pub fn propose(&self, command: Command) -> Result<Response, String> {
+        let (reply, answer) = mpsc::channel();
+        self.ask(Control::Propose(command, reply), &answer)
+    }
+
+    /// A linearizable range (unless the request says serializable).
+    pub fn range(&self, request: RangeRequest) -> Result<RangeResponse, String> {
+        let (reply, answer) = mpsc::channel();
+        self.ask(Control::Range(request, reply), &answer)
+    }
+
+    fn ask<T>(
+        &self,
+        control: Control,
+        answer: &mpsc::Receiver<Result<T, String>>,
+    ) -> Result<T, String> {
+        let gone = || "the member has ended".to_string();
+        self.inbox.send(Input::Control(control)).map_err(|_| gone())?;
+        answer.recv().map_err(|_| gone())?
+    }
+}

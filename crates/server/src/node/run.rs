@@ -1,0 +1,244 @@
+//! The replica's owner: drains the inbox in natural batches, steps, carries out the effects.
+
+use super::input::{Checkpointed, Control, Input};
+use super::{End, Node};
+use base::{LogIndex, Nanos};
+use replica::{Effects, Event};
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::time::{Instant, sleep_until};
+
+/// Inputs taken into one batch.
+const BATCH_MAX: usize = 8192;
+/// Journal bytes that make a checkpoint worth while, whatever the entries count.
+const CHECKPOINT_BYTES_MIN: u64 = 64 << 20;
+
+impl Node {
+    /// Runs until a stop, a kill or a failure.
+    pub(super) async fn run(self: Rc<Self>, mut inbox: UnboundedReceiver<Input>) -> End {
+        let mut batch = Vec::new();
+        let mut events = Vec::new();
+        let mut effects = Effects::default();
+        let timer = sleep_until(self.deadline());
+        tokio::pin!(timer);
+        loop {
+            // A timer that fires early costs one empty step; moving it costs more.
+            let deadline = self.deadline();
+            if deadline < timer.deadline() || timer.is_elapsed() {
+                timer.as_mut().reset(deadline);
+            }
+            tokio::select! {
+                biased;
+                n = inbox.recv_many(&mut batch, BATCH_MAX) => {
+                    if n == 0 {
+                        return End::Stopped;
+                    }
+                }
+                () = &mut timer => {}
+            }
+            for input in batch.drain(..) {
+                if let Some(end) = self.take(input, &mut events) {
+                    return end;
+                }
+            }
+            self.want_checkpoint(&mut events);
+            let now = self.now();
+            self.replica.borrow_mut().step_batch(now, events.drain(..), &mut effects);
+            self.dispatch(&mut effects);
+            if self.stop_is_due() {
+                return End::Stopped;
+            }
+        }
+    }
+
+    /// Local monotonic time since the node's start.
+    pub(super) fn now(&self) -> Nanos {
+        Nanos(u64::try_from(self.started.elapsed().as_nanos()).expect("below 584 years"))
+    }
+
+    fn deadline(&self) -> Instant {
+        let at = Duration::from_nanos(self.replica.borrow().deadline().0);
+        // The runtime's timer counts milliseconds; an earlier stop check is a deadline too.
+        let stop = self.stop_at.get();
+        let at = self.started.checked_add(at).map_or_else(Instant::now, Into::into);
+        stop.map_or(at, |stop| at.min(stop.into()))
+    }
+
+    fn take(self: &Rc<Self>, input: Input, events: &mut Vec<Event>) -> Option<End> {
+        match input {
+            Input::Event(event) => events.push(event),
+            Input::Peer(message) => {
+                if !self.cut.borrow().contains(&message.from) {
+                    events.push(Event::Message(message));
+                }
+            }
+            Input::Persisted { ticket, bytes } => {
+                self.checkpoint.borrow_mut().journal_bytes = bytes;
+                events.push(Event::Persisted(ticket));
+            }
+            Input::DiskFailed(text) => return Some(End::Failed(text)),
+            Input::Checkpointed(result) => self.checkpointed(result, events),
+            Input::Installed(installed) => {
+                let mut state = self.checkpoint.borrow_mut();
+                state.index = state.index.max(installed.index);
+                self.disk.release(installed.index);
+                events.push(Event::Install(installed));
+            }
+            Input::PeerLost(node) => events.push(Event::PeerLost(node)),
+            Input::SnapshotSent { to, ok } => {
+                self.sending.borrow_mut().remove(&to);
+                events.push(Event::SnapshotSent { to, ok });
+            }
+            Input::Control(control) => return self.control(control, events),
+        }
+        None
+    }
+
+    fn control(self: &Rc<Self>, control: Control, events: &mut Vec<Event>) -> Option<End> {
+        match control {
+            Control::Kill => return Some(End::Killed),
+            Control::Stop => {
+                let wait = Duration::from_millis(self.config.election_timeout_ms);
+                self.stop_at.set(Some(std::time::Instant::now() + wait));
+                if self.replica.borrow().raft().is_leader() {
+                    events.push(Event::TransferLeader { to: None });
+                }
+            }
+            Control::Cut(peers) => self.cut.borrow_mut().extend(peers),
+            Control::Heal => self.cut.borrow_mut().clear(),
+            Control::Trace(sink) => self.traces.borrow_mut().push(sink),
+            Control::Status(reply) => {
+                let _ = reply.send(self.replica.borrow().status());
+            }
+            Control::Propose(command, reply) => self.propose_for(command, reply),
+            Control::Range(request, reply) => self.range_for(request, reply),
+        }
+        None
+    }
+
+    /// A stop waits for leadership to be gone, for one election timeout at most.
+    fn stop_is_due(&self) -> bool {
+        let Some(at) = self.stop_at.get() else { return false };
+        let replica = self.replica.borrow();
+        let alone = replica.raft().config().members.len() == 1;
+        alone || !replica.raft().is_leader() || std::time::Instant::now() >= at
+    }
+
+    fn dispatch(self: &Rc<Self>, effects: &mut Effects) {
+        if effects.is_empty() {
+            return;
+        }
+        for persist in effects.persist.drain(..) {
+            self.disk.persist(persist);
+        }
+        if !effects.send.is_empty() {
+            let cut = self.cut.borrow();
+            for message in effects.send.drain(..).filter(|message| !cut.contains(&message.to)) {
+                if let Some(link) = self.peers.links.get(&message.to) {
+                    link.push(&message);
+                }
+            }
+            self.peers.links.values().for_each(|link| link.flush());
+        }
+        if !effects.changes.is_empty() {
+            let listeners = self.listeners.borrow().clone();
+            listeners.iter().for_each(|listener| listener(&effects.changes));
+            effects.changes.clear();
+        }
+        for (token, reply) in effects.replies.drain(..) {
+            self.answer(token, reply);
+        }
+        for peer in effects.snapshots.drain(..) {
+            self.send_checkpoint(peer);
+        }
+        if let Some(job) = effects.checkpoint.take() {
+            self.peers.files.write_checkpoint(job, self.inbox.clone());
+        }
+        if let Some(index) = effects.diverged.take() {
+            tracing::error!("state differs from a quorum's at index {index}: no longer serving");
+        }
+        if !effects.trace.is_empty() {
+            let sinks = self.traces.borrow();
+            effects.trace.iter().for_each(|event| sinks.iter().for_each(|sink| sink(event)));
+            effects.trace.clear();
+        }
+        self.notice_leader();
+    }
+
+    /// Logs and counts changes of leadership.
+    fn notice_leader(&self) {
+        let leader = self.replica.borrow().raft().leader();
+        if leader == self.leader.get() {
+            return;
+        }
+        self.leader.set(leader);
+        match leader {
+            Some(id) => {
+                self.metrics.leader_changes.add(1);
+                self.phase.send_if_modified(|phase| {
+                    let first = *phase == super::Phase::Starting;
+                    if first {
+                        *phase = super::Phase::Ready;
+                    }
+                    first
+                });
+                let name = self.name_of(id);
+                tracing::info!("leader is {name} ({:x})", id.0);
+            }
+            None => tracing::warn!("no leader"),
+        }
+    }
+
+    fn want_checkpoint(&self, events: &mut Vec<Event>) {
+        let mut state = self.checkpoint.borrow_mut();
+        let enough = CHECKPOINT_BYTES_MIN.max(state.bytes);
+        if state.running || state.journal_bytes < enough {
+            return;
+        }
+        let applied = self.replica.borrow().status().applied;
+        if applied.0.saturating_sub(state.index.0) >= self.config.snapshot_count {
+            state.running = true;
+            events.push(Event::TakeCheckpoint);
+        }
+    }
+
+    fn checkpointed(&self, result: Result<Checkpointed, String>, events: &mut Vec<Event>) {
+        let mut state = self.checkpoint.borrow_mut();
+        state.running = false;
+        match result {
+            Ok(Checkpointed { index, bytes }) => {
+                tracing::info!("checkpoint at index {index}, {bytes} bytes");
+                (state.index, state.bytes) = (state.index.max(index), bytes);
+                self.disk.release(index);
+                events.push(Event::CheckpointWritten { index });
+            }
+            // The journal still holds everything; the next attempt comes with more of it.
+            Err(text) => {
+                tracing::error!("no checkpoint: {text}");
+                state.bytes = state.journal_bytes.saturating_add(CHECKPOINT_BYTES_MIN);
+            }
+        }
+    }
+
+    fn send_checkpoint(self: &Rc<Self>, to: base::NodeId) {
+        if !self.sending.borrow_mut().insert(to) {
+            return; // one transfer at a time to each peer
+        }
+        if self.cut.borrow().contains(&to) {
+            self.peers.send(Input::SnapshotSent { to, ok: false });
+            return;
+        }
+        crate::peer::bulk::send(to, &self.peers);
+    }
+}
+
+/// What decides when the next checkpoint is due.
+#[derive(Default)]
+pub(super) struct CheckpointState {
+    pub index: LogIndex,
+    /// Size of the last one.
+    pub bytes: u64,
+    pub journal_bytes: u64,
+    pub running: bool,
+}

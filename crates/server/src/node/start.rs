@@ -1,0 +1,271 @@
+//! From a configuration to a running member.
+
+use super::handle::{Handle, Phase};
+use super::input::Input;
+use super::{End, Node, chores, engine, run};
+use crate::bootstrap::{LIMIT_QUOTA, LIMIT_TXN_OPS};
+use crate::config::{Config, ConfigError, Url};
+use crate::disk::Log;
+use crate::disk::open::{Opened, open};
+use crate::metrics::{DiskMetrics, Metrics};
+use crate::peer::listen::{self, Shared};
+use crate::peer::{Births, Link};
+use base::{Nanos, NodeId, Prng};
+use consensus::raft::{Configuration, Settings};
+use replica::{Replica, ReplicaRecovered, ReplicaSettings};
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::{Arc, mpsc};
+use std::time::Instant;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::watch;
+
+/// Writes and reads waiting in one member.
+const PENDING_MAX: usize = 16_384;
+const APPEND_BYTES_MAX: usize = 1 << 20;
+const INFLIGHT_BYTES_MAX: usize = 16 << 20;
+/// Entries kept below a checkpoint for slow peers: etcd's snapshot-catchup-entries.
+const CATCHUP_ENTRIES: u64 = 5_000;
+
+/// Why a member did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("{0}")]
+    Config(#[from] ConfigError),
+    #[error("{0}")]
+    Disk(String),
+    #[error("cannot listen on {0}: {1}")]
+    Listen(String, std::io::Error),
+    #[error("{0}")]
+    System(#[from] std::io::Error),
+}
+
+/// What the new thread tells its creator once it listens.
+struct Started {
+    id: NodeId,
+    cluster: u64,
+    client_addr: SocketAddr,
+    peer_addr: SocketAddr,
+}
+
+pub(super) fn spawn(config: Config) -> Result<Handle, StartError> {
+    config.validate()?;
+    let (inbox, queue) = unbounded_channel();
+    let (phase_sender, phase) = watch::channel(Phase::Starting);
+    let (report, started) = mpsc::channel();
+    let name = config.name.clone();
+    let sender = inbox.clone();
+    let thread = std::thread::Builder::new().name(format!("quorate-{name}")).spawn(move || {
+        let end = live(config, sender, queue, &phase_sender, &report);
+        if let Err(error) = end {
+            // The creator still waits for the first report.
+            let _ = report.send(Err(error));
+        }
+    })?;
+    match started.recv() {
+        Ok(Ok(started)) => Ok(Handle {
+            name,
+            id: started.id,
+            cluster: started.cluster,
+            client_addr: started.client_addr,
+            peer_addr: started.peer_addr,
+            inbox,
+            phase,
+            thread: Some(thread),
+        }),
+        Ok(Err(error)) => {
+            let _ = thread.join();
+            Err(error)
+        }
+        Err(_) => Err(StartError::Disk("the member's thread panicked while starting".into())),
+    }
+}
+
+/// The life of the thread. Errors are only those from before it reported.
+fn live(
+    config: Config,
+    inbox: UnboundedSender<Input>,
+    queue: UnboundedReceiver<Input>,
+    phase: &watch::Sender<Phase>,
+    report: &mpsc::Sender<Result<Started, StartError>>,
+) -> Result<(), StartError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let local = tokio::task::LocalSet::new();
+    let opened = open(&config)?;
+    let lock = opened.lock;
+    let opened = Opened { lock: None, ..opened };
+    let end = local.block_on(&runtime, async {
+        let listeners = Listeners::bind(&config).await?;
+        let started = Started {
+            id: opened.identity.member,
+            cluster: opened.identity.cluster,
+            client_addr: listeners.client[0].local_addr()?,
+            peer_addr: listeners.peer[0].local_addr()?,
+        };
+        let node = build(config, opened, inbox, phase.clone())?;
+        serve(&node, listeners);
+        // A creator that is gone drops the handle, which ends the node.
+        let _ = report.send(Ok(started));
+        let end = Rc::clone(&node).run(queue).await;
+        if end != End::Killed {
+            node.fail_all();
+            // Lets the answers leave.
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        node.disk.stop();
+        Ok::<End, StartError>(end)
+    })?;
+    drop(local);
+    drop(runtime);
+    drop(lock);
+    if let End::Failed(text) = &end {
+        tracing::error!("stopped: {text}");
+    }
+    phase.send_replace(Phase::Ended(end));
+    Ok(())
+}
+
+struct Listeners {
+    client: Vec<TcpListener>,
+    peer: Vec<TcpListener>,
+}
+
+impl Listeners {
+    async fn bind(config: &Config) -> Result<Self, StartError> {
+        async fn all(urls: &[Url]) -> Result<Vec<TcpListener>, StartError> {
+            let mut listeners = Vec::new();
+            for url in urls {
+                let listener = TcpListener::bind(url.authority()).await;
+                listeners.push(listener.map_err(|e| StartError::Listen(url.to_string(), e))?);
+            }
+            Ok(listeners)
+        }
+        Ok(Self {
+            client: all(&config.listen_client_urls).await?,
+            peer: all(&config.listen_peer_urls).await?,
+        })
+    }
+}
+
+fn serve(node: &Rc<Node>, listeners: Listeners) {
+    for listener in listeners.peer {
+        tokio::task::spawn_local(listen::run(listener, Rc::clone(&node.peers)));
+    }
+    for link in node.peers.links.values() {
+        tokio::task::spawn_local(Rc::clone(link).run(Rc::clone(&node.peers)));
+    }
+    tokio::task::spawn_local(chores::auto_compact(Rc::clone(node)));
+    crate::front::serve(listeners.client, engine::engine(node), node.config.max_request_bytes);
+}
+
+fn build(
+    config: Config,
+    opened: Opened,
+    inbox: UnboundedSender<Input>,
+    phase: watch::Sender<Phase>,
+) -> Result<Rc<Node>, StartError> {
+    let identity = opened.identity;
+    let seed = entropy();
+    let raft = Settings {
+        id: identity.member,
+        incarnation: identity.incarnation,
+        election_timeout_min: Nanos::from_millis(config.election_timeout_ms),
+        heartbeat_interval: Nanos::from_millis(config.heartbeat_interval_ms),
+        seed,
+        append_bytes_max: APPEND_BYTES_MAX,
+        inflight_bytes_max: INFLIGHT_BYTES_MAX,
+    };
+    let timeout_ms = 5_000 + 2 * config.election_timeout_ms;
+    let settings = ReplicaSettings {
+        raft,
+        pending_max: PENDING_MAX,
+        request_timeout: Nanos::from_millis(timeout_ms),
+        leaderless_wait: Nanos::from_millis(2 * config.election_timeout_ms),
+        catchup_entries: CATCHUP_ENTRIES,
+        trace: config.trace,
+    };
+    let members = opened.recovered.base_config.clone();
+    let quota_bytes = limit(&members, LIMIT_QUOTA, config.quota_backend_bytes);
+    let checkpoint = run::CheckpointState {
+        index: opened.recovered.base,
+        bytes: opened.checkpoint_bytes,
+        journal_bytes: opened.journal.bytes(),
+        running: false,
+    };
+    let recovered =
+        ReplicaRecovered { raft: opened.recovered, store: opened.store, extra: opened.extra };
+    let replica = Replica::new(settings, recovered, Nanos::ZERO)
+        .map_err(|error| StartError::Disk(error.to_string()))?;
+    let disk_metrics = Arc::new(DiskMetrics::default());
+    let disk = Log::start(opened.journal, inbox.clone(), Arc::clone(&disk_metrics))?;
+    let peers = Rc::new(Shared {
+        cluster: identity.cluster,
+        member: identity.member,
+        incarnation: identity.incarnation,
+        birth: identity.birth,
+        config_hash: identity.config.hash(),
+        client_urls: config.advertise_client_urls.iter().map(ToString::to_string).collect(),
+        births: Births::open(&config.data_dir)?,
+        files: opened.files,
+        inbox: inbox.clone(),
+        links: links(&members, identity.member)?,
+        state: listen::State::default(),
+    });
+    Ok(Rc::new_cyclic(|me| Node {
+        me: me.clone(),
+        config,
+        replica: RefCell::new(replica),
+        disk,
+        peers,
+        inbox,
+        started: Instant::now(),
+        pending: RefCell::default(),
+        next_token: Cell::new(0),
+        listeners: RefCell::default(),
+        traces: RefCell::default(),
+        cut: RefCell::default(),
+        sending: RefCell::default(),
+        checkpoint: RefCell::new(checkpoint),
+        leader: Cell::new(None),
+        stop_at: Cell::new(None),
+        random: RefCell::new(Prng::new(seed ^ identity.birth)),
+        quota_bytes,
+        metrics: Metrics::default(),
+        disk_metrics,
+        phase,
+    }))
+}
+
+fn links(config: &Configuration, me: NodeId) -> Result<BTreeMap<NodeId, Rc<Link>>, ConfigError> {
+    let mut links = BTreeMap::new();
+    for member in config.members.iter().filter(|member| member.id != me) {
+        let addresses = member.peer_urls.iter().map(|url| Ok(Url::parse(url)?.authority()));
+        let addresses: Vec<String> = addresses.collect::<Result<_, ConfigError>>()?;
+        links.insert(member.id, Link::new(member.id, addresses));
+    }
+    Ok(links)
+}
+
+/// A replicated limit, or the flag's value where the configuration has none.
+pub fn limit(config: &Configuration, name: &str, default: u64) -> u64 {
+    let found = config.limits.iter().find(|(limit, _)| limit == name);
+    found.map_or(default, |(_, value)| *value)
+}
+
+/// The data model's limits as this cluster replicates them.
+pub fn store_limits(config: &Configuration) -> mvcc::Limits {
+    let mut limits = mvcc::Limits::default();
+    limits.quota_bytes = limit(config, LIMIT_QUOTA, limits.quota_bytes);
+    let ops = limit(config, LIMIT_TXN_OPS, limits.max_txn_ops as u64);
+    limits.max_txn_ops = usize::try_from(ops).unwrap_or(usize::MAX);
+    limits
+}
+
+/// Unpredictable enough for timeouts, births and lease ids; never for secrets.
+pub fn entropy() -> u64 {
+    use std::hash::{BuildHasher as _, Hasher as _};
+    std::hash::RandomState::new().build_hasher().finish()
+}

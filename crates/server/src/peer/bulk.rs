@@ -1,0 +1,164 @@
+//! Checkpoints to a peer that fell behind the log: a connection and a thread of their own on
+//! both sides, so that heartbeats never queue behind them.
+
+use super::frame::{self, Kind};
+use super::hello::Purpose;
+use super::limits;
+use super::link::check_answer;
+use super::listen::Shared;
+use crate::disk::Files;
+use crate::node::input::Input;
+use base::NodeId;
+use base::codec::Get;
+use bytes::BytesMut;
+use std::io::{self, Read as _, Write as _};
+use std::net::{TcpStream, ToSocketAddrs as _};
+use std::rc::Rc;
+
+/// Bytes of one chunk.
+const CHUNK: usize = 256 << 10;
+/// Largest checkpoint taken from a peer.
+const CHECKPOINT_BYTES_MAX: u64 = 1 << 40;
+
+fn invalid(text: impl Into<String>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, text.into())
+}
+
+/// Sends the latest checkpoint; the outcome comes as `Input::SnapshotSent`.
+pub fn send(to: NodeId, shared: &Rc<Shared>) {
+    let addresses = match shared.links.get(&to) {
+        Some(link) => link.addresses().to_vec(),
+        None => Vec::new(),
+    };
+    let hello = shared.hello(Purpose::Bulk, to);
+    let (files, inbox) = (shared.files.clone(), shared.inbox.clone());
+    let births = shared.births.snapshot();
+    let work = move || {
+        let sent = addresses.iter().find_map(|address| connect(address)).map_or_else(
+            || Err(io::Error::from(io::ErrorKind::NotConnected)),
+            |stream| transfer(stream, &hello, &births, &files),
+        );
+        match &sent {
+            Ok(bytes) => tracing::info!("checkpoint of {bytes} bytes sent to {:x}", to.0),
+            Err(error) => tracing::warn!("checkpoint to {:x}: {error}", to.0),
+        }
+        let _ = inbox.send(Input::SnapshotSent { to, ok: sent.is_ok() });
+    };
+    if std::thread::Builder::new().name("quorate-send".into()).spawn(work).is_err() {
+        shared.send(Input::SnapshotSent { to, ok: false });
+    }
+}
+
+fn connect(address: &str) -> Option<TcpStream> {
+    address
+        .to_socket_addrs()
+        .ok()?
+        .find_map(|addr| TcpStream::connect_timeout(&addr, limits::HANDSHAKE_MAX).ok())
+}
+
+fn transfer(
+    mut stream: TcpStream,
+    hello: &super::Hello,
+    births: &std::collections::BTreeMap<u64, u64>,
+    files: &Files,
+) -> io::Result<u64> {
+    stream.set_read_timeout(Some(limits::BULK_STALL_MAX))?;
+    stream.set_write_timeout(Some(limits::STALL_MAX))?;
+    let mut out = Vec::new();
+    let mut buffer = BytesMut::new();
+    frame::encode(Kind::Hello, &mut out, |out| hello.encode(out));
+    stream.write_all(&out)?;
+    let (kind, body) = frame::read_blocking(&mut stream, &mut buffer)?;
+    check_answer(hello, kind, &body, |other| match births.get(&other.member.0) {
+        Some(birth) if *birth != other.birth => Err("its data directory changed".to_string()),
+        _ => Ok(()),
+    })?;
+    let (mut file, size) = files.open_latest()?;
+    out.clear();
+    frame::encode(Kind::BulkBegin, &mut out, |out| out.extend_from_slice(&size.to_le_bytes()));
+    stream.write_all(&out)?;
+    let mut chunk = vec![0; CHUNK];
+    let mut sent = 0;
+    while sent < size {
+        let want = usize::try_from(size - sent).unwrap_or(CHUNK).min(CHUNK);
+        file.read_exact(&mut chunk[..want])?;
+        out.clear();
+        frame::encode(Kind::BulkChunk, &mut out, |out| out.extend_from_slice(&chunk[..want]));
+        stream.write_all(&out)?;
+        sent += want as u64;
+    }
+    out.clear();
+    frame::encode(Kind::BulkEnd, &mut out, |_| {});
+    stream.write_all(&out)?;
+    match frame::read_blocking(&mut stream, &mut buffer)? {
+        (Kind::BulkDone, body) if body.first() == Some(&1) => Ok(size),
+        (Kind::BulkDone, body) => {
+            let text = body.get(1..).unwrap_or_default();
+            Err(invalid(String::from_utf8_lossy(text).into_owned()))
+        }
+        (kind, _) => Err(invalid(format!("unexpected {kind:?}"))),
+    }
+}
+
+/// Takes over an accepted connection after its handshake.
+pub fn receive(stream: tokio::net::TcpStream, from: NodeId, buffer: BytesMut, shared: &Shared) {
+    let (files, inbox) = (shared.files.clone(), shared.inbox.clone());
+    let work = move || {
+        let taken = stream.into_std().and_then(|stream| {
+            stream.set_nonblocking(false)?;
+            take(stream, buffer, &files)
+        });
+        match taken {
+            Ok(installed) => {
+                tracing::info!("checkpoint at {} taken from {:x}", installed.index, from.0);
+                let _ = inbox.send(Input::Installed(Box::new(installed)));
+            }
+            Err(error) => tracing::warn!("checkpoint from {:x}: {error}", from.0),
+        }
+    };
+    if let Err(error) = std::thread::Builder::new().name("quorate-take".into()).spawn(work) {
+        tracing::warn!("checkpoint from {:x}: {error}", from.0);
+    }
+}
+
+fn take(
+    mut stream: TcpStream,
+    mut buffer: BytesMut,
+    files: &Files,
+) -> io::Result<replica::Installed> {
+    stream.set_read_timeout(Some(limits::STALL_MAX))?;
+    let result = take_file(&mut stream, &mut buffer, files);
+    let mut out = Vec::new();
+    frame::encode(Kind::BulkDone, &mut out, |out| match &result {
+        Ok(_) => out.push(1),
+        Err(error) => {
+            out.push(0);
+            out.extend_from_slice(error.to_string().as_bytes());
+        }
+    });
+    stream.write_all(&out)?;
+    result
+}
+
+fn take_file(
+    stream: &mut TcpStream,
+    buffer: &mut BytesMut,
+    files: &Files,
+) -> io::Result<replica::Installed> {
+    let (kind, body) = frame::read_blocking(stream, buffer)?;
+    let size = match kind {
+        Kind::BulkBegin => Get::new(&body).u64().map_err(|error| invalid(error.to_string()))?,
+        kind => return Err(invalid(format!("unexpected {kind:?}"))),
+    };
+    if size > CHECKPOINT_BYTES_MAX {
+        return Err(invalid(format!("checkpoint of {size} bytes is too large")));
+    }
+    let mut incoming = files.incoming(size)?;
+    loop {
+        match frame::read_blocking(stream, buffer)? {
+            (Kind::BulkChunk, body) => incoming.write(&body)?,
+            (Kind::BulkEnd, _) => return incoming.finish(),
+            (kind, _) => return Err(invalid(format!("unexpected {kind:?}"))),
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! The handshake: both sides say who they are, and the first difference is named.
+
+use base::codec::{DecodeError, Get, Put};
+use base::{Incarnation, NodeId};
+
+const MAGIC: u64 = u64::from_le_bytes(*b"quorate\n");
+/// Version of what members say to each other after the handshake.
+pub const PROTOCOL: u32 = 1;
+
+/// What a connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Messages, dialer to acceptor.
+    Stream,
+    /// One checkpoint, dialer to acceptor.
+    Bulk,
+}
+
+/// Who a member is, as its data directory knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hello {
+    pub purpose: Purpose,
+    pub protocol: u32,
+    pub cluster: u64,
+    pub member: NodeId,
+    /// Whom the sender believes to be talking to.
+    pub to: NodeId,
+    pub incarnation: Incarnation,
+    /// Drawn once when the data directory was made: another one means another directory.
+    pub birth: u64,
+    /// Hash of the bootstrap configuration.
+    pub config_hash: u64,
+    /// Where the sender serves clients; the bootstrap configuration cannot know it.
+    pub client_urls: Vec<String>,
+}
+
+/// Client URLs one member may announce.
+const URLS_MAX: u32 = 64;
+
+impl Hello {
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        out.put_u64(MAGIC);
+        out.put_u32(self.protocol);
+        out.put_u8(match self.purpose {
+            Purpose::Stream => 1,
+            Purpose::Bulk => 2,
+        });
+        out.put_u64(self.cluster);
+        out.put_u64(self.member.0);
+        out.put_u64(self.to.0);
+        out.put_u64(self.incarnation.0);
+        out.put_u64(self.birth);
+        out.put_u64(self.config_hash);
+        out.put_u32(self.client_urls.len() as u32);
+        self.client_urls.iter().for_each(|url| out.put_bytes(url.as_bytes()));
+    }
+
+    /// # Errors
+    /// Bytes that are no hello of this product.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let mut get = Get::new(bytes);
+        if get.u64()? != MAGIC {
+            return Err(DecodeError::Invalid { what: "magic, this is no quorate member" });
+        }
+        let protocol = get.u32()?;
+        let purpose = match get.u8()? {
+            1 => Purpose::Stream,
+            2 => Purpose::Bulk,
+            n => return Err(DecodeError::Unknown { what: "purpose", value: u64::from(n) }),
+        };
+        let mut hello = Self {
+            protocol,
+            purpose,
+            cluster: get.u64()?,
+            member: NodeId(get.u64()?),
+            to: NodeId(get.u64()?),
+            incarnation: Incarnation(get.u64()?),
+            birth: get.u64()?,
+            config_hash: get.u64()?,
+            client_urls: Vec::new(),
+        };
+        let count = get.u32()?;
+        if count > URLS_MAX {
+            return Err(DecodeError::Invalid { what: "number of client URLs" });
+        }
+        for _ in 0..count {
+            hello.client_urls.push(get.str()?.to_string());
+        }
+        get.finish()?;
+        Ok(hello)
+    }
+
+    /// The first difference that forbids `self` (here) to talk with `other`, in words.
+    pub fn difference(&self, other: &Self) -> Option<String> {
+        if self.protocol != other.protocol {
+            return Some(format!("protocol version {} here, {}", self.protocol, other.protocol));
+        }
+        if self.cluster != other.cluster {
+            return Some(format!("cluster id {:x} here, {:x}", self.cluster, other.cluster));
+        }
+        if self.member != other.to {
+            return Some(format!("this is member {:x}, not {:x}", self.member.0, other.to.0));
+        }
+        if self.member == other.member {
+            return Some(format!("both are member {:x}", self.member.0));
+        }
+        if self.config_hash != other.config_hash {
+            let (a, b) = (self.config_hash, other.config_hash);
+            return Some(format!("bootstrap configuration hash {a:x} here, {b:x}"));
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hello(member: u64, to: u64) -> Hello {
+        Hello {
+            purpose: Purpose::Stream,
+            protocol: PROTOCOL,
+            cluster: 7,
+            member: NodeId(member),
+            to: NodeId(to),
+            incarnation: Incarnation(3),
+            birth: 9,
+            config_hash: 11,
+            client_urls: vec!["http://h:1".to_string()],
+        }
+    }
+
+    #[test]
+    fn a_hello_survives_its_encoding_and_strangers_are_refused() {
+        let mut bytes = Vec::new();
+        hello(1, 2).encode(&mut bytes);
+        assert_eq!(Hello::decode(&bytes), Ok(hello(1, 2)));
+        bytes[0] ^= 1;
+        assert!(Hello::decode(&bytes).is_err());
+        assert!(Hello::decode(b"GET / HTTP/1.1").is_err());
+    }
+
+    #[test]
+    fn the_first_difference_is_named() {
+        assert_eq!(hello(1, 2).difference(&hello(2, 1)), None);
+        let other = Hello { cluster: 8, ..hello(2, 1) };
+        assert!(hello(1, 2).difference(&other).expect("differs").contains("cluster id"));
+        let other = Hello { config_hash: 8, ..hello(2, 1) };
+        assert!(hello(1, 2).difference(&other).expect("differs").contains("configuration"));
+    }
+}

@@ -1,0 +1,249 @@
+//! The outgoing side of one peer: keeps a connection, and a buffer that is written as it fills.
+
+use super::frame::{self, Kind};
+use super::hello::{Hello, Purpose};
+use super::limits;
+use super::listen::Shared;
+use crate::node::input::Input;
+use base::NodeId;
+use bytes::BytesMut;
+use replica::PeerMessage;
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+use tokio::time::{sleep, timeout};
+
+/// One peer's outgoing stream. Messages pushed while it is down are dropped: the protocol
+/// repeats what matters.
+pub struct Link {
+    pub peer: NodeId,
+    /// `host:port` candidates, tried in turn.
+    addresses: Vec<String>,
+    out: RefCell<Vec<u8>>,
+    stream: RefCell<Option<Rc<TcpStream>>>,
+    /// Bytes are left that the socket did not take at once.
+    blocked: Notify,
+    /// The peer was heard from: dial now, do not wait for the backoff.
+    wake: Notify,
+    pub dropped: Cell<u64>,
+    pub sent_bytes: Cell<u64>,
+}
+
+impl Link {
+    pub fn new(peer: NodeId, addresses: Vec<String>) -> Rc<Self> {
+        assert!(!addresses.is_empty(), "every member has a peer URL");
+        Rc::new(Self {
+            peer,
+            addresses,
+            out: RefCell::default(),
+            stream: RefCell::default(),
+            blocked: Notify::new(),
+            wake: Notify::new(),
+            dropped: Cell::new(0),
+            sent_bytes: Cell::new(0),
+        })
+    }
+
+    pub fn addresses(&self) -> &[String] {
+        &self.addresses
+    }
+
+    pub fn is_connected(&self) -> bool {
+        self.stream.borrow().is_some()
+    }
+
+    /// The peer just connected to us, so it is up.
+    pub fn wake(&self) {
+        if !self.is_connected() {
+            self.wake.notify_one();
+        }
+    }
+
+    /// Encodes straight into the outgoing buffer; `flush` follows once per batch.
+    pub fn push(&self, message: &PeerMessage) {
+        let mut out = self.out.borrow_mut();
+        if !self.is_connected() || out.len() > limits::OUTGOING_BYTES_MAX {
+            self.dropped.set(self.dropped.get() + 1);
+            return;
+        }
+        frame::encode(Kind::Message, &mut out, |out| message.encode(out));
+    }
+
+    /// Writes what the socket takes now; the rest goes out when it becomes writable.
+    pub fn flush(&self) {
+        let Some(stream) = self.stream.borrow().clone() else { return };
+        let mut out = self.out.borrow_mut();
+        if out.is_empty() {
+            return;
+        }
+        match stream.try_write(&out) {
+            Ok(n) => {
+                self.sent_bytes.set(self.sent_bytes.get() + n as u64);
+                if n == out.len() {
+                    out.clear();
+                    out.shrink_to(1 << 20);
+                } else {
+                    out.drain(..n);
+                    self.blocked.notify_one();
+                }
+            }
+            // Errors are seen again, and dealt with, by the task that reads the stream.
+            Err(_) => self.blocked.notify_one(),
+        }
+    }
+
+    /// Keeps the connection up until the task is aborted.
+    pub async fn run(self: Rc<Self>, shared: Rc<Shared>) {
+        let mut pause = Duration::ZERO;
+        let mut last_error = String::new();
+        let mut was_up = false;
+        for attempt in 0usize.. {
+            if !pause.is_zero() {
+                let _ = timeout(pause, self.wake.notified()).await;
+            }
+            let address = &self.addresses[attempt % self.addresses.len()];
+            match self.dial(address, &shared).await {
+                Ok(stream) => {
+                    tracing::info!("connected to member {:x} at {address}", self.peer.0);
+                    last_error.clear();
+                    self.serve(stream).await;
+                    tracing::info!("connection to member {:x} ended", self.peer.0);
+                    (was_up, pause) = (true, Duration::ZERO);
+                }
+                Err(error) => {
+                    let refused = error.kind() == io::ErrorKind::ConnectionRefused;
+                    if was_up && refused {
+                        was_up = false;
+                        shared.send(Input::PeerLost(self.peer));
+                    }
+                    let text = error.to_string();
+                    if text != last_error {
+                        tracing::warn!("member {:x} at {address}: {text}", self.peer.0);
+                        last_error = text;
+                    }
+                    pause = (pause * 2).clamp(limits::RECONNECT_MIN, limits::RECONNECT_MAX);
+                }
+            }
+        }
+    }
+
+    async fn dial(&self, address: &str, shared: &Shared) -> io::Result<TcpStream> {
+        let dial = async {
+            let stream = TcpStream::connect(address).await?;
+            stream.set_nodelay(true)?;
+            let mut bytes = Vec::new();
+            let hello = shared.hello(Purpose::Stream, self.peer);
+            frame::encode(Kind::Hello, &mut bytes, |out| hello.encode(out));
+            write_all(&stream, &bytes).await?;
+            let mut buffer = BytesMut::new();
+            let (kind, body) = read_frame(&stream, &mut buffer).await?;
+            check_answer(&hello, kind, &body, |other| shared.meet(other))?;
+            Ok(stream)
+        };
+        timeout(limits::HANDSHAKE_MAX, dial)
+            .await
+            .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "no handshake")))
+    }
+
+    /// Ends when the peer closes, an error comes, or no byte is taken for too long.
+    async fn serve(&self, stream: TcpStream) {
+        let stream = Rc::new(stream);
+        self.out.borrow_mut().clear();
+        *self.stream.borrow_mut() = Some(Rc::clone(&stream));
+        tokio::select! {
+            () = closed(&stream) => {}
+            () = self.push_out(&stream) => {}
+        }
+        *self.stream.borrow_mut() = None;
+        self.out.borrow_mut().clear();
+    }
+
+    async fn push_out(&self, stream: &TcpStream) {
+        loop {
+            self.blocked.notified().await;
+            while !self.out.borrow().is_empty() {
+                match timeout(limits::STALL_MAX, stream.writable()).await {
+                    Ok(Ok(())) => self.flush(),
+                    Ok(Err(_)) | Err(_) => return,
+                }
+            }
+        }
+    }
+}
+
+/// Resolves when the peer closes: nothing is ever sent in this direction after the handshake.
+async fn closed(stream: &TcpStream) {
+    let mut sink = [0u8; 256];
+    while stream.readable().await.is_ok() {
+        match stream.try_read(&mut sink) {
+            Ok(0) => return,
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => return,
+        }
+    }
+    sleep(Duration::ZERO).await;
+}
+
+/// What the dialer makes of the acceptor's first frame.
+pub fn check_answer(
+    hello: &Hello,
+    kind: Kind,
+    body: &[u8],
+    meet: impl FnOnce(&Hello) -> Result<(), String>,
+) -> io::Result<()> {
+    let refused = |text: String| io::Error::new(io::ErrorKind::PermissionDenied, text);
+    match kind {
+        Kind::Welcome => {
+            let other = Hello::decode(body).map_err(|error| refused(error.to_string()))?;
+            if other.member != hello.to {
+                let text = format!("it is member {:x}, expected {:x}", other.member.0, hello.to.0);
+                return Err(refused(text));
+            }
+            if let Some(difference) = hello.difference(&other) {
+                return Err(refused(format!("{difference} there")));
+            }
+            meet(&other).map_err(refused)
+        }
+        Kind::Refuse => Err(refused(format!("refused us: {}", String::from_utf8_lossy(body)))),
+        _ => Err(refused("unexpected frame in the handshake".to_string())),
+    }
+}
+
+/// Writes everything through a shared stream.
+pub async fn write_all(stream: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        stream.writable().await?;
+        match stream.try_write(bytes) {
+            Ok(n) => bytes = &bytes[n..],
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Reads until one whole frame is there; surplus bytes stay in `buffer`.
+pub async fn read_frame(
+    stream: &TcpStream,
+    buffer: &mut BytesMut,
+) -> io::Result<(Kind, bytes::Bytes)> {
+    loop {
+        let frame = frame::decode(buffer)
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        if let Some(frame) = frame {
+            return Ok(frame);
+        }
+        stream.readable().await?;
+        buffer.reserve(64 * 1024);
+        match stream.try_read_buf(buffer) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! The incoming side: accepts members, checks who they are, and hands their frames on.
+
+use super::frame::{self, Kind};
+use super::hello::{Hello, PROTOCOL, Purpose};
+use super::link::{Link, read_frame, write_all};
+use super::{Births, bulk, limits};
+use crate::disk::Files;
+use crate::node::input::Input;
+use base::{Incarnation, NodeId};
+use bytes::BytesMut;
+use replica::PeerMessage;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::io;
+use std::rc::Rc;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::task::AbortHandle;
+use tokio::time::timeout;
+
+/// What every connection of this member needs to know.
+pub struct Shared {
+    pub cluster: u64,
+    pub member: NodeId,
+    pub incarnation: Incarnation,
+    pub birth: u64,
+    pub config_hash: u64,
+    pub client_urls: Vec<String>,
+    pub births: Births,
+    pub files: Files,
+    pub inbox: UnboundedSender<Input>,
+    pub links: BTreeMap<NodeId, Rc<Link>>,
+    pub state: State,
+}
+
+/// What connections learn; starts empty.
+#[derive(Default)]
+pub struct State {
+    pub incoming: RefCell<BTreeMap<NodeId, AbortHandle>>,
+    /// Client URLs as the peers announced them.
+    pub announced: RefCell<BTreeMap<NodeId, Vec<String>>>,
+    pub received_bytes: Cell<u64>,
+    last_refusal: RefCell<String>,
+}
+
+impl Shared {
+    pub fn hello(&self, purpose: Purpose, to: NodeId) -> Hello {
+        Hello {
+            purpose,
+            protocol: PROTOCOL,
+            cluster: self.cluster,
+            member: self.member,
+            to,
+            incarnation: self.incarnation,
+            birth: self.birth,
+            config_hash: self.config_hash,
+            client_urls: self.client_urls.clone(),
+        }
+    }
+
+    /// A closed inbox means the node is stopping; nobody needs the input then.
+    pub fn send(&self, input: Input) {
+        let _ = self.inbox.send(input);
+    }
+
+    /// Why `hello` may not come in, in words.
+    fn refusal(&self, hello: &Hello) -> Option<String> {
+        let mine = self.hello(hello.purpose, hello.member);
+        if let Some(difference) = mine.difference(hello) {
+            return Some(format!("{difference} there"));
+        }
+        if !self.links.contains_key(&hello.member) {
+            return Some(format!("member {:x} is not in the configuration", hello.member.0));
+        }
+        self.meet(hello).err()
+    }
+
+    /// Checks the peer's birth and learns where it serves clients.
+    pub fn meet(&self, hello: &Hello) -> Result<(), String> {
+        self.births.check(hello.member, hello.birth)?;
+        let urls = hello.client_urls.clone();
+        self.state.announced.borrow_mut().insert(hello.member, urls);
+        Ok(())
+    }
+
+    /// Logs a refusal once, however often the peer comes back with it.
+    fn log_refusal(&self, from: &str, text: &str) {
+        let line = format!("refused {from}: {text}");
+        if *self.state.last_refusal.borrow() != line {
+            tracing::error!("{line}");
+            *self.state.last_refusal.borrow_mut() = line;
+        }
+    }
+}
+
+/// Accepts until aborted.
+pub async fn run(listener: TcpListener, shared: Rc<Shared>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, address)) => {
+                let shared = Rc::clone(&shared);
+                tokio::task::spawn_local(async move {
+                    let welcome = timeout(limits::HANDSHAKE_MAX, welcome(stream, &shared)).await;
+                    match welcome {
+                        Ok(Ok((stream, hello, buffer))) => start(stream, hello, buffer, &shared),
+                        Ok(Err(error)) => {
+                            shared.log_refusal(&address.ip().to_string(), &error.to_string());
+                        }
+                        Err(_) => tracing::debug!("{address} sent no handshake"),
+                    }
+                });
+            }
+            Err(error) => {
+                tracing::warn!("accepting members: {error}");
+                tokio::time::sleep(limits::RECONNECT_MIN).await;
+            }
+        }
+    }
+}
+
+async fn welcome(stream: TcpStream, shared: &Shared) -> io::Result<(TcpStream, Hello, BytesMut)> {
+    stream.set_nodelay(true)?;
+    let mut buffer = BytesMut::new();
+    let (kind, body) = read_frame(&stream, &mut buffer).await?;
+    let refuse = |text: String| io::Error::new(io::ErrorKind::PermissionDenied, text);
+    if kind != Kind::Hello {
+        return Err(refuse(format!("first frame is {kind:?}, not a hello")));
+    }
+    let mut answer = Vec::new();
+    let checked = match Hello::decode(&body) {
+        Ok(hello) => match shared.refusal(&hello) {
+            None => Ok(hello),
+            Some(text) => Err(text),
+        },
+        Err(error) => Err(error.to_string()),
+    };
+    match checked {
+        Ok(hello) => {
+            let mine = shared.hello(hello.purpose, hello.member);
+            frame::encode(Kind::Welcome, &mut answer, |out| mine.encode(out));
+            write_all(&stream, &answer).await?;
+            Ok((stream, hello, buffer))
+        }
+        Err(text) => {
+            frame::encode(Kind::Refuse, &mut answer, |out| out.extend_from_slice(text.as_bytes()));
+            write_all(&stream, &answer).await?;
+            Err(refuse(text))
+        }
+    }
+}
+
+fn start(stream: TcpStream, hello: Hello, buffer: BytesMut, shared: &Rc<Shared>) {
+    let from = hello.member;
+    if let Some(link) = shared.links.get(&from) {
+        link.wake();
+    }
+    match hello.purpose {
+        Purpose::Bulk => bulk::receive(stream, from, buffer, shared),
+        Purpose::Stream => {
+            let reader = Rc::clone(shared);
+            let task = tokio::task::spawn_local(async move {
+                if let Err(error) = read_messages(stream, from, buffer, &reader).await {
+                    tracing::debug!("stream of member {:x} ended: {error}", from.0);
+                }
+            });
+            let old = shared.state.incoming.borrow_mut().insert(from, task.abort_handle());
+            // A member has one stream; an older one is a leftover of a lost connection.
+            if let Some(old) = old {
+                old.abort();
+            }
+        }
+    }
+}
+
+async fn read_messages(
+    stream: TcpStream,
+    from: NodeId,
+    mut buffer: BytesMut,
+    shared: &Shared,
+) -> io::Result<()> {
+    let invalid = |text: String| io::Error::new(io::ErrorKind::InvalidData, text);
+    loop {
+        let (kind, body) = read_frame(&stream, &mut buffer).await?;
+        let counter = &shared.state.received_bytes;
+        counter.set(counter.get() + body.len() as u64 + 10);
+        if kind != Kind::Message {
+            return Err(invalid(format!("unexpected {kind:?}")));
+        }
+        let message = PeerMessage::decode(&body).map_err(|error| invalid(error.to_string()))?;
+        if message.from != from || message.to != shared.member {
+            return Err(invalid("message under a false name".to_string()));
+        }
+        shared.send(Input::Peer(message));
+    }
+}
