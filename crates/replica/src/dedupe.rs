@@ -1,0 +1,148 @@
+//! The replicated window that lets a forward or retry apply once.
+//!
+//! Per origin: the latest incarnation, a floor at or below which every sequence number counts as
+//! seen, and the numbers seen above it. When the window is full the floor moves up: a number that
+//! was never applied then counts as seen, so it is dropped, never applied late. The origin
+//! answers such a request *unknown*.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+use base::codec::{DecodeError, Get, Put};
+use base::{Incarnation, NodeId, RequestId};
+
+/// Sequence numbers remembered above the floor, per origin.
+pub const SEEN_MAX: usize = 8192;
+/// Origins remembered; more than any cluster has members.
+pub const ORIGINS_MAX: usize = 1024;
+
+#[derive(Clone, Debug, Default)]
+pub struct Dedupe {
+    origins: BTreeMap<NodeId, Origin>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Origin {
+    incarnation: Incarnation,
+    floor: u64,
+    seen: BTreeSet<u64>,
+}
+
+impl Dedupe {
+    /// Records `id`; false if it was seen before, or is too old to tell.
+    pub fn insert(&mut self, id: RequestId) -> bool {
+        assert!(id.seq > 0, "sequence numbers start at one");
+        if !self.origins.contains_key(&id.origin) && self.origins.len() >= ORIGINS_MAX {
+            self.origins.pop_first();
+        }
+        let origin = self.origins.entry(id.origin).or_default();
+        if id.incarnation < origin.incarnation {
+            return false;
+        }
+        if id.incarnation > origin.incarnation {
+            *origin = Origin { incarnation: id.incarnation, ..Origin::default() };
+        }
+        if id.seq <= origin.floor || !origin.seen.insert(id.seq) {
+            return false;
+        }
+        origin.settle();
+        assert!(origin.seen.len() <= SEEN_MAX, "the window is bounded");
+        true
+    }
+
+    pub fn contains(&self, id: RequestId) -> bool {
+        self.origins.get(&id.origin).is_some_and(|origin| {
+            id.incarnation < origin.incarnation
+                || (id.incarnation == origin.incarnation
+                    && (id.seq <= origin.floor || origin.seen.contains(&id.seq)))
+        })
+    }
+
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        out.put_u32(u32::try_from(self.origins.len()).expect("origins are bounded"));
+        for (node, origin) in &self.origins {
+            out.put_u64(node.0);
+            out.put_u64(origin.incarnation.0);
+            out.put_u64(origin.floor);
+            out.put_u32(u32::try_from(origin.seen.len()).expect("the window is bounded"));
+            for seq in &origin.seen {
+                out.put_u64(*seq);
+            }
+        }
+    }
+
+    pub fn decode(get: &mut Get<'_>) -> Result<Self, DecodeError> {
+        let mut origins = BTreeMap::new();
+        for _ in 0..get.u32()? {
+            let node = NodeId(get.u64()?);
+            let incarnation = Incarnation(get.u64()?);
+            let floor = get.u64()?;
+            let count = get.u32()?;
+            if usize::try_from(count).map_or(true, |n| n > SEEN_MAX) {
+                return Err(DecodeError::Invalid { what: "dedupe window" });
+            }
+            let mut seen = BTreeSet::new();
+            for _ in 0..count {
+                seen.insert(get.u64()?);
+            }
+            origins.insert(node, Origin { incarnation, floor, seen });
+        }
+        Ok(Self { origins })
+    }
+}
+
+impl Origin {
+    fn settle(&mut self) {
+        while self.seen.first() == Some(&(self.floor + 1)) {
+            self.seen.pop_first();
+            self.floor += 1;
+        }
+        if self.seen.len() > SEEN_MAX {
+            let lowest = self.seen.pop_first().expect("a full window has a lowest number");
+            self.floor = lowest;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(incarnation: u64, seq: u64) -> RequestId {
+        RequestId { origin: NodeId(7), incarnation: Incarnation(incarnation), seq }
+    }
+
+    #[test]
+    fn a_retry_is_seen_once_in_any_order() {
+        let mut d = Dedupe::default();
+        for seq in [3, 1, 2, 5] {
+            assert!(d.insert(id(1, seq)));
+            assert!(!d.insert(id(1, seq)));
+            assert!(d.contains(id(1, seq)));
+        }
+        assert!(!d.contains(id(1, 4)));
+        assert!(d.insert(id(1, 4)));
+    }
+
+    #[test]
+    fn an_old_incarnation_never_applies_after_a_new_one() {
+        let mut d = Dedupe::default();
+        assert!(d.insert(id(1, 1)));
+        assert!(d.insert(id(2, 1)));
+        assert!(!d.insert(id(1, 2)));
+    }
+
+    #[test]
+    fn a_full_window_forgets_gaps_as_seen_and_survives_the_codec() {
+        let mut d = Dedupe::default();
+        for seq in 2..(SEEN_MAX as u64 + 10) {
+            assert!(d.insert(id(1, seq)));
+        }
+        assert!(!d.insert(id(1, 1)), "a number below the floor is dropped, never applied late");
+        let mut bytes = Vec::new();
+        d.encode(&mut bytes);
+        let mut get = Get::new(&bytes);
+        let back = Dedupe::decode(&mut get).expect("own bytes decode");
+        assert!(!back.contains(id(1, SEEN_MAX as u64 + 10)));
+        assert!(back.contains(id(1, SEEN_MAX as u64 + 9)));
+    }
+}

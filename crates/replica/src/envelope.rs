@@ -1,0 +1,72 @@
+//! What a data entry of the log holds: who asked, when the leader took it, and the command.
+
+use alloc::vec::Vec;
+use base::codec::{DecodeError, Get, Put};
+use base::{Blob, ClusterTime, RequestId};
+
+const VERSION: u8 = 1;
+/// The apply level this build writes and understands; a higher one is refused by name, so that a
+/// rolling upgrade never lets two members apply one entry differently.
+pub const APPLY_LEVEL: u16 = 1;
+
+/// One replicated request. The caller and auth revision are reserved and empty today.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Envelope<'a> {
+    pub id: RequestId,
+    /// The leader's cluster time when it took the request.
+    pub stamp: ClusterTime,
+    pub body: EnvelopeBody<'a>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EnvelopeBody<'a> {
+    /// An encoded `mvcc::Command`.
+    Command(&'a [u8]),
+    /// Only moves cluster time, so that leases age the same under the next leader.
+    Mark,
+}
+
+impl Envelope<'_> {
+    pub fn encode(&self) -> Blob {
+        let command: &[u8] = match self.body {
+            EnvelopeBody::Command(bytes) => bytes,
+            EnvelopeBody::Mark => &[],
+        };
+        let mut out = Vec::with_capacity(52 + command.len());
+        out.put_u8(VERSION);
+        out.put_u16(APPLY_LEVEL);
+        out.put_u8(u8::from(matches!(self.body, EnvelopeBody::Mark)));
+        out.put_request_id(self.id);
+        out.put_u64(self.stamp.0);
+        out.put_u32(0); // caller: reserved
+        out.put_u64(0); // auth revision: reserved
+        out.extend_from_slice(command);
+        Blob::from(out)
+    }
+}
+
+impl<'a> Envelope<'a> {
+    pub fn decode(payload: &'a [u8]) -> Result<Self, DecodeError> {
+        let mut get = Get::new(payload);
+        let version = u64::from(get.u8()?);
+        if version != u64::from(VERSION) {
+            return Err(DecodeError::Unknown { what: "entry version", value: version });
+        }
+        let level = get.u16()?;
+        if level > APPLY_LEVEL {
+            return Err(DecodeError::Unknown { what: "apply level", value: u64::from(level) });
+        }
+        let kind = get.u8()?;
+        let id = get.request_id()?;
+        let stamp = ClusterTime(get.u64()?);
+        let _caller = get.u32()?;
+        let _auth_revision = get.u64()?;
+        let rest = get.take(get.remaining())?;
+        let body = match kind {
+            0 => EnvelopeBody::Command(rest),
+            1 => EnvelopeBody::Mark,
+            _ => return Err(DecodeError::Unknown { what: "entry kind", value: u64::from(kind) }),
+        };
+        Ok(Self { id, stamp, body })
+    }
+}

@@ -1,0 +1,136 @@
+//! What goes into the machine and what comes out of it.
+
+use crate::{PeerMessage, TraceEvent};
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use base::{Ballot, LogIndex, NodeId, Ticket, Token};
+use consensus::raft::{Configuration, Persist};
+use mvcc::{Changes, Command, RangeRequest, RangeResponse, Response, TxnRequest, View};
+
+/// Something that happened outside the machine.
+pub enum Event {
+    /// The time given by `Replica::deadline` has come, or may have.
+    Tick,
+    /// A frame from a peer.
+    Message(PeerMessage),
+    /// A client's write.
+    Propose { token: Token, command: Command },
+    /// A client's read of a range; linearizable unless the request says `serializable`.
+    Read { token: Token, request: RangeRequest },
+    /// A read-only transaction, linearizable.
+    ReadTxn { token: Token, request: TxnRequest },
+    /// Answered with `Reply::Barrier` once a view taken then is linearizable.
+    ReadBarrier { token: Token },
+    /// Every persist request up to this ticket is durable.
+    Persisted(Ticket),
+    /// The shell wants a checkpoint of what is applied now.
+    TakeCheckpoint,
+    /// A checkpoint at this index is durable; the log below it is not needed for recovery.
+    CheckpointWritten { index: LogIndex },
+    /// A checkpoint received from the leader is durable, verified and loaded.
+    Install(Box<Installed>),
+    /// The transfer of a checkpoint to a peer ended.
+    SnapshotSent { to: NodeId, ok: bool },
+    /// A peer's connection was reset and it refuses a new one.
+    PeerLost(NodeId),
+    /// Hand leadership to `to`, or to the best follower.
+    TransferLeader { to: Option<NodeId> },
+}
+
+/// A loaded checkpoint that replaces the state.
+pub struct Installed {
+    pub index: LogIndex,
+    pub ballot: Ballot,
+    pub config: Configuration,
+    pub store: mvcc::Store,
+    /// The machine's own part of the checkpoint, from [`CheckpointJob::extra`].
+    pub extra: Vec<u8>,
+}
+
+/// What the shell must carry out, in order within each field.
+#[derive(Default)]
+pub struct Effects {
+    pub persist: Vec<Persist>,
+    pub send: Vec<PeerMessage>,
+    pub replies: Vec<(Token, Reply)>,
+    pub changes: Vec<Arc<Changes>>,
+    pub checkpoint: Option<CheckpointJob>,
+    /// Peers that need the latest checkpoint.
+    pub snapshots: Vec<NodeId>,
+    pub trace: Vec<TraceEvent>,
+    /// Set when this replica's state is proven to differ from a quorum's: stop serving.
+    pub diverged: Option<LogIndex>,
+}
+
+impl Effects {
+    pub fn is_empty(&self) -> bool {
+        self.persist.is_empty()
+            && self.send.is_empty()
+            && self.replies.is_empty()
+            && self.changes.is_empty()
+            && self.checkpoint.is_none()
+            && self.snapshots.is_empty()
+            && self.trace.is_empty()
+            && self.diverged.is_none()
+    }
+
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+}
+
+/// Everything a checkpoint file states, with an immutable view of the data.
+pub struct CheckpointJob {
+    pub view: View,
+    pub index: LogIndex,
+    pub ballot: Ballot,
+    pub config: Configuration,
+    /// The machine's own state (cluster time, dedupe window), opaque to the shell.
+    pub extra: Vec<u8>,
+}
+
+/// The answer to one client request.
+#[derive(Clone, Debug)]
+pub enum Reply {
+    /// Decided by a quorum and applied here, at this log index.
+    Applied { index: LogIndex, result: Result<Response, mvcc::Error> },
+    /// A read of the state at or after the request's arrival.
+    Range(Result<RangeResponse, mvcc::Error>),
+    /// A read-only transaction's answer.
+    Txn(Result<mvcc::TxnResponse, mvcc::Error>),
+    /// The state applied here now is linearizable for the request.
+    Barrier,
+    /// Not applied, and never will be.
+    Refused(Refusal),
+    /// May have been applied, or may be later.
+    Unknown(UnknownReason),
+}
+
+/// Why a request was refused before it was proposed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    pub reason: RefusalReason,
+    pub leader: Option<NodeId>,
+    /// Names of members not heard from, whose return would make a quorum possible.
+    pub missing: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefusalReason {
+    /// No leader was known for as long as a request may wait.
+    NoLeader,
+    /// As many requests are pending as the bound allows.
+    Overloaded,
+    /// This replica's state differs from a quorum's.
+    Diverged,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnknownReason {
+    /// Proposed, and not seen applied in time.
+    Timeout,
+    /// Applied, but the result went into a checkpoint this member installed instead.
+    InCheckpoint,
+}

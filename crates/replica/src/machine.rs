@@ -1,0 +1,342 @@
+//! The machine itself: its state, its step, and the order of work inside one step.
+
+mod apply;
+mod propose;
+mod read;
+
+use crate::clock::ClusterClock;
+use crate::dedupe::Dedupe;
+use crate::pending::Writes;
+use crate::{
+    CheckpointJob, Effects, Event, PeerBody, PeerMessage, Refusal, RefusalReason, Reply,
+    TraceEvent, TraceKind,
+};
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::String;
+use alloc::vec::Vec;
+use base::codec::{DecodeError, Get, Put};
+use base::{Ballot, ClusterTime, Incarnation, LogIndex, Nanos, NodeId};
+use consensus::raft::{ConfigError, Raft, Ready, Recovered, Settings};
+use read::Reads;
+
+/// Fixed for the life of the machine.
+#[derive(Clone, Debug)]
+pub struct ReplicaSettings {
+    pub raft: Settings,
+    /// Writes and reads pending here; more are refused as overload.
+    pub pending_max: usize,
+    /// How long a request may wait before it is answered `Refused` or `Unknown`.
+    pub request_timeout: Nanos,
+    /// How long a request may wait for a leader to appear before it is refused.
+    pub leaderless_wait: Nanos,
+    /// Entries kept in memory below a checkpoint, so that a slow peer needs no transfer.
+    pub catchup_entries: u64,
+    /// Emit trace events.
+    pub trace: bool,
+}
+
+/// What the shell read back from disk.
+pub struct ReplicaRecovered {
+    pub raft: Recovered,
+    /// The data at `raft.base`.
+    pub store: mvcc::Store,
+    /// The machine's part of the checkpoint; empty when there is none.
+    pub extra: Vec<u8>,
+}
+
+/// A member's condition, for status requests and views.
+#[derive(Clone, Debug)]
+pub struct Status {
+    pub id: NodeId,
+    pub ballot: Ballot,
+    pub leader: Option<NodeId>,
+    pub is_leader: bool,
+    pub last: LogIndex,
+    pub commit: LogIndex,
+    pub applied: LogIndex,
+    pub revision: i64,
+    pub chain_hash: u64,
+    pub content_hash: u64,
+    pub pending: usize,
+    pub diverged: bool,
+}
+
+/// One replica; see the crate's first page.
+pub struct Replica {
+    settings: ReplicaSettings,
+    raft: Raft,
+    store: mvcc::Store,
+    clock: ClusterClock,
+    dedupe: Dedupe,
+    applied: LogIndex,
+    applied_ballot: Ballot,
+    writes: Writes,
+    seq_next: u64,
+    /// Writes of this batch for the leader's log, own and forwarded.
+    batch: Vec<(base::RequestId, base::Blob)>,
+    reads: Reads,
+    /// Expiry of these lease renewals is already proposed in this leadership.
+    revoking: BTreeSet<(i64, u64)>,
+    leading: Option<Ballot>,
+    followed: Option<NodeId>,
+    leaderless_since: Option<Nanos>,
+    hashes: BTreeMap<LogIndex, u64>,
+    /// What others say of the same indexes, by slot.
+    hash_votes: BTreeMap<LogIndex, Vec<(u8, u64)>>,
+    diverged: bool,
+    /// When each peer last said anything, to name who is missing.
+    heard: BTreeMap<NodeId, Nanos>,
+    now: Nanos,
+    ready: Ready,
+}
+
+impl Replica {
+    /// Starts from what the disk held. Errors: a configuration that is unsafe or unreadable.
+    pub fn new(
+        settings: ReplicaSettings,
+        recovered: ReplicaRecovered,
+        now: Nanos,
+    ) -> Result<Self, ConfigError> {
+        let applied = recovered.raft.base;
+        let applied_ballot = recovered.raft.base_ballot;
+        let raft = Raft::new(settings.raft.clone(), recovered.raft, now)?;
+        let (stamp, dedupe) = decode_extra(&recovered.extra).map_err(|_| ConfigError {
+            message: "the checkpoint's replica state is unreadable".into(),
+        })?;
+        Ok(Self {
+            settings,
+            raft,
+            store: recovered.store,
+            clock: ClusterClock::new(stamp, now),
+            dedupe,
+            applied,
+            applied_ballot,
+            writes: Writes::default(),
+            seq_next: 1,
+            batch: Vec::new(),
+            reads: Reads::default(),
+            revoking: BTreeSet::new(),
+            leading: None,
+            followed: None,
+            leaderless_since: Some(now),
+            hashes: BTreeMap::new(),
+            hash_votes: BTreeMap::new(),
+            diverged: false,
+            heard: BTreeMap::new(),
+            now,
+            ready: Ready::default(),
+        })
+    }
+
+    /// Handles one event.
+    pub fn step(&mut self, now: Nanos, event: Event, out: &mut Effects) {
+        self.step_batch(now, core::iter::once(event), out);
+    }
+
+    /// Handles what has queued up as one batch: one append, one read round, one apply.
+    pub fn step_batch(
+        &mut self,
+        now: Nanos,
+        events: impl IntoIterator<Item = Event>,
+        out: &mut Effects,
+    ) {
+        assert!(now >= self.now, "the shell's clock never goes back");
+        self.now = now;
+        for event in events {
+            self.on_event(event, out);
+        }
+        if self.raft.deadline() <= now {
+            self.raft.tick(now, &mut self.ready);
+        }
+        self.expire(out);
+        self.notice_leader(out);
+        self.expire_leases();
+        self.flush_writes(out);
+        self.start_read_round();
+        self.settle(out);
+    }
+
+    /// When `Event::Tick` is due if nothing else happens.
+    pub fn deadline(&self) -> Nanos {
+        let mut at = self.raft.deadline();
+        if let Some(deadline) = self.writes.oldest_deadline() {
+            at = at.min(deadline);
+        }
+        if let Some(deadline) = self.reads.oldest_deadline() {
+            at = at.min(deadline);
+        }
+        // Lease expiry and leaderless refusals are looked at a few times a second at least.
+        at.min(self.now.plus(Nanos::from_millis(100)))
+    }
+
+    pub fn store(&self) -> &mvcc::Store {
+        &self.store
+    }
+
+    pub fn raft(&self) -> &Raft {
+        &self.raft
+    }
+
+    pub fn incarnation(&self) -> Incarnation {
+        self.settings.raft.incarnation
+    }
+
+    /// Cluster time as this member estimates it, for lease queries.
+    pub fn cluster_time(&self) -> ClusterTime {
+        self.clock.estimate(self.now)
+    }
+
+    pub fn status(&self) -> Status {
+        Status {
+            id: self.settings.raft.id,
+            ballot: self.raft.ballot(),
+            leader: self.raft.leader(),
+            is_leader: self.raft.is_leader(),
+            last: self.raft.last().0,
+            commit: self.raft.commit(),
+            applied: self.applied,
+            revision: self.store.revision(),
+            chain_hash: self.store.chain_hash(),
+            content_hash: self.store.content_hash(),
+            pending: self.writes.len() + self.reads.len(),
+            diverged: self.diverged,
+        }
+    }
+
+    fn on_event(&mut self, event: Event, out: &mut Effects) {
+        let now = self.now;
+        match event {
+            Event::Tick => self.raft.tick(now, &mut self.ready),
+            Event::Message(message) => self.on_message(message, out),
+            Event::Propose { token, command } => self.on_propose(token, &command, out),
+            Event::Read { token, request } => self.on_read(token, request, out),
+            Event::ReadTxn { token, request } => self.on_read_txn(token, request, out),
+            Event::ReadBarrier { token } => self.on_read_barrier(token, out),
+            Event::Persisted(ticket) => {
+                self.emit(out, TraceKind::Persisted { ticket: ticket.0 });
+                self.raft.persisted(now, ticket, &mut self.ready);
+            }
+            Event::TakeCheckpoint => out.checkpoint = Some(self.checkpoint()),
+            Event::CheckpointWritten { index } => self.on_checkpoint_written(index),
+            Event::Install(installed) => self.on_install(*installed, out),
+            Event::SnapshotSent { to, ok } => {
+                self.raft.snapshot_done(now, to, ok, &mut self.ready);
+            }
+            Event::PeerLost(node) => self.raft.peer_lost(now, node, &mut self.ready),
+            Event::TransferLeader { to } => self.raft.transfer(now, to, &mut self.ready),
+        }
+    }
+
+    fn on_message(&mut self, message: PeerMessage, out: &mut Effects) {
+        if message.to != self.settings.raft.id {
+            return; // a frame for another life of this address
+        }
+        self.heard.insert(message.from, self.now);
+        match message.body {
+            PeerBody::Raft(inner) => {
+                if inner.from == message.from {
+                    self.raft.receive(self.now, inner, &mut self.ready);
+                }
+            }
+            PeerBody::Forward(items) => self.on_forward(message.from, items, out),
+            PeerBody::ForwardRefused { ids, .. } => self.on_forward_refused(&ids),
+            PeerBody::StateHash { index, chain } => {
+                self.on_state_hash(message.from, index, chain, out);
+            }
+        }
+    }
+
+    /// Carries out what consensus asked for until it asks for nothing more.
+    fn settle(&mut self, out: &mut Effects) {
+        let from = self.settings.raft.id;
+        let mut ready = core::mem::take(&mut self.ready);
+        out.persist.append(&mut ready.persist);
+        for message in ready.messages.drain(..) {
+            let to = message.to;
+            out.send.push(PeerMessage { from, to, body: PeerBody::Raft(message) });
+        }
+        out.snapshots.append(&mut ready.snapshots);
+        for event in ready.trace.drain(..) {
+            self.emit(out, TraceKind::Raft(event));
+        }
+        for outcome in ready.reads.drain(..) {
+            self.on_read_outcome(outcome);
+        }
+        self.apply_committed(out);
+        self.serve_reads(out);
+        self.notice_leader(out);
+    }
+
+    /// Follows changes of leadership: parked and unanswered writes go to the new leader.
+    fn notice_leader(&mut self, _out: &mut Effects) {
+        let leading = self.raft.is_leader().then(|| self.raft.ballot());
+        if leading != self.leading {
+            self.leading = leading;
+            self.revoking.clear();
+            if leading.is_some() {
+                self.clock.lead(self.now);
+            }
+        }
+        let leader = self.raft.leader();
+        if leader != self.followed {
+            self.followed = leader;
+            self.leaderless_since = if leader.is_none() { Some(self.now) } else { None };
+            if leader.is_some() {
+                self.resend_all();
+            }
+        }
+    }
+
+    fn checkpoint(&self) -> CheckpointJob {
+        let mut extra = Vec::new();
+        extra.put_u8(1);
+        extra.put_u64(self.clock.last().0);
+        self.dedupe.encode(&mut extra);
+        CheckpointJob {
+            view: self.store.view(),
+            index: self.applied,
+            ballot: self.applied_ballot,
+            config: self.raft.config().clone(),
+            extra,
+        }
+    }
+
+    fn on_checkpoint_written(&mut self, index: LogIndex) {
+        assert!(index <= self.applied, "a checkpoint holds applied entries only");
+        let upto = LogIndex(index.0.saturating_sub(self.settings.catchup_entries));
+        self.raft.compact(upto);
+    }
+
+    fn refusal(&self, reason: RefusalReason) -> Reply {
+        let config = self.raft.config();
+        let silent = |id: &NodeId| {
+            let heard = self.heard.get(id).copied().unwrap_or(Nanos::ZERO);
+            *id != self.settings.raft.id
+                && self.now.since(heard) >= self.settings.raft.election_timeout_min
+        };
+        let members = config.members.iter().filter(|m| !m.learner && silent(&m.id));
+        let missing: Vec<String> = members.map(|m| m.name.clone()).collect();
+        Reply::Refused(Refusal { reason, leader: self.raft.leader(), missing })
+    }
+
+    fn emit(&self, out: &mut Effects, kind: TraceKind) {
+        if self.settings.trace {
+            out.trace.push(TraceEvent { node: self.settings.raft.id, at: self.now, kind });
+        }
+    }
+}
+
+fn decode_extra(extra: &[u8]) -> Result<(ClusterTime, Dedupe), DecodeError> {
+    if extra.is_empty() {
+        return Ok((ClusterTime::ZERO, Dedupe::default()));
+    }
+    let mut get = Get::new(extra);
+    match get.u8()? {
+        1 => {}
+        v => return Err(DecodeError::Unknown { what: "replica state", value: u64::from(v) }),
+    }
+    let stamp = ClusterTime(get.u64()?);
+    let dedupe = Dedupe::decode(&mut get)?;
+    get.finish()?;
+    Ok((stamp, dedupe))
+}

@@ -1,0 +1,224 @@
+//! Writes: from a client or a follower into the leader's log.
+
+use super::Replica;
+use crate::envelope::{Envelope, EnvelopeBody};
+use crate::pending::{Sent, Write};
+use crate::{Effects, PeerBody, PeerMessage, RefusalReason, Reply, TraceKind, UnknownReason};
+use alloc::vec::Vec;
+use base::codec::Get;
+use base::{Blob, LogIndex, Nanos, NodeId, RequestId, Token};
+use consensus::raft::EntryKind;
+use mvcc::Command;
+
+/// Lease expiries proposed at once; the rest waits for the next tick.
+const REVOKES_PER_STEP_MAX: usize = 500;
+/// The slack a lease may gain at a change of leader while nothing is written.
+const MARK_INTERVAL: Nanos = Nanos::from_millis(1000);
+
+impl Replica {
+    pub(super) fn on_propose(&mut self, token: Token, command: &Command, out: &mut Effects) {
+        if self.diverged {
+            out.replies.push((token, self.refusal(RefusalReason::Diverged)));
+            return;
+        }
+        if let Err(error) = self.store.validate(command) {
+            let index = LogIndex::ZERO;
+            out.replies.push((token, Reply::Applied { index, result: Err(error) }));
+            return;
+        }
+        if self.writes.len() + self.reads.len() >= self.settings.pending_max {
+            out.replies.push((token, self.refusal(RefusalReason::Overloaded)));
+            return;
+        }
+        let seq = self.seq_next;
+        self.seq_next += 1;
+        let mut bytes = Vec::new();
+        command.encode(&mut bytes);
+        let deadline = self.now.plus(self.settings.request_timeout);
+        let write = Write { token, command: Blob::from(bytes), deadline, sent: Sent::Parked };
+        self.writes.insert(seq, write);
+        self.emit(out, TraceKind::Proposed { id: self.own_id(seq) });
+    }
+
+    pub(super) fn on_forward(
+        &mut self,
+        from: NodeId,
+        items: Vec<(RequestId, Blob)>,
+        out: &mut Effects,
+    ) {
+        if self.raft.is_leader() && !self.diverged {
+            // An encoding this build cannot read must never reach the log.
+            let good = items.into_iter().filter(|(id, bytes)| {
+                id.seq > 0 && id.origin == from && Command::decode(&mut Get::new(bytes)).is_ok()
+            });
+            self.batch.extend(good);
+            return;
+        }
+        let ids = items.into_iter().map(|(id, _)| id).collect();
+        let leader = self.raft.leader().unwrap_or(NodeId::ZERO);
+        let body = PeerBody::ForwardRefused { ids, leader };
+        out.send.push(PeerMessage { from: self.settings.raft.id, to: from, body });
+    }
+
+    /// The peer proposed none of these. Another copy may still be in an older leader's log, so
+    /// only a write that was sent once may be called parked again; we do not track that and keep
+    /// it *gone*, to be sent again when the leader is known.
+    pub(super) fn on_forward_refused(&mut self, ids: &[RequestId]) {
+        for id in ids {
+            if id.incarnation == self.incarnation()
+                && let Some(write) = self.writes.get_mut(id.seq)
+                && let Sent::Gone { to, .. } = write.sent
+            {
+                write.sent = Sent::Gone { to, at: Nanos::ZERO };
+            }
+        }
+    }
+
+    /// After a change of leader every unanswered write is offered again under its own id.
+    pub(super) fn resend_all(&mut self) {
+        for (_, write) in self.writes.iter_mut() {
+            if let Sent::Gone { to, .. } = write.sent {
+                write.sent = Sent::Gone { to, at: Nanos::ZERO };
+            }
+        }
+    }
+
+    /// Hands waiting writes to the leader's log, here or there, as one batch.
+    pub(super) fn flush_writes(&mut self, out: &mut Effects) {
+        if let Some(leader) = self.raft.leader() {
+            let own = self.take_due(leader);
+            if leader == self.settings.raft.id {
+                self.batch.extend(own);
+            } else if !own.is_empty() {
+                let body = PeerBody::Forward(own);
+                out.send.push(PeerMessage { from: self.settings.raft.id, to: leader, body });
+            }
+        }
+        let batch = core::mem::take(&mut self.batch);
+        if !batch.is_empty() && self.raft.is_leader() {
+            self.append(batch, out);
+        }
+    }
+
+    /// Writes never sent, or sent so long ago that the forward may be lost.
+    fn take_due(&mut self, leader: NodeId) -> Vec<(RequestId, Blob)> {
+        let now = self.now;
+        let retry = self.settings.raft.election_timeout_min;
+        let origin = self.settings.raft.id;
+        let incarnation = self.incarnation();
+        let local = leader == origin;
+        let mut due = Vec::new();
+        for (seq, write) in self.writes.iter_mut() {
+            let send = match write.sent {
+                Sent::Parked => true,
+                Sent::Gone { to, at } if to == leader && local => at == Nanos::ZERO,
+                Sent::Gone { at, .. } => at == Nanos::ZERO || now >= at.plus(retry),
+            };
+            if send {
+                write.sent = Sent::Gone { to: leader, at: now.max(Nanos(1)) };
+                due.push((RequestId { origin, incarnation, seq }, write.command.clone()));
+            }
+        }
+        due
+    }
+
+    fn append(&mut self, batch: Vec<(RequestId, Blob)>, out: &mut Effects) {
+        let stamp = self.clock.estimate(self.now);
+        let payloads: Vec<Blob> = batch
+            .iter()
+            .map(|(id, bytes)| {
+                Envelope { id: *id, stamp, body: EnvelopeBody::Command(bytes) }.encode()
+            })
+            .collect();
+        let items = payloads.into_iter().map(|payload| (EntryKind::Data, payload));
+        // Leadership in transfer takes nothing: our own writes are sent again to whoever leads,
+        // and a follower repeats its forward.
+        let Ok(first) = self.raft.propose(self.now, items, &mut self.ready) else {
+            self.resend_all();
+            return;
+        };
+        let ballot = self.raft.ballot();
+        for (offset, (id, _)) in batch.iter().enumerate() {
+            let index = LogIndex(first.0 + offset as u64);
+            self.emit(out, TraceKind::Logged { id: *id, index, ballot });
+        }
+    }
+
+    /// Requests that waited too long get the outcome that is true of them.
+    pub(super) fn expire(&mut self, out: &mut Effects) {
+        let now = self.now;
+        for (seq, write) in self.writes.expired(now) {
+            let reply = match write.sent {
+                Sent::Parked => self.refusal(RefusalReason::NoLeader),
+                Sent::Gone { .. } => Reply::Unknown(UnknownReason::Timeout),
+            };
+            out.replies.push((write.token, reply));
+            self.emit(out, TraceKind::Replied { id: self.own_id(seq) });
+        }
+        let wait = self.settings.leaderless_wait;
+        if let Some(since) = self.leaderless_since
+            && self.raft.leader().is_none()
+            && now >= since.plus(wait)
+        {
+            self.refuse_parked(out);
+        }
+        self.expire_reads(out);
+    }
+
+    fn refuse_parked(&mut self, out: &mut Effects) {
+        for seq in self.writes.seqs() {
+            let waited = self.settings.request_timeout.since(self.settings.leaderless_wait);
+            let parked = self.writes.get_mut(seq).is_some_and(|write| {
+                write.sent == Sent::Parked && write.deadline <= self.now.plus(waited)
+            });
+            if parked && let Some(write) = self.writes.remove(seq) {
+                out.replies.push((write.token, self.refusal(RefusalReason::NoLeader)));
+            }
+        }
+    }
+
+    /// A leader proposes the expiry of leases whose deadline its cluster time has passed, and a
+    /// mark when nothing else moved cluster time for a while.
+    pub(super) fn expire_leases(&mut self) {
+        if !self.raft.is_leader() || !self.raft.leader_ready() {
+            return;
+        }
+        let time = self.clock.estimate(self.now);
+        let expired = self.store.lease_expired(time, REVOKES_PER_STEP_MAX);
+        let mut payloads = Vec::new();
+        for (id, renewal) in expired {
+            if self.revoking.insert((id, renewal)) {
+                let mut bytes = Vec::new();
+                Command::LeaseRevoke { id, renewal: Some(renewal) }.encode(&mut bytes);
+                let body = EnvelopeBody::Command(&bytes);
+                payloads.push(Envelope { id: self.machine_id(), stamp: time, body }.encode());
+            }
+        }
+        let quiet = time.0.saturating_sub(self.clock.last().0) >= MARK_INTERVAL.0;
+        if payloads.is_empty() && quiet && self.store.lease_deadline().is_some() && self.idle() {
+            let body = EnvelopeBody::Mark;
+            payloads.push(Envelope { id: self.machine_id(), stamp: time, body }.encode());
+        }
+        if !payloads.is_empty() {
+            let items = payloads.into_iter().map(|payload| (EntryKind::Data, payload));
+            if self.raft.propose(self.now, items, &mut self.ready).is_err() {
+                self.revoking.clear();
+            }
+        }
+    }
+
+    /// Nothing is on its way through the log, so a mark would not pile up behind a lost quorum.
+    fn idle(&self) -> bool {
+        self.applied == self.raft.last().0
+    }
+
+    pub(super) fn own_id(&self, seq: u64) -> RequestId {
+        RequestId { origin: self.settings.raft.id, incarnation: self.incarnation(), seq }
+    }
+
+    /// Proposals of the machine itself wait for nobody and are idempotent: sequence number zero
+    /// marks them as outside the dedupe window.
+    fn machine_id(&self) -> RequestId {
+        self.own_id(0)
+    }
+}

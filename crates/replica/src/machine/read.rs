@@ -1,0 +1,160 @@
+//! Reads: one confirmation round serves every read that waited for it.
+
+use super::Replica;
+use crate::{Effects, RefusalReason, Reply};
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use base::{LogIndex, Nanos, Token};
+use consensus::raft::ReadOutcome;
+use mvcc::{RangeRequest, TxnRequest};
+
+pub enum ReadKind {
+    Range(RangeRequest),
+    Txn(TxnRequest),
+    Barrier,
+}
+
+struct Waiting {
+    token: Token,
+    kind: ReadKind,
+    deadline: Nanos,
+}
+
+/// Rounds under way at once: while one is confirmed the next may already be asked for.
+const ROUNDS_MAX: usize = 4;
+
+#[derive(Default)]
+pub struct Reads {
+    /// Not yet in a round.
+    waiting: VecDeque<Waiting>,
+    /// Rounds asked for, by sequence number.
+    rounds: VecDeque<(u64, Vec<Waiting>)>,
+    /// Confirmed at an index, waiting for it to be applied here.
+    confirmed: VecDeque<(LogIndex, Vec<Waiting>)>,
+    seq: u64,
+    count: usize,
+}
+
+impl Reads {
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    pub fn oldest_deadline(&self) -> Option<Nanos> {
+        let waiting = self.waiting.front().map(|w| w.deadline);
+        let round = self.rounds.front().and_then(|(_, r)| r.first()).map(|w| w.deadline);
+        match (waiting, round) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    }
+}
+
+impl Replica {
+    pub(super) fn on_read(&mut self, token: Token, request: RangeRequest, out: &mut Effects) {
+        if request.serializable && !self.diverged {
+            out.replies.push((token, Reply::Range(self.store.read(&request))));
+            return;
+        }
+        self.queue_read(token, ReadKind::Range(request), out);
+    }
+
+    pub(super) fn on_read_txn(&mut self, token: Token, request: TxnRequest, out: &mut Effects) {
+        self.queue_read(token, ReadKind::Txn(request), out);
+    }
+
+    pub(super) fn on_read_barrier(&mut self, token: Token, out: &mut Effects) {
+        self.queue_read(token, ReadKind::Barrier, out);
+    }
+
+    fn queue_read(&mut self, token: Token, kind: ReadKind, out: &mut Effects) {
+        if self.diverged {
+            out.replies.push((token, self.refusal(RefusalReason::Diverged)));
+            return;
+        }
+        if self.writes.len() + self.reads.len() >= self.settings.pending_max {
+            out.replies.push((token, self.refusal(RefusalReason::Overloaded)));
+            return;
+        }
+        let deadline = self.now.plus(self.settings.request_timeout);
+        self.reads.count += 1;
+        self.reads.waiting.push_back(Waiting { token, kind, deadline });
+    }
+
+    /// Asks consensus to confirm everything that waits, as one round.
+    pub(super) fn start_read_round(&mut self) {
+        let reads = &mut self.reads;
+        if reads.waiting.is_empty() || reads.rounds.len() >= ROUNDS_MAX {
+            return;
+        }
+        if self.raft.leader().is_none() {
+            return;
+        }
+        reads.seq += 1;
+        let seq = reads.seq;
+        reads.rounds.push_back((seq, reads.waiting.drain(..).collect()));
+        self.raft.read(self.now, seq, &mut self.ready);
+    }
+
+    pub(super) fn on_read_outcome(&mut self, outcome: ReadOutcome) {
+        let Some(at) = self.reads.rounds.iter().position(|(seq, _)| *seq == outcome.seq) else {
+            return; // its requests timed out
+        };
+        let (_, requests) = self.reads.rounds.remove(at).expect("the position was just found");
+        match outcome.result {
+            Ok(index) => self.reads.confirmed.push_back((index, requests)),
+            Err(_) => {
+                for request in requests.into_iter().rev() {
+                    self.reads.waiting.push_front(request);
+                }
+            }
+        }
+    }
+
+    /// Answers confirmed reads whose index is applied, from the state as it is now.
+    pub(super) fn serve_reads(&mut self, out: &mut Effects) {
+        let mut held = VecDeque::new();
+        while let Some((index, requests)) = self.reads.confirmed.pop_front() {
+            if index > self.applied {
+                held.push_back((index, requests));
+                continue;
+            }
+            self.reads.count -= requests.len();
+            for request in requests {
+                let reply = match request.kind {
+                    ReadKind::Range(range) => Reply::Range(self.store.read(&range)),
+                    ReadKind::Txn(txn) => Reply::Txn(self.store.read_txn(&txn)),
+                    ReadKind::Barrier => Reply::Barrier,
+                };
+                out.replies.push((request.token, reply));
+            }
+        }
+        self.reads.confirmed = held;
+    }
+
+    /// A read that waited too long changed nothing: it is refused.
+    pub(super) fn expire_reads(&mut self, out: &mut Effects) {
+        let now = self.now;
+        let wait = self.settings.leaderless_wait;
+        let leaderless = self.raft.leader().is_none()
+            && self.leaderless_since.is_some_and(|since| now >= since.plus(wait));
+        let slack = self.settings.request_timeout.since(wait);
+        let cutoff = if leaderless { now.plus(slack) } else { now };
+        let reads = &mut self.reads;
+        let mut expired = Vec::new();
+        while reads.waiting.front().is_some_and(|w| w.deadline <= cutoff) {
+            expired.extend(reads.waiting.pop_front());
+        }
+        let asked = reads.rounds.iter_mut().map(|(_, requests)| requests);
+        let confirmed = reads.confirmed.iter_mut().map(|(_, requests)| requests);
+        for requests in asked.chain(confirmed) {
+            expired.extend(requests.extract_if(.., |w| w.deadline <= now));
+        }
+        reads.rounds.retain(|(_, requests)| !requests.is_empty());
+        reads.confirmed.retain(|(_, requests)| !requests.is_empty());
+        reads.count -= expired.len();
+        for request in expired {
+            out.replies.push((request.token, self.refusal(RefusalReason::NoLeader)));
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! What members say to each other: consensus messages, forwarded writes and state hashes.
+
+use alloc::vec::Vec;
+use base::codec::{DecodeError, Get, Put};
+use base::{Blob, LogIndex, NodeId, RequestId};
+use consensus::raft::Message;
+
+const VERSION: u8 = 1;
+
+/// One frame between two members.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerMessage {
+    pub from: NodeId,
+    pub to: NodeId,
+    pub body: PeerBody,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PeerBody {
+    Raft(Message),
+    /// Writes that reached a follower, each an encoded `mvcc::Command`.
+    Forward(Vec<(RequestId, Blob)>),
+    /// The receiver of a forward does not lead; nothing of it was proposed.
+    ForwardRefused {
+        ids: Vec<RequestId>,
+        leader: NodeId,
+    },
+    /// The sender's chain hash after applying `index`.
+    StateHash {
+        index: LogIndex,
+        chain: u64,
+    },
+}
+
+impl PeerMessage {
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        out.put_u8(VERSION);
+        out.put_u64(self.from.0);
+        out.put_u64(self.to.0);
+        match &self.body {
+            PeerBody::Raft(message) => {
+                out.put_u8(1);
+                message.encode(out);
+            }
+            PeerBody::Forward(items) => {
+                out.put_u8(2);
+                out.put_u32(u32::try_from(items.len()).expect("pending requests are bounded"));
+                for (id, command) in items {
+                    out.put_request_id(*id);
+                    out.put_bytes(command);
+                }
+            }
+            PeerBody::ForwardRefused { ids, leader } => {
+                out.put_u8(3);
+                out.put_u64(leader.0);
+                out.put_u32(u32::try_from(ids.len()).expect("pending requests are bounded"));
+                for id in ids {
+                    out.put_request_id(*id);
+                }
+            }
+            PeerBody::StateHash { index, chain } => {
+                out.put_u8(4);
+                out.put_u64(index.0);
+                out.put_u64(*chain);
+            }
+        }
+    }
+
+    /// Reads one message that fills `bytes`. Never panics, whatever the bytes are.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let mut get = Get::new(bytes);
+        let version = get.u8()?;
+        if version != VERSION {
+            let value = u64::from(version);
+            return Err(DecodeError::Unknown { what: "peer message version", value });
+        }
+        let from = NodeId(get.u64()?);
+        let to = NodeId(get.u64()?);
+        let body = match get.u8()? {
+            1 => PeerBody::Raft(Message::decode(&mut get)?),
+            2 => {
+                let count = get.u32()?;
+                let mut items = Vec::new();
+                for _ in 0..count {
+                    items.push((get.request_id()?, get.blob()?));
+                }
+                PeerBody::Forward(items)
+            }
+            3 => {
+                let leader = NodeId(get.u64()?);
+                let count = get.u32()?;
+                let mut ids = Vec::new();
+                for _ in 0..count {
+                    ids.push(get.request_id()?);
+                }
+                PeerBody::ForwardRefused { ids, leader }
+            }
+            4 => PeerBody::StateHash { index: get.index()?, chain: get.u64()? },
+            kind => {
+                let value = u64::from(kind);
+                return Err(DecodeError::Unknown { what: "peer message kind", value });
+            }
+        };
+        get.finish()?;
+        Ok(Self { from, to, body })
+    }
+}

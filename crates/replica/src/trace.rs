@@ -1,0 +1,36 @@
+//! The trace vocabulary: what every view of a running cluster is drawn from.
+
+use base::{Ballot, LogIndex, Nanos, NodeId, RequestId};
+
+/// Version of the event schema; it grows by added variants.
+pub const TRACE_VERSION: u16 = 1;
+
+/// One thing that happened at one replica, in its own order.
+#[derive(Clone, Debug)]
+pub struct TraceEvent {
+    pub node: NodeId,
+    pub at: Nanos,
+    pub kind: TraceKind,
+}
+
+#[derive(Clone, Debug)]
+pub enum TraceKind {
+    /// A write reached this member; it is its origin.
+    Proposed { id: RequestId },
+    /// The leader put a write into its log.
+    Logged { id: RequestId, index: LogIndex, ballot: Ballot },
+    /// A persist request became durable here.
+    Persisted { ticket: u64 },
+    /// An entry was applied here; `revision` and `chain` are the state's after it.
+    Applied { index: LogIndex, id: Option<RequestId>, revision: i64, chain: u64 },
+    /// A duplicate of an applied request was dropped.
+    Deduplicated { index: LogIndex, id: RequestId },
+    /// The origin answered its client.
+    Replied { id: RequestId },
+    /// A checkpoint replaced the state.
+    Installed { index: LogIndex },
+    /// This replica's chain hash differs from a quorum's at this index.
+    Diverged { index: LogIndex },
+    /// What consensus did.
+    Raft(consensus::raft::Trace),
+}

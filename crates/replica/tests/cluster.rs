@@ -1,0 +1,267 @@
+//! The harness: one heap of future events, one seed.
+
+use base::{Ballot, Blob, ClusterTime, Incarnation, LogIndex, Nanos, NodeId, Prng, Ticket, Token};
+use consensus::raft::{BallotRule, Configuration, Entry, Member, Recovered, Settings};
+use mvcc::{Command, PutRequest, RangeRequest};
+use replica::{
+    Effects, Event, PeerMessage, Replica, ReplicaRecovered, ReplicaSettings, Reply, Status,
+};
+use std::collections::BTreeMap;
+
+/// What survives a crash.
+#[derive(Default, Clone)]
+struct Disk {
+    ballot: Ballot,
+    entries: Vec<Entry>,
+}
+
+enum What {
+    Frame(usize, Vec<u8>),
+    Persisted(usize, u64, Ticket),
+}
+
+pub struct Cluster {
+    pub loss_percent: u64,
+    pub duplicate_percent: u64,
+    pub replies: BTreeMap<(usize, Token), Vec<Reply>>,
+    now: Nanos,
+    order: u64,
+    heap: BTreeMap<(Nanos, u64), What>,
+    nodes: Vec<Option<Replica>>,
+    lives: Vec<u64>,
+    disks: Vec<Disk>,
+    /// Written but not yet durable, per node.
+    pending: Vec<Vec<consensus::raft::Persist>>,
+    prng: Prng,
+    token: u64,
+}
+
+pub fn command_put(key: &str, value: &str) -> Command {
+    Command::Put(PutRequest {
+        key: Blob::from(key.as_bytes()),
+        value: Blob::from(value.as_bytes()),
+        lease: 0,
+        prev_kv: false,
+        ignore_value: false,
+        ignore_lease: false,
+    })
+}
+
+pub fn range_of(key: &str) -> RangeRequest {
+    RangeRequest { key: Blob::from(key.as_bytes()), ..RangeRequest::default() }
+}
+
+fn configuration(count: usize) -> Configuration {
+    let members: Vec<Member> = (0..count)
+        .map(|slot| Member {
+            id: NodeId(slot as u64 + 1),
+            slot: slot as u8,
+            name: format!("n{}", slot + 1),
+            learner: false,
+            peer_urls: vec![],
+            client_urls: vec![],
+        })
+        .collect();
+    let names: Vec<_> = members.iter().map(|m| m.name.clone()).collect();
+    Configuration {
+        members,
+        quorum: format!("majority({})", names.join(", ")),
+        joint: None,
+        rule: BallotRule::SharedTerms,
+        limits: vec![],
+    }
+}
+
+impl Cluster {
+    pub fn new(count: usize, seed: u64) -> Self {
+        let mut cluster = Self {
+            loss_percent: 0,
+            duplicate_percent: 0,
+            replies: BTreeMap::new(),
+            now: Nanos(1),
+            order: 0,
+            heap: BTreeMap::new(),
+            nodes: (0..count).map(|_| None).collect(),
+            lives: vec![0; count],
+            disks: vec![Disk::default(); count],
+            pending: vec![Vec::new(); count],
+            prng: Prng::new(seed),
+            token: 0,
+        };
+        for node in 0..count {
+            cluster.restart(node);
+        }
+        cluster
+    }
+
+    pub fn restart(&mut self, node: usize) {
+        assert!(self.nodes[node].is_none(), "a running node is not restarted");
+        self.lives[node] += 1;
+        let disk = self.disks[node].clone();
+        let settings = ReplicaSettings {
+            raft: Settings {
+                id: NodeId(node as u64 + 1),
+                incarnation: Incarnation(self.lives[node]),
+                election_timeout_min: Nanos::from_millis(1000),
+                heartbeat_interval: Nanos::from_millis(100),
+                seed: self.prng.next_u64(),
+                append_bytes_max: 1 << 20,
+                inflight_bytes_max: 8 << 20,
+            },
+            pending_max: 1000,
+            request_timeout: Nanos::from_millis(7000),
+            leaderless_wait: Nanos::from_millis(3000),
+            catchup_entries: 100,
+            trace: true,
+        };
+        let recovered = ReplicaRecovered {
+            raft: Recovered {
+                ballot: disk.ballot,
+                base: LogIndex::ZERO,
+                base_ballot: Ballot::ZERO,
+                base_config: configuration(self.nodes.len()),
+                entries: disk.entries,
+                commit: LogIndex::ZERO,
+            },
+            store: mvcc::Store::new(mvcc::Limits::default()),
+            extra: vec![],
+        };
+        let replica = Replica::new(settings, recovered, self.now).expect("a majority is safe");
+        assert!(replica.cluster_time() >= ClusterTime::ZERO);
+        self.nodes[node] = Some(replica);
+    }
+
+    /// Power is lost: what was not durable is gone.
+    pub fn crash(&mut self, node: usize) {
+        assert!(self.nodes[node].take().is_some(), "only a running node crashes");
+        self.pending[node].clear();
+    }
+
+    pub fn status(&self, node: usize) -> Status {
+        self.nodes[node].as_ref().expect("the node runs").status()
+    }
+
+    pub fn event(&mut self, node: usize, make: impl FnOnce(Token) -> Event) -> Token {
+        self.token += 1;
+        let token = Token(self.token);
+        self.step(node, make(token));
+        token
+    }
+
+    pub fn await_reply(&mut self, node: usize, token: Token) -> Reply {
+        for _ in 0..200 {
+            if let Some(replies) = self.replies.get(&(node, token)) {
+                return replies[0].clone();
+            }
+            self.run_for(Nanos::from_millis(100));
+        }
+        panic!("no answer within 20 virtual seconds");
+    }
+
+    pub fn run_until_leader(&mut self) -> usize {
+        for _ in 0..300 {
+            let mut leaders: Vec<_> = (0..self.nodes.len())
+                .filter(|n| self.nodes[*n].as_ref().is_some_and(|r| r.raft().leader_ready()))
+                .filter(|n| self.status(*n).is_leader)
+                .collect();
+            leaders.sort_by_key(|n| self.status(*n).ballot);
+            if let Some(leader) = leaders.pop() {
+                return leader;
+            }
+            self.run_for(Nanos::from_millis(100));
+        }
+        panic!("no leader within 30 virtual seconds");
+    }
+
+    pub fn run_for(&mut self, time: Nanos) {
+        let end = self.now.plus(time);
+        loop {
+            let due = self.heap.first_key_value().map_or(end, |((at, _), _)| *at);
+            let timer = (0..self.nodes.len())
+                .filter_map(|n| self.nodes[n].as_ref().map(|r| (r.deadline().max(self.now), n)))
+                .min();
+            if let Some((at, node)) = timer
+                && at <= due
+                && at < end
+            {
+                self.now = Nanos(self.now.0.max(at.0) + 1);
+                self.step(node, Event::Tick);
+                continue;
+            }
+            if due >= end {
+                self.now = end;
+                return;
+            }
+            self.now = self.now.max(due);
+            let (_, what) = self.heap.pop_first().expect("an event is due");
+            match what {
+                What::Frame(to, bytes) => {
+                    let message = PeerMessage::decode(&bytes).expect("own frames decode");
+                    self.step(to, Event::Message(message));
+                }
+                What::Persisted(node, life, ticket) => {
+                    if self.lives[node] == life && self.nodes[node].is_some() {
+                        self.persist(node, ticket);
+                        self.step(node, Event::Persisted(ticket));
+                    }
+                }
+            }
+        }
+    }
+
+    fn persist(&mut self, node: usize, upto: Ticket) {
+        let disk = &mut self.disks[node];
+        for persist in self.pending[node].extract_if(.., |p| p.ticket <= upto) {
+            disk.ballot = persist.ballot;
+            if let Some(from) = persist.truncate_from {
+                disk.entries.retain(|e| e.index < from);
+            }
+            disk.entries.extend(persist.entries);
+        }
+    }
+
+    fn step(&mut self, node: usize, event: Event) {
+        let Some(replica) = self.nodes[node].as_mut() else { return };
+        let mut out = Effects::default();
+        replica.step(self.now, event, &mut out);
+        assert!(out.diverged.is_none(), "equal logs give equal states");
+        for persist in out.persist {
+            let ticket = persist.ticket;
+            self.pending[node].push(persist);
+            let delay = Nanos(200_000 + self.prng.below(2_000_000));
+            // The log lane is one FIFO: completion times never overtake.
+            let last = self.last_persist(node);
+            let at = self.now.plus(delay).max(last);
+            self.push(at, What::Persisted(node, self.lives[node], ticket));
+        }
+        for message in out.send {
+            let to = message.to.0 as usize - 1;
+            let mut bytes = Vec::new();
+            message.encode(&mut bytes);
+            if self.prng.below(100) < self.loss_percent {
+                continue;
+            }
+            let copies = if self.prng.below(100) < self.duplicate_percent { 2 } else { 1 };
+            for _ in 0..copies {
+                let at = self.now.plus(Nanos(100_000 + self.prng.below(3_000_000)));
+                self.push(at, What::Frame(to, bytes.clone()));
+            }
+        }
+        for (token, reply) in out.replies {
+            self.replies.entry((node, token)).or_default().push(reply);
+        }
+    }
+
+    fn last_persist(&self, node: usize) -> Nanos {
+        self.heap
+            .iter()
+            .rev()
+            .find(|(_, what)| matches!(what, What::Persisted(n, _, _) if *n == node))
+            .map_or(self.now, |((at, _), _)| *at)
+    }
+
+    fn push(&mut self, at: Nanos, what: What) {
+        self.order += 1;
+        self.heap.insert((at, self.order), what);
+    }
+}

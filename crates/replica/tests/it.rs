@@ -1,0 +1,131 @@
+//! Clusters of whole replicas under virtual time: encoded frames, seeded delays and losses, and
+//! crashes that lose what was not persisted.
+
+mod cluster;
+
+use base::{Blob, Nanos, Token};
+use cluster::{Cluster, command_put, range_of};
+use replica::{Event, RefusalReason, Reply};
+
+fn applied_revision(reply: &Reply) -> i64 {
+    match reply {
+        Reply::Applied { result: Ok(mvcc::Response::Put(put)), .. } => put.revision,
+        other => panic!("not an applied put: {other:?}"),
+    }
+}
+
+#[test]
+fn a_write_at_any_member_is_applied_everywhere_with_equal_hashes() {
+    let mut c = Cluster::new(5, 1);
+    c.run_until_leader();
+    for node in 0..5 {
+        let token = c.event(node, |t| Event::Propose { token: t, command: command_put("k", "v") });
+        assert_eq!(applied_revision(&c.await_reply(node, token)), node as i64 + 2);
+    }
+    c.run_for(Nanos::from_millis(500));
+    let hashes: Vec<_> = (0..5).map(|n| (c.status(n).applied, c.status(n).chain_hash)).collect();
+    assert!(hashes.windows(2).all(|w| w[0] == w[1]), "{hashes:?}");
+}
+
+#[test]
+fn a_linearizable_read_at_a_follower_sees_an_acknowledged_write() {
+    let mut c = Cluster::new(3, 2);
+    let leader = c.run_until_leader();
+    let put = c.event(leader, |t| Event::Propose { token: t, command: command_put("a", "1") });
+    c.await_reply(leader, put);
+    let follower = (leader + 1) % 3;
+    let read = c.event(follower, |t| Event::Read { token: t, request: range_of("a") });
+    let Reply::Range(Ok(range)) = c.await_reply(follower, read) else { panic!("no range") };
+    assert_eq!(range.count, 1);
+    assert_eq!(range.kvs[0].value, Blob::from(&b"1"[..]));
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_when_leaders_crash_in_a_row() {
+    for seed in 0..20 {
+        let mut c = Cluster::new(5, seed);
+        c.loss_percent = 5;
+        for round in 0..4i64 {
+            let leader = c.run_until_leader();
+            let key = format!("k{round}");
+            let token =
+                c.event(leader, |t| Event::Propose { token: t, command: command_put(&key, "v") });
+            let reply = c.await_reply(leader, token);
+            let acknowledged = matches!(reply, Reply::Applied { result: Ok(_), .. });
+            c.crash(leader);
+            c.run_until_leader();
+            c.restart(leader);
+            c.run_for(Nanos::from_millis(3000));
+            let at = (leader + 2) % 5;
+            let read = c.event(at, |t| Event::Read { token: t, request: range_of(&key) });
+            let Reply::Range(Ok(range)) = c.await_reply(at, read) else {
+                panic!("seed {seed}: no read after the heal")
+            };
+            assert!(!acknowledged || range.count == 1, "seed {seed} round {round} lost a write");
+        }
+        c.loss_percent = 0;
+        c.run_for(Nanos::from_millis(5000));
+        let all: Vec<_> = (0..5).map(|n| (c.status(n).applied, c.status(n).chain_hash)).collect();
+        assert!(all.windows(2).all(|w| w[0] == w[1]), "seed {seed}: {all:?}");
+    }
+}
+
+#[test]
+fn without_a_quorum_a_new_write_is_refused_and_names_who_is_missing() {
+    let mut c = Cluster::new(3, 4);
+    let leader = c.run_until_leader();
+    let (a, b) = ((leader + 1) % 3, (leader + 2) % 3);
+    c.crash(a);
+    c.crash(b);
+    c.run_for(Nanos::from_millis(5000));
+    let token = c.event(leader, |t| Event::Propose { token: t, command: command_put("x", "y") });
+    match c.await_reply(leader, token) {
+        Reply::Refused(refusal) => {
+            assert_eq!(refusal.reason, RefusalReason::NoLeader);
+            assert_eq!(refusal.missing.len(), 2, "{refusal:?}");
+        }
+        other => panic!("a write without a quorum got {other:?}"),
+    }
+}
+
+#[test]
+fn a_write_in_the_log_of_a_leader_without_quorum_is_unknown() {
+    let mut c = Cluster::new(3, 5);
+    let leader = c.run_until_leader();
+    c.crash((leader + 1) % 3);
+    c.crash((leader + 2) % 3);
+    let token = c.event(leader, |t| Event::Propose { token: t, command: command_put("x", "y") });
+    let reply = c.await_reply(leader, token);
+    assert!(matches!(reply, Reply::Unknown(_)), "{reply:?}");
+}
+
+#[test]
+fn a_forward_that_is_repeated_applies_once() {
+    let mut c = Cluster::new(3, 6);
+    let leader = c.run_until_leader();
+    c.duplicate_percent = 100;
+    let follower = (leader + 1) % 3;
+    let token = c.event(follower, |t| Event::Propose { token: t, command: command_put("d", "1") });
+    assert_eq!(applied_revision(&c.await_reply(follower, token)), 2);
+    c.run_for(Nanos::from_millis(3000));
+    assert_eq!(c.status(leader).revision, 2, "the duplicate was applied again");
+}
+
+#[test]
+fn a_tokens_answer_comes_exactly_once() {
+    let mut c = Cluster::new(3, 7);
+    c.run_until_leader();
+    let mut tokens = Vec::new();
+    for i in 0..50usize {
+        let node = i % 3;
+        let value = i.to_string();
+        let token =
+            c.event(node, |t| Event::Propose { token: t, command: command_put("k", &value) });
+        tokens.push((node, token));
+    }
+    for (node, token) in tokens {
+        applied_revision(&c.await_reply(node, token));
+    }
+    assert!(c.replies.values().all(|replies| replies.len() == 1));
+    assert!(!c.replies.contains_key(&(0, Token(u64::MAX))));
+}
