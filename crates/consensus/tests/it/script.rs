@@ -1,0 +1,135 @@
+//! Commands in, printed trace out. `UPDATE_GOLDEN=1` rewrites the golden half of each file.
+//!
+//! A file holds commands, a line `----`, and the trace. Commands: `cluster VOTERS LEARNERS RULE
+//! [QUORUM]`, `run MS`, `propose TEXT` (at the leader), `propose nK TEXT`, `crash nK`,
+//! `restart nK`, `cut nA nB` (one way), `part nA..` (from the rest), `heal`, `stall nK`,
+//! `unstall nK`, `read nK SEQ`, `transfer nK`, `compact nK`, `timeout nK`, `lost nK nL`,
+//! `noise LOSS TWICE JITTER`, `config joint QUORUM` / `config final QUORUM`, `status`.
+
+use super::cluster::{Cluster, configuration};
+use base::{Blob, Nanos, NodeId};
+use consensus::raft::{BallotRule, EntryKind};
+use std::fmt::Write as _;
+
+pub fn run_all() {
+    let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scripts");
+    let mut paths: Vec<_> = std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().path()).collect();
+    paths.sort();
+    assert!(!paths.is_empty());
+    for path in paths {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let (commands, golden) = text.split_once("----\n").unwrap_or((&text, ""));
+        let trace = run(commands);
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            std::fs::write(&path, format!("{}\n----\n{trace}", commands.trim_end())).unwrap();
+        } else {
+            assert_eq!(golden, trace, "{}", path.display());
+        }
+    }
+}
+
+fn node(word: &str) -> NodeId {
+    NodeId(word.trim_start_matches('n').parse().expect("a node is nK"))
+}
+
+fn run(commands: &str) -> String {
+    let mut cluster = Cluster::new(configuration(1, 0, "", BallotRule::SharedTerms), 1);
+    let mut out = String::new();
+    for line in commands.lines().filter(|l| !l.is_empty() && !l.starts_with('#')) {
+        let words: Vec<&str> = line.split(' ').collect();
+        writeln!(out, "> {line}").unwrap();
+        command(&mut cluster, &words, &mut out);
+        for line in cluster.lines.drain(..) {
+            writeln!(out, "{line}").unwrap();
+        }
+    }
+    out
+}
+
+fn command(c: &mut Cluster, words: &[&str], out: &mut String) {
+    let arg = |i: usize| words.get(i).copied().unwrap_or("");
+    let num = |i: usize| arg(i).parse::<u64>().expect("a number");
+    match arg(0) {
+        "cluster" => {
+            let rule = match arg(3) {
+                "node" => BallotRule::TermAndNode,
+                _ => BallotRule::SharedTerms,
+            };
+            let quorum = words.get(4..).unwrap_or(&[]).join(" ");
+            *c = Cluster::new(configuration(num(1), num(2), &quorum, rule), 7);
+        }
+        "run" => c.run(num(1)),
+        "propose" => {
+            let named = words.len() > 2;
+            let id = if named { Some(node(arg(1))) } else { c.leader() };
+            let text = Blob::from(words[words.len() - 1].as_bytes());
+            propose(c, id, EntryKind::Data, text, out);
+        }
+        "config" => {
+            let id = c.leader().expect("a leader");
+            let raft = c.nodes[&id].raft.as_ref().unwrap();
+            let mut config = raft.config().clone();
+            let text = words[2..].join(" ");
+            match arg(1) {
+                "joint" => config.joint = Some(text),
+                _ => (config.quorum, config.joint) = (text, None),
+            }
+            propose(c, Some(id), EntryKind::Config, Blob::from(config.encode()), out);
+        }
+        "crash" => c.crash(node(arg(1))),
+        "restart" => c.start(node(arg(1))),
+        "cut" => drop(c.cut.insert((node(arg(1)).0, node(arg(2)).0))),
+        "part" => {
+            let side: Vec<u64> = words[1..].iter().map(|w| node(w).0).collect();
+            let all: Vec<u64> = c.nodes.keys().map(|id| id.0).collect();
+            for a in &side {
+                for b in all.iter().filter(|b| !side.contains(b)) {
+                    c.cut.insert((*a, *b));
+                    c.cut.insert((*b, *a));
+                }
+            }
+        }
+        "heal" => c.cut.clear(),
+        "stall" => c.nodes.get_mut(&node(arg(1))).unwrap().stalled = true,
+        "unstall" => c.unstall(node(arg(1))),
+        "read" => c.read(node(arg(1)), num(2)),
+        "transfer" => drop(
+            c.leader()
+                .and_then(|l| c.with(l, |r, now, out| r.transfer(now, Some(node(arg(1))), out))),
+        ),
+        "compact" => c.compact(node(arg(1))),
+        "lost" => drop(c.with(node(arg(1)), |r, now, out| r.peer_lost(now, node(arg(2)), out))),
+        "timeout" => drop(c.with(node(arg(1)), |r, now, out| {
+            let at = Nanos(r.deadline().0.max(now.0));
+            r.tick(at, out);
+        })),
+        "noise" => c.noise = (num(1), num(2), num(3)),
+        "status" => {
+            for (id, n) in &c.nodes {
+                let Some(r) = &n.raft else {
+                    writeln!(out, "  n{id} down").unwrap();
+                    continue;
+                };
+                let log: Vec<_> = r
+                    .entries(base::LogIndex(1), r.last().0)
+                    .map(|e| format!("{}@{}", e.index, e.ballot))
+                    .collect();
+                let role = if r.is_leader() { "leads" } else { "" };
+                let (commit, log) = (r.commit(), log.join(" "));
+                writeln!(out, "  n{id} {} commit {commit} log [{log}] {role}", r.ballot()).unwrap();
+            }
+        }
+        other => panic!("unknown command {other}"),
+    }
+}
+
+fn propose(c: &mut Cluster, id: Option<NodeId>, kind: EntryKind, text: Blob, out: &mut String) {
+    let Some(id) = id else {
+        writeln!(out, "  no leader").unwrap();
+        return;
+    };
+    let result = c.with(id, |r, now, ready| r.propose(now, [(kind, text)].into_iter(), ready));
+    if let Some(Err(refused)) = result {
+        writeln!(out, "  refused: {:?}", refused.reason).unwrap();
+    }
+}
