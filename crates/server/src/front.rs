@@ -1,3 +1,14 @@
 //! The services of etcd's v3 API over an [`engine::Engine`]; protobuf types stop here.
 
+pub mod convert;
 pub mod engine;
+mod lease;
+mod maintenance;
+mod methods;
+mod probe;
+mod range_stream;
+pub mod refusal;
+mod service;
+pub mod watch;
+
+pub use service::Front;

@@ -1,0 +1,51 @@
+//! The method table: every path this server knows.
+
+use crate::grpc::Kind;
+
+macro_rules! methods {
+    ($($name:ident $kind:ident $path:literal),+ $(,)?) => {
+        /// A served method; its number is its place in the table.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(u16)]
+        pub enum Method { $($name),+ }
+
+        const TABLE: &[(Method, Kind, &str)] =
+            &[$((Method::$name, Kind::$kind, $path)),+];
+    };
+}
+
+methods! {
+    Range Unary "/etcdserverpb.KV/Range",
+    Put Unary "/etcdserverpb.KV/Put",
+    Txn Unary "/etcdserverpb.KV/Txn",
+    DeleteRange Unary "/etcdserverpb.KV/DeleteRange",
+    Compact Unary "/etcdserverpb.KV/Compact",
+    RangeStream ServerStream "/etcdserverpb.KV/RangeStream",
+    Watch Bidi "/etcdserverpb.Watch/Watch",
+    LeaseGrant Unary "/etcdserverpb.Lease/LeaseGrant",
+    LeaseRevoke Unary "/etcdserverpb.Lease/LeaseRevoke",
+    LeaseKeepAlive Bidi "/etcdserverpb.Lease/LeaseKeepAlive",
+    LeaseTimeToLive Unary "/etcdserverpb.Lease/LeaseTimeToLive",
+    LeaseLeases Unary "/etcdserverpb.Lease/LeaseLeases",
+    MemberList Unary "/etcdserverpb.Cluster/MemberList",
+    Alarm Unary "/etcdserverpb.Maintenance/Alarm",
+    Status Unary "/etcdserverpb.Maintenance/Status",
+    Defragment Unary "/etcdserverpb.Maintenance/Defragment",
+    Hash Unary "/etcdserverpb.Maintenance/Hash",
+    HashKv Unary "/etcdserverpb.Maintenance/HashKV",
+    MoveLeader Unary "/etcdserverpb.Maintenance/MoveLeader",
+    AuthStatus Unary "/etcdserverpb.Auth/AuthStatus",
+    HealthCheck Unary "/grpc.health.v1.Health/Check",
+}
+
+/// The number and kind of a path.
+pub fn find(path: &str) -> Option<(u16, Kind)> {
+    let place = TABLE.iter().position(|(_, _, p)| *p == path)?;
+    let number = u16::try_from(place).expect("the table is short");
+    Some((number, TABLE[place].1))
+}
+
+/// The method with this number; only numbers that [`find`] gave are asked for.
+pub fn method(number: u16) -> Method {
+    TABLE[usize::from(number)].0
+}

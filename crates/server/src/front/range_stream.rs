@@ -1,0 +1,94 @@
+//! `KV.RangeStream`: one range in bounded chunks, from one pinned view.
+
+use super::engine::{Engine, Failure};
+use super::service::Front;
+use super::{convert, refusal};
+use crate::grpc::{Status, StreamSender};
+use api::error::Code;
+use api::etcdserverpb as pb;
+use base::Blob;
+use mvcc::{RangeRequest, SortOrder, SortTarget, View};
+use std::rc::Rc;
+use tokio::sync::oneshot;
+
+/// Keys of the first chunk, as in etcd.
+const FIRST_CHUNK_KEYS: i64 = 10;
+const CHUNK_KEYS_MAX: i64 = 10_000;
+
+pub(super) fn run(front: &Front, request: &pb::RangeRequest, out: StreamSender) {
+    let request = match convert::range_request(request) {
+        Ok(request) => request,
+        Err(error) => return out.fail(&error.into()),
+    };
+    let filtered = [
+        request.min_mod_revision,
+        request.max_mod_revision,
+        request.min_create_revision,
+        request.max_create_revision,
+    ];
+    let sorted = request.sort_order == SortOrder::Descend || request.sort_target != SortTarget::Key;
+    if sorted || filtered.iter().any(|bound| *bound != 0) {
+        let text = "etcdserver: sorting and revision filters are not supported by RangeStream";
+        return out.fail(&Status::new(Code::Unimplemented, text));
+    }
+    let (engine, bytes_max) = (front.engine.clone(), front.limits.request_bytes_max);
+    tokio::task::spawn_local(stream(engine, request, bytes_max, out));
+}
+
+async fn stream(
+    engine: Rc<dyn Engine>,
+    request: RangeRequest,
+    bytes_max: usize,
+    mut out: StreamSender,
+) {
+    if !request.serializable {
+        let (send, receive) = oneshot::channel();
+        let done = Box::new(move |result| {
+            // The client may have gone meanwhile.
+            let _ = send.send(result);
+        });
+        engine.barrier(done);
+        if let Err(failure) = receive.await.unwrap_or(Err(Failure::Stopped)) {
+            return out.fail(&refusal::status(failure));
+        }
+    }
+    let view = engine.view();
+    match chunks(&*engine, &view, request, bytes_max, &mut out).await {
+        Ok(()) => out.finish(),
+        Err(Some(failure)) => out.fail(&refusal::status(failure)),
+        Err(None) => {}
+    }
+}
+
+/// `Err(None)`: the client went away.
+async fn chunks(
+    engine: &dyn Engine,
+    view: &View,
+    mut request: RangeRequest,
+    bytes_max: usize,
+    out: &mut StreamSender,
+) -> Result<(), Option<Failure>> {
+    let (mut left, mut keys) = (request.limit.max(0), FIRST_CHUNK_KEYS);
+    let limited = left > 0;
+    let mut total = None;
+    loop {
+        out.ready().await.map_err(|_| None)?;
+        request.limit = if limited { keys.min(left) } else { keys };
+        let mut chunk = view.range(&request).map_err(|e| Some(Failure::Store(e)))?;
+        let count = *total.get_or_insert(chunk.count);
+        let got = i64::try_from(chunk.kvs.len()).unwrap_or(i64::MAX);
+        left -= if limited { got } else { 0 };
+        let last = !chunk.more || request.count_only || (limited && left <= 0) || got == 0;
+        chunk.count = if last { count } else { 0 };
+        let more = chunk.more;
+        chunk.more = last && more;
+        let header = last.then(|| convert::header(engine.header()));
+        let size: usize = chunk.kvs.iter().map(|kv| kv.key.len() + kv.value.len()).sum();
+        let next = chunk.kvs.last().map(|kv| [&kv.key[..], b"\0"].concat());
+        let range_response = Some(convert::range_response(&chunk, header));
+        out.send(&pb::RangeStreamResponse { range_response }).map_err(|_| None)?;
+        let Some(next) = next.filter(|_| !last) else { return Ok(()) };
+        request.key = Blob::from(next);
+        keys = if size * 2 < bytes_max { keys * 2 } else { keys / 2 }.clamp(1, CHUNK_KEYS_MAX);
+    }
+}

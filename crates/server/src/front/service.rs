@@ -1,0 +1,257 @@
+//! The dispatcher: one call in, one engine request out.
+
+use super::engine::{Engine, Failure};
+use super::methods::{self, Method};
+use super::watch::Hub;
+use super::{convert, lease, maintenance, probe, range_stream, refusal};
+use crate::grpc::{
+    GrpcLimits, HttpDone, Kind, Metadata, RequestStream, Responder, Service, Status, StreamSender,
+};
+use api::Message;
+use api::error::{Code, EtcdError};
+use api::etcdserverpb as pb;
+use bytes::Bytes;
+use mvcc::{Command, Error, Response};
+use std::rc::Rc;
+
+/// etcd's v3 API over one engine.
+pub struct Front {
+    pub(super) engine: Rc<dyn Engine>,
+    pub(super) limits: GrpcLimits,
+    pub(super) hub: Rc<Hub>,
+}
+
+impl Front {
+    /// Also registers the watch hub with the engine: build it before anything is served.
+    pub fn new(engine: Rc<dyn Engine>, limits: GrpcLimits) -> Rc<Self> {
+        let hub = Hub::new(engine.clone(), limits.message_bytes_max());
+        Rc::new(Self { engine, limits, hub })
+    }
+
+    fn leaderless(&self, metadata: Metadata) -> bool {
+        metadata.has_leader && self.engine.status().leader == 0
+    }
+
+    /// Sends a write and answers with `reply` once it applied here.
+    pub(super) fn submit<M: Message + 'static>(
+        &self,
+        command: Result<Command, EtcdError>,
+        responder: Responder,
+        reply: impl FnOnce(pb::ResponseHeader, Response) -> Option<M> + 'static,
+    ) {
+        let command = match command {
+            Ok(command) => command,
+            Err(error) => return responder.fail(&Status::from(error).outcome("not-applied")),
+        };
+        let engine = self.engine.clone();
+        let done = move |result: Result<Response, Failure>| match result {
+            Err(failure) => responder.fail(&refusal::status(failure)),
+            Ok(response) => match reply(convert::header(engine.header()), response) {
+                Some(message) => responder.ok(&message),
+                None => {
+                    let text = "answer of another kind than the request";
+                    responder.fail(&Status::new(Code::Internal, text));
+                }
+            },
+        };
+        self.engine.submit(command, Box::new(done));
+    }
+
+    fn range(&self, request: &pb::RangeRequest, responder: Responder) {
+        let request = match convert::range_request(request) {
+            Ok(request) => request,
+            Err(error) => return responder.fail(&error.into()),
+        };
+        let engine = self.engine.clone();
+        let done = move |result: Result<mvcc::RangeResponse, Failure>| match result {
+            Err(failure) => responder.fail(&refusal::status(failure)),
+            Ok(response) => {
+                let mut header = convert::header(engine.header());
+                header.revision = response.revision;
+                responder.ok(&convert::range_response(&response, Some(header)));
+            }
+        };
+        if request.serializable {
+            done(self.engine.view().range(&request).map_err(Failure::Store));
+        } else {
+            self.engine.read(request, Box::new(done));
+        }
+    }
+
+    fn put(&self, request: &pb::PutRequest, responder: Responder) {
+        let command = convert::put_request(request).map(Command::Put);
+        self.submit(command, responder, |mut header, response| {
+            let Response::Put(put) = response else { return None };
+            header.revision = put.revision;
+            Some(convert::put_response(&put, Some(header)))
+        });
+    }
+
+    fn delete(&self, request: &pb::DeleteRangeRequest, responder: Responder) {
+        let command = convert::delete_request(request).map(Command::Delete);
+        self.submit(command, responder, |mut header, response| {
+            let Response::Delete(delete) = response else { return None };
+            header.revision = delete.revision;
+            Some(convert::delete_response(&delete, Some(header)))
+        });
+    }
+
+    fn compact(&self, request: &pb::CompactionRequest, responder: Responder) {
+        let command = Ok(Command::Compact { revision: request.revision });
+        self.submit(command, responder, |mut header, response| {
+            let Response::Compact { revision } = response else { return None };
+            header.revision = header.revision.max(revision);
+            Some(pb::CompactionResponse { header: Some(header) })
+        });
+    }
+
+    /// A transaction that cannot write is a read: linearizable unless every range in it asks for
+    /// a serializable one. One without any range is linearizable, unlike etcd's.
+    fn txn(&self, request: &pb::TxnRequest, responder: Responder) {
+        let request = match convert::txn_request(request) {
+            Ok(request) => request,
+            Err(error) => return responder.fail(&error.into()),
+        };
+        if !request.is_read_only() {
+            return self.submit(Ok(Command::Txn(request)), responder, |mut header, response| {
+                let Response::Txn(txn) = response else { return None };
+                header.revision = txn.revision;
+                Some(convert::txn_response(&txn, Some(header)))
+            });
+        }
+        let engine = self.engine.clone();
+        let done = move |result: Result<mvcc::TxnResponse, Failure>| match result {
+            Err(failure) => responder.fail(&refusal::status(failure)),
+            Ok(response) => {
+                let mut header = convert::header(engine.header());
+                header.revision = response.revision;
+                responder.ok(&convert::txn_response(&response, Some(header)));
+            }
+        };
+        if is_serializable(&request) {
+            done(self.engine.read_txn_local(&request).map_err(Failure::Store));
+        } else {
+            self.engine.read_txn(request, Box::new(done));
+        }
+    }
+
+    fn member_list(&self, request: &pb::MemberListRequest, responder: Responder) {
+        let engine = self.engine.clone();
+        let done = move |result: Result<(), Failure>| match result {
+            Err(failure) => responder.fail(&refusal::status(failure)),
+            Ok(()) => responder.ok(&maintenance::members(&*engine)),
+        };
+        if request.linearizable { self.engine.barrier(Box::new(done)) } else { done(Ok(())) }
+    }
+
+    fn call(&self, method: Method, message: Bytes, responder: Responder) -> Option<Responder> {
+        /// Decodes the message or gives the responder back.
+        macro_rules! decoded {
+            ($request:ident => $answer:expr) => {
+                match Message::decode(message) {
+                    Ok($request) => {
+                        $answer;
+                        None
+                    }
+                    Err(_) => Some(responder),
+                }
+            };
+        }
+        match method {
+            Method::Range => decoded!(r => self.range(&r, responder)),
+            Method::Put => decoded!(r => self.put(&r, responder)),
+            Method::DeleteRange => decoded!(r => self.delete(&r, responder)),
+            Method::Txn => decoded!(r => self.txn(&r, responder)),
+            Method::Compact => decoded!(r => self.compact(&r, responder)),
+            Method::LeaseGrant => decoded!(r => lease::grant(self, &r, responder)),
+            Method::LeaseRevoke => decoded!(r => lease::revoke(self, &r, responder)),
+            Method::LeaseTimeToLive => decoded!(r => lease::time_to_live(self, &r, responder)),
+            Method::LeaseLeases => decoded!(r => lease::leases(self, &r, responder)),
+            Method::MemberList => decoded!(r => self.member_list(&r, responder)),
+            Method::Alarm => decoded!(r => maintenance::alarm(self, &r, responder)),
+            Method::Status => decoded!(r => maintenance::status(self, &r, responder)),
+            Method::Defragment => decoded!(r => maintenance::defragment(&r, responder)),
+            Method::Hash => decoded!(r => maintenance::hash(self, &r, responder)),
+            Method::HashKv => decoded!(r => maintenance::hash_kv(self, &r, responder)),
+            Method::MoveLeader => decoded!(r => maintenance::move_leader(self, &r, responder)),
+            Method::AuthStatus => decoded!(r => maintenance::auth_status(self, &r, responder)),
+            Method::HealthCheck => decoded!(r => maintenance::health(self, &r, responder)),
+            Method::RangeStream | Method::Watch | Method::LeaseKeepAlive => Some(responder),
+        }
+    }
+}
+
+fn is_serializable(txn: &mvcc::TxnRequest) -> bool {
+    fn ranges(txn: &mvcc::TxnRequest, every: &mut bool, any: &mut bool) {
+        for op in txn.success.iter().chain(&txn.failure) {
+            match op {
+                mvcc::RequestOp::Range(range) => {
+                    *any = true;
+                    *every &= range.serializable;
+                }
+                mvcc::RequestOp::Txn(txn) => ranges(txn, every, any),
+                mvcc::RequestOp::Put(_) | mvcc::RequestOp::Delete(_) => *every = false,
+            }
+        }
+    }
+    let (mut every, mut any) = (true, false);
+    ranges(txn, &mut every, &mut any);
+    every && any
+}
+
+fn writes(method: Method) -> bool {
+    matches!(method, Method::Put | Method::DeleteRange | Method::Txn | Method::LeaseGrant)
+}
+
+fn undecodable() -> Status {
+    Status::new(Code::Internal, "grpc: error unmarshalling request")
+}
+
+impl Service for Front {
+    fn method(&self, path: &str) -> Option<(u16, Kind)> {
+        methods::find(path)
+    }
+
+    fn unary(&self, method: u16, metadata: Metadata, message: Bytes, responder: Responder) {
+        let method = methods::method(method);
+        if self.leaderless(metadata) {
+            return responder.fail(&refusal::status(Failure::NoLeader));
+        }
+        if message.len() > self.limits.request_bytes_max && writes(method) {
+            return responder.fail(&EtcdError::RequestTooLarge.into());
+        }
+        if let Some(responder) = self.call(method, message, responder) {
+            responder.fail(&undecodable());
+        }
+    }
+
+    fn server_stream(&self, _: u16, metadata: Metadata, message: Bytes, out: StreamSender) {
+        if self.leaderless(metadata) {
+            return out.fail(&refusal::status(Failure::NoLeader));
+        }
+        match pb::RangeRequest::decode(message) {
+            Ok(request) => range_stream::run(self, &request, out),
+            Err(_) => out.fail(&undecodable()),
+        }
+    }
+
+    fn bidi(&self, method: u16, metadata: Metadata, input: RequestStream, out: StreamSender) {
+        if self.leaderless(metadata) {
+            return out.fail(&refusal::status(Failure::NoLeader));
+        }
+        match methods::method(method) {
+            Method::Watch => self.hub.clone().open(input, out),
+            Method::LeaseKeepAlive => lease::keep_alive(self.engine.clone(), input, out),
+            _ => out.fail(&Status::unimplemented("this stream")),
+        }
+    }
+
+    fn http(&self, method: &str, target: &str, done: HttpDone) {
+        probe::serve(&self.engine, method, target, done);
+    }
+}
+
+/// A store error as the failure of an engine call.
+pub(super) fn store_failure(error: Error) -> Status {
+    refusal::status(Failure::Store(error))
+}

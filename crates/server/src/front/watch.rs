@@ -1,0 +1,89 @@
+//! The Watch service: every watcher is a cursor into the store's history.
+//!
+//! Nothing is queued for a slow client. A change only rings the bell of every stream; the
+//! stream's task then reads what its watchers have not seen from the current view, as long as the
+//! client's window has room. A watcher that falls behind is simply a cursor further back.
+
+mod cursor;
+mod session;
+
+use super::engine::Engine;
+use crate::grpc::{RequestStream, StreamSender};
+use session::Session;
+use std::cell::{Cell, RefCell};
+use std::rc::{Rc, Weak};
+use std::task::Waker;
+use std::time::Duration;
+
+/// etcd's `--watch-progress-notify-interval`.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(600);
+
+/// All open watch streams.
+pub struct Hub {
+    engine: Rc<dyn Engine>,
+    bells: RefCell<Vec<Weak<Bell>>>,
+    message_bytes_max: usize,
+    progress_interval: Cell<Duration>,
+}
+
+/// Wakes one stream's task.
+#[derive(Default)]
+struct Bell {
+    waker: RefCell<Option<Waker>>,
+}
+
+impl Bell {
+    fn ring(&self) {
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+
+    fn listen(&self, waker: &Waker) {
+        *self.waker.borrow_mut() = Some(waker.clone());
+    }
+}
+
+impl Hub {
+    pub(super) fn new(engine: Rc<dyn Engine>, message_bytes_max: usize) -> Rc<Self> {
+        let hub = Rc::new(Self {
+            engine,
+            bells: RefCell::default(),
+            message_bytes_max,
+            progress_interval: Cell::new(PROGRESS_INTERVAL),
+        });
+        let weak = Rc::downgrade(&hub);
+        // The changes themselves are read from the view: one path for live and late watchers.
+        // An empty slice is fine and means that the store was replaced.
+        hub.engine.on_changes(Rc::new(move |_| {
+            if let Some(hub) = weak.upgrade() {
+                hub.ring();
+            }
+        }));
+        hub
+    }
+
+    /// Sets `--watch-progress-notify-interval` for streams opened from now on.
+    pub fn set_progress_interval(&self, interval: Duration) {
+        self.progress_interval.set(interval.max(Duration::from_millis(100)));
+    }
+
+    fn ring(&self) {
+        self.bells.borrow_mut().retain(|bell| match bell.upgrade() {
+            Some(bell) => {
+                bell.ring();
+                true
+            }
+            None => false,
+        });
+    }
+
+    /// Serves one watch stream on its own local task.
+    pub(super) fn open(self: Rc<Self>, input: RequestStream, out: StreamSender) {
+        let bell = Rc::new(Bell::default());
+        self.bells.borrow_mut().push(Rc::downgrade(&bell));
+        let interval = self.progress_interval.get();
+        let session = Session::new(self.engine.clone(), self.message_bytes_max);
+        tokio::task::spawn_local(session::run(session, bell, interval, input, out));
+    }
+}

@@ -1,0 +1,294 @@
+//! One watch stream: its watchers, its requests, its answers.
+
+use super::super::convert;
+use super::super::engine::Engine;
+use super::Bell;
+use super::cursor::{Cursor, range_of};
+use crate::grpc::{RequestStream, Status, StreamSender};
+use api::Message;
+use api::error::{Code, EtcdError};
+use api::etcdserverpb as pb;
+use api::etcdserverpb::watch_request::RequestUnion;
+use mvcc::View;
+use std::collections::{BTreeMap, VecDeque};
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::time::Interval;
+
+/// Answers waiting before requests are left unread; a client that does not read is not served.
+const ANSWERS_MAX: usize = 128;
+/// Messages sent before other tasks get their turn.
+const SENDS_PER_TURN_MAX: usize = 64;
+
+const DUPLICATE_ID: &str = "mvcc: duplicate watch ID provided on the WatchStream";
+const EMPTY_RANGE: &str = "mvcc: watcher range is empty";
+
+/// State of one stream, free of I/O.
+pub(super) struct Session {
+    engine: Rc<dyn Engine>,
+    watchers: BTreeMap<i64, Cursor>,
+    next_id: i64,
+    /// The watcher served last; the next turn starts behind it.
+    served: i64,
+    /// Small control answers and the fragments of one batch; sent before any new batch.
+    answers: VecDeque<pb::WatchResponse>,
+    progress_wanted: bool,
+    message_bytes_max: usize,
+}
+
+impl Session {
+    pub(super) fn new(engine: Rc<dyn Engine>, message_bytes_max: usize) -> Self {
+        Self {
+            engine,
+            watchers: BTreeMap::new(),
+            next_id: 0,
+            served: -1,
+            answers: VecDeque::new(),
+            progress_wanted: false,
+            message_bytes_max,
+        }
+    }
+
+    fn header(&self) -> pb::ResponseHeader {
+        convert::header(self.engine.header())
+    }
+
+    pub(super) fn request(&mut self, request: pb::WatchRequest) {
+        match request.request_union {
+            Some(RequestUnion::CreateRequest(create)) => self.create(&create),
+            Some(RequestUnion::CancelRequest(cancel)) => self.cancel(cancel.watch_id),
+            Some(RequestUnion::ProgressRequest(_)) => self.progress_wanted = true,
+            // A request of a later version is ignored, as in etcd.
+            None => {}
+        }
+    }
+
+    fn create(&mut self, create: &pb::WatchCreateRequest) {
+        let refusal = if range_of(create).is_empty() {
+            Some(EMPTY_RANGE)
+        } else if create.start_revision < 0 {
+            Some(EtcdError::Compacted.text())
+        } else if create.watch_id != 0 && self.watchers.contains_key(&create.watch_id) {
+            Some(DUPLICATE_ID)
+        } else {
+            None
+        };
+        let mut header = self.header();
+        if let Some(reason) = refusal {
+            self.answers.push_back(pb::WatchResponse {
+                header: Some(header),
+                watch_id: -1,
+                created: true,
+                canceled: true,
+                cancel_reason: reason.into(),
+                ..Default::default()
+            });
+            return;
+        }
+        let id = if create.watch_id == 0 { self.auto_id() } else { create.watch_id };
+        header.revision = self.engine.view().revision();
+        let replaced = self.watchers.insert(id, Cursor::new(id, create, header.revision));
+        assert!(replaced.is_none(), "ids in use were refused above");
+        self.answers.push_back(pb::WatchResponse {
+            header: Some(header),
+            watch_id: id,
+            created: true,
+            ..Default::default()
+        });
+    }
+
+    /// The first automatic id is 0, as in etcd.
+    fn auto_id(&mut self) -> i64 {
+        while self.watchers.contains_key(&self.next_id) {
+            self.next_id += 1;
+        }
+        self.next_id += 1;
+        self.next_id - 1
+    }
+
+    fn cancel(&mut self, id: i64) {
+        if self.watchers.remove(&id).is_some() {
+            self.answers.push_back(pb::WatchResponse {
+                header: Some(self.header()),
+                watch_id: id,
+                canceled: true,
+                ..Default::default()
+            });
+        }
+    }
+
+    /// The next message to send, or none when every watcher has seen the whole view.
+    pub(super) fn next_answer(&mut self) -> Option<pb::WatchResponse> {
+        if let Some(answer) = self.answers.pop_front() {
+            return Some(answer);
+        }
+        let view = self.engine.view();
+        if let Some(id) = self.behind(view.revision()) {
+            self.pump(id, &view);
+        } else if std::mem::take(&mut self.progress_wanted) {
+            self.progress(view.revision());
+        }
+        self.answers.pop_front()
+    }
+
+    /// True when [`Self::next_answer`] may have more.
+    fn has_work(&self) -> bool {
+        let revision = self.engine.header().revision;
+        !self.answers.is_empty() || self.progress_wanted || self.behind(revision).is_some()
+    }
+
+    /// A watcher that has not seen `revision`, in turn.
+    fn behind(&self, revision: i64) -> Option<i64> {
+        let after = self.watchers.range(self.served.saturating_add(1)..);
+        let before = self.watchers.range(..=self.served);
+        after.chain(before).find(|(_, w)| !w.in_sync(revision)).map(|(id, _)| *id)
+    }
+
+    /// Advances watchers from `id` on until one has something to say.
+    fn pump(&mut self, mut id: i64, view: &View) {
+        loop {
+            self.served = id;
+            let header = self.header();
+            let cursor = self.watchers.get_mut(&id).expect("ids come from the map");
+            match cursor.advance(view) {
+                Ok(Some(batch)) => {
+                    let answers = cursor.responses(batch, header, self.message_bytes_max);
+                    return self.answers.extend(answers);
+                }
+                Ok(None) => {}
+                Err(_) => return self.compacted(id, view),
+            }
+            match self.behind(view.revision()) {
+                Some(next) => id = next,
+                None => return,
+            }
+        }
+    }
+
+    /// History that the watcher still needed is gone. etcd's header has revision 0 here.
+    fn compacted(&mut self, id: i64, view: &View) {
+        self.watchers.remove(&id);
+        let mut header = self.header();
+        header.revision = 0;
+        self.answers.push_back(pb::WatchResponse {
+            header: Some(header),
+            watch_id: id,
+            canceled: true,
+            compact_revision: view.compact_revision(),
+            ..Default::default()
+        });
+    }
+
+    /// Promises that nothing at or below `revision` will follow: all watchers are in sync, and
+    /// what they were owed was sent before. A watcher of the future gets no promise.
+    fn progress(&mut self, revision: i64) {
+        let mut watchers = self.watchers.values();
+        if self.watchers.is_empty() || watchers.any(|w| w.next > revision + 1) {
+            return;
+        }
+        self.push_progress(-1, revision);
+    }
+
+    fn push_progress(&mut self, watch_id: i64, revision: i64) {
+        let mut header = self.header();
+        header.revision = revision;
+        let header = Some(header);
+        self.answers.push_back(pb::WatchResponse { header, watch_id, ..Default::default() });
+    }
+
+    /// The periodic notification of quiet watchers that asked for it.
+    pub(super) fn tick(&mut self) {
+        let revision = self.engine.view().revision();
+        let mut quiet = Vec::new();
+        for watcher in self.watchers.values_mut() {
+            let active = std::mem::take(&mut watcher.active);
+            if watcher.progress_notify && !active && watcher.next == revision + 1 {
+                quiet.push(watcher.id);
+            }
+        }
+        for id in quiet {
+            self.push_progress(id, revision);
+        }
+    }
+}
+
+/// Serves the stream until the client goes away or breaks the protocol.
+pub(super) async fn run(
+    mut session: Session,
+    bell: Rc<Bell>,
+    interval: Duration,
+    mut input: RequestStream,
+    mut out: StreamSender,
+) {
+    if out.start().is_err() {
+        return;
+    }
+    let mut clock = tokio::time::interval(interval);
+    clock.reset();
+    let mut open = true;
+    let end = poll_fn(|cx| {
+        bell.listen(cx.waker());
+        turn(&mut session, &mut clock, &mut input, &mut out, &mut open, cx)
+    });
+    if let Some(status) = end.await {
+        out.fail(&status);
+    }
+}
+
+/// Ready with a status to end the call, or with none when the client has gone.
+fn turn(
+    session: &mut Session,
+    clock: &mut Interval,
+    input: &mut RequestStream,
+    out: &mut StreamSender,
+    open: &mut bool,
+    cx: &mut Context<'_>,
+) -> Poll<Option<Status>> {
+    // A half-closed stream stays a watch: only a reset ends it, as in etcd.
+    while *open && session.answers.len() < ANSWERS_MAX {
+        let message = match input.poll_next(cx) {
+            Poll::Pending => break,
+            Poll::Ready(None) => {
+                *open = false;
+                break;
+            }
+            Poll::Ready(Some(message)) => message,
+        };
+        match message.map(pb::WatchRequest::decode) {
+            Ok(Ok(request)) => session.request(request),
+            Ok(Err(_)) => {
+                let text = "grpc: error unmarshalling request";
+                return Poll::Ready(Some(Status::new(Code::Internal, text)));
+            }
+            Err(status) => return Poll::Ready(Some(status)),
+        }
+    }
+    let mut again = *open && session.answers.len() >= ANSWERS_MAX;
+    if clock.poll_tick(cx).is_ready() {
+        session.tick();
+        again = true;
+    }
+    for _ in 0..SENDS_PER_TURN_MAX {
+        if !session.has_work() {
+            if again {
+                // Requests were left unread, or the clock was not asked again.
+                cx.waker().wake_by_ref();
+            }
+            return if out.is_gone(cx) { Poll::Ready(None) } else { Poll::Pending };
+        }
+        match out.poll_ready(cx) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(Err(_)) => return Poll::Ready(None),
+            Poll::Ready(Ok(())) => {}
+        }
+        if let Some(answer) = session.next_answer()
+            && out.send(&answer).is_err()
+        {
+            return Poll::Ready(None);
+        }
+    }
+    cx.waker().wake_by_ref();
+    Poll::Pending
+}
