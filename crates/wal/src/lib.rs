@@ -1,1 +1,53 @@
+//! The journal on disk: batches, segments, recovery, over a small synchronous [`Disk`].
+//! No threads and no clock: the shell decides which thread calls it.
+//!
+//! The format is in `docs/design/journal-format.md`. The order of one acknowledgement is
+//! [`Journal::append`] (one write), [`Journal::sync`] (one `fdatasync`), then the ticket.
 
+mod batch;
+mod disk;
+mod error;
+mod journal;
+mod recover;
+mod segment;
+
+pub use disk::{DirLock, Disk, DiskFile, MemDisk, RealDisk};
+pub use error::{WalError, WalErrorKind};
+pub use journal::{Journal, Options};
+pub use recover::{Cut, Recovery};
+
+use base::{Ballot, Blob, LogIndex, NodeId};
+
+/// Whose journal this is; restated in every segment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Owner {
+    pub cluster: u64,
+    pub member: NodeId,
+}
+
+/// One typed opaque record. A later record of the same index replaces an earlier one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Meaning is the caller's.
+    pub kind: u8,
+    pub index: LogIndex,
+    pub ballot: Ballot,
+    /// At most [`PAYLOAD_BYTES_MAX`].
+    pub payload: Blob,
+}
+
+/// What becomes durable together or not at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Batch<'a> {
+    /// Promised term and vote in one.
+    pub ballot: Ballot,
+    /// Records at this index and above are void, before `entries` are added.
+    pub truncate_from: Option<LogIndex>,
+    pub entries: &'a [Record],
+    pub commit: LogIndex,
+}
+
+/// Largest payload of one record, in bytes.
+pub const PAYLOAD_BYTES_MAX: usize = 256 << 20;
+/// Largest body of one batch, in bytes.
+pub const BODY_BYTES_MAX: usize = 1 << 30;

@@ -1,0 +1,175 @@
+//! Batches as bytes.
+
+use crate::{Batch, Record};
+use base::codec::{DecodeError, Get, Put};
+use base::crc::{crc32c, crc32c_append};
+use base::{Ballot, Blob, LogIndex};
+
+pub(crate) const HEADER_BYTES: usize = 88;
+pub(crate) const ALIGN: usize = 8;
+const MAGIC: u32 = u32::from_le_bytes(*b"QJBT");
+const VERSION: u16 = 1;
+const KIND_RECORDS: u16 = 1;
+const KIND_MARK: u16 = 2;
+const RECORD_HEADER_BYTES: usize = 32;
+const CHECKSUM_AT: usize = 80;
+const NO_TRUNCATION: u64 = u64::MAX;
+
+/// Seeds header checksums, so that bytes of another journal or another use of the file never
+/// verify.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seal(u32);
+
+impl Seal {
+    pub fn new(key: u64, generation: u64) -> Self {
+        Self(crc32c_append(crc32c(&key.to_le_bytes()), &generation.to_le_bytes()))
+    }
+}
+
+/// The position of a batch in the journal, known to writer and reader alike.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    pub generation: u64,
+    pub sequence: u64,
+    pub durable_through: u64,
+    pub chain: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Header {
+    pub version: u16,
+    pub kind: u16,
+    pub generation: u64,
+    pub sequence: u64,
+    pub durable_through: u64,
+    pub ballot: Ballot,
+    pub commit: LogIndex,
+    pub truncate_from: Option<LogIndex>,
+    pub body_bytes: usize,
+    pub records: u32,
+    pub chain: u32,
+    pub body_crc: u32,
+    /// The link the next batch carries.
+    pub crc: u32,
+}
+
+pub(crate) const fn padded(n: usize) -> usize {
+    n.div_ceil(ALIGN) * ALIGN
+}
+
+/// Bytes of the body without padding.
+pub(crate) fn body_bytes(batch: &Batch<'_>) -> usize {
+    batch.entries.iter().map(|r| RECORD_HEADER_BYTES + r.payload.len()).sum()
+}
+
+/// Appends the batch to `out` and returns its link. A batch without records and truncation is a
+/// mark: it carries at most a ballot and a commit index.
+pub(crate) fn encode(out: &mut Vec<u8>, seal: Seal, place: Place, batch: &Batch<'_>) -> u32 {
+    assert!(place.durable_through < place.sequence, "a batch cannot vouch for itself");
+    assert_eq!(out.len() % ALIGN, 0, "batches are aligned");
+    let start = out.len();
+    let body_len = body_bytes(batch);
+    out.resize(start + HEADER_BYTES, 0);
+    for record in batch.entries {
+        out.put_u8(record.kind);
+        out.extend_from_slice(&[0; 3]);
+        out.put_u32(u32::try_from(record.payload.len()).expect("payload bound was checked"));
+        out.put_u64(record.index.0);
+        out.put_ballot(record.ballot);
+        out.extend_from_slice(&record.payload);
+    }
+    assert_eq!(out.len() - start, HEADER_BYTES + body_len, "the body is as long as stated");
+    out.resize(start + HEADER_BYTES + padded(body_len), 0);
+    let body_crc = crc32c(&out[start + HEADER_BYTES..]);
+
+    let mark = batch.entries.is_empty() && batch.truncate_from.is_none();
+    let mut head = Vec::with_capacity(HEADER_BYTES);
+    head.put_u32(MAGIC);
+    head.put_u16(VERSION);
+    head.put_u16(if mark { KIND_MARK } else { KIND_RECORDS });
+    head.put_u64(place.generation);
+    head.put_u64(place.sequence);
+    head.put_u64(place.durable_through);
+    head.put_ballot(batch.ballot);
+    head.put_u64(batch.commit.0);
+    head.put_u64(batch.truncate_from.map_or(NO_TRUNCATION, |i| i.0));
+    head.put_u32(u32::try_from(body_len).expect("body bound was checked"));
+    head.put_u32(u32::try_from(batch.entries.len()).expect("body bound was checked"));
+    head.put_u32(place.chain);
+    head.put_u32(body_crc);
+    assert_eq!(head.len(), CHECKSUM_AT, "the layout of the format page");
+    let crc = crc32c_append(seal.0, &head);
+    head.put_u32(crc);
+    head.put_u32(0);
+    out[start..start + HEADER_BYTES].copy_from_slice(&head);
+    crc
+}
+
+/// The header at the front of `bytes`, if one verifies under `seal`.
+pub(crate) fn header(bytes: &[u8], seal: Seal, generation: u64) -> Option<Header> {
+    let bytes = bytes.get(..HEADER_BYTES)?;
+    if bytes[..4] != MAGIC.to_le_bytes() || bytes[CHECKSUM_AT + 4..] != [0; 4] {
+        return None;
+    }
+    let header = fields(bytes).ok()?;
+    let crc = crc32c_append(seal.0, &bytes[..CHECKSUM_AT]);
+    (crc == header.crc && header.generation == generation).then_some(header)
+}
+
+fn fields(bytes: &[u8]) -> Result<Header, DecodeError> {
+    let mut get = Get::new(bytes);
+    get.u32()?;
+    let (version, kind) = (get.u16()?, get.u16()?);
+    let (generation, sequence, durable_through) = (get.u64()?, get.u64()?, get.u64()?);
+    let (ballot, commit, truncate) = (get.ballot()?, get.index()?, get.u64()?);
+    let (body_bytes, records) = (get.u32()? as usize, get.u32()?);
+    let (chain, body_crc, crc) = (get.u32()?, get.u32()?, get.u32()?);
+    Ok(Header {
+        version,
+        kind,
+        generation,
+        sequence,
+        durable_through,
+        ballot,
+        commit,
+        truncate_from: (truncate != NO_TRUNCATION).then_some(LogIndex(truncate)),
+        body_bytes,
+        records,
+        chain,
+        body_crc,
+        crc,
+    })
+}
+
+impl Header {
+    /// Whole length on disk.
+    pub fn bytes(&self) -> usize {
+        HEADER_BYTES + padded(self.body_bytes)
+    }
+
+    pub fn known(&self) -> bool {
+        self.version == VERSION && matches!(self.kind, KIND_RECORDS | KIND_MARK)
+    }
+
+    /// The padded body behind this header, if it is all there and verifies.
+    pub fn body<'a>(&self, bytes: &'a [u8]) -> Option<&'a [u8]> {
+        let body = bytes.get(HEADER_BYTES..self.bytes())?;
+        (crc32c(body) == self.body_crc).then_some(body)
+    }
+
+    pub fn records(&self, body: &[u8]) -> Result<Vec<Record>, DecodeError> {
+        let mut get = Get::new(body.get(..self.body_bytes).ok_or(DecodeError::Truncated)?);
+        let mut records = Vec::new();
+        for _ in 0..self.records {
+            let kind = get.u8()?;
+            if get.take(3)? != [0; 3] {
+                return Err(DecodeError::Invalid { what: "record padding" });
+            }
+            let len = get.u32()? as usize;
+            let (index, ballot) = (get.index()?, get.ballot()?);
+            records.push(Record { kind, index, ballot, payload: Blob::from(get.take(len)?) });
+        }
+        get.finish()?;
+        Ok(records)
+    }
+}

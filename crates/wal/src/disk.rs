@@ -1,0 +1,54 @@
+//! The small synchronous disk the journal and the checkpoints stand on.
+
+mod mem;
+mod real;
+
+pub use mem::MemDisk;
+pub use real::{DirLock, RealDisk};
+
+use std::io;
+
+/// One flat directory. Names never hold a separator.
+pub trait Disk: Send {
+    /// Names of all files, sorted.
+    fn list(&mut self) -> io::Result<Vec<String>>;
+    /// Opens an existing file.
+    fn open(&mut self, name: &str) -> io::Result<Box<dyn DiskFile>>;
+    /// Creates a file, or empties the one that is there.
+    fn create(&mut self, name: &str) -> io::Result<Box<dyn DiskFile>>;
+    /// Atomic; replaces `to`. Durable only after [`Disk::sync_dir`].
+    fn rename(&mut self, from: &str, to: &str) -> io::Result<()>;
+    fn remove(&mut self, name: &str) -> io::Result<()>;
+    /// Makes creations, renames and removals durable.
+    fn sync_dir(&mut self) -> io::Result<()>;
+}
+
+/// An open file. Offsets and lengths are bytes.
+pub trait DiskFile: Send {
+    fn len(&mut self) -> io::Result<u64>;
+    /// Bytes read: less than asked only at the end of the file.
+    fn read_at(&mut self, offset: u64, into: &mut [u8]) -> io::Result<usize>;
+    /// Writes all of `bytes`; extends the file, with zeros before `offset` if needed.
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()>;
+    fn set_len(&mut self, len: u64) -> io::Result<()>;
+    /// `fdatasync`: content and length are durable on return. Never retried after an error.
+    fn sync(&mut self) -> io::Result<()>;
+    fn is_empty(&mut self) -> io::Result<bool> {
+        Ok(self.len()? == 0)
+    }
+}
+
+/// Reads exactly `len` bytes, or fewer at the end of the file.
+pub(crate) fn read_up_to(file: &mut dyn DiskFile, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; len];
+    let mut done = 0;
+    while done < len {
+        let n = file.read_at(offset + done as u64, &mut bytes[done..])?;
+        if n == 0 {
+            break;
+        }
+        done += n;
+    }
+    bytes.truncate(done);
+    Ok(bytes)
+}

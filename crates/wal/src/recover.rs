@@ -1,0 +1,258 @@
+//! The reading side: what the journal holds after a stop of any kind.
+
+use crate::batch::{self, ALIGN, HEADER_BYTES, Header, Seal};
+use crate::disk::read_up_to;
+use crate::journal::{Journal, Options};
+use crate::segment::{SEGMENT_HEADER_BYTES, Segment, SegmentHeader, generation_of, segment_name};
+use crate::{Disk, DiskFile, Owner, Record, WalError, WalErrorKind};
+use base::{Ballot, LogIndex};
+use std::collections::BTreeMap;
+
+/// What a journal held when it was opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recovery {
+    pub owner: Owner,
+    /// Promised term and vote in one.
+    pub ballot: Ballot,
+    /// Live records in order of index. Those a checkpoint covers may still be among them.
+    pub records: Vec<Record>,
+    /// The last commit index heard of; may lie beyond the last record.
+    pub commit: LogIndex,
+    /// Where a torn tail was cut, if one was.
+    pub cut: Option<Cut>,
+}
+
+/// A torn tail: batches that were never acknowledged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cut {
+    pub file: String,
+    pub offset: u64,
+}
+
+struct Reader {
+    records: BTreeMap<LogIndex, Record>,
+    segments: Vec<Segment>,
+    ballot: Ballot,
+    commit: LogIndex,
+    sequence: u64,
+    chain: u32,
+    generation: u64,
+    key: u64,
+    owner: Owner,
+}
+
+/// Where reading a segment stopped.
+struct Stop {
+    offset: usize,
+    /// Offsets of headers behind the stop that could be chained to later.
+    stale: Vec<usize>,
+}
+
+pub(crate) fn open(
+    mut disk: Box<dyn Disk>,
+    options: Options,
+) -> Result<(Journal, Recovery), WalError> {
+    let names = disk.list().map_err(|e| WalError::io("", 0, "list", &e))?;
+    let live: Vec<u64> = names.iter().filter_map(|n| generation_of(n, "segment-")).collect();
+    let spares: Vec<u64> = names.iter().filter_map(|n| generation_of(n, "spare-")).collect();
+    let Some((&last, earlier)) = live.split_last() else {
+        let what = "no segment; was the directory emptied?";
+        return Err(WalError::new(WalErrorKind::Missing, &segment_name(1), 0, what));
+    };
+    let mut reader: Option<Reader> = None;
+    for &generation in earlier {
+        let (_, bytes) = load(disk.as_mut(), generation)?;
+        let name = segment_name(generation);
+        reader = Some(Reader::begin(reader, &name, &bytes)?);
+        let now = reader.as_mut().expect("just set");
+        let stop = now.segment(&name, &bytes)?;
+        now.segments.last_mut().expect("just begun").bytes = stop.offset as u64;
+    }
+    let (mut file, bytes) = load(disk.as_mut(), last)?;
+    let name = segment_name(last);
+    let mut reader = Reader::begin(reader, &name, &bytes)?;
+    let stop = reader.segment(&name, &bytes)?;
+    reader.segments.last_mut().expect("just begun").bytes = stop.offset as u64;
+
+    for &at in &stop.stale {
+        let wiped = file.write_at(at as u64, &[0; HEADER_BYTES]);
+        wiped.map_err(|e| WalError::io(&name, at as u64, "clear a torn tail", &e))?;
+    }
+    // What was read may sit only in the page cache of a killed process: make it durable before
+    // anything vouches for it.
+    file.sync()
+        .and_then(|()| disk.sync_dir())
+        .map_err(|e| WalError::io(&name, 0, "sync after recovery", &e))?;
+    let cut =
+        (!stop.stale.is_empty()).then(|| Cut { file: name.clone(), offset: stop.offset as u64 });
+    finish(disk, options, file, spares, reader, &stop, bytes.len() as u64, cut)
+}
+
+#[expect(clippy::too_many_arguments, reason = "the last step of one long recipe")]
+fn finish(
+    disk: Box<dyn Disk>,
+    options: Options,
+    file: Box<dyn DiskFile>,
+    spares: Vec<u64>,
+    reader: Reader,
+    stop: &Stop,
+    filled: u64,
+    cut: Option<Cut>,
+) -> Result<(Journal, Recovery), WalError> {
+    assert!(filled >= stop.offset as u64, "reading stops inside the file");
+    let recovery = Recovery {
+        owner: reader.owner,
+        ballot: reader.ballot,
+        records: reader.records.into_values().collect(),
+        commit: reader.commit,
+        cut,
+    };
+    let mut journal = Journal {
+        disk,
+        options,
+        key: reader.key,
+        owner: reader.owner,
+        segments: reader.segments,
+        file,
+        offset: stop.offset as u64,
+        filled,
+        spares,
+        sequence: reader.sequence,
+        synced: reader.sequence,
+        vouched: 0,
+        dirty: false,
+        chain: reader.chain,
+        ballot: reader.ballot,
+        commit: reader.commit,
+        poison: None,
+        buffer: Vec::new(),
+    };
+    journal.mark()?;
+    Ok((journal, recovery))
+}
+
+fn load(disk: &mut dyn Disk, generation: u64) -> Result<(Box<dyn DiskFile>, Vec<u8>), WalError> {
+    let name = segment_name(generation);
+    let fail = |e: std::io::Error| WalError::io(&name, 0, "read", &e);
+    let mut file = disk.open(&name).map_err(fail)?;
+    let len = usize::try_from(file.len().map_err(fail)?)
+        .map_err(|_| WalError::corrupt(&name, 0, "longer than memory"))?;
+    let bytes = read_up_to(file.as_mut(), 0, len).map_err(fail)?;
+    Ok((file, bytes))
+}
+
+impl Reader {
+    /// Continues with the segment whose bytes these are.
+    fn begin(before: Option<Self>, name: &str, bytes: &[u8]) -> Result<Self, WalError> {
+        let (header, crc) = SegmentHeader::decode(name, bytes)?;
+        let mut reader = match before {
+            None => Self::first(&header),
+            Some(reader) => {
+                reader.follows(name, &header)?;
+                reader
+            }
+        };
+        reader.generation = header.generation;
+        reader.chain = crc;
+        let bytes = SEGMENT_HEADER_BYTES as u64;
+        reader.segments.push(Segment { generation: header.generation, index_max: None, bytes });
+        Ok(reader)
+    }
+
+    fn first(header: &SegmentHeader) -> Self {
+        Self {
+            records: BTreeMap::new(),
+            segments: Vec::new(),
+            ballot: header.ballot,
+            commit: header.commit,
+            sequence: header.sequence_first - 1,
+            chain: header.chain,
+            generation: header.generation,
+            key: header.key,
+            owner: header.owner,
+        }
+    }
+
+    /// A segment that does not join the one before it means lost or damaged acknowledged data.
+    fn follows(&self, name: &str, header: &SegmentHeader) -> Result<(), WalError> {
+        let before = segment_name(self.generation);
+        if header.generation_before != self.generation {
+            let missing = segment_name(header.generation_before);
+            let what = format!("follows {missing}, but {before} is the one found before it");
+            return Err(WalError::corrupt(name, 32, what));
+        }
+        if header.key != self.key || header.owner != self.owner {
+            return Err(WalError::corrupt(name, 16, "belongs to another journal"));
+        }
+        if header.sequence_first != self.sequence + 1 || header.chain != self.chain {
+            let end = self.segments.last().map_or(0, |s| s.bytes);
+            let what = format!(
+                "batch {} is damaged or gone; {name} vouches for all up to {}",
+                self.sequence + 1,
+                header.sequence_first - 1
+            );
+            return Err(WalError::corrupt(&before, end, what));
+        }
+        Ok(())
+    }
+
+    /// Takes batches until one does not verify, then asks whether a later header vouches for it.
+    fn segment(&mut self, name: &str, bytes: &[u8]) -> Result<Stop, WalError> {
+        let seal = Seal::new(self.key, self.generation);
+        let mut offset = SEGMENT_HEADER_BYTES;
+        while let Some((header, body)) = self.next(seal, &bytes[offset..]) {
+            if !header.known() {
+                let what = format!("batch version {} kind {}", header.version, header.kind);
+                return Err(WalError::new(WalErrorKind::Unknown, name, offset as u64, what));
+            }
+            let records = header.records(body).map_err(|e| {
+                WalError::corrupt(name, offset as u64, format!("batch that verifies: {e}"))
+            })?;
+            self.take(&header, records);
+            offset += header.bytes();
+        }
+        let mut stale = Vec::new();
+        let mut at = offset;
+        while at + HEADER_BYTES <= bytes.len() {
+            if let Some(later) = batch::header(&bytes[at..], seal, self.generation) {
+                if later.durable_through > self.sequence {
+                    let what = format!(
+                        "batch {} is damaged; batch {} at byte {at} vouches for all up to {}",
+                        self.sequence + 1,
+                        later.sequence,
+                        later.durable_through
+                    );
+                    return Err(WalError::corrupt(name, offset as u64, what));
+                }
+                stale.push(at);
+            }
+            at += ALIGN;
+        }
+        Ok(Stop { offset, stale })
+    }
+
+    fn next<'a>(&self, seal: Seal, bytes: &'a [u8]) -> Option<(Header, &'a [u8])> {
+        let header = batch::header(bytes, seal, self.generation)?;
+        let expected = header.sequence == self.sequence + 1 && header.chain == self.chain;
+        if !expected || header.durable_through > self.sequence {
+            return None;
+        }
+        header.body(bytes).map(|body| (header, body))
+    }
+
+    fn take(&mut self, header: &Header, records: Vec<Record>) {
+        if let Some(from) = header.truncate_from {
+            self.records.split_off(&from);
+            self.segments.iter_mut().for_each(|s| s.truncate(from));
+        }
+        let segment = self.segments.last_mut().expect("reading is inside a segment");
+        for record in records {
+            segment.add(record.index);
+            self.records.insert(record.index, record);
+        }
+        self.ballot = header.ballot;
+        self.commit = self.commit.max(header.commit);
+        self.sequence = header.sequence;
+        self.chain = header.crc;
+    }
+}

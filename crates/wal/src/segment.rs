@@ -1,0 +1,134 @@
+//! Segment headers and names.
+
+use crate::{Owner, WalError, WalErrorKind};
+use base::codec::{Get, Put};
+use base::crc::crc32c;
+use base::{Ballot, LogIndex, NodeId};
+
+pub(crate) const SEGMENT_HEADER_BYTES: usize = 512;
+const MAGIC: &[u8; 8] = b"QJSEG\0\0\0";
+const VERSION: u32 = 1;
+const CHECKSUM_AT: usize = SEGMENT_HEADER_BYTES - 4;
+
+/// The first 512 bytes of a segment: enough to start from when all earlier ones are gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SegmentHeader {
+    pub key: u64,
+    pub generation: u64,
+    pub generation_before: u64,
+    pub sequence_first: u64,
+    pub ballot: Ballot,
+    pub commit: LogIndex,
+    pub owner: Owner,
+    /// Checksum of the last batch header before this segment; 0 = none.
+    pub chain: u32,
+}
+
+impl SegmentHeader {
+    pub fn encode(&self) -> Vec<u8> {
+        assert!(self.generation > self.generation_before, "generations rise");
+        assert!(self.sequence_first > 0, "sequences start at one");
+        let mut out = Vec::with_capacity(SEGMENT_HEADER_BYTES);
+        out.extend_from_slice(MAGIC);
+        out.put_u32(VERSION);
+        out.put_u32(SEGMENT_HEADER_BYTES as u32);
+        out.put_u64(self.key);
+        out.put_u64(self.generation);
+        out.put_u64(self.generation_before);
+        out.put_u64(self.sequence_first);
+        out.put_u64(self.sequence_first - 1);
+        out.put_ballot(self.ballot);
+        out.put_u64(self.commit.0);
+        out.put_u64(self.owner.cluster);
+        out.put_u64(self.owner.member.0);
+        out.put_u32(self.chain);
+        assert_eq!(out.len(), 100, "the layout of the format page");
+        out.resize(CHECKSUM_AT, 0);
+        let crc = crc32c(&out);
+        out.put_u32(crc);
+        out
+    }
+
+    /// Reads the header of `file`. A segment is named only after its header is durable, so any
+    /// damage here is corruption.
+    pub fn decode(file: &str, bytes: &[u8]) -> Result<(Self, u32), WalError> {
+        if bytes.len() < SEGMENT_HEADER_BYTES {
+            return Err(WalError::corrupt(file, bytes.len() as u64, "segment header cut short"));
+        }
+        let bytes = &bytes[..SEGMENT_HEADER_BYTES];
+        let stored = Get::new(&bytes[CHECKSUM_AT..]).u32().unwrap_or_default();
+        if stored != crc32c(&bytes[..CHECKSUM_AT]) {
+            return Err(WalError::corrupt(file, 0, "segment header checksum"));
+        }
+        let header = Self::fields(&bytes[8..])
+            .map_err(|e| WalError::corrupt(file, 0, format!("segment header: {e}")))?;
+        let version = Get::new(&bytes[8..]).u32().unwrap_or_default();
+        if &bytes[..8] != MAGIC || version != VERSION {
+            let what = format!("segment version {version}; this build reads {VERSION}");
+            return Err(WalError::new(WalErrorKind::Unknown, file, 8, what));
+        }
+        if header.sequence_first == 0 || header.generation <= header.generation_before {
+            return Err(WalError::corrupt(file, 24, "segment header breaks its own order"));
+        }
+        if segment_name(header.generation) != file {
+            let what =
+                format!("holds generation {:x}, not the one it is named by", header.generation);
+            return Err(WalError::corrupt(file, 24, what));
+        }
+        Ok((header, stored))
+    }
+
+    fn fields(bytes: &[u8]) -> Result<Self, base::codec::DecodeError> {
+        let mut get = Get::new(bytes);
+        let (_version, _len) = (get.u32()?, get.u32()?);
+        let (key, generation, generation_before) = (get.u64()?, get.u64()?, get.u64()?);
+        let (sequence_first, _durable) = (get.u64()?, get.u64()?);
+        let (ballot, commit) = (get.ballot()?, get.index()?);
+        let owner = Owner { cluster: get.u64()?, member: NodeId(get.u64()?) };
+        let chain = get.u32()?;
+        Ok(Self {
+            key,
+            generation,
+            generation_before,
+            sequence_first,
+            ballot,
+            commit,
+            owner,
+            chain,
+        })
+    }
+}
+
+pub(crate) fn segment_name(generation: u64) -> String {
+    format!("segment-{generation:016x}.qj")
+}
+
+pub(crate) fn spare_name(generation: u64) -> String {
+    format!("spare-{generation:016x}.qj")
+}
+
+pub(crate) fn generation_of(name: &str, prefix: &str) -> Option<u64> {
+    let hex = name.strip_prefix(prefix)?.strip_suffix(".qj")?;
+    if hex.len() == 16 { u64::from_str_radix(hex, 16).ok() } else { None }
+}
+
+/// What the journal knows of one segment in memory.
+#[derive(Clone, Debug)]
+pub(crate) struct Segment {
+    pub generation: u64,
+    /// Highest index with a live record here; `None` = no live record.
+    pub index_max: Option<LogIndex>,
+    /// Bytes in use.
+    pub bytes: u64,
+}
+
+impl Segment {
+    pub fn add(&mut self, index: LogIndex) {
+        self.index_max = self.index_max.max(Some(index));
+    }
+
+    pub fn truncate(&mut self, from: LogIndex) {
+        let last = if from == LogIndex::ZERO { None } else { Some(from.prev()) };
+        self.index_max = self.index_max.min(last);
+    }
+}
