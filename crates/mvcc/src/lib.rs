@@ -9,15 +9,29 @@ extern crate alloc;
 extern crate std;
 
 mod check;
+mod checkpoint;
+mod codec;
 mod command;
+mod hash;
 mod key_range;
+mod lease;
+mod map;
+mod response_codec;
+mod store;
+mod txn;
 mod types;
+mod view;
 
 pub use check::TXN_DEPTH_MAX;
+pub use checkpoint::{CheckpointRecords, RECORD_BYTES_TARGET};
 pub use command::{AlarmAction, AlarmKind, Command, Error, Response};
+pub use hash::HashKv;
 pub use key_range::KeyRange;
+pub use lease::LeaseTtl;
+pub use store::{Applied, Limits, Store, VERSION_OVERHEAD_BYTES};
 pub use types::{
     Changes, Compare, CompareOp, CompareTarget, DeleteRequest, DeleteResponse, Event, EventKind,
     KeyValue, PutRequest, PutResponse, RangeRequest, RangeResponse, RequestOp, ResponseOp,
     SortOrder, SortTarget, TxnRequest, TxnResponse,
 };
+pub use view::View;

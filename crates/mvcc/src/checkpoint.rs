@@ -1,0 +1,287 @@
+//! A view as a sequence of bounded records, and back. History is not written: it is what the
+//! retained versions say.
+
+use crate::codec::{alarm_kind, list, put_count, unknown};
+use crate::lease::{Lease, TTL_MAX};
+use crate::response_codec::{get_key_value, key_value};
+use crate::store::{Limits, Store};
+use crate::types::{Changes, Event, EventKind};
+use crate::view::{OldKey, Record, View};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use base::codec::{DecodeError, Get, Put};
+use base::{Blob, ClusterTime};
+
+/// A record ends once it is this long; one larger version makes one larger record.
+pub const RECORD_BYTES_TARGET: usize = 64 << 10;
+const FORMAT: u8 = 1;
+
+#[derive(Clone, Debug)]
+enum Stage {
+    Header,
+    Current(Option<Blob>),
+    Old(Option<OldKey>),
+    Leases(Option<i64>),
+    End,
+}
+
+/// Iterator of checkpoint records; owns its view, so it can leave the thread.
+pub struct CheckpointRecords {
+    view: View,
+    stage: Stage,
+}
+
+impl View {
+    pub fn checkpoint_records(&self) -> CheckpointRecords {
+        CheckpointRecords { view: self.clone(), stage: Stage::Header }
+    }
+
+    /// All records at once; for tests and small states.
+    pub fn encode_checkpoint(&self) -> Vec<Vec<u8>> {
+        self.checkpoint_records().collect()
+    }
+
+    fn header(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        out.put_u8(b'H');
+        out.put_u8(FORMAT);
+        out.put_i64(self.revision);
+        out.put_i64(self.compact_revision);
+        out.put_u64(self.applied.0);
+        out.put_u64(self.now.0);
+        out.put_u64(self.chain);
+        out.put_u64(self.content_hash());
+        for len in [self.current.len(), self.old.len(), self.leases.len()] {
+            out.put_u64(len as u64);
+        }
+        put_count(self.alarms.len(), &mut out);
+        for (member, kind) in &self.alarms {
+            out.put_u64(*member);
+            out.put_u8(*kind as u8);
+        }
+        out
+    }
+}
+
+fn put_record(record: &Record, out: &mut Vec<u8>) {
+    key_value(&record.kv, out);
+    out.put_i64(record.sub);
+    out.put_u8(u8::from(record.tombstone));
+}
+
+impl Iterator for CheckpointRecords {
+    type Item = Vec<u8>;
+
+    fn next(&mut self) -> Option<Vec<u8>> {
+        loop {
+            let (mut out, view) = (Vec::new(), &self.view);
+            let full = |out: &Vec<u8>| out.len() >= RECORD_BYTES_TARGET;
+            let next = match core::mem::replace(&mut self.stage, Stage::End) {
+                Stage::Header => {
+                    out = view.header();
+                    Stage::Current(None)
+                }
+                Stage::Current(after) => {
+                    let low = after.clone().unwrap_or_default();
+                    let mut last = None;
+                    let rest = view.current.iter_from(&low, false);
+                    for (key, record) in rest.filter(|(key, _)| Some(*key) != after.as_ref()) {
+                        if out.is_empty() {
+                            out.put_u8(b'C');
+                        }
+                        put_record(record, &mut out);
+                        last = Some(key.clone());
+                        if full(&out) {
+                            break;
+                        }
+                    }
+                    if full(&out) { Stage::Current(last) } else { Stage::Old(None) }
+                }
+                Stage::Old(after) => {
+                    let first = OldKey { key: Blob::default(), main: i64::MIN, sub: 0 };
+                    let low = after.clone().unwrap_or(first);
+                    let mut last = None;
+                    let rest = view.old.iter_from(&low, false);
+                    for (key, record) in rest.filter(|(key, _)| Some(*key) != after.as_ref()) {
+                        if out.is_empty() {
+                            out.put_u8(b'O');
+                        }
+                        put_record(record, &mut out);
+                        last = Some(key.clone());
+                        if full(&out) {
+                            break;
+                        }
+                    }
+                    if full(&out) { Stage::Old(last) } else { Stage::Leases(None) }
+                }
+                Stage::Leases(after) => {
+                    let low = after.unwrap_or(i64::MIN);
+                    let mut last = None;
+                    let rest = view.leases.iter_from(&low, false);
+                    for (id, lease) in rest.filter(|(id, _)| Some(**id) != after) {
+                        if out.is_empty() {
+                            out.put_u8(b'L');
+                        }
+                        put_lease(lease, &mut out);
+                        last = Some(*id);
+                        if full(&out) {
+                            break;
+                        }
+                    }
+                    if full(&out) { Stage::Leases(last) } else { Stage::End }
+                }
+                Stage::End => return None,
+            };
+            self.stage = next;
+            if !out.is_empty() {
+                return Some(out);
+            }
+        }
+    }
+}
+
+fn put_lease(lease: &Lease, out: &mut Vec<u8>) {
+    out.put_i64(lease.id);
+    out.put_i64(lease.ttl);
+    out.put_u64(lease.deadline);
+    out.put_u64(lease.renewal);
+}
+
+fn invalid<T>(what: &'static str) -> Result<T, DecodeError> {
+    Err(DecodeError::Invalid { what })
+}
+
+struct Header {
+    content_hash: u64,
+    current: u64,
+    old: u64,
+    leases: u64,
+}
+
+fn get_header(view: &mut View, record: &[u8]) -> Result<Header, DecodeError> {
+    let mut input = Get::new(record);
+    match (input.u8()?, input.u8()?) {
+        (b'H', FORMAT) => {}
+        (b'H', other) => return unknown("checkpoint format", other),
+        (other, _) => return unknown("checkpoint header", other),
+    }
+    view.revision = input.i64()?;
+    view.compact_revision = input.i64()?;
+    if view.revision < 1 || !(-1..=view.revision).contains(&view.compact_revision) {
+        return invalid("checkpoint revisions");
+    }
+    view.applied = input.index()?;
+    view.now = ClusterTime(input.u64()?);
+    view.chain = input.u64()?;
+    let header = Header {
+        content_hash: input.u64()?,
+        current: input.u64()?,
+        old: input.u64()?,
+        leases: input.u64()?,
+    };
+    view.alarms = list(&mut input, |x| Ok((x.u64()?, alarm_kind(x)?)))?;
+    input.finish()?;
+    Ok(header)
+}
+
+impl Store {
+    /// Rebuilds the store and verifies counts and the content hash in full.
+    ///
+    /// # Errors
+    /// Records that are short, unknown, out of order, or not what the header vouches for.
+    pub fn restore(
+        limits: Limits,
+        records: impl IntoIterator<Item = Vec<u8>>,
+    ) -> Result<Self, DecodeError> {
+        let (mut view, mut records) = (View::empty(), records.into_iter());
+        let header = get_header(&mut view, &records.next().ok_or(DecodeError::Truncated)?)?;
+        for record in records {
+            let mut input = Get::new(&record);
+            let kind = input.u8()?;
+            while input.remaining() > 0 {
+                match kind {
+                    b'C' => restore_current(&mut view, &mut input)?,
+                    b'O' => restore_old(&mut view, &mut input)?,
+                    b'L' => restore_lease(&mut view, &mut input)?,
+                    other => return unknown("checkpoint record", other),
+                }
+            }
+        }
+        let lens = (view.current.len() as u64, view.old.len() as u64, view.leases.len() as u64);
+        if lens != (header.current, header.old, header.leases) {
+            return invalid("checkpoint: number of records");
+        }
+        if view.content_hash() != header.content_hash {
+            return invalid("checkpoint: content hash");
+        }
+        rebuild_history(&mut view);
+        Ok(Self::with_view(limits, view))
+    }
+}
+
+fn get_record(view: &View, input: &mut Get<'_>) -> Result<Arc<Record>, DecodeError> {
+    let kv = get_key_value(input)?;
+    let (sub, tombstone) = (input.i64()?, input.bool()?);
+    if kv.key.is_empty() || sub < 0 || !(2..=view.revision).contains(&kv.mod_revision) {
+        return invalid("checkpoint version");
+    }
+    Ok(Arc::new(Record { kv, sub, tombstone }))
+}
+
+fn restore_current(view: &mut View, input: &mut Get<'_>) -> Result<(), DecodeError> {
+    let record = get_record(view, input)?;
+    if view.current.get(&record.kv.key).is_some() {
+        return invalid("checkpoint: a key twice");
+    }
+    view.add_version(record);
+    Ok(())
+}
+
+fn restore_old(view: &mut View, input: &mut Get<'_>) -> Result<(), DecodeError> {
+    let record = get_record(view, input)?;
+    let newest = view.current.get(&record.kv.key);
+    let age = |record: &Record| (record.kv.mod_revision, record.sub);
+    if newest.is_none_or(|newest| age(newest) <= age(&record)) {
+        return invalid("checkpoint: a superseded version without its newest");
+    }
+    view.add_old(record);
+    Ok(())
+}
+
+fn restore_lease(view: &mut View, input: &mut Get<'_>) -> Result<(), DecodeError> {
+    let (id, ttl) = (input.i64()?, input.i64()?);
+    let (deadline, renewal) = (input.u64()?, input.u64()?);
+    if id == 0 || !(1..=TTL_MAX).contains(&ttl) || view.leases.get(&id).is_some() {
+        return invalid("checkpoint lease");
+    }
+    view.add_lease(Lease { id, ttl, deadline, renewal });
+    Ok(())
+}
+
+/// The events of every revision from the compact one on, as the retained versions tell them.
+fn rebuild_history(view: &mut View) {
+    let all = view.current.iter().map(|(_, r)| r).chain(view.old.iter().map(|(_, r)| r));
+    let mut rows: Vec<Arc<Record>> =
+        all.filter(|r| r.kv.mod_revision >= view.compact_revision).cloned().collect();
+    rows.sort_unstable_by_key(|r| (r.kv.mod_revision, r.sub));
+    let mut rest = rows.as_slice();
+    while let Some(first) = rest.first() {
+        let revision = first.kv.mod_revision;
+        let len = rest.iter().take_while(|r| r.kv.mod_revision == revision).count();
+        let (here, later) = rest.split_at(len);
+        let events = here.iter().map(|record| event_of(view, record)).collect();
+        view.history.insert(revision, Arc::new(Changes { revision, events }));
+        rest = later;
+    }
+}
+
+fn event_of(view: &View, record: &Record) -> Event {
+    let kind = if record.tombstone { EventKind::Delete } else { EventKind::Put };
+    let mut event = Event { kind, kv: record.kv.clone(), prev_kv: None };
+    let revision = record.kv.mod_revision;
+    if !event.is_create() && revision > view.compact_revision {
+        let prev = view.live_at(&record.kv.key, revision - 1);
+        event.prev_kv = prev.map(|prev| prev.kv.clone());
+    }
+    event
+}

@@ -1,0 +1,326 @@
+//! A copy-on-write ordered map: a B+ tree of shared nodes. A clone costs one pointer; a write while
+//! clones live copies only the nodes on its path. Every subtree knows its weight, so counting the
+//! live keys of a range is O(log n) and scans step over what is dead.
+
+use alloc::sync::Arc;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::borrow::Borrow;
+
+/// Entries of a leaf, or children of an inner node, at most.
+const FANOUT_MAX: usize = 32;
+/// A node at or below this is merged with a neighbour when both fit one node.
+const FANOUT_LOW: usize = 8;
+
+/// What an entry adds to the count of its range.
+pub(crate) trait Weight {
+    fn weight(&self) -> u64 {
+        0
+    }
+}
+
+impl Weight for () {}
+
+#[derive(Clone)]
+enum Node<K, V> {
+    Leaf(Vec<(K, V)>),
+    Inner(Vec<Child<K, V>>),
+}
+
+#[derive(Clone)]
+struct Child<K, V> {
+    /// At or below every key of `node`, and above every key of the child before.
+    low: K,
+    weight: u64,
+    node: Arc<Node<K, V>>,
+}
+
+#[derive(Clone)]
+pub(crate) struct Map<K, V> {
+    root: Arc<Node<K, V>>,
+    len: usize,
+}
+
+impl<K, V> Default for Map<K, V> {
+    fn default() -> Self {
+        Self { root: Arc::new(Node::Leaf(Vec::new())), len: 0 }
+    }
+}
+
+impl<K, V: Weight> Node<K, V> {
+    fn weight(&self) -> u64 {
+        match self {
+            Self::Leaf(entries) => entries.iter().map(|(_, v)| v.weight()).sum(),
+            Self::Inner(children) => children.iter().map(|child| child.weight).sum(),
+        }
+    }
+
+    fn size(&self) -> usize {
+        match self {
+            Self::Leaf(entries) => entries.len(),
+            Self::Inner(children) => children.len(),
+        }
+    }
+}
+
+/// The child that holds `key` if any does.
+fn child_of<K: Borrow<Q>, V, Q: Ord + ?Sized>(children: &[Child<K, V>], key: &Q) -> usize {
+    children.partition_point(|child| child.low.borrow() <= key).saturating_sub(1)
+}
+
+impl<K: Ord + Clone, V: Clone + Weight> Map<K, V> {
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    pub fn get<Q: Ord + ?Sized>(&self, key: &Q) -> Option<&V>
+    where
+        K: Borrow<Q>,
+    {
+        let mut node = &self.root;
+        loop {
+            match &**node {
+                Node::Inner(children) => node = &children[child_of(children, key)].node,
+                Node::Leaf(entries) => {
+                    let at = entries.binary_search_by(|(k, _)| k.borrow().cmp(key)).ok()?;
+                    return Some(&entries[at].1);
+                }
+            }
+        }
+    }
+
+    /// The last entry at or before `key`.
+    pub fn floor<Q: Ord + ?Sized>(&self, key: &Q) -> Option<(&K, &V)>
+    where
+        K: Borrow<Q>,
+    {
+        floor_in(&self.root, key)
+    }
+
+    /// Sets `key`; the old value if there was one.
+    pub fn insert(&mut self, key: K, value: V) -> Option<V> {
+        let mut old = None;
+        if let Some(right) = insert_in(&mut self.root, key, value, &mut old) {
+            let left = self.root.clone();
+            self.root = Arc::new(Node::Inner(vec![child(left), child(right)]));
+        }
+        self.len += usize::from(old.is_none());
+        old
+    }
+
+    pub fn remove<Q: Ord + ?Sized>(&mut self, key: &Q) -> Option<V>
+    where
+        K: Borrow<Q>,
+    {
+        // A miss must not copy the path.
+        self.get(key)?;
+        let old = remove_in(&mut self.root, key);
+        assert!(old.is_some(), "the key was just found");
+        self.len -= 1;
+        while let Node::Inner(children) = &*self.root {
+            match children.as_slice() {
+                [] => self.root = Map::default().root,
+                [only] => self.root = only.node.clone(),
+                _ => break,
+            }
+        }
+        old
+    }
+
+    /// Sum of weights of all keys before `key`.
+    pub fn weight_before<Q: Ord + ?Sized>(&self, key: &Q) -> u64
+    where
+        K: Borrow<Q>,
+    {
+        let (mut node, mut sum) = (&self.root, 0);
+        loop {
+            match &**node {
+                Node::Inner(children) => {
+                    let at = child_of(children, key);
+                    sum += children[..at].iter().map(|child| child.weight).sum::<u64>();
+                    node = &children[at].node;
+                }
+                Node::Leaf(entries) => {
+                    let before = entries.iter().take_while(|(k, _)| k.borrow() < key);
+                    return sum + before.map(|(_, v)| v.weight()).sum::<u64>();
+                }
+            }
+        }
+    }
+
+    pub fn weight(&self) -> u64 {
+        self.root.weight()
+    }
+
+    /// All entries in order.
+    pub fn iter(&self) -> Iter<'_, K, V> {
+        Iter { stack: vec![(&*self.root, 0)], only_live: false }
+    }
+
+    /// Entries at or after `key`, in order; with `only_live`, those of weight 0 are stepped over.
+    pub fn iter_from<Q: Ord + ?Sized>(&self, key: &Q, only_live: bool) -> Iter<'_, K, V>
+    where
+        K: Borrow<Q>,
+    {
+        let (mut node, mut stack) = (&*self.root, Vec::new());
+        loop {
+            match node {
+                Node::Inner(children) => {
+                    let at = child_of(children, key);
+                    stack.push((node, at + 1));
+                    node = &children[at].node;
+                }
+                Node::Leaf(entries) => {
+                    stack.push((node, entries.partition_point(|(k, _)| k.borrow() < key)));
+                    return Iter { stack, only_live };
+                }
+            }
+        }
+    }
+}
+
+fn child<K: Clone, V: Weight>(node: Arc<Node<K, V>>) -> Child<K, V> {
+    let low = match &*node {
+        Node::Leaf(entries) => entries[0].0.clone(),
+        Node::Inner(children) => children[0].low.clone(),
+    };
+    Child { low, weight: node.weight(), node }
+}
+
+fn floor_in<'a, K: Borrow<Q>, V, Q: Ord + ?Sized>(
+    node: &'a Node<K, V>,
+    key: &Q,
+) -> Option<(&'a K, &'a V)> {
+    match node {
+        Node::Leaf(entries) => {
+            let at = entries.partition_point(|(k, _)| k.borrow() <= key).checked_sub(1)?;
+            Some((&entries[at].0, &entries[at].1))
+        }
+        // A removal may leave `low` below the first key, so the neighbour may hold the answer.
+        Node::Inner(children) => {
+            let at = child_of(children, key);
+            children[..=at].iter().rev().find_map(|child| floor_in(&child.node, key))
+        }
+    }
+}
+
+/// The new right neighbour if the node had to split. Appending leaves the left node full.
+fn insert_in<K: Ord + Clone, V: Clone + Weight>(
+    node: &mut Arc<Node<K, V>>,
+    key: K,
+    value: V,
+    old: &mut Option<V>,
+) -> Option<Arc<Node<K, V>>> {
+    match Arc::make_mut(node) {
+        Node::Leaf(entries) => {
+            let at = match entries.binary_search_by(|(k, _)| k.cmp(&key)) {
+                Ok(at) => {
+                    *old = Some(core::mem::replace(&mut entries[at].1, value));
+                    return None;
+                }
+                Err(at) => at,
+            };
+            let appended = at == entries.len();
+            entries.insert(at, (key, value));
+            split(entries, appended).map(|right| Arc::new(Node::Leaf(right)))
+        }
+        Node::Inner(children) => {
+            let at = child_of(children, &key);
+            if key < children[at].low {
+                children[at].low = key.clone();
+            }
+            let right = insert_in(&mut children[at].node, key, value, old);
+            children[at].weight = children[at].node.weight();
+            let appended = at + 1 == children.len();
+            children.insert(at + 1, child(right?));
+            split(children, appended).map(|right| Arc::new(Node::Inner(right)))
+        }
+    }
+}
+
+fn split<T>(items: &mut Vec<T>, appended: bool) -> Option<Vec<T>> {
+    if items.len() <= FANOUT_MAX {
+        return None;
+    }
+    Some(items.split_off(if appended { items.len() - 1 } else { items.len() / 2 }))
+}
+
+fn remove_in<K: Ord + Clone + Borrow<Q>, V: Clone + Weight, Q: Ord + ?Sized>(
+    node: &mut Arc<Node<K, V>>,
+    key: &Q,
+) -> Option<V> {
+    match Arc::make_mut(node) {
+        Node::Leaf(entries) => {
+            let at = entries.binary_search_by(|(k, _)| k.borrow().cmp(key)).ok()?;
+            Some(entries.remove(at).1)
+        }
+        Node::Inner(children) => {
+            let at = child_of(children, key);
+            let old = remove_in(&mut children[at].node, key)?;
+            children[at].weight = children[at].node.weight();
+            let size = children[at].node.size();
+            if size == 0 {
+                children.remove(at);
+            } else if size <= FANOUT_LOW {
+                merge(children, at);
+            }
+            Some(old)
+        }
+    }
+}
+
+/// Joins a small child with a neighbour when both fit one node.
+fn merge<K: Clone, V: Clone + Weight>(children: &mut Vec<Child<K, V>>, at: usize) {
+    let left = if at + 1 < children.len() { at } else { at.saturating_sub(1) };
+    if left + 1 >= children.len() {
+        return;
+    }
+    if children[left].node.size() + children[left + 1].node.size() > FANOUT_MAX {
+        return;
+    }
+    let right = children.remove(left + 1);
+    let target = &mut children[left];
+    match (Arc::make_mut(&mut target.node), Arc::unwrap_or_clone(right.node)) {
+        (Node::Leaf(to), Node::Leaf(from)) => to.extend(from),
+        (Node::Inner(to), Node::Inner(from)) => to.extend(from),
+        _ => unreachable!("all leaves are at one depth"),
+    }
+    target.weight += right.weight;
+}
+
+pub(crate) struct Iter<'a, K, V> {
+    stack: Vec<(&'a Node<K, V>, usize)>,
+    only_live: bool,
+}
+
+impl<'a, K, V: Weight> Iterator for Iter<'a, K, V> {
+    type Item = (&'a K, &'a V);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let (node, at) = self.stack.last_mut()?;
+            match node {
+                Node::Leaf(entries) => {
+                    while let Some((key, value)) = entries.get(*at) {
+                        *at += 1;
+                        if !self.only_live || value.weight() > 0 {
+                            return Some((key, value));
+                        }
+                    }
+                    self.stack.pop();
+                }
+                Node::Inner(children) => match children.get(*at) {
+                    None => {
+                        self.stack.pop();
+                    }
+                    Some(child) => {
+                        *at += 1;
+                        if !self.only_live || child.weight > 0 {
+                            self.stack.push((&child.node, 0));
+                        }
+                    }
+                },
+            }
+        }
+    }
+}

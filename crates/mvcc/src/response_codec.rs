@@ -1,0 +1,192 @@
+//! Answers and refusals as bytes.
+
+use crate::check::TXN_DEPTH_MAX;
+use crate::codec::{VERSION, alarm_kind, list, put_count, unknown, version};
+use crate::command::{Error, Response};
+use crate::types::{DeleteResponse, KeyValue, PutResponse, RangeResponse, ResponseOp, TxnResponse};
+use alloc::vec::Vec;
+use base::codec::{DecodeError, Get, Put};
+
+impl Response {
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        out.put_u8(VERSION);
+        match self {
+            Self::Put(response) => {
+                out.put_u8(1);
+                put(response, out);
+            }
+            Self::Delete(response) => {
+                out.put_u8(2);
+                delete(response, out);
+            }
+            Self::Txn(response) => {
+                out.put_u8(3);
+                txn(response, out);
+            }
+            Self::Compact { revision } => {
+                out.put_u8(4);
+                out.put_i64(*revision);
+            }
+            Self::LeaseGrant { id, ttl, revision } => {
+                out.put_u8(5);
+                [*id, *ttl, *revision].iter().for_each(|x| out.put_i64(*x));
+            }
+            Self::LeaseRevoke { revision } => {
+                out.put_u8(6);
+                out.put_i64(*revision);
+            }
+            Self::LeaseRenew { ttls } => {
+                out.put_u8(7);
+                put_count(ttls.len(), out);
+                for (id, ttl) in ttls {
+                    out.put_i64(*id);
+                    out.put_i64(*ttl);
+                }
+            }
+            Self::Alarm { alarms } => {
+                out.put_u8(8);
+                put_count(alarms.len(), out);
+                for (member, kind) in alarms {
+                    out.put_u64(*member);
+                    out.put_u8(*kind as u8);
+                }
+            }
+        }
+    }
+
+    /// # Errors
+    /// Short, unknown or invalid bytes.
+    pub fn decode(input: &mut Get<'_>) -> Result<Self, DecodeError> {
+        version(input)?;
+        Ok(match input.u8()? {
+            1 => Self::Put(get_put(input)?),
+            2 => Self::Delete(get_delete(input)?),
+            3 => Self::Txn(get_txn(input, 0)?),
+            4 => Self::Compact { revision: input.i64()? },
+            5 => Self::LeaseGrant { id: input.i64()?, ttl: input.i64()?, revision: input.i64()? },
+            6 => Self::LeaseRevoke { revision: input.i64()? },
+            7 => Self::LeaseRenew { ttls: list(input, |x| Ok((x.i64()?, x.i64()?)))? },
+            8 => Self::Alarm { alarms: list(input, |x| Ok((x.u64()?, alarm_kind(x)?)))? },
+            other => return unknown("response", other),
+        })
+    }
+}
+
+impl Error {
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        out.put_u8(VERSION);
+        out.put_u8(*self as u8);
+    }
+
+    /// # Errors
+    /// Short or unknown bytes.
+    pub fn decode(input: &mut Get<'_>) -> Result<Self, DecodeError> {
+        version(input)?;
+        let number = input.u8()?;
+        let error = Self::ALL.get(usize::from(number)).copied();
+        error.ok_or(DecodeError::Unknown { what: "error", value: u64::from(number) })
+    }
+}
+
+pub(crate) fn key_value(kv: &KeyValue, out: &mut Vec<u8>) {
+    out.put_bytes(&kv.key);
+    out.put_bytes(&kv.value);
+    let numbers = [kv.create_revision, kv.mod_revision, kv.version, kv.lease];
+    numbers.iter().for_each(|x| out.put_i64(*x));
+}
+
+pub(crate) fn get_key_value(input: &mut Get<'_>) -> Result<KeyValue, DecodeError> {
+    Ok(KeyValue {
+        key: input.blob()?,
+        value: input.blob()?,
+        create_revision: input.i64()?,
+        mod_revision: input.i64()?,
+        version: input.i64()?,
+        lease: input.i64()?,
+    })
+}
+
+fn key_values(kvs: &[KeyValue], out: &mut Vec<u8>) {
+    put_count(kvs.len(), out);
+    kvs.iter().for_each(|kv| key_value(kv, out));
+}
+
+fn put(r: &PutResponse, out: &mut Vec<u8>) {
+    out.put_i64(r.revision);
+    key_values(r.prev_kv.as_slice(), out);
+}
+
+fn get_put(input: &mut Get<'_>) -> Result<PutResponse, DecodeError> {
+    let revision = input.i64()?;
+    let mut prev = list(input, get_key_value)?;
+    if prev.len() > 1 {
+        return Err(DecodeError::Invalid { what: "previous values of a put" });
+    }
+    Ok(PutResponse { revision, prev_kv: prev.pop() })
+}
+
+fn delete(r: &DeleteResponse, out: &mut Vec<u8>) {
+    out.put_i64(r.revision);
+    out.put_i64(r.deleted);
+    key_values(&r.prev_kvs, out);
+}
+
+fn get_delete(input: &mut Get<'_>) -> Result<DeleteResponse, DecodeError> {
+    let (revision, deleted) = (input.i64()?, input.i64()?);
+    Ok(DeleteResponse { revision, deleted, prev_kvs: list(input, get_key_value)? })
+}
+
+fn range(r: &RangeResponse, out: &mut Vec<u8>) {
+    out.put_i64(r.revision);
+    out.put_i64(r.count);
+    out.put_u8(u8::from(r.more));
+    key_values(&r.kvs, out);
+}
+
+fn get_range(input: &mut Get<'_>) -> Result<RangeResponse, DecodeError> {
+    let (revision, count, more) = (input.i64()?, input.i64()?, input.bool()?);
+    Ok(RangeResponse { revision, count, more, kvs: list(input, get_key_value)? })
+}
+
+fn txn(r: &TxnResponse, out: &mut Vec<u8>) {
+    out.put_i64(r.revision);
+    out.put_u8(u8::from(r.succeeded));
+    put_count(r.responses.len(), out);
+    for op in &r.responses {
+        match op {
+            ResponseOp::Range(response) => {
+                out.put_u8(1);
+                range(response, out);
+            }
+            ResponseOp::Put(response) => {
+                out.put_u8(2);
+                put(response, out);
+            }
+            ResponseOp::Delete(response) => {
+                out.put_u8(3);
+                delete(response, out);
+            }
+            ResponseOp::Txn(response) => {
+                out.put_u8(4);
+                txn(response, out);
+            }
+        }
+    }
+}
+
+fn get_txn(input: &mut Get<'_>, depth: usize) -> Result<TxnResponse, DecodeError> {
+    if depth > TXN_DEPTH_MAX {
+        return Err(DecodeError::Invalid { what: "depth of nested transactions" });
+    }
+    let (revision, succeeded) = (input.i64()?, input.bool()?);
+    let responses = list(input, |input| {
+        Ok(match input.u8()? {
+            1 => ResponseOp::Range(get_range(input)?),
+            2 => ResponseOp::Put(get_put(input)?),
+            3 => ResponseOp::Delete(get_delete(input)?),
+            4 => ResponseOp::Txn(get_txn(input, depth + 1)?),
+            other => return unknown("transaction answer", other),
+        })
+    })?;
+    Ok(TxnResponse { revision, succeeded, responses })
+}

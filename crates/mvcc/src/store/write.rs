@@ -1,0 +1,276 @@
+//! One command's writes: they share a revision, and become visible to its own later reads.
+
+use super::version_bytes;
+use crate::command::{Error, Response};
+use crate::key_range::KeyRange;
+use crate::lease::Lease;
+use crate::txn;
+use crate::types::{
+    Changes, DeleteRequest, DeleteResponse, Event, EventKind, KeyValue, PutRequest, PutResponse,
+    RequestOp, ResponseOp, TxnRequest, TxnResponse,
+};
+use crate::view::{OldKey, Record, View};
+use alloc::collections::BTreeSet;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use base::Blob;
+
+pub(super) struct Writer<'a> {
+    pub view: &'a mut View,
+    events: Vec<Event>,
+}
+
+impl<'a> Writer<'a> {
+    pub fn new(view: &'a mut View) -> Self {
+        Self { view, events: Vec::new() }
+    }
+
+    /// Closes the revision; none when nothing changed.
+    pub fn finish(self) -> Option<Arc<Changes>> {
+        if self.events.is_empty() {
+            return None;
+        }
+        self.view.revision += 1;
+        let changes = Arc::new(Changes { revision: self.view.revision, events: self.events });
+        self.view.history.insert(changes.revision, changes.clone());
+        Some(changes)
+    }
+
+    /// The revision reads of this command see.
+    fn current(&self) -> i64 {
+        self.view.revision + i64::from(!self.events.is_empty())
+    }
+
+    pub fn put_alone(&mut self, request: &PutRequest) -> Result<PutResponse, Error> {
+        check_put(self.view, request)?;
+        Ok(self.put(request))
+    }
+
+    fn put(&mut self, request: &PutRequest) -> PutResponse {
+        let revision = self.view.revision + 1;
+        let prev = self.view.live_at(&request.key, revision).map(|record| record.kv.clone());
+        let old = prev.as_ref();
+        // A transaction may have deleted the key since the check: nothing is left to keep then.
+        let value = if request.ignore_value {
+            old.map_or_else(Blob::default, |kv| kv.value.clone())
+        } else {
+            request.value.clone()
+        };
+        let lease = if request.ignore_lease { old.map_or(0, |kv| kv.lease) } else { request.lease };
+        let kv = KeyValue {
+            key: old.map_or_else(|| request.key.clone(), |kv| kv.key.clone()),
+            create_revision: old.map_or(revision, |kv| kv.create_revision),
+            mod_revision: revision,
+            version: old.map_or(1, |kv| kv.version + 1),
+            value,
+            lease,
+        };
+        self.write(EventKind::Put, kv);
+        PutResponse { revision, prev_kv: prev.filter(|_| request.prev_kv) }
+    }
+
+    pub fn delete(&mut self, request: &DeleteRequest) -> DeleteResponse {
+        let range = KeyRange::new(request.key.clone(), request.range_end.clone());
+        let newest = self.view.revision + 1;
+        let found: Vec<_> = self.view.live(&range, newest, newest).map(|x| x.kv.clone()).collect();
+        for kv in &found {
+            self.tombstone(kv.key.clone());
+        }
+        DeleteResponse {
+            revision: self.current(),
+            deleted: i64::try_from(found.len()).expect("fits memory"),
+            prev_kvs: if request.prev_kv { found } else { Vec::new() },
+        }
+    }
+
+    fn tombstone(&mut self, key: Blob) {
+        let mod_revision = self.view.revision + 1;
+        let kv = KeyValue { key, mod_revision, ..KeyValue::default() };
+        self.write(EventKind::Delete, kv);
+    }
+
+    fn write(&mut self, kind: EventKind, kv: KeyValue) {
+        let revision = self.view.revision + 1;
+        assert_eq!(kv.mod_revision, revision);
+        // A watcher's previous value is the one before the revision, as in etcd.
+        let is_create = kind == EventKind::Put && kv.create_revision == revision;
+        let prev = self.view.live_at(&kv.key, revision - 1).filter(|_| !is_create);
+        let prev_kv = prev.map(|record| record.kv.clone());
+        let sub = i64::try_from(self.events.len()).expect("fits memory");
+        let tombstone = kind == EventKind::Delete;
+        self.view.add_version(Arc::new(Record { kv: kv.clone(), sub, tombstone }));
+        self.events.push(Event { kind, kv, prev_kv });
+    }
+
+    pub fn txn(&mut self, request: &TxnRequest) -> Result<TxnResponse, Error> {
+        let (mut path, mut ops) = (txn::Path::new(), Vec::new());
+        txn::path(self.view, request, &mut path);
+        txn::taken(request, &mut path.as_slice(), &mut ops);
+        for op in ops {
+            match op {
+                RequestOp::Range(range) => txn::check_range(self.view, range)?,
+                RequestOp::Put(put) => check_put(self.view, put)?,
+                RequestOp::Delete(_) => {}
+                RequestOp::Txn(_) => unreachable!("the taken path is flat"),
+            }
+        }
+        let mut response = self.branch(request, &mut path.as_slice());
+        response.revision = self.current();
+        Ok(response)
+    }
+
+    fn branch(&mut self, request: &TxnRequest, path: &mut &[bool]) -> TxnResponse {
+        let (succeeded, rest) = path.split_first().expect("one outcome per transaction met");
+        *path = rest;
+        let mut responses = Vec::new();
+        for op in txn::branch(request, *succeeded) {
+            responses.push(match op {
+                RequestOp::Range(range) => {
+                    let answer = self.view.range_at(range, self.current());
+                    ResponseOp::Range(answer.expect("its revision was checked"))
+                }
+                RequestOp::Put(put) => ResponseOp::Put(self.put(put)),
+                RequestOp::Delete(delete) => ResponseOp::Delete(self.delete(delete)),
+                RequestOp::Txn(nested) => ResponseOp::Txn(self.branch(nested, path)),
+            });
+        }
+        TxnResponse { revision: 0, succeeded: *succeeded, responses }
+    }
+
+    /// Deletes the lease's keys in sorted order in one revision.
+    pub fn revoke(&mut self, id: i64, renewal: Option<u64>) -> Result<Response, Error> {
+        let lease = self.view.leases.get(&id).ok_or(Error::LeaseNotFound)?;
+        if renewal.is_some_and(|seen| seen != lease.renewal) {
+            return Err(Error::LeaseRenewed);
+        }
+        for key in self.view.lease_keys(id) {
+            self.tombstone(key);
+        }
+        self.view.remove_lease(id).expect("it was just found");
+        Ok(Response::LeaseRevoke { revision: self.current() })
+    }
+
+    pub fn compact(&mut self, revision: i64) -> Result<Response, Error> {
+        if revision <= self.view.compact_revision {
+            return Err(Error::Compacted);
+        }
+        if revision > self.view.revision {
+            return Err(Error::FutureRevision);
+        }
+        self.view.compact(revision);
+        Ok(Response::Compact { revision: self.view.revision })
+    }
+}
+
+fn check_put(view: &View, request: &PutRequest) -> Result<(), Error> {
+    if request.lease != 0 && view.leases.get(&request.lease).is_none() {
+        return Err(Error::LeaseNotFound);
+    }
+    let keeps = request.ignore_value || request.ignore_lease;
+    if keeps && view.live_at(&request.key, view.revision).is_none() {
+        return Err(Error::KeyNotFound);
+    }
+    Ok(())
+}
+
+impl View {
+    pub(crate) fn add_lease(&mut self, lease: Lease) {
+        self.leases_hash = self.leases_hash.wrapping_add(lease.hash());
+        self.deadlines.insert((lease.deadline, lease.id), ());
+        let old = self.leases.insert(lease.id, lease);
+        assert!(old.is_none(), "a lease is granted once");
+    }
+
+    pub(crate) fn remove_lease(&mut self, id: i64) -> Option<Lease> {
+        let lease = self.leases.remove(&id)?;
+        self.leases_hash = self.leases_hash.wrapping_sub(lease.hash());
+        self.deadlines.remove(&(lease.deadline, id)).expect("every lease has its deadline");
+        Some(lease)
+    }
+
+    /// Makes `record` the newest version of its key.
+    pub(crate) fn add_version(&mut self, record: Arc<Record>) {
+        let bytes = version_bytes(record.kv.key.len(), record.kv.value.len());
+        self.versions_hash = self.versions_hash.wrapping_add(record.hash());
+        self.size_bytes += bytes;
+        if !record.tombstone {
+            self.live_bytes += bytes;
+        }
+        if record.kv.lease != 0 {
+            self.lease_keys.insert((record.kv.lease, record.kv.key.clone()), ());
+        }
+        let lease = record.kv.lease;
+        let Some(old) = self.current.insert(record.kv.key.clone(), record) else { return };
+        if !old.tombstone {
+            self.live_bytes -= version_bytes(old.kv.key.len(), old.kv.value.len());
+        }
+        if old.kv.lease != 0 && old.kv.lease != lease {
+            self.lease_keys.remove(&(old.kv.lease, old.kv.key.clone()));
+        }
+        self.old.insert(old.old_key(), old);
+    }
+
+    /// A superseded version out of a checkpoint.
+    pub(crate) fn add_old(&mut self, record: Arc<Record>) {
+        self.versions_hash = self.versions_hash.wrapping_add(record.hash());
+        self.size_bytes += version_bytes(record.kv.key.len(), record.kv.value.len());
+        self.old.insert(record.old_key(), record);
+    }
+
+    fn forget(&mut self, record: &Record) {
+        let bytes = version_bytes(record.kv.key.len(), record.kv.value.len());
+        self.versions_hash = self.versions_hash.wrapping_sub(record.hash());
+        self.size_bytes -= bytes;
+    }
+
+    /// Keeps, of every key, the newest version at or before `revision` and all later ones. A
+    /// tombstone goes, unless it is of `revision` itself: a watch may still start there.
+    pub(crate) fn compact(&mut self, revision: i64) {
+        let passed: Vec<_> = self
+            .history
+            .iter()
+            .map(|(_, changes)| changes)
+            .take_while(|changes| changes.revision <= revision)
+            .cloned()
+            .collect();
+        let events = passed.iter().flat_map(|changes| &changes.events);
+        let keys: BTreeSet<Blob> = events.map(|event| event.kv.key.clone()).collect();
+        for key in &keys {
+            self.compact_key(key, revision);
+        }
+        for changes in &passed {
+            self.history.remove(&changes.revision);
+            if changes.revision == revision {
+                // What was before the compact revision is no longer there to be shown.
+                let mut last = (**changes).clone();
+                last.events.iter_mut().for_each(|event| event.prev_kv = None);
+                self.history.insert(revision, Arc::new(last));
+            }
+        }
+        self.compact_revision = revision;
+    }
+
+    fn compact_key(&mut self, key: &Blob, revision: i64) {
+        let from = OldKey { key: key.clone(), main: i64::MIN, sub: 0 };
+        let mut gone: Vec<Arc<Record>> = self
+            .old
+            .iter_from(&from, false)
+            .take_while(|(at, _)| at.key == *key && at.main <= revision)
+            .map(|(_, record)| record.clone())
+            .collect();
+        let newest = self.current.get(&**key).expect("a key in the history has a version").clone();
+        if newest.kv.mod_revision > revision {
+            // The newest passed version is among the superseded ones.
+            if gone.last().is_some_and(|x| !x.tombstone || x.kv.mod_revision == revision) {
+                gone.pop();
+            }
+        } else if newest.tombstone && newest.kv.mod_revision < revision {
+            self.current.remove(&**key).expect("it was just found");
+            self.forget(&newest);
+        }
+        for record in gone {
+            self.old.remove(&record.old_key()).expect("it was just found");
+            self.forget(&record);
+        }
+    }
+}
