@@ -1,1 +1,17 @@
+//! Checkpoint and identity files over the same [`wal::Disk`] as the journal.
+//!
+//! The format is in `docs/design/checkpoint-format.md`. Records are opaque here.
 
+mod checkpoint;
+mod digest;
+mod error;
+mod identity;
+mod incoming;
+
+pub use checkpoint::{
+    CheckpointFile, CheckpointMeta, Reader, clean, latest, list, open_checkpoint, read_checkpoint,
+    read_chunk, remove_older, write_checkpoint,
+};
+pub use error::{StoreError, StoreErrorKind};
+pub use identity::{Identity, read_identity, write_identity};
+pub use incoming::Incoming;

@@ -1,0 +1,472 @@
+//! Checkpoint files: written once, verified whole, read in chunks.
+
+use crate::digest::Digest;
+use crate::{StoreError, StoreErrorKind};
+use base::codec::{DecodeError, Get, Put};
+use base::crc::{crc32c, crc32c_append};
+use base::{Ballot, LogIndex, NodeId, Term};
+use wal::{Disk, DiskFile};
+
+const MAGIC: &[u8; 8] = b"QCKPT\0\0\0";
+const VERSION: u32 = 1;
+const BLOCK_TAG: u32 = u32::from_le_bytes(*b"QCBK");
+const FOOTER_TAG: u32 = u32::from_le_bytes(*b"QCFT");
+const BLOCK_HEADER_BYTES: usize = 16;
+pub(crate) const FOOTER_BYTES: usize = 44;
+const META_BYTES_MAX: u32 = 64 << 20;
+/// A block is closed when its body reaches this many bytes.
+const BLOCK_BYTES: usize = 1 << 20;
+
+/// The state a checkpoint stands for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CheckpointMeta {
+    /// The last entry applied, and its ballot.
+    pub index: LogIndex,
+    pub ballot: Ballot,
+    pub revision: i64,
+    pub chain_hash: u64,
+    pub content_hash: u64,
+    /// The configuration in force at `index`, encoded.
+    pub config: Vec<u8>,
+    /// What else the replica keeps: dedupe window, cluster time.
+    pub extra: Vec<u8>,
+}
+
+impl CheckpointMeta {
+    fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        out.put_u64(self.index.0);
+        out.put_ballot(self.ballot);
+        out.put_i64(self.revision);
+        out.put_u64(self.chain_hash);
+        out.put_u64(self.content_hash);
+        out.put_bytes(&self.config);
+        out.put_bytes(&self.extra);
+        out
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let mut get = Get::new(bytes);
+        let meta = Self {
+            index: get.index()?,
+            ballot: get.ballot()?,
+            revision: get.i64()?,
+            chain_hash: get.u64()?,
+            content_hash: get.u64()?,
+            config: get.bytes()?.to_vec(),
+            extra: get.bytes()?.to_vec(),
+        };
+        get.finish()?;
+        Ok(meta)
+    }
+}
+
+/// A complete, durable checkpoint file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckpointFile {
+    pub name: String,
+    pub index: LogIndex,
+    pub ballot: Ballot,
+    /// Whole length in bytes.
+    pub len: u64,
+    /// Digest of the content, from the footer.
+    pub digest: u64,
+}
+
+pub(crate) fn stem(index: LogIndex, ballot: Ballot) -> String {
+    format!("{:016x}-{:016x}-{:016x}", index.0, ballot.term.0, ballot.node.0)
+}
+
+pub(crate) fn checkpoint_name(index: LogIndex, ballot: Ballot) -> String {
+    format!("checkpoint-{}.qc", stem(index, ballot))
+}
+
+fn parse_name(name: &str) -> Option<(LogIndex, Ballot)> {
+    let parts = name.strip_prefix("checkpoint-")?.strip_suffix(".qc")?;
+    let mut fields = parts.split('-').map(|hex| u64::from_str_radix(hex, 16).ok());
+    let (index, term, node) = (fields.next()??, fields.next()??, fields.next()??);
+    let ballot = Ballot { term: Term(term), node: NodeId(node) };
+    (checkpoint_name(LogIndex(index), ballot) == name).then_some((LogIndex(index), ballot))
+}
+
+/// Writes a checkpoint: tmp file, sync, rename, sync of the directory. Durable on return.
+/// Errors: `Io`, `Invalid` (a record above 4 GiB).
+pub fn write_checkpoint(
+    disk: &mut dyn Disk,
+    meta: &CheckpointMeta,
+    records: impl IntoIterator<Item = Vec<u8>>,
+) -> Result<CheckpointFile, StoreError> {
+    let tmp = format!("checkpoint-{}.tmp", stem(meta.index, meta.ballot));
+    let file = disk.create(&tmp).map_err(|e| StoreError::io(&tmp, "create", &e))?;
+    let mut writer =
+        Writer { file, name: &tmp, offset: 0, digest: Digest::default(), blocks: 0, records: 0 };
+    writer.header(meta)?;
+    let (mut body, mut count) = (Vec::new(), 0);
+    for record in records {
+        if u32::try_from(record.len() + 4).is_err() {
+            let what = "a record above 4 GiB";
+            return Err(StoreError::new(StoreErrorKind::Invalid, &tmp, writer.offset, what));
+        }
+        let full = body.len() + 4 + record.len() > BLOCK_BYTES;
+        if full && count > 0 {
+            writer.block(&body, count)?;
+            body.clear();
+            count = 0;
+        }
+        body.put_bytes(&record);
+        count += 1;
+    }
+    if count > 0 {
+        writer.block(&body, count)?;
+    }
+    let (len, digest) = writer.footer()?;
+    let name = checkpoint_name(meta.index, meta.ballot);
+    publish(disk, &tmp, &name)?;
+    Ok(CheckpointFile { name, index: meta.index, ballot: meta.ballot, len, digest })
+}
+
+struct Writer<'a> {
+    file: Box<dyn DiskFile>,
+    name: &'a str,
+    offset: u64,
+    digest: Digest,
+    blocks: u64,
+    records: u64,
+}
+
+impl Writer<'_> {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        let done = self.file.write_at(self.offset, bytes);
+        done.map_err(|e| StoreError::io(self.name, "write", &e))?;
+        self.digest.add(bytes);
+        self.offset += bytes.len() as u64;
+        Ok(())
+    }
+
+    fn header(&mut self, meta: &CheckpointMeta) -> Result<(), StoreError> {
+        let mut out = MAGIC.to_vec();
+        out.put_u32(VERSION);
+        out.put_bytes(&meta.encode());
+        let crc = crc32c(&out);
+        out.put_u32(crc);
+        self.write(&out)
+    }
+
+    fn block(&mut self, body: &[u8], count: u32) -> Result<(), StoreError> {
+        let len = u32::try_from(body.len()).expect("records are bounded by the caller");
+        let mut head = Vec::with_capacity(BLOCK_HEADER_BYTES);
+        head.put_u32(BLOCK_TAG);
+        head.put_u32(len);
+        head.put_u32(count);
+        head.put_u32(block_crc(self.blocks, len, count, body));
+        self.write(&head)?;
+        self.write(body)?;
+        self.blocks += 1;
+        self.records += u64::from(count);
+        Ok(())
+    }
+
+    fn footer(mut self) -> Result<(u64, u64), StoreError> {
+        let digest = std::mem::take(&mut self.digest).finish();
+        let len = self.offset + FOOTER_BYTES as u64;
+        let mut out = Vec::with_capacity(FOOTER_BYTES);
+        out.put_u32(FOOTER_TAG);
+        out.put_u64(self.blocks);
+        out.put_u64(self.records);
+        out.put_u64(len);
+        out.put_u64(digest);
+        out.put_u32(0);
+        let crc = crc32c(&out);
+        out.put_u32(crc);
+        assert_eq!(out.len(), FOOTER_BYTES, "the layout of the format page");
+        self.write(&out)?;
+        self.file.sync().map_err(|e| StoreError::io(self.name, "sync", &e))?;
+        Ok((len, digest))
+    }
+}
+
+fn block_crc(block: u64, len: u32, count: u32, body: &[u8]) -> u32 {
+    let mut crc = crc32c(&block.to_le_bytes());
+    crc = crc32c_append(crc, &len.to_le_bytes());
+    crc = crc32c_append(crc, &count.to_le_bytes());
+    crc32c_append(crc, body)
+}
+
+/// Gives a synced file its final name, durably.
+pub(crate) fn publish(disk: &mut dyn Disk, tmp: &str, name: &str) -> Result<(), StoreError> {
+    disk.rename(tmp, name)
+        .and_then(|()| disk.sync_dir())
+        .map_err(|e| StoreError::io(name, "rename into place", &e))
+}
+
+/// All checkpoints, oldest first, each with a footer that verifies. Errors: `Io`, `Corrupt`.
+pub fn list(disk: &mut dyn Disk) -> Result<Vec<CheckpointFile>, StoreError> {
+    let names = disk.list().map_err(|e| StoreError::io("", "list", &e))?;
+    let mut found = Vec::new();
+    for name in names {
+        if let Some((index, ballot)) = parse_name(&name) {
+            let mut file = disk.open(&name).map_err(|e| StoreError::io(&name, "open", &e))?;
+            let footer = Footer::read(file.as_mut(), &name)?;
+            let (len, digest) = (footer.len, footer.digest);
+            found.push(CheckpointFile { name, index, ballot, len, digest });
+        }
+    }
+    found.sort_by_key(|c| (c.index, c.ballot));
+    Ok(found)
+}
+
+/// The newest checkpoint. Its blocks are verified when read. Errors: `Io`, `Corrupt`.
+pub fn latest(disk: &mut dyn Disk) -> Result<Option<CheckpointFile>, StoreError> {
+    Ok(list(disk)?.pop())
+}
+
+/// Removes all but the newest `keep` checkpoints. Errors: `Io`, `Corrupt`.
+pub fn remove_older(disk: &mut dyn Disk, keep: usize) -> Result<(), StoreError> {
+    assert!(keep > 0, "the newest checkpoint is the state");
+    let mut all = list(disk)?;
+    all.truncate(all.len().saturating_sub(keep));
+    for old in &all {
+        disk.remove(&old.name).map_err(|e| StoreError::io(&old.name, "remove", &e))?;
+    }
+    disk.sync_dir().map_err(|e| StoreError::io("", "sync the directory", &e))
+}
+
+/// Removes half-written files; for start-up. Received parts are kept for resuming.
+pub fn clean(disk: &mut dyn Disk) -> Result<(), StoreError> {
+    let names = disk.list().map_err(|e| StoreError::io("", "list", &e))?;
+    let half = |n: &&String| n.ends_with(".tmp") && n.starts_with("checkpoint-");
+    for name in names.iter().filter(half) {
+        disk.remove(name).map_err(|e| StoreError::io(name, "remove", &e))?;
+    }
+    Ok(())
+}
+
+/// Up to `len` bytes of a checkpoint from `offset`; fewer only at its end. Errors: `Io`.
+pub fn read_chunk(
+    disk: &mut dyn Disk,
+    name: &str,
+    offset: u64,
+    len: usize,
+) -> Result<Vec<u8>, StoreError> {
+    let mut file = disk.open(name).map_err(|e| StoreError::io(name, "open", &e))?;
+    read_up_to(file.as_mut(), name, offset, len)
+}
+
+/// The meta and all records, verified whole. Errors: `Io`, `Corrupt`, `Unknown`.
+pub fn read_checkpoint(
+    disk: &mut dyn Disk,
+    name: &str,
+) -> Result<(CheckpointMeta, Vec<Vec<u8>>), StoreError> {
+    let mut reader = open_checkpoint(disk, name)?;
+    let records = reader.by_ref().collect::<Result<Vec<_>, _>>()?;
+    Ok((reader.meta().clone(), records))
+}
+
+/// Opens a checkpoint for streaming. Errors: `Io`, `Corrupt`, `Unknown`.
+pub fn open_checkpoint(disk: &mut dyn Disk, name: &str) -> Result<Reader, StoreError> {
+    let file = disk.open(name).map_err(|e| StoreError::io(name, "open", &e))?;
+    Reader::new(file, name)
+}
+
+pub(crate) fn read_up_to(
+    file: &mut dyn DiskFile,
+    name: &str,
+    offset: u64,
+    len: usize,
+) -> Result<Vec<u8>, StoreError> {
+    let fail = |e: std::io::Error| StoreError::io(name, "read", &e);
+    // Never allocate for bytes that are not there: `len` may come from damaged bytes.
+    let there = file.len().map_err(fail)?.saturating_sub(offset);
+    let len = len.min(usize::try_from(there).unwrap_or(usize::MAX));
+    let mut bytes = vec![0; len];
+    let mut done = 0;
+    while done < len {
+        let n = file.read_at(offset + done as u64, &mut bytes[done..]).map_err(fail)?;
+        if n == 0 {
+            break;
+        }
+        done += n;
+    }
+    bytes.truncate(done);
+    Ok(bytes)
+}
+
+pub(crate) fn read_all(disk: &mut dyn Disk, name: &str) -> Result<Vec<u8>, StoreError> {
+    let mut file = disk.open(name).map_err(|e| StoreError::io(name, "open", &e))?;
+    read_up_to(file.as_mut(), name, 0, usize::MAX)
+}
+
+pub(crate) struct Footer {
+    blocks: u64,
+    records: u64,
+    pub len: u64,
+    pub digest: u64,
+}
+
+impl Footer {
+    pub fn read(file: &mut dyn DiskFile, name: &str) -> Result<Self, StoreError> {
+        let len = file.len().map_err(|e| StoreError::io(name, "length", &e))?;
+        let at = len.saturating_sub(FOOTER_BYTES as u64);
+        let bytes = read_up_to(file, name, at, FOOTER_BYTES)?;
+        let footer = Self::decode(&bytes)
+            .map_err(|e| StoreError::corrupt(name, at, format!("footer: {e}")))?;
+        if footer.len != len {
+            let what = format!("{len} bytes long; its footer says {}", footer.len);
+            return Err(StoreError::corrupt(name, at, what));
+        }
+        Ok(footer)
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let mut get = Get::new(bytes);
+        let crc = crc32c(get.clone().take(FOOTER_BYTES - 4)?);
+        let tag = get.u32()?;
+        let footer =
+            Self { blocks: get.u64()?, records: get.u64()?, len: get.u64()?, digest: get.u64()? };
+        let zero = get.u32()?;
+        if get.u32()? != crc || tag != FOOTER_TAG || zero != 0 {
+            return Err(DecodeError::Invalid { what: "checksum" });
+        }
+        get.finish()?;
+        Ok(footer)
+    }
+}
+
+/// Streams the records of a checkpoint, verifying each block, and the whole at the end: only
+/// after the iterator has returned `None` is the file known to be good.
+pub struct Reader {
+    file: Box<dyn DiskFile>,
+    name: String,
+    meta: CheckpointMeta,
+    footer: Footer,
+    offset: u64,
+    digest: Digest,
+    blocks: u64,
+    records: u64,
+    /// Records of the current block, last first.
+    ready: Vec<Vec<u8>>,
+    done: bool,
+}
+
+impl Reader {
+    pub(crate) fn new(mut file: Box<dyn DiskFile>, name: &str) -> Result<Self, StoreError> {
+        let footer = Footer::read(file.as_mut(), name)?;
+        let head = read_up_to(file.as_mut(), name, 0, 16)?;
+        let mut get = Get::new(&head);
+        let cut = |e: DecodeError| StoreError::corrupt(name, 0, format!("header: {e}"));
+        let magic = get.take(8).map_err(cut)?;
+        let (version, len) = (get.u32().map_err(cut)?, get.u32().map_err(cut)?);
+        if magic != MAGIC || len > META_BYTES_MAX {
+            return Err(StoreError::corrupt(name, 0, "not a checkpoint header"));
+        }
+        let bytes = read_up_to(file.as_mut(), name, 0, 16 + len as usize + 4)?;
+        let (content, crc) =
+            bytes.split_last_chunk::<4>().ok_or(DecodeError::Truncated).map_err(cut)?;
+        if content.len() != 16 + len as usize || crc32c(content) != u32::from_le_bytes(*crc) {
+            return Err(StoreError::corrupt(name, 0, "header checksum"));
+        }
+        if version != VERSION {
+            let what = format!("version {version}; this build reads {VERSION}");
+            return Err(StoreError::new(StoreErrorKind::Unknown, name, 8, what));
+        }
+        let meta = CheckpointMeta::decode(&content[16..]).map_err(cut)?;
+        let mut digest = Digest::default();
+        digest.add(&bytes);
+        Ok(Self {
+            file,
+            name: name.to_owned(),
+            meta,
+            footer,
+            offset: bytes.len() as u64,
+            digest,
+            blocks: 0,
+            records: 0,
+            ready: Vec::new(),
+            done: false,
+        })
+    }
+
+    pub fn meta(&self) -> &CheckpointMeta {
+        &self.meta
+    }
+
+    /// The digest the footer states; true once the iterator has ended without an error.
+    pub(crate) fn digest_stated(&self) -> u64 {
+        self.footer.digest
+    }
+
+    fn corrupt(&self, what: impl Into<String>) -> StoreError {
+        StoreError::corrupt(&self.name, self.offset, what)
+    }
+
+    /// Loads the next block; false at the verified end.
+    fn block(&mut self) -> Result<bool, StoreError> {
+        let end = self.footer.len - FOOTER_BYTES as u64;
+        if self.offset >= end {
+            let whole = std::mem::take(&mut self.digest).finish() == self.footer.digest;
+            let counted = self.blocks == self.footer.blocks && self.records == self.footer.records;
+            if !whole || !counted || self.offset != end {
+                return Err(self.corrupt("the whole does not match its footer"));
+            }
+            return Ok(false);
+        }
+        let head = read_up_to(self.file.as_mut(), &self.name, self.offset, BLOCK_HEADER_BYTES)?;
+        let parsed = (|| {
+            let mut get = Get::new(&head);
+            Ok::<_, DecodeError>((get.u32()?, get.u32()?, get.u32()?, get.u32()?))
+        })();
+        let (tag, len, count, crc) =
+            parsed.map_err(|e| self.corrupt(format!("block header: {e}")))?;
+        let at = self.offset + BLOCK_HEADER_BYTES as u64;
+        if tag != BLOCK_TAG || at + u64::from(len) > end {
+            return Err(self.corrupt(format!("block {} has no valid header", self.blocks)));
+        }
+        let body = read_up_to(self.file.as_mut(), &self.name, at, len as usize)?;
+        if body.len() != len as usize || block_crc(self.blocks, len, count, &body) != crc {
+            return Err(self.corrupt(format!("block {} checksum", self.blocks)));
+        }
+        self.ready =
+            split(&body, count).map_err(|e| self.corrupt(format!("records of a block: {e}")))?;
+        self.digest.add(&head);
+        self.digest.add(&body);
+        self.offset = at + u64::from(len);
+        self.blocks += 1;
+        self.records += u64::from(count);
+        Ok(true)
+    }
+}
+
+/// The records of a block body, last first.
+fn split(body: &[u8], count: u32) -> Result<Vec<Vec<u8>>, DecodeError> {
+    let mut get = Get::new(body);
+    let mut records = Vec::new();
+    for _ in 0..count {
+        records.push(get.bytes()?.to_vec());
+    }
+    get.finish()?;
+    records.reverse();
+    Ok(records)
+}
+
+impl Iterator for Reader {
+    type Item = Result<Vec<u8>, StoreError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(record) = self.ready.pop() {
+                return Some(Ok(record));
+            }
+            if self.done {
+                return None;
+            }
+            match self.block() {
+                Ok(true) => {}
+                Ok(false) => self.done = true,
+                Err(e) => {
+                    self.done = true;
+                    return Some(Err(e));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Who this data directory belongs to.
+
+use crate::checkpoint::{publish, read_all};
+use crate::{StoreError, StoreErrorKind};
+use base::codec::{DecodeError, Get, Put};
+use base::crc::crc32c;
+use base::{Incarnation, NodeId};
+use wal::Disk;
+
+const NAME: &str = "identity";
+const MAGIC: &[u8; 8] = b"QIDNT\0\0\0";
+const VERSION: u32 = 1;
+
+/// Born at bootstrap or join; rewritten at each start with the next incarnation.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// Covers the bootstrap configuration.
+    pub cluster: u64,
+    pub member: NodeId,
+    /// Random at creation: an emptied directory comes back with another one, and is refused.
+    pub birth: u64,
+    pub incarnation: Incarnation,
+    /// The bootstrap configuration, encoded.
+    pub config: Vec<u8>,
+    /// Birth nonces of peers as first seen.
+    pub peers: Vec<(NodeId, u64)>,
+}
+
+impl Identity {
+    fn encode(&self) -> Vec<u8> {
+        let mut out = MAGIC.to_vec();
+        out.put_u32(VERSION);
+        out.put_u64(self.cluster);
+        out.put_u64(self.member.0);
+        out.put_u64(self.birth);
+        out.put_u64(self.incarnation.0);
+        out.put_bytes(&self.config);
+        out.put_u32(u32::try_from(self.peers.len()).expect("members are few"));
+        for (member, birth) in &self.peers {
+            out.put_u64(member.0);
+            out.put_u64(*birth);
+        }
+        let crc = crc32c(&out);
+        out.put_u32(crc);
+        out
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let mut get = Get::new(bytes);
+        let mut identity = Self {
+            cluster: get.u64()?,
+            member: NodeId(get.u64()?),
+            birth: get.u64()?,
+            incarnation: Incarnation(get.u64()?),
+            config: get.bytes()?.to_vec(),
+            peers: Vec::new(),
+        };
+        for _ in 0..get.u32()? {
+            identity.peers.push((NodeId(get.u64()?), get.u64()?));
+        }
+        get.finish()?;
+        Ok(identity)
+    }
+}
+
+/// The identity, or `None` in a directory that has never had one. Errors: `Io`, `Corrupt`,
+/// `Unknown`.
+pub fn read_identity(disk: &mut dyn Disk) -> Result<Option<Identity>, StoreError> {
+    let names = disk.list().map_err(|e| StoreError::io(NAME, "list", &e))?;
+    if !names.iter().any(|n| n == NAME) {
+        return Ok(None);
+    }
+    let bytes = read_all(disk, NAME)?;
+    let Some((content, crc)) = bytes.split_last_chunk::<4>() else {
+        return Err(StoreError::corrupt(NAME, 0, "cut short"));
+    };
+    if crc32c(content) != u32::from_le_bytes(*crc) || !content.starts_with(MAGIC) {
+        return Err(StoreError::corrupt(NAME, 0, "checksum"));
+    }
+    let mut get = Get::new(&content[MAGIC.len()..]);
+    let version = get.u32().map_err(|e| StoreError::corrupt(NAME, 8, e.to_string()))?;
+    if version != VERSION {
+        let what = format!("version {version}; this build reads {VERSION}");
+        return Err(StoreError::new(StoreErrorKind::Unknown, NAME, 8, what));
+    }
+    Identity::decode(&content[MAGIC.len() + 4..])
+        .map(Some)
+        .map_err(|e| StoreError::corrupt(NAME, 12, e.to_string()))
+}
+
+/// Replaces the identity atomically and durably. Errors: `Io`.
+pub fn write_identity(disk: &mut dyn Disk, identity: &Identity) -> Result<(), StoreError> {
+    let tmp = "identity.tmp";
+    let done = disk.create(tmp).and_then(|mut file| {
+        file.write_at(0, &identity.encode())?;
+        file.sync()
+    });
+    done.map_err(|e| StoreError::io(tmp, "write", &e))?;
+    publish(disk, tmp, NAME)
+}
