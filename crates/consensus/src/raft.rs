@@ -115,11 +115,22 @@ impl Raft {
         assert!(settings.election_timeout_min > settings.heartbeat_interval, "beats come sooner");
         let mut configs = Configs::new(recovered.base, recovered.base_config)?;
         let mut log = Log::new(recovered.base, recovered.base_ballot);
+        let mut diverged = false;
         for entry in recovered.entries {
-            if entry.index <= recovered.base {
+            let (last, ballot) = log.last();
+            if entry.index < recovered.base {
                 continue; // The checkpoint is ahead of the log.
             }
-            let (last, ballot) = log.last();
+            if entry.index == recovered.base {
+                diverged = entry.ballot != recovered.base_ballot;
+                continue;
+            }
+            // The checkpoint was durable before the truncation it proves: what follows another
+            // entry than its own was never committed.
+            diverged |= last == recovered.base && entry.ballot < ballot;
+            if diverged {
+                break;
+            }
             if entry.index != last.next() || entry.ballot < ballot {
                 let at = entry.index;
                 return Err(ConfigError::new(alloc::format!("entry {at} does not follow {last}")));
@@ -152,6 +163,9 @@ impl Raft {
         if !raft.is_quorum_alone() {
             let deadline = raft.random_deadline();
             raft.follower_mut().expect("starts as a follower").deadline = deadline;
+        }
+        if diverged {
+            raft.disk.truncate(recovered.base.next());
         }
         Ok(raft)
     }
@@ -213,15 +227,11 @@ impl Raft {
                 self.on_append(ballot, append, out);
             }
             Body::TimeoutNow if own => self.on_timeout_now(from, ballot, out),
-            Body::PreVoteReply { of, granted } => {
-                if granted || !self.observe(ballot, out) {
-                    self.count_pre_vote(from, of, granted, out);
-                }
+            Body::PreVoteReply { of, granted } if (granted || !self.observe(ballot, out)) => {
+                self.count_pre_vote(from, of, granted, out);
             }
-            Body::VoteReply { of, granted } => {
-                if granted || !self.observe(ballot, out) {
-                    self.count_vote(from, of, granted, out);
-                }
+            Body::VoteReply { of, granted } if (granted || !self.observe(ballot, out)) => {
+                self.count_vote(from, of, granted, out);
             }
             Body::AppendReply { outcome: AppendOutcome::Stale, .. } => {
                 self.observe(ballot, out);
@@ -287,11 +297,12 @@ impl Raft {
     pub fn peer_lost(&mut self, now: Nanos, peer: NodeId, out: &mut Ready) {
         self.advance_clock(now);
         let delay = Nanos(self.prng.below(PEER_LOST_DELAY_MAX.0));
-        if let Role::Follower(f) = &mut self.role {
-            if f.leader.is_some_and(|l| l.node == peer) && !f.lost {
-                f.lost = true;
-                f.deadline = f.deadline.min(now.plus(delay));
-            }
+        if let Role::Follower(f) = &mut self.role
+            && f.leader.is_some_and(|l| l.node == peer)
+            && !f.lost
+        {
+            f.lost = true;
+            f.deadline = f.deadline.min(now.plus(delay));
         }
         self.reset_peer(peer);
         self.finish(out);
@@ -384,6 +395,13 @@ impl Raft {
 
     pub fn ballot_at(&self, index: LogIndex) -> Option<Ballot> {
         self.log.ballot_at(index)
+    }
+
+    /// Entries up to here survive a crash. The journal may be released up to the smaller of
+    /// this and the checkpoint, and must keep the entry at the checkpoint until then: recovery
+    /// compares its ballot to see whether what follows belongs to the same log.
+    pub fn durable(&self) -> LogIndex {
+        self.disk.durable()
     }
 
     /// The configuration in force: the last one in the log, committed or not.

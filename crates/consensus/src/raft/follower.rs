@@ -56,10 +56,11 @@ impl Raft {
 
     /// Follows the leader of `ballot`; false when the claim cannot be true.
     fn obey(&mut self, ballot: Ballot, out: &mut Ready) -> bool {
-        if matches!(self.role, Role::Leader(_)) && ballot.term == self.promise.get().term {
-            if !self.promise.is_below(self.rule(), ballot) {
-                return false; // A second leader of our own term: never from a correct peer.
-            }
+        if matches!(self.role, Role::Leader(_))
+            && ballot.term == self.promise.get().term
+            && !self.promise.is_below(self.rule(), ballot)
+        {
+            return false; // A second leader of our own term: never from a correct peer.
         }
         self.promise.observe(self.rule(), ballot);
         if self.follower().is_none_or(|f| f.leader != Some(ballot)) {

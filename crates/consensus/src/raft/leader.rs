@@ -344,10 +344,10 @@ impl Raft {
         let patience = if ok { Nanos(timeout.0.saturating_mul(4)) } else { timeout };
         let retry_at = self.now.plus(patience);
         let Role::Leader(leader) = &mut self.role else { return };
-        if let Some(peer) = leader.peer_mut(id) {
-            if matches!(peer.state, State::Snapshot { .. }) {
-                peer.state = State::Snapshot { retry_at };
-            }
+        if let Some(peer) = leader.peer_mut(id)
+            && matches!(peer.state, State::Snapshot { .. })
+        {
+            peer.state = State::Snapshot { retry_at };
         }
     }
 

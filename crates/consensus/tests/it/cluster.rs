@@ -213,7 +213,7 @@ impl Cluster {
             if let Some(from) = p.truncate_from {
                 disk.entries.retain(|e| e.index < from);
             }
-            disk.entries.extend(p.entries.into_iter().filter(|e| e.index > disk.base));
+            disk.entries.extend(p.entries.into_iter().filter(|e| e.index >= disk.base));
         }
         self.with(id, |r, now, out| r.persisted(now, through, out));
     }
@@ -226,7 +226,7 @@ impl Cluster {
             node.disk.base_ballot = raft.ballot_at(base).unwrap();
             node.disk.base = base;
             node.disk.base_config = raft.config().clone();
-            node.disk.entries.retain(|e| e.index > base);
+            node.disk.entries.retain(|e| e.index >= base);
             raft.compact(base);
         }
     }
@@ -244,8 +244,7 @@ impl Cluster {
         let node = self.nodes.get_mut(&to).unwrap();
         let raft = node.raft.as_ref().unwrap();
         if d.base > raft.commit() {
-            let same = raft.ballot_at(d.base) == Some(d.base_ballot);
-            node.disk.entries.retain(|e| same && e.index > d.base);
+            node.disk.entries.retain(|e| e.index >= d.base);
             node.disk.base = d.base;
             node.disk.base_ballot = d.base_ballot;
             node.disk.base_config = d.base_config.clone();
