@@ -35,8 +35,8 @@ pub enum Command {
         id: i64,
         ttl: i64,
     },
-    /// `renewal`: none revokes for a client; some(n) is an expiry that saw renewal n, and is dropped
-    /// when a later renewal precedes it in the log.
+    /// `renewal`: none revokes for a client; some(n) is an expiry that saw renewal n, and is
+    /// dropped when a later renewal precedes it in the log.
     LeaseRevoke {
         id: i64,
         renewal: Option<u64>,

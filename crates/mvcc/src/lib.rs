@@ -1,8 +1,8 @@
 //! The data model: etcd's keys, revisions, transactions, leases and watches, as a pure machine.
 //!
-//! [`Store::apply`] is a function of the log only: the same commands at the same indexes and cluster
-//! times give the same answers, events and hashes on every member. [`View`] is an immutable picture
-//! of one moment, cheap to clone and free to read from any thread.
+//! [`Store::apply`] is a function of the log only: the same commands at the same indexes and
+//! cluster times give the same answers, events and hashes on every member. [`View`] is an
+//! immutable picture of one moment, cheap to clone and free to read from any thread.
 #![no_std]
 extern crate alloc;
 #[cfg(test)]

@@ -324,3 +324,47 @@ impl<'a, K, V: Weight> Iterator for Iter<'a, K, V> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::collections::BTreeMap;
+    use base::Prng;
+
+    impl Weight for u64 {
+        fn weight(&self) -> u64 {
+            self % 2
+        }
+    }
+
+    #[test]
+    fn the_map_is_the_standard_one_through_growth_and_shrinking() {
+        let (mut map, mut twin, mut random) = (Map::default(), BTreeMap::new(), Prng::new(1));
+        let mut held = Vec::new();
+        for round in 0..30_000u64 {
+            let (key, value) = (random.below(3000), random.next_u64());
+            // Growing, then shrinking to nothing, then growing again.
+            if random.below(10) < if (round / 10_000) == 1 { 1 } else { 7 } {
+                assert_eq!(map.insert(key, value), twin.insert(key, value));
+            } else {
+                assert_eq!(map.remove(&key), twin.remove(&key));
+            }
+            assert_eq!(map.len(), twin.len());
+            if round % 1000 == 0 {
+                held.push((map.clone(), twin.clone()));
+            }
+        }
+        for (map, twin) in held {
+            assert!(map.iter().eq(twin.iter()));
+            for key in (0..3001).step_by(37) {
+                assert!(map.iter_from(&key, false).eq(twin.range(key..)));
+                let live = twin.range(key..).filter(|(_, v)| v.weight() > 0);
+                assert!(map.iter_from(&key, true).eq(live));
+                let before = twin.range(..key).map(|(_, v)| v.weight()).sum::<u64>();
+                assert_eq!(map.weight_before(&key), before);
+                assert_eq!(map.floor(&key), twin.range(..=key).next_back());
+                assert_eq!(map.get(&key), twin.get(&key));
+            }
+        }
+    }
+}

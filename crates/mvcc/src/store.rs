@@ -65,7 +65,6 @@ impl Store {
     }
 
     pub(crate) fn with_view(limits: Limits, view: View) -> Self {
-        assert!(limits.lease_ttl_min > 0 && limits.lease_ttl_min <= TTL_MAX);
         Self { limits, view }
     }
 
@@ -75,7 +74,6 @@ impl Store {
 
     /// Limits changed by a configuration entry, at the same index on every member.
     pub fn set_limits(&mut self, limits: Limits) {
-        assert!(limits.lease_ttl_min > 0 && limits.lease_ttl_min <= TTL_MAX);
         self.limits = limits;
     }
 
@@ -226,7 +224,8 @@ fn grant(view: &mut View, limits: &Limits, id: i64, ttl: i64) -> Result<Response
     if view.leases.get(&id).is_some() {
         return Err(Error::LeaseExists);
     }
-    let lease = Lease::new(id, ttl.max(limits.lease_ttl_min), view.now, view.applied.0);
+    let lease =
+        Lease::new(id, ttl.max(limits.lease_ttl_min).clamp(1, TTL_MAX), view.now, view.applied.0);
     view.add_lease(lease);
     Ok(Response::LeaseGrant { id, ttl: lease.ttl, revision: view.revision })
 }

@@ -160,7 +160,8 @@ proptest! {
         }
         agree(&store, &twin, &[0], &[0], 0, 0);
         // A restored store is the same one: reads, hashes, history.
-        let restored = Store::restore(Limits::default(), store.view().checkpoint_records()).unwrap();
+        let records = store.view().checkpoint_records();
+        let restored = Store::restore(Limits::default(), records).unwrap();
         for (key, end, revision, limit) in &reads {
             agree(&restored, &twin, key, end, *revision, *limit);
         }
