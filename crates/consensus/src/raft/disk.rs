@@ -147,3 +147,21 @@ impl Disk {
         free
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_late_write_never_vouches_for_an_entry_overwritten_since() {
+        let mut disk = Disk::new(LogIndex(4));
+        let (first, ..) = disk.begin(false, LogIndex(5)).expect("entry 5 is new");
+        disk.truncate(LogIndex(5));
+        let (second, truncate, from) = disk.begin(false, LogIndex(5)).expect("5 again");
+        assert_eq!((truncate, from), (Some(LogIndex(5)), LogIndex(5)));
+        disk.persisted(first);
+        assert_eq!(disk.durable(), LogIndex(4), "the first write was of another entry");
+        disk.persisted(second);
+        assert_eq!(disk.durable(), LogIndex(5));
+    }
+}
