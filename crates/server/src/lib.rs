@@ -1,4 +1,11 @@
 //! The shell around the replica: sockets, files, clocks and threads. Rules live in the pure
 //! rooms; this crate carries out their effects and is the only one with an async runtime.
 
+pub mod bootstrap;
 pub mod config;
+pub mod disk;
+pub mod front;
+pub mod grpc;
+pub mod metrics;
+pub mod node;
+pub mod peer;

@@ -51,7 +51,7 @@ pub fn open(config: &Config) -> Result<Opened, StartError> {
         None => (begin(config)?, true),
     };
     let files = Files::open(dir.join("checkpoints")).map_err(named)?;
-    let (journal, recovery) = open_journal(dir, &identity, fresh)?;
+    let (mut journal, recovery) = open_journal(dir, &identity, fresh)?;
     identity.incarnation = identity.incarnation.next();
     identity.write(dir).map_err(named)?;
     let (base, store, extra, checkpoint_bytes) = match files.load_latest().map_err(disk)? {
@@ -64,6 +64,7 @@ pub fn open(config: &Config) -> Result<Opened, StartError> {
             (base, mvcc::Store::new(store_limits(&identity.config)), Vec::new(), 0)
         }
     };
+    let recovery = void_conflict(&mut journal, recovery, base.0, base.1)?;
     let recovered = recover(recovery, base)?;
     Ok(Opened {
         lock: Some(lock),
@@ -133,6 +134,31 @@ fn open_journal(
         tracing::warn!("a torn tail was cut: {} at byte {}", cut.file, cut.offset);
     }
     Ok((journal, Some(recovery)))
+}
+
+/// A checkpoint taken from a leader replaces a log that disagrees with it. A crash may come after
+/// the checkpoint and before the log's truncation; then the truncation is made up for here.
+fn void_conflict(
+    journal: &mut Journal,
+    recovery: Option<Recovery>,
+    base: LogIndex,
+    base_ballot: Ballot,
+) -> Result<Option<Recovery>, StartError> {
+    let Some(mut recovery) = recovery else { return Ok(None) };
+    let at_base = recovery.records.iter().find(|record| record.index == base);
+    if at_base.is_some_and(|record| record.ballot != base_ballot) {
+        tracing::warn!("entries from {base} on contradict the checkpoint and are void");
+        recovery.records.retain(|record| record.index < base);
+        let truncation = wal::Batch {
+            ballot: recovery.ballot,
+            truncate_from: Some(base),
+            entries: &[],
+            commit: recovery.commit.min(base),
+        };
+        journal.append(&[truncation]).map_err(disk)?;
+        journal.sync().map_err(disk)?;
+    }
+    Ok(Some(recovery))
 }
 
 /// Joins the journal's records to the checkpoint's end.

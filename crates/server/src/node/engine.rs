@@ -212,7 +212,7 @@ impl Engine for Node {
             mvcc::AlarmKind::NoSpace => 1,
             mvcc::AlarmKind::Corrupt => 2,
         };
-        replica.store().alarms().into_iter().map(|(id, kind)| (id, number(kind))).collect()
+        replica.store().alarms().iter().map(|(id, kind)| (*id, number(*kind))).collect()
     }
 
     fn lease_ttl(&self, id: i64, keys: bool) -> Option<LeaseInfo> {

@@ -6,6 +6,8 @@ use super::{End, Node, chores, engine, run};
 use crate::bootstrap::{LIMIT_QUOTA, LIMIT_TXN_OPS};
 use crate::config::{Config, ConfigError, Url};
 use crate::disk::Log;
+use crate::front::Front;
+use crate::grpc::{self, GrpcLimits, Service};
 use crate::disk::open::{Opened, open};
 use crate::metrics::{DiskMetrics, Metrics};
 use crate::peer::listen::{self, Shared};
@@ -138,8 +140,23 @@ impl Listeners {
         async fn all(urls: &[Url]) -> Result<Vec<TcpListener>, StartError> {
             let mut listeners = Vec::new();
             for url in urls {
-                let listener = TcpListener::bind(url.authority()).await;
-                listeners.push(listener.map_err(|e| StartError::Listen(url.to_string(), e))?);
+                let named = |error| StartError::Listen(url.to_string(), error);
+                let found = tokio::net::lookup_host(url.authority()).await.map_err(named)?;
+                let mut addresses: Vec<SocketAddr> = found.collect();
+                // `localhost` is two addresses; clients that try only one try the old one.
+                addresses.sort_by_key(SocketAddr::is_ipv6);
+                addresses.dedup();
+                let first = addresses.first().copied();
+                for address in addresses {
+                    match TcpListener::bind(address).await {
+                        Ok(listener) => listeners.push(listener),
+                        Err(error) if Some(address) == first => return Err(named(error)),
+                        Err(_) => {}
+                    }
+                    if url.port == 0 {
+                        break;
+                    }
+                }
             }
             Ok(listeners)
         }
@@ -158,7 +175,13 @@ fn serve(node: &Rc<Node>, listeners: Listeners) {
         tokio::task::spawn_local(Rc::clone(link).run(Rc::clone(&node.peers)));
     }
     tokio::task::spawn_local(chores::auto_compact(Rc::clone(node)));
-    crate::front::serve(listeners.client, engine::engine(node), node.config.max_request_bytes);
+    let limits =
+        GrpcLimits { request_bytes_max: node.config.max_request_bytes, ..GrpcLimits::default() };
+    let front = Front::new(engine::engine(node), limits);
+    for listener in listeners.client {
+        let front: Rc<dyn Service> = Rc::clone(&front) as Rc<dyn Service>;
+        tokio::task::spawn_local(grpc::serve(listener, front, limits));
+    }
 }
 
 fn build(

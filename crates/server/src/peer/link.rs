@@ -14,7 +14,7 @@ use std::rc::Rc;
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 /// One peer's outgoing stream. Messages pushed while it is down are dropped: the protocol
 /// repeats what matters.
@@ -23,6 +23,8 @@ pub struct Link {
     /// `host:port` candidates, tried in turn.
     addresses: Vec<String>,
     out: RefCell<Vec<u8>>,
+    /// Bytes of `out` the socket has taken.
+    taken: Cell<usize>,
     stream: RefCell<Option<Rc<TcpStream>>>,
     /// Bytes are left that the socket did not take at once.
     blocked: Notify,
@@ -39,6 +41,7 @@ impl Link {
             peer,
             addresses,
             out: RefCell::default(),
+            taken: Cell::new(0),
             stream: RefCell::default(),
             blocked: Notify::new(),
             wake: Notify::new(),
@@ -79,14 +82,17 @@ impl Link {
         if out.is_empty() {
             return;
         }
-        match stream.try_write(&out) {
+        match stream.try_write(&out[self.taken.get()..]) {
             Ok(n) => {
                 self.sent_bytes.set(self.sent_bytes.get() + n as u64);
-                if n == out.len() {
+                let taken = self.taken.get() + n;
+                assert!(taken <= out.len(), "a socket takes what it was given");
+                if taken == out.len() {
                     out.clear();
                     out.shrink_to(1 << 20);
+                    self.taken.set(0);
                 } else {
-                    out.drain(..n);
+                    self.taken.set(taken);
                     self.blocked.notify_one();
                 }
             }
@@ -151,14 +157,20 @@ impl Link {
     /// Ends when the peer closes, an error comes, or no byte is taken for too long.
     async fn serve(&self, stream: TcpStream) {
         let stream = Rc::new(stream);
-        self.out.borrow_mut().clear();
+        self.forget();
         *self.stream.borrow_mut() = Some(Rc::clone(&stream));
         tokio::select! {
             () = closed(&stream) => {}
             () = self.push_out(&stream) => {}
         }
         *self.stream.borrow_mut() = None;
+        self.forget();
+    }
+
+    /// A new connection starts at a frame's first byte.
+    fn forget(&self) {
         self.out.borrow_mut().clear();
+        self.taken.set(0);
     }
 
     async fn push_out(&self, stream: &TcpStream) {
@@ -185,7 +197,6 @@ async fn closed(stream: &TcpStream) {
             Err(_) => return,
         }
     }
-    sleep(Duration::ZERO).await;
 }
 
 /// What the dialer makes of the acceptor's first frame.

@@ -1,0 +1,165 @@
+//! Real members in one process: real sockets, real files, real clocks.
+
+use base::Blob;
+use mvcc::{Command, PutRequest, RangeRequest, RangeResponse};
+use server::config::{Config, local_cluster};
+use server::node::{End, Handle, Node};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+const WAIT: Duration = Duration::from_secs(20);
+
+struct Cluster {
+    root: PathBuf,
+    configs: Vec<Config>,
+    nodes: Vec<Option<Handle>>,
+}
+
+impl Cluster {
+    fn start(test: &str, names: &[&str]) -> Self {
+        let root = std::env::temp_dir().join(format!("quorate-{test}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&root);
+        let configs = local_cluster(names, &root).expect("free ports");
+        let nodes = configs.iter().map(|config| Some(start(config))).collect();
+        let cluster = Self { root, configs, nodes };
+        for node in cluster.nodes.iter().flatten() {
+            assert!(node.wait_ready(WAIT), "{} knows a leader", node.name);
+        }
+        cluster
+    }
+
+    fn node(&self, at: usize) -> &Handle {
+        self.nodes[at].as_ref().expect("the member runs")
+    }
+
+    fn kill(&mut self, at: usize) {
+        self.nodes[at].take().expect("the member runs").kill();
+    }
+
+    fn restart(&mut self, at: usize) {
+        assert!(self.nodes[at].is_none());
+        self.nodes[at] = Some(start(&self.configs[at]));
+    }
+
+    fn leader(&self) -> usize {
+        let until = Instant::now() + WAIT;
+        loop {
+            let leads = |node: &Option<Handle>| {
+                node.as_ref().and_then(Handle::status).is_some_and(|status| status.is_leader)
+            };
+            if let Some(at) = self.nodes.iter().position(leads) {
+                return at;
+            }
+            assert!(Instant::now() < until, "a leader in time");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn put(&self, at: usize, key: &str, value: &str) {
+        let request = PutRequest {
+            key: Blob::from(key.as_bytes()),
+            value: Blob::from(value.as_bytes()),
+            lease: 0,
+            prev_kv: false,
+            ignore_value: false,
+            ignore_lease: false,
+        };
+        let answer = self.node(at).remote().propose(Command::Put(request));
+        answer.unwrap_or_else(|error| panic!("put {key} at {at}: {error}"));
+    }
+
+    fn all(&self, at: usize) -> RangeResponse {
+        let request = RangeRequest {
+            key: Blob::from(&b"\0"[..]),
+            range_end: Blob::from(&b"\0"[..]),
+            ..RangeRequest::default()
+        };
+        self.node(at).remote().range(request).expect("a linearizable read")
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.nodes.clear();
+        let _ = std::fs::remove_dir_all(&self.root);
+    }
+}
+
+fn start(config: &Config) -> Handle {
+    Node::start(config.clone()).unwrap_or_else(|error| panic!("{}: {error}", config.name))
+}
+
+#[test]
+fn a_killed_leader_is_replaced_and_comes_back_with_the_same_data() {
+    let mut cluster = Cluster::start("replace", &["a", "b", "c"]);
+    for n in 0..30 {
+        cluster.put(n % 3, &format!("k{n:02}"), &format!("v{n}"));
+    }
+    assert_eq!(cluster.all(1).kvs.len(), 30);
+    let old = cluster.leader();
+    cluster.kill(old);
+    let other = (old + 1) % 3;
+    cluster.put(other, "after", "the crash");
+    assert_eq!(cluster.all(other).kvs.len(), 31);
+    cluster.restart(old);
+    let (there, here) = (cluster.all(other), cluster.all(old));
+    assert_eq!(there.kvs, here.kvs, "the restarted member reads the same, linearizably");
+}
+
+#[test]
+fn a_cluster_that_stops_whole_recovers_whole() {
+    let mut cluster = Cluster::start("whole", &["a", "b", "c"]);
+    for n in 0..10 {
+        cluster.put(0, &format!("k{n}"), "v");
+    }
+    let before = cluster.all(0);
+    for at in 0..3 {
+        cluster.kill(at);
+    }
+    for at in 0..3 {
+        cluster.restart(at);
+    }
+    for at in 0..3 {
+        assert_eq!(cluster.all(at).kvs, before.kvs);
+    }
+}
+
+#[test]
+fn a_single_member_serves_stops_in_order_and_recovers() {
+    let mut cluster = Cluster::start("single", &["solo"]);
+    cluster.put(0, "k", "v");
+    let node = cluster.nodes[0].take().expect("runs");
+    assert_eq!(node.stop(), End::Stopped);
+    cluster.restart(0);
+    assert_eq!(cluster.all(0).kvs.len(), 1);
+}
+
+#[test]
+fn a_cut_leader_loses_its_place_and_catches_up_after_the_heal() {
+    let cluster = Cluster::start("cut", &["a", "b", "c"]);
+    cluster.put(0, "k", "1");
+    let old = cluster.leader();
+    let ids: Vec<_> = (0..3).filter(|at| *at != old).map(|at| cluster.node(at).id).collect();
+    cluster.node(old).cut(&ids);
+    let other = (old + 1) % 3;
+    cluster.put(other, "k", "2");
+    cluster.node(old).heal();
+    assert_eq!(&cluster.all(old).kvs[0].value[..], b"2");
+}
+
+#[test]
+fn an_emptied_member_is_refused_and_a_directory_in_use_is_named() {
+    let mut cluster = Cluster::start("emptied", &["a", "b", "c"]);
+    cluster.put(0, "k", "v");
+    let second = Node::start(cluster.configs[0].clone());
+    let Err(error) = second else { panic!("two members in one directory") };
+    assert!(error.to_string().contains("another process"), "{error}");
+    let follower = (cluster.leader() + 1) % 3;
+    cluster.kill(follower);
+    std::fs::remove_dir_all(&cluster.configs[follower].data_dir).expect("removed");
+    cluster.restart(follower);
+    std::thread::sleep(Duration::from_millis(500));
+    let status = cluster.node(follower).status().expect("it runs");
+    assert_eq!(status.leader, None, "nobody talks to it");
+    cluster.put((follower + 1) % 3, "k", "w");
+}
