@@ -12,3 +12,6 @@ mod service;
 pub mod watch;
 
 pub use service::Front;
+
+#[cfg(test)]
+mod tests;

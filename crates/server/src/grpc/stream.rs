@@ -12,8 +12,9 @@ use http::HeaderMap;
 use std::future::poll_fn;
 use std::task::{Context, Poll};
 
-/// Capacity asked for before a message is produced; bytes.
-const CAPACITY_WANTED: usize = 64 * 1024;
+/// Capacity asked for before a message is produced; bytes. What is reserved is taken from the
+/// window that all calls of the connection share, so more than a token would starve them.
+const CAPACITY_WANTED: usize = 1;
 
 /// The client side of the call has gone: reset, or the connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,7 +112,7 @@ impl StreamSender {
     /// whoever produces messages asks first, and at most one message overshoots the window.
     pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Gone>> {
         let body = self.body()?;
-        if let Poll::Ready(_) = body.poll_reset(cx) {
+        if body.poll_reset(cx).is_ready() {
             self.sending = Sending::Done;
             return Poll::Ready(Err(Gone));
         }

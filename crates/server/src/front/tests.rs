@@ -1,0 +1,154 @@
+//! The request layer end to end: a real socket and an h2 client against a store in memory.
+
+mod client;
+mod fake;
+
+use crate::grpc::{self, GrpcLimits, Service};
+use api::etcdserverpb as pb;
+use client::Client;
+use fake::FakeEngine;
+use std::rc::Rc;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+/// Runs `test` against a fresh server on this thread.
+fn with_server<F: Future<Output = ()>>(test: impl FnOnce(std::net::SocketAddr) -> F) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let local = tokio::task::LocalSet::new();
+    local.block_on(&runtime, async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let limits = GrpcLimits::default();
+        let front = super::Front::new(Rc::new(FakeEngine::new()), limits);
+        tokio::task::spawn_local(grpc::serve(listener, front as Rc<dyn Service>, limits));
+        let limit = std::time::Duration::from_secs(20);
+        tokio::time::timeout(limit, test(address)).await.expect("the test ends in time");
+    });
+}
+
+fn put(key: &str, value: impl Into<bytes::Bytes>) -> pb::PutRequest {
+    pb::PutRequest { key: key.to_string().into(), value: value.into(), ..Default::default() }
+}
+
+#[test]
+fn a_put_is_read_back_and_its_header_names_the_revision() {
+    with_server(|address| async move {
+        let mut client = Client::connect(address).await;
+        let answer: pb::PutResponse = client.call("KV/Put", &put("k", "v")).await.unwrap();
+        assert_eq!(answer.header.unwrap().revision, 2);
+        let get = pb::RangeRequest { key: "k".into(), ..Default::default() };
+        let answer: pb::RangeResponse = client.call("KV/Range", &get).await.unwrap();
+        assert_eq!(answer.count, 1);
+        assert_eq!(&answer.kvs[0].value[..], b"v");
+        let header = answer.header.unwrap();
+        assert_eq!((header.cluster_id, header.member_id, header.revision), (7, 1, 2));
+    });
+}
+
+#[test]
+fn refusals_carry_etcds_code_and_text() {
+    with_server(|address| async move {
+        let mut client = Client::connect(address).await;
+        let refused = client.call::<pb::PutResponse>("KV/Put", &put("", "v")).await.unwrap_err();
+        assert_eq!(refused, (3, "etcdserver: key is not provided".to_string()));
+        let future = pb::RangeRequest { key: "k".into(), revision: 99, ..Default::default() };
+        let refused = client.call::<pb::RangeResponse>("KV/Range", &future).await.unwrap_err();
+        let text = "etcdserver: mvcc: required revision is a future revision";
+        assert_eq!(refused, (11, text.to_string()));
+        let refused = client.call::<pb::PutResponse>("KV/Nope", &put("", "")).await.unwrap_err();
+        assert_eq!(refused.0, 12);
+        let big = put("k", vec![0; 1_600_000]);
+        let refused = client.call::<pb::PutResponse>("KV/Put", &big).await.unwrap_err();
+        assert_eq!(refused, (3, "etcdserver: request is too large".to_string()));
+    });
+}
+
+#[test]
+fn a_large_value_crosses_flow_control_both_ways() {
+    with_server(|address| async move {
+        let mut client = Client::connect(address).await;
+        let value = vec![0xa5_u8; 1_400_000];
+        let _: pb::PutResponse = client.call("KV/Put", &put("k", value.clone())).await.unwrap();
+        let get = pb::RangeRequest { key: "k".into(), ..Default::default() };
+        let answer: pb::RangeResponse = client.call("KV/Range", &get).await.unwrap();
+        assert!(answer.kvs[0].value[..] == value[..]);
+    });
+}
+
+fn create(create: pb::WatchCreateRequest) -> pb::WatchRequest {
+    use pb::watch_request::RequestUnion;
+    pb::WatchRequest { request_union: Some(RequestUnion::CreateRequest(create)) }
+}
+
+#[test]
+fn a_watch_gets_history_then_live_events_then_progress() {
+    with_server(|address| async move {
+        let mut client = Client::connect(address).await;
+        let _: pb::PutResponse = client.call("KV/Put", &put("a", "1")).await.unwrap();
+        let mut watch = client.watch().await;
+        let request = pb::WatchCreateRequest {
+            key: "a".into(),
+            start_revision: 2,
+            prev_kv: true,
+            ..Default::default()
+        };
+        watch.send(&create(request));
+        let created = watch.next().await;
+        assert!(created.created && created.watch_id == 0 && created.events.is_empty());
+        let old = watch.next().await;
+        assert_eq!(&old.events[0].kv.as_ref().unwrap().value[..], b"1");
+        let _: pb::PutResponse = client.call("KV/Put", &put("a", "2")).await.unwrap();
+        let live = watch.next().await;
+        assert_eq!(live.header.unwrap().revision, 3);
+        assert_eq!(&live.events[0].prev_kv.as_ref().unwrap().value[..], b"1");
+        let _: pb::PutResponse = client.call("KV/Put", &put("other", "x")).await.unwrap();
+        use pb::watch_request::RequestUnion;
+        let ask = RequestUnion::ProgressRequest(pb::WatchProgressRequest {});
+        watch.send(&pb::WatchRequest { request_union: Some(ask) });
+        let progress = watch.next().await;
+        assert_eq!((progress.watch_id, progress.header.unwrap().revision), (-1, 4));
+        assert!(progress.events.is_empty());
+    });
+}
+
+#[test]
+fn a_watch_below_the_compact_revision_is_cancelled_with_it() {
+    with_server(|address| async move {
+        let mut client = Client::connect(address).await;
+        for value in ["1", "2", "3"] {
+            let _: pb::PutResponse = client.call("KV/Put", &put("a", value)).await.unwrap();
+        }
+        let compact = pb::CompactionRequest { revision: 3, physical: false };
+        let _: pb::CompactionResponse = client.call("KV/Compact", &compact).await.unwrap();
+        let mut watch = client.watch().await;
+        let request =
+            pb::WatchCreateRequest { key: "a".into(), start_revision: 2, ..Default::default() };
+        watch.send(&create(request));
+        assert!(watch.next().await.created);
+        let cancelled = watch.next().await;
+        assert!(cancelled.canceled);
+        assert_eq!(cancelled.compact_revision, 3);
+    });
+}
+
+#[test]
+fn http_probes_share_the_port_and_nonsense_only_closes_its_connection() {
+    with_server(|address| async move {
+        let mut socket = TcpStream::connect(address).await.unwrap();
+        socket.write_all(b"GET /health HTTP/1.1\r\nConnection: close\r\n\r\n").await.unwrap();
+        let mut text = String::new();
+        socket.read_to_string(&mut text).await.unwrap();
+        assert!(text.starts_with("HTTP/1.1 200 OK"), "{text}");
+        assert!(text.ends_with("{\"health\":\"true\",\"reason\":\"\"}"), "{text}");
+        let nonsense: [&[u8]; 2] = [b"\x00\xff\x13nonsense\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\nxx"];
+        for bytes in nonsense {
+            let mut socket = TcpStream::connect(address).await.unwrap();
+            socket.write_all(bytes).await.unwrap();
+            socket.shutdown().await.unwrap();
+            let mut rest = Vec::new();
+            let _ = socket.read_to_end(&mut rest).await;
+        }
+        let mut client = Client::connect(address).await;
+        let _: pb::PutResponse = client.call("KV/Put", &put("k", "v")).await.unwrap();
+    });
+}

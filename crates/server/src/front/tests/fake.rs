@@ -1,0 +1,88 @@
+//! An engine without a cluster: every command applies at once.
+
+use crate::front::engine::{
+    ChangeListener, Done, Engine, Failure, Header, LeaseInfo, MemberInfo, Status,
+};
+use base::{ClusterTime, LogIndex};
+use mvcc::{
+    Command, Error, Limits, RangeRequest, RangeResponse, Response, Store, TxnRequest, TxnResponse,
+    View,
+};
+use std::cell::RefCell;
+
+pub struct FakeEngine {
+    store: RefCell<Store>,
+    index: RefCell<LogIndex>,
+    listener: RefCell<Option<ChangeListener>>,
+}
+
+impl FakeEngine {
+    pub fn new() -> Self {
+        let store = RefCell::new(Store::new(Limits::default()));
+        Self { store, index: RefCell::default(), listener: RefCell::default() }
+    }
+}
+
+impl Engine for FakeEngine {
+    fn submit(&self, command: Command, done: Done<Response>) {
+        let valid = self.store.borrow().validate(&command);
+        if let Err(error) = valid {
+            return done(Err(Failure::Store(error)));
+        }
+        let index = self.index.borrow().next();
+        *self.index.borrow_mut() = index;
+        let applied = self.store.borrow_mut().apply(index, ClusterTime(1), &command);
+        done(applied.result.map_err(Failure::Store));
+        let listener = self.listener.borrow().clone();
+        if let (Some(listener), Some(changes)) = (listener, applied.changes) {
+            listener(&[changes]);
+        }
+    }
+    fn read(&self, request: RangeRequest, done: Done<RangeResponse>) {
+        done(self.view().range(&request).map_err(Failure::Store));
+    }
+    fn read_txn(&self, request: TxnRequest, done: Done<TxnResponse>) {
+        done(self.read_txn_local(&request).map_err(Failure::Store));
+    }
+    fn barrier(&self, done: Done<()>) {
+        done(Ok(()));
+    }
+    fn view(&self) -> View {
+        self.store.borrow().view()
+    }
+    fn read_txn_local(&self, request: &TxnRequest) -> Result<TxnResponse, Error> {
+        self.store.borrow().read_txn(request)
+    }
+    fn header(&self) -> Header {
+        let revision = self.view().revision();
+        Header { cluster_id: 7, member_id: 1, revision, raft_term: 3 }
+    }
+    fn status(&self) -> Status {
+        Status { leader: 1, ..Status::default() }
+    }
+    fn members(&self) -> Vec<MemberInfo> {
+        let client_urls = vec!["http://127.0.0.1:2379".into()];
+        vec![MemberInfo { id: 1, name: "a".into(), client_urls, ..MemberInfo::default() }]
+    }
+    fn alarms(&self) -> Vec<(u64, i32)> {
+        Vec::new()
+    }
+    fn lease_ttl(&self, id: i64, keys: bool) -> Option<LeaseInfo> {
+        let view = self.view();
+        let ttl = view.lease_ttl(id, ClusterTime(1))?;
+        let keys = if keys { view.lease_keys(id) } else { Vec::new() };
+        Some(LeaseInfo { ttl: ttl.remaining, granted_ttl: ttl.granted, keys })
+    }
+    fn leases(&self) -> Vec<i64> {
+        self.view().leases()
+    }
+    fn fresh_lease_id(&self) -> i64 {
+        1000
+    }
+    fn move_leader(&self, _: u64, done: Done<()>) {
+        done(Err(Failure::BadTransferee));
+    }
+    fn on_changes(&self, listener: ChangeListener) {
+        *self.listener.borrow_mut() = Some(listener);
+    }
+}
