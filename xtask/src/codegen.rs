@@ -25,6 +25,10 @@ pub fn run() -> Result<()> {
         std::fs::remove_dir_all(&out)?;
     }
     std::fs::create_dir_all(&out)?;
-    prost_build::Config::new().bytes(["."]).disable_comments(["."]).out_dir(&out).compile_fds(files)?;
+    prost_build::Config::new()
+        .bytes(["."])
+        .disable_comments(["."])
+        .out_dir(&out)
+        .compile_fds(files)?;
     Ok(())
 }
