@@ -32,18 +32,54 @@ const EXIT_SYNTAX: u8 = 2;
 
 /// Prints the report on standard output, or the error under its column on standard error.
 pub fn run(args: QuorumArgs) -> ExitCode {
-    let result = match args.what {
-        What::Check { expr } => quorum::report::check(&expr),
-        What::Show { expr } => quorum::report::show(&expr).map(|text| (text, true)),
+    let (code, text) = evaluate(&args.what);
+    if code == EXIT_SYNTAX {
+        eprintln!("{}", text.trim_end());
+    } else {
+        println!("{}", text.trim_end());
+    }
+    ExitCode::from(code)
+}
+
+/// The exit code and the text to print.
+fn evaluate(what: &What) -> (u8, String) {
+    let result = match what {
+        What::Check { expr } => quorum::report::check(expr),
+        What::Show { expr } => quorum::report::show(expr).map(|text| (text, true)),
     };
     match result {
-        Ok((text, safe)) => {
-            println!("{}", text.trim_end());
-            ExitCode::from(if safe { 0 } else { EXIT_UNSAFE })
-        }
-        Err(text) => {
-            eprintln!("{}", text.trim_end());
-            ExitCode::from(EXIT_SYNTAX)
-        }
+        Ok((text, true)) => (0, text),
+        Ok((text, false)) => (EXIT_UNSAFE, text),
+        Err(text) => (EXIT_SYNTAX, text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(expr: &str) -> (u8, String) {
+        evaluate(&What::Check { expr: expr.to_owned() })
+    }
+
+    #[test]
+    fn a_majority_is_safe_and_shown() {
+        assert_eq!(check("2 of (a, b, c)").0, 0);
+        let (code, text) = evaluate(&What::Show { expr: "2 of (a, b, c)".to_owned() });
+        assert_eq!(code, 0);
+        assert!(text.contains("members: "), "{text}");
+    }
+
+    #[test]
+    fn a_system_whose_sets_can_miss_each_other_exits_with_1() {
+        let (code, text) = check("elect = 2 of (a, b, c, d); commit = 2 of (a, b, c, d)");
+        assert_eq!(code, EXIT_UNSAFE, "{text}");
+    }
+
+    #[test]
+    fn a_syntax_error_exits_with_2_and_a_caret_under_its_column() {
+        let (code, text) = check("2 of (a, b, c");
+        assert_eq!(code, EXIT_SYNTAX);
+        assert!(text.lines().any(|line| line.trim() == "^"), "{text}");
     }
 }
