@@ -276,11 +276,16 @@ impl Raft {
     /// Everything up to `ticket` is durable.
     pub fn persisted(&mut self, now: Nanos, ticket: Ticket, out: &mut Ready) {
         self.advance_clock(now);
+        let before = self.disk.durable();
         for held in self.disk.persisted(ticket) {
             match held {
                 Held::Message(message) => out.messages.push(message),
                 Held::OwnVote(ballot) => self.count_vote(self.settings.id, ballot, true, out),
             }
+        }
+        let index = self.disk.durable();
+        if self.is_leader() && index > before {
+            self.trace(out, Trace::Acked { by: self.settings.id, index });
         }
         self.count_acks(out);
         self.finish(out);
