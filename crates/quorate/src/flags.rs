@@ -57,6 +57,7 @@ const FLAGS: &[Flag] = &[
     used("heartbeat-interval", "milliseconds (default: 100)"),
     used("election-timeout", "milliseconds (default: 1000)"),
     used("snapshot-count", "log entries between checkpoints, at least (default: 10000)"),
+    used("snapshot-catchup-entries", "entries kept for slow members (default: 5000)"),
     used("quota-backend-bytes", "space quota, 0 means the default of 2 GiB"),
     used("auto-compaction-mode", "periodic or revision"),
     used("auto-compaction-retention", "hours or a duration, or a number of revisions; 0: off"),
@@ -96,7 +97,6 @@ const FLAGS: &[Flag] = &[
     refused("discovery-token"),
     refused_switch("socket-reuse-port"),
     warned("wal-dir"),
-    warned("snapshot-catchup-entries"),
     warned("max-snapshots"),
     warned("max-wals"),
     warned("max-learners"),
@@ -296,6 +296,9 @@ impl Parsed {
             heartbeat_interval_ms: self.number("heartbeat-interval", base.heartbeat_interval_ms)?,
             election_timeout_ms: self.number("election-timeout", base.election_timeout_ms)?,
             snapshot_count: self.number("snapshot-count", base.snapshot_count)?,
+            snapshot_catchup_entries: self
+                .number("snapshot-catchup-entries", base.snapshot_catchup_entries)?,
+            checkpoint_bytes_min: base.checkpoint_bytes_min,
             quota_backend_bytes: match self.number("quota-backend-bytes", 0i64)? {
                 0 => base.quota_backend_bytes,
                 n => u64::try_from(n).unwrap_or(u64::MAX),

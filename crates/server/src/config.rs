@@ -98,6 +98,10 @@ pub struct Config {
     pub election_timeout_ms: u64,
     /// Floor, in log entries, between two checkpoints.
     pub snapshot_count: u64,
+    /// Entries kept in memory below a checkpoint, so that a slow peer needs no transfer.
+    pub snapshot_catchup_entries: u64,
+    /// Journal bytes below which no checkpoint is taken, however many entries there are.
+    pub checkpoint_bytes_min: u64,
     pub quota_backend_bytes: u64,
     pub auto_compaction: AutoCompaction,
     pub max_txn_ops: usize,
@@ -127,6 +131,8 @@ impl Config {
             heartbeat_interval_ms: 100,
             election_timeout_ms: 1000,
             snapshot_count: 10_000,
+            snapshot_catchup_entries: 5_000,
+            checkpoint_bytes_min: 64 << 20,
             quota_backend_bytes: 2 << 30,
             auto_compaction: AutoCompaction::Off,
             max_txn_ops: 128,

@@ -17,9 +17,14 @@ struct Cluster {
 
 impl Cluster {
     fn start(test: &str, names: &[&str]) -> Self {
+        Self::start_with(test, names, |_| {})
+    }
+
+    fn start_with(test: &str, names: &[&str], change: impl Fn(&mut Config)) -> Self {
         let root = std::env::temp_dir().join(format!("quorate-{test}-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&root);
-        let configs = local_cluster(names, &root).expect("free ports");
+        let mut configs = local_cluster(names, &root).expect("free ports");
+        configs.iter_mut().for_each(change);
         let nodes = configs.iter().map(|config| Some(start(config))).collect();
         let cluster = Self { root, configs, nodes };
         for node in cluster.nodes.iter().flatten() {
@@ -162,4 +167,35 @@ fn an_emptied_member_is_refused_and_a_directory_in_use_is_named() {
     let status = cluster.node(follower).status().expect("it runs");
     assert_eq!(status.leader, None, "nobody talks to it");
     cluster.put((follower + 1) % 3, "k", "w");
+}
+
+#[test]
+fn a_member_that_fell_behind_the_log_is_brought_back_by_a_checkpoint() {
+    let mut cluster = Cluster::start_with("behind", &["a", "b", "c"], |config| {
+        config.checkpoint_bytes_min = 1;
+        config.snapshot_count = 50;
+        config.snapshot_catchup_entries = 5;
+    });
+    cluster.put(0, "before", "v");
+    let behind = (cluster.leader() + 1) % 3;
+    cluster.kill(behind);
+    let other = (behind + 1) % 3;
+    for n in 0..300 {
+        cluster.put(other, &format!("k{n:03}"), "v");
+    }
+    let checkpoints = cluster.configs[other].data_dir.join("checkpoints");
+    let taken = std::fs::read_dir(&checkpoints).expect("a directory").count();
+    assert!(taken > 0, "a checkpoint was taken");
+    cluster.restart(behind);
+    let (there, here) = (cluster.all(other), cluster.all(behind));
+    assert_eq!(there.kvs, here.kvs);
+    let taken = cluster.configs[behind].data_dir.join("checkpoints");
+    assert!(std::fs::read_dir(taken).expect("a directory").count() > 0, "it came by checkpoint");
+    for at in 0..3 {
+        cluster.kill(at);
+    }
+    for at in 0..3 {
+        cluster.restart(at);
+    }
+    assert_eq!(cluster.all(behind).kvs, there.kvs, "checkpoints and journals join after a restart");
 }

@@ -1,11 +1,19 @@
 //! Checkpoint files: written and loaded on helper threads, never on the node's.
 
-use crate::node::input::Input;
+use crate::node::input::{Checkpointed, Input};
+use crate::node::start::store_limits;
+use base::codec::{DecodeError, Get, Put};
+use consensus::raft::Configuration;
 use replica::{CheckpointJob, Installed};
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
+use store::{CheckpointFile, CheckpointMeta, StoreError};
 use tokio::sync::mpsc::UnboundedSender;
+use wal::RealDisk;
+
+/// Checkpoints kept: the newest, and the one before it while it may be on its way to a peer.
+const KEEP: usize = 2;
 
 /// The directory of checkpoints. Clones name the same directory.
 #[derive(Clone, Debug)]
@@ -19,57 +27,127 @@ pub struct Loaded {
     pub bytes: u64,
 }
 
-/// A checkpoint on its way in.
-pub struct Incoming {
-    size: u64,
-}
-
-fn unsupported() -> io::Error {
-    io::Error::new(io::ErrorKind::Unsupported, "checkpoints are not available in this build")
+fn other(error: impl std::fmt::Display) -> io::Error {
+    io::Error::other(error.to_string())
 }
 
 impl Files {
     /// # Errors
-    /// When the directory cannot be made.
+    /// When the directory cannot be made or cleaned.
     pub fn open(dir: PathBuf) -> io::Result<Self> {
-        wal::RealDisk::new(&dir)?;
-        Ok(Self { dir })
+        let files = Self { dir };
+        store::clean(&mut files.disk()?).map_err(other)?;
+        Ok(files)
+    }
+
+    fn disk(&self) -> io::Result<RealDisk> {
+        RealDisk::new(&self.dir)
     }
 
     /// Writes a checkpoint on its own thread; the outcome comes as `Input::Checkpointed`.
     pub fn write_checkpoint(&self, job: CheckpointJob, inbox: UnboundedSender<Input>) {
-        drop(job);
-        let _ = inbox.send(Input::Checkpointed(Err(unsupported().to_string())));
+        let files = self.clone();
+        let failed = inbox.clone();
+        let work = move || {
+            let result = files.write(&job).map_err(|error| error.to_string());
+            let _ = inbox.send(Input::Checkpointed(result));
+        };
+        if let Err(error) = std::thread::Builder::new().name("quorate-save".into()).spawn(work) {
+            let _ = failed.send(Input::Checkpointed(Err(error.to_string())));
+        }
     }
 
+    fn write(&self, job: &CheckpointJob) -> io::Result<Checkpointed> {
+        let meta = CheckpointMeta {
+            index: job.index,
+            ballot: job.ballot,
+            revision: job.view.revision(),
+            chain_hash: job.view.chain_hash(),
+            content_hash: job.view.content_hash(),
+            config: job.config.encode(),
+            extra: job.extra.clone(),
+        };
+        let mut disk = self.disk()?;
+        let records = job.view.checkpoint_records();
+        let file = store::write_checkpoint(&mut disk, &meta, records).map_err(other)?;
+        store::remove_older(&mut disk, KEEP).map_err(other)?;
+        Ok(Checkpointed { index: file.index, bytes: file.len })
+    }
+
+    /// The newest checkpoint, loaded and verified in full.
+    ///
     /// # Errors
-    /// A damaged checkpoint, by name.
+    /// A damaged checkpoint, by name. An older one is never taken in its place: the journal
+    /// before it is gone.
     pub fn load_latest(&self) -> io::Result<Option<Loaded>> {
-        Ok(None)
+        let mut disk = self.disk()?;
+        match store::latest(&mut disk).map_err(other)? {
+            None => Ok(None),
+            Some(file) => Ok(Some(Loaded { installed: self.load(&file)?, bytes: file.len })),
+        }
     }
 
-    /// The newest checkpoint's bytes and their number.
+    fn load(&self, file: &CheckpointFile) -> io::Result<Installed> {
+        let mut reader = store::open_checkpoint(&mut self.disk()?, &file.name).map_err(other)?;
+        let meta = reader.meta().clone();
+        let named = |what: &dyn std::fmt::Display| other(format!("{}: {what}", file.name));
+        let config = Configuration::decode(&meta.config).map_err(|error| named(&error))?;
+        let mut failed: Option<StoreError> = None;
+        let records = std::iter::from_fn(|| match reader.next()? {
+            Ok(record) => Some(record),
+            Err(error) => {
+                failed = Some(error);
+                None
+            }
+        });
+        let restored = mvcc::Store::restore(store_limits(&config), records);
+        if let Some(error) = failed {
+            return Err(other(error));
+        }
+        let store = restored.map_err(|error| named(&error))?;
+        if (store.chain_hash(), store.content_hash()) != (meta.chain_hash, meta.content_hash) {
+            return Err(named(&"the state is not the one its header vouches for"));
+        }
+        Ok(Installed { index: meta.index, ballot: meta.ballot, config, store, extra: meta.extra })
+    }
+
+    /// The newest checkpoint's description and its open file.
     ///
     /// # Errors
     /// `NotFound` when there is none.
-    pub fn open_latest(&self) -> io::Result<(File, u64)> {
-        let _ = &self.dir;
-        Err(unsupported())
+    pub fn open_latest(&self) -> io::Result<(CheckpointFile, File)> {
+        let latest = store::latest(&mut self.disk()?).map_err(other)?;
+        let latest = latest.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+        let file = File::open(self.dir.join(&latest.name))?;
+        Ok((latest, file))
     }
 
+    /// Begins or resumes taking what a peer offers.
+    ///
     /// # Errors
     /// Those of the file system.
-    pub fn incoming(&self, size: u64) -> io::Result<Incoming> {
-        Ok(Incoming { size })
+    pub fn incoming(&self, offer: &CheckpointFile) -> io::Result<Incoming> {
+        let inner = store::Incoming::begin(&mut self.disk()?, offer).map_err(other)?;
+        Ok(Incoming { files: self.clone(), inner })
     }
 }
 
+/// A checkpoint on its way in.
+pub struct Incoming {
+    files: Files,
+    inner: store::Incoming,
+}
+
 impl Incoming {
+    /// The first byte wanted; an interrupted transfer goes on where it ended.
+    pub fn offset(&self) -> u64 {
+        self.inner.offset()
+    }
+
     /// # Errors
-    /// Those of the file system, and more bytes than were announced.
-    pub fn write(&mut self, _bytes: &[u8]) -> io::Result<()> {
-        let _ = self.size;
-        Err(unsupported())
+    /// Those of the file system, and more bytes than were offered.
+    pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.inner.write(self.inner.offset(), bytes).map_err(other)
     }
 
     /// Durable, verified and loaded on return.
@@ -77,6 +155,30 @@ impl Incoming {
     /// # Errors
     /// A file that does not verify.
     pub fn finish(self) -> io::Result<Installed> {
-        Err(unsupported())
+        let mut disk = self.files.disk()?;
+        let file = self.inner.finish(&mut disk).map_err(other)?;
+        self.files.load(&file)
     }
+}
+
+/// The payload of a `BulkBegin` frame.
+pub fn encode_offer(offer: &CheckpointFile, out: &mut Vec<u8>) {
+    out.put_u64(offer.index.0);
+    out.put_ballot(offer.ballot);
+    out.put_u64(offer.len);
+    out.put_u64(offer.digest);
+}
+
+/// The inverse of [`encode_offer`]; the name is the receiver's business.
+pub fn decode_offer(bytes: &[u8]) -> Result<CheckpointFile, DecodeError> {
+    let mut get = Get::new(bytes);
+    let offer = CheckpointFile {
+        name: String::new(),
+        index: get.index()?,
+        ballot: get.ballot()?,
+        len: get.u64()?,
+        digest: get.u64()?,
+    };
+    get.finish()?;
+    Ok(offer)
 }

@@ -11,8 +11,6 @@ use tokio::time::{Instant, sleep_until};
 
 /// Inputs taken into one batch.
 const BATCH_MAX: usize = 8192;
-/// Journal bytes that make a checkpoint worth while, whatever the entries count.
-const CHECKPOINT_BYTES_MIN: u64 = 64 << 20;
 
 impl Node {
     /// Runs until a stop, a kill or a failure.
@@ -192,7 +190,7 @@ impl Node {
 
     fn want_checkpoint(&self, events: &mut Vec<Event>) {
         let mut state = self.checkpoint.borrow_mut();
-        let enough = CHECKPOINT_BYTES_MIN.max(state.bytes);
+        let enough = self.config.checkpoint_bytes_min.max(state.bytes);
         if state.running || state.journal_bytes < enough {
             return;
         }
@@ -216,7 +214,7 @@ impl Node {
             // The journal still holds everything; the next attempt comes with more of it.
             Err(text) => {
                 tracing::error!("no checkpoint: {text}");
-                state.bytes = state.journal_bytes.saturating_add(CHECKPOINT_BYTES_MIN);
+                state.bytes = state.journal_bytes.saturating_add(self.config.checkpoint_bytes_min);
             }
         }
     }

@@ -6,9 +6,9 @@ use super::{End, Node, chores, engine, run};
 use crate::bootstrap::{LIMIT_QUOTA, LIMIT_TXN_OPS};
 use crate::config::{Config, ConfigError, Url};
 use crate::disk::Log;
+use crate::disk::open::{Opened, open};
 use crate::front::Front;
 use crate::grpc::{self, GrpcLimits, Service};
-use crate::disk::open::{Opened, open};
 use crate::metrics::{DiskMetrics, Metrics};
 use crate::peer::listen::{self, Shared};
 use crate::peer::{Births, Link};
@@ -29,8 +29,6 @@ use tokio::sync::watch;
 const PENDING_MAX: usize = 16_384;
 const APPEND_BYTES_MAX: usize = 1 << 20;
 const INFLIGHT_BYTES_MAX: usize = 16 << 20;
-/// Entries kept below a checkpoint for slow peers: etcd's snapshot-catchup-entries.
-const CATCHUP_ENTRIES: u64 = 5_000;
 
 /// Why a member did not start.
 #[derive(Debug, thiserror::Error)]
@@ -207,7 +205,7 @@ fn build(
         pending_max: PENDING_MAX,
         request_timeout: Nanos::from_millis(timeout_ms),
         leaderless_wait: Nanos::from_millis(2 * config.election_timeout_ms),
-        catchup_entries: CATCHUP_ENTRIES,
+        catchup_entries: config.snapshot_catchup_entries,
         trace: config.trace,
     };
     let members = opened.recovered.base_config.clone();

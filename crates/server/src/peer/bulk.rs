@@ -7,11 +7,12 @@ use super::limits;
 use super::link::check_answer;
 use super::listen::Shared;
 use crate::disk::Files;
+use crate::disk::files::{decode_offer, encode_offer};
 use crate::node::input::Input;
 use base::NodeId;
 use base::codec::Get;
 use bytes::BytesMut;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _, Seek as _, Write as _};
 use std::net::{TcpStream, ToSocketAddrs as _};
 use std::rc::Rc;
 
@@ -73,12 +74,17 @@ fn transfer(
         Some(birth) if *birth != other.birth => Err("its data directory changed".to_string()),
         _ => Ok(()),
     })?;
-    let (mut file, size) = files.open_latest()?;
+    let (offer, mut file) = files.open_latest()?;
+    let size = offer.len;
     out.clear();
-    frame::encode(Kind::BulkBegin, &mut out, |out| out.extend_from_slice(&size.to_le_bytes()));
+    frame::encode(Kind::BulkBegin, &mut out, |out| encode_offer(&offer, out));
     stream.write_all(&out)?;
+    let mut sent = match frame::read_blocking(&mut stream, &mut buffer)? {
+        (Kind::BulkBegin, body) => Get::new(&body).u64().map_err(|e| invalid(e.to_string()))?,
+        (kind, _) => return Err(invalid(format!("unexpected {kind:?}"))),
+    };
+    file.seek(io::SeekFrom::Start(sent))?;
     let mut chunk = vec![0; CHUNK];
-    let mut sent = 0;
     while sent < size {
         let want = usize::try_from(size - sent).unwrap_or(CHUNK).min(CHUNK);
         file.read_exact(&mut chunk[..want])?;
@@ -146,14 +152,18 @@ fn take_file(
     files: &Files,
 ) -> io::Result<replica::Installed> {
     let (kind, body) = frame::read_blocking(stream, buffer)?;
-    let size = match kind {
-        Kind::BulkBegin => Get::new(&body).u64().map_err(|error| invalid(error.to_string()))?,
+    let offer = match kind {
+        Kind::BulkBegin => decode_offer(&body).map_err(|error| invalid(error.to_string()))?,
         kind => return Err(invalid(format!("unexpected {kind:?}"))),
     };
-    if size > CHECKPOINT_BYTES_MAX {
-        return Err(invalid(format!("checkpoint of {size} bytes is too large")));
+    if offer.len > CHECKPOINT_BYTES_MAX {
+        return Err(invalid(format!("checkpoint of {} bytes is too large", offer.len)));
     }
-    let mut incoming = files.incoming(size)?;
+    let mut incoming = files.incoming(&offer)?;
+    let mut out = Vec::new();
+    let offset = incoming.offset();
+    frame::encode(Kind::BulkBegin, &mut out, |out| out.extend_from_slice(&offset.to_le_bytes()));
+    stream.write_all(&out)?;
     loop {
         match frame::read_blocking(stream, buffer)? {
             (Kind::BulkChunk, body) => incoming.write(&body)?,
