@@ -1,1 +1,42 @@
-fn main() {}
+//! The `quorate` binary.
+
+mod bench;
+mod flags;
+mod quorum_cmd;
+mod serve;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+#[derive(Parser)]
+#[command(name = "quorate", version, about = "A linearizable key-value store; quorums are data")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Runs one member (etcd's flags; see `quorate serve --help`).
+    #[command(disable_help_flag = true)]
+    Serve {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Loads a running cluster and reports throughput and latency.
+    Bench(bench::BenchArgs),
+    /// Analyses a quorum system.
+    Quorum(quorum_cmd::QuorumArgs),
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Serve { args } => return serve::run(&args),
+        Command::Quorum(args) => return quorum_cmd::run(args),
+        Command::Bench(args) => bench::run(args).map(|()| ExitCode::SUCCESS),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("quorate: {error:#}");
+        ExitCode::FAILURE
+    })
+}
