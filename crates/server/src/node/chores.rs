@@ -54,26 +54,18 @@ fn compact(node: &Rc<Node>, revision: i64) {
 }
 
 impl Node {
-    /// Everything this member knows about itself, under etcd's names.
+    /// What only the node knows of itself, under etcd's names; the request layer adds the facts
+    /// of `Engine::status` before it.
     pub(super) fn metrics_page(&self) -> String {
         let page = Page::default();
         let replica = self.replica.borrow();
         let (status, store) = (replica.status(), replica.store());
-        page.gauge("etcd_server_has_leader", u8::from(status.leader.is_some()));
-        page.gauge("etcd_server_is_leader", u8::from(status.is_leader));
-        page.gauge("etcd_server_is_learner", 0);
         page.line("# TYPE etcd_server_id gauge");
         page.line(&format!("etcd_server_id{{server_id=\"{:x}\"}} 1", status.id.0));
         page.counter("etcd_server_leader_changes_seen_total", self.metrics.leader_changes.get());
-        page.gauge("etcd_server_proposals_committed_total", status.commit.0);
-        page.gauge("etcd_server_proposals_applied_total", status.applied.0);
         page.gauge("etcd_server_proposals_pending", status.pending);
         page.counter("etcd_server_proposals_failed_total", self.metrics.proposals_failed.get());
         page.counter("etcd_server_read_indexes_failed_total", self.metrics.reads_failed.get());
-        page.gauge("etcd_server_quota_backend_bytes", self.quota_bytes);
-        page.gauge("etcd_mvcc_db_total_size_in_bytes", store.size_bytes());
-        page.gauge("etcd_mvcc_db_total_size_in_use_in_bytes", store.size_in_use());
-        page.gauge("etcd_debugging_mvcc_current_revision", store.revision());
         page.gauge("etcd_debugging_mvcc_compact_revision", store.compact_revision());
         page.histogram("etcd_disk_wal_fsync_duration_seconds", &self.disk_metrics.sync);
         let load = |n: &std::sync::atomic::AtomicU64| n.load(std::sync::atomic::Ordering::Relaxed);
