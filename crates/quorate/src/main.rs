@@ -1,6 +1,7 @@
 //! The `quorate` binary.
 
 mod bench;
+mod demo;
 mod flags;
 mod quorum_cmd;
 mod serve;
@@ -23,6 +24,8 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Shows a cluster at work in this terminal.
+    Demo(demo::DemoArgs),
     /// Loads a running cluster and reports throughput and latency.
     Bench(bench::BenchArgs),
     /// Analyses a quorum system.
@@ -33,6 +36,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Serve { args } => return serve::run(&args),
         Command::Quorum(args) => return quorum_cmd::run(args),
+        Command::Demo(args) => demo::run(&args),
         Command::Bench(args) => bench::run(args).map(|()| ExitCode::SUCCESS),
     };
     result.unwrap_or_else(|error| {

@@ -104,22 +104,24 @@ fn command(c: &mut Cluster, words: &[&str], out: &mut String) {
             r.tick(at, out);
         })),
         "noise" => c.noise = (num(1), num(2), num(3)),
-        "status" => {
-            for (id, n) in &c.nodes {
-                let Some(r) = &n.raft else {
-                    writeln!(out, "  n{id} down").unwrap();
-                    continue;
-                };
-                let log: Vec<_> = r
-                    .entries(base::LogIndex(1), r.last().0)
-                    .map(|e| format!("{}@{}", e.index, e.ballot))
-                    .collect();
-                let role = if r.is_leader() { "leads" } else { "" };
-                let (commit, log) = (r.commit(), log.join(" "));
-                writeln!(out, "  n{id} {} commit {commit} log [{log}] {role}", r.ballot()).unwrap();
-            }
-        }
+        "status" => status(c, out),
         other => panic!("unknown command {other}"),
+    }
+}
+
+fn status(c: &Cluster, out: &mut String) {
+    for (id, n) in &c.nodes {
+        let Some(r) = &n.raft else {
+            writeln!(out, "  n{id} down").unwrap();
+            continue;
+        };
+        let log: Vec<_> = r
+            .entries(base::LogIndex(1), r.last().0)
+            .map(|e| format!("{}@{}", e.index, e.ballot))
+            .collect();
+        let role = if r.is_leader() { "leads" } else { "" };
+        let (commit, log) = (r.commit(), log.join(" "));
+        writeln!(out, "  n{id} {} commit {commit} log [{log}] {role}", r.ballot()).unwrap();
     }
 }
 

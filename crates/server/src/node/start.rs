@@ -6,6 +6,7 @@ use super::{End, Node, chores, engine, run};
 use crate::bootstrap::{LIMIT_QUOTA, LIMIT_TXN_OPS};
 use crate::config::{Config, ConfigError, Url};
 use crate::disk::Log;
+use crate::disk::identity::Identity;
 use crate::disk::open::{Opened, open};
 use crate::front::Front;
 use crate::grpc::{self, GrpcLimits, Service};
@@ -182,14 +183,7 @@ fn serve(node: &Rc<Node>, listeners: Listeners) {
     }
 }
 
-fn build(
-    config: Config,
-    opened: Opened,
-    inbox: UnboundedSender<Input>,
-    phase: watch::Sender<Phase>,
-) -> Result<Rc<Node>, StartError> {
-    let identity = opened.identity;
-    let seed = entropy();
+fn replica_settings(config: &Config, identity: &Identity, seed: u64) -> ReplicaSettings {
     let raft = Settings {
         id: identity.member,
         incarnation: identity.incarnation,
@@ -200,14 +194,25 @@ fn build(
         inflight_bytes_max: INFLIGHT_BYTES_MAX,
     };
     let timeout_ms = 5_000 + 2 * config.election_timeout_ms;
-    let settings = ReplicaSettings {
+    ReplicaSettings {
         raft,
         pending_max: PENDING_MAX,
         request_timeout: Nanos::from_millis(timeout_ms),
         leaderless_wait: Nanos::from_millis(2 * config.election_timeout_ms),
         catchup_entries: config.snapshot_catchup_entries,
         trace: config.trace,
-    };
+    }
+}
+
+fn build(
+    config: Config,
+    opened: Opened,
+    inbox: UnboundedSender<Input>,
+    phase: watch::Sender<Phase>,
+) -> Result<Rc<Node>, StartError> {
+    let identity = opened.identity;
+    let seed = entropy();
+    let settings = replica_settings(&config, &identity, seed);
     let members = opened.recovered.base_config.clone();
     let quota_bytes = limit(&members, LIMIT_QUOTA, config.quota_backend_bytes);
     let checkpoint = run::CheckpointState {

@@ -1,0 +1,85 @@
+//! `quorate demo`: a cluster on loopback and a tour of what its quorums decide.
+
+mod client;
+mod cluster;
+mod ledger;
+mod say;
+mod tour;
+
+use anyhow::Context;
+use cluster::Cluster;
+use ledger::Lie;
+use say::Say;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use tour::Tour;
+
+/// Arguments of `quorate demo`.
+#[derive(clap::Args, Debug)]
+pub struct DemoArgs {
+    /// End after the tour; exit 0 only if every claim was checked and true
+    #[arg(long)]
+    once: bool,
+    /// Members to start (1 to 9)
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u8).range(1..=9))]
+    nodes: u8,
+    /// Quorum system over n1, n2, ... [default: a majority]
+    #[arg(long, value_name = "EXPR")]
+    quorum: Option<String>,
+    /// Keep the members' data here [default: a temporary directory, removed at the end]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// One JSON object a line
+    #[arg(long)]
+    json: bool,
+    /// Falsify the trace: the tour must notice
+    #[arg(long, hide = true)]
+    liar: Option<Lie>,
+}
+
+pub fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
+    let own = std::env::temp_dir().join(format!("quorate-demo-{}", std::process::id()));
+    let root = args.data_dir.clone().unwrap_or_else(|| own.clone());
+    std::fs::create_dir_all(&root).with_context(|| format!("data directory {}", root.display()))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let result = runtime.block_on(show(args, &root));
+    if args.data_dir.is_none() {
+        // Ours alone; a leftover in the system's temporary directory harms nobody.
+        let _ = std::fs::remove_dir_all(&own);
+    }
+    result
+}
+
+async fn show(args: &DemoArgs, root: &Path) -> anyhow::Result<ExitCode> {
+    let mut say = Say::new(args.json);
+    let count = usize::from(args.nodes);
+    let mut cluster = Cluster::new(count, args.quorum.as_deref(), root, args.liar)?;
+    let mut tour = Tour { cluster: &mut cluster, say: &mut say, acknowledged: Vec::new() };
+    let toured = tour.run().await;
+    if let Err(why) = &toured {
+        say.claim(false, &format!("the tour reached its end: {why:#}"));
+    }
+    say.chapter("Verdict");
+    say.fact(&format!("{} claims checked, {} false", say.claims, say.failed.len()));
+    for text in &say.failed {
+        say.fact(&format!("false: {text}"));
+    }
+    if !args.once && say.failed.is_empty() {
+        stay(&say, &cluster).await?;
+    }
+    cluster.stop_all();
+    let sound = say.claims > 0 && say.failed.is_empty();
+    Ok(if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn stay(say: &Say, cluster: &Cluster) -> anyhow::Result<()> {
+    let endpoints = cluster.endpoints().join(",");
+    say.chapter("The cluster stays up; stop it with Ctrl-C");
+    say.fact(&format!("endpoints: {endpoints}"));
+    say.fact(&format!("export ETCDCTL_API=3 ETCDCTL_ENDPOINTS={endpoints}"));
+    say.fact("etcdctl endpoint status -w table");
+    say.fact("etcdctl put hello world");
+    say.fact("etcdctl get --prefix '' -w fields");
+    tokio::signal::ctrl_c().await?;
+    Ok(())
+}

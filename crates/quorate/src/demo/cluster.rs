@@ -1,0 +1,325 @@
+//! The demo's members: real servers in this process, with their own directories and ports.
+
+use super::ledger::{Decision, Ledger, Lie};
+use super::tour::fallback_name;
+use anyhow::{Context, bail};
+use base::{Ballot, NodeId};
+use quorum::{Names, NodeSet, Protocol, System, SystemSpec};
+use replica::TraceEvent;
+use server::config::{Config, local_cluster};
+use server::node::{Handle, Node};
+use std::path::Path;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::{Duration, Instant};
+
+struct Slot {
+    config: Config,
+    id: NodeId,
+    handle: Option<Handle>,
+}
+
+pub struct Cluster {
+    nodes: Vec<Slot>,
+    system: System,
+    text: String,
+    ledger: Ledger,
+    sender: Sender<TraceEvent>,
+    receiver: Receiver<TraceEvent>,
+}
+
+impl Cluster {
+    /// Configures `count` members below `root` and starts them all.
+    pub fn new(
+        count: usize,
+        quorum: Option<&str>,
+        root: &Path,
+        lie: Option<Lie>,
+    ) -> anyhow::Result<Self> {
+        let names: Vec<String> = (1..=count).map(|n| format!("n{n}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let text = quorum.map_or_else(|| format!("majority({})", names.join(", ")), str::to_owned);
+        let spec = SystemSpec::parse(&text)
+            .map_err(|why| anyhow::anyhow!("--quorum: {why}\n{}", why.caret(&text)))?;
+        let system = spec
+            .compile_for(&Names::in_order(&names), Protocol::RaftSharedTerms)
+            .map_err(|why| anyhow::anyhow!("--quorum: {why}"))?;
+        let (sender, receiver) = channel();
+        let mut configs = local_cluster(&names, root).context("no free ports on loopback")?;
+        for config in &mut configs {
+            config.quorum = quorum.map(str::to_owned);
+            config.trace = true;
+        }
+        let nodes = configs
+            .into_iter()
+            .map(|config| Slot { config, id: NodeId::ZERO, handle: None })
+            .collect();
+        let mut cluster = Self { nodes, system, text, ledger: Ledger::new(lie), sender, receiver };
+        for node in 0..count {
+            cluster.start(node)?;
+        }
+        Ok(cluster)
+    }
+
+    pub fn start(&mut self, at: usize) -> anyhow::Result<()> {
+        let slot = &mut self.nodes[at];
+        let config = slot.config.clone();
+        let handle = Node::start(config)
+            .with_context(|| format!("member {} does not start", slot.config.name))?;
+        let sender = self.sender.clone();
+        handle.subscribe_trace(Box::new(move |event| {
+            // The tour is over when nobody receives.
+            let _ = sender.send(event.clone());
+        }));
+        slot.id = handle.id;
+        slot.handle = Some(handle);
+        Ok(())
+    }
+
+    /// Stops a member at once: no hand-over, no farewell.
+    pub fn kill(&mut self, at: usize) {
+        if let Some(handle) = self.nodes[at].handle.take() {
+            handle.kill();
+        }
+    }
+
+    pub fn stop_all(&mut self) {
+        for node in &mut self.nodes {
+            if let Some(handle) = node.handle.take() {
+                handle.stop();
+            }
+        }
+    }
+
+    pub fn live(&self) -> Vec<usize> {
+        (0..self.nodes.len()).filter(|n| self.nodes[*n].handle.is_some()).collect()
+    }
+
+    pub fn dead(&self) -> Vec<usize> {
+        (0..self.nodes.len()).filter(|n| self.nodes[*n].handle.is_none()).collect()
+    }
+
+    pub fn endpoint(&self, at: usize) -> String {
+        self.nodes[at].config.listen_client_urls[0].authority()
+    }
+
+    pub fn endpoints(&self) -> Vec<String> {
+        (0..self.nodes.len()).map(|n| self.endpoint(n)).collect()
+    }
+
+    pub fn system(&self) -> &System {
+        &self.system
+    }
+
+    pub fn quorum_text(&self) -> &str {
+        &self.text
+    }
+
+    /// Members besides the first failures of which, whichever they are, a quorum is left.
+    pub fn tolerated(&self) -> usize {
+        self.system.commit().resilience().min(self.system.elect().resilience())
+    }
+
+    pub fn all(&self) -> NodeSet {
+        self.set(&(0..self.nodes.len()).collect::<Vec<_>>())
+    }
+
+    fn set(&self, nodes: &[usize]) -> NodeSet {
+        let mut set = NodeSet::new();
+        for node in nodes {
+            set.insert(*node as u8);
+        }
+        set
+    }
+
+    pub fn slot(&self, id: NodeId) -> Option<u8> {
+        self.nodes.iter().position(|slot| slot.id == id).map(|at| at as u8)
+    }
+
+    pub fn name(&self, id: NodeId) -> String {
+        self.slot(id).map_or_else(|| fallback_name(id), |at| self.name_at(usize::from(at)))
+    }
+
+    pub fn name_at(&self, at: usize) -> String {
+        self.nodes[at].config.name.clone()
+    }
+
+    pub fn names_at(&self, nodes: &[usize]) -> String {
+        nodes.iter().map(|n| self.name_at(*n)).collect::<Vec<_>>().join(" ")
+    }
+
+    pub fn names(&self, set: NodeSet) -> String {
+        let members: Vec<usize> = set.iter().map(usize::from).collect();
+        format!("{{{}}}", self.names_at(&members))
+    }
+
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// Takes in what the members said since the last call.
+    pub fn collect(&mut self) {
+        while let Ok(event) = self.receiver.try_recv() {
+            self.ledger.push(event);
+        }
+    }
+
+    /// The decision behind a revision; its last trace events may come a moment after the answer.
+    pub async fn decision(&mut self, revision: i64) -> Option<Decision> {
+        let end = Instant::now() + Duration::from_secs(2);
+        loop {
+            self.collect();
+            let found = self.ledger.decision(revision);
+            if found.is_some() || Instant::now() >= end {
+                return found;
+            }
+            pause().await;
+        }
+    }
+
+    /// The last election of the trace; its event may come a moment after the fact is visible.
+    pub async fn elected(&mut self) -> Option<(NodeId, Ballot, NodeSet)> {
+        let end = Instant::now() + Duration::from_secs(2);
+        loop {
+            self.collect();
+            let found = self.ledger.last_elected();
+            if found.is_some() || Instant::now() >= end {
+                return found;
+            }
+            pause().await;
+        }
+    }
+
+    fn leader_among(&self, nodes: &[usize]) -> Option<usize> {
+        let status = |n: &usize| self.nodes[*n].handle.as_ref().and_then(Handle::status);
+        let leaders = nodes.iter().copied().filter(|n| status(n).is_some_and(|s| s.is_leader));
+        leaders.max_by_key(|n| status(n).map(|s| s.ballot))
+    }
+
+    pub async fn leader(&mut self, patience: Duration) -> anyhow::Result<usize> {
+        self.settle(patience).await?;
+        self.leader_among(&self.live()).context("the leader stepped down just now")
+    }
+
+    /// Waits until every live member follows one leader.
+    pub async fn settle(&mut self, patience: Duration) -> anyhow::Result<()> {
+        let live = self.live();
+        self.settle_among(&live, patience).await
+    }
+
+    pub async fn settle_among(
+        &mut self,
+        nodes: &[usize],
+        patience: Duration,
+    ) -> anyhow::Result<()> {
+        let end = Instant::now() + patience;
+        while Instant::now() < end {
+            self.collect();
+            if let Some(leader) = self.leader_among(nodes) {
+                let id = self.nodes[leader].id;
+                let follows = |n: &usize| {
+                    let status = self.nodes[*n].handle.as_ref().and_then(Handle::status);
+                    status.is_some_and(|s| s.leader == Some(id))
+                };
+                if nodes.iter().all(follows) {
+                    return Ok(());
+                }
+            }
+            pause().await;
+        }
+        bail!("no leader among {} within {} s", self.names_at(nodes), patience.as_secs());
+    }
+
+    /// Waits until none of these members follows a leader.
+    pub async fn settle_leaderless(
+        &mut self,
+        nodes: &[usize],
+        patience: Duration,
+    ) -> anyhow::Result<()> {
+        let end = Instant::now() + patience;
+        while Instant::now() < end {
+            self.collect();
+            let leaderless = |n: &usize| {
+                let status = self.nodes[*n].handle.as_ref().and_then(Handle::status);
+                status.is_some_and(|s| s.leader.is_none())
+            };
+            if nodes.iter().all(leaderless) {
+                return Ok(());
+            }
+            pause().await;
+        }
+        bail!("{} still follow a leader", self.names_at(nodes));
+    }
+
+    /// A split in two of which one side holds both kinds of quorum and the other does not.
+    pub fn split(&self) -> Option<(Vec<usize>, Vec<usize>)> {
+        let all: Vec<usize> = (0..self.nodes.len()).collect();
+        (1..all.len()).find_map(|cut| {
+            let (with, without) = all.split_at(cut);
+            let (w, o) = (self.set(with), self.set(without));
+            let works = self.system.commit().is_quorum(w) && self.system.elect().is_quorum(w);
+            let idle = !self.system.commit().is_quorum(o) && !self.system.elect().is_quorum(o);
+            (works && idle).then(|| (with.to_vec(), without.to_vec()))
+        })
+    }
+
+    pub fn cut(&mut self, a: &[usize], b: &[usize]) {
+        for (side, other) in [(a, b), (b, a)] {
+            let ids: Vec<NodeId> = other.iter().map(|n| self.nodes[*n].id).collect();
+            for node in side {
+                if let Some(handle) = &self.nodes[*node].handle {
+                    handle.cut(&ids);
+                }
+            }
+        }
+    }
+
+    pub fn heal(&mut self) {
+        for node in &self.nodes {
+            if let Some(handle) = &node.handle {
+                handle.heal();
+            }
+        }
+    }
+
+    /// Waits until all live members have applied the same index with the same hashes.
+    pub async fn wait_equal(&mut self, patience: Duration) -> bool {
+        let end = Instant::now() + patience;
+        while Instant::now() < end {
+            self.collect();
+            let states = self.states();
+            let first = states.first().map(|s| (s.1, s.2, s.3));
+            let equal = states.iter().all(|s| Some((s.1, s.2, s.3)) == first);
+            if equal && self.leader_among(&self.live()).is_some() {
+                return true;
+            }
+            pause().await;
+        }
+        false
+    }
+
+    /// Name, applied index, chain hash and content hash of every live member.
+    pub fn states(&self) -> Vec<(String, u64, u64, u64)> {
+        let live = self.nodes.iter().filter_map(|slot| Some((slot, slot.handle.as_ref()?)));
+        live.filter_map(|(slot, handle)| {
+            let s = handle.status()?;
+            Some((slot.config.name.clone(), s.applied.0, s.chain_hash, s.content_hash))
+        })
+        .collect()
+    }
+
+    /// The members' own trace reports agree at the highest index all of them reported.
+    pub fn reported_equal(&mut self) -> bool {
+        self.collect();
+        let live = self.live();
+        let applied = live.iter().filter_map(|n| self.ledger.applied(self.nodes[*n].id));
+        let Some(lowest) = applied.map(|(index, ..)| index).min() else { return false };
+        let hashes = self.ledger.hashes_at(lowest);
+        let mut of_live = live.iter().filter_map(|n| hashes.get(&self.nodes[*n].id));
+        let first = of_live.next();
+        first.is_some() && of_live.all(|hash| Some(hash) == first)
+    }
+}
+
+async fn pause() {
+    tokio::time::sleep(Duration::from_millis(20)).await;
+}
