@@ -67,7 +67,7 @@ impl std::fmt::Debug for Journal {
     }
 }
 
-const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
 impl Journal {
     /// Starts an empty journal, durable on return. `key` is random and belongs to this journal

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 /// A planted falsehood, to show that the tour notices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Lie {
-    /// Acknowledgements of the first two members are left out.
+    /// Most acknowledgements are left out.
     DroppedAck,
     /// One member reports another hash.
     WrongHash,
@@ -23,7 +23,6 @@ pub struct Decision {
     pub id: RequestId,
     pub index: LogIndex,
     pub ballot: Ballot,
-    pub revision: i64,
     pub leader: NodeId,
     /// Members in the order in which the leader learned that they hold the entry durably.
     pub acks: Vec<NodeId>,
@@ -46,20 +45,25 @@ impl Ledger {
 
     pub fn push(&mut self, mut event: TraceEvent) {
         match (self.lie, &mut event.kind) {
-            (Some(Lie::DroppedAck), TraceKind::Raft(Trace::Acked { .. })) => {
-                if self.events.len().is_multiple_of(2) {
-                    return;
-                }
+            (Some(Lie::DroppedAck), TraceKind::Raft(Trace::Acked { .. }))
+                if !self.events.len().is_multiple_of(3) =>
+            {
+                return;
             }
-            (Some(Lie::WrongHash), TraceKind::Applied { chain, index, .. }) => {
-                if index.0.is_multiple_of(3) && event.node.0.is_multiple_of(2) {
-                    *chain ^= 1;
-                }
+            (Some(Lie::WrongHash), TraceKind::Applied { chain, index, .. })
+                if index.0.is_multiple_of(3) && self.liar(event.node) =>
+            {
+                *chain ^= 1;
             }
             (Some(Lie::FalseCommit), TraceKind::Raft(Trace::Committed { index })) => index.0 += 3,
             _ => {}
         }
         self.events.push(event);
+    }
+
+    /// The member that lies about its hash: the lowest one heard of, so that there is one.
+    fn liar(&self, node: NodeId) -> bool {
+        self.events.iter().map(|e| e.node).min() == Some(node)
     }
 
     pub fn len(&self) -> usize {
@@ -88,10 +92,10 @@ impl Ledger {
         let mut acked = None;
         for event in self.events[at..].iter().filter(|e| e.node == leader) {
             match event.kind {
-                TraceKind::Raft(Trace::Acked { by, index: i }) if i >= index => {
-                    if !acks.contains(&by) {
-                        acks.push(by);
-                    }
+                TraceKind::Raft(Trace::Acked { by, index: i })
+                    if i >= index && !acks.contains(&by) =>
+                {
+                    acks.push(by);
                 }
                 TraceKind::Raft(Trace::Quorum { index: i, acked: set, .. })
                     if i >= index && acked.is_none() =>
@@ -104,7 +108,7 @@ impl Ledger {
         let (acked, count) = acked?;
         acks.truncate(count.max(1));
         let took = self.took(id)?;
-        Some(Decision { id, index, ballot, revision, leader, acks, acked, took })
+        Some(Decision { id, index, ballot, leader, acks, acked, took })
     }
 
     fn took(&self, id: RequestId) -> Option<Nanos> {
