@@ -180,6 +180,8 @@ impl Journal {
     pub fn release(&mut self, upto: LogIndex) -> Result<(), WalError> {
         self.healthy()?;
         while self.segments.len() > 1 && self.segments[0].index_max <= Some(upto) {
+            // A truncation that emptied this segment must not be lost once the segment is gone.
+            self.sync()?;
             let generation = self.segments[0].generation;
             self.drop_segment(generation).map_err(|e| self.poisoned(e))?;
             self.segments.remove(0);

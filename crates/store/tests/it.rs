@@ -1,0 +1,96 @@
+//! Checkpoints, transfers and the identity over a disk in memory.
+
+use base::{Ballot, Incarnation, LogIndex, NodeId};
+use store::{
+    CheckpointMeta, Identity, Incoming, StoreErrorKind, latest, read_checkpoint, read_chunk,
+    read_identity, remove_older, write_checkpoint, write_identity,
+};
+use wal::{Disk, MemDisk};
+
+fn meta(index: u64) -> CheckpointMeta {
+    CheckpointMeta {
+        index: LogIndex(index),
+        ballot: Ballot::new(2, 1),
+        revision: 9,
+        config: vec![1, 2, 3],
+        extra: vec![4; 10],
+        ..CheckpointMeta::default()
+    }
+}
+
+fn records(n: usize, size: usize) -> Vec<Vec<u8>> {
+    (0..n).map(|i| vec![i as u8; size]).collect()
+}
+
+#[test]
+fn a_checkpoint_is_read_back_after_a_crash_and_old_ones_go() {
+    let mut disk = MemDisk::new();
+    for index in 1..=3 {
+        write_checkpoint(&mut disk, &meta(index), records(5, 400_000)).unwrap();
+    }
+    remove_older(&mut disk, 2).unwrap();
+    let mut disk = disk.crash(5);
+    assert_eq!(store::list(&mut disk).unwrap().len(), 2);
+    let newest = latest(&mut disk).unwrap().unwrap();
+    let found = read_checkpoint(&mut disk, &newest.name).unwrap();
+    assert_eq!(found, (meta(3), records(5, 400_000)));
+}
+
+#[test]
+fn a_flip_of_any_byte_of_a_checkpoint_is_refused() {
+    let mut disk = MemDisk::new();
+    let file = write_checkpoint(&mut disk, &meta(1), records(3, 20)).unwrap();
+    for at in 0..file.len {
+        let mut copy = disk.fork();
+        assert!(copy.flip(&file.name, at, 0x11));
+        let error = read_checkpoint(&mut copy, &file.name).unwrap_err();
+        assert_eq!(error.kind, StoreErrorKind::Corrupt, "byte {at}: {error}");
+    }
+}
+
+#[test]
+fn a_transfer_resumes_and_a_damaged_one_is_removed() {
+    let mut from = MemDisk::new();
+    let offer = write_checkpoint(&mut from, &meta(4), records(9, 50)).unwrap();
+    for damage in [false, true] {
+        let mut to = MemDisk::new();
+        while !Incoming::begin(&mut to, &offer).unwrap().complete() {
+            let mut part = Incoming::begin(&mut to, &offer).unwrap();
+            let at = part.offset();
+            let mut chunk = read_chunk(&mut from, &offer.name, at, 64).unwrap();
+            chunk[0] ^= u8::from(damage);
+            assert_eq!(part.write(at + 1, &chunk).unwrap_err().kind, StoreErrorKind::Invalid);
+            part.write(at, &chunk).unwrap();
+        }
+        let done = Incoming::begin(&mut to, &offer).unwrap().finish(&mut to);
+        if damage {
+            assert_eq!(done.unwrap_err().kind, StoreErrorKind::Corrupt);
+            assert!(to.list().unwrap().is_empty());
+        } else {
+            assert_eq!(done.unwrap(), offer);
+            let mut to = to.crash(3);
+            assert_eq!(read_checkpoint(&mut to, &offer.name).unwrap().1, records(9, 50));
+        }
+    }
+}
+
+#[test]
+fn an_identity_is_read_back_and_damage_is_refused() {
+    let mut disk = MemDisk::new();
+    assert_eq!(read_identity(&mut disk).unwrap(), None);
+    let identity = Identity {
+        cluster: 1,
+        member: NodeId(2),
+        birth: 3,
+        incarnation: Incarnation(4),
+        config: vec![5; 9],
+        peers: vec![(NodeId(6), 7)],
+    };
+    write_identity(&mut disk, &identity).unwrap();
+    assert_eq!(read_identity(&mut disk.crash(1)).unwrap(), Some(identity));
+    for at in 0..disk.bytes("identity").unwrap().len() as u64 {
+        let mut copy = disk.fork();
+        copy.flip("identity", at, 4);
+        assert_eq!(read_identity(&mut copy).unwrap_err().kind, StoreErrorKind::Corrupt);
+    }
+}
