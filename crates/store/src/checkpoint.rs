@@ -14,6 +14,8 @@ const FOOTER_TAG: u32 = u32::from_le_bytes(*b"QCFT");
 const BLOCK_HEADER_BYTES: usize = 16;
 pub(crate) const FOOTER_BYTES: usize = 44;
 const META_BYTES_MAX: u32 = 64 << 20;
+/// Meta besides its two byte strings.
+const META_FIXED_BYTES: usize = 56;
 /// A block is closed when its body reaches this many bytes.
 const BLOCK_BYTES: usize = 1 << 20;
 
@@ -90,7 +92,7 @@ fn parse_name(name: &str) -> Option<(LogIndex, Ballot)> {
 }
 
 /// Writes a checkpoint: tmp file, sync, rename, sync of the directory. Durable on return.
-/// Errors: `Io`, `Invalid` (a record above 4 GiB).
+/// Errors: `Io`, `Invalid` (a record above 4 GiB, a meta above 64 MiB).
 pub fn write_checkpoint(
     disk: &mut dyn Disk,
     meta: &CheckpointMeta,
@@ -144,9 +146,16 @@ impl Writer<'_> {
     }
 
     fn header(&mut self, meta: &CheckpointMeta) -> Result<(), StoreError> {
+        // The reader refuses a longer one: it must never become the newest checkpoint.
+        if meta.config.len() + meta.extra.len() > META_BYTES_MAX as usize - META_FIXED_BYTES {
+            let what = format!("meta above {META_BYTES_MAX} bytes");
+            return Err(StoreError::new(StoreErrorKind::Invalid, self.name, 0, what));
+        }
+        let encoded = meta.encode();
+        assert!(encoded.len() <= META_BYTES_MAX as usize, "the bound was checked");
         let mut out = MAGIC.to_vec();
         out.put_u32(VERSION);
-        out.put_bytes(&meta.encode());
+        out.put_bytes(&encoded);
         let crc = crc32c(&out);
         out.put_u32(crc);
         self.write(&out)

@@ -94,3 +94,15 @@ fn an_identity_is_read_back_and_damage_is_refused() {
         assert_eq!(read_identity(&mut copy).unwrap_err().kind, StoreErrorKind::Corrupt);
     }
 }
+
+#[test]
+fn a_meta_that_could_not_be_read_back_is_not_written() {
+    let mut disk = MemDisk::new();
+    let fits = CheckpointMeta { extra: vec![1; (64 << 20) - 56 - 3], ..meta(1) };
+    let file = write_checkpoint(&mut disk, &fits, records(1, 1)).unwrap();
+    assert!(read_checkpoint(&mut disk, &file.name).unwrap().0 == fits);
+    let above = CheckpointMeta { extra: vec![1; (64 << 20) - 56 - 2], ..meta(2) };
+    let error = write_checkpoint(&mut disk, &above, records(1, 1)).unwrap_err();
+    assert_eq!(error.kind, StoreErrorKind::Invalid);
+    assert_eq!(latest(&mut disk).unwrap(), Some(file));
+}
