@@ -149,7 +149,7 @@ impl Replica {
             self.raft.tick(now, &mut self.ready);
         }
         self.expire(out);
-        self.notice_leader(out);
+        self.notice_leader();
         self.expire_leases();
         self.flush_writes(out);
         self.start_read_round();
@@ -264,11 +264,11 @@ impl Replica {
         }
         self.apply_committed(out);
         self.serve_reads(out);
-        self.notice_leader(out);
+        self.notice_leader();
     }
 
     /// Follows changes of leadership: parked and unanswered writes go to the new leader.
-    fn notice_leader(&mut self, _out: &mut Effects) {
+    fn notice_leader(&mut self) {
         let leading = self.raft.is_leader().then(|| self.raft.ballot());
         if leading != self.leading {
             self.leading = leading;

@@ -163,30 +163,39 @@ impl Cluster {
         }
     }
 
-    /// The decision behind a revision; its last trace events may come a moment after the answer.
-    pub async fn decision(&mut self, revision: i64) -> Option<Decision> {
-        let end = Instant::now() + Duration::from_secs(2);
+    /// Asks `probe` again and again, over fresh trace events, until it has an answer or time is up.
+    async fn until<T>(
+        &mut self,
+        patience: Duration,
+        probe: impl Fn(&Self) -> Option<T>,
+    ) -> Option<T> {
+        let end = Instant::now() + patience;
         loop {
             self.collect();
-            let found = self.ledger.decision(revision);
+            let found = probe(self);
             if found.is_some() || Instant::now() >= end {
                 return found;
             }
-            pause().await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    }
+
+    /// The decision behind a revision; its last trace events may come a moment after the answer.
+    pub async fn decision(&mut self, revision: i64) -> Option<Decision> {
+        self.until(Duration::from_secs(2), |c| c.ledger.decision(revision)).await
     }
 
     /// The last election of the trace; its event may come a moment after the fact is visible.
     pub async fn elected(&mut self) -> Option<(NodeId, Ballot, NodeSet)> {
-        let end = Instant::now() + Duration::from_secs(2);
-        loop {
-            self.collect();
-            let found = self.ledger.last_elected();
-            if found.is_some() || Instant::now() >= end {
-                return found;
-            }
-            pause().await;
-        }
+        self.until(Duration::from_secs(2), |c| c.ledger.last_elected()).await
+    }
+
+    /// True when every one of these members runs and follows `leader`.
+    fn all_follow(&self, nodes: &[usize], leader: Option<NodeId>) -> bool {
+        nodes.iter().all(|n| {
+            let status = self.nodes[*n].handle.as_ref().and_then(Handle::status);
+            status.is_some_and(|s| s.leader == leader)
+        })
     }
 
     fn leader_among(&self, nodes: &[usize]) -> Option<usize> {
@@ -211,20 +220,12 @@ impl Cluster {
         nodes: &[usize],
         patience: Duration,
     ) -> anyhow::Result<()> {
-        let end = Instant::now() + patience;
-        while Instant::now() < end {
-            self.collect();
-            if let Some(leader) = self.leader_among(nodes) {
-                let id = self.nodes[leader].id;
-                let follows = |n: &usize| {
-                    let status = self.nodes[*n].handle.as_ref().and_then(Handle::status);
-                    status.is_some_and(|s| s.leader == Some(id))
-                };
-                if nodes.iter().all(follows) {
-                    return Ok(());
-                }
-            }
-            pause().await;
+        let settled = |c: &Self| {
+            let leader = c.nodes[c.leader_among(nodes)?].id;
+            c.all_follow(nodes, Some(leader)).then_some(())
+        };
+        if self.until(patience, settled).await.is_some() {
+            return Ok(());
         }
         bail!("no leader among {} within {} s", self.names_at(nodes), patience.as_secs());
     }
@@ -235,17 +236,8 @@ impl Cluster {
         nodes: &[usize],
         patience: Duration,
     ) -> anyhow::Result<()> {
-        let end = Instant::now() + patience;
-        while Instant::now() < end {
-            self.collect();
-            let leaderless = |n: &usize| {
-                let status = self.nodes[*n].handle.as_ref().and_then(Handle::status);
-                status.is_some_and(|s| s.leader.is_none())
-            };
-            if nodes.iter().all(leaderless) {
-                return Ok(());
-            }
-            pause().await;
+        if self.until(patience, |c| c.all_follow(nodes, None).then_some(())).await.is_some() {
+            return Ok(());
         }
         bail!("{} still follow a leader", self.names_at(nodes));
     }
@@ -283,18 +275,13 @@ impl Cluster {
 
     /// Waits until all live members have applied the same index with the same hashes.
     pub async fn wait_equal(&mut self, patience: Duration) -> bool {
-        let end = Instant::now() + patience;
-        while Instant::now() < end {
-            self.collect();
-            let states = self.states();
+        let equal = |c: &Self| {
+            let states = c.states();
             let first = states.first().map(|s| (s.1, s.2, s.3));
             let equal = states.iter().all(|s| Some((s.1, s.2, s.3)) == first);
-            if equal && self.leader_among(&self.live()).is_some() {
-                return true;
-            }
-            pause().await;
-        }
-        false
+            (equal && c.leader_among(&c.live()).is_some()).then_some(())
+        };
+        self.until(patience, equal).await.is_some()
     }
 
     /// Name, applied index, chain hash and content hash of every live member.
@@ -318,8 +305,4 @@ impl Cluster {
         let first = of_live.next();
         first.is_some() && of_live.all(|hash| Some(hash) == first)
     }
-}
-
-async fn pause() {
-    tokio::time::sleep(Duration::from_millis(20)).await;
 }
