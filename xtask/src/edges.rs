@@ -20,7 +20,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("api", &[]),
     ("console", &[]),
     ("server", &["replica", "wal", "store", "api", "console"]),
-    ("quorate", &["server", "analysis", "sim", "check"]),
+    ("client", &["api"]),
+    ("quorate", &["server", "client", "analysis", "sim", "check"]),
+    ("trial", &["client", "check"]),
     ("xtask", &[]),
 ];
 

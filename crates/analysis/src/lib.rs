@@ -1,0 +1,1 @@
+//! What a quorum system costs and what it survives.

@@ -1,0 +1,1 @@
+//! Histories of operations, and whether an order of them exists that explains every answer.

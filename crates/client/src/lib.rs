@@ -1,0 +1,1 @@
+//! A small etcd v3 client.

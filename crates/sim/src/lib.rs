@@ -1,0 +1,1 @@
+//! One cluster life under a virtual clock: the replica, journal and checkpoints that ship.
