@@ -1,5 +1,56 @@
 //! Trials with real processes: the product beside the real etcd, killed, cut off and compared.
+//!
+//! Development only; nothing of the product depends on it. [`cluster`] starts and stops members,
+//! each trial is a module and a subcommand.
 
-fn main() {
-    std::process::exit(2);
+mod cluster;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Trials with real processes.
+#[derive(Parser, Debug)]
+#[command(name = "trial", max_term_width = 100)]
+struct Args {
+    /// The quorate binary under trial [default: target/release/quorate of this workspace]
+    #[arg(long, global = true)]
+    quorate: Option<PathBuf>,
+    #[command(subcommand)]
+    trial: Trial,
+}
+
+#[derive(Subcommand, Debug)]
+enum Trial {
+    /// Start three members of quorate and of etcd, and print their versions
+    Smoke,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let quorate = args.quorate.unwrap_or_else(cluster::quorate_binary);
+    let result = match args.trial {
+        Trial::Smoke => smoke(quorate),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("{why:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn smoke(quorate: PathBuf) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    for program in [cluster::Program::Quorate(quorate), cluster::Program::Etcd] {
+        let cluster = cluster::Cluster::start(&program, 3, &[])?;
+        let channel = client::Channel::new(&cluster.endpoint(0));
+        let request = api::etcdserverpb::StatusRequest::default();
+        let status: api::etcdserverpb::StatusResponse =
+            runtime.block_on(channel.call(client::method::maintenance::STATUS, &request))?;
+        println!("{program}: version {}, leader {:x}", status.version, status.leader);
+    }
+    Ok(())
 }

@@ -1,0 +1,324 @@
+//! Members as processes: started, awaited, hurt, and always stopped by their process id.
+
+use std::fmt;
+use std::fs::File;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use rustix::process::{Pid, Signal, kill_process};
+
+/// How long a member may take until its client port answers `/health`-style probes.
+const READY_MAX: Duration = Duration::from_secs(60);
+static NEXT: AtomicU32 = AtomicU32::new(0);
+
+/// What to run.
+#[derive(Clone, Debug)]
+pub enum Program {
+    /// `quorate serve` of this binary.
+    Quorate(PathBuf),
+    /// The real etcd that the crate `etcd-bin-vendored` carries.
+    Etcd,
+}
+
+impl fmt::Display for Program {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(if matches!(self, Self::Etcd) { "etcd" } else { "quorate" })
+    }
+}
+
+impl Program {
+    fn command(&self) -> Result<Command> {
+        match self {
+            Self::Quorate(path) => {
+                ensure!(path.exists(), "{} is missing: build it first", path.display());
+                let mut command = Command::new(path);
+                command.arg("serve");
+                Ok(command)
+            }
+            Self::Etcd => {
+                let path = etcd_bin_vendored::etcd_bin_path().map_err(|why| anyhow!("{why}"))?;
+                Ok(Command::new(path))
+            }
+        }
+    }
+}
+
+/// The release binary of this workspace.
+pub fn quorate_binary() -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target"), PathBuf::from);
+    target.join("release/quorate")
+}
+
+struct Member {
+    client: u16,
+    /// Where the member listens for peers.
+    peer: u16,
+    /// Where its peers reach it: `peer`, or a proxy in front of it.
+    peer_seen: u16,
+    child: Option<Child>,
+    stopped: bool,
+}
+
+/// Processes of one cluster, with their directories; dropped, all are killed and removed.
+pub struct Cluster {
+    program: Program,
+    root: PathBuf,
+    token: String,
+    flags: Vec<String>,
+    members: Vec<Member>,
+    keep: bool,
+}
+
+impl Cluster {
+    /// Starts `count` members named `n1`.. and waits until all serve.
+    ///
+    /// # Errors
+    /// A binary that is missing, or a member that is not ready within a minute.
+    pub fn start(program: &Program, count: usize, flags: &[&str]) -> Result<Self> {
+        let mut cluster = Self::prepare(program, count, flags)?;
+        for at in 0..count {
+            cluster.spawn(at)?;
+        }
+        cluster.await_ready()?;
+        Ok(cluster)
+    }
+
+    /// Chooses ports and directories, starts nothing; proxies may then be put in front of peers.
+    ///
+    /// # Errors
+    /// No free port or no temporary directory.
+    pub fn prepare(program: &Program, count: usize, flags: &[&str]) -> Result<Self> {
+        let unique = NEXT.fetch_add(1, Ordering::Relaxed);
+        let token = format!("trial-{}-{unique}", std::process::id());
+        let root = std::env::temp_dir().join(&token);
+        std::fs::create_dir_all(&root).with_context(|| root.display().to_string())?;
+        let held: Vec<_> =
+            (0..2 * count).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<_, _>>()?;
+        let ports: Vec<u16> =
+            held.iter().map(|l| Ok(l.local_addr()?.port())).collect::<std::io::Result<_>>()?;
+        let member = |pair: &[u16]| Member {
+            client: pair[0],
+            peer: pair[1],
+            peer_seen: pair[1],
+            child: None,
+            stopped: false,
+        };
+        let members = ports.chunks(2).map(member).collect();
+        let flags = flags.iter().map(|&flag| flag.to_owned()).collect();
+        Ok(Self { program: program.clone(), root, token, flags, members, keep: false })
+    }
+
+    /// Members, running or not.
+    pub fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    /// `host:port` of a member's client port.
+    pub fn endpoint(&self, at: usize) -> String {
+        format!("127.0.0.1:{}", self.members[at].client)
+    }
+
+    /// Client endpoints of all members, running or not.
+    pub fn endpoints(&self) -> Vec<String> {
+        (0..self.members.len()).map(|at| self.endpoint(at)).collect()
+    }
+
+    /// Where a member listens for its peers.
+    pub fn peer_address(&self, at: usize) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.members[at].peer))
+    }
+
+    /// Makes the others reach this member at `port`; before the first start only.
+    pub fn put_proxy(&mut self, at: usize, port: u16) {
+        assert!(self.members.iter().all(|m| m.child.is_none()), "proxies come before members");
+        self.members[at].peer_seen = port;
+    }
+
+    /// A member's data directory.
+    pub fn data_dir(&self, at: usize) -> PathBuf {
+        self.root.join(format!("n{}", at + 1))
+    }
+
+    /// A member's log: everything it printed, over all its lives.
+    pub fn log(&self, at: usize) -> PathBuf {
+        self.root.join(format!("n{}.log", at + 1))
+    }
+
+    /// Keeps directories and logs after the end, for somebody to look at.
+    pub fn keep(&mut self) -> &Path {
+        self.keep = true;
+        &self.root
+    }
+
+    /// The process id of a running member.
+    pub fn pid(&self, at: usize) -> Option<u32> {
+        self.members[at].child.as_ref().map(Child::id)
+    }
+
+    /// Whether the member runs and is not stopped by a signal.
+    pub fn is_running(&self, at: usize) -> bool {
+        self.members[at].child.is_some() && !self.members[at].stopped
+    }
+
+    /// Starts a member that does not run.
+    ///
+    /// # Errors
+    /// The binary or the log file.
+    pub fn spawn(&mut self, at: usize) -> Result<()> {
+        let url = |port: u16| format!("http://127.0.0.1:{port}");
+        let initial: Vec<_> = (0..self.members.len())
+            .map(|n| format!("n{}={}", n + 1, url(self.members[n].peer_seen)))
+            .collect();
+        let log = File::options().create(true).append(true).open(self.log(at))?;
+        let member = &self.members[at];
+        assert!(member.child.is_none(), "the member runs already");
+        let mut command = self.program.command()?;
+        command
+            .args(["--name", &format!("n{}", at + 1)])
+            .arg("--data-dir")
+            .arg(self.data_dir(at))
+            .args(["--listen-client-urls", &url(member.client)])
+            .args(["--advertise-client-urls", &url(member.client)])
+            .args(["--listen-peer-urls", &url(member.peer)])
+            .args(["--initial-advertise-peer-urls", &url(member.peer_seen)])
+            .args(["--initial-cluster", &initial.join(",")])
+            .args(["--initial-cluster-token", &self.token])
+            .args(&self.flags)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log);
+        let child = command.spawn().with_context(|| format!("start {}", self.program))?;
+        self.members[at].child = Some(child);
+        Ok(())
+    }
+
+    /// Waits until every running member's client port accepts and the cluster elected a leader.
+    ///
+    /// # Errors
+    /// A member that ended, or a minute passed; its log is named.
+    pub fn await_ready(&mut self) -> Result<()> {
+        let deadline = Instant::now() + READY_MAX;
+        for at in 0..self.members.len() {
+            while self.is_running(at) && !healthy(self.members[at].client) {
+                let log = self.log(at);
+                let child = self.members[at].child.as_mut().expect("it runs");
+                if let Some(status) = child.try_wait()? {
+                    bail!("n{} ended ({status}): {}", at + 1, tail(&log));
+                }
+                ensure!(Instant::now() < deadline, "n{} is not ready: {}", at + 1, tail(&log));
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends a signal to a running member.
+    ///
+    /// # Panics
+    /// If it does not run.
+    pub fn signal(&mut self, at: usize, signal: Signal) {
+        let pid = self.pid(at).expect("the member runs");
+        let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("a process id");
+        // Our own child, not yet waited for: the id cannot belong to another process.
+        kill_process(pid, signal).expect("a signal to our own child");
+        match signal {
+            Signal::STOP => self.members[at].stopped = true,
+            Signal::CONT => self.members[at].stopped = false,
+            _ => {}
+        }
+    }
+
+    /// `kill -9`, and waits for the end.
+    pub fn kill(&mut self, at: usize) {
+        let mut child = self.members[at].child.take().expect("the member runs");
+        child.kill().expect("a signal to our own child");
+        child.wait().expect("our own child ends");
+        self.members[at].stopped = false;
+    }
+
+    /// SIGTERM, and waits for the end.
+    ///
+    /// # Errors
+    /// It did not end in a minute.
+    pub fn terminate(&mut self, at: usize) -> Result<()> {
+        self.signal(at, Signal::TERM);
+        let deadline = Instant::now() + READY_MAX;
+        let child = self.members[at].child.as_mut().expect("it was just signalled");
+        while child.try_wait()?.is_none() {
+            ensure!(Instant::now() < deadline, "n{} does not stop", at + 1);
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        self.members[at].child = None;
+        Ok(())
+    }
+
+    /// The member's exit, if it ended by itself.
+    ///
+    /// # Errors
+    /// The system call.
+    pub fn ended(&mut self, at: usize) -> Result<Option<std::process::ExitStatus>> {
+        let Some(child) = self.members[at].child.as_mut() else { return Ok(None) };
+        let status = child.try_wait()?;
+        if status.is_some() {
+            self.members[at].child = None;
+        }
+        Ok(status)
+    }
+
+    /// CPU time the running members used so far, user and system.
+    ///
+    /// # Errors
+    /// No `/proc`.
+    pub fn cpu_used(&self) -> Result<Duration> {
+        let mut ticks = 0;
+        for child in self.members.iter().filter_map(|m| m.child.as_ref()) {
+            let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.id()))?;
+            let fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace();
+            ticks += fields.skip(11).take(2).filter_map(|f| f.parse::<u64>().ok()).sum::<u64>();
+        }
+        let per_second = rustix::param::clock_ticks_per_second();
+        Ok(Duration::from_millis(ticks * 1000 / per_second))
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        for child in self.members.iter_mut().filter_map(|m| m.child.as_mut()) {
+            // It may have ended by itself; either way it must not outlive us.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        if self.keep {
+            eprintln!("kept: {}", self.root.display());
+        } else {
+            let _ = std::fs::remove_dir_all(&self.root);
+        }
+    }
+}
+
+/// `/health` answers 200 once a member serves and knows a leader; both servers have it.
+fn healthy(port: u16) -> bool {
+    use std::io::{Read, Write};
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    let ask = || -> std::io::Result<bool> {
+        let mut socket = TcpStream::connect_timeout(&address, Duration::from_secs(1))?;
+        socket.set_read_timeout(Some(Duration::from_secs(3)))?;
+        socket.write_all(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")?;
+        let mut answer = Vec::new();
+        socket.read_to_end(&mut answer)?;
+        Ok(answer.starts_with(b"HTTP/1.1 200"))
+    };
+    ask().unwrap_or(false)
+}
+
+/// The last lines of a log, for an error message.
+fn tail(log: &Path) -> String {
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(5)..].join("\n")
+}
