@@ -414,6 +414,12 @@ impl Raft {
         self.configs.config()
     }
 
+    /// The configuration a checkpoint at `index` states: the last one at or below it. One above
+    /// may not be committed yet, and could never be rolled back out of a checkpoint.
+    pub fn config_at(&self, index: LogIndex) -> &Configuration {
+        self.configs.config_at(index)
+    }
+
     /// At a leader: slots whose durable log reaches `index`. Empty elsewhere.
     pub fn acked(&self, index: LogIndex) -> NodeSet {
         self.acked_slots(index)

@@ -296,7 +296,7 @@ impl Replica {
             view: self.store.view(),
             index: self.applied,
             ballot: self.applied_ballot,
-            config: self.raft.config().clone(),
+            config: self.raft.config_at(self.applied).clone(),
             extra,
         }
     }

@@ -34,6 +34,12 @@ impl Configs {
         self.current().0
     }
 
+    /// The configuration of the log up to `index`: a later one may still be rolled back.
+    pub fn config_at(&self, index: LogIndex) -> &Configuration {
+        let at = self.list.iter().rposition(|(i, _, _)| *i <= index).unwrap_or(0);
+        &self.list[at].1
+    }
+
     pub fn push(&mut self, index: LogIndex, config: Configuration, system: System) {
         assert!(index >= self.index(), "configurations follow the log");
         self.list.push((index, config, system));

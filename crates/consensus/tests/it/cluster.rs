@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 pub struct Node {
     pub raft: Option<Raft>,
-    disk: Recovered,
-    unsynced: VecDeque<Persist>,
+    pub disk: Recovered,
+    pub unsynced: VecDeque<Persist>,
     pub stalled: bool,
     incarnation: u64,
 }
@@ -34,19 +34,22 @@ pub struct Cluster {
     committed: BTreeMap<LogIndex, (Ballot, Blob)>,
     seen: BTreeMap<NodeId, LogIndex>,
     pub reads: Vec<ReadOutcome>,
+    /// Print who acknowledged what.
+    pub show_acks: bool,
+    /// A checkpoint may be installed while journal writes are under way, as on a real disk.
+    pub lanes: bool,
+    genesis: Configuration,
+    steps: u64,
     read_floor: BTreeMap<u64, LogIndex>,
 }
 
+pub fn member(id: NodeId, learner: bool) -> Member {
+    let (slot, name) = (id.0 as u8 - 1, format!("n{id}"));
+    Member { id, slot, name, learner, peer_urls: vec![], client_urls: vec![] }
+}
+
 pub fn configuration(voters: u64, learners: u64, quorum: &str, rule: BallotRule) -> Configuration {
-    let member = |id: u64| Member {
-        id: NodeId(id),
-        slot: id as u8 - 1,
-        name: format!("n{id}"),
-        learner: id > voters,
-        peer_urls: vec![],
-        client_urls: vec![],
-    };
-    let members = (1..=voters + learners).map(member).collect();
+    let members = (1..=voters + learners).map(|id| member(NodeId(id), id > voters)).collect();
     let names: Vec<_> = (1..=voters).map(|i| format!("n{i}")).collect();
     let majority = format!("majority({})", names.join(","));
     let quorum = if quorum.is_empty() { majority } else { quorum.to_string() };
@@ -55,21 +58,8 @@ pub fn configuration(voters: u64, learners: u64, quorum: &str, rule: BallotRule)
 
 impl Cluster {
     pub fn new(config: Configuration, seed: u64) -> Self {
-        let nodes = config.members.iter().map(|m| {
-            let disk = Recovered {
-                ballot: Ballot::ZERO,
-                base: LogIndex(0),
-                base_ballot: Ballot::ZERO,
-                base_config: config.clone(),
-                entries: vec![],
-                commit: LogIndex(0),
-            };
-            let unsynced = VecDeque::new();
-            (m.id, Node { raft: None, disk, unsynced, stalled: false, incarnation: 0 })
-        });
-        let nodes: BTreeMap<_, _> = nodes.collect();
         let mut cluster = Self {
-            nodes,
+            nodes: BTreeMap::new(),
             queue: BTreeMap::new(),
             seq: 0,
             now: 0,
@@ -81,11 +71,44 @@ impl Cluster {
             committed: BTreeMap::new(),
             seen: BTreeMap::new(),
             reads: vec![],
+            show_acks: false,
+            lanes: false,
+            genesis: config.clone(),
+            steps: 0,
             read_floor: BTreeMap::new(),
         };
-        let ids: Vec<_> = cluster.nodes.keys().copied().collect();
-        ids.into_iter().for_each(|id| cluster.start(id));
+        config.members.iter().for_each(|m| cluster.spare(m.id));
         cluster
+    }
+
+    /// A node that knows the first configuration only, and may not be in it.
+    pub fn spare(&mut self, id: NodeId) {
+        let disk = Recovered {
+            ballot: Ballot::ZERO,
+            base: LogIndex(0),
+            base_ballot: Ballot::ZERO,
+            base_config: self.genesis.clone(),
+            entries: vec![],
+            commit: LogIndex(0),
+        };
+        let unsynced = VecDeque::new();
+        let node = Node { raft: None, disk, unsynced, stalled: false, incarnation: 0 };
+        assert!(self.nodes.insert(id, node).is_none(), "n{id} is there already");
+        self.start(id);
+    }
+
+    /// A log as history left it, on the disk of a node that is down.
+    pub fn plant(&mut self, id: NodeId, promise: Ballot, ballots: &[Ballot]) {
+        let node = self.nodes.get_mut(&id).unwrap();
+        assert!(node.raft.is_none(), "n{id} is running");
+        node.disk.ballot = promise;
+        let entry = |(i, ballot): (usize, &Ballot)| Entry {
+            index: LogIndex(i as u64 + 1),
+            ballot: *ballot,
+            kind: EntryKind::Data,
+            payload: Blob::from(ballot.to_string().as_bytes()),
+        };
+        node.disk.entries = ballots.iter().enumerate().map(entry).collect();
     }
 
     pub fn start(&mut self, id: NodeId) {
@@ -156,11 +179,12 @@ impl Cluster {
         }
         out.snapshots.into_iter().for_each(|to| self.push(10, Event::Snapshot(id, to)));
         for trace in &out.trace {
-            if let Trace::Elected { ballot, .. } = trace {
-                let other = self.leaders.insert(*ballot, id);
-                assert!(other.is_none(), "{ballot} elected {id} and {other:?}");
+            match trace {
+                Trace::Elected { ballot, .. } => self.check_leader(id, *ballot),
+                Trace::Quorum { index, acked, .. } => self.check_quorum(id, *index, *acked),
+                _ => {}
             }
-            if !matches!(trace, Trace::Acked { .. }) {
+            if self.show_acks || !matches!(trace, Trace::Acked { .. }) {
                 self.lines.push(format!("{:>5} n{id} {}", self.now, show(trace)));
             }
         }
@@ -175,8 +199,64 @@ impl Cluster {
         Some(result)
     }
 
+    /// One leader a ballot, and it holds everything committed before (Raft, figure 3).
+    fn check_leader(&mut self, id: NodeId, ballot: Ballot) {
+        let other = self.leaders.insert(ballot, id);
+        assert!(other.is_none(), "{ballot} elected {id} and {other:?}");
+        let raft = self.nodes[&id].raft.as_ref().unwrap();
+        let (last, base) = (raft.last().0, self.nodes[&id].disk.base);
+        for (index, (ballot, payload)) in self.committed.iter().filter(|(i, _)| **i > base) {
+            let entry = raft.entries(*index, *index).next();
+            // Compacted entries are covered by a checkpoint that is not in `disk` any more.
+            let covered = entry.is_none() && *index <= raft.commit();
+            let holds = entry.is_some_and(|e| e.ballot == *ballot && e.payload == *payload);
+            assert!(covered || holds, "n{id} leads {ballot} without {index} (last {last})");
+        }
+    }
+
+    /// The set a leader says it counted is a commit set, and every member of it has the entry
+    /// on its disk at this moment.
+    fn check_quorum(&self, id: NodeId, index: LogIndex, acked: quorum::NodeSet) {
+        let raft = self.nodes[&id].raft.as_ref().unwrap();
+        let config = raft.config();
+        assert!(config.system().unwrap().commit().is_quorum(acked), "n{id} counts no quorum");
+        let ballot = raft.ballot_at(index);
+        for slot in acked.iter() {
+            let member = config.id_of(slot).expect("only members are counted");
+            assert!(config.voters().contains(slot), "n{member} does not vote");
+            let disk = &self.nodes[&member].disk;
+            let entry = disk.entries.iter().find(|e| e.index == index).map(|e| e.ballot);
+            let holds = disk.base >= index || entry == ballot;
+            assert!(holds, "n{id} counts {index} at n{member}, whose disk has {entry:?}");
+        }
+    }
+
+    /// Two logs that agree at one (index, ballot) agree at every index below (Raft, figure 3).
+    pub fn check_log_matching(&self) {
+        let rafts: Vec<_> = self.nodes.values().filter_map(|n| n.raft.as_ref()).collect();
+        for (i, a) in rafts.iter().enumerate() {
+            for b in &rafts[i + 1..] {
+                let all = |r: &Raft| -> BTreeMap<LogIndex, Entry> {
+                    r.entries(LogIndex(1), r.last().0).map(|e| (e.index, e.clone())).collect()
+                };
+                let (mine, theirs) = (all(a), all(b));
+                let same =
+                    |i: &&LogIndex| theirs.get(i).is_some_and(|e| e.ballot == mine[i].ballot);
+                let Some(meet) = mine.keys().rev().find(same) else { continue };
+                for (index, entry) in mine.range(..=meet) {
+                    let other = theirs.get(index);
+                    assert!(other.is_none_or(|o| o == entry), "logs differ at {index}");
+                }
+            }
+        }
+    }
+
     /// Every commit agrees with every other, and none is ever lost.
     fn check(&mut self, id: NodeId) {
+        self.steps += 1;
+        if self.steps.is_multiple_of(64) {
+            self.check_log_matching();
+        }
         let Some(raft) = &self.nodes[&id].raft else { return };
         let from = self.seen[&id].next();
         for entry in raft.entries(from, raft.commit()) {
@@ -203,6 +283,12 @@ impl Cluster {
         }
     }
 
+    /// Syncs the oldest writes of a stalled disk.
+    pub fn sync_some(&mut self, id: NodeId, count: usize) {
+        let ticket = self.nodes[&id].unsynced.get(count - 1).map(|p| p.ticket);
+        self.sync(id, ticket.expect("so many writes wait"));
+    }
+
     fn sync(&mut self, id: NodeId, through: Ticket) {
         let node = self.nodes.get_mut(&id).unwrap();
         while node.unsynced.front().is_some_and(|p| p.ticket <= through) {
@@ -225,7 +311,7 @@ impl Cluster {
         if base > node.disk.base {
             node.disk.base_ballot = raft.ballot_at(base).unwrap();
             node.disk.base = base;
-            node.disk.base_config = raft.config().clone();
+            node.disk.base_config = raft.config_at(base).clone();
             node.disk.entries.retain(|e| e.index >= base);
             raft.compact(base);
         }
@@ -238,7 +324,8 @@ impl Cluster {
             return;
         }
         let d = self.nodes[&from].disk.clone();
-        if let Some(last) = self.nodes[&to].unsynced.back().map(|p| p.ticket) {
+        let last = self.nodes[&to].unsynced.back().map(|p| p.ticket);
+        if let Some(last) = last.filter(|_| !self.lanes) {
             self.sync(to, last);
         }
         let node = self.nodes.get_mut(&to).unwrap();

@@ -4,11 +4,14 @@
 //! [QUORUM]`, `run MS`, `propose TEXT` (at the leader), `propose nK TEXT`, `crash nK`,
 //! `restart nK`, `cut nA nB` (one way), `part nA..` (from the rest), `heal`, `stall nK`,
 //! `unstall nK`, `read nK SEQ`, `transfer nK`, `compact nK`, `timeout nK`, `lost nK nL`,
-//! `noise LOSS TWICE JITTER`, `config joint QUORUM` / `config final QUORUM`, `status`.
+//! `noise LOSS TWICE JITTER`, `config joint QUORUM` / `config final QUORUM`, `config learner nK`,
+//! `config voter nK`, `config drop nK`, `spare nK` (a node outside the configuration),
+//! `log nK PROMISE BALLOT..` (of a node that is down), `sync nK COUNT` (a stalled disk's oldest
+//! writes), `disk nK`, `acks on`, `status`. `TEXT*COUNT` repeats a text.
 
 use super::cluster::{Cluster, configuration};
-use base::{Blob, Nanos, NodeId};
-use consensus::raft::{BallotRule, EntryKind};
+use base::{Ballot, Blob, Nanos, NodeId};
+use consensus::raft::{BallotRule, Configuration, EntryKind};
 use std::fmt::Write as _;
 
 pub fn run_all() {
@@ -30,6 +33,30 @@ pub fn run_all() {
 
 fn node(word: &str) -> NodeId {
     NodeId(word.trim_start_matches('n').parse().expect("a node is nK"))
+}
+
+fn ballot(word: &str) -> Ballot {
+    let (term, node) = word.split_once('.').expect("a ballot is TERM.NODE");
+    Ballot::new(term.parse().unwrap(), node.parse().unwrap())
+}
+
+/// The configuration with one change.
+fn changed(config: &Configuration, words: &[&str]) -> Configuration {
+    let mut config = config.clone();
+    let text = words[1..].join(" ");
+    match words[0] {
+        "joint" => config.joint = Some(text),
+        "final" => (config.quorum, config.joint) = (text, None),
+        "drop" => config.members.retain(|m| m.name != text),
+        role => {
+            let learner = role == "learner";
+            match config.members.iter_mut().find(|m| m.name == text) {
+                Some(member) => member.learner = learner,
+                None => config.members.push(super::cluster::member(node(&text), learner)),
+            }
+        }
+    }
+    config
 }
 
 fn run(commands: &str) -> String {
@@ -62,20 +89,33 @@ fn command(c: &mut Cluster, words: &[&str], out: &mut String) {
         "propose" => {
             let named = words.len() > 2;
             let id = if named { Some(node(arg(1))) } else { c.leader() };
-            let text = Blob::from(words[words.len() - 1].as_bytes());
-            propose(c, id, EntryKind::Data, text, out);
+            let (text, times) = words[words.len() - 1].split_once('*').unwrap_or((arg(0), "0"));
+            let text = match times.parse().unwrap() {
+                0 => String::from(words[words.len() - 1]),
+                times => text.repeat(times),
+            };
+            propose(c, id, EntryKind::Data, Blob::from(text.as_bytes()), out);
         }
         "config" => {
             let id = c.leader().expect("a leader");
             let raft = c.nodes[&id].raft.as_ref().unwrap();
-            let mut config = raft.config().clone();
-            let text = words[2..].join(" ");
-            match arg(1) {
-                "joint" => config.joint = Some(text),
-                _ => (config.quorum, config.joint) = (text, None),
-            }
+            let config = changed(raft.config(), &words[1..]);
             propose(c, Some(id), EntryKind::Config, Blob::from(config.encode()), out);
         }
+        "spare" => c.spare(node(arg(1))),
+        "log" => {
+            let ballots: Vec<_> = words[2..].iter().map(|w| ballot(w)).collect();
+            c.plant(node(arg(1)), ballots[0], &ballots[1..]);
+        }
+        "sync" => c.sync_some(node(arg(1)), num(2) as usize),
+        "disk" => {
+            let node = &c.nodes[&node(arg(1))];
+            let durable = node.raft.as_ref().unwrap().durable();
+            let log: Vec<_> = node.disk.entries.iter().map(|e| e.ballot.to_string()).collect();
+            let (log, waits) = (log.join(" "), node.unsynced.len());
+            writeln!(out, "  vouches for {durable}, disk [{log}], {waits} writes wait").unwrap();
+        }
+        "acks" => c.show_acks = arg(1) == "on",
         "crash" => c.crash(node(arg(1))),
         "restart" => c.start(node(arg(1))),
         "cut" => drop(c.cut.insert((node(arg(1)).0, node(arg(2)).0))),
