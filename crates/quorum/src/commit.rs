@@ -19,13 +19,21 @@ pub fn commit_index(family: &Family, matched: &[u64]) -> u64 {
         order[at] = slot;
         count += 1;
     }
-    // A prefix that ends inside a tie has the same value as the whole tie, so ends are exact.
+    let order = &order[..count];
+    // Families are monotone, so the shortest winning prefix is found by halving. A prefix that
+    // ends inside a tie has the same value as the whole tie, so ends are exact.
+    let (mut short, mut long) = (0, count);
     let mut acked = NodeSet::EMPTY;
-    for &slot in &order[..count] {
-        acked.insert(slot);
-        if family.is_quorum(acked) {
-            return value(slot);
+    while long - short > 1 {
+        let middle = (short + long) / 2;
+        let more: NodeSet = order[short..middle].iter().copied().collect();
+        let prefix = acked.union(more);
+        if family.is_quorum(prefix) {
+            long = middle;
+        } else {
+            (short, acked) = (middle, prefix);
         }
     }
-    unreachable!("the support of a family is always a quorum")
+    assert!(long > 0, "the empty set is never a quorum, the support always is");
+    value(order[long - 1])
 }

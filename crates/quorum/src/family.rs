@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use crate::expr::{Expr, Kind};
+use crate::program::Program;
 use crate::{Names, NodeSet, SystemError};
 
 /// Deepest nesting of gates; one counter per level is kept on the stack during evaluation.
@@ -29,6 +30,8 @@ pub(crate) struct Op {
 pub struct Family {
     ops: Vec<Op>,
     support: NodeSet,
+    /// The same predicate for speed, where its shape allows one.
+    program: Option<Program>,
 }
 
 impl Family {
@@ -55,7 +58,8 @@ impl Family {
 
     fn from_ops(ops: Vec<Op>) -> Self {
         let support = NodeSet(ops.iter().fold(0, |all, op| all | op.mask));
-        let out = Self { ops, support };
+        let program = Program::compile(&ops);
+        let out = Self { ops, support, program };
         assert!(out.is_quorum(support), "a family holds its support");
         assert!(!out.is_quorum(NodeSet::EMPTY), "the empty set is never a quorum");
         out
@@ -64,9 +68,10 @@ impl Family {
     /// Whether `set` holds a quorum. Slots outside the support are ignored.
     #[inline]
     pub fn is_quorum(&self, set: NodeSet) -> bool {
-        match self.ops.as_slice() {
-            [gate] => (gate.mask & set.0).count_ones() >= gate.need,
-            ops => run(ops, set.0),
+        match (&self.program, self.ops.as_slice()) {
+            (_, [gate]) => (gate.mask & set.0).count_ones() >= gate.need,
+            (Some(program), _) => program.holds(set.0),
+            (None, ops) => run(ops, set.0),
         }
     }
 
@@ -129,7 +134,7 @@ impl Family {
     }
 }
 
-fn run(ops: &[Op], set: u64) -> bool {
+pub(crate) fn run(ops: &[Op], set: u64) -> bool {
     let mut counts = [0u32; DEPTH_MAX];
     let mut won = false;
     for op in ops {

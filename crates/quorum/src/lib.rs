@@ -17,6 +17,7 @@ mod meet;
 mod names;
 mod node_set;
 mod parse;
+mod program;
 pub mod report;
 mod system;
 mod tally;

@@ -1,0 +1,86 @@
+//! The same predicate for speed: every gate is one bit of a word, so no counter is carried.
+
+use alloc::vec::Vec;
+
+use crate::family::Op;
+
+/// Gates of unit weight whose results fit one word. Gates that see only members come first:
+/// they do not depend on each other, so the processor works on several at a time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Program {
+    leaves: Vec<Gate>,
+    /// A gate of gates, after everything it reads. The last one is the answer.
+    inner: Vec<Inner>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Gate {
+    mask: u64,
+    need: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Inner {
+    members: Gate,
+    /// Bits of earlier gates: leaves first, then inner gates in order.
+    gates: u64,
+}
+
+/// Bits of one word.
+const GATES_MAX: usize = 64;
+
+impl Program {
+    /// `None` when a weight is not 1, there are more than 64 gates, or one gate is everything.
+    pub(crate) fn compile(ops: &[Op]) -> Option<Self> {
+        let unit = ops.iter().all(|op| op.need > 0 && op.weight == 1);
+        if !unit || ops.len() > GATES_MAX || ops.len() == 1 {
+            return None;
+        }
+        // A gate is a leaf when nothing waits one level below it. The second pass repeats the
+        // walk, once the leaves are counted and every gate's bit is known.
+        let mut leaves = Vec::new();
+        let mut waiting = [0u64; crate::family::DEPTH_MAX];
+        for op in ops {
+            if core::mem::take(&mut waiting[op.depth as usize + 1]) == 0 {
+                leaves.push(Gate { mask: op.mask, need: op.need });
+            }
+            waiting[op.depth as usize] = 1;
+        }
+        let mut inner = Vec::new();
+        let mut below = [0u64; crate::family::DEPTH_MAX];
+        let mut leaf = 0;
+        for op in ops {
+            let gates = core::mem::take(&mut below[op.depth as usize + 1]);
+            let bit = if gates == 0 { leaf } else { leaves.len() + inner.len() };
+            if gates == 0 {
+                leaf += 1;
+            } else {
+                inner.push(Inner { members: Gate { mask: op.mask, need: op.need }, gates });
+            }
+            below[op.depth as usize] |= 1 << bit;
+        }
+        assert_eq!(leaf, leaves.len(), "both walks see the same leaves");
+        assert_eq!(leaves.len() + inner.len(), ops.len(), "every gate has one bit");
+        Some(Self { leaves, inner })
+    }
+
+    #[inline]
+    pub(crate) fn holds(&self, set: u64) -> bool {
+        let mut won = 0u64;
+        for (bit, gate) in self.leaves.iter().enumerate() {
+            won |= u64::from((gate.mask & set).count_ones() >= gate.need) << bit;
+        }
+        let mut bit = self.leaves.len();
+        let mut last = won != 0;
+        for gate in &self.inner {
+            let mut count = (gate.gates & won).count_ones();
+            if gate.members.mask != 0 {
+                count += (gate.members.mask & set).count_ones();
+            }
+            last = count >= gate.members.need;
+            won |= u64::from(last) << bit;
+            bit += 1;
+        }
+        last
+    }
+}
