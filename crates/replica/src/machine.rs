@@ -307,16 +307,23 @@ impl Replica {
         self.raft.compact(upto);
     }
 
-    fn refusal(&self, reason: RefusalReason) -> Reply {
-        let config = self.raft.config();
+    /// Names of the voting members not heard from for an election timeout. Only a leader and a
+    /// candidate are spoken to by everybody: a follower of a live leader names nobody.
+    pub fn missing(&self) -> Vec<String> {
+        if self.raft.leader().is_some() && !self.raft.is_leader() {
+            return Vec::new();
+        }
         let silent = |id: &NodeId| {
             let heard = self.heard.get(id).copied().unwrap_or(Nanos::ZERO);
             *id != self.settings.raft.id
                 && self.now.since(heard) >= self.settings.raft.election_timeout_min
         };
-        let members = config.members.iter().filter(|m| !m.learner && silent(&m.id));
-        let missing: Vec<String> = members.map(|m| m.name.clone()).collect();
-        Reply::Refused(Refusal { reason, leader: self.raft.leader(), missing })
+        let members = &self.raft.config().members;
+        members.iter().filter(|m| !m.learner && silent(&m.id)).map(|m| m.name.clone()).collect()
+    }
+
+    fn refusal(&self, reason: RefusalReason) -> Reply {
+        Reply::Refused(Refusal { reason, leader: self.raft.leader(), missing: self.missing() })
     }
 
     fn emit(&self, out: &mut Effects, kind: TraceKind) {

@@ -1,5 +1,8 @@
 //! The trace vocabulary: what every view of a running cluster is drawn from.
 
+use crate::{RefusalReason, UnknownReason};
+use alloc::string::String;
+use alloc::vec::Vec;
 use base::{Ballot, LogIndex, Nanos, NodeId, RequestId};
 
 /// Version of the event schema; it grows by added variants.
@@ -25,6 +28,10 @@ pub enum TraceKind {
     Applied { index: LogIndex, id: Option<RequestId>, revision: i64, chain: u64 },
     /// A duplicate of an applied request was dropped.
     Deduplicated { index: LogIndex, id: RequestId },
+    /// The origin refused a write: it was not applied and never will be.
+    Refused { id: RequestId, reason: RefusalReason, missing: Vec<String> },
+    /// The origin gave up on a write that may have been applied, or may be later.
+    Unknown { id: RequestId, reason: UnknownReason },
     /// The origin answered its client.
     Replied { id: RequestId },
     /// A checkpoint replaced the state.

@@ -15,7 +15,7 @@ pub use start::StartError;
 
 use crate::config::Config;
 use crate::disk::Log;
-use crate::front::engine::ChangeListener;
+use crate::front::engine::{ChangeListener, Failure};
 use crate::metrics::{DiskMetrics, Metrics};
 use crate::peer::listen::Shared;
 use base::{NodeId, Prng};
@@ -57,6 +57,8 @@ pub struct Node {
     sending: RefCell<BTreeSet<NodeId>>,
     checkpoint: RefCell<run::CheckpointState>,
     leader: Cell<Option<NodeId>>,
+    /// The failure logged last; forgotten when a leader appears.
+    last_failure: RefCell<Option<Failure>>,
     stop_at: Cell<Option<Instant>>,
     random: RefCell<Prng>,
     quota_bytes: u64,

@@ -61,6 +61,11 @@ impl Cluster {
     }
 
     fn put(&self, at: usize, key: &str, value: &str) {
+        let answer = self.try_put(at, key, value);
+        answer.unwrap_or_else(|error| panic!("put {key} at {at}: {error}"));
+    }
+
+    fn try_put(&self, at: usize, key: &str, value: &str) -> Result<mvcc::Response, String> {
         let request = PutRequest {
             key: Blob::from(key.as_bytes()),
             value: Blob::from(value.as_bytes()),
@@ -69,8 +74,7 @@ impl Cluster {
             ignore_value: false,
             ignore_lease: false,
         };
-        let answer = self.node(at).remote().propose(Command::Put(request));
-        answer.unwrap_or_else(|error| panic!("put {key} at {at}: {error}"));
+        self.node(at).remote().propose(Command::Put(request))
     }
 
     fn all(&self, at: usize) -> RangeResponse {
@@ -198,4 +202,27 @@ fn a_member_that_fell_behind_the_log_is_brought_back_by_a_checkpoint() {
         cluster.restart(at);
     }
     assert_eq!(cluster.all(behind).kvs, there.kvs, "checkpoints and journals join after a restart");
+}
+
+#[test]
+fn without_a_quorum_a_write_is_refused_with_the_names_of_the_missing() {
+    let mut cluster = Cluster::start("missing", &["a", "b", "c"]);
+    cluster.put(0, "k", "v");
+    let left = cluster.leader();
+    let gone: Vec<usize> = (0..3).filter(|at| *at != left).collect();
+    gone.iter().for_each(|at| cluster.kill(*at));
+    let until = Instant::now() + WAIT;
+    // What is in the leader's log already is unknown; once it stepped down, writes are refused.
+    let error = loop {
+        let error = cluster.try_put(left, "k", "w").expect_err("no quorum, no answer");
+        if error.contains("(not-applied)") {
+            break error;
+        }
+        assert!(error.contains("(unknown)"), "{error}");
+        assert!(Instant::now() < until, "a definite refusal in time: {error}");
+    };
+    assert!(error.starts_with("etcdserver: no leader"), "{error}");
+    assert!(error.contains("quorate-reason: no-leader"), "{error}");
+    let names: Vec<&str> = gone.iter().map(|at| ["a", "b", "c"][*at]).collect();
+    assert!(error.contains(&format!("quorate-missing: {}", names.join(","))), "{error}");
 }

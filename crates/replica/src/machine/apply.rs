@@ -152,7 +152,7 @@ impl Replica {
             if self.dedupe.contains(self.own_id(seq))
                 && let Some(write) = self.writes.remove(seq)
             {
-                out.replies.push((write.token, Reply::Unknown(UnknownReason::InCheckpoint)));
+                self.give_up(seq, &write, UnknownReason::InCheckpoint, out);
             }
         }
     }

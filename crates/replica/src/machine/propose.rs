@@ -148,12 +148,10 @@ impl Replica {
     pub(super) fn expire(&mut self, out: &mut Effects) {
         let now = self.now;
         for (seq, write) in self.writes.expired(now) {
-            let reply = match write.sent {
-                Sent::Parked => self.refusal(RefusalReason::NoLeader),
-                Sent::Gone { .. } => Reply::Unknown(UnknownReason::Timeout),
-            };
-            out.replies.push((write.token, reply));
-            self.emit(out, TraceKind::Replied { id: self.own_id(seq) });
+            match write.sent {
+                Sent::Parked => self.refuse_write(seq, &write, out),
+                Sent::Gone { .. } => self.give_up(seq, &write, UnknownReason::Timeout, out),
+            }
         }
         let wait = self.settings.leaderless_wait;
         if let Some(since) = self.leaderless_since
@@ -172,9 +170,31 @@ impl Replica {
                 write.sent == Sent::Parked && write.deadline <= self.now.plus(waited)
             });
             if parked && let Some(write) = self.writes.remove(seq) {
-                out.replies.push((write.token, self.refusal(RefusalReason::NoLeader)));
+                self.refuse_write(seq, &write, out);
             }
         }
+    }
+
+    /// A write that never left this member waited for a leader in vain.
+    fn refuse_write(&self, seq: u64, write: &Write, out: &mut Effects) {
+        assert!(write.sent == Sent::Parked, "what left this member may have been applied");
+        let (id, reason, missing) = (self.own_id(seq), RefusalReason::NoLeader, self.missing());
+        out.replies.push((write.token, self.refusal(reason)));
+        self.emit(out, TraceKind::Refused { id, reason, missing });
+        self.emit(out, TraceKind::Replied { id });
+    }
+
+    pub(super) fn give_up(
+        &self,
+        seq: u64,
+        write: &Write,
+        reason: UnknownReason,
+        out: &mut Effects,
+    ) {
+        let id = self.own_id(seq);
+        out.replies.push((write.token, Reply::Unknown(reason)));
+        self.emit(out, TraceKind::Unknown { id, reason });
+        self.emit(out, TraceKind::Replied { id });
     }
 
     /// A leader proposes the expiry of leases whose deadline its cluster time has passed, and a

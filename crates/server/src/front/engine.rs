@@ -11,19 +11,30 @@ use mvcc::{
     Changes, Command, Error, RangeRequest, RangeResponse, Response, TxnRequest, TxnResponse, View,
 };
 
+/// What a member knew of its cluster when it did not answer a request with a result.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Why {
+    /// Name of the leader it follows.
+    pub leader: Option<String>,
+    /// Names of members whose return would help.
+    pub missing: Vec<String>,
+}
+
 /// Why a request was not answered with its result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
     /// The data model refused it: deterministic, and the request was not applied.
     Store(Error),
     /// Not applied: this member knows no leader.
-    NoLeader,
+    NoLeader(Why),
     /// Not applied, or not known to be: the leader changed while the request was under way.
     LeaderChanged,
     /// Unknown outcome: no answer within the request timeout.
-    Timeout,
+    Timeout(Why),
+    /// Unknown outcome: the state that would tell came as a checkpoint, without this answer.
+    InCheckpoint,
     /// Not applied: too much is pending already.
-    Overloaded,
+    Overloaded(Why),
     /// The node is stopping; a write's outcome is unknown.
     Stopped,
     /// This member is not the leader, and only a leader can do what was asked.
@@ -34,8 +45,17 @@ pub enum Failure {
     Learner,
     /// State differs from the cluster's.
     Corrupt,
+    /// The client's own deadline passed; a write's outcome is unknown.
+    Deadline,
     /// Anything else, with the exact gRPC code and text to send.
     Status(u32, String),
+}
+
+impl std::fmt::Display for Failure {
+    /// What the client is told: text, outcome, reason, names.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        super::refusal::status(self.clone()).fmt(f)
+    }
 }
 
 /// Called exactly once with the result; it may be called before the submitting call returns.
@@ -104,6 +124,8 @@ pub trait Engine {
     fn members(&self) -> Vec<MemberInfo>;
     /// Active alarms as (member id, 1 = NOSPACE, 2 = CORRUPT).
     fn alarms(&self) -> Vec<(u64, i32)>;
+    /// The leader this member follows, and who is missing.
+    fn why(&self) -> Why;
     /// `None` for a lease that is unknown or has expired.
     fn lease_ttl(&self, id: i64, keys: bool) -> Option<LeaseInfo>;
     /// Ids of the leases known here, ascending.

@@ -215,7 +215,7 @@ impl Service for Front {
     fn unary(&self, method: u16, metadata: Metadata, message: Bytes, responder: Responder) {
         let method = methods::method(method);
         if self.leaderless(metadata) {
-            return responder.fail(&refusal::status(Failure::NoLeader));
+            return responder.fail(&refusal::status(Failure::NoLeader(self.engine.why())));
         }
         if message.len() > self.limits.request_bytes_max && writes(method) {
             return responder.fail(&EtcdError::RequestTooLarge.into());
@@ -227,7 +227,7 @@ impl Service for Front {
 
     fn server_stream(&self, _: u16, metadata: Metadata, message: Bytes, out: StreamSender) {
         if self.leaderless(metadata) {
-            return out.fail(&refusal::status(Failure::NoLeader));
+            return out.fail(&refusal::status(Failure::NoLeader(self.engine.why())));
         }
         match pb::RangeRequest::decode(message) {
             Ok(request) => range_stream::run(self, &request, out),
@@ -237,7 +237,7 @@ impl Service for Front {
 
     fn bidi(&self, method: u16, metadata: Metadata, input: RequestStream, out: StreamSender) {
         if self.leaderless(metadata) {
-            return out.fail(&refusal::status(Failure::NoLeader));
+            return out.fail(&refusal::status(Failure::NoLeader(self.engine.why())));
         }
         match methods::method(method) {
             Method::Watch => self.hub.clone().open(input, out),

@@ -12,17 +12,24 @@ pub struct Status {
     pub text: Cow<'static, str>,
     /// `not-applied` or `unknown`; sent as the trailer `quorate-outcome`.
     pub outcome: Option<&'static str>,
+    /// Further trailers, ready to send: why, and who could help.
+    pub explained: Vec<(&'static str, String)>,
 }
 
 impl From<EtcdError> for Status {
     fn from(error: EtcdError) -> Self {
-        Self { code: error.code() as u32, text: error.text().into(), outcome: None }
+        Self {
+            code: error.code() as u32,
+            text: error.text().into(),
+            outcome: None,
+            explained: Vec::new(),
+        }
     }
 }
 
 impl Status {
     pub fn new(code: Code, text: impl Into<Cow<'static, str>>) -> Self {
-        Self { code: code as u32, text: text.into(), outcome: None }
+        Self { code: code as u32, text: text.into(), outcome: None, explained: Vec::new() }
     }
 
     /// etcd's answer to a method it does not have.
@@ -36,15 +43,50 @@ impl Status {
         self
     }
 
-    /// Adds `grpc-status`, `grpc-message` and the outcome.
-    pub(super) fn write(&self, headers: &mut HeaderMap) {
+    /// Adds the trailers `quorate-reason`, and where known `quorate-leader` and
+    /// `quorate-missing`: names, separated by commas, percent-encoded.
+    #[must_use]
+    pub fn reason(mut self, reason: &str, leader: Option<&str>, missing: &[String]) -> Self {
+        self.explained.push(("quorate-reason", reason.to_string()));
+        if let Some(leader) = leader {
+            self.explained.push(("quorate-leader", encoded_name(leader)));
+        }
+        if !missing.is_empty() {
+            let names: Vec<String> = missing.iter().map(|name| encoded_name(name)).collect();
+            self.explained.push(("quorate-missing", names.join(",")));
+        }
+        self
+    }
+
+    /// Adds `grpc-status`, `grpc-message`, the outcome and the explanation.
+    pub(crate) fn write(&self, headers: &mut HeaderMap) {
         headers.insert("grpc-status", HeaderValue::from(self.code));
         let message = HeaderValue::from_bytes(&percent_encode(&self.text));
         headers.insert("grpc-message", message.expect("percent-encoded text is printable ASCII"));
         if let Some(outcome) = self.outcome {
             headers.insert("quorate-outcome", HeaderValue::from_static(outcome));
         }
+        for (name, text) in &self.explained {
+            let value = HeaderValue::from_str(text);
+            headers.insert(*name, value.expect("percent-encoded text is printable ASCII"));
+        }
     }
+}
+
+impl std::fmt::Display for Status {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text)?;
+        if let Some(outcome) = self.outcome {
+            write!(f, " ({outcome})")?;
+        }
+        self.explained.iter().try_for_each(|(name, value)| write!(f, ", {name}: {value}"))
+    }
+}
+
+/// A member's name inside a list.
+fn encoded_name(name: &str) -> String {
+    let bytes = percent_encode(name);
+    String::from_utf8(bytes).expect("it is printable ASCII").replace(',', "%2C")
 }
 
 /// gRPC's encoding of `grpc-message`: printable ASCII without `%` stays, the rest is `%XX`.

@@ -3,7 +3,7 @@
 use super::Node;
 use super::input::Input;
 use crate::front::engine::{
-    ChangeListener, Done, Engine, Failure, Header, LeaseInfo, MemberInfo, Status,
+    ChangeListener, Done, Engine, Failure, Header, LeaseInfo, MemberInfo, Status, Why,
 };
 use base::{NodeId, Token};
 use mvcc::{Command, Error, RangeRequest, RangeResponse, Response, TxnRequest, TxnResponse, View};
@@ -11,6 +11,9 @@ use replica::{Event, RefusalReason, Reply, UnknownReason};
 use std::rc::Rc;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
+
+/// etcd's text for a hand-over that did not end; it has no code there either.
+const TRANSFER_TIMEOUT: &str = "etcdserver: request timed out, leader transfer took too long";
 
 /// A request that waits for its reply.
 pub(super) enum Pending {
@@ -62,31 +65,38 @@ impl Node {
             }
             (Reply::Barrier, Pending::Barrier(done)) => return done(Ok(())),
             (Reply::Refused(refusal), pending) => {
-                if !refusal.missing.is_empty() {
-                    tracing::debug!("refused, missing {}", refusal.missing.join(", "));
-                }
-                (
-                    pending,
-                    match refusal.reason {
-                        RefusalReason::NoLeader => Failure::NoLeader,
-                        RefusalReason::Overloaded => Failure::Overloaded,
-                        RefusalReason::Diverged => Failure::Corrupt,
-                    },
-                )
+                let leader = refusal.leader.map(|leader| self.name_of(leader));
+                let why = Why { leader, missing: refusal.missing };
+                let failure = match refusal.reason {
+                    RefusalReason::NoLeader => Failure::NoLeader(why),
+                    RefusalReason::Overloaded => Failure::Overloaded(why),
+                    RefusalReason::Diverged => Failure::Corrupt,
+                };
+                (pending, failure)
             }
-            (Reply::Unknown(reason), pending) => (
-                pending,
-                match reason {
-                    UnknownReason::Timeout | UnknownReason::InCheckpoint => Failure::Timeout,
-                },
-            ),
+            (Reply::Unknown(UnknownReason::Timeout), pending) => {
+                (pending, Failure::Timeout(self.why()))
+            }
+            (Reply::Unknown(UnknownReason::InCheckpoint), pending) => {
+                (pending, Failure::InCheckpoint)
+            }
             (reply, _) => unreachable!("a reply of another kind than its request: {reply:?}"),
         };
         match failure.0 {
             Pending::Write(_) => self.metrics.proposals_failed.add(1),
             _ => self.metrics.reads_failed.add(1),
         }
+        self.log_failure(&failure.1);
         failure.0.fail(failure.1);
+    }
+
+    /// One line for each new kind of failure, however many requests share it.
+    fn log_failure(&self, failure: &Failure) {
+        let mut last = self.last_failure.borrow_mut();
+        if last.as_ref() != Some(failure) {
+            tracing::warn!("requests fail: {failure}");
+            *last = Some(failure.clone());
+        }
     }
 
     /// Ends every wait when the node ends.
@@ -109,7 +119,7 @@ impl Node {
         self.submit(
             command,
             Box::new(move |result| {
-                let _ = reply.send(result.map_err(|failure| format!("{failure:?}")));
+                let _ = reply.send(result.map_err(|failure| failure.to_string()));
             }),
         );
     }
@@ -122,7 +132,7 @@ impl Node {
         self.read(
             request,
             Box::new(move |result| {
-                let _ = reply.send(result.map_err(|failure| format!("{failure:?}")));
+                let _ = reply.send(result.map_err(|failure| failure.to_string()));
             }),
         );
     }
@@ -215,6 +225,14 @@ impl Engine for Node {
         replica.store().alarms().iter().map(|(id, kind)| (*id, number(*kind))).collect()
     }
 
+    fn why(&self) -> Why {
+        let (leader, missing) = {
+            let replica = self.replica.borrow();
+            (replica.raft().leader(), replica.missing())
+        };
+        Why { leader: leader.map(|leader| self.name_of(leader)), missing }
+    }
+
     fn lease_ttl(&self, id: i64, keys: bool) -> Option<LeaseInfo> {
         let replica = self.replica.borrow();
         let store = replica.store();
@@ -264,7 +282,7 @@ impl Engine for Node {
                     return done(Ok(()));
                 }
             }
-            done(Err(Failure::Timeout));
+            done(Err(Failure::Status(2, TRANSFER_TIMEOUT.into())));
         });
     }
 

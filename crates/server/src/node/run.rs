@@ -174,6 +174,7 @@ impl Node {
         match leader {
             Some(id) => {
                 self.metrics.leader_changes.add(1);
+                *self.last_failure.borrow_mut() = None;
                 self.phase.send_if_modified(|phase| {
                     let first = *phase == super::Phase::Starting;
                     if first {

@@ -256,6 +256,7 @@ fn build(
         sending: RefCell::default(),
         checkpoint: RefCell::new(checkpoint),
         leader: Cell::new(None),
+        last_failure: RefCell::default(),
         stop_at: Cell::new(None),
         random: RefCell::new(Prng::new(seed ^ identity.birth)),
         quota_bytes,

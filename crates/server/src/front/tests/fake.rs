@@ -1,7 +1,7 @@
 //! An engine without a cluster: every command applies at once.
 
 use crate::front::engine::{
-    ChangeListener, Done, Engine, Failure, Header, LeaseInfo, MemberInfo, Status,
+    ChangeListener, Done, Engine, Failure, Header, LeaseInfo, MemberInfo, Status, Why,
 };
 use base::{ClusterTime, LogIndex};
 use mvcc::{
@@ -66,6 +66,9 @@ impl Engine for FakeEngine {
     }
     fn alarms(&self) -> Vec<(u64, i32)> {
         Vec::new()
+    }
+    fn why(&self) -> Why {
+        Why::default()
     }
     fn lease_ttl(&self, id: i64, keys: bool) -> Option<LeaseInfo> {
         let view = self.view();
