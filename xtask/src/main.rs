@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 const USAGE: &str = "usage: cargo xtask <chore>
   tidy [--lower]  style rules and dependency edges; --lower shrinks the ratchet lists
-  test            tidy, then every test of the workspace
+  test            tidy, the clients the tests drive (.ci/tools), every test of the workspace
   ci              formatting, clippy, test
   codegen         regenerates crates/api/src/gen from crates/api/proto";
 
@@ -53,6 +53,7 @@ fn cargo() -> Command {
 }
 
 fn ci() -> Result<()> {
+    tools()?;
     run_cargo(&["fmt", "--all", "--check"])?;
     run_cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"])?;
     test()
@@ -65,14 +66,22 @@ fn run_cargo(words: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Tidy, then all unit, integration and documentation tests; ends with the sum of the runner's
-/// closing lines, so that a log's tail says how many tests ran. Runs the tests even when tidy
-/// complains, and fails if either did.
+/// Installs the stock clients that the tests drive and build, where they are missing.
+fn tools() -> Result<()> {
+    let status = Command::new(root().join(".ci/tools")).status().context("start .ci/tools")?;
+    ensure!(status.success(), ".ci/tools could not install the clients that the tests drive");
+    Ok(())
+}
+
+/// Tidy, the clients, then all unit, integration and documentation tests; ends with the sum of
+/// the runner's closing lines, so that a log's tail says how many tests ran. Runs the tests even
+/// when tidy complains, and fails if either did.
 fn test() -> Result<()> {
     let tidy = tidy::run(false);
     if let Err(why) = &tidy {
         println!("{why:#}\nthe tests run nevertheless");
     }
+    tools()?;
     let words = ["test", "--workspace", "--locked", "--no-fail-fast"];
     println!("cargo {}", words.join(" "));
     let mut child =
