@@ -113,12 +113,7 @@ impl Channel {
         path: &str,
         request: &impl Message,
     ) -> Result<A, Failure> {
-        let mut answer =
-            BytesMut::from(self.raw(&self.prepare(path), frame::encode(request)).await?);
-        match frame::take(&mut answer)? {
-            Some(message) => frame::decode(message),
-            None => Err(Failure::Broken("an answer without a whole message".to_owned())),
-        }
+        frame::whole(self.raw(&self.prepare(path), frame::encode(request)).await?)
     }
 
     /// [`Self::call`] that gives up after `timeout`.

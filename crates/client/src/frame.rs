@@ -52,10 +52,64 @@ pub fn take(buffer: &mut BytesMut) -> Result<Option<Bytes>, Failure> {
     Ok(Some(whole.split_off(HEAD_BYTES).freeze()))
 }
 
+/// Decodes the answer of a unary call: exactly one frame.
+///
+/// # Errors
+/// Anything else.
+pub fn whole<A: Message + Default>(answer: Bytes) -> Result<A, Failure> {
+    let mut buffer = BytesMut::from(answer);
+    match take(&mut buffer)? {
+        Some(message) if buffer.is_empty() => decode(message),
+        _ => Err(Failure::Broken("an answer that is not one message".to_owned())),
+    }
+}
+
 /// Decodes a message.
 ///
 /// # Errors
 /// Bytes that are not such a message.
 pub fn decode<A: Message + Default>(message: Bytes) -> Result<A, Failure> {
     A::decode(message).map_err(|why| Failure::Broken(why.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use api::etcdserverpb::PutRequest;
+
+    use super::*;
+
+    #[test]
+    fn a_message_is_framed_with_its_exact_length_and_comes_back() {
+        for size in [0, 1, 127, 128, 16_383, 16_384, 70_000] {
+            let value = vec![9; size].into();
+            let request = PutRequest { key: "k".into(), value, ..Default::default() };
+            let framed = encode(&request);
+            let length = u32::from_be_bytes(framed[1..5].try_into().unwrap()) as usize;
+            assert_eq!(framed.len(), HEAD_BYTES + length);
+            assert_eq!(whole::<PutRequest>(framed), Ok(request));
+        }
+    }
+
+    #[test]
+    fn a_cut_answer_is_no_answer_and_a_compressed_one_is_refused() {
+        let request = PutRequest { key: "k".into(), ..Default::default() };
+        let framed = encode(&request);
+        for cut in 0..framed.len() {
+            assert!(whole::<PutRequest>(framed.slice(..cut)).is_err());
+        }
+        let mut compressed = BytesMut::from(&framed[..]);
+        compressed[0] = 1;
+        assert!(take(&mut compressed).is_err());
+    }
+
+    #[test]
+    fn two_messages_in_one_buffer_are_taken_one_by_one() {
+        let framed = encode(&PutRequest { key: "k".into(), ..Default::default() });
+        let mut buffer = BytesMut::new();
+        buffer.extend_from_slice(&framed);
+        buffer.extend_from_slice(&framed[..3]);
+        assert!(take(&mut buffer).unwrap().is_some());
+        assert_eq!(take(&mut buffer), Ok(None));
+        assert_eq!(buffer.len(), 3);
+    }
 }

@@ -5,12 +5,10 @@
 //! the load is an open loop: a latency counts from the moment the request should have started,
 //! so a stalled server cannot hide the requests it delayed (coordinated omission).
 
-mod client;
 mod cpu;
 mod load;
 mod null_server;
 mod report;
-mod wire;
 
 use std::io::IsTerminal;
 use std::net::SocketAddr;
@@ -144,15 +142,15 @@ async fn run_load(name: &'static str, write_percent: u8, args: LoadArgs) -> anyh
     let authorities = args
         .endpoints
         .iter()
-        .map(|endpoint| client::authority(endpoint))
+        .map(|endpoint| client::authority(endpoint).map_err(anyhow::Error::msg))
         .collect::<anyhow::Result<Vec<_>>>()?;
     let connections =
         args.conns.unwrap_or_else(|| args.clients.clamp(1, CONNECTIONS_DEFAULT_MAX)).max(1);
     let mut pool = Vec::with_capacity(connections);
     for at in 0..connections {
         let authority = &authorities[at % authorities.len()];
-        let connection = client::Connection::new(authority)?;
-        connection.sender().await.with_context(|| format!("connect to {authority}"))?;
+        let connection = load::Connection::new(authority);
+        connection.channel.connect().await.with_context(|| format!("connect to {authority}"))?;
         pool.push(Rc::new(connection));
     }
     if args.preload {

@@ -1,6 +1,5 @@
 //! `quorate demo`: a cluster on loopback and a tour of what its quorums decide.
 
-mod client;
 mod cluster;
 mod ledger;
 mod say;

@@ -6,13 +6,45 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use api::etcdserverpb::{PutRequest, PutResponse, RangeRequest, RangeResponse};
 use base::Prng;
 use bytes::Bytes;
+use client::{Call, Channel, Failure, frame, method};
 use hdrhistogram::Histogram;
 use tokio::sync::Semaphore;
 
-use super::client::{Call, Connection, Failure};
-use super::{cpu, wire};
+use super::cpu;
+
+/// One channel with the two methods of a load prepared.
+pub struct Connection {
+    pub channel: Channel,
+    put: Call,
+    range: Call,
+}
+
+impl Connection {
+    /// A connection to `host:port`, not made yet.
+    pub fn new(authority: &str) -> Self {
+        let channel = Channel::new(authority);
+        let (put, range) = (channel.prepare(method::kv::PUT), channel.prepare(method::kv::RANGE));
+        Self { channel, put, range }
+    }
+
+    async fn call(&self, kind: Kind, message: Bytes) -> Result<Bytes, Failure> {
+        let call = match kind {
+            Kind::Put => &self.put,
+            Kind::Range => &self.range,
+        };
+        self.channel.raw(call, message).await
+    }
+}
+
+/// The two requests of a load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Put,
+    Range,
+}
 
 /// When a load ends: after so many measured requests, or so long after the warm-up.
 #[derive(Clone, Copy, Debug)]
@@ -73,7 +105,7 @@ const POOL_SLACK: usize = 1 << 16;
 /// State shared by the clients of one load; they all live on one thread.
 struct Shared {
     plan: Plan,
-    pool: Vec<u8>,
+    pool: Bytes,
     start: Instant,
     measure_from: Instant,
     /// Requests whose intended start has been handed out; only used at a fixed rate.
@@ -102,7 +134,7 @@ impl Shared {
             || Histogram::new_with_bounds(1, LATENCY_US_MAX, 3).expect("the bounds are constants");
         let start = Instant::now();
         Self {
-            pool,
+            pool: pool.into(),
             start,
             measure_from: start + plan.warmup,
             plan,
@@ -150,32 +182,32 @@ impl Shared {
     }
 
     /// The next request: a write or a read of a random key.
-    fn request(&self) -> (Call, Bytes) {
+    fn request(&self) -> (Kind, Bytes) {
         let mut prng = self.prng.borrow_mut();
-        let key = key(prng.below(self.plan.key_space), self.plan.key_size);
+        let key = key(prng.below(self.plan.key_space), self.plan.key_size).into();
         if prng.below(100) < u64::from(self.plan.write_percent) {
             let from = prng.below(POOL_SLACK as u64) as usize;
-            (Call::Put, wire::put(&key, &self.pool[from..from + self.plan.val_size]))
+            let value = self.pool.slice(from..from + self.plan.val_size);
+            (Kind::Put, frame::encode(&PutRequest { key, value, ..Default::default() }))
         } else {
-            (Call::Range, wire::range(&key, self.plan.serializable))
+            let serializable = self.plan.serializable;
+            let request = RangeRequest { key, serializable, ..Default::default() };
+            (Kind::Range, frame::encode(&request))
         }
     }
 
-    fn record(&self, call: Call, latency: Duration, answer: Result<Bytes, Failure>) {
+    fn record(&self, kind: Kind, latency: Duration, answer: Result<Bytes, Failure>) {
         let mut outcome = self.outcome.borrow_mut();
         let outcome = &mut *outcome;
         let micros = u64::try_from(latency.as_micros()).unwrap_or(LATENCY_US_MAX);
-        let result = match (call, answer) {
-            (Call::Put, Ok(_)) => Ok(&mut outcome.puts),
-            (Call::Range, Ok(answer)) => match wire::range_count(&answer) {
-                Some(count) => {
-                    outcome.absent += u64::from(count == 0);
-                    Ok(&mut outcome.ranges)
-                }
-                None => Err(Failure::Broken("answer is not a RangeResponse".to_owned())),
-            },
-            (_, Err(why)) => Err(why),
-        };
+        let result = answer.and_then(|answer| match kind {
+            Kind::Put => frame::whole::<PutResponse>(answer).map(|_| &mut outcome.puts),
+            Kind::Range => {
+                let answer = frame::whole::<RangeResponse>(answer)?;
+                outcome.absent += u64::from(answer.kvs.is_empty());
+                Ok(&mut outcome.ranges)
+            }
+        });
         match result {
             Ok(histogram) => histogram.saturating_record(micros.max(1)),
             Err(why) => *outcome.failures.entry(why.to_string()).or_default() += 1,
@@ -231,16 +263,16 @@ pub async fn run(pool: &[Rc<Connection>], plan: Plan, visible: bool) -> Outcome 
 
 async fn client(connection: Rc<Connection>, shared: Rc<Shared>) {
     while let Some(turn) = shared.turn().await {
-        let (call, message) = shared.request();
+        let (kind, message) = shared.request();
         let answer =
-            match tokio::time::timeout(shared.plan.timeout, connection.call(call, message)).await {
+            match tokio::time::timeout(shared.plan.timeout, connection.call(kind, message)).await {
                 Ok(answer) => answer,
                 Err(_) => Err(Failure::Timeout),
             };
         let latency = turn.intended.elapsed();
         let failed = answer.is_err();
         if turn.measured {
-            shared.record(call, latency, answer);
+            shared.record(kind, latency, answer);
         }
         if failed {
             tokio::time::sleep(FAILURE_PAUSE).await;
@@ -291,7 +323,7 @@ async fn show_progress(shared: Rc<Shared>) {
 /// Writes every key once, as fast as the clients can; not measured.
 pub async fn preload(pool: &[Rc<Connection>], plan: &Plan) -> Result<(), Failure> {
     let next = Rc::new(Cell::new(0u64));
-    let value = Rc::new(vec![b'v'; plan.val_size]);
+    let value = Bytes::from(vec![b'v'; plan.val_size]);
     let mut tasks = Vec::with_capacity(plan.clients);
     for at in 0..plan.clients {
         let (connection, next, value) =
@@ -304,8 +336,9 @@ pub async fn preload(pool: &[Rc<Connection>], plan: &Plan) -> Result<(), Failure
                     return Ok(());
                 }
                 next.set(number + 1);
-                let message = wire::put(&key(number, key_size), &value);
-                connection.call(Call::Put, message).await?;
+                let (key, value) = (key(number, key_size).into(), value.clone());
+                let message = frame::encode(&PutRequest { key, value, ..Default::default() });
+                connection.call(Kind::Put, message).await?;
             }
         }));
     }

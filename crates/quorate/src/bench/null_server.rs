@@ -2,13 +2,14 @@
 
 use std::net::SocketAddr;
 
+use api::etcdserverpb::{PutResponse, RangeResponse, ResponseHeader};
+use api::mvccpb::KeyValue;
 use bytes::Bytes;
+use client::{frame, method};
 use h2::RecvStream;
 use h2::server::SendResponse;
 use http::{HeaderMap, HeaderValue, Request, Response};
 use tokio::net::{TcpListener, TcpStream};
-
-use super::wire;
 
 /// The constant answers.
 #[derive(Clone)]
@@ -26,8 +27,18 @@ pub async fn serve(listen: SocketAddr, val_size: usize) -> anyhow::Result<()> {
 
 /// Serves every connection of `listener` on the current thread.
 pub async fn accept(listener: TcpListener, val_size: usize) -> anyhow::Result<()> {
-    let answers =
-        Answers { put: wire::put_answer(), range: wire::range_answer(&vec![7; val_size]) };
+    let header = Some(ResponseHeader { revision: 1, ..Default::default() });
+    let value = vec![7; val_size].into();
+    let pair = KeyValue { key: Bytes::from_static(b"key"), value, ..Default::default() };
+    let answers = Answers {
+        put: frame::encode(&PutResponse { header, prev_kv: None }),
+        range: frame::encode(&RangeResponse {
+            header,
+            kvs: vec![pair],
+            count: 1,
+            ..Default::default()
+        }),
+    };
     loop {
         let (socket, _) = listener.accept().await?;
         socket.set_nodelay(true)?;
@@ -55,8 +66,8 @@ async fn answer(
     answers: Answers,
 ) -> Result<(), h2::Error> {
     let reply = match request.uri().path() {
-        "/etcdserverpb.KV/Put" => Some(answers.put),
-        "/etcdserverpb.KV/Range" => Some(answers.range),
+        method::kv::PUT => Some(answers.put),
+        method::kv::RANGE => Some(answers.range),
         _ => None,
     };
     let mut body = request.into_body();

@@ -24,7 +24,7 @@ fn against_null_server(write_percent: u8, line: &str) -> load::Outcome {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         tokio::task::spawn_local(null_server::accept(listener, 100));
-        let pool = [Rc::new(client::Connection::new(&address).unwrap())];
+        let pool = [Rc::new(load::Connection::new(&address))];
         load::run(&pool, plan(write_percent, &args).unwrap(), false).await
     })
 }
@@ -62,24 +62,6 @@ fn arguments_that_make_no_sense_are_refused() {
         "b put --key-space 0",
     ] {
         assert!(plan(100, &load_args(&line.replace(" -1", "=-1"))).is_err(), "{line}");
-    }
-}
-
-#[test]
-fn the_count_of_an_answer_is_read_and_a_cut_answer_is_not_one() {
-    let answer = wire::range_answer(&[1; 300]);
-    assert_eq!(wire::range_count(&answer), Some(1));
-    for cut in 0..answer.len() {
-        assert_eq!(wire::range_count(&answer[..cut]), None);
-    }
-}
-
-#[test]
-fn a_put_is_framed_with_its_exact_length_at_every_size_boundary() {
-    for size in [0, 1, 127, 128, 16_383, 16_384, 70_000] {
-        let frame = wire::put(b"k", &vec![9; size]);
-        let length = u32::from_be_bytes(frame[1..5].try_into().unwrap()) as usize;
-        assert_eq!(frame.len(), wire::FRAME_HEAD + length);
     }
 }
 

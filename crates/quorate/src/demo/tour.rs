@@ -1,10 +1,10 @@
 //! The guided tour: five voters, what they decide, and what happens when they fail.
 
-use super::client::{self, Failure};
 use super::cluster::Cluster;
 use super::say::Say;
 use api::etcdserverpb as pb;
 use base::NodeId;
+use client::{Channel, Failure, Outcome};
 use quorum::{Family, NodeSet};
 use std::time::Duration;
 
@@ -147,8 +147,8 @@ impl Tour<'_> {
         method: &str,
         request: &impl api::Message,
     ) -> Result<A, Failure> {
-        let endpoint = self.cluster.endpoint(at);
-        client::call(&endpoint, &format!("{KV}{method}"), request, PATIENCE).await
+        let channel = Channel::new(&self.cluster.endpoint(at));
+        channel.call_within(PATIENCE, &format!("{KV}{method}"), request).await
     }
 
     async fn explain(&mut self, revision: i64) {
@@ -210,18 +210,18 @@ impl Tour<'_> {
         };
         let answer: Result<pb::PutResponse, _> = self.call(leader, "Put", &pending).await;
         match &answer {
-            Err(Failure::Status { outcome: Some(o), .. }) => self.say.claim(
-                o.starts_with("unknown"),
-                &format!("the write already in the leader's log is reported {o}"),
+            Err(why @ Failure::Status(status)) => self.say.claim(
+                why.outcome() == Outcome::Unknown && status.detail("outcome") == Some("unknown"),
+                &format!("the write already in the leader's log is reported unknown: {why}"),
             ),
             other => self.say.claim(false, &format!("an unknown outcome, got {other:?}")),
         }
         let later = pb::PutRequest { key: b"demo/refused".to_vec().into(), ..pending };
         let answer: Result<pb::PutResponse, _> = self.call(leader, "Put", &later).await;
         match &answer {
-            Err(Failure::Status { outcome: Some(o), text, .. }) => self.say.claim(
-                o.starts_with("not-applied"),
-                &format!("a later write is refused: {text} [{o}]"),
+            Err(why @ Failure::Status(_)) => self.say.claim(
+                why.outcome() == Outcome::NotApplied,
+                &format!("a later write is refused: {why}"),
             ),
             other => self.say.claim(false, &format!("a refusal, got {other:?}")),
         }
