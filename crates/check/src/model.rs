@@ -1,0 +1,55 @@
+//! What a correct object does when nothing is concurrent.
+
+use std::hash::Hash;
+
+use crate::Operation;
+
+/// A sequential object. The search asks it whether an operation fits a state.
+pub trait Model {
+    /// Compared and hashed often: keep it small or shared (`Rc`).
+    type State: Clone + Eq + Hash;
+    /// Equal inputs of unknown outcome are treated as interchangeable.
+    type Input: Clone + Eq + Hash;
+    /// Equal inputs with equal outputs are treated as interchangeable.
+    type Output: Clone + Eq + Hash;
+
+    /// The state before the first operation.
+    fn initial(&self) -> Self::State;
+
+    /// The state after `input`, or none if `output` cannot be the answer in `state`.
+    /// Output none: the answer is not known and any is allowed; none then means that the
+    /// operation cannot take effect here. Must be a function of its arguments.
+    fn step(
+        &self,
+        state: &Self::State,
+        input: &Self::Input,
+        output: Option<&Self::Output>,
+    ) -> Option<Self::State>;
+
+    /// True only if with this output the operation leaves *every* state as it is. Such an
+    /// operation is placed as soon as it fits, and left out if its outcome is unknown.
+    fn read_only(&self, input: &Self::Input, output: Option<&Self::Output>) -> bool {
+        let _ = (input, output);
+        false
+    }
+
+    /// False only if in `state` no operation of unknown outcome can take effect: a shortcut for
+    /// models that would refuse each of them in [`Self::step`].
+    fn unknown_may_act(&self, state: &Self::State) -> bool {
+        let _ = state;
+        true
+    }
+
+    /// Parts (indices into `ops`) that do not influence each other, every operation in exactly
+    /// one. A history is linearizable if every part is (locality: Herlihy and Wing, theorem 1;
+    /// Horn and Kroening, "Faster linearizability checking via P-compositionality", FORTE 2015).
+    fn partition(&self, ops: &[Operation<Self::Input, Self::Output>]) -> Vec<Vec<usize>> {
+        vec![(0..ops.len()).collect()]
+    }
+
+    /// Bytes that one remembered state costs, for the memory limit.
+    fn state_bytes(&self, state: &Self::State) -> usize {
+        let _ = state;
+        size_of::<Self::State>()
+    }
+}

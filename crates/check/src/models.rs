@@ -1,0 +1,9 @@
+//! The objects that histories are checked against.
+
+mod cas_register;
+mod kv;
+mod register;
+
+pub use cas_register::{CasInput, CasOutput, CasRegister};
+pub use kv::{Kv, KvInput, KvOutput};
+pub use register::{Register, RegisterInput, RegisterOutput};
