@@ -2,6 +2,8 @@
 
 #[path = "it/cluster.rs"]
 mod cluster;
+#[path = "it/direct.rs"]
+mod direct;
 #[path = "it/script.rs"]
 mod script;
 

@@ -149,6 +149,11 @@ impl Raft {
         at_least(&matched, index.0.max(1))
     }
 
+    /// Members whose acknowledgement counts: a learner's is no vote.
+    fn counted(&self, acked: NodeSet) -> NodeSet {
+        acked.intersect(self.configs.system().commit().support())
+    }
+
     /// Commits by counting, own-ballot entries only (Raft section 5.4.2, figure 8).
     pub(crate) fn count_acks(&mut self, out: &mut Ready) {
         let Role::Leader(leader) = &self.role else { return };
@@ -159,7 +164,8 @@ impl Raft {
         if index <= self.commit || self.log.ballot_at(index) != Some(ballot) {
             return;
         }
-        self.trace(out, Trace::Quorum { index, acked: at_least(&matched, index.0), ballot });
+        let acked = self.counted(at_least(&matched, index.0));
+        self.trace(out, Trace::Quorum { index, acked, ballot });
         self.advance_commit(index, out);
         self.start_queued_reads();
         let me = self.settings.id;
@@ -258,7 +264,7 @@ impl Raft {
         loop {
             let Role::Leader(leader) = &mut self.role else { return };
             let Some((index, origin)) = leader.rounds.pop(confirmed) else { return };
-            let acked = at_least(&rounds, confirmed);
+            let acked = self.counted(at_least(&rounds, confirmed));
             self.trace(out, Trace::ReadConfirmed { seq: origin.seq, acked });
             let Origin { node, incarnation, seq } = origin;
             if node == self.settings.id {

@@ -107,7 +107,7 @@ pub enum Trace {
         by: NodeId,
         index: LogIndex,
     },
-    /// The set that made `index` committed, as the leader saw it.
+    /// The set that made `index` committed, as the leader saw it: members of the commit family.
     Quorum {
         index: LogIndex,
         acked: NodeSet,

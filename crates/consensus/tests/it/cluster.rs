@@ -12,6 +12,8 @@ pub struct Node {
     pub unsynced: VecDeque<Persist>,
     pub stalled: bool,
     incarnation: u64,
+    /// Milliseconds this node's clock is ahead of the cluster's.
+    ahead: u64,
 }
 
 enum Event {
@@ -92,28 +94,28 @@ impl Cluster {
             commit: LogIndex(0),
         };
         let unsynced = VecDeque::new();
-        let node = Node { raft: None, disk, unsynced, stalled: false, incarnation: 0 };
+        let node = Node { raft: None, disk, unsynced, stalled: false, incarnation: 0, ahead: 0 };
         assert!(self.nodes.insert(id, node).is_none(), "n{id} is there already");
         self.start(id);
     }
 
     /// A log as history left it, on the disk of a node that is down.
-    pub fn plant(&mut self, id: NodeId, promise: Ballot, ballots: &[Ballot]) {
+    pub fn plant(&mut self, id: NodeId, promise: Ballot, log: &[(Ballot, Blob)]) {
         let node = self.nodes.get_mut(&id).unwrap();
         assert!(node.raft.is_none(), "n{id} is running");
         node.disk.ballot = promise;
-        let entry = |(i, ballot): (usize, &Ballot)| Entry {
-            index: LogIndex(i as u64 + 1),
+        let entry = |(i, (ballot, payload)): (u64, &(Ballot, Blob))| Entry {
+            index: LogIndex(i),
             ballot: *ballot,
             kind: EntryKind::Data,
-            payload: Blob::from(ballot.to_string().as_bytes()),
+            payload: payload.clone(),
         };
-        node.disk.entries = ballots.iter().enumerate().map(entry).collect();
+        node.disk.entries = (1..).zip(log).map(entry).collect();
     }
 
     pub fn start(&mut self, id: NodeId) {
         let seed = self.prng.next_u64();
-        let now = self.nanos();
+        let now = self.clock(id);
         let node = self.nodes.get_mut(&id).unwrap();
         if node.raft.is_some() {
             return;
@@ -138,8 +140,17 @@ impl Cluster {
         node.unsynced.clear();
     }
 
-    fn nanos(&self) -> Nanos {
-        Nanos::from_millis(self.now)
+    fn clock(&self, id: NodeId) -> Nanos {
+        Nanos::from_millis(self.now + self.nodes.get(&id).map_or(0, |n| n.ahead))
+    }
+
+    /// Moves one node's clock to its next deadline.
+    pub fn time_out(&mut self, id: NodeId) {
+        let now = self.clock(id);
+        let node = self.nodes.get_mut(&id).unwrap();
+        let deadline = node.raft.as_ref().unwrap().deadline();
+        node.ahead += deadline.since(now).0.div_ceil(1_000_000);
+        self.with(id, |r, now, out| r.tick(now, out));
     }
 
     fn push(&mut self, delay: u64, event: Event) {
@@ -153,7 +164,7 @@ impl Cluster {
         id: NodeId,
         call: impl FnOnce(&mut Raft, Nanos, &mut Ready) -> T,
     ) -> Option<T> {
-        let now = self.nanos();
+        let now = self.clock(id);
         let node = self.nodes.get_mut(&id)?;
         let mut out = Ready::default();
         let result = call(node.raft.as_mut()?, now, &mut out);
@@ -345,8 +356,11 @@ impl Cluster {
     pub fn run(&mut self, ms: u64) {
         let end = self.now + ms;
         loop {
-            let due = |n: &Node| n.raft.as_ref().map_or(u64::MAX, |r| r.deadline().0);
-            let timer = self.nodes.iter().map(|(id, n)| (due(n).div_ceil(1_000_000), *id)).min();
+            let due = |n: &Node| {
+                let deadline = n.raft.as_ref().map_or(u64::MAX, |r| r.deadline().0);
+                deadline.div_ceil(1_000_000).saturating_sub(n.ahead)
+            };
+            let timer = self.nodes.iter().map(|(id, n)| (due(n), *id)).min();
             let (at, id) = timer.unwrap();
             let event = self.queue.keys().next().copied();
             if event.is_some_and(|(t, _)| t <= at.max(self.now) && t <= end) {

@@ -6,11 +6,12 @@
 //! `unstall nK`, `read nK SEQ`, `transfer nK`, `compact nK`, `timeout nK`, `lost nK nL`,
 //! `noise LOSS TWICE JITTER`, `config joint QUORUM` / `config final QUORUM`, `config learner nK`,
 //! `config voter nK`, `config drop nK`, `spare nK` (a node outside the configuration),
-//! `log nK PROMISE BALLOT..` (of a node that is down), `sync nK COUNT` (a stalled disk's oldest
+//! `log nK PROMISE BALLOT[*SIZE]..` (of a node that is down), `promise nK BALLOT`
+//! (likewise), `sync nK COUNT` (a stalled disk's oldest
 //! writes), `disk nK`, `acks on`, `status`. `TEXT*COUNT` repeats a text.
 
 use super::cluster::{Cluster, configuration};
-use base::{Ballot, Blob, Nanos, NodeId};
+use base::{Ballot, Blob, NodeId};
 use consensus::raft::{BallotRule, Configuration, EntryKind};
 use std::fmt::Write as _;
 
@@ -38,6 +39,19 @@ fn node(word: &str) -> NodeId {
 fn ballot(word: &str) -> Ballot {
     let (term, node) = word.split_once('.').expect("a ballot is TERM.NODE");
     Ballot::new(term.parse().unwrap(), node.parse().unwrap())
+}
+
+/// A payload: `TEXT`, or `TEXT*COUNT`.
+fn text(word: &str) -> Blob {
+    match word.split_once('*') {
+        Some((text, times)) => Blob::from(text.repeat(times.parse().unwrap()).as_bytes()),
+        None => Blob::from(word.as_bytes()),
+    }
+}
+
+/// An entry that is already in a log: `BALLOT`, or `BALLOT*COUNT` for a large one.
+fn entry(word: &str) -> (Ballot, Blob) {
+    (ballot(word.split('*').next().unwrap()), text(word))
 }
 
 /// The configuration with one change.
@@ -89,12 +103,7 @@ fn command(c: &mut Cluster, words: &[&str], out: &mut String) {
         "propose" => {
             let named = words.len() > 2;
             let id = if named { Some(node(arg(1))) } else { c.leader() };
-            let (text, times) = words[words.len() - 1].split_once('*').unwrap_or((arg(0), "0"));
-            let text = match times.parse().unwrap() {
-                0 => String::from(words[words.len() - 1]),
-                times => text.repeat(times),
-            };
-            propose(c, id, EntryKind::Data, Blob::from(text.as_bytes()), out);
+            propose(c, id, EntryKind::Data, text(words[words.len() - 1]), out);
         }
         "config" => {
             let id = c.leader().expect("a leader");
@@ -104,9 +113,10 @@ fn command(c: &mut Cluster, words: &[&str], out: &mut String) {
         }
         "spare" => c.spare(node(arg(1))),
         "log" => {
-            let ballots: Vec<_> = words[2..].iter().map(|w| ballot(w)).collect();
-            c.plant(node(arg(1)), ballots[0], &ballots[1..]);
+            let entries: Vec<_> = words[3..].iter().map(|w| entry(w)).collect();
+            c.plant(node(arg(1)), ballot(arg(2)), &entries);
         }
+        "promise" => c.nodes.get_mut(&node(arg(1))).unwrap().disk.ballot = ballot(arg(2)),
         "sync" => c.sync_some(node(arg(1)), num(2) as usize),
         "disk" => {
             let node = &c.nodes[&node(arg(1))];
@@ -139,10 +149,7 @@ fn command(c: &mut Cluster, words: &[&str], out: &mut String) {
         ),
         "compact" => c.compact(node(arg(1))),
         "lost" => drop(c.with(node(arg(1)), |r, now, out| r.peer_lost(now, node(arg(2)), out))),
-        "timeout" => drop(c.with(node(arg(1)), |r, now, out| {
-            let at = Nanos(r.deadline().0.max(now.0));
-            r.tick(at, out);
-        })),
+        "timeout" => c.time_out(node(arg(1))),
         "noise" => c.noise = (num(1), num(2), num(3)),
         "status" => status(c, out),
         other => panic!("unknown command {other}"),

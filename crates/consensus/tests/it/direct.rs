@@ -1,0 +1,100 @@
+//! One machine driven by hand: messages and tickets in an order no schedule is likely to find.
+
+use super::cluster::configuration;
+use base::{Ballot, Blob, Incarnation, LogIndex, Nanos, NodeId, Ticket};
+use consensus::raft::*;
+
+fn machine(ballot: Ballot) -> Raft {
+    let settings = Settings {
+        id: NodeId(2),
+        incarnation: Incarnation(1),
+        election_timeout_min: Nanos::from_millis(100),
+        heartbeat_interval: Nanos::from_millis(20),
+        seed: 1,
+        append_bytes_max: 1000,
+        inflight_bytes_max: 1000,
+    };
+    let recovered = Recovered {
+        ballot,
+        base: LogIndex(0),
+        base_ballot: Ballot::ZERO,
+        base_config: configuration(5, 0, "", BallotRule::SharedTerms),
+        entries: vec![entry(1, 1)],
+        commit: LogIndex(0),
+    };
+    Raft::new(settings, recovered, Nanos(0)).unwrap()
+}
+
+/// An entry of the leader of `term`, which is node 1, 3, 4 or 5.
+fn entry(index: u64, term: u64) -> Entry {
+    let payload = Blob::from(format!("{index}@{term}").as_bytes());
+    Entry { index: LogIndex(index), ballot: leader(term), kind: EntryKind::Data, payload }
+}
+
+fn leader(term: u64) -> Ballot {
+    Ballot::new(term, if term == 2 { 1 } else { term })
+}
+
+/// The leader of `term` sends entries that follow its entry 1.
+fn append(raft: &mut Raft, term: u64, entries: Vec<Entry>, out: &mut Ready) {
+    let ballot = leader(term);
+    let (prev, prev_ballot) = (LogIndex(1), leader(1));
+    let body = Body::Append { prev, prev_ballot, commit: LogIndex(0), round: 0, entries };
+    let message = Message { from: ballot.node, to: NodeId(2), ballot, body };
+    raft.receive(Nanos(1), message, out);
+}
+
+fn matched(out: &Ready) -> Vec<(NodeId, LogIndex)> {
+    let of = |m: &Message| match m.body {
+        Body::AppendReply { outcome: AppendOutcome::Matched(index), .. } => Some((m.to, index)),
+        _ => None,
+    };
+    out.messages.iter().filter_map(of).collect()
+}
+
+#[test]
+fn an_entry_that_comes_back_is_acknowledged_by_its_own_write_only() {
+    let mut raft = machine(Ballot::new(1, 1));
+    let mut out = Ready::default();
+    append(&mut raft, 2, vec![entry(2, 2)], &mut out);
+    append(&mut raft, 3, vec![entry(2, 3)], &mut out);
+    // The leader of term 4 holds the very entry of term 2, and probes below it.
+    append(&mut raft, 4, vec![entry(2, 2), entry(3, 4)], &mut out);
+    let tickets: Vec<Ticket> = out.persist.iter().map(|p| p.ticket).collect();
+    assert_eq!(tickets.len(), 3);
+    assert!(out.persist[1..].iter().all(|p| p.truncate_from == Some(LogIndex(2))));
+    assert_eq!(matched(&out), [], "nothing is durable yet");
+    for early in &tickets[..2] {
+        out.clear();
+        raft.persisted(Nanos(2), *early, &mut out);
+        assert_eq!(raft.durable(), LogIndex(1), "{early:?} wrote an entry that is gone");
+        assert_eq!(matched(&out), [], "{early:?} vouches for nothing above entry 1");
+    }
+    out.clear();
+    raft.persisted(Nanos(3), tickets[2], &mut out);
+    assert_eq!(raft.durable(), LogIndex(3));
+    assert_eq!(matched(&out), [(NodeId(4), LogIndex(3))]);
+}
+
+#[test]
+fn a_vote_granted_before_a_crash_is_not_granted_again_after_it() {
+    let mut raft = machine(Ballot::new(1, 1));
+    let mut out = Ready::default();
+    let ask = |from: u64| {
+        let ballot = Ballot::new(7, from);
+        let body = Body::Vote { last: LogIndex(9), last_ballot: leader(5) };
+        Message { from: NodeId(from), to: NodeId(2), ballot, body }
+    };
+    raft.receive(Nanos(1), ask(3), &mut out);
+    assert_eq!(out.messages, [], "the vote waits for the disk");
+    // Term and vote are one value: no crash can keep one and lose the other.
+    assert_eq!(out.persist.last().unwrap().ballot, Ballot::new(7, 3));
+    let mut raft = machine(out.persist.last().unwrap().ballot);
+    out.clear();
+    raft.receive(Nanos(1), ask(4), &mut out);
+    let granted = matches!(out.messages[0].body, Body::VoteReply { granted: true, .. });
+    assert!(!granted, "a second vote in term 7");
+    raft.receive(Nanos(1), ask(3), &mut out);
+    let again = matches!(out.messages[1].body, Body::VoteReply { granted: true, .. });
+    assert!(again, "the same vote may be said again");
+}
