@@ -4,6 +4,7 @@
 //! each trial is a module and a subcommand.
 
 mod cluster;
+mod diff;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -25,6 +26,8 @@ struct Args {
 enum Trial {
     /// Start three members of quorate and of etcd, and print their versions
     Smoke,
+    /// Send random sequences to quorate and to the real etcd and compare every answer
+    DiffEtcd(diff::Options),
 }
 
 fn main() -> ExitCode {
@@ -32,6 +35,7 @@ fn main() -> ExitCode {
     let quorate = args.quorate.unwrap_or_else(cluster::quorate_binary);
     let result = match args.trial {
         Trial::Smoke => smoke(quorate),
+        Trial::DiffEtcd(options) => diff::run(quorate, options),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

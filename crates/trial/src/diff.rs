@@ -1,0 +1,213 @@
+//! `diff-etcd`: random sequences sent to quorate and to the real etcd, every answer compared.
+//!
+//! Both servers of a pair start fresh and always get the same requests, so their revisions are
+//! equal throughout and nothing is mapped. Several pairs run beside each other; a pair is
+//! replaced after a few sequences. See `docs/design/diff-etcd.md`.
+
+mod answer;
+mod generate;
+mod shrink;
+mod side;
+mod step;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+use clap::Args;
+
+use crate::cluster::Program;
+use answer::Answer;
+use generate::Generator;
+use side::Pair;
+use step::{Clock, Step};
+
+/// What to compare, and how much of it.
+#[derive(Args, Debug, Clone)]
+pub struct Options {
+    /// Requests in all, each sent to both servers
+    #[arg(long, default_value_t = 100_000)]
+    requests: u64,
+    /// Where the random sequences start
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Requests in a sequence
+    #[arg(long, default_value_t = 250)]
+    sequence_len: usize,
+    /// Different keys
+    #[arg(long, default_value_t = 20)]
+    keys: usize,
+    /// Sequences sent to a pair of servers before it is replaced by a fresh one
+    #[arg(long, default_value_t = 10)]
+    life: u64,
+    /// Pairs of servers at a time
+    #[arg(long, default_value_t = 4)]
+    pairs: usize,
+    /// Different differences to collect before giving up
+    #[arg(long, default_value_t = 1)]
+    differences: usize,
+    /// Print the first difference as it came, without shrinking the sequence
+    #[arg(long)]
+    no_shrink: bool,
+}
+
+/// Two answers that should have been equal.
+#[derive(Clone, Debug)]
+struct Difference {
+    /// Every step since the servers were fresh; the last one differed.
+    steps: Vec<Step>,
+    members: usize,
+    /// The last step as it was sent.
+    sent: Step,
+    quorate: Answer,
+    etcd: Answer,
+}
+
+impl Difference {
+    /// Differences of one signature are taken to be the same.
+    fn signature(&self) -> String {
+        let kind = format!("{:?}", self.sent);
+        let kind = kind.split(['(', ' ']).next().unwrap_or_default().to_owned();
+        format!("{kind} {:?} {:?}", self.quorate.refused, self.etcd.refused)
+    }
+
+    fn print(&self, title: &str) {
+        println!("{title}: {} steps on {} member(s)", self.steps.len(), self.members);
+        for step in &self.steps {
+            println!("  {step:?}");
+        }
+        println!("  the last as sent: {:?}", self.sent);
+        let show = |answer: &Answer| format!("{} {:?}", answer.text, answer.ttl);
+        println!("  quorate: {}", show(&self.quorate));
+        println!("  etcd:    {}\n", show(&self.etcd));
+    }
+}
+
+/// What all pairs share.
+struct Trial {
+    options: Options,
+    quorate: Program,
+    next_life: AtomicU64,
+    sent: AtomicU64,
+    found: Mutex<BTreeMap<String, Difference>>,
+}
+
+/// Runs the trial.
+///
+/// # Errors
+/// A server that does not start, or a difference that nobody wanted.
+pub fn run(quorate: PathBuf, options: Options) -> Result<()> {
+    let start = Instant::now();
+    let trial = Trial {
+        quorate: Program::Quorate(quorate),
+        next_life: AtomicU64::new(0),
+        sent: AtomicU64::new(0),
+        found: Mutex::default(),
+        options,
+    };
+    let results: Vec<Result<()>> = std::thread::scope(|scope| {
+        let workers: Vec<_> =
+            (0..trial.options.pairs).map(|_| scope.spawn(|| trial.work())).collect();
+        workers.into_iter().map(|w| w.join().expect("a worker returns its error")).collect()
+    });
+    results.into_iter().collect::<Result<Vec<()>>>()?;
+    let sent = trial.sent.load(Ordering::Relaxed);
+    println!("{sent} requests to both in {:.1} s", start.elapsed().as_secs_f64());
+    trial.report()
+}
+
+impl Trial {
+    fn is_over(&self) -> bool {
+        self.sent.load(Ordering::Relaxed) >= self.options.requests || self.gave_up()
+    }
+
+    fn gave_up(&self) -> bool {
+        self.found.lock().expect("no holder panics").len() >= self.options.differences
+    }
+
+    fn work(&self) -> Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        while !self.is_over() {
+            let life = self.next_life.fetch_add(1, Ordering::Relaxed);
+            if let Some(difference) = runtime.block_on(self.live(life))? {
+                let signature = difference.signature();
+                println!("a difference: {signature}");
+                let mut found = self.found.lock().expect("no holder panics");
+                found.entry(signature).or_insert(difference);
+            }
+        }
+        Ok(())
+    }
+
+    /// A pair from fresh to its end, or to the first difference.
+    async fn live(&self, life: u64) -> Result<Option<Difference>> {
+        let options = &self.options;
+        let seed = options.seed.wrapping_mul(1_000_003).wrapping_add(life);
+        let mut generator = Generator::new(seed, options.keys);
+        let mut course = Course::start(&self.quorate, 1)?;
+        for _ in 0..options.life {
+            for step in generator.sequence(options.sequence_len) {
+                if let Some(difference) = course.step(step).await? {
+                    return Ok(Some(difference));
+                }
+                self.sent.fetch_add(1, Ordering::Relaxed);
+            }
+            if self.is_over() {
+                break;
+            }
+        }
+        Ok(None)
+    }
+
+    fn report(&self) -> Result<()> {
+        let found = self.found.lock().expect("no holder panics");
+        if found.is_empty() {
+            println!("no unwanted difference");
+            return Ok(());
+        }
+        for difference in found.values() {
+            if self.options.no_shrink {
+                difference.print("as it came");
+                continue;
+            }
+            match shrink::shrink(&self.quorate, difference)? {
+                Some(least) => least.print("least reproduction on fresh servers"),
+                None => difference.print("not reproduced on fresh servers; as it came"),
+            }
+        }
+        bail!("{} unwanted difference(s)", found.len())
+    }
+}
+
+/// A pair and everything it was sent.
+struct Course {
+    pair: Pair,
+    clock: Clock,
+    members: usize,
+    steps: Vec<Step>,
+}
+
+impl Course {
+    fn start(quorate: &Program, members: usize) -> Result<Self> {
+        let pair = Pair::start(quorate, members)?;
+        Ok(Self { pair, clock: Clock::FRESH, members, steps: Vec::new() })
+    }
+
+    async fn step(&mut self, step: Step) -> Result<Option<Difference>> {
+        let sent = self.clock.resolve(&step);
+        self.steps.push(step);
+        let (quorate, etcd) = self.pair.perform(&sent).await?;
+        self.clock.current = self.clock.current.max(etcd.revision);
+        if let (Step::Compact(compact), None) = (&sent, &etcd.refused) {
+            self.clock.compacted = compact.revision;
+        }
+        if quorate.agrees(&etcd) {
+            return Ok(None);
+        }
+        let (steps, members) = (std::mem::take(&mut self.steps), self.members);
+        Ok(Some(Difference { steps, members, sent, quorate, etcd }))
+    }
+}

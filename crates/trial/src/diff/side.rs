@@ -1,0 +1,220 @@
+//! One of the two servers: its processes, one connection, its watch streams.
+
+use std::fmt::Debug;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use api::Message;
+use api::etcdserverpb as pb;
+use bytes::Bytes;
+use client::{Channel, Failure, frame, method};
+
+use super::answer::{self, Answer};
+use super::step::{Body, Step};
+use crate::cluster::{Cluster, Program};
+
+/// Longer than any request of the trial may take on a busy machine.
+const CALL_MAX: Duration = Duration::from_secs(30);
+/// What both servers are started with, small enough that the limits are met.
+pub const TXN_OPS_MAX: usize = 12;
+pub const REQUEST_BYTES_MAX: usize = 64 << 10;
+
+/// A server under comparison.
+pub struct Side {
+    channel: Channel,
+    cluster: Cluster,
+}
+
+impl Side {
+    /// Starts a fresh server of `members`; requests go to the last of them.
+    ///
+    /// # Errors
+    /// The server does not start.
+    pub fn start(program: &Program, members: usize) -> Result<Self> {
+        let ops = format!("--max-txn-ops={TXN_OPS_MAX}");
+        let bytes = format!("--max-request-bytes={REQUEST_BYTES_MAX}");
+        let mut flags = vec![&ops[..], &bytes[..]];
+        if matches!(program, Program::Etcd) {
+            // Not under trial, and this way it leaves the disk to the other.
+            flags.extend(["--unsafe-no-fsync", "--log-level=error"]);
+        } else {
+            flags.push("--log-level=error");
+        }
+        let cluster = Cluster::start(program, members, &flags)?;
+        let channel = Channel::new(&cluster.endpoint(members - 1));
+        Ok(Self { channel, cluster })
+    }
+
+    /// Sends one resolved step and makes its answer comparable.
+    ///
+    /// # Errors
+    /// The member ended: nothing more can be compared.
+    pub async fn perform(&mut self, step: &Step) -> Result<Answer> {
+        let answer = self.dispatch(step).await;
+        let broken = answer.text.starts_with("connect:") || answer.text.starts_with("broken:");
+        if broken && let Some(status) = self.cluster.ended(0)? {
+            ensure!(false, "the member ended ({status}); its log: {:?}", self.cluster.log(0));
+        }
+        Ok(answer)
+    }
+
+    async fn dispatch(&mut self, step: &Step) -> Answer {
+        match step {
+            Step::Range(_) | Step::Put(_) | Step::Delete(_) | Step::Txn(_) | Step::Compact(_) => {
+                self.kv(step).await
+            }
+            Step::RangeStream(request) => self.range_stream(request).await,
+            Step::Raw { path, body, .. } => self.raw(path, body).await,
+            _ => Answer::default(),
+        }
+    }
+
+    /// One unary call; `settle` makes the answer comparable and gives its header.
+    async fn unary<A: Message + Default + Debug>(
+        &self,
+        path: &str,
+        request: &impl Message,
+        settle: impl FnOnce(&mut A) -> Option<pb::ResponseHeader>,
+    ) -> Answer {
+        match self.channel.call_within::<A>(CALL_MAX, path, request).await {
+            Err(failure) => Answer::failed(&failure),
+            Ok(mut message) => {
+                let header = settle(&mut message);
+                Answer::ok(&message, header)
+            }
+        }
+    }
+
+    async fn kv(&self, step: &Step) -> Answer {
+        match step {
+            Step::Range(request) => {
+                self.unary(method::kv::RANGE, request, |a: &mut pb::RangeResponse| {
+                    answer::range(request, a);
+                    a.header
+                })
+                .await
+            }
+            Step::Put(request) => {
+                self.unary(method::kv::PUT, request, |a: &mut pb::PutResponse| {
+                    answer::blank(&mut a.header);
+                    a.header
+                })
+                .await
+            }
+            Step::Delete(request) => {
+                let path = method::kv::DELETE_RANGE;
+                self.unary(path, request, |a: &mut pb::DeleteRangeResponse| {
+                    answer::blank(&mut a.header);
+                    a.header
+                })
+                .await
+            }
+            Step::Txn(request) => {
+                self.unary(method::kv::TXN, request, |a: &mut pb::TxnResponse| {
+                    answer::txn(request, a);
+                    a.header
+                })
+                .await
+            }
+            Step::Compact(request) => {
+                self.unary(method::kv::COMPACT, request, |a: &mut pb::CompactionResponse| {
+                    answer::blank(&mut a.header);
+                    a.header
+                })
+                .await
+            }
+            _ => unreachable!("the dispatcher knows the service"),
+        }
+    }
+
+    /// The chunks are merged: how many there are is no contract, that only the last has a header
+    /// is.
+    async fn range_stream(&self, request: &pb::RangeRequest) -> Answer {
+        let work = async {
+            let call = self.channel.prepare("/etcdserverpb.KV/RangeStream");
+            let mut stream = self.channel.stream::<pb::RangeStreamResponse>(&call).await?;
+            stream.send(request)?;
+            stream.finish()?;
+            let mut whole = pb::RangeResponse::default();
+            let mut early_header = false;
+            while let Some(chunk) = stream.next().await? {
+                early_header |= whole.header.is_some();
+                let part = chunk.range_response.unwrap_or_default();
+                whole.header = part.header.or(whole.header);
+                whole.kvs.extend(part.kvs);
+                whole.more |= part.more;
+                whole.count += part.count;
+            }
+            Ok::<_, Failure>((whole, early_header))
+        };
+        match tokio::time::timeout(CALL_MAX, work).await {
+            Err(_) => Answer::failed(&Failure::Timeout),
+            Ok(Err(failure)) => Answer::failed(&failure),
+            Ok(Ok((mut whole, early_header))) => {
+                answer::range(request, &mut whole);
+                let mut answer = Answer::ok(&whole, whole.header);
+                if early_header {
+                    answer.text.push_str(" with a header before the last chunk");
+                }
+                answer
+            }
+        }
+    }
+
+    async fn raw(&self, path: &str, body: &Body) -> Answer {
+        let message = match body {
+            Body::Bytes(bytes) => framed(bytes),
+            Body::Put { key, value_bytes } => frame::encode(&pb::PutRequest {
+                key: key.clone(),
+                value: vec![b'x'; *value_bytes].into(),
+                ..pb::PutRequest::default()
+            }),
+        };
+        let call = self.channel.prepare(path);
+        match tokio::time::timeout(CALL_MAX, self.channel.raw(&call, message)).await {
+            Err(_) => Answer::failed(&Failure::Timeout),
+            Ok(Err(failure)) => Answer::failed(&failure),
+            Ok(Ok(bytes)) => Answer { text: format!("{} bytes", bytes.len()), ..Answer::default() },
+        }
+    }
+
+    /// Keeps the directories and logs, for somebody to look at.
+    pub fn keep(&mut self) -> String {
+        self.cluster.keep().display().to_string()
+    }
+}
+
+fn framed(message: &[u8]) -> Bytes {
+    let mut out = frame::start(message.len());
+    out.extend_from_slice(message);
+    out.freeze()
+}
+
+/// Both servers, always given the same.
+pub struct Pair {
+    pub quorate: Side,
+    pub etcd: Side,
+}
+
+impl Pair {
+    /// # Errors
+    /// One of them does not start.
+    pub fn start(quorate: &Program, members: usize) -> Result<Self> {
+        let (ours, theirs) = std::thread::scope(|scope| {
+            let theirs = scope.spawn(|| Side::start(&Program::Etcd, members));
+            let ours = Side::start(quorate, members);
+            (ours, theirs.join().expect("starting a process does not panic"))
+        });
+        let quorate = ours.context("start quorate")?;
+        Ok(Self { quorate, etcd: theirs.context("start etcd")? })
+    }
+
+    /// One resolved step on both at once.
+    ///
+    /// # Errors
+    /// A member ended.
+    pub async fn perform(&mut self, step: &Step) -> Result<(Answer, Answer)> {
+        let (ours, theirs) = tokio::join!(self.quorate.perform(step), self.etcd.perform(step));
+        Ok((ours.context("quorate")?, theirs.context("etcd")?))
+    }
+}
