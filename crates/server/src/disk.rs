@@ -1,9 +1,10 @@
-//! Everything that touches files: the log thread, checkpoints, identity.
+//! Everything that touches files: the log thread, checkpoints, opening.
 
 pub mod files;
-pub mod identity;
 pub mod log;
 pub mod open;
+pub mod place;
 
 pub use files::Files;
 pub use log::Log;
+pub use place::{Place, Wrap};

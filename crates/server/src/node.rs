@@ -14,7 +14,7 @@ pub use handle::{Handle, Phase};
 pub use start::StartError;
 
 use crate::config::Config;
-use crate::disk::Log;
+use crate::disk::{Log, Wrap};
 use crate::front::engine::{ChangeListener, Failure};
 use crate::metrics::{DiskMetrics, Metrics};
 use crate::peer::listen::Shared;
@@ -73,6 +73,14 @@ impl Node {
     /// # Errors
     /// Everything that keeps it from starting, in one sentence for the operator.
     pub fn start(config: Config) -> Result<Handle, StartError> {
-        start::spawn(config)
+        start::spawn(config, None)
+    }
+
+    /// As [`Node::start`], with `wrap` in front of its disks.
+    ///
+    /// # Errors
+    /// As [`Node::start`].
+    pub fn start_on(config: Config, wrap: Wrap) -> Result<Handle, StartError> {
+        start::spawn(config, Some(wrap))
     }
 }

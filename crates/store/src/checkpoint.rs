@@ -208,34 +208,64 @@ pub(crate) fn publish(disk: &mut dyn Disk, tmp: &str, name: &str) -> Result<(), 
         .map_err(|e| StoreError::io(name, "rename into place", &e))
 }
 
-/// All checkpoints, oldest first, each with a footer that verifies. Errors: `Io`, `Corrupt`.
-pub fn list(disk: &mut dyn Disk) -> Result<Vec<CheckpointFile>, StoreError> {
-    let names = disk.list().map_err(|e| StoreError::io("", "list", &e))?;
-    let mut found = Vec::new();
-    for name in names {
-        if let Some((index, ballot)) = parse_name(&name) {
-            let mut file = disk.open(&name).map_err(|e| StoreError::io(&name, "open", &e))?;
-            let footer = Footer::read(file.as_mut(), &name)?;
-            let (len, digest) = (footer.len, footer.digest);
-            found.push(CheckpointFile { name, index, ballot, len, digest });
+/// What a directory holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listing {
+    /// Oldest first, each with a footer that verifies.
+    pub checkpoints: Vec<CheckpointFile>,
+    /// What is wrong with the others, by file.
+    pub damaged: Vec<StoreError>,
+}
+
+/// All checkpoints; a damaged one hides no other. Errors: `Io`.
+pub fn list(disk: &mut dyn Disk) -> Result<Listing, StoreError> {
+    let mut listing = Listing::default();
+    for (index, ballot, name) in names(disk)? {
+        match describe(disk, index, ballot, name) {
+            Ok(checkpoint) => listing.checkpoints.push(checkpoint),
+            Err(error) if error.kind == StoreErrorKind::Io => return Err(error),
+            Err(error) => listing.damaged.push(error),
         }
     }
-    found.sort_by_key(|c| (c.index, c.ballot));
+    Ok(listing)
+}
+
+/// Index, ballot and name of every complete checkpoint, oldest first.
+fn names(disk: &mut dyn Disk) -> Result<Vec<(LogIndex, Ballot, String)>, StoreError> {
+    let names = disk.list().map_err(|e| StoreError::io("", "list", &e))?;
+    let parsed = |name: String| parse_name(&name).map(|(index, ballot)| (index, ballot, name));
+    let mut found: Vec<_> = names.into_iter().filter_map(parsed).collect();
+    found.sort();
     Ok(found)
 }
 
-/// The newest checkpoint. Its blocks are verified when read. Errors: `Io`, `Corrupt`.
-pub fn latest(disk: &mut dyn Disk) -> Result<Option<CheckpointFile>, StoreError> {
-    Ok(list(disk)?.pop())
+fn describe(
+    disk: &mut dyn Disk,
+    index: LogIndex,
+    ballot: Ballot,
+    name: String,
+) -> Result<CheckpointFile, StoreError> {
+    let mut file = disk.open(&name).map_err(|e| StoreError::io(&name, "open", &e))?;
+    let footer = Footer::read(file.as_mut(), &name)?;
+    let (len, digest) = (footer.len, footer.digest);
+    Ok(CheckpointFile { name, index, ballot, len, digest })
 }
 
-/// Removes all but the newest `keep` checkpoints. Errors: `Io`, `Corrupt`.
+/// The newest checkpoint; what older ones look like does not matter. Its blocks are verified
+/// when read. Errors: `Io`, `Corrupt` (never answered with an older one: the journal between the
+/// two may be gone).
+pub fn latest(disk: &mut dyn Disk) -> Result<Option<CheckpointFile>, StoreError> {
+    let newest = names(disk)?.pop();
+    newest.map(|(index, ballot, name)| describe(disk, index, ballot, name)).transpose()
+}
+
+/// Removes all but the newest `keep` checkpoints, damaged or not. Errors: `Io`.
 pub fn remove_older(disk: &mut dyn Disk, keep: usize) -> Result<(), StoreError> {
     assert!(keep > 0, "the newest checkpoint is the state");
-    let mut all = list(disk)?;
+    let mut all = names(disk)?;
     all.truncate(all.len().saturating_sub(keep));
-    for old in &all {
-        disk.remove(&old.name).map_err(|e| StoreError::io(&old.name, "remove", &e))?;
+    for (_, _, old) in &all {
+        disk.remove(old).map_err(|e| StoreError::io(old, "remove", &e))?;
     }
     disk.sync_dir().map_err(|e| StoreError::io("", "sync the directory", &e))
 }

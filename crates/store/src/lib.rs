@@ -9,8 +9,8 @@ mod identity;
 mod incoming;
 
 pub use checkpoint::{
-    CheckpointFile, CheckpointMeta, Reader, clean, latest, list, open_checkpoint, read_checkpoint,
-    read_chunk, remove_older, write_checkpoint,
+    CheckpointFile, CheckpointMeta, Listing, Reader, clean, latest, list, open_checkpoint,
+    read_checkpoint, read_chunk, remove_older, write_checkpoint,
 };
 pub use error::{StoreError, StoreErrorKind};
 pub use identity::{Identity, read_identity, write_identity};

@@ -30,7 +30,7 @@ fn a_checkpoint_is_read_back_after_a_crash_and_old_ones_go() {
     }
     remove_older(&mut disk, 2).unwrap();
     let mut disk = disk.crash(5);
-    assert_eq!(store::list(&mut disk).unwrap().len(), 2);
+    assert_eq!(store::list(&mut disk).unwrap().checkpoints.len(), 2);
     let newest = latest(&mut disk).unwrap().unwrap();
     let found = read_checkpoint(&mut disk, &newest.name).unwrap();
     assert_eq!(found, (meta(3), records(5, 400_000)));
@@ -105,4 +105,33 @@ fn a_meta_that_could_not_be_read_back_is_not_written() {
     let error = write_checkpoint(&mut disk, &above, records(1, 1)).unwrap_err();
     assert_eq!(error.kind, StoreErrorKind::Invalid);
     assert_eq!(latest(&mut disk).unwrap(), Some(file));
+}
+
+#[test]
+fn a_damaged_old_checkpoint_is_named_and_hides_no_intact_newer_one() {
+    let mut disk = MemDisk::new();
+    let files: Vec<_> = (1..=3)
+        .map(|index| write_checkpoint(&mut disk, &meta(index), records(3, 20)).unwrap())
+        .collect();
+    assert!(disk.flip(&files[1].name, files[1].len - 1, 0x40), "its footer");
+    let listing = store::list(&mut disk).unwrap();
+    assert_eq!(listing.checkpoints, [files[0].clone(), files[2].clone()]);
+    let damaged: Vec<&str> = listing.damaged.iter().map(|error| error.file.as_str()).collect();
+    assert_eq!(damaged, [&files[1].name]);
+    assert_eq!(latest(&mut disk).unwrap(), Some(files[2].clone()));
+    remove_older(&mut disk, 1).unwrap();
+    let left = store::list(&mut disk).unwrap();
+    assert_eq!((left.checkpoints.len(), left.damaged.len()), (1, 0));
+    assert_eq!(left.checkpoints[0], files[2]);
+}
+
+#[test]
+fn a_damaged_newest_checkpoint_is_an_error_and_never_replaced_by_an_older_one() {
+    let mut disk = MemDisk::new();
+    let old = write_checkpoint(&mut disk, &meta(1), records(3, 20)).unwrap();
+    let new = write_checkpoint(&mut disk, &meta(2), records(3, 20)).unwrap();
+    assert!(disk.flip(&new.name, new.len - 1, 0x40));
+    let error = latest(&mut disk).unwrap_err();
+    assert_eq!((error.kind, &error.file), (StoreErrorKind::Corrupt, &new.name));
+    assert_eq!(store::list(&mut disk).unwrap().checkpoints, [old]);
 }

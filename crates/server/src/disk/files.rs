@@ -1,24 +1,23 @@
 //! Checkpoint files: written and loaded on helper threads, never on the node's.
 
+use crate::disk::place::{AnyDisk, Place};
 use crate::node::input::{Checkpointed, Input};
 use crate::node::start::store_limits;
 use base::codec::{DecodeError, Get, Put};
 use consensus::raft::Configuration;
 use replica::{CheckpointJob, Installed};
-use std::fs::File;
 use std::io;
-use std::path::PathBuf;
 use store::{CheckpointFile, CheckpointMeta, StoreError};
 use tokio::sync::mpsc::UnboundedSender;
-use wal::RealDisk;
+use wal::{Disk as _, DiskFile};
 
 /// Checkpoints kept: the newest, and the one before it while it may be on its way to a peer.
 const KEEP: usize = 2;
 
 /// The directory of checkpoints. Clones name the same directory.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Files {
-    dir: PathBuf,
+    place: Place,
 }
 
 /// A checkpoint read back.
@@ -34,14 +33,14 @@ fn other(error: impl std::fmt::Display) -> io::Error {
 impl Files {
     /// # Errors
     /// When the directory cannot be made or cleaned.
-    pub fn open(dir: PathBuf) -> io::Result<Self> {
-        let files = Self { dir };
+    pub fn open(place: Place) -> io::Result<Self> {
+        let files = Self { place };
         store::clean(&mut files.disk()?).map_err(other)?;
         Ok(files)
     }
 
-    fn disk(&self) -> io::Result<RealDisk> {
-        RealDisk::new(&self.dir)
+    fn disk(&self) -> io::Result<AnyDisk> {
+        self.place.disk("checkpoints")
     }
 
     /// Writes a checkpoint on its own thread; the outcome comes as `Input::Checkpointed`.
@@ -81,6 +80,9 @@ impl Files {
     /// before it is gone.
     pub fn load_latest(&self) -> io::Result<Option<Loaded>> {
         let mut disk = self.disk()?;
+        for damaged in store::list(&mut disk).map_err(other)?.damaged {
+            tracing::error!("a checkpoint is damaged: {damaged}");
+        }
         match store::latest(&mut disk).map_err(other)? {
             None => Ok(None),
             Some(file) => Ok(Some(Loaded { installed: self.load(&file)?, bytes: file.len })),
@@ -111,14 +113,16 @@ impl Files {
         Ok(Installed { index: meta.index, ballot: meta.ballot, config, store, extra: meta.extra })
     }
 
-    /// The newest checkpoint's description and its open file.
+    /// The newest checkpoint's description and its open file, which stays readable when the
+    /// checkpoint is removed meanwhile.
     ///
     /// # Errors
     /// `NotFound` when there is none.
-    pub fn open_latest(&self) -> io::Result<(CheckpointFile, File)> {
-        let latest = store::latest(&mut self.disk()?).map_err(other)?;
+    pub fn open_latest(&self) -> io::Result<(CheckpointFile, Box<dyn DiskFile>)> {
+        let mut disk = self.disk()?;
+        let latest = store::latest(&mut disk).map_err(other)?;
         let latest = latest.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
-        let file = File::open(self.dir.join(&latest.name))?;
+        let file = disk.open(&latest.name)?;
         Ok((latest, file))
     }
 

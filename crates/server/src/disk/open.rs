@@ -1,24 +1,25 @@
 //! Opens a data directory: bootstraps an empty one, recovers any other.
 //!
-//! Layout: `lock`, `identity`, `known-births`, `journal/`, `checkpoints/`. The identity is
+//! Layout: `lock`, `identity`, `journal/`, `checkpoints/`. The identity is
 //! written last, so a directory without one never held a vote and may be begun again.
 
-use super::identity::Identity;
-use super::{Files, log};
+use super::{Files, Place, log};
 use crate::bootstrap;
 use crate::config::Config;
 use crate::node::start::{StartError, entropy, store_limits};
 use base::{Ballot, Incarnation, LogIndex};
 use consensus::raft::{Configuration, Entry, Recovered};
 use std::fs;
-use std::path::Path;
-use wal::{DirLock, Journal, Options, Owner, RealDisk, Recovery};
+use store::Identity;
+use wal::{DirLock, Journal, Options, Owner, Recovery};
 
 /// A directory ready to run from.
 pub struct Opened {
     /// Held for as long as the member lives.
     pub lock: Option<DirLock>,
     pub identity: Identity,
+    /// The configuration the identity states.
+    pub bootstrap: Configuration,
     pub journal: Journal,
     pub recovered: Recovered,
     pub store: mvcc::Store,
@@ -34,34 +35,40 @@ fn disk(error: impl std::fmt::Display) -> StartError {
 
 /// # Errors
 /// A directory that belongs to somebody else, is in use, is damaged, or cannot be made.
-pub fn open(config: &Config) -> Result<Opened, StartError> {
+pub fn open(config: &Config, place: &Place) -> Result<Opened, StartError> {
     bootstrap::refuse_foreign_directory(config)?;
-    let dir = config.data_dir.as_path();
-    let named = |e: std::io::Error| StartError::Disk(format!("{}: {e}", dir.display()));
-    RealDisk::new(dir).map_err(named)?;
+    let dir = place.dir();
+    let named = |e: &dyn std::fmt::Display| StartError::Disk(format!("{}: {e}", dir.display()));
+    let mut root = place.disk("").map_err(|e| named(&e))?;
     let lock = DirLock::acquire(dir).map_err(disk)?;
-    let (mut identity, fresh) = match Identity::read(dir).map_err(named)? {
-        Some(identity) => {
-            let (cluster, member) = (identity.cluster, identity.member);
-            for warning in bootstrap::compare(config, cluster, member, &identity.config)? {
-                tracing::warn!("{warning}");
+    let (mut identity, bootstrap, fresh) =
+        match store::read_identity(&mut root).map_err(|e| named(&e))? {
+            Some(identity) => {
+                let stored = Configuration::decode(&identity.config)
+                    .map_err(|e| named(&format_args!("identity: {e}")))?;
+                let (cluster, member) = (identity.cluster, identity.member);
+                for warning in bootstrap::compare(config, cluster, member, &stored)? {
+                    tracing::warn!("{warning}");
+                }
+                (identity, stored, false)
             }
-            (identity, false)
-        }
-        None => (begin(config)?, true),
-    };
-    let files = Files::open(dir.join("checkpoints")).map_err(named)?;
-    let (mut journal, recovery) = open_journal(dir, &identity, fresh)?;
+            None => {
+                let (identity, born) = begin(config)?;
+                (identity, born, true)
+            }
+        };
+    let files = Files::open(place.clone()).map_err(|e| named(&e))?;
+    let (mut journal, recovery) = open_journal(place, &identity, fresh)?;
     identity.incarnation = identity.incarnation.next();
-    identity.write(dir).map_err(named)?;
+    store::write_identity(&mut root, &identity).map_err(|e| named(&e))?;
     let (base, store, extra, checkpoint_bytes) = match files.load_latest().map_err(disk)? {
         Some(loaded) => {
             let base = (loaded.installed.index, loaded.installed.ballot, loaded.installed.config);
             (base, loaded.installed.store, loaded.installed.extra, loaded.bytes)
         }
         None => {
-            let base = (LogIndex::ZERO, Ballot::ZERO, identity.config.clone());
-            (base, mvcc::Store::new(store_limits(&identity.config)), Vec::new(), 0)
+            let base = (LogIndex::ZERO, Ballot::ZERO, bootstrap.clone());
+            (base, mvcc::Store::new(store_limits(&bootstrap)), Vec::new(), 0)
         }
     };
     let recovery = void_conflict(&mut journal, recovery, base.0, base.1)?;
@@ -69,6 +76,7 @@ pub fn open(config: &Config) -> Result<Opened, StartError> {
     Ok(Opened {
         lock: Some(lock),
         identity,
+        bootstrap,
         journal,
         recovered,
         store,
@@ -79,7 +87,7 @@ pub fn open(config: &Config) -> Result<Opened, StartError> {
 }
 
 /// The identity of a directory that has none; written only after its journal exists.
-fn begin(config: &Config) -> Result<Identity, StartError> {
+fn begin(config: &Config) -> Result<(Identity, Configuration), StartError> {
     bootstrap::may_create(config)?;
     let born = bootstrap::from_flags(config)?;
     // A start that broke off before the identity was written never spoke to anybody.
@@ -98,27 +106,30 @@ fn begin(config: &Config) -> Result<Identity, StartError> {
         born.cluster,
         born.config.quorum
     );
-    Ok(Identity {
+    let identity = Identity {
         cluster: born.cluster,
         member: born.member,
         birth: entropy(),
         incarnation: Incarnation::ZERO,
-        config: born.config,
-    })
+        config: born.config.encode(),
+        peers: Vec::new(),
+    };
+    Ok((identity, born.config))
 }
 
 fn open_journal(
-    dir: &Path,
+    place: &Place,
     identity: &Identity,
     fresh: bool,
 ) -> Result<(Journal, Option<Recovery>), StartError> {
     let owner = Owner { cluster: identity.cluster, member: identity.member };
-    let place = RealDisk::new(dir.join("journal")).map_err(disk)?;
+    let dir = place.dir();
+    let journal = place.disk("journal").map_err(disk)?;
     if fresh {
-        let journal = Journal::create(place, Options::default(), owner, entropy());
+        let journal = Journal::create(journal, Options::default(), owner, entropy());
         return Ok((journal.map_err(disk)?, None));
     }
-    let (journal, recovery) = Journal::open(place, Options::default()).map_err(disk)?;
+    let (journal, recovery) = Journal::open(journal, Options::default()).map_err(disk)?;
     if recovery.owner != owner {
         return Err(StartError::Disk(format!(
             "{}: the journal belongs to member {:x} of cluster {:x}, the identity names {:x} of \

@@ -5,9 +5,8 @@ use super::input::Input;
 use super::{End, Node, chores, engine, run};
 use crate::bootstrap::{LIMIT_QUOTA, LIMIT_TXN_OPS};
 use crate::config::{Config, ConfigError, Url};
-use crate::disk::Log;
-use crate::disk::identity::Identity;
 use crate::disk::open::{Opened, open};
+use crate::disk::{Log, Place, Wrap};
 use crate::front::Front;
 use crate::grpc::{self, GrpcLimits, Service};
 use crate::metrics::{DiskMetrics, Metrics};
@@ -22,6 +21,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::{Arc, mpsc};
 use std::time::Instant;
+use store::Identity;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
@@ -52,7 +52,7 @@ struct Started {
     peer_addr: SocketAddr,
 }
 
-pub(super) fn spawn(config: Config) -> Result<Handle, StartError> {
+pub(super) fn spawn(config: Config, wrap: Option<Wrap>) -> Result<Handle, StartError> {
     config.validate()?;
     let (inbox, queue) = unbounded_channel();
     let (phase_sender, phase) = watch::channel(Phase::Starting);
@@ -60,7 +60,8 @@ pub(super) fn spawn(config: Config) -> Result<Handle, StartError> {
     let name = config.name.clone();
     let sender = inbox.clone();
     let thread = std::thread::Builder::new().name(format!("quorate-{name}")).spawn(move || {
-        let end = live(config, sender, queue, &phase_sender, &report);
+        let place = Place::new(config.data_dir.clone(), wrap);
+        let end = live(config, &place, sender, queue, &phase_sender, &report);
         if let Err(error) = end {
             // The creator still waits for the first report.
             let _ = report.send(Err(error));
@@ -88,6 +89,7 @@ pub(super) fn spawn(config: Config) -> Result<Handle, StartError> {
 /// The life of the thread. Errors are only those from before it reported.
 fn live(
     config: Config,
+    place: &Place,
     inbox: UnboundedSender<Input>,
     queue: UnboundedReceiver<Input>,
     phase: &watch::Sender<Phase>,
@@ -95,7 +97,7 @@ fn live(
 ) -> Result<(), StartError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let local = tokio::task::LocalSet::new();
-    let opened = open(&config)?;
+    let opened = open(&config, place)?;
     let lock = opened.lock;
     let opened = Opened { lock: None, ..opened };
     let end = local.block_on(&runtime, async {
@@ -106,7 +108,7 @@ fn live(
             client_addr: listeners.client[0].local_addr()?,
             peer_addr: listeners.peer[0].local_addr()?,
         };
-        let node = build(config, opened, inbox, phase.clone())?;
+        let node = build(config, place, opened, inbox, phase.clone())?;
         serve(&node, listeners);
         // A creator that is gone drops the handle, which ends the node.
         let _ = report.send(Ok(started));
@@ -206,6 +208,7 @@ fn replica_settings(config: &Config, identity: &Identity, seed: u64) -> ReplicaS
 
 fn build(
     config: Config,
+    place: &Place,
     opened: Opened,
     inbox: UnboundedSender<Input>,
     phase: watch::Sender<Phase>,
@@ -232,9 +235,9 @@ fn build(
         member: identity.member,
         incarnation: identity.incarnation,
         birth: identity.birth,
-        config_hash: identity.config.hash(),
+        config_hash: opened.bootstrap.hash(),
         client_urls: config.advertise_client_urls.iter().map(ToString::to_string).collect(),
-        births: Births::open(&config.data_dir)?,
+        births: Births::new(Box::new(place.disk("")?), identity.clone()),
         files: opened.files,
         inbox: inbox.clone(),
         links: links(&members, identity.member)?,

@@ -6,77 +6,67 @@
 use base::NodeId;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
+use store::Identity;
+use wal::Disk;
 
-const FILE: &str = "known-births";
-
-/// Births by member, durable before they are relied on.
+/// Births by member, kept in this member's identity file: durable before they are relied on.
 pub struct Births {
-    path: PathBuf,
-    known: RefCell<BTreeMap<u64, u64>>,
+    disk: RefCell<Box<dyn Disk>>,
+    identity: RefCell<Identity>,
 }
 
 impl Births {
-    /// # Errors
-    /// Those of the file system, and `InvalidData` for a file that is not ours.
-    pub fn open(dir: &Path) -> io::Result<Self> {
-        let path = dir.join(FILE);
-        let text = match fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-            Err(error) => return Err(error),
-        };
-        let mut known = BTreeMap::new();
-        for line in text.lines() {
-            let pair = line.split_once(' ').and_then(|(member, birth)| {
-                let member = u64::from_str_radix(member, 16).ok()?;
-                Some((member, u64::from_str_radix(birth, 16).ok()?))
-            });
-            let Some((member, birth)) = pair else {
-                let text = format!("{}: cannot read {line:?}", path.display());
-                return Err(io::Error::new(io::ErrorKind::InvalidData, text));
-            };
-            known.insert(member, birth);
-        }
-        Ok(Self { path, known: RefCell::new(known) })
+    /// `disk` is the directory whose identity file holds `identity`.
+    pub fn new(disk: Box<dyn Disk>, identity: Identity) -> Self {
+        Self { disk: RefCell::new(disk), identity: RefCell::new(identity) }
     }
 
     /// Remembers a first meeting; says why a later one must be refused.
     pub fn check(&self, member: NodeId, birth: u64) -> Result<(), String> {
-        let known = self.known.borrow().get(&member.0).copied();
+        let known = self.identity.borrow().peers.iter().find(|(id, _)| *id == member).copied();
         match known {
-            Some(old) if old == birth => Ok(()),
-            Some(old) => Err(format!(
+            Some((_, old)) if old == birth => Ok(()),
+            Some((_, old)) => Err(format!(
                 "member {:x} was born as {old:x} and is back as {birth:x}: its data directory \
                  was emptied or replaced, so it has forgotten its votes; restore the directory, \
                  or remove the member and add it under a new id",
                 member.0
             )),
             None => {
-                self.known.borrow_mut().insert(member.0, birth);
-                self.save().map_err(|error| format!("{}: {error}", self.path.display()))
+                let mut next = self.identity.borrow().clone();
+                next.peers.push((member, birth));
+                let written = store::write_identity(self.disk.borrow_mut().as_mut(), &next);
+                // What is not durable is not remembered: the next meeting is a first one again.
+                written.map_err(|error| error.to_string())?;
+                *self.identity.borrow_mut() = next;
+                Ok(())
             }
         }
     }
 
     /// A copy for another thread.
     pub fn snapshot(&self) -> BTreeMap<u64, u64> {
-        self.known.borrow().clone()
+        self.identity.borrow().peers.iter().map(|(id, birth)| (id.0, *birth)).collect()
     }
+}
 
-    fn save(&self) -> io::Result<()> {
-        let temporary = self.path.with_extension("tmp");
-        let mut file = fs::File::create(&temporary)?;
-        for (member, birth) in self.known.borrow().iter() {
-            writeln!(file, "{member:016x} {birth:016x}")?;
-        }
-        file.sync_all()?;
-        fs::rename(&temporary, &self.path)?;
-        match self.path.parent() {
-            Some(dir) => fs::File::open(dir)?.sync_all(),
-            None => Ok(()),
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wal::MemDisk;
+
+    #[test]
+    fn a_second_birth_is_refused_also_after_a_crash() {
+        let disk = MemDisk::new();
+        let identity = Identity { cluster: 1, member: NodeId(1), ..Identity::default() };
+        let births = Births::new(Box::new(disk.clone()), identity);
+        assert_eq!(births.check(NodeId(7), 1), Ok(()));
+        assert_eq!(births.check(NodeId(7), 1), Ok(()));
+        let mut after = disk.crash(3);
+        let identity = store::read_identity(&mut after).expect("reads").expect("there");
+        assert_eq!(identity.peers, [(NodeId(7), 1)]);
+        let births = Births::new(Box::new(after), identity);
+        let error = births.check(NodeId(7), 2).expect_err("another directory");
+        assert!(error.contains("forgotten its votes"), "{error}");
     }
 }

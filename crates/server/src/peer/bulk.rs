@@ -12,7 +12,7 @@ use crate::node::input::Input;
 use base::NodeId;
 use base::codec::Get;
 use bytes::BytesMut;
-use std::io::{self, Read as _, Seek as _, Write as _};
+use std::io::{self, Write as _};
 use std::net::{TcpStream, ToSocketAddrs as _};
 use std::rc::Rc;
 
@@ -83,11 +83,13 @@ fn transfer(
         (Kind::BulkBegin, body) => Get::new(&body).u64().map_err(|e| invalid(e.to_string()))?,
         (kind, _) => return Err(invalid(format!("unexpected {kind:?}"))),
     };
-    file.seek(io::SeekFrom::Start(sent))?;
     let mut chunk = vec![0; CHUNK];
     while sent < size {
         let want = usize::try_from(size - sent).unwrap_or(CHUNK).min(CHUNK);
-        file.read_exact(&mut chunk[..want])?;
+        let got = file.read_at(sent, &mut chunk[..want])?;
+        if got < want {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
         out.clear();
         frame::encode(Kind::BulkChunk, &mut out, |out| out.extend_from_slice(&chunk[..want]));
         stream.write_all(&out)?;
