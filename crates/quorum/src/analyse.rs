@@ -35,6 +35,13 @@ impl Family {
 
     /// At most `max` minimal quorums, and whether these are all.
     pub fn minimal_quorums_max(&self, max: usize) -> (Vec<NodeSet>, bool) {
+        let alone: Vec<NodeSet> = self.support().iter().map(|slot| NodeSet(1 << slot)).collect();
+        if let Some(mut found) = self.minimal_by_class(&alone) {
+            found.sort_unstable_by_key(|q| (q.len(), q.0.reverse_bits() ^ u64::MAX));
+            let complete = found.len() <= max;
+            found.truncate(max);
+            return (found, complete);
+        }
         // From the highest slot, so that the first ones found keep the lowest.
         let mut slots: Vec<u8> = self.support().iter().collect();
         slots.reverse();

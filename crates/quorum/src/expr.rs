@@ -17,6 +17,8 @@ pub struct Expr {
 #[derive(Clone, Debug)]
 pub(crate) enum Kind {
     Name(Box<str>),
+    /// A member that votes and keeps no data.
+    Witness(Box<str>),
     /// True when the weights of the true items reach `need`; 1 <= need <= sum of weights.
     Sum {
         need: u32,
@@ -54,20 +56,68 @@ impl Expr {
         Self::at_least(column, 1, items)
     }
 
+    /// More than half of the weight; `None` without items.
+    pub(crate) fn most_weight(column: usize, items: Vec<(Expr, u32)>) -> Option<Self> {
+        let total: u32 = items.iter().map(|(_, weight)| weight).sum();
+        let even = items.windows(2).all(|pair| pair[0].1 == pair[1].1);
+        if items.is_empty() {
+            return None;
+        }
+        if even {
+            let items: Vec<Expr> = items.into_iter().map(|(item, _)| item).collect();
+            return Some(Self::at_least(column, items.len() as u32 / 2 + 1, items));
+        }
+        Some(Self { column, kind: Kind::Sum { need: total / 2 + 1, items } })
+    }
+
+    /// The sets that meet every quorum of this one.
+    #[must_use]
+    pub fn dual(&self) -> Self {
+        let kind = match &self.kind {
+            Kind::Sum { need, items } => {
+                let total: u32 = items.iter().map(|(_, weight)| weight).sum();
+                let items = items.iter().map(|(item, weight)| (item.dual(), *weight));
+                Kind::Sum { need: total - need + 1, items: items.collect() }
+            }
+            name => name.clone(),
+        };
+        Self { column: self.column, kind }
+    }
+
     /// Every name, in order of appearance, once.
     pub fn names(&self) -> Vec<&str> {
         let mut out = Vec::new();
-        self.collect_names(&mut out);
+        self.collect(&mut out, false);
         out
     }
 
-    fn collect_names<'a>(&'a self, out: &mut Vec<&'a str>) {
+    /// The names marked `witness(..)`: members that vote and keep no data. Whoever is marked
+    /// anywhere is a witness everywhere.
+    pub fn witnesses(&self) -> Vec<&str> {
+        let mut out = Vec::new();
+        self.collect(&mut out, true);
+        out
+    }
+
+    /// The member, when this is one.
+    pub(crate) fn name(&self) -> Option<&str> {
         match &self.kind {
-            Kind::Name(name) if out.contains(&&**name) => {}
-            Kind::Name(name) => out.push(name),
+            Kind::Name(name) | Kind::Witness(name) => Some(name),
+            Kind::Sum { .. } => None,
+        }
+    }
+
+    fn collect<'a>(&'a self, out: &mut Vec<&'a str>, witnesses: bool) {
+        match &self.kind {
+            Kind::Name(_) if witnesses => {}
+            Kind::Name(name) | Kind::Witness(name) => {
+                if !out.contains(&&**name) {
+                    out.push(name);
+                }
+            }
             Kind::Sum { items, .. } => {
                 for (item, _) in items {
-                    item.collect_names(out);
+                    item.collect(out, witnesses);
                 }
             }
         }
@@ -81,14 +131,14 @@ impl Expr {
     /// Nodes of the tree.
     pub(crate) fn size(&self) -> usize {
         match &self.kind {
-            Kind::Name(_) => 1,
+            Kind::Name(_) | Kind::Witness(_) => 1,
             Kind::Sum { items, .. } => 1 + items.iter().map(|(i, _)| i.size()).sum::<usize>(),
         }
     }
 
     pub(crate) fn depth(&self) -> usize {
         match &self.kind {
-            Kind::Name(_) => 1,
+            Kind::Name(_) | Kind::Witness(_) => 1,
             Kind::Sum { items, .. } => 1 + items.iter().map(|(i, _)| i.depth()).max().unwrap_or(0),
         }
     }
@@ -98,7 +148,7 @@ impl Expr {
 impl PartialEq for Expr {
     fn eq(&self, other: &Self) -> bool {
         match (&self.kind, &other.kind) {
-            (Kind::Name(a), Kind::Name(b)) => a == b,
+            (Kind::Name(a), Kind::Name(b)) | (Kind::Witness(a), Kind::Witness(b)) => a == b,
             (Kind::Sum { need: m, items: a }, Kind::Sum { need: n, items: b }) => m == n && a == b,
             _ => false,
         }
@@ -111,6 +161,11 @@ impl fmt::Display for Expr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (need, items) = match &self.kind {
             Kind::Name(name) => return write_name(f, name),
+            Kind::Witness(name) => {
+                f.write_str("witness(")?;
+                write_name(f, name)?;
+                return f.write_str(")");
+            }
             Kind::Sum { need, items } => (*need, items),
         };
         let weighted = items.iter().any(|(_, weight)| *weight != 1);

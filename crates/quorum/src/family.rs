@@ -162,7 +162,7 @@ fn compile_gate(
 ) -> Result<(), SystemError> {
     assert!((depth as usize) + 2 < DEPTH_MAX, "the parser bounds the depth");
     let (need, items) = match &expr.kind {
-        Kind::Name(name) => {
+        Kind::Name(name) | Kind::Witness(name) => {
             let mask = 1 << resolve(expr, name, names)?;
             ops.push(Op { mask, need: 1, weight, total: 1, depth });
             return Ok(());
@@ -175,7 +175,7 @@ fn compile_gate(
     let mut heavy: Vec<(u32, u64)> = Vec::new();
     for (item, item_weight) in items {
         total = total.checked_add(*item_weight).expect("the parser bounds weights");
-        let Kind::Name(name) = &item.kind else {
+        let Some(name) = item.name() else {
             compile_gate(item, names, depth + 1, *item_weight, ops)?;
             continue;
         };

@@ -103,6 +103,12 @@ pub(crate) fn classes(families: &[&Family]) -> Vec<NodeSet> {
     classes
 }
 
+/// Members in classes: exchanging two of one class changes no family. Members may be
+/// interchangeable and yet in different classes; the families' texts decide.
+pub fn interchangeable(families: &[&Family]) -> Vec<NodeSet> {
+    classes(families)
+}
+
 /// The `count` lowest slots of `set`.
 pub(crate) fn lowest(set: NodeSet, count: usize) -> NodeSet {
     set.iter().take(count).collect()

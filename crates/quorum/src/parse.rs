@@ -1,4 +1,4 @@
-//! The expression language. Text may come from a peer's configuration, so nothing here panics
+//! The expression language: operators and roles. Text may come from a peer's configuration, so nothing here panics
 //! on any input and nesting, size and the number of names are bounded.
 
 use alloc::format;
@@ -10,6 +10,10 @@ use crate::expr::{Expr, Kind};
 use crate::family::DEPTH_MAX;
 use crate::token::{Token, tokens};
 use crate::{NODES_MAX, SystemSpec};
+
+mod forms;
+mod roles;
+mod shapes;
 
 /// Longest text that is parsed.
 pub const TEXT_BYTES_MAX: usize = 64 * 1024;
@@ -54,22 +58,33 @@ impl fmt::Display for ParseError {
 impl core::error::Error for ParseError {}
 
 impl Expr {
-    /// Parses one family.
+    /// Parses one family. Members and items may be any of these texts again; rows and lists of
+    /// the shapes below the line take spaces or commas.
     ///
     /// | text | quorum |
     /// |---|---|
     /// | `a`, `node-1`, `"any text"` | that member |
+    /// | `witness(a)` | that member, which votes but keeps no data |
     /// | `X and Y`, `X or Y`, `(X)` | both; either; `and` binds tighter |
     /// | `2 of (X, Y, Z)`, `all of (..)`, `any of (..)` | that many of the items |
     /// | `majority(X, Y, Z)` | floor(n/2)+1 of the items |
-    /// | `byzantine(f; X, Y, ..)` | ceil((n+f+1)/2) of the items |
+    /// | `byzantine(f; X, Y, ..)` | ceil((n+f+1)/2) of the items: any two share f+1 |
+    /// | `masking(f; X, Y, ..)` | ceil((n+2f+1)/2) of the items: any two share 2f+1 |
     /// | `weighted{a:3, b:1} >= 3` | weights reach 3; without `>=`, more than half |
     /// | `zones(eu{a,b,c}, us{d,e,f})` | a majority of zones, each by its own majority |
     /// | `zones 1 of (eu{a,b,c}, ..)` | that many zones; zones may hold zones |
+    /// | `joint(X, Y)` | a quorum of each |
+    /// | `dual(X)` | every set that meets every quorum of X |
+    /// | ------ | |
     /// | `grid(a b c / d e f)` | one full row and one member of each row |
     /// | `row(a b / c d)`, `cover(a b / c d)` | one full row; one member of each row |
+    /// | `column(a b / c d)`, `cross(a b / c d)` | one full column; a full row and column |
     /// | `wall(a / b c / d e f)` | a full row and one member of each row below it |
-    /// | `joint(X, Y)` | a quorum of each |
+    /// | `wheel(hub, a, b, c)` | the hub and one of the rim, or the whole rim |
+    /// | `triangle(a / b c / d e f)` | a wall with rows of 1, 2, 3, .. |
+    /// | `tree(a / b c / d e f g)` | a path to a leaf; a lost node by both its subtrees |
+    /// | `hqs(a b c / d e f / g h i)` | two of three, of two of three, .. |
+    /// | `plane(a b c d e f g)` | a line of the projective plane of 7, 13, 21, 31 or 57 |
     pub fn parse(text: &str) -> Result<Expr, ParseError> {
         let mut parser = Parser::new(text)?;
         let expr = parser.expr()?;
@@ -79,16 +94,19 @@ impl Expr {
 }
 
 impl SystemSpec {
-    /// Parses `EXPR` (both roles) or `elect = EXPR; commit = EXPR` (either order).
+    /// Parses a pair of families.
+    ///
+    /// | text | elect | commit |
+    /// |---|---|---|
+    /// | `EXPR` | EXPR | EXPR |
+    /// | `elect = EXPR; commit = EXPR` (either order) | the one | the other |
+    /// | `flexible(k; a, b, ..)` | any n-k+1 | any k |
+    /// | `gifford(r, w; a:2, b:1, ..)` | r votes | w votes |
+    /// | `two_threshold(f; a, b, ..)` | any 2f+1 | any n-f, n >= 5f+1 |
+    /// | lines of ZooKeeper: `group.1=1:2:3`, `weight.1=2` | most groups by most weight | the same |
     pub fn parse(text: &str) -> Result<SystemSpec, ParseError> {
         let mut parser = Parser::new(text)?;
-        let roles = parser.starts_role();
-        let (elect, commit) = if roles {
-            parser.roles()?
-        } else {
-            let both = parser.expr()?;
-            (both.clone(), both)
-        };
+        let (elect, commit) = parser.system()?;
         parser.end()?;
         let spec = SystemSpec { elect, commit };
         if let Some(extra) = spec.names().get(NODES_MAX) {
@@ -104,9 +122,6 @@ struct Parser {
     at: usize,
     brackets: usize,
 }
-
-/// Items and the column of the first character of their construct.
-type Rows = Vec<Vec<Expr>>;
 
 impl Parser {
     fn new(text: &str) -> Result<Self, ParseError> {
@@ -186,36 +201,6 @@ impl Parser {
         if *self.peek() == Token::End { Ok(()) } else { self.expected("the end") }
     }
 
-    fn starts_role(&self) -> bool {
-        (self.is_word("elect") || self.is_word("commit"))
-            && *self.peek_after() == Token::Symbol("=")
-    }
-
-    fn roles(&mut self) -> Result<(Expr, Expr), ParseError> {
-        let (mut elect, mut commit) = (None, None);
-        while self.starts_role() {
-            let column = self.column();
-            let (name, role) = match self.is_word("elect") {
-                true => ("elect", &mut elect),
-                false => ("commit", &mut commit),
-            };
-            if role.is_some() {
-                return Err(ParseError::new(column, format!("`{name}` is given twice")));
-            }
-            self.advance();
-            self.expect("=")?;
-            *role = Some(self.expr()?);
-            if !self.eat(";") {
-                break;
-            }
-        }
-        match (elect, commit) {
-            (Some(elect), Some(commit)) => Ok((elect, commit)),
-            (None, _) => self.expected("`elect = ...`"),
-            (_, None) => self.expected("`commit = ...`"),
-        }
-    }
-
     fn expr(&mut self) -> Result<Expr, ParseError> {
         let column = self.column();
         let expr = self.chain("or")?;
@@ -264,9 +249,22 @@ impl Parser {
         match &*word {
             _ if is_of => self.threshold(column, &word),
             "zones" if opens || zones_of => self.zones(column),
+            "witness" if opens => self.witness(),
             _ if opens => self.call(column, &word),
             _ => Ok(Expr { column, kind: Kind::Name(word) }),
         }
+    }
+
+    /// `witness(NAME)`, the cursor after `witness`.
+    fn witness(&mut self) -> Result<Expr, ParseError> {
+        self.open("(")?;
+        let column = self.column();
+        let (Token::Word(name) | Token::Quoted(name)) = self.peek().clone() else {
+            return self.expected("a name");
+        };
+        self.advance();
+        self.close(")")?;
+        Ok(Expr { column, kind: Kind::Witness(name) })
     }
 
     /// `K of (...)`, the cursor on `of`.
@@ -300,38 +298,6 @@ impl Parser {
         Ok(need)
     }
 
-    fn call(&mut self, column: usize, word: &str) -> Result<Expr, ParseError> {
-        match word {
-            "majority" => {
-                self.open("(")?;
-                let items = self.items()?;
-                self.close(")")?;
-                Ok(Expr::at_least(column, items.len() as u32 / 2 + 1, items))
-            }
-            "joint" => {
-                self.open("(")?;
-                let items = self.items()?;
-                self.close(")")?;
-                Ok(Expr::all(column, items))
-            }
-            "byzantine" => self.byzantine(column),
-            "weighted" => self.weighted(column),
-            "grid" | "row" | "cover" | "wall" => {
-                let rows = self.rows()?;
-                let size: usize = rows.iter().flatten().map(Expr::size).sum();
-                if size.saturating_mul(rows.len() + 1) > SIZE_MAX {
-                    return Err(ParseError::new(column, "this is too large when written out"));
-                }
-                Ok(arrange(column, word, rows))
-            }
-            _ => {
-                let known = "majority, joint, byzantine, weighted, zones, grid, row, cover, wall";
-                let message = format!("`{word}` is not a form; known: {known}");
-                Err(ParseError::new(column, message))
-            }
-        }
-    }
-
     fn items(&mut self) -> Result<Vec<Expr>, ParseError> {
         let mut items: Vec<Expr> = Vec::new();
         loop {
@@ -344,21 +310,6 @@ impl Parser {
         }
     }
 
-    fn byzantine(&mut self, column: usize) -> Result<Expr, ParseError> {
-        self.open("(")?;
-        let faults = self.number("the number of faulty members")?;
-        self.expect(";")?;
-        let items = self.items()?;
-        self.close(")")?;
-        let count = items.len() as u32;
-        // n >= 3f+1 (Lamport, Shostak, Pease 1982); 2f+1 is a quorum only at n = 3f+1.
-        if faults > count || count < 3 * faults + 1 {
-            let message = format!("{faults} faulty members need at least {}", 3 * faults + 1);
-            return Err(ParseError::new(column, format!("{message} members, not {count}")));
-        }
-        Ok(Expr::at_least(column, (count + faults + 1).div_ceil(2), items))
-    }
-
     fn number(&mut self, what: &str) -> Result<u32, ParseError> {
         let Token::Word(word) = self.peek() else { return self.expected(what) };
         match word.parse() {
@@ -369,116 +320,6 @@ impl Parser {
             _ => self.expected(what),
         }
     }
-
-    fn weighted(&mut self, column: usize) -> Result<Expr, ParseError> {
-        self.open("{")?;
-        let mut items: Vec<(Expr, u32)> = Vec::new();
-        let mut total = 0u32;
-        loop {
-            let item = self.expr()?;
-            if items.len() >= ITEMS_MAX {
-                return Err(ParseError::new(item.column, format!("more than {ITEMS_MAX} items")));
-            }
-            if items.iter().any(|(seen, _)| *seen == item) {
-                return Err(ParseError::new(item.column, format!("`{item}` appears twice")));
-            }
-            self.expect(":")?;
-            let at = self.column();
-            let weight = self.number("a weight")?;
-            if weight == 0 || weight > WEIGHT_MAX || total + weight > WEIGHT_SUM_MAX {
-                let message = format!("a weight is 1 to {WEIGHT_MAX}");
-                return Err(ParseError::new(at, message));
-            }
-            total += weight;
-            items.push((item, weight));
-            if !self.eat(",") {
-                break;
-            }
-        }
-        self.close("}")?;
-        let at = self.column();
-        let need = if self.eat(">=") { self.number("a threshold")? } else { total / 2 + 1 };
-        if need == 0 || need > total {
-            let message = format!("the threshold is 1 to {total}, the sum of weights");
-            return Err(ParseError::new(at, message));
-        }
-        Ok(Expr { column, kind: Kind::Sum { need, items } })
-    }
-
-    /// `zones (...)` or `zones K of (...)`, the cursor after `zones`.
-    fn zones(&mut self, column: usize) -> Result<Expr, ParseError> {
-        let at = self.column();
-        let word = match self.peek().clone() {
-            Token::Word(word) => {
-                self.advance();
-                if !self.eat_word("of") {
-                    return self.expected("`of`");
-                }
-                word
-            }
-            _ => "majority".into(),
-        };
-        self.open("(")?;
-        let mut zones: Vec<Expr> = Vec::new();
-        loop {
-            let zone = self.zone()?;
-            once(&zones, &zone)?;
-            zones.push(zone);
-            if !self.eat(",") {
-                break;
-            }
-        }
-        self.close(")")?;
-        let need = self.need(at, &word, zones.len())?;
-        Ok(Expr::at_least(column, need, zones))
-    }
-
-    /// `label{item, ...}`: a majority of its items, which may be zones themselves.
-    fn zone(&mut self) -> Result<Expr, ParseError> {
-        let column = self.column();
-        if !matches!(self.peek(), Token::Word(_) | Token::Quoted(_)) {
-            return self.expected("a zone such as `eu{a, b, c}`");
-        }
-        self.advance();
-        self.open("{")?;
-        let mut items: Vec<Expr> = Vec::new();
-        loop {
-            let nested = *self.peek_after() == Token::Symbol("{") && !self.is_word("weighted");
-            let item = if nested { self.zone()? } else { self.expr()? };
-            once(&items, &item)?;
-            items.push(item);
-            if !self.eat(",") {
-                break;
-            }
-        }
-        self.close("}")?;
-        Ok(Expr::at_least(column, items.len() as u32 / 2 + 1, items))
-    }
-
-    /// `(a b c / d e f)`: rows apart by `/`, members by spaces or commas.
-    fn rows(&mut self) -> Result<Rows, ParseError> {
-        self.open("(")?;
-        let mut rows: Rows = Vec::new();
-        let mut row: Vec<Expr> = Vec::new();
-        loop {
-            let item = self.primary()?;
-            once(&row, &item)?;
-            rows.iter().try_for_each(|earlier| once(earlier, &item))?;
-            row.push(item);
-            let comma = self.eat(",");
-            if !comma && self.eat("/") {
-                if rows.len() >= ITEMS_MAX {
-                    let message = format!("more than {ITEMS_MAX} rows");
-                    return Err(ParseError::new(self.column(), message));
-                }
-                rows.push(core::mem::take(&mut row));
-            } else if !comma && self.is_symbol(")") {
-                rows.push(row);
-                self.close(")")?;
-                return Ok(rows);
-            }
-        }
-    }
 }
 
 /// An item listed twice would count twice: always a slip, so it is refused.
@@ -486,33 +327,14 @@ fn once(seen: &[Expr], item: &Expr) -> Result<(), ParseError> {
     if seen.len() >= ITEMS_MAX {
         return Err(ParseError::new(item.column, format!("more than {ITEMS_MAX} items")));
     }
-    if seen.contains(item) {
+    let again = |other: &Expr| match (other.name(), item.name()) {
+        (Some(a), Some(b)) => a == b,
+        _ => other == item,
+    };
+    if seen.iter().any(again) {
         return Err(ParseError::new(item.column, format!("`{item}` appears twice")));
     }
     Ok(())
-}
-
-fn arrange(column: usize, form: &str, rows: Rows) -> Expr {
-    let full = |row: &Vec<Expr>| Expr::all(column, row.clone());
-    let one = |row: &Vec<Expr>| Expr::any(column, row.clone());
-    match form {
-        "row" => Expr::any(column, rows.iter().map(full).collect()),
-        "cover" => Expr::all(column, rows.iter().map(one).collect()),
-        "grid" => {
-            let row = Expr::any(column, rows.iter().map(full).collect());
-            let cover = Expr::all(column, rows.iter().map(one).collect());
-            Expr::all(column, [row, cover].into())
-        }
-        _ => {
-            // Crumbling wall (Peleg, Wool 1997): a full row and one of each row below it.
-            let wall = (0..rows.len()).map(|top| {
-                let mut parts = Vec::from([full(&rows[top])]);
-                parts.extend(rows[top + 1..].iter().map(one));
-                Expr::all(column, parts)
-            });
-            Expr::any(column, wall.collect())
-        }
-    }
 }
 
 impl core::str::FromStr for Expr {

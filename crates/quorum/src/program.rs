@@ -70,16 +70,14 @@ impl Program {
         for (bit, gate) in self.leaves.iter().enumerate() {
             won |= u64::from((gate.mask & set).count_ones() >= gate.need) << bit;
         }
-        let mut bit = self.leaves.len();
-        let mut last = won != 0;
-        for gate in &self.inner {
+        let mut last = false;
+        for (bit, gate) in (self.leaves.len()..).zip(&self.inner) {
             let mut count = (gate.gates & won).count_ones();
             if gate.members.mask != 0 {
                 count += (gate.members.mask & set).count_ones();
             }
             last = count >= gate.members.need;
             won |= u64::from(last) << bit;
-            bit += 1;
         }
         last
     }

@@ -4,7 +4,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use crate::{Family, Names, NodeSet, Protocol, System, SystemSpec, Unsafe, Why};
+use crate::{Dominance, Family, Names, NodeSet, Protocol, System, SystemSpec, Unsafe, Why};
 
 /// Quorums listed before "and more".
 const LISTED_MAX: usize = 32;
@@ -24,6 +24,7 @@ pub fn check(text: &str) -> Result<(String, bool), String> {
         ("raft, ballot = (term, node)", Protocol::RaftTermAndNode),
         ("raft, shared terms", Protocol::RaftSharedTerms),
         ("paxos", Protocol::Paxos),
+        ("versioned votes (Gifford)", Protocol::VersionedVotes),
         ("byzantine", Protocol::Byzantine { f: widest.unwrap_or(1) }),
     ];
     for (title, protocol) in protocols {
@@ -45,7 +46,7 @@ pub fn check(text: &str) -> Result<(String, bool), String> {
 /// # Errors
 /// The parse error under the text with a caret, ready to print.
 pub fn show(text: &str) -> Result<String, String> {
-    let (_, names, system) = load(text)?;
+    let (spec, names, system) = load(text)?;
     let members = names.show(system.support());
     let mut out = format!("system: {}\nmembers: {members}\n", text.trim());
     if system.elect() == system.commit() {
@@ -62,6 +63,11 @@ pub fn show(text: &str) -> Result<String, String> {
             system.commit(),
         );
     }
+    let witnesses = spec.witnesses();
+    if !witnesses.is_empty() {
+        out.push_str(&format!("witnesses (votes, no data): {}\n", witnesses.join(", ")));
+    }
+    out.push_str(&format!("dominated: {}\n", dominated(&names, &system)));
     if let Err(offence) = system.check(Protocol::Paxos) {
         out.push_str(&format!("{}\n", explain(&names, &offence)));
     }
@@ -92,6 +98,9 @@ fn explain(names: &Names, offence: &Unsafe) -> String {
         Why::ElectMissesCommit if offence.share_min == 1 => {
             ": a new leader may not know a committed write"
         }
+        Why::CommitMissesCommit if offence.share_min == 1 => {
+            ": two writers may not see each other's version"
+        }
         _ => "",
     };
     format!("UNSAFE: {first} {a} and {second} {b} {common}{danger}")
@@ -119,6 +128,17 @@ fn show_family(out: &mut String, title: &str, names: &Names, family: &Family) {
     let (blocking, all) = family.blocking_sets_max(LISTED_MAX);
     out.push_str(&format!("  stopped by the loss of: {}\n", count(&blocking, all)));
     list(out, names, &blocking, all);
+}
+
+/// Whether a larger pair would be as safe.
+fn dominated(names: &Names, system: &System) -> String {
+    match system.dominance() {
+        Dominance::Never => "no, every set that may commit does".to_string(),
+        Dominance::By(set) => {
+            format!("yes, {} meets every elect quorum and is no commit quorum", names.show(set))
+        }
+        Dominance::TooComplex => "not known, too complex to search".to_string(),
+    }
 }
 
 fn blocks_alone(family: &Family, slot: u8) -> bool {

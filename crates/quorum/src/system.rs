@@ -26,6 +26,15 @@ pub enum Protocol {
     Paxos,
     /// Any two quorums of either role share at least `f + 1` members.
     Byzantine { f: u8 },
+    /// Any two quorums of either role share at least `2f + 1` members: faulty ones may lie
+    /// about data that does not prove itself (Malkhi, Reiter 1998).
+    Masking { f: u8 },
+    /// Elect meets commit, and commit meets commit: a writer learns the version to pass from a
+    /// commit set (Gifford 1979).
+    VersionedVotes,
+    /// One round of votes with `f` faulty members: a set that moves on (elect) shares `f + 1`
+    /// with every set that is final (commit), and final sets with each other.
+    TwoThreshold { f: u8 },
 }
 
 /// Which requirement fails.
@@ -52,8 +61,19 @@ pub struct Unsafe {
 /// Why a system does not come to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SystemError {
-    UnknownName { name: String, column: usize },
-    Unsafe { a: String, b: String, cause: Unsafe },
+    UnknownName {
+        name: String,
+        column: usize,
+    },
+    Unsafe {
+        a: String,
+        b: String,
+        cause: Unsafe,
+    },
+    /// This commit set has witnesses only: what it commits nobody stores.
+    NoData {
+        set: String,
+    },
 }
 
 /// A checked pair of families: elect meets commit, always. Fields are private so that no other
@@ -65,6 +85,17 @@ pub struct System {
 }
 
 impl SystemSpec {
+    /// Names marked `witness(..)` in either role: members that vote and keep no data.
+    pub fn witnesses(&self) -> Vec<&str> {
+        let mut out = self.elect.witnesses();
+        for name in self.commit.witnesses() {
+            if !out.contains(&name) {
+                out.push(name);
+            }
+        }
+        out
+    }
+
     /// Every name of both roles, in order of appearance, once.
     pub fn names(&self) -> Vec<&str> {
         let mut out = self.elect.names();
@@ -92,7 +123,13 @@ impl SystemSpec {
         let system = self.compile_unchecked(names)?;
         let meets = system.check(Protocol::Paxos).and_then(|()| system.check(protocol));
         match meets {
-            Ok(()) => Ok(system),
+            Ok(()) => {
+                let witnesses = self.witnesses().into_iter().filter_map(|name| names.slot(name));
+                match system.commit.minimal_within(witnesses.collect()) {
+                    Some(set) => Err(SystemError::NoData { set: names.show(set) }),
+                    None => Ok(system),
+                }
+            }
             Err(cause) => {
                 let (a, b) = (names.show(cause.a), names.show(cause.b));
                 Err(SystemError::Unsafe { a, b, cause })
@@ -100,10 +137,14 @@ impl SystemSpec {
         }
     }
 
+    /// The families (elect, commit), safe or not: for analysis, never for a protocol.
+    pub fn families(&self, names: &Names) -> Result<(Family, Family), SystemError> {
+        Ok((Family::compile(&self.elect, names)?, Family::compile(&self.commit, names)?))
+    }
+
     /// For reports, which show unsafe pairs too.
     pub(crate) fn compile_unchecked(&self, names: &Names) -> Result<System, SystemError> {
-        let elect = Family::compile(&self.elect, names)?;
-        let commit = Family::compile(&self.commit, names)?;
+        let (elect, commit) = self.families(names)?;
         Ok(System { elect, commit })
     }
 }
@@ -150,17 +191,65 @@ impl System {
     /// Whether the pair is safe for `protocol`; if not, two concrete minimal quorums that fail
     /// to meet.
     pub fn check(&self, protocol: Protocol) -> Result<(), Unsafe> {
-        let (e, c) = (&self.elect, &self.commit);
-        match protocol {
-            Protocol::RaftTermAndNode | Protocol::Paxos => meet(e, c, 0, Why::ElectMissesCommit),
-            Protocol::RaftSharedTerms => {
-                meet(e, c, 0, Why::ElectMissesCommit)?;
-                meet(e, e, 0, Why::ElectMissesElect)
-            }
-            Protocol::Byzantine { f } => {
-                meet(e, c, f, Why::ElectMissesCommit)?;
-                meet(c, c, f, Why::CommitMissesCommit)?;
-                meet(e, e, f, Why::ElectMissesElect)
+        check_pair(&self.elect, &self.commit, protocol)
+    }
+
+    /// Whether a larger pair is just as safe: see [`Family::dominated_by`].
+    pub fn dominance(&self) -> Dominance {
+        self.commit.dominated_by(&self.elect)
+    }
+}
+
+/// What [`System::check`] asks, of any two families.
+pub fn check_pair(e: &Family, c: &Family, protocol: Protocol) -> Result<(), Unsafe> {
+    match protocol {
+        Protocol::RaftTermAndNode | Protocol::Paxos => meet(e, c, 0, Why::ElectMissesCommit),
+        Protocol::RaftSharedTerms => {
+            meet(e, c, 0, Why::ElectMissesCommit)?;
+            meet(e, e, 0, Why::ElectMissesElect)
+        }
+        Protocol::VersionedVotes => {
+            meet(e, c, 0, Why::ElectMissesCommit)?;
+            meet(c, c, 0, Why::CommitMissesCommit)
+        }
+        Protocol::TwoThreshold { f } => {
+            meet(e, c, f, Why::ElectMissesCommit)?;
+            meet(c, c, f, Why::CommitMissesCommit)
+        }
+        Protocol::Byzantine { f: shared } => meet_all(e, c, shared),
+        Protocol::Masking { f } => meet_all(e, c, f.saturating_mul(2)),
+    }
+}
+
+fn meet_all(e: &Family, c: &Family, shared_max: u8) -> Result<(), Unsafe> {
+    meet(e, c, shared_max, Why::ElectMissesCommit)?;
+    meet(c, c, shared_max, Why::CommitMissesCommit)?;
+    meet(e, e, shared_max, Why::ElectMissesElect)
+}
+
+/// Whether a family could have more quorums and still meet every quorum of another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dominance {
+    /// It has every set it may have: what it is, the other's dual.
+    Never,
+    /// This set meets every quorum of the other and is not a quorum: it could be one.
+    By(NodeSet),
+    /// Neither was found within the search bound.
+    TooComplex,
+}
+
+impl Family {
+    /// Whether this family could have more quorums and still meet every quorum of `other`. For
+    /// a coterie, `other` is the family itself: not dominated means that of any two complements
+    /// one is a quorum, so no coterie is more available (Garcia-Molina, Barbara 1985).
+    pub fn dominated_by(&self, other: &Family) -> Dominance {
+        // A set S that blocks `other` while its complement blocks this family is such a quorum.
+        match disjoint(&other.dual(), &self.dual(), 0) {
+            Disjoint::Never => Dominance::Never,
+            Disjoint::TooComplex => Dominance::TooComplex,
+            Disjoint::Pair(set, rest) => {
+                assert!(other.blocks(set) && self.blocks(rest), "the pair is of blocking sets");
+                Dominance::By(set)
             }
         }
     }
@@ -194,6 +283,9 @@ impl fmt::Display for SystemError {
                     1 => f.write_str("no member"),
                     n => write!(f, "fewer than {n} members"),
                 }
+            }
+            Self::NoData { set } => {
+                write!(f, "unsafe: commit quorum {set} has witnesses only, who keep no data")
             }
         }
     }

@@ -1,5 +1,6 @@
 //! Property tests against a naive definition, tables from the literature, and the language.
 
+mod families;
 mod language;
 mod naive;
 mod properties;

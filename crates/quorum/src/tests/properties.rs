@@ -39,6 +39,15 @@ fn agrees_with_naive(count: usize, family: &Family, holds: &dyn Fn(NodeSet) -> b
     let minimal = naive::minimal(count, holds);
     let mut found = family.minimal_quorums();
     assert!(found.is_sorted_by_key(|q| q.len()));
+    // Exchanging members of a class makes every minimal quorum from those of the classes.
+    let classes = crate::interchangeable(&[family]);
+    let by_class = family.minimal_by_class(&classes).expect("nine members are few");
+    let counts = |q: &NodeSet| classes.iter().map(|c| c.intersect(*q).len()).collect::<Vec<_>>();
+    for quorum in &found {
+        let same = by_class.iter().filter(|other| counts(other) == counts(quorum)).count();
+        assert_eq!(same, 1);
+    }
+    assert!(by_class.iter().all(|quorum| found.contains(quorum)));
     found.sort();
     assert_eq!(found, minimal);
     let dual = family.dual();

@@ -1,0 +1,199 @@
+//! Forms with a name: counts, weights and zones.
+
+use alloc::format;
+use alloc::vec::Vec;
+
+use super::{ITEMS_MAX, ParseError, Parser, SIZE_MAX, WEIGHT_MAX, WEIGHT_SUM_MAX, once, shapes};
+use crate::expr::{Expr, Kind};
+use crate::token::Token;
+
+const KNOWN: &str = "majority, weighted, zones, byzantine, masking, joint, dual, witness, grid, \
+                     row, cover, column, cross, wall, wheel, triangle, tree, hqs, plane";
+const WHOLE_SYSTEMS: [&str; 3] = ["flexible", "gifford", "two_threshold"];
+
+/// Items in rows.
+pub(super) type Rows = Vec<Vec<Expr>>;
+
+impl Parser {
+    /// `word(...)` or `word{...}`, the cursor after the word.
+    pub(super) fn call(&mut self, column: usize, word: &str) -> Result<Expr, ParseError> {
+        match word {
+            "majority" => {
+                let items = self.list()?;
+                Ok(Expr::at_least(column, items.len() as u32 / 2 + 1, items))
+            }
+            "joint" => Ok(Expr::all(column, self.list()?)),
+            "dual" => self.dual(column),
+            "byzantine" => self.byzantine(column, 1),
+            "masking" => self.byzantine(column, 2),
+            "weighted" => self.weighted(column),
+            _ if shapes::SHAPES.contains(&word) => {
+                let rows = self.rows()?;
+                let size: usize = rows.iter().flatten().map(Expr::size).sum();
+                if size.saturating_mul(shapes::repeats(word, &rows)) > SIZE_MAX {
+                    return Err(ParseError::new(column, "this is too large when written out"));
+                }
+                shapes::arrange(column, word, rows)
+            }
+            _ if WHOLE_SYSTEMS.contains(&word) => {
+                let message = format!("`{word}` is a pair of families and stands alone");
+                Err(ParseError::new(column, message))
+            }
+            _ => {
+                let message = format!("`{word}` is not a form; known: {KNOWN}");
+                Err(ParseError::new(column, message))
+            }
+        }
+    }
+
+    /// `(X, Y, ...)`.
+    fn list(&mut self) -> Result<Vec<Expr>, ParseError> {
+        self.open("(")?;
+        let items = self.items()?;
+        self.close(")")?;
+        Ok(items)
+    }
+
+    /// `(N; X, Y, ...)`.
+    pub(super) fn number_and_list(&mut self, what: &str) -> Result<(u32, Vec<Expr>), ParseError> {
+        self.open("(")?;
+        let number = self.number(what)?;
+        self.expect(";")?;
+        let items = self.items()?;
+        self.close(")")?;
+        Ok((number, items))
+    }
+
+    fn dual(&mut self, column: usize) -> Result<Expr, ParseError> {
+        let mut items = self.list()?;
+        if items.len() != 1 {
+            return Err(ParseError::new(column, "the dual is of one family"));
+        }
+        Ok(items.remove(0).dual())
+    }
+
+    /// Any two quorums share `f + 1` members (`times` 1: data that proves itself) or `2f + 1`
+    /// (`times` 2: faulty members may lie unseen). Malkhi, Reiter 1998, sections 3 and 4.
+    fn byzantine(&mut self, column: usize, times: u32) -> Result<Expr, ParseError> {
+        let (faults, items) = self.number_and_list("the number of faulty members")?;
+        let count = items.len() as u32;
+        let least = (times + 2).saturating_mul(faults).saturating_add(1);
+        // 2f+1 is a quorum only at n = 3f+1.
+        if count < least {
+            let message = format!("{faults} faulty members need at least {least}");
+            return Err(ParseError::new(column, format!("{message} members, not {count}")));
+        }
+        Ok(Expr::at_least(column, (count + times * faults + 1).div_ceil(2), items))
+    }
+
+    fn weighted(&mut self, column: usize) -> Result<Expr, ParseError> {
+        self.open("{")?;
+        let (items, total) = self.votes()?;
+        self.close("}")?;
+        let at = self.column();
+        let need = if self.eat(">=") { self.number("a threshold")? } else { total / 2 + 1 };
+        if need == 0 || need > total {
+            let message = format!("the threshold is 1 to {total}, the sum of weights");
+            return Err(ParseError::new(at, message));
+        }
+        Ok(Expr { column, kind: Kind::Sum { need, items } })
+    }
+
+    /// `X:3, Y:1, ...` and the sum of the weights.
+    pub(super) fn votes(&mut self) -> Result<(Vec<(Expr, u32)>, u32), ParseError> {
+        let (mut seen, mut weights) = (Vec::new(), Vec::new());
+        let mut total = 0u32;
+        loop {
+            let item = self.expr()?;
+            once(&seen, &item)?;
+            self.expect(":")?;
+            let at = self.column();
+            let weight = self.number("a weight")?;
+            if weight == 0 || weight > WEIGHT_MAX || total + weight > WEIGHT_SUM_MAX {
+                let message = format!("a weight is 1 to {WEIGHT_MAX}");
+                return Err(ParseError::new(at, message));
+            }
+            total += weight;
+            seen.push(item);
+            weights.push(weight);
+            if !self.eat(",") {
+                return Ok((seen.into_iter().zip(weights).collect(), total));
+            }
+        }
+    }
+
+    /// `zones (...)` or `zones K of (...)`, the cursor after `zones`.
+    pub(super) fn zones(&mut self, column: usize) -> Result<Expr, ParseError> {
+        let at = self.column();
+        let word = match self.peek().clone() {
+            Token::Word(word) => {
+                self.advance();
+                if !self.eat_word("of") {
+                    return self.expected("`of`");
+                }
+                word
+            }
+            _ => "majority".into(),
+        };
+        self.open("(")?;
+        let mut zones: Vec<Expr> = Vec::new();
+        loop {
+            let zone = self.zone()?;
+            once(&zones, &zone)?;
+            zones.push(zone);
+            if !self.eat(",") {
+                break;
+            }
+        }
+        self.close(")")?;
+        let need = self.need(at, &word, zones.len())?;
+        Ok(Expr::at_least(column, need, zones))
+    }
+
+    /// `label{item, ...}`: a majority of its items, which may be zones themselves.
+    fn zone(&mut self) -> Result<Expr, ParseError> {
+        let column = self.column();
+        if !matches!(self.peek(), Token::Word(_) | Token::Quoted(_)) {
+            return self.expected("a zone such as `eu{a, b, c}`");
+        }
+        self.advance();
+        self.open("{")?;
+        let mut items: Vec<Expr> = Vec::new();
+        loop {
+            let nested = *self.peek_after() == Token::Symbol("{") && !self.is_word("weighted");
+            let item = if nested { self.zone()? } else { self.expr()? };
+            once(&items, &item)?;
+            items.push(item);
+            if !self.eat(",") {
+                break;
+            }
+        }
+        self.close("}")?;
+        Ok(Expr::at_least(column, items.len() as u32 / 2 + 1, items))
+    }
+
+    /// `(a b c / d e f)`: rows apart by `/`, members by spaces or commas.
+    fn rows(&mut self) -> Result<Rows, ParseError> {
+        self.open("(")?;
+        let mut rows: Rows = Vec::new();
+        let mut row: Vec<Expr> = Vec::new();
+        loop {
+            let item = self.primary()?;
+            once(&row, &item)?;
+            rows.iter().try_for_each(|earlier| once(earlier, &item))?;
+            row.push(item);
+            let comma = self.eat(",");
+            if !comma && self.eat("/") {
+                if rows.len() >= ITEMS_MAX {
+                    let message = format!("more than {ITEMS_MAX} rows");
+                    return Err(ParseError::new(self.column(), message));
+                }
+                rows.push(core::mem::take(&mut row));
+            } else if !comma && self.is_symbol(")") {
+                rows.push(row);
+                self.close(")")?;
+                return Ok(rows);
+            }
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! Pairs of families: roles, sugar for both at once, and ZooKeeper's lines.
+
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::vec::Vec;
+
+use super::{ParseError, Parser, WEIGHT_MAX};
+use crate::expr::{Expr, Kind};
+use crate::token::Token;
+
+impl Parser {
+    /// (elect, commit) of a whole text.
+    pub(super) fn system(&mut self) -> Result<(Expr, Expr), ParseError> {
+        if self.starts_role() {
+            return self.roles();
+        }
+        if self.starts_line("group.") || self.starts_line("weight.") {
+            let both = self.zookeeper()?;
+            return Ok((both.clone(), both));
+        }
+        let column = self.column();
+        let opens = *self.peek_after() == Token::Symbol("(");
+        for form in ["flexible", "gifford", "two_threshold"] {
+            if opens && self.is_word(form) {
+                self.advance();
+                return match form {
+                    "flexible" => self.flexible(column),
+                    "gifford" => self.gifford(column),
+                    _ => self.two_threshold(column),
+                };
+            }
+        }
+        let both = self.expr()?;
+        Ok((both.clone(), both))
+    }
+
+    fn starts_role(&self) -> bool {
+        (self.is_word("elect") || self.is_word("commit"))
+            && *self.peek_after() == Token::Symbol("=")
+    }
+
+    fn roles(&mut self) -> Result<(Expr, Expr), ParseError> {
+        let (mut elect, mut commit) = (None, None);
+        while self.starts_role() {
+            let column = self.column();
+            let (name, role) = match self.is_word("elect") {
+                true => ("elect", &mut elect),
+                false => ("commit", &mut commit),
+            };
+            if role.is_some() {
+                return Err(ParseError::new(column, format!("`{name}` is given twice")));
+            }
+            self.advance();
+            self.expect("=")?;
+            *role = Some(self.expr()?);
+            if !self.eat(";") {
+                break;
+            }
+        }
+        match (elect, commit) {
+            (Some(elect), Some(commit)) => Ok((elect, commit)),
+            (None, _) => self.expected("`elect = ...`"),
+            (_, None) => self.expected("`commit = ...`"),
+        }
+    }
+
+    /// `(k; X, Y, ...)`: any k commit, any n-k+1 elect (Howard, Malkhi, Spiegelman 2016).
+    fn flexible(&mut self, column: usize) -> Result<(Expr, Expr), ParseError> {
+        let (commit, items) = self.number_and_list("the size of a commit set")?;
+        let count = items.len() as u32;
+        if commit == 0 || commit > count {
+            let message = format!("a commit set of {count} has 1 to {count}, not {commit}");
+            return Err(ParseError::new(column, message));
+        }
+        let elect = Expr::at_least(column, count - commit + 1, items.clone());
+        Ok((elect, Expr::at_least(column, commit, items)))
+    }
+
+    /// `(r, w; X:2, Y:1, ...)`: reads hold r votes, writes w (Gifford 1979). Whether r + w and
+    /// 2w pass the sum is not asked here: the check answers with two sets that miss each other.
+    fn gifford(&mut self, column: usize) -> Result<(Expr, Expr), ParseError> {
+        self.open("(")?;
+        let read_at = self.column();
+        let read = self.number("the votes of a read")?;
+        self.expect(",")?;
+        let write_at = self.column();
+        let write = self.number("the votes of a write")?;
+        self.expect(";")?;
+        let (items, total) = self.votes()?;
+        self.close(")")?;
+        for (at, need) in [(read_at, read), (write_at, write)] {
+            if need == 0 || need > total {
+                let message = format!("the threshold is 1 to {total}, the sum of votes");
+                return Err(ParseError::new(at, message));
+            }
+        }
+        let sum = |need: u32| Expr { column, kind: Kind::Sum { need, items: items.clone() } };
+        Ok((sum(read), sum(write)))
+    }
+
+    /// `(f; X, Y, ...)`: any 2f+1 move on, any n-f are final, n >= 5f+1 (one round of votes with
+    /// Byzantine members, as Minimmit has it).
+    fn two_threshold(&mut self, column: usize) -> Result<(Expr, Expr), ParseError> {
+        let (faults, items) = self.number_and_list("the number of faulty members")?;
+        let count = items.len() as u32;
+        let least = faults.saturating_mul(5).saturating_add(1);
+        if count < least {
+            let message = format!("{faults} faulty members need at least {least}");
+            return Err(ParseError::new(column, format!("{message} members, not {count}")));
+        }
+        let elect = Expr::at_least(column, 2 * faults + 1, items.clone());
+        Ok((elect, Expr::at_least(column, count - faults, items)))
+    }
+
+    fn starts_line(&self, prefix: &str) -> bool {
+        matches!(self.peek(), Token::Word(word) if word.starts_with(prefix))
+            && *self.peek_after() == Token::Symbol("=")
+    }
+
+    /// ZooKeeper's hierarchical quorums: a majority of the groups that weigh anything, each by
+    /// a majority of its weight; without groups a majority of the weight. A server without a
+    /// line weighs 1, one that weighs 0 has no vote.
+    fn zookeeper(&mut self) -> Result<Expr, ParseError> {
+        let start = self.column();
+        let mut groups: Vec<(usize, Vec<(usize, Box<str>)>)> = Vec::new();
+        let mut weights: Vec<(usize, Box<str>, u32)> = Vec::new();
+        loop {
+            let column = self.column();
+            if self.starts_line("group.") {
+                self.advance();
+                self.expect("=")?;
+                groups.push((column, self.servers(&groups)?));
+            } else if self.starts_line("weight.") {
+                let Token::Word(line) = self.peek().clone() else { break };
+                self.advance();
+                self.expect("=")?;
+                let server: Box<str> = line["weight.".len()..].into();
+                if weights.iter().any(|(_, other, _)| *other == server) {
+                    let message = format!("the weight of `{server}` is given twice");
+                    return Err(ParseError::new(column, message));
+                }
+                let at = self.column();
+                let weight = self.number("a weight")?;
+                if weight > WEIGHT_MAX {
+                    return Err(ParseError::new(at, format!("a weight is 0 to {WEIGHT_MAX}")));
+                }
+                weights.push((column, server, weight));
+            } else {
+                break;
+            }
+        }
+        if groups.is_empty() {
+            let servers = weights.iter().map(|(column, server, _)| (*column, server.clone()));
+            groups.push((start, servers.collect()));
+        }
+        let known =
+            |server: &str| groups.iter().any(|(_, all)| all.iter().any(|s| *s.1 == *server));
+        if let Some((column, server, _)) = weights.iter().find(|(_, server, _)| !known(server)) {
+            return Err(ParseError::new(*column, format!("`{server}` is in no group")));
+        }
+        let weight = |server: &str| {
+            weights
+                .iter()
+                .find(|(_, other, _)| **other == *server)
+                .map_or(1, |(.., weight)| *weight)
+        };
+        let gates = groups.into_iter().filter_map(|(column, servers)| {
+            let items = servers.into_iter().filter_map(|(column, server)| {
+                let weight = weight(&server);
+                (weight > 0).then(|| (Expr { column, kind: Kind::Name(server) }, weight))
+            });
+            Expr::most_weight(column, items.collect())
+        });
+        let gates: Vec<Expr> = gates.collect();
+        if gates.is_empty() {
+            return Err(ParseError::new(start, "no group weighs anything"));
+        }
+        Ok(Expr::at_least(start, gates.len() as u32 / 2 + 1, gates))
+    }
+
+    /// `1:2:3`, with the column of each; a server is in one group.
+    fn servers(
+        &mut self,
+        groups: &[(usize, Vec<(usize, Box<str>)>)],
+    ) -> Result<Vec<(usize, Box<str>)>, ParseError> {
+        let mut servers: Vec<(usize, Box<str>)> = Vec::new();
+        loop {
+            let column = self.column();
+            let Token::Word(server) = self.peek().clone() else {
+                return self.expected("a server's number");
+            };
+            self.advance();
+            let earlier = groups.iter().flat_map(|(_, all)| all).chain(&servers);
+            if earlier.clone().any(|(_, other)| *other == server) {
+                let message = format!("server `{server}` appears twice");
+                return Err(ParseError::new(column, message));
+            }
+            if earlier.count() >= super::ITEMS_MAX {
+                return Err(ParseError::new(column, "too many servers"));
+            }
+            servers.push((column, server));
+            if !self.eat(":") {
+                return Ok(servers);
+            }
+        }
+    }
+}
