@@ -8,8 +8,10 @@
 //! This crate shares no code with the store that it checks.
 
 mod engine;
+pub mod etcd;
 mod hash;
 mod history;
+mod map;
 mod model;
 pub mod models;
 

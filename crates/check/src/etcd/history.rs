@@ -1,0 +1,299 @@
+//! The model for the search, narrowed down by what a history tells of each revision.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use base::Blob;
+
+use super::range::Keys;
+use super::run::Run;
+use super::types::{KeyValue, Reply, Request, Response, Seen};
+use super::{EtcdOperation, Timeline};
+use crate::map::Map;
+use crate::{FoldState, Limits, Model, Outcome, Verdict};
+
+/// Keys at a revision.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct EtcdState {
+    pub(super) revision: i64,
+    pub(super) keys: Keys,
+    /// Earlier revisions, if some request reads at one.
+    past: Map<i64, Keys>,
+}
+
+impl EtcdState {
+    pub fn revision(&self) -> i64 {
+        self.revision
+    }
+
+    /// All living keys, ascending.
+    pub fn keys(&self) -> impl Iterator<Item = &KeyValue> {
+        self.keys.iter_from(&Blob::default()).map(|(_, kv)| &**kv)
+    }
+}
+
+/// What somebody saw of a revision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Evidence {
+    Put(Seen),
+    Deleted(Blob),
+}
+
+/// The sequential object, and what is known of its revisions.
+#[derive(Clone, Debug)]
+pub struct Etcd {
+    initial: EtcdState,
+    /// Revisions that an answered write made: no other operation can.
+    claimed: HashSet<i64, FoldState>,
+    evidence: HashMap<i64, Vec<Evidence>, FoldState>,
+    keep_past: bool,
+}
+
+impl Default for Etcd {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Etcd {
+    /// A fresh store: no keys, revision 1.
+    pub fn new() -> Self {
+        Self::starting_at(1, [])
+    }
+
+    /// A store that held `keys` at `revision` when the history began. What was read of older
+    /// revisions is not checked.
+    pub fn starting_at(revision: i64, keys: impl IntoIterator<Item = KeyValue>) -> Self {
+        let mut map = Keys::default();
+        for kv in keys {
+            map.insert(kv.key.clone(), Arc::new(kv));
+        }
+        Self {
+            initial: EtcdState { revision, keys: map, past: Map::default() },
+            claimed: HashSet::default(),
+            evidence: HashMap::default(),
+            keep_past: true,
+        }
+    }
+
+    /// Takes from the answers which revisions are whose, and what was read of them. It changes
+    /// no verdict on `ops`, only the time to it.
+    pub fn study(&mut self, ops: &[EtcdOperation]) {
+        self.keep_past = false;
+        for op in ops {
+            self.keep_past |= reads_past(&op.input);
+            let Some(response) = &op.output else { continue };
+            if let Some(revision) = response.revision
+                && certainly_writes(&op.input, response.reply.as_ref())
+            {
+                self.claimed.insert(revision);
+            }
+            if let Some(reply) = &response.reply {
+                self.collect(&op.input, reply);
+            }
+        }
+    }
+
+    /// Somebody saw the put that made `seen.mod_revision`, on a watch for example.
+    pub fn observe_put(&mut self, seen: Seen) {
+        if let Some(revision) = seen.mod_revision {
+            self.evidence.entry(revision).or_default().push(Evidence::Put(seen));
+        }
+    }
+
+    /// Somebody saw that `revision` deleted `key`.
+    pub fn observe_delete(&mut self, revision: i64, key: Blob) {
+        self.evidence.entry(revision).or_default().push(Evidence::Deleted(key));
+    }
+
+    fn collect(&mut self, request: &Request, reply: &Reply) {
+        match (request, reply) {
+            (Request::Range(range), Reply::Range { kvs, .. }) => {
+                for seen in kvs {
+                    let mut seen = seen.clone();
+                    if range.keys_only {
+                        (seen.value, seen.lease) = (None, None);
+                    }
+                    self.collect_seen(seen);
+                }
+            }
+            (_, Reply::Put { prev: Some(Some(seen)) }) => self.collect_seen(seen.clone()),
+            (_, Reply::Delete { prev: Some(seen), .. }) => {
+                for seen in seen {
+                    self.collect_seen(seen.clone());
+                }
+            }
+            (Request::Txn(txn), Reply::Txn { succeeded, replies }) => {
+                let branch = if *succeeded { &txn.success } else { &txn.failure };
+                for (request, reply) in branch.iter().zip(replies) {
+                    self.collect(request, reply);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// One copy of each: a key is read much more often than written.
+    fn collect_seen(&mut self, seen: Seen) {
+        let Some(revision) = seen.mod_revision else { return };
+        let known = self.evidence.entry(revision).or_default();
+        let evidence = Evidence::Put(seen);
+        if !known.contains(&evidence) {
+            known.push(evidence);
+        }
+    }
+
+    fn agrees(&self, state: &EtcdState) -> bool {
+        let Some(evidence) = self.evidence.get(&state.revision) else { return true };
+        evidence.iter().all(|evidence| match evidence {
+            Evidence::Put(seen) => state.keys.get(&seen.key).is_some_and(|kv| seen.fits(kv)),
+            Evidence::Deleted(key) => state.keys.get(key).is_none(),
+        })
+    }
+}
+
+fn reads_past(request: &Request) -> bool {
+    match request {
+        Request::Range(range) => range.revision > 0,
+        Request::Txn(txn) => txn.success.iter().chain(&txn.failure).any(reads_past),
+        Request::Put(_) | Request::Delete(_) | Request::Revoke { .. } => false,
+    }
+}
+
+/// Whether a request with this answer, if known, made a revision.
+fn certainly_writes(request: &Request, reply: Option<&Reply>) -> bool {
+    match (request, reply) {
+        (Request::Put(_), _) => true,
+        (Request::Delete(_), Some(Reply::Delete { deleted, prev })) => {
+            deleted.is_some_and(|deleted| deleted > 0)
+                || prev.as_ref().is_some_and(|prev| !prev.is_empty())
+        }
+        (Request::Txn(txn), Some(Reply::Txn { succeeded, replies })) => {
+            let branch = if *succeeded { &txn.success } else { &txn.failure };
+            let mut pairs = branch.iter().zip(replies);
+            pairs.any(|(request, reply)| certainly_writes(request, Some(reply)))
+        }
+        _ => false,
+    }
+}
+
+/// Whether a request with this answer, if known, cannot make a revision.
+fn never_writes(request: &Request, reply: Option<&Reply>) -> bool {
+    match (request, reply) {
+        (Request::Range(_), _) => true,
+        (Request::Put(_) | Request::Revoke { .. }, _) => false,
+        (Request::Delete(_), reply) => {
+            matches!(reply, Some(Reply::Delete { deleted: Some(0), .. }))
+        }
+        (Request::Txn(txn), Some(Reply::Txn { succeeded, replies })) => {
+            let branch = if *succeeded { &txn.success } else { &txn.failure };
+            branch.iter().zip(replies).all(|(request, reply)| never_writes(request, Some(reply)))
+                && branch.len() == replies.len()
+        }
+        (Request::Txn(txn), _) => {
+            txn.success.iter().chain(&txn.failure).all(|request| never_writes(request, None))
+        }
+    }
+}
+
+impl Model for Etcd {
+    type State = EtcdState;
+    type Input = Request;
+    type Output = Response;
+
+    fn initial(&self) -> EtcdState {
+        self.initial.clone()
+    }
+
+    fn step(
+        &self,
+        state: &EtcdState,
+        input: &Request,
+        output: Option<&Response>,
+    ) -> Option<EtcdState> {
+        let revision = output.and_then(|response| response.revision);
+        if let Some(revision) = revision
+            && revision != state.revision
+            && Some(revision) != state.revision.checked_add(1)
+        {
+            return None;
+        }
+        let reply = output.and_then(|response| response.reply.as_ref());
+        let mut run = Run::new(state.revision, &state.keys, &state.past);
+        if !run.request(input, reply) {
+            return None;
+        }
+        if run.changes.is_empty() {
+            return revision
+                .is_none_or(|revision| revision == state.revision)
+                .then(|| state.clone());
+        }
+        let next = state.revision.checked_add(1)?;
+        let claimed = revision.is_none() && self.claimed.contains(&next);
+        if claimed || revision.is_some_and(|revision| revision != next) {
+            return None;
+        }
+        let mut past = state.past.clone();
+        if self.keep_past {
+            past.insert(state.revision, state.keys.clone());
+        }
+        let after = EtcdState { revision: next, keys: run.keys, past };
+        // Where an answer names its revision, it is the reader that is wrong, not the writer.
+        (revision.is_some() || self.agrees(&after)).then_some(after)
+    }
+
+    fn read_only(&self, input: &Request, output: Option<&Response>) -> bool {
+        never_writes(input, output.and_then(|response| response.reply.as_ref()))
+    }
+
+    fn unknown_may_act(&self, state: &EtcdState) -> bool {
+        !state.revision.checked_add(1).is_none_or(|next| self.claimed.contains(&next))
+    }
+
+    /// A change copies a path of about this many nodes.
+    fn state_bytes(&self, _: &EtcdState) -> usize {
+        size_of::<EtcdState>() + 12 * 120
+    }
+}
+
+/// A verdict, and if an order was found the revisions that it makes.
+#[derive(Clone, Debug)]
+pub struct EtcdOutcome {
+    pub outcome: Outcome,
+    /// Some if and only if the verdict is linearizable.
+    pub timeline: Option<Timeline>,
+}
+
+/// Studies `ops`, checks them as `model`, and lays out the revisions that were found.
+pub fn check(
+    mut model: Etcd,
+    ops: &[EtcdOperation],
+    limits: Limits,
+    cancel: &dyn Fn() -> bool,
+) -> EtcdOutcome {
+    model.study(ops);
+    let outcome = crate::check(&model, ops, limits, cancel);
+    let timeline = match &outcome.verdict {
+        Verdict::Linearizable { order } => Some(replay(&model.initial, ops, order)),
+        Verdict::NotLinearizable { .. } | Verdict::Unknown { .. } => None,
+    };
+    EtcdOutcome { outcome, timeline }
+}
+
+fn replay(initial: &EtcdState, ops: &[EtcdOperation], order: &[usize]) -> Timeline {
+    let mut timeline = Timeline::starting_at(initial.revision, initial.keys.clone());
+    let mut past = Map::default();
+    past.insert(initial.revision, initial.keys.clone());
+    for &index in order {
+        let op = &ops[index];
+        let reply = op.output.as_ref().and_then(|response| response.reply.as_ref());
+        let keys = timeline.latest().clone();
+        let mut run = Run::new(timeline.revision(), &keys, &past);
+        assert!(run.request(&op.input, reply), "the search made this step");
+        if !run.changes.is_empty() {
+            timeline.append(run.changes);
+            past.insert(timeline.revision(), timeline.latest().clone());
+        }
+    }
+    timeline
+}
