@@ -226,13 +226,21 @@ fn insert_in<K: Ord + Clone, V: Clone + Weight>(
         }
         Node::Inner(children) => {
             let at = child_of(children, &key);
-            if key < children[at].low {
-                children[at].low = key.clone();
+            // Only the first child can be asked for a key below its own.
+            if at == 0 && key < children[0].low {
+                children[0].low = key.clone();
             }
+            let gained = value.weight();
             let right = insert_in(&mut children[at].node, key, value, old);
+            let Some(right) = right else {
+                // Summing the child anew would touch every value below it.
+                let lost = old.as_ref().map_or(0, Weight::weight);
+                children[at].weight = children[at].weight + gained - lost;
+                return None;
+            };
             children[at].weight = children[at].node.weight();
             let appended = at + 1 == children.len();
-            children.insert(at + 1, child(right?));
+            children.insert(at + 1, child(right));
             split(children, appended).map(|right| Arc::new(Node::Inner(right)))
         }
     }
@@ -257,7 +265,7 @@ fn remove_in<K: Ord + Clone + Borrow<Q>, V: Clone + Weight, Q: Ord + ?Sized>(
         Node::Inner(children) => {
             let at = child_of(children, key);
             let old = remove_in(&mut children[at].node, key)?;
-            children[at].weight = children[at].node.weight();
+            children[at].weight -= old.weight();
             let size = children[at].node.size();
             if size == 0 {
                 children.remove(at);

@@ -65,7 +65,7 @@ impl<'a> Writer<'a> {
             value,
             lease,
         };
-        self.write(EventKind::Put, kv);
+        self.write(EventKind::Put, kv, prev.clone());
         PutResponse { revision, prev_kv: prev.filter(|_| request.prev_kv) }
     }
 
@@ -86,16 +86,26 @@ impl<'a> Writer<'a> {
     fn tombstone(&mut self, key: Blob) {
         let mod_revision = self.view.revision + 1;
         let kv = KeyValue { key, mod_revision, ..KeyValue::default() };
-        self.write(EventKind::Delete, kv);
+        let prev = self.view.live_at(&kv.key, mod_revision).map(|record| record.kv.clone());
+        self.write(EventKind::Delete, kv, prev);
     }
 
-    fn write(&mut self, kind: EventKind, kv: KeyValue) {
+    /// `prev` is what lives under the key now, this command's own writes included.
+    fn write(&mut self, kind: EventKind, kv: KeyValue, prev: Option<KeyValue>) {
         let revision = self.view.revision + 1;
         assert_eq!(kv.mod_revision, revision);
-        // A watcher's previous value is the one before the revision, as in etcd.
+        // A watcher's previous value is the one before the revision, as in etcd; only a command
+        // that wrote the key twice has to look further back than `prev`.
         let is_create = kind == EventKind::Put && kv.create_revision == revision;
-        let prev = self.view.live_at(&kv.key, revision - 1).filter(|_| !is_create);
-        let prev_kv = prev.map(|record| record.kv.clone());
+        let prev_kv = match prev {
+            _ if is_create => None,
+            Some(kv) if kv.mod_revision < revision => Some(kv),
+            None => None,
+            Some(_) => {
+                let before = self.view.live_at(&kv.key, revision - 1);
+                before.map(|record| record.kv.clone())
+            }
+        };
         let sub = i64::try_from(self.events.len()).expect("fits memory");
         let tombstone = kind == EventKind::Delete;
         self.view.add_version(Arc::new(Record { kv: kv.clone(), sub, tombstone }));
