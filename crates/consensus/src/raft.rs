@@ -181,7 +181,7 @@ impl Raft {
             Role::Leader(l) => {
                 l.transfer.as_ref().map_or(l.heartbeat_at, |t| l.heartbeat_at.min(t.deadline))
             }
-            _ if !self.votes() => Nanos(u64::MAX),
+            _ if !self.may_campaign() => Nanos(u64::MAX),
             Role::Follower(f) => f.deadline,
             Role::PreCandidate(c) => c.deadline,
             Role::Candidate(c) => c.deadline,
@@ -201,7 +201,7 @@ impl Raft {
             Role::PreCandidate(c) => self.now >= c.deadline,
             Role::Candidate(c) => self.now >= c.deadline,
         };
-        if due && self.votes() {
+        if due && self.may_campaign() {
             self.pre_campaign(out);
         }
         self.finish(out);
@@ -433,9 +433,11 @@ impl Raft {
         self.now = self.now.max(now);
     }
 
-    /// Whether the configuration in force lets this member campaign.
-    fn votes(&self) -> bool {
-        self.configs.config().member(self.settings.id).is_some_and(|m| !m.learner)
+    /// Whether this member may campaign. One that a configuration entry removes goes on until
+    /// that entry is committed: the entry may be on the removed members' disks only, and then
+    /// nobody else can win (Ongaro 2014 section 4.2.2). Its own vote does not count meanwhile.
+    fn may_campaign(&self) -> bool {
+        self.configs.votes_since(self.commit, self.settings.id)
     }
 
     fn is_quorum_alone(&self) -> bool {

@@ -25,7 +25,7 @@ pub(crate) struct Candidate {
 
 impl Raft {
     pub(crate) fn pre_campaign(&mut self, out: &mut Ready) {
-        assert!(self.votes(), "only voters campaign");
+        assert!(self.may_campaign(), "only voters campaign");
         let ballot = self.promise.next(self.settings.id);
         let deadline = self.random_deadline();
         self.role = Role::PreCandidate(PreCandidate { ballot, tally: Tally::new(), deadline });
@@ -36,7 +36,7 @@ impl Raft {
     }
 
     pub(crate) fn campaign(&mut self, out: &mut Ready) {
-        assert!(self.votes(), "only voters campaign");
+        assert!(self.may_campaign(), "only voters campaign");
         let ballot = self.promise.next(self.settings.id);
         self.promise.grant(self.rule(), ballot);
         let deadline = self.random_deadline();
@@ -87,7 +87,7 @@ impl Raft {
         role.tally.vote(slot, granted);
         match role.tally.verdict(elect) {
             Verdict::Won => {
-                let votes = role.tally.yes();
+                let votes = role.tally.yes().intersect(elect.support());
                 self.become_leader(of, votes, out);
             }
             Verdict::Lost => self.become_follower(None, Why::VotesLost, out),

@@ -3,7 +3,7 @@
 use super::config::{BallotRule, ConfigError, Configuration};
 use super::message::{Entry, EntryKind};
 use alloc::vec::Vec;
-use base::LogIndex;
+use base::{LogIndex, NodeId};
 use quorum::{Names, Protocol, System, SystemSpec};
 
 #[derive(Debug)]
@@ -38,6 +38,13 @@ impl Configs {
     pub fn config_at(&self, index: LogIndex) -> &Configuration {
         let at = self.list.iter().rposition(|(i, _, _)| *i <= index).unwrap_or(0);
         &self.list[at].1
+    }
+
+    /// Whether `id` votes in the last configuration known to be committed, or in a later one.
+    pub fn votes_since(&self, commit: LogIndex, id: NodeId) -> bool {
+        let at = self.list.iter().rposition(|(i, _, _)| *i <= commit).unwrap_or(0);
+        let votes = |c: &Configuration| c.member(id).is_some_and(|m| !m.learner);
+        self.list[at..].iter().any(|(_, config, _)| votes(config))
     }
 
     pub fn push(&mut self, index: LogIndex, config: Configuration, system: System) {

@@ -209,7 +209,7 @@ impl Raft {
 
     pub(crate) fn on_timeout_now(&mut self, from: NodeId, ballot: Ballot, out: &mut Ready) {
         let follows = self.follower().is_some_and(|f| f.leader == Some(ballot));
-        if follows && ballot.node == from && self.votes() {
+        if follows && ballot.node == from && self.may_campaign() {
             self.campaign(out);
         }
     }

@@ -171,8 +171,12 @@ impl Raft {
         let me = self.settings.id;
         let stays = self.configs.config().member(me).is_some_and(|m| !m.learner);
         if !stays && self.configs.index() <= self.commit {
-            // Peers learn of the commit before the leader that is out of it falls silent.
+            // Peers learn of the commit before the leader that is out of it falls silent, and
+            // the fullest log need not wait for an election timeout.
             self.flush_peers(out);
+            if let Some(heir) = self.fullest_voter() {
+                self.send(Wait::Now, heir, Body::TimeoutNow);
+            }
             self.become_follower(None, Why::NotVoter, out);
         }
     }
@@ -310,17 +314,28 @@ impl Raft {
 
     pub(crate) fn start_transfer(&mut self, to: Option<NodeId>, out: &mut Ready) {
         let deadline = self.now.plus(self.settings.election_timeout_min);
-        let config = self.configs.config();
-        let Role::Leader(leader) = &mut self.role else { return };
-        let voter = |p: &&Peer| config.member(p.id).is_some_and(|m| !m.learner);
-        let peers = leader.peers.iter().filter(voter);
+        let voter = |id: &NodeId| {
+            let member = self.configs.config().member(*id);
+            *id != self.settings.id && member.is_some_and(|m| !m.learner)
+        };
         let target = match to {
-            Some(id) => peers.map(|p| p.id).find(|p| *p == id),
-            None => peers.max_by_key(|p| (p.heard, p.matched)).map(|p| p.id),
+            Some(id) => Some(id).filter(voter),
+            None => self.fullest_voter(),
         };
         let Some(to) = target else { return };
+        let Role::Leader(leader) = &mut self.role else { return };
         leader.transfer = Some(Transfer { to, deadline, sent: false });
         self.trace(out, Trace::Transfer { to });
+    }
+
+    /// Of the voters heard within an election timeout, the one with the fullest log.
+    fn fullest_voter(&self) -> Option<NodeId> {
+        let Role::Leader(leader) = &self.role else { return None };
+        let config = self.configs.config();
+        let voter = |p: &&Peer| config.member(p.id).is_some_and(|m| !m.learner);
+        let alive = |p: &Peer| self.now.since(p.heard) <= self.settings.election_timeout_min;
+        let voters = leader.peers.iter().filter(voter);
+        voters.max_by_key(|p| (alive(p), p.matched, p.heard)).map(|p| p.id)
     }
 
     fn push_transfer(&mut self) {

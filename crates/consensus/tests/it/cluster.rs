@@ -40,6 +40,8 @@ pub struct Cluster {
     pub show_acks: bool,
     /// A checkpoint may be installed while journal writes are under way, as on a real disk.
     pub lanes: bool,
+    /// Configuration entries seen committed.
+    pub configs_committed: usize,
     genesis: Configuration,
     steps: u64,
     read_floor: BTreeMap<u64, LogIndex>,
@@ -75,6 +77,7 @@ impl Cluster {
             reads: vec![],
             show_acks: false,
             lanes: false,
+            configs_committed: 0,
             genesis: config.clone(),
             steps: 0,
             read_floor: BTreeMap::new(),
@@ -247,16 +250,15 @@ impl Cluster {
         let rafts: Vec<_> = self.nodes.values().filter_map(|n| n.raft.as_ref()).collect();
         for (i, a) in rafts.iter().enumerate() {
             for b in &rafts[i + 1..] {
-                let all = |r: &Raft| -> BTreeMap<LogIndex, Entry> {
-                    r.entries(LogIndex(1), r.last().0).map(|e| (e.index, e.clone())).collect()
-                };
-                let (mine, theirs) = (all(a), all(b));
-                let same =
-                    |i: &&LogIndex| theirs.get(i).is_some_and(|e| e.ballot == mine[i].ballot);
-                let Some(meet) = mine.keys().rev().find(same) else { continue };
-                for (index, entry) in mine.range(..=meet) {
-                    let other = theirs.get(index);
-                    assert!(other.is_none_or(|o| o == entry), "logs differ at {index}");
+                let mut at = a.last().0.min(b.last().0);
+                let ballots = |at| a.ballot_at(at).zip(b.ballot_at(at));
+                while ballots(at).is_some_and(|(a, b)| a != b) {
+                    at = at.prev();
+                }
+                while let (Some(x), Some(y)) = (a.entries(at, at).next(), b.entries(at, at).next())
+                {
+                    assert_eq!(x, y, "logs agree above {at} and differ there");
+                    at = at.prev();
                 }
             }
         }
@@ -272,6 +274,9 @@ impl Cluster {
         let from = self.seen[&id].next();
         for entry in raft.entries(from, raft.commit()) {
             let value = (entry.ballot, entry.payload.clone());
+            if entry.kind == EntryKind::Config && !self.committed.contains_key(&entry.index) {
+                self.configs_committed += 1;
+            }
             let known = self.committed.entry(entry.index).or_insert_with(|| value.clone());
             assert_eq!(*known, value, "n{id} committed another entry at {}", entry.index);
         }
@@ -399,6 +404,30 @@ impl Cluster {
         let leads = |n: &Node| n.raft.as_ref().filter(|r| r.is_leader()).map(|r| r.ballot());
         let leaders = self.nodes.iter().filter_map(|(id, n)| Some((leads(n)?, *id)));
         leaders.max().map(|(_, id)| id)
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let from = self.lines.len().saturating_sub(60);
+            self.lines[from..].iter().for_each(|line| eprintln!("{line}"));
+            for (id, node) in &self.nodes {
+                let Some(r) = &node.raft else { continue };
+                let roles = r.config().members.iter();
+                let members =
+                    roles.map(|m| format!("{}{}", m.name, if m.learner { "?" } else { "" }));
+                let (members, config) = (members.collect::<Vec<_>>().join(" "), r.config());
+                eprintln!(
+                    "n{id} {} last {:?} commit {} members {members}, {:?} joint {:?}",
+                    r.ballot(),
+                    r.last(),
+                    r.commit(),
+                    config.quorum,
+                    config.joint
+                );
+            }
+        }
     }
 }
 

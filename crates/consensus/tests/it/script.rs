@@ -4,7 +4,8 @@
 //! [QUORUM]`, `run MS`, `propose TEXT` (at the leader), `propose nK TEXT`, `crash nK`,
 //! `restart nK`, `cut nA nB` (one way), `part nA..` (from the rest), `heal`, `stall nK`,
 //! `unstall nK`, `read nK SEQ`, `transfer nK`, `compact nK`, `timeout nK`, `lost nK nL`,
-//! `noise LOSS TWICE JITTER`, `config joint QUORUM` / `config final QUORUM`, `config learner nK`,
+//! `noise LOSS TWICE JITTER`, `config joint QUORUM` / `config final QUORUM`, `config retire QUORUM`
+//! (final, and whom it does not name is a learner from now on), `config learner nK`,
 //! `config voter nK`, `config drop nK`, `spare nK` (a node outside the configuration),
 //! `log nK PROMISE BALLOT[*SIZE]..` (of a node that is down), `promise nK BALLOT`
 //! (likewise), `sync nK COUNT` (a stalled disk's oldest
@@ -61,6 +62,11 @@ fn changed(config: &Configuration, words: &[&str]) -> Configuration {
     match words[0] {
         "joint" => config.joint = Some(text),
         "final" => (config.quorum, config.joint) = (text, None),
+        "retire" => {
+            (config.quorum, config.joint) = (text, None);
+            let named = super::storm::named(&config.quorum);
+            config.members.iter_mut().for_each(|m| m.learner |= !named.contains(&m.name));
+        }
         "drop" => config.members.retain(|m| m.name != text),
         role => {
             let learner = role == "learner";

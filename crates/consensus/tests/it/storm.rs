@@ -1,0 +1,171 @@
+//! Random schedules: crashes, cuts, slow disks, checkpoints, hand-overs and changes of members
+//! and quorum systems. The harness checks the invariants on the way; at the end everything is
+//! healed and the cluster must commit again.
+
+use super::cluster::{Cluster, configuration, member};
+use base::{Blob, NodeId};
+use consensus::raft::{BallotRule, EntryKind};
+
+/// What a schedule may do.
+#[derive(Clone, Copy)]
+pub struct Plan<'a> {
+    pub voters: u64,
+    /// Nodes outside the first configuration; above zero, the configuration changes too.
+    pub spares: u64,
+    pub quorum: &'a str,
+    pub rule: BallotRule,
+}
+
+/// Names the seed when a schedule fails.
+struct Seed(u64);
+
+impl Drop for Seed {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the schedule that failed: seed {}", self.0);
+        }
+    }
+}
+
+/// How many seeds a test plays: QUORATE_STORM_SEEDS, or what is quick.
+pub fn seeds(quick: u64) -> std::ops::Range<u64> {
+    let number = |name: &str| std::env::var(name).ok().and_then(|v| v.parse().ok());
+    let from = number("QUORATE_STORM_FROM").unwrap_or(0);
+    from..from + number("QUORATE_STORM_SEEDS").unwrap_or(quick)
+}
+
+/// Plays one schedule; returns how many configurations were committed in it.
+pub fn play(seed: u64, plan: Plan<'_>) -> usize {
+    let name = Seed(seed);
+    let mut c = Cluster::new(configuration(plan.voters, 0, plan.quorum, plan.rule), seed);
+    (1..=plan.spares).for_each(|i| c.spare(NodeId(plan.voters + i)));
+    let nodes = plan.voters + plan.spares;
+    c.noise = (5, 5, 8);
+    c.lanes = seed % 2 == 1;
+    for step in 0..150u64 {
+        let ms = 1 + c.prng.below(80);
+        c.run(ms);
+        let (a, b) = (NodeId(1 + c.prng.below(nodes)), NodeId(1 + c.prng.below(nodes)));
+        match c.prng.below(16) {
+            0 => c.crash(a),
+            1 | 2 => c.start(a),
+            3 if a != b => drop(c.cut.insert((a.0, b.0))),
+            4 => c.cut.clear(),
+            5 => c.nodes.get_mut(&a).unwrap().stalled = true,
+            6 | 7 => c.unstall(a),
+            8 => c.compact(a),
+            9 => c.read(a, step + 1),
+            10 => drop(c.with(a, |r, now, out| r.transfer(now, Some(b), out))),
+            11 => drop(c.with(a, |r, now, out| r.peer_lost(now, b, out))),
+            12 | 13 if plan.spares > 0 => reconfigure(&mut c, plan.rule),
+            _ => {
+                let text = format!("v{step}");
+                if let Some(leader) = c.leader() {
+                    c.with(leader, |r, now, out| {
+                        let _ = r.propose(now, [data(&text), data("more")].into_iter(), out);
+                    });
+                }
+            }
+        }
+    }
+    heal(&mut c, nodes);
+    drop(name);
+    c.configs_committed
+}
+
+fn heal(c: &mut Cluster, nodes: u64) {
+    c.noise = (0, 0, 0);
+    c.cut.clear();
+    (1..=nodes).for_each(|id| {
+        c.start(NodeId(id));
+        c.unstall(NodeId(id));
+    });
+    c.run(3000);
+    let leader = c.leader().expect("a leader after the heal");
+    let first = c.with(leader, |r, now, out| r.propose(now, [data("end")].into_iter(), out));
+    let first = first.unwrap().expect("a healed leader takes proposals");
+    c.run(500);
+    c.check_log_matching();
+    let config = c.nodes[&leader].raft.as_ref().unwrap().config().clone();
+    for m in &config.members {
+        let commit = c.nodes[&m.id].raft.as_ref().unwrap().commit();
+        assert!(commit >= first, "{} is at {commit}, not {first}", m.name);
+    }
+}
+
+fn data(text: &str) -> (EntryKind, Blob) {
+    (EntryKind::Data, Blob::from(text.as_bytes()))
+}
+
+/// One change at the leader, if it is let through: learners in and out, promotions, and joint
+/// moves to another system over other members.
+fn reconfigure(c: &mut Cluster, rule: BallotRule) {
+    let Some(leader) = c.leader() else { return };
+    let mut config = c.nodes[&leader].raft.as_ref().unwrap().config().clone();
+    let all: Vec<NodeId> = c.nodes.keys().copied().collect();
+    match (config.joint.take(), c.prng.below(6)) {
+        (Some(next), _) => {
+            config.quorum = next;
+            let named = named(&config.quorum);
+            if c.prng.below(2) == 0 {
+                config.members.retain(|m| m.learner || named.contains(&m.name));
+            } else {
+                config.members.iter_mut().for_each(|m| m.learner |= !named.contains(&m.name));
+            }
+        }
+        (None, 0) => {
+            let strangers = all.iter().filter(|id| config.member(**id).is_none());
+            let joining: Vec<_> = strangers.map(|id| member(*id, true)).collect();
+            config.members.extend(joining);
+        }
+        (None, 1) => config.members.iter_mut().for_each(|m| m.learner = false),
+        (None, 2) => config.members.retain(|m| !m.learner),
+        _ => {
+            let mut names: Vec<String> =
+                config.members.iter().filter(|m| !m.learner).map(|m| m.name.clone()).collect();
+            let keep = 1 + c.prng.below(names.len() as u64) as usize;
+            while names.len() > keep.max(2) {
+                names.remove(c.prng.below(names.len() as u64) as usize);
+            }
+            config.joint = Some(system(c, &names, rule));
+        }
+    }
+    let payload = Blob::from(config.encode());
+    c.with(leader, |r, now, out| {
+        let _ = r.propose(now, [(EntryKind::Config, payload)].into_iter(), out);
+    });
+}
+
+/// Names in a quorum text.
+pub fn named(text: &str) -> Vec<String> {
+    let spec = quorum::SystemSpec::parse(text).unwrap();
+    spec.names().into_iter().map(String::from).collect()
+}
+
+/// Some system over the names. What does not suit the ballot rule is refused by the leader.
+fn system(c: &mut Cluster, names: &[String], rule: BallotRule) -> String {
+    let (n, list) = (names.len(), names.join(","));
+    let most = n / 2 + 1 + c.prng.below((n - n / 2) as u64) as usize;
+    let (most, rest) = (most.min(n), n + 1 - most.min(n));
+    let rows = |at: usize| [names[..at].join(" "), names[at..].join(" ")].join(" / ");
+    match c.prng.below(7) {
+        0 => format!("elect = {most} of ({list}); commit = {rest} of ({list})"),
+        1 if rule == BallotRule::TermAndNode => {
+            format!("elect = {rest} of ({list}); commit = {most} of ({list})")
+        }
+        2 if n >= 4 => format!("grid({})", rows(n / 2)),
+        3 if n >= 4 && rule == BallotRule::TermAndNode => {
+            format!("elect = cover({0}); commit = row({0})", rows(n / 2))
+        }
+        4 if n >= 5 => {
+            let zone = |i: usize, names: &[String]| format!("z{i}{{{}}}", names.join(","));
+            let zones = [zone(1, &names[..2]), zone(2, &names[2..4]), zone(3, &names[4..])];
+            format!("zones({})", zones.join(", "))
+        }
+        5 => {
+            let weights = names.iter().map(|m| format!("{m}:{}", 1 + c.prng.below(3)));
+            format!("weighted{{{}}}", weights.collect::<Vec<_>>().join(", "))
+        }
+        _ => format!("majority({list})"),
+    }
+}
