@@ -97,10 +97,7 @@ impl Cluster {
         let token = format!("trial-{}-{unique}", std::process::id());
         let root = std::env::temp_dir().join(&token);
         std::fs::create_dir_all(&root).with_context(|| root.display().to_string())?;
-        let held: Vec<_> =
-            (0..2 * count).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<_, _>>()?;
-        let ports: Vec<u16> =
-            held.iter().map(|l| Ok(l.local_addr()?.port())).collect::<std::io::Result<_>>()?;
+        let ports = free_ports(2 * count)?;
         let member = |pair: &[u16]| Member {
             client: pair[0],
             peer: pair[1],
@@ -137,6 +134,21 @@ impl Cluster {
     pub fn put_proxy(&mut self, at: usize, port: u16) {
         assert!(self.members.iter().all(|m| m.child.is_none()), "proxies come before members");
         self.members[at].peer_seen = port;
+    }
+
+    /// Removes everything a member that does not run had on its disk.
+    ///
+    /// # Errors
+    /// The file system.
+    pub fn empty(&mut self, at: usize) -> Result<()> {
+        assert!(self.members[at].child.is_none(), "a running member keeps its directory");
+        let dir = self.data_dir(at);
+        std::fs::remove_dir_all(&dir).with_context(|| dir.display().to_string())
+    }
+
+    /// `/health` of a member, right now.
+    pub fn is_healthy(&self, at: usize) -> bool {
+        healthy(self.members[at].client)
     }
 
     /// A member's data directory.
@@ -299,6 +311,30 @@ impl Drop for Cluster {
             let _ = std::fs::remove_dir_all(&self.root);
         }
     }
+}
+
+/// Ports that nothing listens on, below those the system gives to outgoing connections: a port
+/// from that range could be taken while its member is down.
+///
+/// # Errors
+/// None is free.
+pub fn free_ports(count: usize) -> Result<Vec<u16>> {
+    const FIRST: u32 = 12_000;
+    const RANGE: u32 = 20_000;
+    static NEXT_PORT: AtomicU32 = AtomicU32::new(0);
+    let start = std::process::id().wrapping_mul(613);
+    let mut ports = Vec::new();
+    for _ in 0..RANGE {
+        let offset = start.wrapping_add(NEXT_PORT.fetch_add(1, Ordering::Relaxed)) % RANGE;
+        let port = u16::try_from(FIRST + offset).expect("below 32,000");
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            ports.push(port);
+        }
+        if ports.len() == count {
+            return Ok(ports);
+        }
+    }
+    bail!("no {count} free ports")
 }
 
 /// `/health` answers 200 once a member serves and knows a leader; both servers have it.

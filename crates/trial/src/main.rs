@@ -3,8 +3,10 @@
 //! Development only; nothing of the product depends on it. [`cluster`] starts and stops members,
 //! each trial is a module and a subcommand.
 
+mod chaos;
 mod cluster;
 mod diff;
+mod proxy;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -26,6 +28,8 @@ struct Args {
 enum Trial {
     /// Start three members of quorate and of etcd, and print their versions
     Smoke,
+    /// Kill, stop, cut off and empty members under load, and check every answer
+    Chaos(chaos::Args),
     /// Send random sequences to quorate and to the real etcd and compare every answer
     DiffEtcd(diff::Options),
 }
@@ -35,6 +39,7 @@ fn main() -> ExitCode {
     let quorate = args.quorate.unwrap_or_else(cluster::quorate_binary);
     let result = match args.trial {
         Trial::Smoke => smoke(quorate),
+        Trial::Chaos(args) => chaos::run(&cluster::Program::Quorate(quorate), &args),
         Trial::DiffEtcd(options) => diff::run(quorate, options),
     };
     match result {

@@ -1,0 +1,193 @@
+//! One round: a fresh cluster, load, faults, heal, and every claim checked.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use base::Prng;
+
+use super::history::{Event, Op, Tally};
+use super::load::{Client, Shared};
+use super::nemesis::Nemesis;
+use super::schedule::{Fault, Target, schedule, step};
+use super::watcher::Leaders;
+use super::{aftermath, dump, verdict};
+use crate::cluster::{Cluster, Program, free_ports};
+use crate::proxy::Proxies;
+
+const ACKNOWLEDGED_MIN: u64 = 500;
+/// Leader kills beyond the schedule, until a round has everything it needs.
+const EXTRA_STEPS_MAX: usize = 8;
+const FLAGS: [&str; 8] = [
+    "--heartbeat-interval",
+    "20",
+    "--election-timeout",
+    "200",
+    "--snapshot-count",
+    "200",
+    "--snapshot-catchup-entries",
+    "100",
+];
+
+/// What one round is made of.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub seed: u64,
+    pub members: usize,
+    pub keep: bool,
+    /// Where a failed round leaves its files.
+    pub remains: PathBuf,
+}
+
+/// What a round did and found.
+#[derive(Debug, Default)]
+pub struct Report {
+    pub tally: Tally,
+    /// Unknown writes that the final history holds.
+    pub unknown_applied: u64,
+    pub faults: BTreeMap<&'static str, u64>,
+    pub leader_changes: u64,
+    /// Longest time without an acknowledged write.
+    pub unavailable: Duration,
+    pub wrong: Vec<String>,
+    pub took: Duration,
+}
+
+/// Runs a round.
+///
+/// # Errors
+/// The trial itself could not be carried out; what the product did wrong is in the report.
+pub fn run(program: &Program, plan: &Plan) -> Result<Report> {
+    let began = Instant::now();
+    let mut cluster = Cluster::prepare(program, plan.members, &FLAGS)?;
+    let count = cluster.len();
+    let ports = free_ports(count)?;
+    let targets: Vec<_> = (0..count).map(|at| cluster.peer_address(at)).collect();
+    let proxies = Proxies::start(&ports, &targets, &cluster.endpoints())?;
+    for (at, &port) in ports.iter().enumerate() {
+        cluster.put_proxy(at, port);
+    }
+    for at in 0..count {
+        cluster.spawn(at)?;
+    }
+    cluster.await_ready()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let shared = Shared::new(cluster.endpoints());
+    let leaders = Arc::new(Leaders::default());
+    let random = Prng::new(plan.seed);
+    let net = Arc::clone(&proxies.net);
+    let nemesis = Nemesis::new(cluster, net, Arc::clone(&shared), Arc::clone(&leaders), random);
+    let mut round = Round { nemesis, shared, leaders, ops: Vec::new(), log: Vec::new() };
+    let result = runtime.block_on(round.act(plan.seed));
+    let strangers = proxies.net.strangers.load(Ordering::Relaxed);
+    let mut report = round.report();
+    report.wrong.extend(result.err().map(|why| format!("{why:#}")));
+    if strangers > 0 {
+        report.wrong.push(format!("{strangers} peer connections without a known dialer"));
+    }
+    report.took = began.elapsed();
+    if plan.keep || !report.wrong.is_empty() {
+        dump::keep(&plan.remains, &mut round, &report)?;
+    }
+    Ok(report)
+}
+
+/// A round while it runs.
+pub struct Round {
+    pub nemesis: Nemesis,
+    shared: Arc<Shared>,
+    leaders: Arc<Leaders>,
+    pub ops: Vec<Op>,
+    pub log: Vec<Event>,
+}
+
+impl Round {
+    async fn act(&mut self, seed: u64) -> Result<()> {
+        let count = self.nemesis.cluster.len();
+        let mut tasks = tokio::task::JoinSet::new();
+        for at in 0..count {
+            tasks.spawn(Arc::clone(&self.leaders).watch(at, Arc::clone(&self.shared)));
+        }
+        for id in 0..if count > 3 { 8 } else { 6 } {
+            tasks.spawn(Client::new(id, seed, Arc::clone(&self.shared)).run());
+        }
+        let acted = self.hurt(seed).await;
+        self.shared.stop.store(true, Ordering::Relaxed);
+        while let Some(ended) = tasks.join_next().await {
+            ended.context("a client")?;
+        }
+        self.ops = self.shared.recorder.take();
+        acted?;
+        let survivors = self.survivors();
+        self.log = aftermath::settle(&mut self.nemesis.cluster, &survivors, &mut self.ops, || {
+            self.shared.recorder.now()
+        })
+        .await?;
+        let emptied = self.nemesis.emptied;
+        aftermath::emptied_stays_out(&self.nemesis.cluster, emptied, &survivors).await?;
+        self.nemesis.nobody_ended()
+    }
+
+    /// The schedule, then leader kills until everything a round needs has happened.
+    async fn hurt(&mut self, seed: u64) -> Result<()> {
+        let mut random = Prng::new(seed);
+        random.next_u64();
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        self.nemesis.run(&schedule(&mut random)).await?;
+        for _ in 0..EXTRA_STEPS_MAX {
+            if self.missing().is_empty() {
+                break;
+            }
+            let mut extra = step(Fault::Kill(Target::Leader), &mut random);
+            extra.rest = Duration::from_millis(500);
+            self.nemesis.run(&[extra]).await?;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let missing = self.missing();
+        ensure!(missing.is_empty(), "the round is too quiet: no {}", missing.join(", no "));
+        Ok(())
+    }
+
+    /// What a round must have seen and has not.
+    fn missing(&self) -> Vec<&'static str> {
+        let tally = self.shared.recorder.tally();
+        let struck = |part: &str| self.nemesis.struck.keys().any(|kind| kind.ends_with(part));
+        let needed = [
+            (tally.acknowledged >= ACKNOWLEDGED_MIN, "500 acknowledged operations"),
+            (tally.unknown > 0, "unknown outcome"),
+            (struck("leader kill"), "leader kill"),
+            (struck("partition"), "partition"),
+            (self.leaders.changes() > 0, "leader change"),
+        ];
+        needed.iter().filter(|(met, _)| !met).map(|&(_, what)| what).collect()
+    }
+
+    fn survivors(&self) -> Vec<usize> {
+        (0..self.nemesis.cluster.len()).filter(|&at| self.nemesis.emptied != Some(at)).collect()
+    }
+
+    fn report(&self) -> Report {
+        let mut wrong = self.leaders.rivals();
+        if !self.log.is_empty() {
+            wrong.extend(verdict::judge(&self.ops, &self.log));
+        }
+        let events: std::collections::BTreeSet<&str> =
+            self.log.iter().map(|event| event.value.as_str()).collect();
+        let applied = |op: &&Op| {
+            matches!(op.answer, super::history::Answer::Unknown { .. })
+                && op.input.value().is_some_and(|value| events.contains(value))
+        };
+        Report {
+            tally: Tally::of(&self.ops),
+            unknown_applied: self.ops.iter().filter(applied).count() as u64,
+            faults: self.nemesis.struck.clone(),
+            leader_changes: self.leaders.changes(),
+            unavailable: verdict::longest_gap(&self.ops),
+            wrong,
+            took: Duration::ZERO,
+        }
+    }
+}

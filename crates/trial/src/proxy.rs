@@ -1,0 +1,263 @@
+//! Loopback proxies between peers: one in front of each member, which tells the dialer from its
+//! handshake, so that each ordered pair of members can be cut apart on its own.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use anyhow::{Context, Result};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+/// What happens to bytes from one member to another. A peer connection carries messages from
+/// its dialer only, so a pair stands for one direction; its handshake answer shares its fate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Path {
+    Open,
+    /// Nothing passes; what was sent arrives after the heal, late.
+    Held,
+    /// Bytes vanish, also handshakes; connections that lost some are reset at the heal.
+    Lossy,
+    /// Connections are reset, new ones end at once.
+    Cut,
+}
+
+/// Longest hello: it holds at most 64 short URLs.
+const HELLO_BYTES_MAX: usize = 64 << 10;
+const CHUNK_BYTES: usize = 64 << 10;
+
+/// All pairs of one cluster, shared by its proxies and by whoever cuts them.
+pub struct Net {
+    count: usize,
+    paths: Vec<watch::Sender<Path>>,
+    /// Whether the member's peer port can be dialled: a dead process refuses connections.
+    up: Vec<watch::Sender<bool>>,
+    /// Times that traffic of a pair was held, lost or cut.
+    hindered: Vec<AtomicU64>,
+    /// Connections whose dialer could not be told.
+    pub strangers: AtomicU64,
+}
+
+impl Net {
+    /// Everybody reaches everybody.
+    pub fn new(count: usize) -> Arc<Self> {
+        Arc::new(Self {
+            count,
+            paths: (0..count * count).map(|_| watch::channel(Path::Open).0).collect(),
+            up: (0..count).map(|_| watch::channel(true).0).collect(),
+            hindered: (0..count * count).map(|_| AtomicU64::new(0)).collect(),
+            strangers: AtomicU64::new(0),
+        })
+    }
+
+    fn pair(&self, from: usize, to: usize) -> usize {
+        assert!(from < self.count && to < self.count, "two members");
+        from * self.count + to
+    }
+
+    /// Sets what happens from one member to another.
+    pub fn set(&self, from: usize, to: usize, path: Path) {
+        self.paths[self.pair(from, to)].send_replace(path);
+    }
+
+    /// Opens every path.
+    pub fn heal(&self) {
+        for path in &self.paths {
+            path.send_replace(Path::Open);
+        }
+    }
+
+    /// Opens or closes the port in front of a member.
+    pub fn set_up(&self, at: usize, up: bool) {
+        self.up[at].send_replace(up);
+    }
+
+    /// How often traffic was hindered so far, over all pairs.
+    pub fn hindered(&self) -> u64 {
+        self.hindered.iter().map(|n| n.load(Ordering::Relaxed)).sum()
+    }
+}
+
+/// Proxies of one cluster; they run on a thread of their own until this is dropped.
+pub struct Proxies {
+    pub net: Arc<Net>,
+    stop: Option<tokio::sync::oneshot::Sender<()>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Proxies {
+    /// Listens on `ports[n]` for member n, whose peer port is `targets[n]` and whose client URL
+    /// contains `endpoints[n]`.
+    ///
+    /// # Errors
+    /// A port that is taken.
+    pub fn start(ports: &[u16], targets: &[SocketAddr], endpoints: &[String]) -> Result<Self> {
+        let net = Net::new(ports.len());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let endpoints: Arc<[String]> = endpoints.into();
+        for (at, (&port, &target)) in ports.iter().zip(targets).enumerate() {
+            let address = SocketAddr::from(([127, 0, 0, 1], port));
+            let listener = runtime.block_on(TcpListener::bind(address));
+            let listener = listener.with_context(|| format!("proxy port {port}"))?;
+            let front = Front { at, address, target, endpoints: Arc::clone(&endpoints) };
+            runtime.spawn(Arc::new(front).accept(listener, Arc::clone(&net)));
+        }
+        let (stop, stopped) = tokio::sync::oneshot::channel();
+        let thread = std::thread::spawn(move || {
+            // Either way of ending means that nobody needs the proxies any more.
+            let _ = runtime.block_on(stopped);
+        });
+        Ok(Self { net, stop: Some(stop), thread: Some(thread) })
+    }
+}
+
+impl Drop for Proxies {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The proxy in front of one member.
+struct Front {
+    at: usize,
+    address: SocketAddr,
+    target: SocketAddr,
+    endpoints: Arc<[String]>,
+}
+
+impl Front {
+    async fn accept(self: Arc<Self>, first: TcpListener, net: Arc<Net>) {
+        let mut up = net.up[self.at].subscribe();
+        let mut listener = Some(first);
+        loop {
+            if !*up.borrow_and_update() {
+                listener = None;
+            } else if listener.is_none() {
+                listener = TcpListener::bind(self.address).await.ok();
+            }
+            let accepted = async {
+                match &listener {
+                    Some(listener) => listener.accept().await.map(|(stream, _)| stream),
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                changed = up.changed() => if changed.is_err() { return },
+                stream = accepted => if let Ok(stream) = stream {
+                    let (front, net) = (Arc::clone(&self), Arc::clone(&net));
+                    tokio::spawn(async move { drop(front.carry(stream, &net).await) });
+                },
+            }
+        }
+    }
+
+    /// One connection from its hello to its end.
+    async fn carry(&self, mut dialer: TcpStream, net: &Net) -> io::Result<()> {
+        dialer.set_nodelay(true)?;
+        let hello = read_hello(&mut dialer).await?;
+        let Some(from) = self.who(&hello) else {
+            net.strangers.fetch_add(1, Ordering::Relaxed);
+            return Ok(());
+        };
+        let pair = net.pair(from, self.at);
+        let mut path = net.paths[pair].subscribe();
+        let counter = &net.hindered[pair];
+        loop {
+            let now = *path.borrow_and_update();
+            if now == Path::Open {
+                break;
+            }
+            counter.fetch_add(1, Ordering::Relaxed);
+            if now == Path::Cut {
+                return Ok(());
+            }
+            path.changed().await.map_err(io::Error::other)?;
+            if now == Path::Lossy {
+                return Ok(());
+            }
+        }
+        let mut member = TcpStream::connect(self.target).await?;
+        member.set_nodelay(true)?;
+        member.write_all(&hello).await?;
+        let (from_dialer, to_dialer) = dialer.into_split();
+        let (from_member, to_member) = member.into_split();
+        // The end of one direction ends both: dropping the halves closes the sockets.
+        tokio::select! {
+            () = pump(from_dialer, to_member, path.clone(), counter) => {}
+            () = pump(from_member, to_dialer, path, counter) => {}
+        }
+        Ok(())
+    }
+
+    /// The dialer announces its client URL; ports of one cluster have the same number of digits
+    /// or are followed by the end of the frame, so no endpoint is a prefix of another's.
+    fn who(&self, hello: &[u8]) -> Option<usize> {
+        let holds = |text: &String| hello.windows(text.len()).any(|part| part == text.as_bytes());
+        self.endpoints.iter().position(holds)
+    }
+}
+
+/// The first frame, whole: `len u32 | crc u32 | body`.
+async fn read_hello(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
+    let mut frame = vec![0; 8];
+    stream.read_exact(&mut frame).await?;
+    let length = u32::from_le_bytes([frame[0], frame[1], frame[2], frame[3]]) as usize;
+    if length > HELLO_BYTES_MAX {
+        return Err(io::Error::other("no hello"));
+    }
+    frame.resize(8 + length, 0);
+    stream.read_exact(&mut frame[8..]).await?;
+    Ok(frame)
+}
+
+/// Moves bytes as long as the path lets them; returns when the connection must end.
+async fn pump(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    mut path: watch::Receiver<Path>,
+    hindered: &AtomicU64,
+) {
+    let mut buffer = vec![0; CHUNK_BYTES];
+    let (mut start, mut end) = (0, 0);
+    let mut lost = false;
+    loop {
+        let now = *path.borrow_and_update();
+        if now == Path::Cut || (lost && now != Path::Lossy) {
+            hindered.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        let moved = tokio::select! {
+            changed = path.changed() => {
+                if changed.is_err() { return }
+                continue;
+            }
+            moved = async {
+                match now {
+                    Path::Held => {
+                        if from.readable().await.is_ok() {
+                            hindered.fetch_add(1, Ordering::Relaxed);
+                        }
+                        std::future::pending().await
+                    }
+                    Path::Open if start < end => to.write(&buffer[start..end]).await,
+                    _ => from.read(&mut buffer).await,
+                }
+            } => moved,
+        };
+        let Ok(count @ 1..) = moved else { return };
+        match now {
+            Path::Lossy => {
+                lost = true;
+                hindered.fetch_add(1, Ordering::Relaxed);
+            }
+            _ if start < end => start += count,
+            _ => (start, end) = (0, count),
+        }
+    }
+}
