@@ -98,3 +98,21 @@ fn a_vote_granted_before_a_crash_is_not_granted_again_after_it() {
     let again = matches!(out.messages[1].body, Body::VoteReply { granted: true, .. });
     assert!(again, "the same vote may be said again");
 }
+
+#[test]
+fn a_checkpoint_below_a_configuration_entry_states_the_one_before() {
+    let mut raft = machine(Ballot::new(1, 1));
+    let mut out = Ready::default();
+    let before = raft.config().clone();
+    let mut next = before.clone();
+    next.joint = Some("2 of (n1,n2,n3)".into());
+    let payload = Blob::from(next.encode());
+    let config = Entry { kind: EntryKind::Config, payload, ..entry(2, 2) };
+    append(&mut raft, 2, vec![config], &mut out);
+    assert_eq!(*raft.config(), next, "in force when appended");
+    assert_eq!(*raft.config_at(LogIndex(1)), before);
+    assert_eq!(*raft.config_at(LogIndex(2)), next);
+    // Another leader takes it back; a checkpoint could not have.
+    append(&mut raft, 3, vec![entry(2, 3)], &mut out);
+    assert_eq!(*raft.config(), before);
+}
