@@ -1,0 +1,281 @@
+//! What clients call the server is no business of this server, and not always a legal name.
+//!
+//! etcdctl 3.4 sends the whole endpoint as `:authority` (`http://127.0.0.1:2379`), 3.5.0 sends
+//! `#initially=[...]`, clients of a unix socket send its path. grpc-go's server takes them all;
+//! `h2` resets the stream. So every literal `:authority` is overwritten on its way in, in place
+//! and byte by byte, which keeps all lengths: a Huffman-coded value becomes a plain one of as many
+//! bytes. That makes the entry in the decoder's dynamic table no larger than the one in the
+//! encoder's, so everything the encoder refers to is still there, at the same place (RFC 7541,
+//! sections 2.3.2 and 4).
+
+use std::io::{IoSlice, Result};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+const PREFACE_BYTES: usize = 24;
+const FRAME_HEAD_BYTES: usize = 9;
+const PRIORITY_BYTES: usize = 5;
+const TYPE_HEADERS: u8 = 1;
+const TYPE_CONTINUATION: u8 = 9;
+const FLAG_PADDED: u8 = 0x08;
+const FLAG_PRIORITY: u8 = 0x20;
+/// Place of `:authority` in HPACK's static table.
+const INDEX_AUTHORITY: u8 = 1;
+/// What an authority is made of afterwards: a legal host name of any length.
+const FILLER: u8 = b'q';
+/// Longest integer followed, as a shift: more cannot be a length in one frame.
+const SHIFT_MAX: u32 = 28;
+
+/// A client's byte stream whose `:authority` values are blanked.
+pub(super) struct Blanked<S> {
+    inner: S,
+    frames: Frames,
+}
+
+impl<S> Blanked<S> {
+    pub(super) fn new(inner: S) -> Self {
+        Self { inner, frames: Frames::new() }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Blanked<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<Result<()>> {
+        let before = buf.filled().len();
+        let polled = Pin::new(&mut self.inner).poll_read(cx, buf);
+        self.frames.pass(&mut buf.filled_mut()[before..]);
+        polled
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Blanked<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<Result<usize>> {
+        Pin::new(&mut self.inner).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<Result<usize>> {
+        Pin::new(&mut self.inner).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
+
+/// Where in the stream of frames the next byte is.
+enum At {
+    /// So many bytes of no interest.
+    Skip(usize),
+    /// Collecting a frame's head.
+    Head(usize),
+    /// The padding length of a HEADERS frame.
+    PadLength { rest: usize },
+    /// Header block bytes, then padding.
+    Block { rest: usize, padding: usize },
+}
+
+struct Frames {
+    at: At,
+    head: [u8; FRAME_HEAD_BYTES],
+    fields: Fields,
+}
+
+impl Frames {
+    fn new() -> Self {
+        Self { at: At::Skip(PREFACE_BYTES), head: [0; FRAME_HEAD_BYTES], fields: Fields::Start }
+    }
+
+    /// Blanks the authorities in the next bytes of the stream.
+    fn pass(&mut self, mut bytes: &mut [u8]) {
+        while !bytes.is_empty() {
+            let taken = match &mut self.at {
+                At::Skip(rest) => {
+                    let taken = bytes.len().min(*rest);
+                    *rest -= taken;
+                    if *rest == 0 {
+                        self.at = At::Head(0);
+                    }
+                    taken
+                }
+                At::Head(have) => {
+                    let taken = bytes.len().min(FRAME_HEAD_BYTES - *have);
+                    self.head[*have..*have + taken].copy_from_slice(&bytes[..taken]);
+                    *have += taken;
+                    if *have == FRAME_HEAD_BYTES {
+                        self.at = self.begin();
+                    }
+                    taken
+                }
+                At::PadLength { rest } => {
+                    self.at = block(*rest - 1, usize::from(bytes[0]));
+                    1
+                }
+                At::Block { rest, padding } => {
+                    let taken = bytes.len().min(*rest);
+                    bytes[..taken].iter_mut().for_each(|byte| self.fields.pass(byte));
+                    *rest -= taken;
+                    if *rest == 0 {
+                        self.at = At::Skip(*padding);
+                    }
+                    taken
+                }
+            };
+            bytes = &mut bytes[taken..];
+        }
+    }
+
+    /// What a complete frame head announces.
+    fn begin(&mut self) -> At {
+        let [a, b, c, kind, flags, ..] = self.head;
+        let length = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
+        match kind {
+            _ if length == 0 => At::Head(0),
+            TYPE_HEADERS => {
+                let priority = flags & FLAG_PRIORITY != 0;
+                self.fields =
+                    if priority { Fields::Priority(PRIORITY_BYTES) } else { Fields::Start };
+                if flags & FLAG_PADDED != 0 {
+                    At::PadLength { rest: length }
+                } else {
+                    block(length, 0)
+                }
+            }
+            TYPE_CONTINUATION => At::Block { rest: length, padding: 0 },
+            _ => At::Skip(length),
+        }
+    }
+}
+
+/// The block inside `length` bytes. Sizes that contradict each other are left to `h2` to refuse.
+fn block(length: usize, padding: usize) -> At {
+    if length > padding { At::Block { rest: length - padding, padding } } else { At::Skip(length) }
+}
+
+/// Where in a header block the next byte is (RFC 7541, sections 5 and 6).
+enum Fields {
+    /// Stream priority before the first field: so many bytes.
+    Priority(usize),
+    Start,
+    /// In an integer whose value does not matter; a literal's value may follow.
+    Integer {
+        literal: bool,
+    },
+    /// The first byte of a string's length.
+    Length {
+        blank: bool,
+        name: bool,
+    },
+    LengthMore {
+        length: usize,
+        shift: u32,
+        blank: bool,
+        name: bool,
+    },
+    /// So many bytes of a string; a value follows a name.
+    Text {
+        rest: usize,
+        blank: bool,
+        name: bool,
+    },
+    /// The block makes no sense: `h2` will say so.
+    Lost,
+}
+
+impl Fields {
+    fn pass(&mut self, byte: &mut u8) {
+        let bits = *byte;
+        match self {
+            Self::Priority(rest) => {
+                *rest -= 1;
+                if *rest == 0 {
+                    *self = Self::Start;
+                }
+            }
+            Self::Start => *self = Self::field(bits),
+            Self::Integer { literal } => {
+                if bits & 0x80 == 0 {
+                    *self = if *literal { Self::VALUE } else { Self::Start };
+                }
+            }
+            Self::Length { blank, name } => {
+                let length = usize::from(bits & 0x7f);
+                if *blank {
+                    *byte = bits & 0x7f; // no longer Huffman-coded
+                }
+                *self = if length == 0x7f {
+                    Self::LengthMore { length, shift: 0, blank: *blank, name: *name }
+                } else {
+                    Self::text(length, *blank, *name)
+                };
+            }
+            Self::LengthMore { length, shift, blank, name } => {
+                *length += usize::from(bits & 0x7f) << *shift;
+                *shift += 7;
+                if bits & 0x80 == 0 {
+                    *self = Self::text(*length, *blank, *name);
+                } else if *shift > SHIFT_MAX {
+                    *self = Self::Lost;
+                }
+            }
+            Self::Text { rest, blank, name } => {
+                if *blank {
+                    *byte = FILLER;
+                }
+                *self = Self::text(*rest - 1, *blank, *name);
+            }
+            Self::Lost => {}
+        }
+    }
+
+    const VALUE: Self = Self::Length { blank: false, name: false };
+
+    /// What a field's first byte says is next.
+    fn field(bits: u8) -> Self {
+        let (mask, literal) = match bits {
+            0x80.. => (0x7f, false),
+            0x40..0x80 => (0x3f, true),
+            0x20..0x40 => (0x1f, false),
+            0x00..0x20 => (0x0f, true),
+        };
+        let index = bits & mask;
+        if index == mask {
+            Self::Integer { literal }
+        } else if literal {
+            Self::Length { blank: index == INDEX_AUTHORITY, name: index == 0 }
+        } else {
+            Self::Start
+        }
+    }
+
+    /// The state in front of `rest` more bytes of a string.
+    fn text(rest: usize, blank: bool, name: bool) -> Self {
+        match rest {
+            0 if name => Self::VALUE,
+            0 => Self::Start,
+            _ => Self::Text { rest, blank, name },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
