@@ -1,5 +1,6 @@
-//! The expression language: operators and roles. Text may come from a peer's configuration, so nothing here panics
-//! on any input and nesting, size and the number of names are bounded.
+//! The expression language: operators, members and roles. Text may come from a peer's
+//! configuration, so nothing here panics on any input and nesting, size and the number of names
+//! are bounded.
 
 use alloc::format;
 use alloc::string::String;
@@ -103,7 +104,7 @@ impl SystemSpec {
     /// | `flexible(k; a, b, ..)` | any n-k+1 | any k |
     /// | `gifford(r, w; a:2, b:1, ..)` | r votes | w votes |
     /// | `two_threshold(f; a, b, ..)` | any 2f+1 | any n-f, n >= 5f+1 |
-    /// | lines of ZooKeeper: `group.1=1:2:3`, `weight.1=2` | most groups by most weight | the same |
+    /// | ZooKeeper's `group.1=1:2:3`, `weight.1=2` | most groups by most weight | the same |
     pub fn parse(text: &str) -> Result<SystemSpec, ParseError> {
         let mut parser = Parser::new(text)?;
         let (elect, commit) = parser.system()?;

@@ -8,6 +8,11 @@ use super::{ParseError, Parser, WEIGHT_MAX};
 use crate::expr::{Expr, Kind};
 use crate::token::Token;
 
+/// A server of a ZooKeeper line and its column.
+type Server = (usize, Box<str>);
+/// A group's column and its servers.
+type Group = (usize, Vec<Server>);
+
 impl Parser {
     /// (elect, commit) of a whole text.
     pub(super) fn system(&mut self) -> Result<(Expr, Expr), ParseError> {
@@ -122,7 +127,7 @@ impl Parser {
     /// line weighs 1, one that weighs 0 has no vote.
     fn zookeeper(&mut self) -> Result<Expr, ParseError> {
         let start = self.column();
-        let mut groups: Vec<(usize, Vec<(usize, Box<str>)>)> = Vec::new();
+        let mut groups: Vec<Group> = Vec::new();
         let mut weights: Vec<(usize, Box<str>, u32)> = Vec::new();
         loop {
             let column = self.column();
@@ -167,7 +172,7 @@ impl Parser {
         let gates = groups.into_iter().filter_map(|(column, servers)| {
             let items = servers.into_iter().filter_map(|(column, server)| {
                 let weight = weight(&server);
-                (weight > 0).then(|| (Expr { column, kind: Kind::Name(server) }, weight))
+                (weight > 0).then_some((Expr { column, kind: Kind::Name(server) }, weight))
             });
             Expr::most_weight(column, items.collect())
         });
@@ -179,11 +184,8 @@ impl Parser {
     }
 
     /// `1:2:3`, with the column of each; a server is in one group.
-    fn servers(
-        &mut self,
-        groups: &[(usize, Vec<(usize, Box<str>)>)],
-    ) -> Result<Vec<(usize, Box<str>)>, ParseError> {
-        let mut servers: Vec<(usize, Box<str>)> = Vec::new();
+    fn servers(&mut self, groups: &[Group]) -> Result<Vec<Server>, ParseError> {
+        let mut servers: Vec<Server> = Vec::new();
         loop {
             let column = self.column();
             let Token::Word(server) = self.peek().clone() else {

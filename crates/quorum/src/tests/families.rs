@@ -22,8 +22,9 @@ fn shape(family: &Family) -> (usize, usize, usize) {
 
 #[test]
 fn shapes_have_the_quorums_of_the_literature() {
+    type Case = (&'static str, usize, (usize, usize, usize), usize);
     // Text, minimal quorums, (least shared, smallest, largest), resilience.
-    let cases: [(&str, usize, (usize, usize, usize), usize); 12] = [
+    let cases: [Case; 12] = [
         ("cross(a b c / d e f / g h i)", 9, (2, 5, 5), 2),
         ("cross(a b c d / e f g h / i j k l / m n o p)", 16, (2, 7, 7), 3),
         ("plane(a b c d e f g)", 7, (1, 3, 3), 2),
