@@ -1,46 +1,110 @@
 //! Members as processes: started, awaited, and always stopped by their process id.
 
-use std::io::{BufRead, BufReader};
+use super::interactive::{WAIT_MAX, lines_of};
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::mpsc::{Receiver, channel};
-use std::time::{Duration, Instant};
+use std::sync::mpsc::Receiver;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Instant;
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
+static SHARED: Mutex<Weak<Cluster>> = Mutex::new(Weak::new());
+
+/// The etcd binary that these tests run against instead of Quorate, if any.
+fn etcd() -> Option<std::ffi::OsString> {
+    std::env::var_os("QUORATE_IT_ETCD")
+}
+
+/// The expected value where Quorate differs from etcd on purpose.
+pub fn ours<T>(ours: T, etcds: T) -> T {
+    if etcd().is_some() { etcds } else { ours }
+}
+
+/// The program and the arguments that come before the flags.
+fn server() -> Command {
+    match etcd() {
+        Some(etcd) => Command::new(etcd),
+        None => {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_quorate"));
+            command.arg("serve");
+            command
+        }
+    }
+}
+
+/// Ports below the range that outgoing connections take, so that nobody takes them between the
+/// probe here and the bind in the member.
+fn free_ports(count: usize) -> Vec<u16> {
+    const FIRST: u32 = 12_000;
+    const SPAN: u32 = 20_000;
+    let mut ports = Vec::new();
+    while ports.len() < count {
+        let offset = std::process::id() * 131 + NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = u16::try_from(FIRST + offset % SPAN).expect("below 65,536");
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            ports.push(port);
+        }
+    }
+    ports
+}
 
 pub struct Cluster {
     root: PathBuf,
     ports: Vec<(u16, u16)>,
     children: Vec<Option<Child>>,
-    starting: Vec<Receiver<String>>,
+    /// Behind a lock only so that tests may share the cluster.
+    starting: Mutex<Vec<Receiver<String>>>,
+    flags: Vec<String>,
 }
 
 impl Cluster {
     pub fn start(count: usize) -> Self {
+        Self::start_with(count, &[])
+    }
+
+    /// Starts members that all get these flags too.
+    pub fn start_with(count: usize, flags: &[&str]) -> Self {
         let unique = NEXT.fetch_add(1, Ordering::Relaxed);
         let root = std::env::temp_dir().join(format!("quorate-it-{}-{unique}", std::process::id()));
         std::fs::create_dir_all(&root).expect("a temporary directory");
-        let held: Vec<_> = (0..2 * count)
-            .map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port"))
-            .collect();
-        let port = |n: usize| held[n].local_addr().expect("bound").port();
-        let ports = (0..count).map(|n| (port(2 * n), port(2 * n + 1))).collect();
-        drop(held);
+        let ports = free_ports(2 * count);
+        let ports = ports.chunks(2).map(|pair| (pair[0], pair[1])).collect();
         let children = (0..count).map(|_| None).collect();
-        let mut cluster = Self { root, ports, children, starting: Vec::new() };
+        let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        let mut cluster = Self { root, ports, children, starting: Mutex::default(), flags };
         let ready: Vec<_> = (0..count).map(|n| cluster.spawn(n)).collect();
         ready.into_iter().for_each(await_ready);
         cluster
+    }
+
+    /// Three members that tests running at the same time use together: each has its own keys,
+    /// none compacts or raises alarms. Stopped when the last of them is done.
+    pub fn shared() -> Arc<Self> {
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.upgrade().unwrap_or_else(|| {
+            let cluster = Arc::new(Self::start(3));
+            *shared = Arc::downgrade(&cluster);
+            cluster
+        })
     }
 
     pub fn endpoint(&self, at: usize) -> String {
         format!("127.0.0.1:{}", self.ports[at].0)
     }
 
+    pub fn len(&self) -> usize {
+        self.ports.len()
+    }
+
     pub fn endpoints(&self) -> String {
         (0..self.ports.len()).map(|n| self.endpoint(n)).collect::<Vec<_>>().join(",")
+    }
+
+    /// A file name in the cluster's own directory.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.root.join(name)
     }
 
     fn spawn(&mut self, at: usize) -> Receiver<String> {
@@ -48,8 +112,7 @@ impl Cluster {
         let (client, peer) = self.ports[at];
         let initial: Vec<_> =
             (0..self.ports.len()).map(|n| format!("n{}={}", n + 1, url(self.ports[n].1))).collect();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_quorate"))
-            .arg("serve")
+        let mut child = server()
             .args(["--name", &format!("n{}", at + 1)])
             .arg("--data-dir")
             .arg(self.root.join(format!("n{}", at + 1)))
@@ -57,24 +120,16 @@ impl Cluster {
             .args(["--listen-peer-urls", &url(peer), "--initial-advertise-peer-urls", &url(peer)])
             .args(["--initial-cluster", &initial.join(",")])
             .args(["--initial-cluster-token", "it"])
+            .args(&self.flags)
+            .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .expect("the binary starts");
-        let (sender, receiver) = channel();
         let out = child.stdout.take().expect("piped");
         let err = child.stderr.take().expect("piped");
-        for stream in [Box::new(out) as Box<dyn std::io::Read + Send>, Box::new(err)] {
-            let sender = sender.clone();
-            std::thread::spawn(move || {
-                for line in BufReader::new(stream).lines().map_while(Result::ok) {
-                    // The reader may have stopped listening; the pipe must still be drained.
-                    let _ = sender.send(line);
-                }
-            });
-        }
         self.children[at] = Some(child);
-        receiver
+        lines_of([Box::new(out), Box::new(err)])
     }
 
     /// `kill -9`.
@@ -87,12 +142,13 @@ impl Cluster {
     pub fn restart_without_waiting(&mut self, at: usize) {
         assert!(self.children[at].is_none(), "the member is down");
         let ready = self.spawn(at);
-        self.starting.push(ready);
+        self.starting.get_mut().expect("no test panicked in it").push(ready);
     }
 
     /// Waits until every restarted member is ready.
     pub fn await_all(&mut self) {
-        self.starting.drain(..).for_each(await_ready);
+        let starting = self.starting.get_mut().expect("no test panicked in it");
+        starting.drain(..).for_each(await_ready);
     }
 
     /// Runs a second process over a member's directory and waits for its end.
@@ -109,13 +165,7 @@ impl Cluster {
 
     /// Runs etcdctl against the given endpoints; a missing etcdctl fails the test.
     pub fn etcdctl(&self, endpoints: &str, args: &[&str]) -> Output {
-        let output = Command::new("etcdctl")
-            .env("ETCDCTL_API", "3")
-            .args(["--endpoints", endpoints, "--command-timeout", "20s"])
-            .args(args)
-            .output()
-            .expect("etcdctl is installed (Debian package etcd-client)");
-        Output::from(output)
+        super::etcdctl::run(endpoints, args, "")
     }
 }
 
@@ -149,7 +199,7 @@ pub struct Output {
 }
 
 fn await_ready(lines: Receiver<String>) {
-    let end = Instant::now() + Duration::from_secs(30);
+    let end = Instant::now() + WAIT_MAX;
     let mut said = Vec::new();
     while let Ok(line) = lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
         let ready = line.contains("ready to serve client requests");
@@ -158,5 +208,5 @@ fn await_ready(lines: Receiver<String>) {
             return;
         }
     }
-    panic!("a member did not become ready within 30 s; it said: {said:#?}");
+    panic!("a member did not become ready within {WAIT_MAX:?}; it said: {said:#?}");
 }
