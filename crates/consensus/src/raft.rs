@@ -212,7 +212,8 @@ impl Raft {
         self.advance_clock(now);
         let Message { from, to, ballot, body } = message;
         let me = self.settings.id;
-        if to != me || from == me || from == NodeId::ZERO || ballot.term.0 > TERM_MAX {
+        let possible = ballot.term.0 <= TERM_MAX && (ballot.term.0 > 0 || ballot == Ballot::ZERO);
+        if to != me || from == me || from == NodeId::ZERO || !possible {
             return;
         }
         // Requests of a leader or candidate carry its own ballot, which names it.

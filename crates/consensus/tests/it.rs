@@ -4,6 +4,8 @@
 mod cluster;
 #[path = "it/direct.rs"]
 mod direct;
+#[path = "it/fuzz.rs"]
+mod fuzz;
 #[path = "it/script.rs"]
 mod script;
 #[path = "it/storm.rs"]

@@ -211,7 +211,7 @@ impl Raft {
             }
             AppendOutcome::Rejected { prev, hint, hint_ballot } => {
                 let credible = match peer.state {
-                    State::Probe { .. } => prev.next() == peer.next,
+                    State::Probe { .. } => prev == peer.next.prev(),
                     State::Replicate => prev > peer.matched && prev < peer.next,
                     State::Snapshot { .. } => false,
                 };
