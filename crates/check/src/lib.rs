@@ -14,6 +14,7 @@ mod history;
 mod map;
 mod model;
 pub mod models;
+pub mod parse;
 
 pub use engine::{Limits, Outcome, Stats, Verdict, Why, check};
 pub use hash::{Fold, FoldState};
