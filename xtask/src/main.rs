@@ -1,4 +1,4 @@
-//! Chores of the workspace: `cargo xtask tidy|test|ci|codegen`.
+//! Chores of the workspace: `cargo xtask tidy|test|ci|codegen`, and the trials.
 
 mod codegen;
 mod edges;
@@ -15,7 +15,12 @@ const USAGE: &str = "usage: cargo xtask <chore>
   tidy [--lower]  style rules and dependency edges; --lower shrinks the ratchet lists
   test            tidy, the clients the tests drive (.ci/tools), every test of the workspace
   ci              formatting, clippy, test
-  codegen         regenerates crates/api/src/gen from crates/api/proto";
+  codegen         regenerates crates/api/src/gen from crates/api/proto
+  chaos, compare, diff-etcd, unavailable
+                  trials with real processes, built in release; --help shows their options";
+
+/// Subcommands of crate `trial`.
+const TRIALS: [&str; 4] = ["chaos", "compare", "diff-etcd", "unavailable"];
 
 fn main() -> ExitCode {
     match run() {
@@ -36,6 +41,7 @@ fn run() -> Result<()> {
         ["test"] => test(),
         ["ci"] => ci(),
         ["codegen"] => codegen::run(),
+        [name, ..] if TRIALS.contains(name) => trial(&words),
         _ => bail!("{USAGE}"),
     }
 }
@@ -64,6 +70,12 @@ fn run_cargo(words: &[&str]) -> Result<()> {
     let status = cargo().args(words).status().context("start cargo")?;
     ensure!(status.success(), "cargo {} failed", words.join(" "));
     Ok(())
+}
+
+/// Builds the product as it ships, then runs a trial of it.
+fn trial(words: &[&str]) -> Result<()> {
+    run_cargo(&["build", "--release", "--locked", "-p", "quorate"])?;
+    run_cargo(&[&["run", "--release", "--locked", "-p", "trial", "--"], words].concat())
 }
 
 /// Installs the stock clients that the tests drive and build, where they are missing.

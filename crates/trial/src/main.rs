@@ -5,6 +5,7 @@
 
 mod chaos;
 mod cluster;
+mod compare;
 mod diff;
 mod proxy;
 
@@ -30,6 +31,8 @@ enum Trial {
     Smoke,
     /// Kill, stop, cut off and empty members under load, and check every answer
     Chaos(chaos::Args),
+    /// Throughput, latency and CPU beside three members of etcd
+    Compare(compare::Args),
     /// Send random sequences to quorate and to the real etcd and compare every answer
     DiffEtcd(diff::Options),
 }
@@ -40,6 +43,7 @@ fn main() -> ExitCode {
     let result = match args.trial {
         Trial::Smoke => smoke(quorate),
         Trial::Chaos(args) => chaos::run(&cluster::Program::Quorate(quorate), &args),
+        Trial::Compare(args) => compare::run(&quorate, &args),
         Trial::DiffEtcd(options) => diff::run(quorate, options),
     };
     match result {
