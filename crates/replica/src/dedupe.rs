@@ -72,7 +72,11 @@ impl Dedupe {
 
     pub fn decode(get: &mut Get<'_>) -> Result<Self, DecodeError> {
         let mut origins = BTreeMap::new();
-        for _ in 0..get.u32()? {
+        let count = get.u32()?;
+        if usize::try_from(count).map_or(true, |n| n > ORIGINS_MAX) {
+            return Err(DecodeError::Invalid { what: "dedupe origins" });
+        }
+        for _ in 0..count {
             let node = NodeId(get.u64()?);
             let incarnation = Incarnation(get.u64()?);
             let floor = get.u64()?;
@@ -81,10 +85,20 @@ impl Dedupe {
                 return Err(DecodeError::Invalid { what: "dedupe window" });
             }
             let mut seen = BTreeSet::new();
+            let mut last = floor;
             for _ in 0..count {
-                seen.insert(get.u64()?);
+                let seq = get.u64()?;
+                if seq <= last {
+                    return Err(DecodeError::Invalid { what: "dedupe order" });
+                }
+                seen.insert(seq);
+                last = seq;
             }
-            origins.insert(node, Origin { incarnation, floor, seen });
+            let origin = Origin { incarnation, floor, seen };
+            if origins.last_key_value().is_some_and(|(before, _)| *before >= node) {
+                return Err(DecodeError::Invalid { what: "dedupe order" });
+            }
+            origins.insert(node, origin);
         }
         Ok(Self { origins })
     }
@@ -92,9 +106,11 @@ impl Dedupe {
 
 impl Origin {
     fn settle(&mut self) {
-        while self.seen.first() == Some(&(self.floor + 1)) {
+        while let Some(next) = self.floor.checked_add(1)
+            && self.seen.first() == Some(&next)
+        {
             self.seen.pop_first();
-            self.floor += 1;
+            self.floor = next;
         }
         if self.seen.len() > SEEN_MAX {
             let lowest = self.seen.pop_first().expect("a full window has a lowest number");

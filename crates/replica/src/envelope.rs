@@ -64,7 +64,8 @@ impl<'a> Envelope<'a> {
         let rest = get.take(get.remaining())?;
         let body = match kind {
             0 => EnvelopeBody::Command(rest),
-            1 => EnvelopeBody::Mark,
+            1 if rest.is_empty() => EnvelopeBody::Mark,
+            1 => return Err(DecodeError::Trailing),
             _ => return Err(DecodeError::Unknown { what: "entry kind", value: u64::from(kind) }),
         };
         Ok(Self { id, stamp, body })
