@@ -78,27 +78,28 @@ impl Link {
     /// Writes what the socket takes now; the rest goes out when it becomes writable.
     pub fn flush(&self) {
         let Some(stream) = self.stream.borrow().clone() else { return };
+        // Errors are seen again, and dealt with, by the task that is woken.
+        if self.write(&stream).is_err() || !self.out.borrow().is_empty() {
+            self.blocked.notify_one();
+        }
+    }
+
+    fn write(&self, stream: &TcpStream) -> io::Result<()> {
         let mut out = self.out.borrow_mut();
         if out.is_empty() {
-            return;
+            return Ok(());
         }
-        match stream.try_write(&out[self.taken.get()..]) {
-            Ok(n) => {
-                self.sent_bytes.set(self.sent_bytes.get() + n as u64);
-                let taken = self.taken.get() + n;
-                assert!(taken <= out.len(), "a socket takes what it was given");
-                if taken == out.len() {
-                    out.clear();
-                    out.shrink_to(1 << 20);
-                    self.taken.set(0);
-                } else {
-                    self.taken.set(taken);
-                    self.blocked.notify_one();
-                }
-            }
-            // Errors are seen again, and dealt with, by the task that reads the stream.
-            Err(_) => self.blocked.notify_one(),
+        let n = stream.try_write(&out[self.taken.get()..])?;
+        self.sent_bytes.set(self.sent_bytes.get() + n as u64);
+        let taken = self.taken.get() + n;
+        assert!(taken <= out.len(), "a socket takes what it was given");
+        self.taken.set(taken);
+        if taken == out.len() {
+            out.clear();
+            out.shrink_to(1 << 20);
+            self.taken.set(0);
         }
+        Ok(())
     }
 
     /// Keeps the connection up until the task is aborted.
@@ -173,13 +174,20 @@ impl Link {
         self.taken.set(0);
     }
 
+    /// Ends when the socket fails. It must: a failed socket counts as writable, so trying again
+    /// would never yield to the other tasks of the thread.
     async fn push_out(&self, stream: &TcpStream) {
         loop {
             self.blocked.notified().await;
             while !self.out.borrow().is_empty() {
-                match timeout(limits::STALL_MAX, stream.writable()).await {
-                    Ok(Ok(())) => self.flush(),
-                    Ok(Err(_)) | Err(_) => return,
+                let writable = timeout(limits::STALL_MAX, stream.writable()).await;
+                if !matches!(writable, Ok(Ok(()))) {
+                    return;
+                }
+                match self.write(stream) {
+                    Ok(()) => {}
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    Err(_) => return,
                 }
             }
         }
@@ -256,5 +264,37 @@ pub async fn read_frame(
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    #[test]
+    fn a_link_whose_connection_was_reset_gives_up_and_does_not_spin() {
+        let (done, ended) = mpsc::channel();
+        // On a thread of its own: a loop that never yields cannot be timed out from inside.
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.expect("a runtime").block_on(async {
+                let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+                let address = listener.local_addr().expect("bound");
+                let stream = TcpStream::connect(address).await.expect("connects");
+                drop(listener.accept().await.expect("accepts"));
+                let link = Link::new(NodeId(1), vec![address.to_string()]);
+                // The first write to a closed socket is answered by a reset, later ones fail.
+                let broken = |error: io::Error| error.kind() == io::ErrorKind::BrokenPipe;
+                while !stream.try_write(b"x").is_err_and(broken) {
+                    stream.writable().await.expect("writable");
+                }
+                link.out.borrow_mut().extend_from_slice(b"a frame");
+                link.blocked.notify_one();
+                link.push_out(&stream).await;
+            });
+            let _ = done.send(());
+        });
+        ended.recv_timeout(Duration::from_secs(20)).expect("the link gives up");
     }
 }
