@@ -63,6 +63,8 @@ const FLAGS: &[Flag] = &[
     used("auto-compaction-retention", "hours or a duration, or a number of revisions; 0: off"),
     used("max-txn-ops", "operations in one transaction (default: 128)"),
     used("max-request-bytes", "bytes in one request (default: 1572864)"),
+    used("watch-progress-notify-interval", "how often quiet watchers hear (default: 10m)"),
+    used("experimental-watch-progress-notify-interval", "its older name"),
     used("log-level", "debug, info, warn or error (default: info)"),
     refused("cert-file"),
     refused("key-file"),
@@ -125,7 +127,6 @@ const FLAGS: &[Flag] = &[
     warned("backend-bbolt-freelist-type"),
     warned("compaction-batch-limit"),
     warned("compaction-sleep-interval"),
-    warned("watch-progress-notify-interval"),
     warned("warning-apply-duration"),
     warned("warning-unary-request-duration"),
     warned("corrupt-check-time"),
@@ -140,7 +141,6 @@ const FLAGS: &[Flag] = &[
     warned_switch("enable-distributed-tracing"),
     warned_switch("experimental-initial-corrupt-check"),
     warned("experimental-corrupt-check-time"),
-    warned("experimental-watch-progress-notify-interval"),
 ];
 
 /// What the flags and the environment said.
@@ -306,11 +306,28 @@ impl Parsed {
             auto_compaction: self.auto_compaction()?,
             max_txn_ops: self.number("max-txn-ops", base.max_txn_ops)?,
             max_request_bytes: self.number("max-request-bytes", base.max_request_bytes)?,
+            watch_progress_interval: self.watch_progress_interval()?,
             trace: false,
             name: base.name,
         };
         config.validate()?;
         Ok(config)
+    }
+
+    fn watch_progress_interval(&self) -> Result<Duration, ConfigError> {
+        const OLD: &str = "experimental-watch-progress-notify-interval";
+        const NEW: &str = "watch-progress-notify-interval";
+        let name = match (self.text(NEW), self.text(OLD)) {
+            (Some(new), Some(old)) if new != old => {
+                let text = format!("--{NEW}={new} contradicts --{OLD}={old}");
+                return Err(ConfigError(text));
+            }
+            (None, Some(_)) => OLD,
+            _ => NEW,
+        };
+        let Some(text) = self.text(name) else { return Ok(Duration::from_secs(600)) };
+        let read = go_duration(text).filter(|interval| !interval.is_zero());
+        read.ok_or_else(|| ConfigError(format!("--{name}: {text:?} is no duration above zero")))
     }
 
     fn auto_compaction(&self) -> Result<AutoCompaction, ConfigError> {

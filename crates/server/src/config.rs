@@ -106,6 +106,8 @@ pub struct Config {
     pub auto_compaction: AutoCompaction,
     pub max_txn_ops: usize,
     pub max_request_bytes: usize,
+    /// How often a quiet watcher that asked for it hears of progress.
+    pub watch_progress_interval: Duration,
     /// Emit trace events for `Handle::subscribe_trace`.
     pub trace: bool,
 }
@@ -137,6 +139,7 @@ impl Config {
             auto_compaction: AutoCompaction::Off,
             max_txn_ops: 128,
             max_request_bytes: 1536 * 1024,
+            watch_progress_interval: Duration::from_secs(600),
             trace: false,
         }
     }

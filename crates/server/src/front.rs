@@ -1,6 +1,7 @@
 //! The services of etcd's v3 API over an [`engine::Engine`]; protobuf types stop here.
 
 pub mod convert;
+mod cut;
 pub mod engine;
 mod lease;
 mod maintenance;

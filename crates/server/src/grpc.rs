@@ -8,12 +8,14 @@
 
 mod authority;
 mod connection;
+mod deadline;
 mod http1;
 mod message;
 mod responder;
 mod status;
 mod stream;
 
+pub(crate) use deadline::exceeded;
 pub use message::{FRAME_HEAD_BYTES, frame};
 pub use responder::Responder;
 pub use status::Status;
@@ -64,6 +66,9 @@ pub enum Kind {
 pub struct Metadata {
     /// `hasleader: true`: refuse at once when there is no leader.
     pub has_leader: bool,
+    /// From `grpc-timeout`. Unary calls are answered in time without the service's help; a
+    /// stream must end itself.
+    pub deadline: Option<std::time::Instant>,
 }
 
 /// An HTTP/1.1 answer.

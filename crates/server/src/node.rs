@@ -56,6 +56,8 @@ pub struct Node {
     /// Peers a checkpoint is on its way to.
     sending: RefCell<BTreeSet<NodeId>>,
     checkpoint: RefCell<run::CheckpointState>,
+    /// The store was replaced by a checkpoint: watchers must look again, whatever changed.
+    replaced: Cell<bool>,
     leader: Cell<Option<NodeId>>,
     /// The failure logged last; forgotten when a leader appears.
     last_failure: RefCell<Option<Failure>>,

@@ -13,8 +13,6 @@ use mvcc::{
 
 /// Values above this are shared with the answer instead of copied into it; bytes.
 const SHARE_BYTES_MIN: usize = 512;
-/// Deepest transaction nesting converted; the data model's own limit is lower.
-const TXN_DEPTH_MAX: usize = 32;
 
 pub fn bytes(blob: &Blob) -> Bytes {
     if blob.len() < SHARE_BYTES_MIN {
@@ -93,16 +91,20 @@ pub fn delete_request(r: &pb::DeleteRangeRequest) -> Result<DeleteRequest, EtcdE
     Ok(DeleteRequest { key, range_end, prev_kv: r.prev_kv })
 }
 
-pub fn txn_request(r: &pb::TxnRequest) -> Result<TxnRequest, EtcdError> {
-    txn_at(r, 0)
+/// Refuses in the order of etcd's checks (`api/v3rpc/key.go`): of several faults a client is told
+/// the same one. Every level may use what the levels above left of `ops_max`. The decoder bounds
+/// the depth.
+pub fn txn_request(r: &pb::TxnRequest, ops_max: usize) -> Result<TxnRequest, EtcdError> {
+    txn_at(r, ops_max)
 }
 
-fn txn_at(r: &pb::TxnRequest, depth: usize) -> Result<TxnRequest, EtcdError> {
-    if depth > TXN_DEPTH_MAX {
+fn txn_at(r: &pb::TxnRequest, ops_left: usize) -> Result<TxnRequest, EtcdError> {
+    let longest = r.compare.len().max(r.success.len()).max(r.failure.len());
+    let Some(ops_left) = ops_left.checked_sub(longest) else {
         return Err(EtcdError::TooManyOps);
-    }
+    };
     let ops = |ops: &[pb::RequestOp]| -> Result<Vec<_>, EtcdError> {
-        ops.iter().map(|op| request_op(op, depth)).collect()
+        ops.iter().map(|op| request_op(op, ops_left)).collect()
     };
     Ok(TxnRequest {
         compare: r.compare.iter().map(compare).collect::<Result<_, _>>()?,
@@ -111,13 +113,13 @@ fn txn_at(r: &pb::TxnRequest, depth: usize) -> Result<TxnRequest, EtcdError> {
     })
 }
 
-fn request_op(op: &pb::RequestOp, depth: usize) -> Result<RequestOp, EtcdError> {
+fn request_op(op: &pb::RequestOp, ops_left: usize) -> Result<RequestOp, EtcdError> {
     use pb::request_op::Request;
     Ok(match op.request.as_ref().ok_or(EtcdError::KeyNotFound)? {
         Request::RequestRange(r) => RequestOp::Range(range_request(r)?),
         Request::RequestPut(r) => RequestOp::Put(put_request(r)?),
         Request::RequestDeleteRange(r) => RequestOp::Delete(delete_request(r)?),
-        Request::RequestTxn(r) => RequestOp::Txn(txn_at(r, depth + 1)?),
+        Request::RequestTxn(r) => RequestOp::Txn(txn_at(r, ops_left)?),
     })
 }
 
@@ -126,12 +128,18 @@ fn compare(c: &pb::Compare) -> Result<Compare, EtcdError> {
     if c.key.is_empty() {
         return Err(EtcdError::EmptyKey);
     }
+    let (key, range_end) = (blob(&c.key), blob(&c.range_end));
     let op = match CompareResult::try_from(c.result) {
         Ok(CompareResult::Equal) => CompareOp::Equal,
         Ok(CompareResult::Greater) => CompareOp::Greater,
         Ok(CompareResult::Less) => CompareOp::Less,
         Ok(CompareResult::NotEqual) => CompareOp::NotEqual,
-        Err(_) => return Err(EtcdError::InvalidSortOption),
+        // As in etcd, an unknown comparison holds, but no value compares with a missing key.
+        Err(_) => {
+            let missing_fails = c.target == Target::Value as i32;
+            let target = CompareTarget::Version(if missing_fails { 0 } else { -1 });
+            return Ok(Compare { key, range_end, op: CompareOp::Greater, target });
+        }
     };
     // As in etcd, an operand of another kind than the target counts as absent: zero.
     let target = match (Target::try_from(c.target), &c.target_union) {
@@ -145,9 +153,14 @@ fn compare(c: &pb::Compare) -> Result<Compare, EtcdError> {
         (Ok(Target::Value), _) => CompareTarget::Value(Blob::from(&b""[..])),
         (Ok(Target::Lease), Some(TargetUnion::Lease(v))) => CompareTarget::Lease(*v),
         (Ok(Target::Lease), _) => CompareTarget::Lease(0),
-        (Err(_), _) => return Err(EtcdError::InvalidSortOption),
+        // As in etcd, what an unknown target names is equal to whatever is given.
+        (Err(_), _) => {
+            let target = CompareTarget::Version(-1);
+            let op = if op == CompareOp::Equal { CompareOp::Greater } else { CompareOp::Less };
+            return Ok(Compare { key, range_end, op, target });
+        }
     };
-    Ok(Compare { key: blob(&c.key), range_end: blob(&c.range_end), op, target })
+    Ok(Compare { key, range_end, op, target })
 }
 
 pub fn key_value(kv: &KeyValue) -> mvccpb::KeyValue {

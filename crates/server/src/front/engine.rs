@@ -120,6 +120,8 @@ pub trait Engine {
     /// Serializable read-only transaction against the local store.
     fn read_txn_local(&self, request: &TxnRequest) -> Result<TxnResponse, Error>;
     fn header(&self) -> Header;
+    /// Operations one transaction may have, as this cluster replicates it.
+    fn txn_ops_max(&self) -> usize;
     fn status(&self) -> Status;
     fn members(&self) -> Vec<MemberInfo>;
     /// Active alarms as (member id, 1 = NOSPACE, 2 = CORRUPT).

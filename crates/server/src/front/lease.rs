@@ -65,32 +65,44 @@ pub(super) fn leases(front: &Front, _: &pb::LeaseLeasesRequest, responder: Respo
     responder.ok(&pb::LeaseLeasesResponse { header, leases });
 }
 
-/// Renews until the client closes; each batch is whatever had arrived by then.
-pub(super) fn keep_alive(engine: Rc<dyn Engine>, mut input: RequestStream, mut out: StreamSender) {
+/// Renews until the client closes or `cut` comes; each batch is whatever had arrived by then.
+pub(super) fn keep_alive(
+    engine: Rc<dyn Engine>,
+    mut input: RequestStream,
+    cut: impl Future<Output = Status> + 'static,
+    mut out: StreamSender,
+) {
     tokio::task::spawn_local(async move {
-        loop {
-            let (ids, end) = match next_batch(&mut input).await {
-                Ok(batch) => batch,
-                Err(status) => return out.fail(&status),
-            };
-            if !ids.is_empty() {
-                if out.ready().await.is_err() {
-                    return;
-                }
-                match renew(&*engine, ids).await {
-                    Ok(answers) => {
-                        if answers.iter().any(|answer| out.send(answer).is_err()) {
-                            return;
-                        }
-                    }
-                    Err(status) => return out.fail(&status),
-                }
-            }
-            if end {
-                return out.finish();
-            }
+        let end = tokio::select! {
+            end = renewals(&*engine, &mut input, &mut out) => end,
+            status = cut => Err(Some(status)),
+        };
+        match end {
+            Ok(()) => out.finish(),
+            Err(Some(status)) => out.fail(&status),
+            Err(None) => {}
         }
     });
+}
+
+/// `Err(None)`: the client went away.
+async fn renewals(
+    engine: &dyn Engine,
+    input: &mut RequestStream,
+    out: &mut StreamSender,
+) -> Result<(), Option<Status>> {
+    loop {
+        let (ids, end) = next_batch(input).await?;
+        if !ids.is_empty() {
+            out.ready().await.map_err(|_| None)?;
+            for answer in renew(engine, ids).await? {
+                out.send(&answer).map_err(|_| None)?;
+            }
+        }
+        if end {
+            return Ok(());
+        }
+    }
 }
 
 async fn renew(

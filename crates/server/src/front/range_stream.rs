@@ -15,7 +15,12 @@ use tokio::sync::oneshot;
 const FIRST_CHUNK_KEYS: i64 = 10;
 const CHUNK_KEYS_MAX: i64 = 10_000;
 
-pub(super) fn run(front: &Front, request: &pb::RangeRequest, out: StreamSender) {
+pub(super) fn run(
+    front: &Front,
+    request: &pb::RangeRequest,
+    cut: impl Future<Output = Status> + 'static,
+    out: StreamSender,
+) {
     let request = match convert::range_request(request) {
         Ok(request) => request,
         Err(error) => return out.fail(&error.into()),
@@ -26,21 +31,43 @@ pub(super) fn run(front: &Front, request: &pb::RangeRequest, out: StreamSender) 
         request.min_create_revision,
         request.max_create_revision,
     ];
-    let sorted = request.sort_order == SortOrder::Descend || request.sort_target != SortTarget::Key;
-    if sorted || filtered.iter().any(|bound| *bound != 0) {
-        let text = "etcdserver: sorting and revision filters are not supported by RangeStream";
+    // The order NONE is that of the keys, whatever the target.
+    let sorted = match request.sort_order {
+        SortOrder::None => false,
+        SortOrder::Ascend => request.sort_target != SortTarget::Key,
+        SortOrder::Descend => true,
+    };
+    if sorted {
+        let text = "RangeStream does not support custom sort orders";
+        return out.fail(&Status::new(Code::Unimplemented, text));
+    }
+    if filtered.iter().any(|bound| *bound != 0) {
+        let text = "RangeStream does not support revision filters";
         return out.fail(&Status::new(Code::Unimplemented, text));
     }
     let (engine, bytes_max) = (front.engine.clone(), front.limits.request_bytes_max);
-    tokio::task::spawn_local(stream(engine, request, bytes_max, out));
+    tokio::task::spawn_local(async move {
+        let mut out = out;
+        let end = tokio::select! {
+            end = stream(engine, request, bytes_max, &mut out) => end,
+            status = cut => Err(Some(status)),
+        };
+        match end {
+            Ok(()) => out.finish(),
+            Err(Some(status)) => out.fail(&status),
+            Err(None) => {}
+        }
+    });
 }
 
+/// `Err(None)`: the client went away.
 async fn stream(
     engine: Rc<dyn Engine>,
     request: RangeRequest,
     bytes_max: usize,
-    mut out: StreamSender,
-) {
+    out: &mut StreamSender,
+) -> Result<(), Option<Status>> {
+    let failed = |failure| Some(refusal::status(failure));
     if !request.serializable {
         let (send, receive) = oneshot::channel();
         let done = Box::new(move |result| {
@@ -48,16 +75,11 @@ async fn stream(
             let _ = send.send(result);
         });
         engine.barrier(done);
-        if let Err(failure) = receive.await.unwrap_or(Err(Failure::Stopped)) {
-            return out.fail(&refusal::status(failure));
-        }
+        receive.await.unwrap_or(Err(Failure::Stopped)).map_err(failed)?;
     }
     let view = engine.view();
-    match chunks(&*engine, &view, request, bytes_max, &mut out).await {
-        Ok(()) => out.finish(),
-        Err(Some(failure)) => out.fail(&refusal::status(failure)),
-        Err(None) => {}
-    }
+    let sent = chunks(&*engine, &view, request, bytes_max, out).await;
+    sent.map_err(|failure| failure.and_then(failed))
 }
 
 /// `Err(None)`: the client went away.

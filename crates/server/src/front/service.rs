@@ -1,5 +1,6 @@
 //! The dispatcher: one call in, one engine request out.
 
+use super::cut::Leaderless;
 use super::engine::{Engine, Failure};
 use super::methods::{self, Method};
 use super::watch::Hub;
@@ -13,19 +14,33 @@ use api::etcdserverpb as pb;
 use bytes::Bytes;
 use mvcc::{Command, Error, Response};
 use std::rc::Rc;
+use std::time::Duration;
 
 /// etcd's v3 API over one engine.
 pub struct Front {
     pub(super) engine: Rc<dyn Engine>,
     pub(super) limits: GrpcLimits,
     pub(super) hub: Rc<Hub>,
+    leaderless: Rc<Leaderless>,
 }
 
 impl Front {
     /// Also registers the watch hub with the engine: build it before anything is served.
     pub fn new(engine: Rc<dyn Engine>, limits: GrpcLimits) -> Rc<Self> {
         let hub = Hub::new(engine.clone(), limits.message_bytes_max());
-        Rc::new(Self { engine, limits, hub })
+        Rc::new(Self { engine, limits, hub, leaderless: Rc::new(Leaderless::new()) })
+    }
+
+    /// Cuts streams that want a leader after three of these without one. Must be called inside a
+    /// `LocalSet`, once.
+    pub fn monitor_leader(&self, election_timeout: Duration) {
+        let leaderless = Rc::clone(&self.leaderless);
+        tokio::task::spawn_local(leaderless.monitor(self.engine.clone(), election_timeout));
+    }
+
+    /// `--watch-progress-notify-interval`, for watch streams opened from now on.
+    pub fn set_watch_progress_interval(&self, interval: Duration) {
+        self.hub.set_progress_interval(interval);
     }
 
     fn leaderless(&self, metadata: Metadata) -> bool {
@@ -108,7 +123,7 @@ impl Front {
     /// A transaction that cannot write is a read: linearizable unless every range in it asks for
     /// a serializable one. One without any range is linearizable, unlike etcd's.
     fn txn(&self, request: &pb::TxnRequest, responder: Responder) {
-        let request = match convert::txn_request(request) {
+        let request = match convert::txn_request(request, self.engine.txn_ops_max()) {
             Ok(request) => request,
             Err(error) => return responder.fail(&error.into()),
         };
@@ -229,8 +244,9 @@ impl Service for Front {
         if self.leaderless(metadata) {
             return out.fail(&refusal::status(Failure::NoLeader(self.engine.why())));
         }
+        let cut = self.leaderless.cut(metadata, self.engine.clone());
         match pb::RangeRequest::decode(message) {
-            Ok(request) => range_stream::run(self, &request, out),
+            Ok(request) => range_stream::run(self, &request, cut, out),
             Err(_) => out.fail(&undecodable()),
         }
     }
@@ -239,9 +255,10 @@ impl Service for Front {
         if self.leaderless(metadata) {
             return out.fail(&refusal::status(Failure::NoLeader(self.engine.why())));
         }
+        let cut = self.leaderless.cut(metadata, self.engine.clone());
         match methods::method(method) {
-            Method::Watch => self.hub.clone().open(input, out),
-            Method::LeaseKeepAlive => lease::keep_alive(self.engine.clone(), input, out),
+            Method::Watch => self.hub.clone().open(input, cut, out),
+            Method::LeaseKeepAlive => lease::keep_alive(self.engine.clone(), input, cut, out),
             _ => out.fail(&Status::unimplemented("this stream")),
         }
     }

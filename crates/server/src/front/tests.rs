@@ -2,27 +2,44 @@
 
 mod client;
 mod fake;
+mod streams;
+mod watches;
 
 use crate::grpc::{self, GrpcLimits, Service};
 use api::etcdserverpb as pb;
 use client::Client;
 use fake::FakeEngine;
+use std::net::SocketAddr;
 use std::rc::Rc;
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 /// Runs `test` against a fresh server on this thread.
-fn with_server<F: Future<Output = ()>>(test: impl FnOnce(std::net::SocketAddr) -> F) {
+fn with_server<F: Future<Output = ()>>(test: impl FnOnce(SocketAddr) -> F) {
+    with_engine(GrpcLimits::default(), |address, _| test(address));
+}
+
+/// The election timeout the server under test believes in.
+const ELECTION_TIMEOUT: Duration = Duration::from_millis(20);
+
+/// As [`with_server`], with its limits, and its engine within reach.
+fn with_engine<F: Future<Output = ()>>(
+    limits: GrpcLimits,
+    test: impl FnOnce(SocketAddr, Rc<FakeEngine>) -> F,
+) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let local = tokio::task::LocalSet::new();
     local.block_on(&runtime, async {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let limits = GrpcLimits::default();
-        let front = super::Front::new(Rc::new(FakeEngine::new()), limits);
+        let engine = Rc::new(FakeEngine::new());
+        let front = super::Front::new(engine.clone(), limits);
+        front.monitor_leader(ELECTION_TIMEOUT);
+        front.set_watch_progress_interval(Duration::from_millis(100));
         tokio::task::spawn_local(grpc::serve(listener, front as Rc<dyn Service>, limits));
-        let limit = std::time::Duration::from_secs(20);
-        tokio::time::timeout(limit, test(address)).await.expect("the test ends in time");
+        let limit = Duration::from_secs(120);
+        tokio::time::timeout(limit, test(address, engine)).await.expect("the test ends in time");
     });
 }
 
@@ -150,5 +167,52 @@ fn http_probes_share_the_port_and_nonsense_only_closes_its_connection() {
         }
         let mut client = Client::connect(address).await;
         let _: pb::PutResponse = client.call("KV/Put", &put("k", "v")).await.unwrap();
+    });
+}
+
+fn op(request: pb::request_op::Request) -> pb::RequestOp {
+    pb::RequestOp { request: Some(request) }
+}
+
+#[test]
+fn of_several_faults_in_a_transaction_the_client_is_told_the_one_etcd_tells() {
+    with_server(|address| async move {
+        let mut client = Client::connect(address).await;
+        let empty = || op(pb::request_op::Request::RequestPut(put("", "v")));
+        let long = pb::TxnRequest {
+            success: (0..129).map(|_| empty()).collect(),
+            ..Default::default()
+        };
+        let refused = client.call::<pb::TxnResponse>("KV/Txn", &long).await.unwrap_err();
+        assert_eq!(refused, (3, "etcdserver: too many operations in txn request".to_string()));
+        let nested = op(pb::request_op::Request::RequestTxn(long));
+        let outer = pb::TxnRequest { success: vec![nested], ..Default::default() };
+        let refused = client.call::<pb::TxnResponse>("KV/Txn", &outer).await.unwrap_err();
+        assert_eq!(refused, (3, "etcdserver: too many operations in txn request".to_string()));
+    });
+}
+
+#[test]
+fn a_comparison_of_a_later_version_holds_and_a_later_target_equals_anything() {
+    with_server(|address| async move {
+        let mut client = Client::connect(address).await;
+        let _: pb::PutResponse = client.call("KV/Put", &put("k", "v")).await.unwrap();
+        // (key, result, target) and whether etcd lets it hold.
+        let rows = [
+            ("k", 9, 0, true),
+            ("none", 9, 0, true),
+            ("k", 9, 3, true),
+            ("none", 9, 3, false),
+            ("k", 0, 9, true),
+            ("none", 0, 9, true),
+            ("k", 1, 9, false),
+            ("k", 3, 9, false),
+        ];
+        for (key, result, target, holds) in rows {
+            let compare = pb::Compare { key: key.into(), result, target, ..Default::default() };
+            let txn = pb::TxnRequest { compare: vec![compare], ..Default::default() };
+            let answer: pb::TxnResponse = client.call("KV/Txn", &txn).await.unwrap();
+            assert_eq!(answer.succeeded, holds, "{key} {result} {target}");
+        }
     });
 }

@@ -8,7 +8,7 @@ mod cursor;
 mod session;
 
 use super::engine::Engine;
-use crate::grpc::{RequestStream, StreamSender};
+use crate::grpc::{RequestStream, Status, StreamSender};
 use session::Session;
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
@@ -79,11 +79,17 @@ impl Hub {
     }
 
     /// Serves one watch stream on its own local task.
-    pub(super) fn open(self: Rc<Self>, input: RequestStream, out: StreamSender) {
+    /// It ends with `cut`'s status when that comes first.
+    pub(super) fn open(
+        self: Rc<Self>,
+        input: RequestStream,
+        cut: impl Future<Output = Status> + 'static,
+        out: StreamSender,
+    ) {
         let bell = Rc::new(Bell::default());
         self.bells.borrow_mut().push(Rc::downgrade(&bell));
         let interval = self.progress_interval.get();
         let session = Session::new(self.engine.clone(), self.message_bytes_max);
-        tokio::task::spawn_local(session::run(session, bell, interval, input, out));
+        tokio::task::spawn_local(session::run(session, bell, interval, input, cut, out));
     }
 }

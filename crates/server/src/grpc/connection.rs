@@ -1,6 +1,7 @@
 //! One HTTP/2 client connection.
 
 use super::authority::Blanked;
+use super::deadline::{self, Deadlines};
 use super::message::Assembler;
 use super::{GrpcLimits, Kind, Metadata, RequestStream, Responder, Service, Status, StreamSender};
 use api::error::Code;
@@ -9,8 +10,10 @@ use h2::RecvStream;
 use h2::server::SendResponse;
 use http::{HeaderMap, HeaderValue, Request, Response};
 use std::future::poll_fn;
+use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 use tokio::net::TcpStream;
 
 /// Request bytes one stream may have under way.
@@ -34,14 +37,22 @@ pub(super) async fn run(
         .max_pending_accept_reset_streams(CANCELLED_UNSEEN_MAX);
     let socket = Blanked::new(socket);
     let mut connection = builder.handshake::<_, Bytes>(socket).await.map_err(closed)?;
-    while let Some(accepted) = connection.accept().await {
+    let deadlines = Rc::new(Deadlines::default());
+    let timer = tokio::time::sleep(Duration::ZERO);
+    tokio::pin!(timer);
+    loop {
+        let mut next = pin!(connection.accept());
+        let accepted = poll_fn(|cx| {
+            deadlines.poll(timer.as_mut(), cx);
+            next.as_mut().poll(cx)
+        });
+        let Some(accepted) = accepted.await else { return Ok(()) };
         match accepted {
-            Ok((request, send)) => accept(&service, limits, request, send),
+            Ok((request, send)) => accept(&service, limits, &deadlines, request, send),
             Err(error) if error.is_io() || error.is_go_away() => return Ok(()),
             Err(error) => return Err(closed(error)),
         }
     }
-    Ok(())
 }
 
 fn closed(error: h2::Error) -> String {
@@ -51,6 +62,7 @@ fn closed(error: h2::Error) -> String {
 fn accept(
     service: &Rc<dyn Service>,
     limits: GrpcLimits,
+    deadlines: &Rc<Deadlines>,
     request: Request<RecvStream>,
     send: SendResponse<Bytes>,
 ) {
@@ -62,12 +74,20 @@ fn accept(
     let Some((method, kind)) = service.method(path) else {
         return Responder::new(send).fail(&unknown_method(path));
     };
-    let metadata = Metadata { has_leader: header_is(&head.headers, "hasleader", b"true") };
-    let call = Call { method, metadata, kind, send };
-    if kind == Kind::Bidi {
-        let input = RequestStream::new(body, limits.message_bytes_max());
-        return service.bidi(method, metadata, input, StreamSender::new(call.send));
-    }
+    let metadata = Metadata {
+        has_leader: header_is(&head.headers, "hasleader", b"true"),
+        deadline: head.headers.get("grpc-timeout").and_then(|v| deadline::parse(v.as_bytes())),
+    };
+    let answer = match (kind, metadata.deadline) {
+        (Kind::Bidi, _) => {
+            let input = RequestStream::new(body, limits.message_bytes_max());
+            return service.bidi(method, metadata, input, StreamSender::new(send));
+        }
+        (Kind::ServerStream, _) => Answer::Stream(StreamSender::new(send)),
+        (Kind::Unary, None) => Answer::Unary(Responder::new(send)),
+        (Kind::Unary, Some(at)) => Answer::Unary(Responder::timed(deadlines.add(at, send))),
+    };
+    let call = Call { method, metadata, answer };
     let mut reading = Reading { body, assembler: Assembler::new(limits.message_bytes_max()) };
     // The common case: the whole body came with the headers, and no task is needed.
     match reading.poll(&mut Context::from_waker(Waker::noop())) {
@@ -100,25 +120,32 @@ fn unknown_method(path: &str) -> Status {
     Status::new(Code::Unimplemented, text)
 }
 
+/// Where the answers of a call with one request go.
+enum Answer {
+    Unary(Responder),
+    Stream(StreamSender),
+}
+
 struct Call {
     method: u16,
     metadata: Metadata,
-    kind: Kind,
-    send: SendResponse<Bytes>,
+    answer: Answer,
 }
 
 impl Call {
     /// `None`: the client went away before its request was complete.
     fn dispatch(self, service: &dyn Service, message: Option<Result<Bytes, Status>>) {
-        match (message, self.kind) {
-            (None, _) => {}
-            (Some(Err(status)), _) => Responder::new(self.send).fail(&status),
-            (Some(Ok(message)), Kind::Unary) => {
-                service.unary(self.method, self.metadata, message, Responder::new(self.send));
+        let (method, metadata) = (self.method, self.metadata);
+        match (message, self.answer) {
+            (None, Answer::Unary(responder)) => responder.forget(),
+            (None, Answer::Stream(_)) => {}
+            (Some(Err(status)), Answer::Unary(responder)) => responder.fail(&status),
+            (Some(Err(status)), Answer::Stream(out)) => out.fail(&status),
+            (Some(Ok(message)), Answer::Unary(responder)) => {
+                service.unary(method, metadata, message, responder);
             }
-            (Some(Ok(message)), _) => {
-                let out = StreamSender::new(self.send);
-                service.server_stream(self.method, self.metadata, message, out);
+            (Some(Ok(message)), Answer::Stream(out)) => {
+                service.server_stream(method, metadata, message, out);
             }
         }
     }

@@ -1,5 +1,6 @@
 //! Completion of one unary call.
 
+use super::deadline::Ticket;
 use super::{Status, frame};
 use api::Message;
 use api::error::EtcdError;
@@ -12,12 +13,32 @@ use http::{HeaderMap, HeaderValue, Response};
 /// Dropping it unanswered tells the client that the server stopped, so no call ever hangs.
 #[must_use]
 pub struct Responder {
-    send: Option<SendResponse<Bytes>>,
+    call: Call,
+}
+
+enum Call {
+    Open(SendResponse<Bytes>),
+    /// The connection answers it when its deadline passes first.
+    Timed(Ticket),
+    Done,
 }
 
 impl Responder {
     pub(super) fn new(send: SendResponse<Bytes>) -> Self {
-        Self { send: Some(send) }
+        Self { call: Call::Open(send) }
+    }
+
+    pub(super) fn timed(ticket: Ticket) -> Self {
+        Self { call: Call::Timed(ticket) }
+    }
+
+    /// The call, once; none when it has been answered.
+    fn take(&mut self) -> Option<SendResponse<Bytes>> {
+        match std::mem::replace(&mut self.call, Call::Done) {
+            Call::Open(send) => Some(send),
+            Call::Timed(ticket) => ticket.take(),
+            Call::Done => None,
+        }
     }
 
     pub fn ok(self, message: &impl Message) {
@@ -29,7 +50,7 @@ impl Responder {
     /// The body is handed to h2 whole: it is one shared buffer already, h2 cuts it to the peer's
     /// window without copying, and holding it here instead would hold the same bytes.
     pub fn ok_frame(mut self, frame: Bytes) {
-        let Some(mut send) = self.send.take() else { return };
+        let Some(mut send) = self.take() else { return };
         // A client that went away is not an error: errors below end the call silently.
         let Ok(mut body) = send.send_response(head(), false) else { return };
         if body.send_data(frame, false).is_ok() {
@@ -41,8 +62,13 @@ impl Responder {
         self.finish(status);
     }
 
+    /// The client has gone: nobody is left to tell.
+    pub(super) fn forget(mut self) {
+        drop(self.take());
+    }
+
     fn finish(&mut self, status: &Status) {
-        if let Some(mut send) = self.send.take() {
+        if let Some(mut send) = self.take() {
             let _ = send.send_response(failed_head(status), true);
         }
     }
@@ -50,7 +76,7 @@ impl Responder {
 
 impl Drop for Responder {
     fn drop(&mut self) {
-        if self.send.is_some() {
+        if !matches!(self.call, Call::Done) {
             self.finish(&Status::from(EtcdError::Stopped).outcome("unknown"));
         }
     }

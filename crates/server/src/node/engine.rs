@@ -181,6 +181,10 @@ impl Engine for Node {
         }
     }
 
+    fn txn_ops_max(&self) -> usize {
+        self.replica.borrow().store().limits().max_txn_ops
+    }
+
     fn status(&self) -> Status {
         let replica = self.replica.borrow();
         let (store, status) = (replica.store(), replica.status());

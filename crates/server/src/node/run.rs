@@ -81,6 +81,7 @@ impl Node {
                 let mut state = self.checkpoint.borrow_mut();
                 state.index = state.index.max(installed.index);
                 self.disk.release(installed.index);
+                self.replaced.set(true);
                 events.push(Event::Install(installed));
             }
             Input::PeerLost(node) => events.push(Event::PeerLost(node)),
@@ -124,7 +125,7 @@ impl Node {
     }
 
     fn dispatch(self: &Rc<Self>, effects: &mut Effects) {
-        if effects.is_empty() {
+        if effects.is_empty() && !self.replaced.get() {
             return;
         }
         for persist in effects.persist.drain(..) {
@@ -139,7 +140,7 @@ impl Node {
             }
             self.peers.links.values().for_each(|link| link.flush());
         }
-        if !effects.changes.is_empty() {
+        if self.replaced.take() || !effects.changes.is_empty() {
             let listeners = self.listeners.borrow().clone();
             listeners.iter().for_each(|listener| listener(&effects.changes));
             effects.changes.clear();

@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::{Arc, mpsc};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use store::Identity;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -116,7 +116,7 @@ fn live(
         if end != End::Killed {
             node.fail_all();
             // Lets the answers leave.
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
         node.disk.stop();
         Ok::<End, StartError>(end)
@@ -179,6 +179,8 @@ fn serve(node: &Rc<Node>, listeners: Listeners) {
     let limits =
         GrpcLimits { request_bytes_max: node.config.max_request_bytes, ..GrpcLimits::default() };
     let front = Front::new(engine::engine(node), limits);
+    front.monitor_leader(Duration::from_millis(node.config.election_timeout_ms));
+    front.set_watch_progress_interval(node.config.watch_progress_interval);
     for listener in listeners.client {
         let front: Rc<dyn Service> = Rc::clone(&front) as Rc<dyn Service>;
         tokio::task::spawn_local(grpc::serve(listener, front, limits));
@@ -258,6 +260,7 @@ fn build(
         cut: RefCell::default(),
         sending: RefCell::default(),
         checkpoint: RefCell::new(checkpoint),
+        replaced: Cell::new(false),
         leader: Cell::new(None),
         last_failure: RefCell::default(),
         stop_at: Cell::new(None),

@@ -4,7 +4,7 @@ use crate::grpc::{FRAME_HEAD_BYTES, frame};
 use api::Message;
 use api::etcdserverpb as pb;
 use bytes::{Bytes, BytesMut};
-use h2::client::SendRequest;
+use h2::client::{ResponseFuture, SendRequest};
 use h2::{RecvStream, SendStream};
 use http::{HeaderMap, Request};
 use std::net::SocketAddr;
@@ -14,14 +14,19 @@ pub struct Client {
     send: SendRequest<Bytes>,
 }
 
-fn request(path: &str) -> Request<()> {
-    Request::post(format!("http://x/etcdserverpb.{path}"))
-        .header("content-type", "application/grpc")
-        .body(())
-        .unwrap()
+/// Metadata of a call.
+pub type Headers<'a> = &'a [(&'static str, &'a str)];
+
+fn request(path: &str, headers: Headers<'_>) -> Request<()> {
+    let mut request = Request::post(format!("http://x/etcdserverpb.{path}"))
+        .header("content-type", "application/grpc");
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    request.body(()).unwrap()
 }
 
-fn status(headers: &HeaderMap) -> Option<(u32, String)> {
+pub fn status(headers: &HeaderMap) -> Option<(u32, String)> {
     let code = headers.get("grpc-status")?.to_str().unwrap().parse().unwrap();
     let text = headers.get("grpc-message").map_or("", |v| v.to_str().unwrap());
     Some((code, text.to_string()))
@@ -40,11 +45,22 @@ impl Client {
         path: &str,
         message: &impl Message,
     ) -> Result<M, (u32, String)> {
-        let (response, mut body) = self.send.send_request(request(path), false).unwrap();
-        body.send_data(frame(message), true).unwrap();
+        let answer = self.call_with(path, &[], frame(message)).await;
+        answer.map_err(|headers| status(&headers).unwrap())
+    }
+
+    /// The answer, or the headers of a refusal. `body` is sent as it is.
+    pub async fn call_with<M: Message + Default>(
+        &mut self,
+        path: &str,
+        headers: Headers<'_>,
+        body: Bytes,
+    ) -> Result<M, HeaderMap> {
+        let (response, mut send) = self.send.send_request(request(path, headers), false).unwrap();
+        send.send_data(body, true).unwrap();
         let response = response.await.unwrap();
-        if let Some(status) = status(response.headers()) {
-            return Err(status);
+        if status(response.headers()).is_some() {
+            return Err(response.headers().clone());
         }
         let (mut body, mut all) = (response.into_body(), BytesMut::new());
         while let Some(data) = body.data().await {
@@ -58,21 +74,33 @@ impl Client {
     }
 
     pub async fn watch(&mut self) -> Watch {
-        let (response, send) = self.send.send_request(request("Watch/Watch"), false).unwrap();
-        let body = response.await.unwrap().into_body();
-        Watch { send, body, buffer: BytesMut::new() }
+        self.watch_with("Watch/Watch", &[]).await
+    }
+
+    /// Opens a stream of requests; its answers are taken for watch answers.
+    pub async fn watch_with(&mut self, path: &str, headers: Headers<'_>) -> Watch {
+        let (response, send) = self.send.send_request(request(path, headers), false).unwrap();
+        Watch { send, response: Some(response), body: None, buffer: BytesMut::new() }
     }
 }
 
 pub struct Watch {
     send: SendStream<Bytes>,
-    body: RecvStream,
+    response: Option<ResponseFuture>,
+    body: Option<RecvStream>,
     buffer: BytesMut,
 }
 
 impl Watch {
-    pub fn send(&mut self, request: &pb::WatchRequest) {
+    pub fn send(&mut self, request: &impl Message) {
         self.send.send_data(frame(request), false).unwrap();
+    }
+
+    async fn body(&mut self) -> &mut RecvStream {
+        if let Some(response) = self.response.take() {
+            self.body = Some(response.await.unwrap().into_body());
+        }
+        self.body.as_mut().unwrap()
     }
 
     pub async fn next(&mut self) -> pb::WatchResponse {
@@ -84,9 +112,45 @@ impl Watch {
                     return pb::WatchResponse::decode(&message[FRAME_HEAD_BYTES..]).unwrap();
                 }
             }
-            let data = self.body.data().await.unwrap().unwrap();
-            self.body.flow_control().release_capacity(data.len()).unwrap();
+            let body = self.body().await;
+            let data = body.data().await.unwrap().unwrap();
+            body.flow_control().release_capacity(data.len()).unwrap();
             self.buffer.extend_from_slice(&data);
         }
+    }
+
+    /// Takes what the server sends without giving it window for more, until nothing has come
+    /// for a while; returns how many bytes that were.
+    pub async fn stall(&mut self, quiet: std::time::Duration) -> usize {
+        let mut unread = Vec::new();
+        while let Ok(data) = tokio::time::timeout(quiet, self.body().await.data()).await {
+            unread.push(data.unwrap().unwrap());
+        }
+        let bytes = unread.iter().map(Bytes::len).sum();
+        for data in unread {
+            self.buffer.extend_from_slice(&data);
+        }
+        bytes
+    }
+
+    /// Gives back the window for `bytes` that [`Self::stall`] took.
+    pub async fn resume(&mut self, bytes: usize) {
+        self.body().await.flow_control().release_capacity(bytes).unwrap();
+    }
+
+    /// The status that ends the stream; answers before it are dropped.
+    pub async fn end(&mut self) -> (u32, String) {
+        if let Some(response) = self.response.take() {
+            let response = response.await.unwrap();
+            if let Some(status) = status(response.headers()) {
+                return status;
+            }
+            self.body = Some(response.into_body());
+        }
+        let body = self.body.as_mut().unwrap();
+        while let Some(data) = body.data().await {
+            body.flow_control().release_capacity(data.unwrap().len()).unwrap();
+        }
+        status(&body.trailers().await.unwrap().unwrap()).unwrap()
     }
 }

@@ -8,23 +8,45 @@ use mvcc::{
     Command, Error, Limits, RangeRequest, RangeResponse, Response, Store, TxnRequest, TxnResponse,
     View,
 };
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 pub struct FakeEngine {
     store: RefCell<Store>,
     index: RefCell<LogIndex>,
     listener: RefCell<Option<ChangeListener>>,
+    /// Zero: none.
+    pub leader: Cell<u64>,
+    /// Takes writes and never answers them.
+    pub deaf: Cell<bool>,
+    unanswered: RefCell<Vec<Done<Response>>>,
 }
 
 impl FakeEngine {
     pub fn new() -> Self {
-        let store = RefCell::new(Store::new(Limits::default()));
-        Self { store, index: RefCell::default(), listener: RefCell::default() }
+        Self {
+            store: RefCell::new(Store::new(Limits::default())),
+            index: RefCell::default(),
+            listener: RefCell::default(),
+            leader: Cell::new(1),
+            deaf: Cell::default(),
+            unanswered: RefCell::default(),
+        }
+    }
+
+    /// Applies without a client.
+    pub fn apply(&self, command: &Command) {
+        let index = self.index.borrow().next();
+        *self.index.borrow_mut() = index;
+        let applied = self.store.borrow_mut().apply(index, ClusterTime(1), command);
+        assert!(applied.result.is_ok());
     }
 }
 
 impl Engine for FakeEngine {
     fn submit(&self, command: Command, done: Done<Response>) {
+        if self.deaf.get() {
+            return self.unanswered.borrow_mut().push(done);
+        }
         let valid = self.store.borrow().validate(&command);
         if let Err(error) = valid {
             return done(Err(Failure::Store(error)));
@@ -53,12 +75,16 @@ impl Engine for FakeEngine {
     fn read_txn_local(&self, request: &TxnRequest) -> Result<TxnResponse, Error> {
         self.store.borrow().read_txn(request)
     }
+    fn txn_ops_max(&self) -> usize {
+        self.store.borrow().limits().max_txn_ops
+    }
+
     fn header(&self) -> Header {
         let revision = self.view().revision();
         Header { cluster_id: 7, member_id: 1, revision, raft_term: 3 }
     }
     fn status(&self) -> Status {
-        Status { leader: 1, ..Status::default() }
+        Status { leader: self.leader.get(), ..Status::default() }
     }
     fn members(&self) -> Vec<MemberInfo> {
         let client_urls = vec!["http://127.0.0.1:2379".into()];

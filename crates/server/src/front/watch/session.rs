@@ -214,12 +214,13 @@ impl Session {
     }
 }
 
-/// Serves the stream until the client goes away or breaks the protocol.
+/// Serves the stream until the client goes away or breaks the protocol, or `cut` comes.
 pub(super) async fn run(
     mut session: Session,
     bell: Rc<Bell>,
     interval: Duration,
     mut input: RequestStream,
+    cut: impl Future<Output = Status>,
     mut out: StreamSender,
 ) {
     if out.start().is_err() {
@@ -228,11 +229,15 @@ pub(super) async fn run(
     let mut clock = tokio::time::interval(interval);
     clock.reset();
     let mut open = true;
-    let end = poll_fn(|cx| {
+    let serve = poll_fn(|cx| {
         bell.listen(cx.waker());
         turn(&mut session, &mut clock, &mut input, &mut out, &mut open, cx)
     });
-    if let Some(status) = end.await {
+    let end = tokio::select! {
+        end = serve => end,
+        status = cut => Some(status),
+    };
+    if let Some(status) = end {
         out.fail(&status);
     }
 }

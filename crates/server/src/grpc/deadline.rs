@@ -1,0 +1,135 @@
+//! Deadlines that clients set with `grpc-timeout`: one timer for all calls of a connection.
+//!
+//! Calls without a deadline, the common case under load, never come here.
+
+use super::Status;
+use super::responder::failed_head;
+use crate::front::engine::Failure;
+use crate::front::refusal;
+use bytes::Bytes;
+use h2::server::SendResponse;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::future::Future as _;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Waker};
+use std::time::{Duration, Instant};
+use tokio::time::Sleep;
+
+/// Longest deadline kept; a longer one is none.
+const DEADLINE_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// Names one waiting call: its deadline and a number.
+type Key = (Instant, u64);
+
+/// Calls of one connection that must be answered in time.
+#[derive(Default)]
+pub(super) struct Deadlines {
+    waiting: RefCell<BTreeMap<Key, SendResponse<Bytes>>>,
+    next: Cell<u64>,
+    /// When the timer goes off; it may be earlier than needed, never later.
+    armed: Cell<Option<Instant>>,
+    waker: RefCell<Option<Waker>>,
+}
+
+/// The right to answer one waiting call.
+pub(super) struct Ticket {
+    key: Key,
+    deadlines: Rc<Deadlines>,
+}
+
+impl Ticket {
+    /// The call, unless its deadline has passed and answered it.
+    pub(super) fn take(self) -> Option<SendResponse<Bytes>> {
+        self.deadlines.waiting.borrow_mut().remove(&self.key)
+    }
+}
+
+impl Deadlines {
+    pub(super) fn add(self: &Rc<Self>, at: Instant, send: SendResponse<Bytes>) -> Ticket {
+        let key = (at, self.next.get());
+        self.next.set(key.1 + 1);
+        let before = self.waiting.borrow_mut().insert(key, send);
+        assert!(before.is_none(), "numbers are used once");
+        if self.armed.get().is_none_or(|armed| armed > at)
+            && let Some(waker) = self.waker.borrow().as_ref()
+        {
+            waker.wake_by_ref();
+        }
+        Ticket { key, deadlines: Rc::clone(self) }
+    }
+
+    /// Answers what is overdue and sets the timer; part of the connection's every turn.
+    pub(super) fn poll(&self, mut timer: Pin<&mut Sleep>, cx: &mut Context<'_>) {
+        match &mut *self.waker.borrow_mut() {
+            Some(waker) => waker.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
+        loop {
+            let first = self.waiting.borrow().first_key_value().map(|((at, _), _)| *at);
+            let Some(at) = first else { return };
+            if self.armed.get().is_none_or(|armed| armed > at) {
+                timer.as_mut().reset(at.into());
+                self.armed.set(Some(at));
+            }
+            if timer.as_mut().poll(cx).is_pending() {
+                return;
+            }
+            self.armed.set(None);
+            self.expire(Instant::now());
+        }
+    }
+
+    fn expire(&self, now: Instant) {
+        let mut waiting = self.waiting.borrow_mut();
+        while let Some(first) = waiting.first_entry().filter(|first| first.key().0 <= now) {
+            let _ = first.remove().send_response(failed_head(&exceeded()), true);
+        }
+    }
+}
+
+/// What a call is told whose deadline passed.
+pub(crate) fn exceeded() -> Status {
+    refusal::status(Failure::Deadline)
+}
+
+/// The instant a `grpc-timeout` value means: up to eight digits and a unit. A value that cannot
+/// be read is none, as is one too long to matter.
+pub(super) fn parse(value: &[u8]) -> Option<Instant> {
+    let (unit, digits) = value.split_last()?;
+    if digits.is_empty() || digits.len() > 8 {
+        return None;
+    }
+    let n: u64 = std::str::from_utf8(digits).ok()?.parse().ok()?;
+    let timeout = match unit {
+        b'H' => Duration::from_secs(n * 3600),
+        b'M' => Duration::from_secs(n * 60),
+        b'S' => Duration::from_secs(n),
+        b'm' => Duration::from_millis(n),
+        b'u' => Duration::from_micros(n),
+        b'n' => Duration::from_nanos(n),
+        _ => return None,
+    };
+    if timeout > DEADLINE_MAX { None } else { Instant::now().checked_add(timeout) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timeout_is_digits_and_a_unit_and_nonsense_is_none() {
+        let near = |text: &str, ms: u64| {
+            let at = parse(text.as_bytes()).expect("a deadline");
+            let left = at.saturating_duration_since(Instant::now());
+            let ms = Duration::from_millis(ms);
+            left <= ms && left + Duration::from_secs(5) > ms
+        };
+        assert!(near("2H", 7_200_000) && near("3M", 180_000) && near("90S", 90_000));
+        assert!(near("5000m", 5000) && near("7000000u", 7000) && near("99999999n", 100));
+        for text in ["", "S", "5", "123456789S", "-5S", "5x", "5.5S", "99999999H"] {
+            assert_eq!(parse(text.as_bytes()), None, "{text}");
+        }
+    }
+}
