@@ -1,1 +1,24 @@
-//! What a quorum system costs and what it survives.
+//! What a quorum system costs and what it survives: load, capacity, latency, network cost,
+//! availability, resilience, and the search for a better system. Results are exact fractions.
+//!
+//! The model is that of Whittaker et al., "Read-Write Quorum Systems Made Practical" (PaPoC
+//! 2021): a *strategy* contacts quorums with given probabilities, the *load* of a member is the
+//! share of its capacity one operation takes, and *capacity* is what the busiest member allows.
+//! Reads use elect sets (phase 1, the read side), writes use commit sets (phase 2).
+
+pub mod availability;
+mod column;
+mod counts;
+mod lp;
+mod model;
+mod node;
+pub mod ratio;
+mod simplex;
+mod strategy;
+mod workload;
+
+pub use model::{Model, ModelError};
+pub use node::{Node, NodeError};
+pub use ratio::Ratio;
+pub use strategy::{Choice, Goal, Limits, NoStrategy, Objective, Strategy};
+pub use workload::{Workload, WorkloadError};

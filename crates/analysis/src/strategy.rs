@@ -1,0 +1,333 @@
+//! Strategies: which sets to contact how often, and what that costs.
+
+use std::fmt;
+
+use num_traits::{One, Zero};
+use quorum::NodeSet;
+
+use crate::column::{Column, columns, latency};
+use crate::lp::{Lp, Row};
+use crate::model::Model;
+use crate::ratio::{self, Ratio};
+use crate::simplex;
+use crate::workload::Workload;
+
+/// What a strategy makes as small as it can.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Objective {
+    /// The busiest member's share of its capacity an operation takes: the most capacity.
+    Load,
+    /// Members contacted an operation.
+    Network,
+    /// Seconds until a quorum has answered.
+    Latency,
+}
+
+/// Bounds on the other figures.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    pub load_max: Option<Ratio>,
+    pub network_max: Option<Ratio>,
+    /// In seconds.
+    pub latency_max: Option<Ratio>,
+}
+
+/// What to ask of a strategy.
+#[derive(Clone, Debug)]
+pub struct Goal {
+    pub objective: Objective,
+    pub limits: Limits,
+    /// Contacted sets stay quorums after any `spare` of their members fail.
+    pub spare: usize,
+}
+
+impl Goal {
+    /// No limits, no spare members.
+    pub fn least(objective: Objective) -> Self {
+        Self { objective, limits: Limits::default(), spare: 0 }
+    }
+}
+
+/// Why there is no strategy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoStrategy {
+    /// Not within the limits, or no set has that many spare members.
+    Impossible,
+    /// More kinds of sets than are listed.
+    TooMany,
+}
+
+impl fmt::Display for NoStrategy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            NoStrategy::Impossible => "no strategy is within the limits",
+            NoStrategy::TooMany => "too many quorums to list",
+        })
+    }
+}
+
+impl std::error::Error for NoStrategy {}
+
+/// A kind of set and how often it is contacted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// (how many, of which members), all equally likely.
+    pub parts: Vec<(usize, NodeSet)>,
+    pub probability: Ratio,
+    /// Members contacted.
+    pub size: usize,
+    /// Seconds.
+    pub latency: Ratio,
+}
+
+/// Probabilities over sets, each role's sum to 1, and the figures they have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Strategy {
+    pub reads: Vec<Choice>,
+    pub writes: Vec<Choice>,
+    /// For each slot: probability that a read, and that a write, contacts it.
+    contacts: Vec<(Ratio, Ratio)>,
+}
+
+impl Strategy {
+    /// The best strategy for `work`.
+    pub fn best(model: &Model, work: &Workload, goal: &Goal) -> Result<Self, NoStrategy> {
+        let (reads, writes) = both_columns(model, goal)?;
+        let lp = program(model, work, goal, &reads, &writes);
+        let solution = lp.solve().ok_or(NoStrategy::Impossible)?;
+        let mut shares = vec![Ratio::zero(); lp.columns.len()];
+        for (at, value) in solution.values {
+            shares[at] = value;
+        }
+        let (read_shares, rest) = shares.split_at(reads.len());
+        let take = |columns: &[Column], shares: &[Ratio]| -> Vec<(Column, Ratio)> {
+            columns.iter().cloned().zip(shares.iter().cloned()).collect()
+        };
+        Ok(Self::new(model, take(&reads, read_shares), take(&writes, rest)))
+    }
+
+    /// The objective of the best strategy in floating point: to rank candidates quickly.
+    pub(crate) fn estimate(model: &Model, work: &Workload, goal: &Goal) -> Option<f64> {
+        let (reads, writes) = both_columns(model, goal).ok()?;
+        let solution = program(model, work, goal, &reads, &writes).solve_fast()?;
+        Some(solution.cost)
+    }
+
+    /// Every minimal quorum equally often.
+    pub fn uniform(model: &Model) -> Result<Self, NoStrategy> {
+        let goal = Goal::least(Objective::Load);
+        let (reads, writes) = both_columns(model, &goal)?;
+        let even = |columns: Vec<Column>| -> Vec<(Column, Ratio)> {
+            let ways: Vec<Ratio> = columns.iter().map(|column| ways(model, column)).collect();
+            let total: Ratio = ways.iter().sum();
+            columns.into_iter().zip(ways.into_iter().map(|ways| ways / &total)).collect()
+        };
+        Ok(Self::new(model, even(reads), even(writes)))
+    }
+
+    /// A strategy of explicit (set, probability) pairs; each role's sum to 1.
+    ///
+    /// # Panics
+    /// When a set is no quorum of its role, or the probabilities do not sum to 1.
+    pub fn given(model: &Model, reads: &[(NodeSet, Ratio)], writes: &[(NodeSet, Ratio)]) -> Self {
+        let choices = |pairs: &[(NodeSet, Ratio)], family: &quorum::Family| -> Vec<Choice> {
+            assert!(pairs.iter().map(|(_, p)| p).sum::<Ratio>().is_one(), "shares sum to 1");
+            let choice = |(set, probability): &(NodeSet, Ratio)| {
+                assert!(family.is_quorum(*set), "a strategy contacts quorums");
+                let latency = latency(model, family, *set);
+                let (parts, size) = (vec![(set.len(), *set)], set.len());
+                Choice { parts, probability: probability.clone(), size, latency }
+            };
+            pairs.iter().map(choice).collect()
+        };
+        let (reads, writes) = (choices(reads, &model.elect), choices(writes, &model.commit));
+        let contacts = contacts(model, &reads).into_iter().zip(contacts(model, &writes)).collect();
+        Self { reads, writes, contacts }
+    }
+
+    fn new(model: &Model, reads: Vec<(Column, Ratio)>, writes: Vec<(Column, Ratio)>) -> Self {
+        let choices = |pairs: Vec<(Column, Ratio)>| -> Vec<Choice> {
+            let mut out: Vec<Choice> = Vec::new();
+            for (column, probability) in pairs.into_iter().filter(|(_, p)| !p.is_zero()) {
+                let parts = column.counts.iter().copied().zip(model.classes.iter().copied());
+                let parts = parts.filter(|(count, _)| *count > 0).collect();
+                let (size, latency) = (column.size, column.latency);
+                out.push(Choice { parts, probability, size, latency });
+            }
+            out.sort_by(|a, b| b.probability.cmp(&a.probability));
+            assert!(out.iter().map(|c| &c.probability).sum::<Ratio>().is_one(), "shares sum to 1");
+            out
+        };
+        let (reads, writes) = (choices(reads), choices(writes));
+        let contacts = contacts(model, &reads).into_iter().zip(contacts(model, &writes)).collect();
+        Self { reads, writes, contacts }
+    }
+
+    /// The share of the member's capacity that one operation takes, at a fraction of reads.
+    pub fn node_load(&self, model: &Model, slot: u8, reads: &Ratio) -> Ratio {
+        let ((read, write), node) = (&self.contacts[slot as usize], &model.nodes[slot as usize]);
+        reads * read / &node.read_capacity + ratio::rest(reads) * write / &node.write_capacity
+    }
+
+    /// The same over a workload.
+    pub fn node_load_mean(&self, model: &Model, slot: u8, work: &Workload) -> Ratio {
+        let shares = work.shares().iter();
+        shares.map(|(reads, share)| share * self.node_load(model, slot, reads)).sum()
+    }
+
+    /// The load of the busiest member at a fraction of reads.
+    pub fn load_at(&self, model: &Model, reads: &Ratio) -> Ratio {
+        let loads = model.members().iter().map(|slot| self.node_load(model, slot, reads));
+        loads.max().expect("a system has members")
+    }
+
+    /// The expected load of the busiest member.
+    pub fn load(&self, model: &Model, work: &Workload) -> Ratio {
+        work.shares().iter().map(|(reads, share)| share * self.load_at(model, reads)).sum()
+    }
+
+    /// The expected capacity, the mean of 1 / load: operations a second before the busiest
+    /// member is saturated. For a fixed fraction of reads it is 1 / load; for a distribution it
+    /// is at least that.
+    pub fn capacity(&self, model: &Model, work: &Workload) -> Ratio {
+        work.shares().iter().map(|(reads, share)| share / self.load_at(model, reads)).sum()
+    }
+
+    /// Expected members contacted an operation.
+    pub fn network(&self, work: &Workload) -> Ratio {
+        self.expected(work, |choice| ratio::whole(choice.size))
+    }
+
+    /// Expected seconds until a quorum has answered.
+    pub fn latency(&self, work: &Workload) -> Ratio {
+        self.expected(work, |choice| choice.latency.clone())
+    }
+
+    fn expected(&self, work: &Workload, figure: impl Fn(&Choice) -> Ratio) -> Ratio {
+        let of = |choices: &[Choice]| -> Ratio {
+            choices.iter().map(|choice| &choice.probability * figure(choice)).sum()
+        };
+        let reads = work.mean();
+        &reads * of(&self.reads) + ratio::rest(&reads) * of(&self.writes)
+    }
+}
+
+/// How likely each slot is contacted.
+fn contacts(model: &Model, choices: &[Choice]) -> Vec<Ratio> {
+    let mut out = vec![Ratio::zero(); model.nodes.len()];
+    for choice in choices {
+        for (count, members) in &choice.parts {
+            let often = &choice.probability * ratio::whole(*count) / ratio::whole(members.len());
+            for slot in members.iter() {
+                out[slot as usize] += &often;
+            }
+        }
+    }
+    out
+}
+
+/// How many sets are of this kind.
+fn ways(model: &Model, column: &Column) -> Ratio {
+    let mut ways = Ratio::one();
+    for (class, count) in model.classes.iter().zip(&column.counts) {
+        for at in 0..*count {
+            ways = ways * ratio::whole(class.len() - at) / ratio::whole(at + 1);
+        }
+    }
+    ways
+}
+
+fn both_columns(model: &Model, goal: &Goal) -> Result<(Vec<Column>, Vec<Column>), NoStrategy> {
+    let by_latency = goal.objective == Objective::Latency || goal.limits.latency_max.is_some();
+    let of = |family| {
+        let found = columns(model, family, goal.spare, by_latency).ok_or(NoStrategy::TooMany)?;
+        if found.is_empty() { Err(NoStrategy::Impossible) } else { Ok(found) }
+    };
+    Ok((of(&model.elect)?, of(&model.commit)?))
+}
+
+/// Columns: reads, writes, then one load for each fraction of reads. Loads are in units of the
+/// largest capacity, so that numbers stay near 1.
+fn program(model: &Model, work: &Workload, goal: &Goal, reads: &[Column], writes: &[Column]) -> Lp {
+    let capacities = model.nodes.iter().flat_map(|n| [&n.read_capacity, &n.write_capacity]);
+    let unit = capacities.max().expect("a system has members").clone();
+    let mut lp = Lp::default();
+    let one = Row { rhs: Ratio::one(), equal: true };
+    lp.rows = vec![one.clone(), one];
+    let needs_load = goal.objective == Objective::Load || goal.limits.load_max.is_some();
+    let loads_at = lp.rows.len();
+    if needs_load {
+        let rows = work.shares().len() * model.classes.len();
+        lp.rows.extend((0..rows).map(|_| Row { rhs: Ratio::zero(), equal: false }));
+    }
+    // The rows of limits: (row, which figure).
+    let mut limited: Vec<(usize, Objective)> = Vec::new();
+    for (limit, objective, scale) in [
+        (&goal.limits.load_max, Objective::Load, &unit),
+        (&goal.limits.network_max, Objective::Network, &Ratio::one()),
+        (&goal.limits.latency_max, Objective::Latency, &Ratio::one()),
+    ] {
+        if let Some(limit) = limit {
+            limited.push((lp.rows.len(), objective));
+            lp.rows.push(Row { rhs: limit * scale, equal: false });
+        }
+    }
+    let mean = work.mean();
+    for (role, columns) in [(0, reads), (1, writes)] {
+        let often = if role == 0 { mean.clone() } else { ratio::rest(&mean) };
+        for column in columns {
+            let figure = |objective: Objective| match objective {
+                Objective::Load => Ratio::zero(),
+                Objective::Network => &often * ratio::whole(column.size),
+                Objective::Latency => &often * &column.latency,
+            };
+            let mut entries = vec![(role, Ratio::one())];
+            if needs_load {
+                for (k, (fraction, _)) in work.shares().iter().enumerate() {
+                    let first = loads_at + k * model.classes.len();
+                    load_entries(model, column, role == 0, fraction, &unit, first, &mut entries);
+                }
+            }
+            entries.extend(limited.iter().map(|(row, objective)| (*row, figure(*objective))));
+            entries.retain(|(_, value)| !value.is_zero());
+            lp.columns.push(simplex::Column { cost: figure(goal.objective), entries });
+        }
+    }
+    if needs_load {
+        for (k, (_, share)) in work.shares().iter().enumerate() {
+            let rows = (0..model.classes.len()).map(|at| loads_at + k * model.classes.len() + at);
+            let mut entries: Vec<(usize, Ratio)> = rows.map(|row| (row, -Ratio::one())).collect();
+            let of_load = limited.iter().filter(|(_, objective)| *objective == Objective::Load);
+            entries.extend(of_load.map(|(row, _)| (*row, share.clone())));
+            let counts = goal.objective == Objective::Load;
+            let cost = if counts { share.clone() } else { Ratio::zero() };
+            lp.columns.push(simplex::Column { cost, entries });
+        }
+    }
+    lp
+}
+
+/// What one contact of `column` adds to a member of each class.
+fn load_entries(
+    model: &Model,
+    column: &Column,
+    reads: bool,
+    fraction: &Ratio,
+    unit: &Ratio,
+    first_row: usize,
+    entries: &mut Vec<(usize, Ratio)>,
+) {
+    for (at, class) in model.classes.iter().enumerate() {
+        if column.counts[at] == 0 {
+            continue;
+        }
+        let slot = class.iter().next().expect("a class has members");
+        let node = &model.nodes[slot as usize];
+        let often = ratio::whole(column.counts[at]) / ratio::whole(class.len());
+        let share = match reads {
+            true => fraction / &node.read_capacity,
+            false => ratio::rest(fraction) / &node.write_capacity,
+        };
+        entries.push((first_row + at, often * share * unit));
+    }
+}
