@@ -15,6 +15,7 @@ mod map;
 mod model;
 pub mod models;
 pub mod parse;
+pub mod report;
 
 pub use engine::{Limits, Outcome, Stats, Verdict, Why, check};
 pub use hash::{Fold, FoldState};
