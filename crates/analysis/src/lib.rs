@@ -13,6 +13,7 @@ mod lp;
 mod model;
 mod node;
 pub mod ratio;
+pub mod search;
 mod simplex;
 mod strategy;
 mod workload;
