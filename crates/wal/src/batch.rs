@@ -116,6 +116,12 @@ pub(crate) fn header(bytes: &[u8], seal: Seal, generation: u64) -> Option<Header
     (crc == header.crc && header.generation == generation).then_some(header)
 }
 
+/// Whether a header of this generation was begun here, finished or not.
+pub(crate) fn begins(bytes: &[u8], generation: u64) -> bool {
+    let is = |at: usize, wanted: &[u8]| bytes.get(at..at + wanted.len()) == Some(wanted);
+    is(0, &MAGIC.to_le_bytes()) && is(8, &generation.to_le_bytes())
+}
+
 fn fields(bytes: &[u8]) -> Result<Header, DecodeError> {
     let mut get = Get::new(bytes);
     get.u32()?;
@@ -171,5 +177,67 @@ impl Header {
         }
         get.finish()?;
         Ok(records)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base::Prng;
+
+    /// A batch with a true checksum and anything in its fields.
+    fn forged(p: &mut Prng, seal: Seal) -> Vec<u8> {
+        let number = |p: &mut Prng| match p.below(4) {
+            0 => p.next_u64(),
+            1 => u64::MAX,
+            _ => p.below(100),
+        };
+        let (mut body, mut records) = (Vec::new(), 0);
+        for _ in 0..p.below(4) {
+            records += 1;
+            let len = p.below(20);
+            body.put_u32(1);
+            body.put_u32(if p.below(9) == 0 { number(p) as u32 } else { len as u32 });
+            (0..3).for_each(|_| body.put_u64(number(p)));
+            body.extend((0..len).map(|_| 7));
+        }
+        let mut bytes = Vec::new();
+        bytes.put_u32(MAGIC);
+        bytes.put_u16(1);
+        bytes.put_u16(1 + p.below(3) as u16);
+        bytes.put_u64(1);
+        (0..6).for_each(|_| bytes.put_u64(number(p)));
+        bytes.put_u32(if p.below(2) == 0 { body.len() as u32 } else { number(p) as u32 });
+        bytes.put_u32(if p.below(2) == 0 { records } else { number(p) as u32 });
+        bytes.put_u32(0);
+        let mut whole = body.clone();
+        whole.resize(padded(body.len()), 0);
+        bytes.put_u32(crc32c(&whole));
+        let crc = crc32c_append(seal.0, &bytes);
+        bytes.put_u32(crc);
+        bytes.put_u32(0);
+        bytes.extend(whole);
+        bytes
+    }
+
+    #[test]
+    fn forged_headers_and_bodies_are_refused_or_bounded_by_what_is_there() {
+        let (mut p, seal) = (Prng::new(5), Seal::new(7, 1));
+        let (mut headers, mut bodies, mut read) = (0, 0, 0);
+        for _ in 0..100_000 {
+            let mut bytes = forged(&mut p, seal);
+            if p.below(4) == 0 {
+                bytes.truncate(p.below(bytes.len() as u64) as usize);
+            }
+            let Some(header) = header(&bytes, seal, 1) else { continue };
+            headers += 1;
+            let Some(body) = header.body(&bytes) else { continue };
+            bodies += 1;
+            assert!(header.bytes() <= bytes.len());
+            let Ok(records) = header.records(body) else { continue };
+            read += 1;
+            assert!(records.len() * RECORD_HEADER_BYTES <= body.len());
+        }
+        assert!(headers > 10_000 && bodies > 1000 && read > 1000, "{headers} {bodies} {read}");
     }
 }

@@ -4,6 +4,7 @@ use crate::batch::{self, HEADER_BYTES, Place, Seal, padded};
 use crate::segment::{
     SEGMENT_HEADER_BYTES, Segment, SegmentHeader, generation_of, segment_name, spare_name,
 };
+use crate::spare::{PREPARED, zeros};
 use crate::{
     BODY_BYTES_MAX, Batch, Disk, DiskFile, Owner, PAYLOAD_BYTES_MAX, Recovery, WalError,
     WalErrorKind, recover,
@@ -18,7 +19,7 @@ pub struct Options {
     pub segment_bytes: u64,
     /// Zeros are written ahead in steps of this many bytes. 0 = never.
     pub prefill_bytes: u64,
-    /// Released segments kept for reuse.
+    /// Released segments and files made ahead that are kept for use.
     pub spares_max: usize,
 }
 
@@ -43,6 +44,9 @@ pub struct Journal {
     pub(crate) filled: u64,
     /// Generations of spare files.
     pub(crate) spares: Vec<u64>,
+    /// Number of the next spare made ahead, and whether one is being made.
+    pub(crate) spare_next: u64,
+    pub(crate) preparing: bool,
     pub(crate) sequence: u64,
     pub(crate) synced: u64,
     /// The highest `durable_through` written.
@@ -66,8 +70,6 @@ impl std::fmt::Debug for Journal {
             .finish_non_exhaustive()
     }
 }
-
-static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
 impl Journal {
     /// Starts an empty journal, durable on return. `key` is random and belongs to this journal
@@ -93,6 +95,7 @@ impl Journal {
             commit: LogIndex::ZERO,
             owner,
             chain: 0,
+            recycled: false,
         };
         let started = start_segment(disk.as_mut(), &options, &header, None)?;
         let segment =
@@ -107,6 +110,8 @@ impl Journal {
             offset: SEGMENT_HEADER_BYTES as u64,
             filled: started.filled,
             spares: Vec::new(),
+            spare_next: PREPARED,
+            preparing: false,
             sequence: 0,
             synced: 0,
             vouched: 0,
@@ -286,7 +291,6 @@ impl Journal {
         self.synced = self.sequence;
         let before = self.active().generation;
         let spare = self.spares.pop();
-        // A spare may carry a newer number than the active one when it was prepared ahead.
         let generation = before + 1;
         let header = SegmentHeader {
             key: self.key,
@@ -297,6 +301,8 @@ impl Journal {
             commit: self.commit,
             owner: self.owner,
             chain: self.chain,
+            // A spare that was made ahead has never held anything but zeros.
+            recycled: spare.is_some_and(|spare| spare < PREPARED),
         };
         let started = start_segment(self.disk.as_mut(), &self.options, &header, spare)?;
         self.file = started.file;
@@ -321,7 +327,7 @@ impl Journal {
 
     fn fill(&mut self, until: u64) -> Result<(), WalError> {
         assert!(self.filled >= self.offset, "zeros never cover data");
-        let done = fill(self.file.as_mut(), self.filled, until);
+        let done = zeros(self.file.as_mut(), self.filled, until);
         done.map_err(|e| self.io("write zeros ahead", &e))?;
         self.filled = self.filled.max(until);
         self.dirty = true;
@@ -376,7 +382,7 @@ fn start_segment(
         let len = file.len()?;
         file.write_at(0, &bytes)?;
         let filled = len.max(bytes.len() as u64);
-        fill(file.as_mut(), filled, first)?;
+        zeros(file.as_mut(), filled, first)?;
         file.sync()?;
         disk.rename(&from, &name)?;
         disk.sync_dir()?;
@@ -384,14 +390,4 @@ fn start_segment(
     };
     let (file, filled) = make().map_err(|e| WalError::io(&name, 0, "begin a segment", &e))?;
     Ok(Started { file, filled, chain })
-}
-
-fn fill(file: &mut dyn DiskFile, from: u64, until: u64) -> io::Result<()> {
-    let mut at = from;
-    while at < until {
-        let n = (until - at).min(ZEROS.len() as u64);
-        file.write_at(at, &ZEROS[..n as usize])?;
-        at += n;
-    }
-    Ok(())
 }

@@ -10,11 +10,13 @@ mod error;
 mod journal;
 mod recover;
 mod segment;
+mod spare;
 
 pub use disk::{DirLock, Disk, DiskFile, MemDisk, RealDisk};
 pub use error::{WalError, WalErrorKind};
 pub use journal::{Journal, Options};
 pub use recover::{Cut, Recovery};
+pub use spare::SpareJob;
 
 use base::{Ballot, Blob, LogIndex, NodeId};
 

@@ -3,7 +3,10 @@
 use crate::batch::{self, ALIGN, HEADER_BYTES, Header, Seal};
 use crate::disk::read_up_to;
 use crate::journal::{Journal, Options};
-use crate::segment::{SEGMENT_HEADER_BYTES, Segment, SegmentHeader, generation_of, segment_name};
+use crate::segment::{
+    SEGMENT_HEADER_BYTES, Segment, SegmentHeader, generation_of, segment_name, spare_name,
+};
+use crate::spare::next_prepared;
 use crate::{Disk, DiskFile, Owner, Record, WalError, WalErrorKind};
 use base::{Ballot, LogIndex};
 use std::collections::BTreeMap;
@@ -37,6 +40,8 @@ struct Reader {
     sequence: u64,
     chain: u32,
     generation: u64,
+    /// The segment being read is a file used before.
+    recycled: bool,
     key: u64,
     owner: Owner,
 }
@@ -44,8 +49,9 @@ struct Reader {
 /// Where reading a segment stopped.
 struct Stop {
     offset: usize,
-    /// Offsets of headers behind the stop that could be chained to later.
-    stale: Vec<usize>,
+    /// Where something unfinished lies behind the stop, to be wiped in pieces of one header: a
+    /// later batch could chain to it, or a later start could take it for a new torn tail.
+    torn: Vec<usize>,
 }
 
 pub(crate) fn open(
@@ -54,7 +60,7 @@ pub(crate) fn open(
 ) -> Result<(Journal, Recovery), WalError> {
     let names = disk.list().map_err(|e| WalError::io("", 0, "list", &e))?;
     let live: Vec<u64> = names.iter().filter_map(|n| generation_of(n, "segment-")).collect();
-    let spares: Vec<u64> = names.iter().filter_map(|n| generation_of(n, "spare-")).collect();
+    let mut spares: Vec<u64> = names.iter().filter_map(|n| generation_of(n, "spare-")).collect();
     let Some((&last, earlier)) = live.split_last() else {
         let what = "no segment; was the directory emptied?";
         return Err(WalError::new(WalErrorKind::Missing, &segment_name(1), 0, what));
@@ -74,9 +80,13 @@ pub(crate) fn open(
     let stop = reader.segment(&name, &bytes)?;
     reader.segments.last_mut().expect("just begun").bytes = stop.offset as u64;
 
-    for &at in &stop.stale {
+    for &at in &stop.torn {
         let wiped = file.write_at(at as u64, &[0; HEADER_BYTES]);
         wiped.map_err(|e| WalError::io(&name, at as u64, "clear a torn tail", &e))?;
+    }
+    for spare in spares.split_off(options.spares_max.min(spares.len())) {
+        let gone = disk.remove(&spare_name(spare));
+        gone.map_err(|e| WalError::io(&spare_name(spare), 0, "remove a spare", &e))?;
     }
     // What was read may sit only in the page cache of a killed process: make it durable before
     // anything vouches for it.
@@ -84,7 +94,7 @@ pub(crate) fn open(
         .and_then(|()| disk.sync_dir())
         .map_err(|e| WalError::io(&name, 0, "sync after recovery", &e))?;
     let cut =
-        (!stop.stale.is_empty()).then(|| Cut { file: name.clone(), offset: stop.offset as u64 });
+        (!stop.torn.is_empty()).then(|| Cut { file: name.clone(), offset: stop.offset as u64 });
     finish(disk, options, file, spares, reader, &stop, bytes.len() as u64, cut)
 }
 
@@ -116,6 +126,8 @@ fn finish(
         file,
         offset: stop.offset as u64,
         filled,
+        spare_next: next_prepared(&spares),
+        preparing: false,
         spares,
         sequence: reader.sequence,
         synced: reader.sequence,
@@ -153,6 +165,7 @@ impl Reader {
             }
         };
         reader.generation = header.generation;
+        reader.recycled = header.recycled;
         reader.chain = crc;
         let bytes = SEGMENT_HEADER_BYTES as u64;
         reader.segments.push(Segment { generation: header.generation, index_max: None, bytes });
@@ -168,6 +181,7 @@ impl Reader {
             sequence: header.sequence_first - 1,
             chain: header.chain,
             generation: header.generation,
+            recycled: header.recycled,
             key: header.key,
             owner: header.owner,
         }
@@ -211,7 +225,7 @@ impl Reader {
             self.take(&header, records);
             offset += header.bytes();
         }
-        let mut stale = Vec::new();
+        let mut torn = Vec::new();
         let mut at = offset;
         while at + HEADER_BYTES <= bytes.len() {
             if let Some(later) = batch::header(&bytes[at..], seal, self.generation) {
@@ -224,11 +238,21 @@ impl Reader {
                     );
                     return Err(WalError::corrupt(name, offset as u64, what));
                 }
-                stale.push(at);
+                torn.push(at);
             }
             at += ALIGN;
         }
-        Ok(Stop { offset, stale })
+        if self.recycled {
+            // Bytes of an earlier use are in the way: only a header that began tells.
+            if batch::begins(&bytes[offset..], self.generation) && !torn.contains(&offset) {
+                torn.push(offset);
+            }
+        } else {
+            let pieces = bytes[offset..].chunks(HEADER_BYTES).zip((offset..).step_by(HEADER_BYTES));
+            let written = pieces.filter(|(piece, _)| piece.iter().any(|byte| *byte != 0));
+            torn.extend(written.map(|(_, at)| at));
+        }
+        Ok(Stop { offset, torn })
     }
 
     fn next<'a>(&self, seal: Seal, bytes: &'a [u8]) -> Option<(Header, &'a [u8])> {

@@ -8,6 +8,8 @@ use base::{Ballot, LogIndex, NodeId};
 pub(crate) const SEGMENT_HEADER_BYTES: usize = 512;
 const MAGIC: &[u8; 8] = b"QJSEG\0\0\0";
 const VERSION: u32 = 1;
+/// Neither sequence numbers nor generations ever come near; counting up cannot overflow.
+const SEQUENCE_MAX: u64 = u64::MAX / 2;
 const CHECKSUM_AT: usize = SEGMENT_HEADER_BYTES - 4;
 
 /// The first 512 bytes of a segment: enough to start from when all earlier ones are gone.
@@ -22,6 +24,8 @@ pub(crate) struct SegmentHeader {
     pub owner: Owner,
     /// Checksum of the last batch header before this segment; 0 = none.
     pub chain: u32,
+    /// The file held another segment before; else all behind the last batch is zero.
+    pub recycled: bool,
 }
 
 impl SegmentHeader {
@@ -42,7 +46,8 @@ impl SegmentHeader {
         out.put_u64(self.owner.cluster);
         out.put_u64(self.owner.member.0);
         out.put_u32(self.chain);
-        assert_eq!(out.len(), 100, "the layout of the format page");
+        out.put_u32(u32::from(self.recycled));
+        assert_eq!(out.len(), 104, "the layout of the format page");
         out.resize(CHECKSUM_AT, 0);
         let crc = crc32c(&out);
         out.put_u32(crc);
@@ -67,7 +72,9 @@ impl SegmentHeader {
             let what = format!("segment version {version}; this build reads {VERSION}");
             return Err(WalError::new(WalErrorKind::Unknown, file, 8, what));
         }
-        if header.sequence_first == 0 || header.generation <= header.generation_before {
+        let sane = (1..=SEQUENCE_MAX).contains(&header.sequence_first)
+            && (1..=SEQUENCE_MAX).contains(&header.generation);
+        if !sane || header.generation <= header.generation_before {
             return Err(WalError::corrupt(file, 24, "segment header breaks its own order"));
         }
         if segment_name(header.generation) != file {
@@ -86,6 +93,7 @@ impl SegmentHeader {
         let (ballot, commit) = (get.ballot()?, get.index()?);
         let owner = Owner { cluster: get.u64()?, member: NodeId(get.u64()?) };
         let chain = get.u32()?;
+        let recycled = get.u32()? & 1 != 0;
         Ok(Self {
             key,
             generation,
@@ -95,6 +103,7 @@ impl SegmentHeader {
             commit,
             owner,
             chain,
+            recycled,
         })
     }
 }
@@ -130,5 +139,39 @@ impl Segment {
     pub fn truncate(&mut self, from: LogIndex) {
         let last = if from == LogIndex::ZERO { None } else { Some(from.prev()) };
         self.index_max = self.index_max.min(last);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base::Prng;
+
+    #[test]
+    fn any_checksummed_header_is_read_back_or_refused() {
+        let mut p = Prng::new(3);
+        let mut read = 0;
+        for _ in 0..100_000 {
+            let mut number = |_| match p.below(4) {
+                0 => p.next_u64(),
+                1 => u64::MAX,
+                _ => p.below(4),
+            };
+            let mut bytes = MAGIC.to_vec();
+            bytes.put_u32(VERSION);
+            bytes.put_u32(SEGMENT_HEADER_BYTES as u32);
+            (0..12).map(&mut number).for_each(|x| bytes.put_u64(x));
+            bytes.resize(CHECKSUM_AT, 0);
+            let crc = crc32c(&bytes);
+            bytes.put_u32(crc);
+            let generation = Get::new(&bytes[24..]).u64().unwrap();
+            let Ok((header, _)) = SegmentHeader::decode(&segment_name(generation), &bytes) else {
+                continue;
+            };
+            read += 1;
+            let again = SegmentHeader::decode(&segment_name(generation), &header.encode());
+            assert_eq!(again.unwrap().0, header);
+        }
+        assert!(read > 100, "{read} were taken");
     }
 }

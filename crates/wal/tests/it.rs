@@ -397,3 +397,151 @@ fn a_real_directory_holds_a_journal() {
     model.assert_is(&found, 20);
     std::fs::remove_dir_all(&dir).unwrap();
 }
+
+/// Overwrites `from..` of a file with zeros.
+fn wipe(disk: &mut MemDisk, name: &str, from: u64, to: u64) {
+    let mut file = disk.open(name).unwrap();
+    file.write_at(from, &vec![0; (to - from) as usize]).unwrap();
+    file.sync().unwrap();
+}
+
+/// A journal with one synced batch and one that was not, and where the second one lies.
+fn with_an_open_batch(disk: &MemDisk) -> (u64, u64) {
+    let mut journal = create(disk, SMALL);
+    journal.append(&[batch(1, None, &[record(1, 1, 100)], 1)]).unwrap();
+    journal.sync().unwrap();
+    let from = journal.bytes();
+    journal.append(&[batch(2, None, &[record(2, 2, 100)], 1)]).unwrap();
+    (from, journal.bytes())
+}
+
+#[test]
+fn a_tail_torn_inside_its_header_is_cut_and_reported_once() {
+    for kept in [4, 16, 60, 87] {
+        let mut disk = MemDisk::new();
+        let (from, to) = with_an_open_batch(&disk);
+        wipe(&mut disk, "segment-0000000000000001.qj", from + kept, to);
+        let (journal, found) = Journal::open(disk.clone(), SMALL).unwrap();
+        assert_eq!(found.cut.map(|cut| cut.offset), Some(from), "{kept} bytes are there");
+        assert_eq!(found.records.len(), 1);
+        drop(journal);
+        let (_, again) = Journal::open(disk, SMALL).unwrap();
+        assert_eq!(again.cut, None, "what was cut is gone");
+    }
+}
+
+#[test]
+fn a_tail_without_its_header_is_cut_and_reported() {
+    let mut disk = MemDisk::new();
+    let (from, _) = with_an_open_batch(&disk);
+    wipe(&mut disk, "segment-0000000000000001.qj", from, from + 100);
+    let (_, found) = Journal::open(disk, SMALL).unwrap();
+    assert_eq!(found.cut.map(|cut| cut.offset), Some(from));
+}
+
+#[test]
+fn a_clean_end_is_no_cut_in_fresh_recycled_and_prepared_segments() {
+    let disk = MemDisk::new();
+    let mut journal = create(&disk, SMALL);
+    for i in 1..=80 {
+        if i % 3 == 0
+            && let Some(mut job) = journal.spare_wanted()
+        {
+            while job.step(&mut disk.clone(), 700).unwrap() {}
+            journal.spare_done(job, true);
+        }
+        journal.append(&[batch(i, None, &[record(i, i, 300)], i)]).unwrap();
+        journal.sync().unwrap();
+        journal.release(LogIndex(i - 1)).unwrap();
+        let (_, found) = Journal::open(disk.fork(), SMALL).unwrap();
+        assert_eq!(found.cut, None, "batch {i}");
+    }
+}
+
+#[test]
+fn a_spare_made_ahead_is_used_and_surplus_ones_go() {
+    let disk = MemDisk::new();
+    let mut journal = create(&disk, SMALL);
+    let mut job = journal.spare_wanted().expect("none is ready");
+    assert!(journal.spare_wanted().is_none(), "one at a time");
+    let mut steps = 1;
+    while job.step(&mut disk.clone(), 512).unwrap() {
+        steps += 1;
+    }
+    assert_eq!(steps, SMALL.segment_bytes / 512);
+    journal.spare_done(job, true);
+    assert_eq!(journal.spares(), 1);
+    let mut i = 0;
+    while journal.segments() == 1 {
+        i += 1;
+        journal.append(&[batch(i, None, &[record(i, i, 300)], i)]).unwrap();
+        journal.sync().unwrap();
+    }
+    assert_eq!(journal.spares(), 0, "the new segment took it");
+    assert!(!names(&disk).iter().any(|name| name.starts_with("spare-")));
+    // A job whose helper failed leaves nothing behind, and another may be asked for.
+    let mut job = journal.spare_wanted().unwrap();
+    assert!(job.step(&mut disk.clone(), 512).unwrap());
+    journal.spare_done(job, false);
+    assert!(!names(&disk).iter().any(|name| name.starts_with("spare-")));
+    assert!(journal.spare_wanted().is_some());
+    // More spares than are kept, as after a change of options: trimmed at the next start.
+    let mut crowded = disk.fork();
+    for number in 0..5u64 {
+        crowded.create(&format!("spare-{:016x}.qj", (1u64 << 63) + number)).unwrap();
+    }
+    let (journal, found) = Journal::open(crowded.clone(), SMALL).unwrap();
+    assert_eq!(found.records.len() as u64, i);
+    assert_eq!(journal.spares(), SMALL.spares_max);
+    let left = names(&crowded).iter().filter(|name| name.starts_with("spare-")).count();
+    assert_eq!(left, SMALL.spares_max);
+}
+
+#[test]
+fn files_of_random_damage_are_opened_or_refused() {
+    let disk = MemDisk::new();
+    let mut journal = create(&disk, SMALL);
+    for i in 1..=20 {
+        journal.append(&[batch(i, None, &[record(i, i, 200)], i)]).unwrap();
+        journal.sync().unwrap();
+    }
+    let mut random = Prng::new(11);
+    let mut refused = 0;
+    for _ in 0..3000 {
+        let mut damaged = disk.fork();
+        for _ in 0..=random.below(3) {
+            let all = names(&damaged);
+            let name = &all[random.below(all.len() as u64) as usize];
+            let mut file = damaged.open(name).unwrap();
+            let len = file.len().unwrap();
+            let at = random.below(len + 1);
+            match random.below(4) {
+                0 => file.set_len(at).unwrap(),
+                1 => file.set_len(len + random.below(300)).unwrap(),
+                2 => {
+                    // Bytes of one place over another: a misdirected write.
+                    let mut bytes = vec![0; 200];
+                    let from = random.below(len.max(1)) / 8 * 8;
+                    let n = file.read_at(from, &mut bytes).unwrap();
+                    file.write_at(at / 8 * 8, &bytes[..n]).unwrap();
+                }
+                _ => {
+                    let bytes: Vec<u8> = (0..16).map(|_| random.next_u64() as u8).collect();
+                    file.write_at(at, &bytes).unwrap();
+                }
+            }
+            file.sync().unwrap();
+        }
+        match Journal::open(damaged, SMALL) {
+            Ok((_, found)) => {
+                let wanted = (1..).map(|i| record(i, i, 200));
+                assert!(found.records.iter().cloned().zip(wanted).all(|(a, b)| a == b));
+            }
+            Err(e) => {
+                refused += 1;
+                assert_eq!(e.kind, WalErrorKind::Corrupt, "{e}");
+            }
+        }
+    }
+    assert!(refused > 1000, "{refused} refused");
+}
