@@ -94,6 +94,8 @@ pub struct Status {
     pub db_size_in_use: i64,
     pub db_size_quota: i64,
     pub learner: bool,
+    /// Its state was proven to differ from a quorum's: it serves no more.
+    pub diverged: bool,
 }
 
 /// What `LeaseTimeToLive` answers; seconds.

@@ -27,8 +27,10 @@ pub(super) fn members(engine: &dyn Engine) -> pb::MemberListResponse {
     pb::MemberListResponse { header: Some(header), members }
 }
 
-fn alarm_name(kind: i32) -> &'static str {
-    if kind == 1 { "NOSPACE" } else { "CORRUPT" }
+pub(super) const CORRUPT: &str = "CORRUPT";
+
+pub(super) fn alarm_name(kind: i32) -> &'static str {
+    if kind == 1 { "NOSPACE" } else { CORRUPT }
 }
 
 pub(super) fn status(front: &Front, _: &pb::StatusRequest, responder: Responder) {
@@ -127,9 +129,13 @@ pub(super) fn auth_status(front: &Front, _: &pb::AuthStatusRequest, responder: R
     responder.ok(&pb::AuthStatusResponse { header, enabled: false, auth_revision: 1 });
 }
 
-pub(super) fn health(_: &Front, request: &HealthCheckRequest, responder: Responder) {
+/// As etcd's, it says that calls are served, not that there is a quorum: clients leave a member
+/// that does not serve, and without a quorum no other one would do better.
+pub(super) fn health(front: &Front, request: &HealthCheckRequest, responder: Responder) {
     if request.service.is_empty() {
-        responder.ok(&HealthCheckResponse { status: ServingStatus::Serving as i32 });
+        let diverged = front.engine.status().diverged;
+        let status = if diverged { ServingStatus::NotServing } else { ServingStatus::Serving };
+        responder.ok(&HealthCheckResponse { status: status as i32 });
     } else {
         responder.fail(&Status::new(Code::NotFound, "unknown service"));
     }

@@ -1,7 +1,8 @@
 //! `/health`, `/livez`, `/readyz`, `/version`, `/metrics`.
 
 use super::engine::{Engine, Failure};
-use super::maintenance::ETCD_VERSION;
+use super::maintenance::{CORRUPT, ETCD_VERSION, alarm_name};
+use super::refusal;
 use crate::grpc::{HttpDone, HttpReply};
 use std::rc::Rc;
 
@@ -14,9 +15,11 @@ fn reply(code: u16, content_type: &'static str, body: impl Into<String>) -> Http
 
 pub(super) fn serve(engine: &Rc<dyn Engine>, method: &str, target: &str, done: HttpDone) {
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    if method != "GET" && method != "HEAD" {
-        let text = "only GET is served here; the JSON gateway is not implemented, use gRPC\n";
-        return done(reply(if path.starts_with("/v3/") { 501 } else { 405 }, TEXT, text));
+    if method != "GET" {
+        let gateway = path.starts_with("/v3/");
+        let text = "the JSON gateway is not implemented, use gRPC\n";
+        let refused = reply(501, TEXT, text);
+        return done(if gateway { refused } else { reply(405, TEXT, "Method Not Allowed\n") });
     }
     match path {
         "/version" => done(reply(
@@ -29,45 +32,125 @@ pub(super) fn serve(engine: &Rc<dyn Engine>, method: &str, target: &str, done: H
         )),
         "/metrics" => done(reply(200, "text/plain; version=0.0.4", metrics(&**engine))),
         "/health" => health(engine, query, done),
-        "/livez" => done(reply(200, TEXT, "ok\n")),
-        "/readyz" => ready(engine, done),
-        _ => done(reply(404, TEXT, "404 page not found\n")),
+        _ => match checks_of(path) {
+            Some(checks) => checked(engine, checks, query, done),
+            None => done(reply(404, TEXT, "404 page not found\n")),
+        },
     }
 }
 
-fn alarm_named(query: &str, kind: i32) -> bool {
-    let name = if kind == 1 { "NOSPACE" } else { "CORRUPT" };
-    query.split('&').any(|part| part.strip_prefix("exclude=").is_some_and(|v| v == name))
+/// All values of a query parameter.
+fn values<'a>(query: &'a str, name: &'a str) -> impl Iterator<Item = &'a str> {
+    let pairs = query.split('&').map(|part| part.split_once('=').unwrap_or((part, "")));
+    pairs.filter(move |(key, _)| *key == name).map(|(_, value)| value)
 }
 
+/// etcd's `/health` (`etcdhttp/health.go`): alarms, then the leader, then a linearizable read.
 fn health(engine: &Rc<dyn Engine>, query: &str, done: HttpDone) {
-    let answer = |healthy: bool, reason: &str| {
-        let body = format!("{{\"health\":\"{healthy}\",\"reason\":\"{reason}\"}}");
-        reply(if healthy { 200 } else { 503 }, JSON, body)
+    let answer = |reason: &str| {
+        let healthy = reason.is_empty();
+        let end = if healthy { "" } else { "\n" };
+        let body = format!("{{\"health\":\"{healthy}\",\"reason\":\"{reason}\"}}{end}");
+        reply(if healthy { 200 } else { 503 }, TEXT, body)
     };
-    if let Some((_, kind)) = engine.alarms().into_iter().find(|(_, k)| !alarm_named(query, *k)) {
-        let reason = if kind == 1 { "ALARM NOSPACE" } else { "ALARM CORRUPT" };
-        return done(answer(false, reason));
+    let alarms = engine.alarms().into_iter().map(|(_, kind)| alarm_name(kind));
+    let mut counted = alarms.filter(|alarm| !values(query, "exclude").any(|v| v == *alarm));
+    if let Some(alarm) = counted.next() {
+        return done(answer(&format!("ALARM {alarm}")));
     }
-    if query.split('&').any(|part| part == "serializable=true") {
-        return done(answer(true, ""));
+    let status = engine.status();
+    if status.diverged {
+        return done(answer("STATE DIVERGED"));
     }
-    if engine.status().leader == 0 {
-        return done(answer(false, "RAFT NO LEADER"));
+    if values(query, "serializable").any(|value| value == "true") {
+        return done(answer(""));
     }
-    let callback = move |result: Result<(), Failure>| match result {
-        Ok(()) => done(answer(true, "")),
-        Err(_) => done(answer(false, "QGET ERROR")),
-    };
-    engine.barrier(Box::new(callback));
+    if status.leader == 0 {
+        return done(answer("RAFT NO LEADER"));
+    }
+    engine.barrier(Box::new(move |result: Result<(), Failure>| match result {
+        Ok(()) => done(answer("")),
+        Err(failure) => done(answer(&format!("QGET ERROR:{}", refusal::status(failure).text))),
+    }));
 }
 
-fn ready(engine: &Rc<dyn Engine>, done: HttpDone) {
-    let callback = move |result: Result<(), Failure>| match result {
-        Ok(()) => done(reply(200, TEXT, "ok\n")),
-        Err(_) => done(reply(503, TEXT, "[-]linearizable_read failed\n")),
+/// What `/livez` and `/readyz` look at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Check {
+    DataCorruption,
+    SerializableRead,
+    LinearizableRead,
+    NonLearner,
+}
+
+impl Check {
+    const LIVE: [Self; 1] = [Self::SerializableRead];
+    const READY: [Self; 4] =
+        [Self::DataCorruption, Self::SerializableRead, Self::LinearizableRead, Self::NonLearner];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::DataCorruption => "data_corruption",
+            Self::SerializableRead => "serializable_read",
+            Self::LinearizableRead => "linearizable_read",
+            Self::NonLearner => "non_learner",
+        }
+    }
+
+    /// Why it fails, if it does; `read` is the outcome of the linearizable read.
+    fn failure(self, engine: &dyn Engine, read: &Result<(), String>) -> Option<String> {
+        match self {
+            Self::DataCorruption if engine.status().diverged => Some("state diverged".into()),
+            Self::DataCorruption => {
+                let corrupt = engine.alarms().iter().any(|(_, kind)| alarm_name(*kind) == CORRUPT);
+                corrupt.then(|| format!("alarm activated: {CORRUPT}"))
+            }
+            // Reading the own state cannot fail while the member answers at all.
+            Self::SerializableRead => None,
+            Self::LinearizableRead => read.clone().err(),
+            Self::NonLearner => engine.status().learner.then(|| "not supported for learner".into()),
+        }
+    }
+}
+
+/// The checks behind a path: all of a kind, or one of them.
+fn checks_of(path: &str) -> Option<Vec<Check>> {
+    let (all, rest): (&[Check], _) = match path.strip_prefix("/livez") {
+        Some(rest) => (&Check::LIVE, rest),
+        None => (&Check::READY, path.strip_prefix("/readyz")?),
     };
-    engine.barrier(Box::new(callback));
+    match rest.strip_prefix('/') {
+        None => rest.is_empty().then(|| all.to_vec()),
+        Some(name) => Some(vec![*all.iter().find(|check| check.name() == name)?]),
+    }
+}
+
+/// Lists the checks when asked to (`?verbose`) and when one fails.
+fn checked(engine: &Rc<dyn Engine>, mut checks: Vec<Check>, query: &str, done: HttpDone) {
+    checks.retain(|check| !values(query, "exclude").any(|name| name == check.name()));
+    let verbose = values(query, "verbose").next().is_some();
+    let (reads, node) = (checks.contains(&Check::LinearizableRead), engine.clone());
+    let finish = move |read: Result<(), Failure>| {
+        let read = read.map_err(|failure| refusal::status(failure).text.into_owned());
+        let (mut lines, mut failed) = (String::new(), false);
+        for check in checks {
+            let name = check.name();
+            let line = match check.failure(&*node, &read) {
+                None => format!("[+]{name} ok\n"),
+                Some(why) => {
+                    failed = true;
+                    format!("[-]{name} failed: {why}\n")
+                }
+            };
+            lines.push_str(&line);
+        }
+        done(match (failed, verbose) {
+            (true, _) => reply(503, TEXT, lines + "\n"),
+            (false, true) => reply(200, TEXT, lines + "ok\n"),
+            (false, false) => reply(200, TEXT, "ok\n"),
+        });
+    };
+    if reads { engine.barrier(Box::new(finish)) } else { finish(Ok(())) }
 }
 
 fn metrics(engine: &dyn Engine) -> String {

@@ -2,6 +2,7 @@
 
 mod client;
 mod fake;
+mod probes;
 mod streams;
 mod watches;
 
@@ -179,10 +180,8 @@ fn of_several_faults_in_a_transaction_the_client_is_told_the_one_etcd_tells() {
     with_server(|address| async move {
         let mut client = Client::connect(address).await;
         let empty = || op(pb::request_op::Request::RequestPut(put("", "v")));
-        let long = pb::TxnRequest {
-            success: (0..129).map(|_| empty()).collect(),
-            ..Default::default()
-        };
+        let long =
+            pb::TxnRequest { success: (0..129).map(|_| empty()).collect(), ..Default::default() };
         let refused = client.call::<pb::TxnResponse>("KV/Txn", &long).await.unwrap_err();
         assert_eq!(refused, (3, "etcdserver: too many operations in txn request".to_string()));
         let nested = op(pb::request_op::Request::RequestTxn(long));

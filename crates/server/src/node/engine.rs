@@ -197,6 +197,7 @@ impl Engine for Node {
             db_size_in_use: signed(store.size_in_use()),
             db_size_quota: signed(self.quota_bytes),
             learner: false,
+            diverged: status.diverged,
         }
     }
 

@@ -16,6 +16,10 @@ pub struct FakeEngine {
     listener: RefCell<Option<ChangeListener>>,
     /// Zero: none.
     pub leader: Cell<u64>,
+    pub diverged: Cell<bool>,
+    pub alarms: RefCell<Vec<(u64, i32)>>,
+    /// Fails linearizable reads.
+    pub cut_off: Cell<bool>,
     /// Takes writes and never answers them.
     pub deaf: Cell<bool>,
     unanswered: RefCell<Vec<Done<Response>>>,
@@ -28,6 +32,9 @@ impl FakeEngine {
             index: RefCell::default(),
             listener: RefCell::default(),
             leader: Cell::new(1),
+            diverged: Cell::default(),
+            alarms: RefCell::default(),
+            cut_off: Cell::default(),
             deaf: Cell::default(),
             unanswered: RefCell::default(),
         }
@@ -67,7 +74,7 @@ impl Engine for FakeEngine {
         done(self.read_txn_local(&request).map_err(Failure::Store));
     }
     fn barrier(&self, done: Done<()>) {
-        done(Ok(()));
+        done(if self.cut_off.get() { Err(Failure::Timeout(Why::default())) } else { Ok(()) });
     }
     fn view(&self) -> View {
         self.store.borrow().view()
@@ -84,14 +91,15 @@ impl Engine for FakeEngine {
         Header { cluster_id: 7, member_id: 1, revision, raft_term: 3 }
     }
     fn status(&self) -> Status {
-        Status { leader: self.leader.get(), ..Status::default() }
+        let (leader, diverged) = (self.leader.get(), self.diverged.get());
+        Status { leader, diverged, ..Status::default() }
     }
     fn members(&self) -> Vec<MemberInfo> {
         let client_urls = vec!["http://127.0.0.1:2379".into()];
         vec![MemberInfo { id: 1, name: "a".into(), client_urls, ..MemberInfo::default() }]
     }
     fn alarms(&self) -> Vec<(u64, i32)> {
-        Vec::new()
+        self.alarms.borrow().clone()
     }
     fn why(&self) -> Why {
         Why::default()

@@ -1,0 +1,96 @@
+//! `/health`, `/livez`, `/readyz`: answers a real etcd 3.7.2 gave, and ours for what it lacks.
+
+use super::with_engine;
+use crate::grpc::GrpcLimits;
+use std::net::SocketAddr;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+async fn ask(address: SocketAddr, method: &str, target: &str) -> (u16, String) {
+    let mut socket = TcpStream::connect(address).await.unwrap();
+    let request = format!("{method} {target} HTTP/1.1\r\nConnection: close\r\n\r\n");
+    socket.write_all(request.as_bytes()).await.unwrap();
+    let mut text = String::new();
+    socket.read_to_string(&mut text).await.unwrap();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_string())
+}
+
+async fn get(address: SocketAddr, target: &str) -> (u16, String) {
+    ask(address, "GET", target).await
+}
+
+fn is(code: u16, body: &str) -> (u16, String) {
+    (code, body.to_string())
+}
+
+const HEALTHY: &str = "{\"health\":\"true\",\"reason\":\"\"}";
+
+#[test]
+fn a_healthy_member_answers_as_etcd_does() {
+    with_engine(GrpcLimits::default(), |at, _| async move {
+        for target in ["/health", "/health?serializable=true", "/health?exclude=NOSPACE"] {
+            assert_eq!(get(at, target).await, is(200, HEALTHY), "{target}");
+        }
+        for target in ["/livez", "/readyz", "/livez/serializable_read", "/readyz?exclude=nothing"] {
+            assert_eq!(get(at, target).await, is(200, "ok\n"), "{target}");
+        }
+        assert_eq!(get(at, "/livez?verbose").await, is(200, "[+]serializable_read ok\nok\n"));
+        let all = "[+]data_corruption ok\n[+]serializable_read ok\n[+]linearizable_read ok\n\
+                   [+]non_learner ok\nok\n";
+        assert_eq!(get(at, "/readyz?verbose").await, is(200, all));
+        let some = all.replace("[+]linearizable_read ok\n", "");
+        let excluded = get(at, "/readyz?verbose&exclude=linearizable_read").await;
+        assert_eq!(excluded, is(200, &some));
+        assert_eq!(get(at, "/readyz/other").await, is(404, "404 page not found\n"));
+        assert_eq!(get(at, "/livez/linearizable_read").await.0, 404);
+        for method in ["POST", "HEAD"] {
+            assert_eq!(ask(at, method, "/health").await.0, 405, "{method}");
+        }
+        assert_eq!(ask(at, "POST", "/v3/kv/range").await.0, 501);
+    });
+}
+
+#[test]
+fn without_a_quorum_a_member_lives_but_is_not_ready() {
+    with_engine(GrpcLimits::default(), |at, engine| async move {
+        engine.leader.set(0);
+        let reason = "{\"health\":\"false\",\"reason\":\"RAFT NO LEADER\"}\n";
+        assert_eq!(get(at, "/health").await, is(503, reason));
+        assert_eq!(get(at, "/health?serializable=true").await, is(200, HEALTHY));
+        engine.cut_off.set(true);
+        assert_eq!(get(at, "/livez").await, is(200, "ok\n"));
+        let failed = "[-]linearizable_read failed: etcdserver: request timed out\n";
+        let (code, body) = get(at, "/readyz").await;
+        assert_eq!(code, 503);
+        assert!(body.contains(failed) && body.contains("[+]serializable_read ok\n"), "{body}");
+        assert_eq!(get(at, "/readyz/linearizable_read").await, is(503, &format!("{failed}\n")));
+        assert_eq!(get(at, "/readyz?exclude=linearizable_read").await, is(200, "ok\n"));
+        engine.leader.set(1);
+        let (code, body) = get(at, "/health").await;
+        assert_eq!(code, 503);
+        assert!(body.contains("QGET ERROR:etcdserver: request timed out"), "{body}");
+    });
+}
+
+#[test]
+fn alarms_and_divergence_are_unhealthy_and_an_alarm_can_be_excluded() {
+    with_engine(GrpcLimits::default(), |at, engine| async move {
+        engine.alarms.borrow_mut().push((1, 1));
+        let reason = "{\"health\":\"false\",\"reason\":\"ALARM NOSPACE\"}\n";
+        assert_eq!(get(at, "/health").await, is(503, reason));
+        assert_eq!(get(at, "/health?exclude=NOSPACE").await, is(200, HEALTHY));
+        assert_eq!(get(at, "/readyz").await.0, 200, "space is no matter of corruption");
+        engine.alarms.borrow_mut().push((1, 2));
+        assert_eq!(get(at, "/health?exclude=NOSPACE").await.0, 503);
+        assert_eq!(get(at, "/health?exclude=NOSPACE&exclude=CORRUPT").await, is(200, HEALTHY));
+        let (code, body) = get(at, "/readyz/data_corruption").await;
+        assert_eq!((code, body.as_str()), (503, CORRUPTED));
+        engine.alarms.borrow_mut().clear();
+        engine.diverged.set(true);
+        assert_eq!(get(at, "/health?serializable=true").await.0, 503);
+        assert_eq!(get(at, "/readyz").await.0, 503);
+    });
+}
+
+const CORRUPTED: &str = "[-]data_corruption failed: alarm activated: CORRUPT\n\n";

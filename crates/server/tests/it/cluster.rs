@@ -1,0 +1,113 @@
+//! A cluster of members in one process.
+
+use base::Blob;
+use mvcc::{Command, PutRequest, RangeRequest, RangeResponse};
+use server::config::{Config, local_cluster};
+use server::node::{Handle, Node};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// Longest wait for anything.
+pub const WAIT: Duration = Duration::from_secs(20);
+
+pub struct Cluster {
+    root: PathBuf,
+    pub configs: Vec<Config>,
+    pub nodes: Vec<Option<Handle>>,
+}
+
+impl Cluster {
+    pub fn start(test: &str, names: &[&str]) -> Self {
+        Self::start_with(test, names, |_| {})
+    }
+
+    pub fn start_with(test: &str, names: &[&str], change: impl Fn(&mut Config)) -> Self {
+        let root = std::env::temp_dir().join(format!("quorate-{test}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&root);
+        let mut configs = local_cluster(names, &root).expect("free ports");
+        configs.iter_mut().for_each(change);
+        let nodes = configs.iter().map(|config| Some(start(config))).collect();
+        let cluster = Self { root, configs, nodes };
+        for node in cluster.nodes.iter().flatten() {
+            assert!(node.wait_ready(WAIT), "{} knows a leader", node.name);
+        }
+        cluster
+    }
+
+    pub fn node(&self, at: usize) -> &Handle {
+        self.nodes[at].as_ref().expect("the member runs")
+    }
+
+    /// A client's connection to one member.
+    pub fn channel(&self, at: usize) -> client::Channel {
+        client::Channel::new(&self.node(at).client_addr.to_string())
+    }
+
+    pub fn kill(&mut self, at: usize) {
+        self.nodes[at].take().expect("the member runs").kill();
+    }
+
+    pub fn restart(&mut self, at: usize) {
+        assert!(self.nodes[at].is_none());
+        self.nodes[at] = Some(start(&self.configs[at]));
+    }
+
+    pub fn leader(&self) -> usize {
+        let until = Instant::now() + WAIT;
+        loop {
+            let leads = |node: &Option<Handle>| {
+                node.as_ref().and_then(Handle::status).is_some_and(|status| status.is_leader)
+            };
+            if let Some(at) = self.nodes.iter().position(leads) {
+                return at;
+            }
+            assert!(Instant::now() < until, "a leader in time");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    pub fn put(&self, at: usize, key: &str, value: &str) {
+        let answer = self.try_put(at, key, value);
+        answer.unwrap_or_else(|error| panic!("put {key} at {at}: {error}"));
+    }
+
+    pub fn try_put(&self, at: usize, key: &str, value: &str) -> Result<mvcc::Response, String> {
+        let request = PutRequest {
+            key: Blob::from(key.as_bytes()),
+            value: Blob::from(value.as_bytes()),
+            lease: 0,
+            prev_kv: false,
+            ignore_value: false,
+            ignore_lease: false,
+        };
+        self.node(at).remote().propose(Command::Put(request))
+    }
+
+    pub fn all(&self, at: usize) -> RangeResponse {
+        let request = RangeRequest {
+            key: Blob::from(&b"\0"[..]),
+            range_end: Blob::from(&b"\0"[..]),
+            ..RangeRequest::default()
+        };
+        self.node(at).remote().range(request).expect("a linearizable read")
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.nodes.clear();
+        let _ = std::fs::remove_dir_all(&self.root);
+    }
+}
+
+pub fn start(config: &Config) -> Handle {
+    Node::start(config.clone()).unwrap_or_else(|error| panic!("{}: {error}", config.name))
+}
+
+/// Runs calls to members from outside.
+pub fn outside<F: Future>(calls: F) -> F::Output {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.expect("a runtime").block_on(async {
+        tokio::time::timeout(3 * WAIT, calls).await.expect("the calls end in time")
+    })
+}

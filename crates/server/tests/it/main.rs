@@ -1,0 +1,5 @@
+//! Real members in one process: real sockets, real files, real clocks.
+
+mod cluster;
+mod maintenance;
+mod members;
