@@ -385,6 +385,11 @@ impl Raft {
         matches!(self.role, Role::Leader(_))
     }
 
+    /// True for a leader that is not handing over.
+    pub fn takes_proposals(&self) -> bool {
+        matches!(&self.role, Role::Leader(l) if l.transfer.is_none())
+    }
+
     /// True for a leader that has committed an entry of its own ballot.
     pub fn leader_ready(&self) -> bool {
         matches!(&self.role, Role::Leader(l) if self.commit >= l.first_own)

@@ -162,6 +162,11 @@ impl Replica {
         if let Some(deadline) = self.writes.oldest_deadline() {
             at = at.min(deadline);
         }
+        if let Some(due) = self.writes.offer_at()
+            && self.raft.leader().is_some_and(|l| l != self.settings.raft.id)
+        {
+            at = at.min(due);
+        }
         if let Some(deadline) = self.reads.oldest_deadline() {
             at = at.min(deadline);
         }
@@ -239,7 +244,8 @@ impl Replica {
                 }
             }
             PeerBody::Forward(items) => self.on_forward(message.from, items, out),
-            PeerBody::ForwardRefused { ids, .. } => self.on_forward_refused(&ids),
+            // Sent again when another leader is known, or after the retry interval.
+            PeerBody::ForwardRefused { .. } => {}
             PeerBody::StateHash { index, chain } => {
                 self.on_state_hash(message.from, index, chain, out);
             }
@@ -275,6 +281,7 @@ impl Replica {
             self.revoking.clear();
             if leading.is_some() {
                 self.clock.lead(self.now);
+                self.resend_all();
             }
         }
         let leader = self.raft.leader();

@@ -1,6 +1,6 @@
 //! Requests that wait for an answer, bounded, oldest first.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use base::{Blob, Nanos, NodeId, Token};
 
@@ -17,14 +17,20 @@ pub struct Write {
 pub enum Sent {
     /// Never left this member.
     Parked,
-    /// Proposed here or forwarded to `to` at `at`: it may be applied.
-    Gone { to: NodeId, at: Nanos },
+    /// Proposed here or forwarded to `to`: it may be applied. Offered again at `again`; in this
+    /// member's own log it needs no repetition until the leader changes.
+    Gone { to: NodeId, again: Option<Nanos> },
 }
 
-/// Pending writes by their sequence number, which is also their order of arrival.
+/// Pending writes by their sequence number, which is also their order of arrival and of their
+/// deadlines. What has to be offered to a leader is kept apart, so that a step costs what it
+/// sends and not what waits.
 #[derive(Default)]
 pub struct Writes {
     by_seq: BTreeMap<u64, Write>,
+    parked: BTreeSet<u64>,
+    /// When a write that is gone is offered again.
+    due: BTreeSet<(Nanos, u64)>,
 }
 
 impl Writes {
@@ -32,32 +38,93 @@ impl Writes {
         self.by_seq.len()
     }
 
-    pub fn insert(&mut self, seq: u64, write: Write) {
-        let before = self.by_seq.insert(seq, write);
-        assert!(before.is_none(), "a sequence number is used once");
+    pub fn park(&mut self, seq: u64, token: Token, command: Blob, deadline: Nanos) {
+        let write = Write { token, command, deadline, sent: Sent::Parked };
+        let last = self.by_seq.last_key_value();
+        assert!(last.is_none_or(|(s, w)| *s < seq && w.deadline <= deadline), "in order");
+        self.by_seq.insert(seq, write);
+        self.parked.insert(seq);
     }
 
     pub fn remove(&mut self, seq: u64) -> Option<Write> {
-        self.by_seq.remove(&seq)
+        let write = self.by_seq.remove(&seq)?;
+        self.forget(seq, write.sent);
+        Some(write)
     }
 
-    pub fn get_mut(&mut self, seq: u64) -> Option<&mut Write> {
-        self.by_seq.get_mut(&seq)
+    fn forget(&mut self, seq: u64, sent: Sent) {
+        let kept = match sent {
+            Sent::Parked => self.parked.remove(&seq),
+            Sent::Gone { again: Some(at), .. } => self.due.remove(&(at, seq)),
+            Sent::Gone { again: None, .. } => true,
+        };
+        assert!(kept, "a waiting write is in the list of its state");
     }
 
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = (u64, &mut Write)> {
-        self.by_seq.iter_mut().map(|(seq, write)| (*seq, write))
+    /// Takes what has to be offered to the leader `to` now, oldest first, and notes that it is
+    /// offered again at `again`.
+    pub fn offer(&mut self, now: Nanos, to: NodeId, again: Option<Nanos>) -> Vec<(u64, Blob)> {
+        assert!(again.is_none_or(|at| at > now), "never twice in one step");
+        let mut seqs: Vec<u64> = core::mem::take(&mut self.parked).into_iter().collect();
+        while let Some(&(at, seq)) = self.due.first()
+            && at <= now
+        {
+            self.due.pop_first();
+            seqs.push(seq);
+        }
+        seqs.sort_unstable();
+        let mut offered = Vec::with_capacity(seqs.len());
+        for seq in seqs {
+            let write = self.by_seq.get_mut(&seq).expect("only waiting writes are listed");
+            write.sent = Sent::Gone { to, again };
+            if let Some(at) = again {
+                self.due.insert((at, seq));
+            }
+            offered.push((seq, write.command.clone()));
+        }
+        offered
+    }
+
+    /// Another leader: every unanswered write is offered to it, as soon as it is known.
+    pub fn offer_all_again(&mut self) {
+        self.due.clear();
+        for (seq, write) in &mut self.by_seq {
+            if let Sent::Gone { again, .. } = &mut write.sent {
+                *again = Some(Nanos::ZERO);
+                self.due.insert((Nanos::ZERO, *seq));
+            }
+        }
+    }
+
+    /// When something has to be offered to a leader.
+    pub fn offer_at(&self) -> Option<Nanos> {
+        let due = self.due.first().map(|(at, _)| *at);
+        if self.parked.is_empty() { due } else { Some(Nanos::ZERO) }
     }
 
     pub fn oldest_deadline(&self) -> Option<Nanos> {
         self.by_seq.first_key_value().map(|(_, write)| write.deadline)
     }
 
-    /// Takes out what is past its deadline. Deadlines rise with sequence numbers.
+    /// Takes out what is past its deadline.
     pub fn expired(&mut self, now: Nanos) -> Vec<(u64, Write)> {
         let mut out = Vec::new();
-        while self.by_seq.first_key_value().is_some_and(|(_, write)| write.deadline <= now) {
-            out.extend(self.by_seq.pop_first());
+        while let Some((seq, write)) = self.by_seq.first_key_value()
+            && write.deadline <= now
+        {
+            let seq = *seq;
+            out.extend(self.remove(seq).map(|write| (seq, write)));
+        }
+        out
+    }
+
+    /// Takes out what never left this member and is due at or before `deadline`.
+    pub fn parked_until(&mut self, deadline: Nanos) -> Vec<(u64, Write)> {
+        let mut out = Vec::new();
+        while let Some(seq) = self.parked.first().copied()
+            && self.by_seq[&seq].deadline <= deadline
+        {
+            out.extend(self.remove(seq).map(|write| (seq, write)));
         }
         out
     }
@@ -65,5 +132,61 @@ impl Writes {
     /// Every pending sequence number, oldest first.
     pub fn seqs(&self) -> Vec<u64> {
         self.by_seq.keys().copied().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEADER: NodeId = NodeId(2);
+
+    fn with(count: u64) -> Writes {
+        let mut writes = Writes::default();
+        for seq in 1..=count {
+            writes.park(seq, Token(seq), Blob::from([1].as_slice()), Nanos(100 + seq));
+        }
+        writes
+    }
+
+    fn seqs(offered: &[(u64, Blob)]) -> Vec<u64> {
+        offered.iter().map(|(seq, _)| *seq).collect()
+    }
+
+    #[test]
+    fn a_write_is_offered_once_until_its_time_comes_again() {
+        let mut writes = with(3);
+        assert_eq!(writes.offer_at(), Some(Nanos::ZERO));
+        assert_eq!(seqs(&writes.offer(Nanos(1), LEADER, Some(Nanos(11)))), [1, 2, 3]);
+        writes.park(4, Token(4), Blob::default(), Nanos(200));
+        assert_eq!(seqs(&writes.offer(Nanos(5), LEADER, Some(Nanos(15)))), [4]);
+        assert!(writes.remove(2).is_some());
+        assert_eq!(writes.offer_at(), Some(Nanos(11)));
+        assert_eq!(seqs(&writes.offer(Nanos(10), LEADER, Some(Nanos(20)))), []);
+        assert_eq!(seqs(&writes.offer(Nanos(11), LEADER, Some(Nanos(21)))), [1, 3]);
+        assert_eq!(seqs(&writes.offer(Nanos(15), LEADER, Some(Nanos(25)))), [4]);
+    }
+
+    #[test]
+    fn a_change_of_leader_offers_everything_again_in_order() {
+        let mut writes = with(2);
+        assert_eq!(seqs(&writes.offer(Nanos(1), LEADER, None)), [1, 2]);
+        assert_eq!(writes.offer_at(), None, "its own log needs no repetition");
+        writes.park(3, Token(3), Blob::default(), Nanos(200));
+        writes.offer_all_again();
+        assert_eq!(seqs(&writes.offer(Nanos(2), NodeId(3), Some(Nanos(12)))), [1, 2, 3]);
+    }
+
+    #[test]
+    fn only_what_never_left_is_refused_early_and_all_expire() {
+        let mut writes = with(2);
+        writes.offer(Nanos(1), LEADER, Some(Nanos(11)));
+        (3..=5).for_each(|seq| writes.park(seq, Token(seq), Blob::default(), Nanos(100 + seq)));
+        let refused: Vec<u64> = writes.parked_until(Nanos(104)).iter().map(|(s, _)| *s).collect();
+        assert_eq!(refused, [3, 4]);
+        let expired = writes.expired(Nanos(105));
+        assert_eq!(expired.len(), 3);
+        assert_eq!(expired[2].1.sent, Sent::Parked);
+        assert_eq!((writes.len(), writes.offer_at(), writes.oldest_deadline()), (0, None, None));
     }
 }

@@ -35,8 +35,7 @@ impl Replica {
         let mut bytes = Vec::new();
         command.encode(&mut bytes);
         let deadline = self.now.plus(self.settings.request_timeout);
-        let write = Write { token, command: Blob::from(bytes), deadline, sent: Sent::Parked };
-        self.writes.insert(seq, write);
+        self.writes.park(seq, token, Blob::from(bytes), deadline);
         self.emit(out, TraceKind::Proposed { id: self.own_id(seq) });
     }
 
@@ -60,38 +59,23 @@ impl Replica {
         out.send.push(PeerMessage { from: self.settings.raft.id, to: from, body });
     }
 
-    /// The peer proposed none of these. Another copy may still be in an older leader's log, so
-    /// only a write that was sent once may be called parked again; we do not track that and keep
-    /// it *gone*, to be sent again when the leader is known.
-    pub(super) fn on_forward_refused(&mut self, ids: &[RequestId]) {
-        for id in ids {
-            if id.incarnation == self.incarnation()
-                && let Some(write) = self.writes.get_mut(id.seq)
-                && let Sent::Gone { to, .. } = write.sent
-            {
-                write.sent = Sent::Gone { to, at: Nanos::ZERO };
-            }
-        }
-    }
-
     /// After a change of leader every unanswered write is offered again under its own id.
     pub(super) fn resend_all(&mut self) {
-        for (_, write) in self.writes.iter_mut() {
-            if let Sent::Gone { to, .. } = write.sent {
-                write.sent = Sent::Gone { to, at: Nanos::ZERO };
-            }
-        }
+        self.writes.offer_all_again();
     }
 
     /// Hands waiting writes to the leader's log, here or there, as one batch.
     pub(super) fn flush_writes(&mut self, out: &mut Effects) {
         if let Some(leader) = self.raft.leader() {
-            let own = self.take_due(leader);
-            if leader == self.settings.raft.id {
+            if leader != self.settings.raft.id {
+                let own = self.take_due(leader, Some(self.settings.raft.election_timeout_min));
+                if !own.is_empty() {
+                    let body = PeerBody::Forward(own);
+                    out.send.push(PeerMessage { from: self.settings.raft.id, to: leader, body });
+                }
+            } else if self.raft.takes_proposals() {
+                let own = self.take_due(leader, None);
                 self.batch.extend(own);
-            } else if !own.is_empty() {
-                let body = PeerBody::Forward(own);
-                out.send.push(PeerMessage { from: self.settings.raft.id, to: leader, body });
             }
         }
         let batch = core::mem::take(&mut self.batch);
@@ -100,26 +84,14 @@ impl Replica {
         }
     }
 
-    /// Writes never sent, or sent so long ago that the forward may be lost.
-    fn take_due(&mut self, leader: NodeId) -> Vec<(RequestId, Blob)> {
-        let now = self.now;
-        let retry = self.settings.raft.election_timeout_min;
-        let origin = self.settings.raft.id;
-        let incarnation = self.incarnation();
-        let local = leader == origin;
-        let mut due = Vec::new();
-        for (seq, write) in self.writes.iter_mut() {
-            let send = match write.sent {
-                Sent::Parked => true,
-                Sent::Gone { to, at } if to == leader && local => at == Nanos::ZERO,
-                Sent::Gone { at, .. } => at == Nanos::ZERO || now >= at.plus(retry),
-            };
-            if send {
-                write.sent = Sent::Gone { to: leader, at: now.max(Nanos(1)) };
-                due.push((RequestId { origin, incarnation, seq }, write.command.clone()));
-            }
-        }
-        due
+    /// Writes never sent, or sent so long ago that the forward may be lost. A refusal brings none
+    /// of them forward: the peer that refuses is believed to lead, so a new leader or the retry
+    /// interval has to come first, else the same words would go back and forth.
+    fn take_due(&mut self, leader: NodeId, retry: Option<Nanos>) -> Vec<(RequestId, Blob)> {
+        let again = retry.map(|retry| self.now.plus(retry));
+        let (origin, incarnation) = (self.settings.raft.id, self.incarnation());
+        let offered = self.writes.offer(self.now, leader, again).into_iter();
+        offered.map(|(seq, bytes)| (RequestId { origin, incarnation, seq }, bytes)).collect()
     }
 
     fn append(&mut self, batch: Vec<(RequestId, Blob)>, out: &mut Effects) {
@@ -164,14 +136,9 @@ impl Replica {
     }
 
     fn refuse_parked(&mut self, out: &mut Effects) {
-        for seq in self.writes.seqs() {
-            let waited = self.settings.request_timeout.since(self.settings.leaderless_wait);
-            let parked = self.writes.get_mut(seq).is_some_and(|write| {
-                write.sent == Sent::Parked && write.deadline <= self.now.plus(waited)
-            });
-            if parked && let Some(write) = self.writes.remove(seq) {
-                self.refuse_write(seq, &write, out);
-            }
+        let waited = self.settings.request_timeout.since(self.settings.leaderless_wait);
+        for (seq, write) in self.writes.parked_until(self.now.plus(waited)) {
+            self.refuse_write(seq, &write, out);
         }
     }
 

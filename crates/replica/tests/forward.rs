@@ -1,0 +1,184 @@
+//! One follower driven by hand: when it sends a write to its leader, and when again.
+
+use base::{Ballot, Blob, Incarnation, LogIndex, Nanos, NodeId, Token};
+use consensus::raft::{BallotRule, Body, Configuration, Member, Message, Recovered, Settings};
+use mvcc::{Command, PutRequest};
+use replica::{Effects, Event, PeerBody, PeerMessage, Replica, ReplicaRecovered, ReplicaSettings};
+
+const ME: NodeId = NodeId(2);
+const RETRY: u64 = 1000;
+
+struct Follower {
+    replica: Replica,
+    ms: u64,
+    token: u64,
+    /// Sequence numbers of forwards, with the millisecond and the leader they went to.
+    forwards: Vec<(u64, NodeId, u64)>,
+}
+
+fn configuration() -> Configuration {
+    let member = |id: u64| Member {
+        id: NodeId(id),
+        slot: id as u8,
+        name: format!("n{id}"),
+        learner: false,
+        peer_urls: vec![],
+        client_urls: vec![],
+    };
+    Configuration {
+        members: (1..=3).map(member).collect(),
+        quorum: "majority(n1, n2, n3)".into(),
+        joint: None,
+        rule: BallotRule::SharedTerms,
+        limits: vec![],
+    }
+}
+
+impl Follower {
+    fn new() -> Self {
+        let settings = ReplicaSettings {
+            raft: Settings {
+                id: ME,
+                incarnation: Incarnation(1),
+                election_timeout_min: Nanos::from_millis(RETRY),
+                heartbeat_interval: Nanos::from_millis(100),
+                seed: 1,
+                append_bytes_max: 1 << 20,
+                inflight_bytes_max: 1 << 20,
+            },
+            pending_max: 100_000,
+            request_timeout: Nanos::from_millis(60_000),
+            leaderless_wait: Nanos::from_millis(30_000),
+            catchup_entries: 100,
+            trace: false,
+        };
+        let raft = Recovered {
+            ballot: Ballot::ZERO,
+            base: LogIndex::ZERO,
+            base_ballot: Ballot::ZERO,
+            base_config: configuration(),
+            entries: vec![],
+            commit: LogIndex::ZERO,
+        };
+        let store = mvcc::Store::new(mvcc::Limits::default());
+        let recovered = ReplicaRecovered { raft, store, extra: vec![] };
+        let replica = Replica::new(settings, recovered, Nanos(0)).unwrap();
+        Self { replica, ms: 0, token: 0, forwards: vec![] }
+    }
+
+    fn step(&mut self, event: Event) {
+        let (mut out, mut events) = (Effects::default(), vec![event]);
+        while let Some(event) = events.pop() {
+            self.replica.step(Nanos::from_millis(self.ms), event, &mut out);
+            let durable = out.persist.drain(..).map(|p| p.ticket).next_back();
+            events.extend(durable.map(Event::Persisted));
+        }
+        for message in out.send {
+            if let PeerBody::Forward(items) = message.body {
+                let seqs = items.iter().map(|(id, _)| (id.seq, message.to, self.ms));
+                self.forwards.extend(seqs);
+            }
+        }
+    }
+
+    /// A heartbeat of the leader `id` of `term`.
+    fn hears(&mut self, term: u64, id: u64) {
+        let (from, ballot) = (NodeId(id), Ballot::new(term, id));
+        let body = Body::Append {
+            prev: LogIndex::ZERO,
+            prev_ballot: Ballot::ZERO,
+            commit: LogIndex::ZERO,
+            round: 0,
+            entries: vec![],
+        };
+        let body = PeerBody::Raft(Message { from, to: ME, ballot, body });
+        self.step(Event::Message(PeerMessage { from, to: ME, body }));
+    }
+
+    fn refused(&mut self, by: u64) {
+        let ids = self.forwards.iter().map(|(seq, _, _)| base::RequestId {
+            origin: ME,
+            incarnation: Incarnation(1),
+            seq: *seq,
+        });
+        let body = PeerBody::ForwardRefused { ids: ids.collect(), leader: NodeId::ZERO };
+        self.step(Event::Message(PeerMessage { from: NodeId(by), to: ME, body }));
+    }
+
+    fn propose(&mut self) {
+        self.token += 1;
+        let put = PutRequest { key: Blob::from(&b"k"[..]), ..PutRequest::default() };
+        self.step(Event::Propose { token: Token(self.token), command: Command::Put(put) });
+    }
+
+    fn sent(&mut self) -> Vec<(u64, NodeId, u64)> {
+        std::mem::take(&mut self.forwards)
+    }
+}
+
+#[test]
+fn a_forward_refused_by_the_leader_it_went_to_waits_for_the_retry_interval() {
+    let mut f = Follower::new();
+    f.hears(1, 1);
+    f.propose();
+    assert_eq!(f.sent(), [(1, NodeId(1), 0)]);
+    // The peer refuses again and again, at every round trip, and beats all the while.
+    let mut all = vec![(1, NodeId(1), 0)];
+    while f.ms < 3 * RETRY {
+        f.forwards = all.clone();
+        f.refused(1);
+        f.forwards.drain(..all.len());
+        f.ms += 50;
+        f.hears(1, 1);
+        all.extend(f.sent());
+    }
+    let times: Vec<u64> = all.iter().map(|(_, _, at)| *at).collect();
+    assert_eq!(times, [0, RETRY, 2 * RETRY, 3 * RETRY]);
+}
+
+#[test]
+fn a_refused_forward_goes_to_a_new_leader_at_once() {
+    let mut f = Follower::new();
+    f.hears(1, 1);
+    f.propose();
+    f.ms += 10;
+    f.refused(1);
+    f.ms += 10;
+    f.hears(2, 3);
+    assert_eq!(f.sent(), [(1, NodeId(1), 0), (1, NodeId(3), 20)]);
+    // Late words of the old leader change nothing.
+    f.ms += 10;
+    f.refused(1);
+    assert_eq!(f.sent(), []);
+}
+
+#[test]
+fn every_waiting_write_is_repeated_at_its_own_time_and_only_then() {
+    let mut f = Follower::new();
+    f.hears(1, 1);
+    for _ in 0..500 {
+        f.propose();
+        f.ms += 1;
+        f.hears(1, 1);
+    }
+    let first = f.sent();
+    assert_eq!(first.len(), 500);
+    while f.ms < 2 * RETRY - 1 {
+        f.ms += 1;
+        f.hears(1, 1);
+    }
+    let again = f.sent();
+    let wanted: Vec<_> = first.iter().map(|(seq, to, at)| (*seq, *to, at + RETRY)).collect();
+    assert_eq!(again, wanted);
+}
+
+#[test]
+fn without_a_leader_nothing_is_sent_and_all_goes_to_the_first_that_comes() {
+    let mut f = Follower::new();
+    (0..5).for_each(|_| f.propose());
+    assert_eq!(f.sent(), []);
+    f.ms += 10;
+    f.hears(4, 3);
+    let sent = f.sent();
+    assert_eq!(sent, (1..=5).map(|seq| (seq, NodeId(3), 10)).collect::<Vec<_>>());
+}
