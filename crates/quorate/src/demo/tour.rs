@@ -219,10 +219,16 @@ impl Tour<'_> {
         let later = pb::PutRequest { key: b"demo/refused".to_vec().into(), ..pending };
         let answer: Result<pb::PutResponse, _> = self.call(leader, "Put", &later).await;
         match &answer {
-            Err(why @ Failure::Status(_)) => self.say.claim(
-                why.outcome() == Outcome::NotApplied,
-                &format!("a later write is refused: {why}"),
-            ),
+            Err(why @ Failure::Status(status)) => {
+                let missing = status.detail("missing").unwrap_or_default();
+                let dead: Vec<_> =
+                    self.cluster.dead().iter().map(|at| self.cluster.name_at(*at)).collect();
+                let named = missing.split(',').all(|name| dead.iter().any(|dead| dead == name));
+                self.say.claim(
+                    why.outcome() == Outcome::NotApplied && named,
+                    &format!("a later write is refused: {why}; missing: {missing}"),
+                );
+            }
             other => self.say.claim(false, &format!("a refusal, got {other:?}")),
         }
         let local = self.get(leader, "demo/key1", true).await;
