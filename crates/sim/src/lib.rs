@@ -1,1 +1,30 @@
 //! One cluster life under a virtual clock: the replica, journal and checkpoints that ship.
+//!
+//! One agenda, virtual nanoseconds, one thread, integers from one seed: a life is a function of
+//! its [`Plan`]. Frames and files are real bytes, read by the decoders that ship. Every answer,
+//! entry, vote and acknowledgement is checked as it happens (`judge`), against what each member
+//! has really made durable and one reference history. `docs/simulator.md` tells how to use it.
+
+mod agenda;
+mod client;
+mod disk;
+pub mod fault;
+mod judge;
+mod knobs;
+mod ledger;
+mod life;
+mod member;
+mod model;
+mod plan;
+mod recover;
+mod stats;
+mod tracer;
+mod world;
+
+pub use judge::Violation;
+pub use knobs::{Knobs, Profile};
+pub use life::{Verdict, run};
+pub use plan::{LIFE, NODES_MAX, Plan, Wishes, majority};
+pub use stats::Stats;
+pub use tracer::Tracer;
+pub use world::World;

@@ -1,0 +1,356 @@
+//! The checks of a life, made as it goes: what every replica applies, elects, acknowledges and
+//! answers, against one reference history.
+//!
+//! Nothing here costs more than the event it looks at; only an election looks along the logs.
+
+mod answer;
+mod lease;
+
+use crate::client::{self, Floor};
+use crate::ledger::Ledger;
+use crate::model::Model;
+use base::codec::Get;
+use base::{Ballot, LogIndex, Nanos, NodeId, RequestId};
+use consensus::raft::{BallotRule, Trace};
+use lease::Leases;
+use mvcc::{Changes, Command, EventKind};
+use quorum::{NodeSet, System};
+use replica::envelope::{Envelope, EnvelopeBody};
+use replica::{Replica, TraceEvent, TraceKind};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// A promise that was broken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// Which promise, in a few words that never change.
+    pub rule: &'static str,
+    pub what: String,
+    pub at: Nanos,
+}
+
+/// One committed entry, as the first replica applied it.
+#[derive(Clone, Debug)]
+struct Entry {
+    ballot: Option<Ballot>,
+    chain: u64,
+    revision: i64,
+    /// The content hash of whoever first ended a step exactly here.
+    content: Option<u64>,
+}
+
+/// What the operations of clients look like from here.
+pub struct Effects<'a> {
+    pub ops: &'a mut [client::Op],
+}
+
+pub struct Judge {
+    pub model: Model,
+    entries: Vec<Entry>,
+    requests: BTreeSet<RequestId>,
+    leaders: BTreeMap<(u64, u64), NodeId>,
+    pub leases: Leases,
+    pub floor: Floor,
+    rule: BallotRule,
+    pub system: System,
+    pub violation: Option<Violation>,
+    /// Checks made, to show that they were.
+    pub checks: u64,
+}
+
+impl Judge {
+    pub fn new(rule: BallotRule, system: System) -> Self {
+        Self {
+            model: Model::default(),
+            entries: Vec::new(),
+            requests: BTreeSet::new(),
+            leaders: BTreeMap::new(),
+            leases: Leases::default(),
+            floor: Floor { revision: 1, ..Floor::default() },
+            rule,
+            system,
+            violation: None,
+            checks: 0,
+        }
+    }
+
+    pub fn blame(&mut self, at: Nanos, rule: &'static str, what: impl Into<String>) {
+        if self.violation.is_none() {
+            self.violation = Some(Violation { rule, what: what.into(), at });
+        }
+    }
+
+    /// Committed entries known.
+    pub fn applied(&self) -> LogIndex {
+        LogIndex(self.entries.len() as u64)
+    }
+
+    pub fn chain_at(&self, index: LogIndex) -> Option<u64> {
+        self.entry(index).map(|entry| entry.chain)
+    }
+
+    fn entry(&self, index: LogIndex) -> Option<&Entry> {
+        usize::try_from(index.0.checked_sub(1)?).ok().and_then(|at| self.entries.get(at))
+    }
+
+    /// State's revision after `index`.
+    fn revision_at(&self, index: LogIndex) -> i64 {
+        self.entry(index).map_or(1, |entry| entry.revision)
+    }
+
+    /// What one step of one replica showed.
+    pub fn step(
+        &mut self,
+        at: Nanos,
+        replica: &Replica,
+        trace: &[TraceEvent],
+        changes: &[Arc<Changes>],
+        effects: &mut Effects<'_>,
+        ledgers: &[&Ledger],
+    ) {
+        let mut moved = false;
+        for event in trace {
+            match &event.kind {
+                TraceKind::Applied { index, id, revision, chain } => {
+                    moved = true;
+                    self.applied_entry(at, replica, *index, *id, *revision, *chain);
+                }
+                TraceKind::Deduplicated { index, id } => {
+                    moved = true;
+                    self.deduplicated(at, replica, *index, *id);
+                }
+                TraceKind::Installed { .. } => moved = true,
+                TraceKind::Diverged { index } => {
+                    let what = format!("{} says its state differs at {index}", event.node);
+                    self.blame(at, "equal state", what);
+                }
+                TraceKind::Raft(event) => self.raft(at, replica, event, ledgers),
+                _ => {}
+            }
+        }
+        for change in changes {
+            self.changed(at, change, effects);
+        }
+        if moved {
+            self.hashes(at, replica);
+        }
+    }
+
+    fn applied_entry(
+        &mut self,
+        at: Nanos,
+        replica: &Replica,
+        index: LogIndex,
+        id: Option<RequestId>,
+        revision: i64,
+        chain: u64,
+    ) {
+        self.checks += 1;
+        if let Some(known) = self.entry(index) {
+            let ballot = replica.raft().ballot_at(index);
+            let other = ballot.is_some() && known.ballot.is_some() && known.ballot != ballot;
+            if known.chain != chain || known.revision != revision || other {
+                let what = format!(
+                    "entry {index} applied as {ballot:?} {chain:x} at revision {revision}, \
+                     elsewhere as {known:?}"
+                );
+                self.blame(at, "one log", what);
+            }
+            return;
+        }
+        if index != self.applied().next() {
+            let what = format!("entry {index} applied before {}", self.applied().next());
+            return self.blame(at, "one log", what);
+        }
+        let entry = replica.raft().entries(index, index).next();
+        let ballot = entry.map(|entry| entry.ballot);
+        self.entries.push(Entry { ballot, chain, revision, content: None });
+        if let Some(id) = id
+            && id.seq > 0
+            && !self.requests.insert(id)
+        {
+            self.blame(at, "applied once", format!("request {id} applied again at {index}"));
+        }
+        if let Some(entry) = entry
+            && let Ok(envelope) = Envelope::decode(&entry.payload)
+            && let EnvelopeBody::Command(bytes) = envelope.body
+            && let Ok(command) = Command::decode(&mut Get::new(bytes))
+        {
+            self.command(at, index, revision, &command);
+        }
+    }
+
+    fn command(&mut self, at: Nanos, index: LogIndex, after: i64, command: &Command) {
+        match command {
+            Command::Compact { revision } if *revision <= after => {
+                self.model.compacted = self.model.compacted.max(*revision);
+            }
+            Command::LeaseGrant { id, ttl } => self.leases.granted(*id, *ttl, index, at),
+            Command::LeaseRenew { ids } => self.leases.renewed(ids, index, at),
+            Command::LeaseRevoke { id, renewal } => {
+                if let Err(what) = self.leases.revoked(*id, *renewal, index, at) {
+                    self.blame(at, "lease not early", what);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn deduplicated(&mut self, at: Nanos, replica: &Replica, index: LogIndex, id: RequestId) {
+        if self.entry(index).is_some() {
+            return;
+        }
+        if !self.requests.contains(&id) {
+            let what = format!("request {id} dropped at {index} as a repeat of nothing");
+            // A full window forgets gaps as seen; lives are far shorter than it.
+            self.blame(at, "applied once", what);
+        }
+        let ballot = replica.raft().ballot_at(index);
+        let (chain, revision) = (replica.store().chain_hash(), self.revision_at(index.prev()));
+        let before = self.chain_at(index.prev()).unwrap_or(chain);
+        self.entries.push(Entry { ballot, chain: before, revision, content: None });
+    }
+
+    fn changed(&mut self, at: Nanos, changes: &Arc<Changes>, effects: &mut Effects<'_>) {
+        self.checks += 1;
+        if let Some(known) = self.model.changes(changes.revision) {
+            if known != changes {
+                let what = format!("revision {} is {changes:?} and {known:?}", changes.revision);
+                self.blame(at, "one history", what);
+            }
+            return;
+        }
+        if let Err(what) = self.model.push(changes) {
+            return self.blame(at, "etcd's history", what);
+        }
+        for event in changes.events.iter().filter(|event| event.kind == EventKind::Put) {
+            self.written(at, &event.kv.value, changes.revision, effects);
+        }
+    }
+
+    /// A value appears: somebody asked for it, nobody was told no, and it appears once.
+    fn written(&mut self, at: Nanos, value: &[u8], revision: i64, effects: &mut Effects<'_>) {
+        let op = client::writer_of(value);
+        let found = op.and_then(|op| effects.ops.get_mut(op as usize));
+        let Some(op) = found else {
+            let value = String::from_utf8_lossy(value).into_owned();
+            return self.blame(at, "nothing from thin air", format!("value {value}"));
+        };
+        if op.outcome == client::Outcome::Refused {
+            let what = format!("{:?} was refused and is revision {revision}", op.ask);
+            self.blame(at, "refused is not applied", what);
+        } else if op.effect.is_some_and(|before| before != revision) {
+            let what = format!("{:?} is revision {:?} and {revision}", op.ask, op.effect);
+            self.blame(at, "applied once", what);
+        }
+        op.effect = Some(revision);
+    }
+
+    /// Where a replica stands after its step must be where every other stood there.
+    fn hashes(&mut self, at: Nanos, replica: &Replica) {
+        let status = replica.status();
+        let Some(place) = status.applied.0.checked_sub(1) else { return };
+        let Some(entry) = self.entries.get_mut(place as usize) else {
+            let what = format!("{} applied {} that nobody did", status.id, status.applied);
+            return self.blame(at, "one log", what);
+        };
+        let content = *entry.content.get_or_insert(status.content_hash);
+        let (chain, revision) = (entry.chain, entry.revision);
+        let same = content == status.content_hash
+            && chain == status.chain_hash
+            && revision == status.revision;
+        if !same {
+            let what = format!("{status:?}, elsewhere {chain:x} {content:x} {revision}");
+            self.blame(at, "equal state", what);
+        }
+    }
+
+    fn raft(&mut self, at: Nanos, replica: &Replica, event: &Trace, ledgers: &[&Ledger]) {
+        let me = replica.status().id;
+        match event {
+            Trace::Elected { ballot, votes } => self.elected(at, replica, *ballot, *votes, ledgers),
+            Trace::Quorum { index, acked, ballot } => {
+                self.checks += 1;
+                if !self.system.commit().is_quorum(*acked) {
+                    let what = format!("{me} commits {index} with {acked:?}");
+                    self.blame(at, "a quorum commits", what);
+                }
+                let entry = replica.raft().ballot_at(*index).unwrap_or(*ballot);
+                for slot in acked.iter() {
+                    let ledger = ledgers[usize::from(slot)];
+                    if !ledger.holds(*index, entry) {
+                        let what = format!(
+                            "slot {slot} counts for {index} of {entry}; its disk ends at {} {:?}",
+                            ledger.last(),
+                            ledger.ballot_at(*index)
+                        );
+                        self.blame(at, "an acknowledgement is durable", what);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn elected(
+        &mut self,
+        at: Nanos,
+        replica: &Replica,
+        ballot: Ballot,
+        votes: NodeSet,
+        ledgers: &[&Ledger],
+    ) {
+        self.checks += 1;
+        let me = replica.status().id;
+        if !self.system.elect().is_quorum(votes) {
+            self.blame(at, "a quorum elects", format!("{me} leads {ballot} with {votes:?}"));
+        }
+        let node = if self.rule == BallotRule::SharedTerms { 0 } else { ballot.node.0 };
+        let leader = *self.leaders.entry((ballot.term.0, node)).or_insert(me);
+        if leader != me {
+            let what = format!("{leader} and {me} lead {ballot}");
+            self.blame(at, "one leader a ballot", what);
+        }
+        for slot in votes.iter() {
+            let promise = ledgers[usize::from(slot)].promise;
+            if promise < ballot {
+                let what = format!("slot {slot} votes {ballot}; its disk promises {promise}");
+                self.blame(at, "a vote is durable", what);
+            }
+        }
+        // Leader completeness (Raft section 5.4.3): everything committed is in its log.
+        let raft = replica.raft();
+        let last = raft.last().0;
+        let until = self.applied();
+        if last < until {
+            let what = format!("{me} leads {ballot} with {last} of {until} committed entries");
+            self.blame(at, "a leader has what is committed", what);
+        }
+        for index in (1..=until.0.min(last.0)).rev().map(LogIndex) {
+            let Some(here) = raft.ballot_at(index) else { break };
+            let known = self.entry(index).and_then(|entry| entry.ballot);
+            if known.is_some_and(|known| known != here) {
+                let what = format!("{me} leads {ballot} with {here} at {index}, not {known:?}");
+                self.blame(at, "a leader has what is committed", what);
+                break;
+            }
+        }
+    }
+
+    /// Two logs that agree on an entry agree on all before it.
+    pub fn log_matching(&mut self, at: Nanos, a: &Replica, b: &Replica) {
+        self.checks += 1;
+        let (a, b) = (a.raft(), b.raft());
+        let mut index = a.last().0.min(b.last().0);
+        let mut met = false;
+        while index > LogIndex::ZERO {
+            let (Some(x), Some(y)) = (a.ballot_at(index), b.ballot_at(index)) else { return };
+            if met && x != y {
+                let what = format!("logs agree above {index} and differ there: {x} and {y}");
+                return self.blame(at, "log matching", what);
+            }
+            met |= x == y;
+            index = index.prev();
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! Every number of a life, drawn from its seed.
+
+use crate::fault::Kind;
+use base::{Nanos, Prng};
+
+/// How rough a life is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Profile {
+    /// A healthy network and healthy disks.
+    Calm,
+    /// Losses, cuts and crashes.
+    Rough,
+    /// Everything at once.
+    Hostile,
+    /// Every knob drawn from the seed, sizes and quorum system too.
+    Swarm,
+}
+
+impl Profile {
+    pub fn parse(text: &str) -> Option<Self> {
+        Some(match text {
+            "calm" => Self::Calm,
+            "rough" => Self::Rough,
+            "hostile" => Self::Hostile,
+            "swarm" => Self::Swarm,
+            _ => return None,
+        })
+    }
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Calm => "calm",
+            Self::Rough => "rough",
+            Self::Hostile => "hostile",
+            Self::Swarm => "swarm",
+        }
+    }
+}
+
+/// The environment of one life.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Knobs {
+    /// Per frame, in millionths.
+    pub loss_ppm: u64,
+    pub duplicate_ppm: u64,
+    pub replay_ppm: u64,
+    pub corrupt_ppm: u64,
+    /// Uniform in `delay_min .. delay_min + delay_spread`, and at times a spike on top.
+    pub delay_min: Nanos,
+    pub delay_spread: Nanos,
+    pub spike_ppm: u64,
+    pub spike_max: Nanos,
+    /// Frames of one link never overtake each other, as on a connection.
+    pub fifo: bool,
+    pub disk_min: Nanos,
+    pub disk_spread: Nanos,
+    /// A member's clock runs at most this much too fast or too slow.
+    pub drift_ppm_max: u64,
+    pub election: Nanos,
+    pub heartbeat: Nanos,
+    pub segment_bytes: u64,
+    /// Entries between checkpoints.
+    pub checkpoint_entries: u64,
+    pub catchup_entries: u64,
+    pub append_bytes_max: usize,
+    pub inflight_bytes_max: usize,
+    /// Bytes of one chunk of a checkpoint on its way to a peer.
+    pub chunk_bytes: usize,
+    /// A member takes what arrives within this time as one batch.
+    pub coalesce: Nanos,
+    /// A client's request or its answer is lost.
+    pub client_loss_ppm: u64,
+    pub client_timeout: Nanos,
+    /// Longest pause between two operations of a client.
+    pub think_max: Nanos,
+    pub keys: u64,
+    pub value_bytes_max: u64,
+    /// How often a client does what; see `client::Choice`.
+    pub op_weights: [u64; crate::client::CHOICES],
+    pub watchers: u64,
+    /// Faults planned over the life, and how often each kind.
+    pub faults: u64,
+    pub fault_weights: [u64; Kind::COUNT],
+}
+
+const MS: u64 = 1_000_000;
+
+impl Knobs {
+    /// Nothing goes wrong.
+    pub fn calm() -> Self {
+        Self {
+            loss_ppm: 0,
+            duplicate_ppm: 0,
+            replay_ppm: 0,
+            corrupt_ppm: 0,
+            delay_min: Nanos(100_000),
+            delay_spread: Nanos(400_000),
+            spike_ppm: 0,
+            spike_max: Nanos(MS),
+            fifo: true,
+            disk_min: Nanos(200_000),
+            disk_spread: Nanos(MS),
+            drift_ppm_max: 0,
+            election: Nanos::from_millis(1000),
+            heartbeat: Nanos::from_millis(100),
+            segment_bytes: 32 << 10,
+            checkpoint_entries: 200,
+            catchup_entries: 50,
+            append_bytes_max: 1 << 20,
+            inflight_bytes_max: 8 << 20,
+            chunk_bytes: 16 << 10,
+            coalesce: Nanos::ZERO,
+            client_loss_ppm: 0,
+            client_timeout: Nanos::from_millis(8000),
+            think_max: Nanos::from_millis(800),
+            keys: 8,
+            value_bytes_max: 64,
+            op_weights: crate::client::WEIGHTS,
+            watchers: 2,
+            faults: 0,
+            fault_weights: [0; Kind::COUNT],
+        }
+    }
+
+    pub fn draw(profile: Profile, random: &mut Prng) -> Self {
+        let mut knobs = Self::calm();
+        match profile {
+            Profile::Calm => {}
+            Profile::Rough => {
+                (knobs.loss_ppm, knobs.duplicate_ppm, knobs.replay_ppm) = (20_000, 10_000, 2_000);
+                (knobs.spike_ppm, knobs.fifo) = (5_000, false);
+                knobs.client_loss_ppm = 5_000;
+                knobs.drift_ppm_max = 2_000;
+                knobs.faults = 24;
+                knobs.fault_weights = Kind::rough_weights();
+            }
+            Profile::Hostile => {
+                (knobs.loss_ppm, knobs.duplicate_ppm, knobs.replay_ppm) = (80_000, 40_000, 10_000);
+                (knobs.spike_ppm, knobs.fifo) = (20_000, false);
+                (knobs.corrupt_ppm, knobs.client_loss_ppm) = (5_000, 20_000);
+                knobs.spike_max = Nanos::from_millis(400);
+                knobs.drift_ppm_max = 4_000;
+                knobs.faults = 48;
+                knobs.fault_weights = [1; Kind::COUNT];
+            }
+            Profile::Swarm => knobs.swarm(random),
+        }
+        knobs
+    }
+
+    fn swarm(&mut self, r: &mut Prng) {
+        let rate = |r: &mut Prng, max: u64| {
+            let level = r.below(3);
+            if level == 0 { 0 } else { r.below(1 + max / if level == 1 { 10 } else { 1 }) }
+        };
+        self.loss_ppm = rate(r, 120_000);
+        self.duplicate_ppm = rate(r, 100_000);
+        self.replay_ppm = rate(r, 20_000);
+        self.corrupt_ppm = rate(r, 10_000);
+        self.delay_min = Nanos(50_000 + r.below(MS));
+        let spread = [MS, 5 * MS, 40 * MS][r.below(3) as usize];
+        self.delay_spread = Nanos(1 + r.below(spread));
+        self.spike_ppm = rate(r, 30_000);
+        self.spike_max = Nanos::from_millis(1 + r.below(1500));
+        self.fifo = r.below(2) == 0;
+        self.disk_min = Nanos(50_000 + r.below(MS));
+        let spread = [MS, 10 * MS, 80 * MS][r.below(3) as usize];
+        self.disk_spread = Nanos(1 + r.below(spread));
+        self.drift_ppm_max = rate(r, 4_500);
+        self.election = Nanos::from_millis(400 + r.below(800));
+        self.heartbeat = Nanos(self.election.0 / (5 + r.below(6)));
+        self.segment_bytes = 4096 << r.below(5);
+        self.checkpoint_entries = 20 + r.below(400);
+        self.catchup_entries = r.below(100);
+        self.append_bytes_max = 256 << r.below(13);
+        self.inflight_bytes_max = self.append_bytes_max * (1 + r.below(8) as usize);
+        self.chunk_bytes = 512 << r.below(8);
+        self.coalesce = if r.below(2) == 0 { Nanos::ZERO } else { Nanos(r.below(300_000)) };
+        self.client_loss_ppm = rate(r, 40_000);
+        self.client_timeout = Nanos::from_millis(1000 + r.below(9000));
+        self.think_max = Nanos::from_millis(100 + r.below(900));
+        self.keys = 1 + r.below(20);
+        self.value_bytes_max = 16 << r.below(7);
+        for weight in &mut self.op_weights {
+            *weight = (*weight * (1 + r.below(8))).div_ceil(4) * u64::from(r.below(8) > 0);
+        }
+        self.op_weights[0] = self.op_weights[0].max(1);
+        self.op_weights[1] = self.op_weights[1].max(1);
+        self.watchers = r.below(4);
+        self.faults = 10 + r.below(40);
+        for weight in &mut self.fault_weights {
+            *weight = [0, 1, 2, 6][r.below(4) as usize];
+        }
+        self.fault_weights[Kind::Crash as usize] += 1;
+    }
+}

@@ -1,0 +1,80 @@
+//! A life from its plan to its verdict.
+
+use crate::judge::Violation;
+use crate::plan::Plan;
+use crate::stats::Stats;
+use crate::tracer::Tracer;
+use crate::world::World;
+use base::Nanos;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// How a life ended.
+#[derive(Clone, Debug)]
+pub struct Verdict {
+    pub violation: Option<Violation>,
+    pub stats: Stats,
+    /// Virtual time at the end.
+    pub time: Nanos,
+    /// Over every frame, applied entry and outcome: equal seeds give equal digests.
+    pub digest: u64,
+    /// Committed entries, and the chain hash of the state after the last.
+    pub entries: u64,
+    pub chain: u64,
+    pub revision: i64,
+    /// JSON lines, if they were asked for.
+    pub trace: String,
+    /// Members that refuse to start, and why.
+    pub refused: Vec<(String, String)>,
+}
+
+/// Lives the plan. A broken assertion of the product is a violation like any other.
+///
+/// # Errors
+/// A quorum system that is unsafe.
+pub fn run(plan: &Plan, trace: bool) -> Result<Verdict, String> {
+    let tracer = if trace { Tracer::full() } else { Tracer::quiet() };
+    let mut world = None;
+    let lived = catch_unwind(AssertUnwindSafe(|| {
+        let made = world.insert(World::new(plan.clone(), tracer)?);
+        made.live();
+        Ok::<(), String>(())
+    }));
+    let violation = match lived {
+        Ok(Ok(())) => None,
+        Ok(Err(error)) => return Err(error),
+        Err(panic) => {
+            let text = panic
+                .downcast_ref::<String>()
+                .cloned()
+                .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
+                .unwrap_or_default();
+            Some(text)
+        }
+    };
+    let Some(mut world) = world else {
+        return Err(violation.unwrap_or_else(|| "the world did not begin".to_owned()));
+    };
+    if let Some(text) = violation {
+        world.blame("assertions hold", text);
+    }
+    Ok(verdict(&mut world))
+}
+
+pub(crate) fn verdict(world: &mut World) -> Verdict {
+    if let Some(violation) = world.judge.violation.clone() {
+        let rest = format_args!(",\"rule\":\"{}\",\"what\":{:?}", violation.rule, violation.what);
+        world.tracer.line(violation.at, "violation", rest);
+    }
+    let last = world.judge.applied();
+    Verdict {
+        violation: world.judge.violation.clone(),
+        stats: world.stats.clone(),
+        time: world.now,
+        digest: world.tracer.digest(),
+        entries: last.0,
+        chain: world.judge.chain_at(last).unwrap_or(0),
+        revision: world.judge.model.revision(),
+        trace: world.tracer.take(),
+        refused: world.refusals(),
+    }
+}

@@ -1,0 +1,125 @@
+//! One member: the replica, journal and checkpoints that ship, and its shell's own state.
+
+use crate::disk::{Image, SimDisk};
+use crate::ledger::Ledger;
+use base::{Incarnation, LogIndex, Nanos, NodeId};
+use consensus::raft::Persist;
+use replica::{CheckpointJob, Event, Replica};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use wal::Journal;
+
+/// A machine of the cluster, whether or not its process runs.
+pub struct Node {
+    pub id: NodeId,
+    pub slot: u8,
+    pub name: String,
+    pub disk: SimDisk,
+    /// Starts so far; what was planned for an earlier one is void.
+    pub life: u32,
+    pub process: Process,
+    pub paused: bool,
+    /// What is durable, as far as the promises of this member go.
+    pub ledger: Ledger,
+    /// Persist requests that were not durable when the process last stopped.
+    pub unsettled: Vec<Persist>,
+    /// Birth and latest incarnation of every peer it has met; durable.
+    pub known: BTreeMap<u8, (u64, Incarnation)>,
+    pub rate_ppm: i64,
+    /// Disk times are multiplied by this.
+    pub slow: u64,
+    /// Its disk was damaged or put back: it may refuse to start, and must never lie.
+    pub damaged: bool,
+    /// A read of its disk may be wrong once.
+    pub misreads: bool,
+    /// Older images of its disk, with the incarnation that wrote them.
+    pub images: Vec<(Incarnation, Image)>,
+    /// The process stops after this many more effects.
+    pub effects_left: Option<u64>,
+    /// Peers refuse it: they remember a later life of this disk.
+    pub shunned: bool,
+}
+
+pub enum Process {
+    Down,
+    /// It will not start: why, with file and offset.
+    Refused(String),
+    Up(Box<Member>),
+}
+
+/// What waits for the log lane.
+pub enum Job {
+    Persist(Persist),
+    Release(LogIndex),
+}
+
+/// A running process.
+pub struct Member {
+    pub replica: Replica,
+    pub journal: Journal,
+    pub birth: u64,
+    pub incarnation: Incarnation,
+    /// The local clock: (virtual time, local time) of its last change of rate.
+    pub clock: (Nanos, Nanos),
+    pub rate_ppm: i64,
+    /// Gathered and not yet taken.
+    pub inbox: Vec<Event>,
+    pub batch_due: bool,
+    pub tick_at: Nanos,
+    pub jobs: VecDeque<Job>,
+    /// Written and not yet synced.
+    pub writing: Vec<Persist>,
+    pub release: Option<LogIndex>,
+    pub busy: bool,
+    pub idle_due: bool,
+    pub checkpoint: Checkpoint,
+    pub sending: BTreeSet<NodeId>,
+}
+
+#[derive(Default)]
+pub struct Checkpoint {
+    pub index: LogIndex,
+    pub running: Option<CheckpointJob>,
+}
+
+const MILLION: i128 = 1_000_000;
+
+impl Member {
+    /// Local monotonic time.
+    pub fn local(&self, now: Nanos) -> Nanos {
+        let elapsed = i128::from(now.since(self.clock.0).0);
+        let local = elapsed * (MILLION + i128::from(self.rate_ppm)) / MILLION;
+        self.clock.1.plus(Nanos(u64::try_from(local).unwrap_or(u64::MAX)))
+    }
+
+    /// When the local clock will have reached `local`.
+    pub fn at_local(&self, local: Nanos) -> Nanos {
+        let left = i128::from(local.since(self.clock.1).0);
+        let real = left * MILLION / (MILLION + i128::from(self.rate_ppm)) + 1;
+        self.clock.0.plus(Nanos(u64::try_from(real).unwrap_or(u64::MAX)))
+    }
+
+    pub fn set_rate(&mut self, now: Nanos, rate_ppm: i64) {
+        self.clock = (now, self.local(now));
+        self.rate_ppm = rate_ppm;
+    }
+}
+
+impl Node {
+    pub fn up(&self) -> Option<&Member> {
+        match &self.process {
+            Process::Up(member) => Some(member),
+            _ => None,
+        }
+    }
+
+    pub fn up_mut(&mut self) -> Option<&mut Member> {
+        match &mut self.process {
+            Process::Up(member) => Some(member),
+            _ => None,
+        }
+    }
+
+    pub fn runs(&self) -> bool {
+        matches!(self.process, Process::Up(_))
+    }
+}

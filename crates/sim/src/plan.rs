@@ -1,0 +1,188 @@
+//! Everything that determines a life.
+
+use crate::fault::{self, Fault};
+use crate::knobs::{Knobs, Profile};
+use base::{Nanos, NodeId, Prng};
+use consensus::raft::{BallotRule, Configuration, Member};
+
+/// Virtual time of a standard life, before its faults are healed.
+pub const LIFE: Nanos = Nanos::from_millis(60_000);
+pub const NODES_MAX: usize = 9;
+
+/// What a person fixed; the rest is drawn from the seed.
+#[derive(Clone, Debug, Default)]
+pub struct Wishes {
+    pub nodes: Option<usize>,
+    pub quorum: Option<String>,
+    pub ops: Option<u32>,
+    pub clients: Option<u16>,
+}
+
+/// One life, complete: equal plans give byte-identical traces.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub seed: u64,
+    pub profile: Profile,
+    pub nodes: usize,
+    pub quorum: String,
+    pub rule: BallotRule,
+    pub ops: u32,
+    pub clients: u16,
+    pub knobs: Knobs,
+    pub faults: Vec<Fault>,
+    pub life: Nanos,
+}
+
+impl Plan {
+    /// # Errors
+    /// A quorum text that does not parse, or is unsafe for the members it names.
+    pub fn new(seed: u64, profile: Profile, wishes: &Wishes) -> Result<Self, String> {
+        let mut random = Prng::new(seed ^ 0x7175_6f72_6174_6521);
+        let swarm = profile == Profile::Swarm;
+        let drawn =
+            if swarm { [3, 3, 5, 5, 3, 5, 4, 7, 6, 1, 2][random.below(11) as usize] } else { 3 };
+        let drawn_quorum = random.below(10);
+        let knobs = Knobs::draw(profile, &mut random);
+        let ops = 400 + if swarm { random.below(500) as u32 } else { 200 };
+        let clients = 3 + if swarm { random.below(8) as u16 } else { 3 };
+        let mut nodes = wishes.nodes.unwrap_or(drawn);
+        if let (None, Some(text)) = (wishes.nodes, &wishes.quorum) {
+            nodes = names_in(text)?;
+        }
+        if !(1..=NODES_MAX).contains(&nodes) {
+            return Err(format!("between 1 and {NODES_MAX} nodes, not {nodes}"));
+        }
+        let (quorum, rule) = match &wishes.quorum {
+            Some(text) => (text.clone(), BallotRule::SharedTerms),
+            None if swarm => draw_quorum(nodes, drawn_quorum),
+            None => (majority(nodes), BallotRule::SharedTerms),
+        };
+        let faults = fault::plan(&knobs.fault_weights, knobs.faults, LIFE, &mut random);
+        let plan = Self {
+            seed,
+            profile,
+            nodes,
+            quorum,
+            rule,
+            ops: wishes.ops.unwrap_or(ops),
+            clients: wishes.clients.unwrap_or(clients).max(1),
+            knobs,
+            faults,
+            life: LIFE,
+        };
+        plan.configuration().system().map_err(|error| error.message)?;
+        Ok(plan)
+    }
+
+    pub fn configuration(&self) -> Configuration {
+        let member = |slot: usize| Member {
+            id: NodeId(slot as u64 + 1),
+            slot: slot as u8,
+            name: name(slot),
+            learner: false,
+            peer_urls: Vec::new(),
+            client_urls: Vec::new(),
+        };
+        Configuration {
+            members: (0..self.nodes).map(member).collect(),
+            quorum: self.quorum.clone(),
+            joint: None,
+            rule: self.rule,
+            limits: Vec::new(),
+        }
+    }
+
+    /// The command that plays this life again.
+    pub fn command(&self, wishes: &Wishes) -> String {
+        let mut text =
+            format!("quorate sim run --seed {} --profile {}", self.seed, self.profile.name());
+        if let Some(nodes) = wishes.nodes {
+            text += &format!(" --nodes {nodes}");
+        }
+        if let Some(quorum) = &wishes.quorum {
+            text += &format!(" --quorum '{quorum}'");
+        }
+        if let Some(ops) = wishes.ops {
+            text += &format!(" --ops {ops}");
+        }
+        if let Some(clients) = wishes.clients {
+            text += &format!(" --clients {clients}");
+        }
+        text
+    }
+}
+
+pub fn name(slot: usize) -> String {
+    format!("n{}", slot + 1)
+}
+
+fn list(nodes: std::ops::Range<usize>) -> String {
+    nodes.map(name).collect::<Vec<_>>().join(", ")
+}
+
+pub fn majority(nodes: usize) -> String {
+    format!("majority({})", list(0..nodes))
+}
+
+/// The highest member a text names as `nK`.
+fn names_in(text: &str) -> Result<usize, String> {
+    let spec = quorum::SystemSpec::parse(text).map_err(|error| error.to_string())?;
+    let numbers = spec.names().into_iter().map(|name| {
+        let number = name.strip_prefix('n').and_then(|digits| digits.parse::<usize>().ok());
+        number.ok_or_else(|| format!("members are n1, n2, ...; there is no {name}"))
+    });
+    numbers.collect::<Result<Vec<_>, _>>().map(|all| all.into_iter().max().unwrap_or(1))
+}
+
+/// Half the lives use majorities; the others everything the language can say.
+fn draw_quorum(nodes: usize, choice: u64) -> (String, BallotRule) {
+    let all = list(0..nodes);
+    let shared = BallotRule::SharedTerms;
+    match (choice, nodes) {
+        (5, 3..) => {
+            let heavy = format!("n1: 2, {}", list(1..nodes).replace(", ", ": 1, "));
+            (format!("weighted{{{heavy}: 1}}"), shared)
+        }
+        (6, 4) => ("grid(n1 n2 / n3 n4)".to_owned(), BallotRule::TermAndNode),
+        (6, 6) => ("grid(n1 n2 n3 / n4 n5 n6)".to_owned(), BallotRule::TermAndNode),
+        (7, 4..) => {
+            let elect = nodes - 1;
+            (format!("elect = {elect} of ({all}); commit = 2 of ({all})"), shared)
+        }
+        (8, 3..) => {
+            let elect = nodes - 1;
+            let text = format!("elect = 2 of ({all}); commit = {elect} of ({all})");
+            (text, BallotRule::TermAndNode)
+        }
+        (9, 5) => {
+            let text = "(n1 and 2 of (n2, n3, n4, n5)) or 4 of (n1, n2, n3, n4, n5)";
+            (text.to_owned(), BallotRule::TermAndNode)
+        }
+        (4, _) => (majority(nodes), BallotRule::TermAndNode),
+        _ => (majority(nodes), shared),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_swarm_plan_is_a_safe_system_and_many_are_no_majority() {
+        let mut others = 0;
+        for seed in 0..400 {
+            let plan = Plan::new(seed, Profile::Swarm, &Wishes::default()).expect("safe");
+            others += u32::from(!plan.quorum.starts_with("majority"));
+            assert!(plan.ops >= 300 && plan.faults.len() >= 10);
+        }
+        assert!(others > 60, "{others}");
+    }
+
+    #[test]
+    fn an_unsafe_quorum_is_refused_with_its_reason() {
+        let quorum = Some("2 of (n1, n2, n3, n4)".to_owned());
+        let wishes = Wishes { quorum, ..Wishes::default() };
+        let error = Plan::new(1, Profile::Calm, &wishes).expect_err("unsafe");
+        assert!(error.contains("share no member"), "{error}");
+    }
+}

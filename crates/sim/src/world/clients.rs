@@ -1,0 +1,221 @@
+//! Clients: one operation at a time each, other members when one refuses, and unknown outcomes
+//! that stay unknown.
+
+use super::World;
+use crate::agenda::What;
+use crate::client::{Ask, Asker, Op, Outcome};
+use base::{LogIndex, Nanos, Token};
+use mvcc::{Command, Response};
+use replica::{Event, Reply};
+
+/// Members tried before a client takes no for an answer.
+const ATTEMPTS_MAX: u8 = 6;
+/// Pause before the next member is tried.
+const RETRY: Nanos = Nanos::from_millis(30);
+
+impl World {
+    pub(super) fn client_delay(&mut self) -> Nanos {
+        Nanos(50_000 + self.random.client.below(500_000))
+    }
+
+    /// A client begins its next operation.
+    pub(super) fn client(&mut self, client: u16) {
+        if self.closing || self.ops.len() as u32 >= self.plan.ops {
+            return;
+        }
+        let number = self.ops.len() as u32;
+        let knobs = &self.plan.knobs;
+        let place = &mut self.clients[usize::from(client)];
+        let ask = Asker {
+            random: &mut self.random.client,
+            weights: &knobs.op_weights,
+            keys: knobs.keys,
+            value_bytes_max: knobs.value_bytes_max,
+        }
+        .ask(number, &place.memory);
+        if self.random.client.below(4) == 0 {
+            place.node = self.random.client.below(self.plan.nodes as u64) as u8;
+        }
+        let node = place.node;
+        self.begin(client, ask, node);
+    }
+
+    /// Sends an operation to a member; its number.
+    pub(super) fn begin(&mut self, client: u16, ask: Ask, node: u8) -> u32 {
+        let number = self.ops.len() as u32;
+        let op = Op {
+            client,
+            ask,
+            invoked: self.now,
+            node,
+            attempt: 0,
+            outcome: Outcome::Waiting,
+            floor: self.judge.floor,
+            effect: None,
+        };
+        if self.tracer.is_full() {
+            let rest =
+                format_args!(",\"client\":{client},\"op\":{number},\"ask\":{:?}", brief(&op.ask));
+            self.tracer.node(self.now, usize::from(node), "invoke", rest);
+        }
+        self.ops.push(op);
+        let timeout = self.plan.knobs.client_timeout;
+        self.agenda.push(self.now.plus(timeout), What::GiveUp { op: number });
+        let delay = self.client_delay();
+        let lost = self.random.client.below(1_000_000) < self.plan.knobs.client_loss_ppm;
+        if lost && !self.closing {
+            self.stats.fault("request-lost");
+        } else {
+            self.agenda.push(self.now.plus(delay), What::Request { op: number, attempt: 0 });
+        }
+        number
+    }
+
+    /// A request reaches its member.
+    pub(super) fn request(&mut self, number: u32, attempt: u8) {
+        let op = &self.ops[number as usize];
+        if op.outcome != Outcome::Waiting || op.attempt != attempt {
+            return;
+        }
+        let node = usize::from(op.node);
+        if !self.nodes[node].runs() {
+            return self.try_another(number); // nobody listens: definitely not applied
+        }
+        let token = Token(u64::from(number) + 1);
+        let event = match op.ask.clone() {
+            Ask::Write(command) => Event::Propose { token, command },
+            Ask::Range(request) => Event::Read { token, request },
+            Ask::ReadTxn(request) => Event::ReadTxn { token, request },
+        };
+        let life = self.nodes[node].life;
+        self.give(node, life, event);
+    }
+
+    fn try_another(&mut self, number: u32) {
+        let nodes = self.plan.nodes as u64;
+        let op = &mut self.ops[number as usize];
+        op.attempt += 1;
+        if op.attempt >= ATTEMPTS_MAX {
+            return self.end(number, Outcome::Refused);
+        }
+        op.node = ((u64::from(op.node) + 1) % nodes) as u8;
+        if let Some(client) = self.clients.get_mut(usize::from(op.client)) {
+            client.node = op.node;
+        }
+        let attempt = op.attempt;
+        let at = self.now.plus(RETRY).plus(self.client_delay());
+        self.agenda.push(at, What::Request { op: number, attempt });
+    }
+
+    /// An answer reaches its client.
+    pub(super) fn answer(&mut self, answer: u32) {
+        let Some((number, reply)) = self.answers.take(answer) else { return };
+        if self.ops[number as usize].outcome != Outcome::Waiting {
+            return;
+        }
+        match &reply {
+            Reply::Refused(_) => return self.try_another(number),
+            Reply::Unknown(_) => return self.end(number, Outcome::Unknown),
+            _ => {}
+        }
+        let op = &self.ops[number as usize];
+        self.judge.heard(op, &reply);
+        let failed = matches!(&reply, Reply::Applied { result: Err(_), .. });
+        self.remember(number, &reply);
+        self.end(number, if failed { Outcome::Refused } else { Outcome::Done });
+    }
+
+    fn remember(&mut self, number: u32, reply: &Reply) {
+        let op = &self.ops[number as usize];
+        let floor = self.judge.floor.revision;
+        let Some(client) = self.clients.get_mut(usize::from(op.client)) else { return };
+        let memory = &mut client.memory;
+        memory.revision = memory.revision.max(floor.min(memory.revision + 50));
+        match reply {
+            Reply::Applied { index, result: Ok(response) } if *index > LogIndex::ZERO => {
+                match response {
+                    Response::LeaseGrant { id, .. } => memory.leases.push(*id),
+                    Response::LeaseRenew { ttls } => {
+                        memory.leases.retain(|id| !ttls.contains(&(*id, 0)));
+                    }
+                    Response::Put(put) => memory.revision = memory.revision.max(put.revision),
+                    _ => {}
+                }
+                if let Ask::Write(Command::LeaseRevoke { id, .. }) = &op.ask {
+                    let id = *id;
+                    memory.leases.retain(|lease| *lease != id);
+                }
+            }
+            Reply::Range(Ok(range)) => {
+                memory.revision = memory.revision.max(range.revision);
+                if let Some(kv) = range.kvs.first() {
+                    memory.seen = Some((kv.key.clone(), kv.mod_revision));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn give_up(&mut self, number: u32) {
+        if self.ops[number as usize].outcome == Outcome::Waiting {
+            let op = &self.ops[number as usize];
+            let next = (usize::from(op.node) + 1) % self.plan.nodes;
+            if let Some(client) = self.clients.get_mut(usize::from(op.client)) {
+                client.node = next as u8;
+            }
+            self.end(number, Outcome::Unknown);
+        }
+    }
+
+    fn end(&mut self, number: u32, outcome: Outcome) {
+        let (client, reads) = {
+            let op = &mut self.ops[number as usize];
+            // A read that was not answered changed nothing, whoever knows.
+            op.outcome = outcome;
+            (op.client, !matches!(op.ask, Ask::Write(_)))
+        };
+        match outcome {
+            Outcome::Done => self.stats.ops_done += 1,
+            Outcome::Refused => self.stats.ops_refused += 1,
+            _ => self.stats.ops_unknown += 1,
+        }
+        self.tracer.mix(u64::from(number) << 8 | outcome as u64);
+        if self.tracer.is_full() {
+            let rest = format_args!(
+                ",\"client\":{client},\"op\":{number},\"outcome\":\"{outcome:?}\",\"read\":{reads}"
+            );
+            self.tracer.line(self.now, "return", rest);
+        }
+        if let Some(revision) = self.ops[number as usize].effect
+            && outcome == Outcome::Refused
+        {
+            let what = format!("operation {number} was refused and is revision {revision}");
+            self.blame("refused is not applied", what);
+        }
+        if usize::from(client) < self.clients.len() {
+            let think = Nanos(self.random.client.below(self.plan.knobs.think_max.0.max(1)));
+            self.agenda.push(self.now.plus(think), What::Client(client));
+        }
+    }
+
+    pub(super) fn outcome(&self, op: u32) -> Outcome {
+        self.ops[op as usize].outcome
+    }
+}
+
+/// An operation in a few words.
+fn brief(ask: &Ask) -> String {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    match ask {
+        Ask::Write(Command::Put(put)) => format!("put {}", text(&put.key)),
+        Ask::Write(Command::Delete(delete)) => format!("delete {}", text(&delete.key)),
+        Ask::Write(Command::Txn(_)) => "txn".to_owned(),
+        Ask::Write(Command::Compact { revision }) => format!("compact {revision}"),
+        Ask::Write(Command::LeaseGrant { id, ttl }) => format!("grant {id} for {ttl} s"),
+        Ask::Write(Command::LeaseRevoke { id, .. }) => format!("revoke {id}"),
+        Ask::Write(Command::LeaseRenew { ids }) => format!("keep alive {ids:?}"),
+        Ask::Write(Command::Alarm { .. }) => "alarm".to_owned(),
+        Ask::Range(range) => format!("range {}", text(&range.key)),
+        Ask::ReadTxn(_) => "read txn".to_owned(),
+    }
+}

@@ -1,0 +1,159 @@
+//! After the faults: the cluster must come back to life, answer, agree and end its leases.
+
+use super::World;
+use crate::client::{Ask, Outcome};
+use crate::member::Process;
+use base::{Blob, LogIndex, Nanos};
+use mvcc::{Command, PutRequest, RangeRequest};
+use quorum::NodeSet;
+
+/// Longest time to a leader that commits, in longest election timeouts (twice the shortest).
+const LEADER_TIMEOUTS_MAX: u64 = 16;
+/// Longest time until all members are equal, in the same unit.
+const EQUAL_TIMEOUTS_MAX: u64 = 16;
+
+impl World {
+    /// The whole life: faults, the heal, and what must hold after it.
+    pub fn live(&mut self) {
+        self.run_until(self.plan.life);
+        if self.judge.violation.is_none() {
+            self.finish();
+        }
+        for node in &self.nodes {
+            let counts = node.disk.machine().counts;
+            self.stats.disk(&counts);
+        }
+    }
+
+    pub fn finish(&mut self) {
+        self.heal();
+        let left = self.present();
+        let system = &self.judge.system;
+        if !system.elect().is_quorum(left) || !system.commit().is_quorum(left) {
+            // A story may go beyond what any protocol survives; a planned life never does.
+            let what = format!("only {left:?} are left");
+            return self.blame("faults stay within the budget", what);
+        }
+        self.leads_again();
+        self.answers_everywhere();
+        self.ends_leases();
+        self.closing = true;
+        self.agrees();
+        if self.judge.violation.is_none() {
+            self.run_until(self.now.plus(Nanos::from_millis(1000)));
+            self.check_watchers();
+        }
+    }
+
+    /// Members that run and are not refused by their peers.
+    fn present(&self) -> NodeSet {
+        let present = self.nodes.iter().filter(|n| n.runs() && !n.shunned);
+        present.map(|node| node.slot).collect()
+    }
+
+    fn timeouts(&self, n: u64) -> Nanos {
+        Nanos(self.plan.knobs.election.0 * 2 * n)
+    }
+
+    fn leads_again(&mut self) {
+        let until = self.now.plus(self.timeouts(LEADER_TIMEOUTS_MAX));
+        let step = self.plan.knobs.heartbeat;
+        while self.judge.violation.is_none() {
+            let ready = |world: &Self| {
+                let leader = world.leader()?;
+                world.nodes[leader].up().filter(|m| m.replica.raft().leader_ready()).map(|_| ())
+            };
+            if ready(self).is_some() {
+                return;
+            }
+            if self.now >= until {
+                let what = format!("no leader within {LEADER_TIMEOUTS_MAX} election timeouts");
+                return self.blame("alive again", what);
+            }
+            self.run_until(self.now.plus(step));
+        }
+    }
+
+    /// A write and a read at every member succeed.
+    fn answers_everywhere(&mut self) {
+        let until = self.now.plus(self.timeouts(LEADER_TIMEOUTS_MAX));
+        let client = u16::MAX;
+        for node in self.present().iter() {
+            loop {
+                if self.judge.violation.is_some() {
+                    return;
+                }
+                let number = self.ops.len() as u32;
+                let key = Blob::from(format!("probe-{node}").as_bytes());
+                let value = Blob::from(format!("{number:08x}-0").as_bytes());
+                let put = PutRequest { key: key.clone(), value, ..PutRequest::default() };
+                let put = self.begin(client, Ask::Write(Command::Put(put)), node);
+                let range = RangeRequest { key, ..RangeRequest::default() };
+                let get = self.begin(client, Ask::Range(range), node);
+                self.run_until(self.now.plus(self.timeouts(1)));
+                let done = |world: &Self, op| world.outcome(op) == Outcome::Done;
+                if done(self, put) && done(self, get) {
+                    break;
+                }
+                if self.now >= until {
+                    let what = format!("n{} answers neither write nor read", node + 1);
+                    return self.blame("alive again", what);
+                }
+            }
+        }
+    }
+
+    /// A lease that nobody renews ends, at most a stated slack late: one mark interval, one
+    /// election, and what the slowest clock adds.
+    fn ends_leases(&mut self) {
+        self.closing = true;
+        let slack = Nanos::from_millis(3000).plus(self.timeouts(2));
+        let until = self.judge.leases.last_end().max(self.now).plus(slack);
+        if self.judge.leases.open().is_empty() {
+            return;
+        }
+        self.run_until(until);
+        let open = self.judge.leases.open();
+        if self.judge.violation.is_none() && !open.is_empty() {
+            self.blame("leases end", format!("leases {open:?} live {slack} ns after their end"));
+        }
+    }
+
+    /// Every member has applied everything, with equal hashes, and the logs match.
+    fn agrees(&mut self) {
+        let until = self.now.plus(self.timeouts(EQUAL_TIMEOUTS_MAX));
+        while self.judge.violation.is_none() {
+            let present = self.present();
+            let states: Vec<(LogIndex, u64, u64)> = present
+                .iter()
+                .filter_map(|slot| self.nodes[usize::from(slot)].up())
+                .map(|member| member.replica.status())
+                .map(|s| (s.applied, s.chain_hash, s.content_hash))
+                .collect();
+            let equal = states.windows(2).all(|pair| pair[0] == pair[1]);
+            let all = states.iter().all(|(applied, ..)| *applied == self.judge.applied());
+            if equal && all {
+                break;
+            }
+            if self.now >= until {
+                let what = format!("states {states:?}, {} committed", self.judge.applied());
+                return self.blame("all members agree", what);
+            }
+            self.run_until(self.now.plus(self.plan.knobs.heartbeat));
+        }
+        for a in 0..self.nodes.len() {
+            for b in 0..a {
+                self.compare_logs(a, b);
+            }
+        }
+    }
+
+    /// Why a member does not run, for those that refuse to.
+    pub fn refusals(&self) -> Vec<(String, String)> {
+        let refused = self.nodes.iter().filter_map(|node| match &node.process {
+            Process::Refused(text) => Some((node.name.clone(), text.clone())),
+            _ => None,
+        });
+        refused.collect()
+    }
+}

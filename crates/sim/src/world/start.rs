@@ -1,0 +1,269 @@
+//! Processes start and stop.
+
+use super::World;
+use crate::agenda::What;
+use crate::disk::Loss;
+use crate::member::{Checkpoint, Job, Member, Process};
+use crate::recover::{self, Opened};
+use base::{Ballot, Incarnation, LogIndex, Nanos};
+use consensus::raft::{BallotRule, Settings};
+use replica::{Replica, ReplicaRecovered, ReplicaSettings};
+use std::collections::{BTreeSet, VecDeque};
+
+/// Disk images kept of one member.
+const IMAGES_MAX: usize = 4;
+
+impl World {
+    pub(super) fn start(&mut self, node: usize) {
+        assert!(!self.nodes[node].runs(), "a running member is not started");
+        self.nodes[node].life += 1;
+        self.stats.starts += 1;
+        let nonce = self.random.node.next_u64();
+        let segment_bytes = self.plan.knobs.segment_bytes;
+        let place = &self.nodes[node];
+        let (disk, id) = (place.disk.clone(), place.id);
+        let opened = match recover::open(&disk, id, &self.config, segment_bytes, nonce) {
+            Ok(opened) => opened,
+            Err(text) => return self.not_started(node, text),
+        };
+        self.check_recovery(node, &opened);
+        let settings = self.settings(node, opened.incarnation);
+        let place = &mut self.nodes[node];
+        let base = opened.recovered.base;
+        let entries = opened.recovered.entries.iter().map(|entry| entry.ballot);
+        place.ledger.recovered(opened.recovered.ballot, base, entries);
+        place.unsettled.clear();
+        if place.images.last().is_none_or(|(incarnation, _)| *incarnation != opened.incarnation) {
+            place.images.push((opened.incarnation, disk.machine().image()));
+            if place.images.len() > IMAGES_MAX {
+                place.images.remove(0);
+            }
+        }
+        self.stats.cuts += u64::from(opened.cut);
+        let last = base.0 + opened.recovered.entries.len() as u64;
+        let (ballot, incarnation) = (opened.recovered.ballot, opened.incarnation);
+        let recovered =
+            ReplicaRecovered { raft: opened.recovered, store: opened.store, extra: opened.extra };
+        let replica = match Replica::new(settings, recovered, Nanos::ZERO) {
+            Ok(replica) => replica,
+            Err(error) => return self.not_started(node, error.message),
+        };
+        let member = Member {
+            replica,
+            journal: opened.journal,
+            birth: opened.birth,
+            incarnation,
+            clock: (self.now, Nanos::ZERO),
+            rate_ppm: self.nodes[node].rate_ppm,
+            inbox: Vec::new(),
+            batch_due: false,
+            tick_at: Nanos(u64::MAX),
+            jobs: VecDeque::new(),
+            writing: Vec::new(),
+            release: None,
+            busy: false,
+            idle_due: false,
+            checkpoint: Checkpoint { index: base, running: None },
+            sending: BTreeSet::new(),
+        };
+        self.nodes[node].process = Process::Up(Box::new(member));
+        let rest = format_args!(
+            ",\"life\":{},\"incarnation\":{incarnation},\"promise\":\"{ballot}\",\"base\":{base},\
+             \"last\":{last}",
+            self.nodes[node].life
+        );
+        self.tracer.node(self.now, node, "restart", rest);
+        self.check_state(node);
+        // The first step looks at the clock and plans the next one.
+        self.step(node, [replica::Event::Tick]);
+    }
+
+    fn settings(&mut self, node: usize, incarnation: Incarnation) -> ReplicaSettings {
+        let knobs = &self.plan.knobs;
+        ReplicaSettings {
+            raft: Settings {
+                id: self.nodes[node].id,
+                incarnation,
+                election_timeout_min: knobs.election,
+                heartbeat_interval: knobs.heartbeat,
+                seed: self.random.node.next_u64(),
+                append_bytes_max: knobs.append_bytes_max,
+                inflight_bytes_max: knobs.inflight_bytes_max,
+            },
+            pending_max: 1000,
+            request_timeout: Nanos(knobs.election.0 * 7),
+            leaderless_wait: Nanos(knobs.election.0 * 3),
+            catchup_entries: knobs.catchup_entries,
+            trace: true,
+        }
+    }
+
+    /// What was durable is still there: the promise, no second vote of its term, every entry.
+    fn check_recovery(&mut self, node: usize, opened: &Opened) {
+        let place = &self.nodes[node];
+        if place.damaged && (opened.fresh || place.shunned) || place.misreads {
+            return;
+        }
+        let (ledger, found) = (&place.ledger, &opened.recovered);
+        if opened.fresh {
+            let empty = ledger.promise == Ballot::ZERO && ledger.last() == LogIndex::ZERO;
+            if !empty {
+                let what = format!("{} forgot its promise {}", place.name, ledger.promise);
+                self.blame("what is durable is found again", what);
+            }
+            return;
+        }
+        let changed_vote = self.plan.rule == BallotRule::SharedTerms
+            && found.ballot.term == ledger.promise.term
+            && ledger.promise.node.0 != 0
+            && found.ballot.node != ledger.promise.node;
+        if found.ballot < ledger.promise || changed_vote {
+            let what =
+                format!("{} promised {}, finds {}", place.name, ledger.promise, found.ballot);
+            return self.blame("what is durable is found again", what);
+        }
+        if found.base < ledger.covered {
+            let what = format!(
+                "{} had a checkpoint at {}, finds {}",
+                place.name, ledger.covered, found.base
+            );
+            return self.blame("what is durable is found again", what);
+        }
+        // A write that was not reported durable may have survived with its truncation.
+        let cut = place.unsettled.iter().filter_map(|persist| persist.truncate_from).min();
+        let cut = cut.unwrap_or(LogIndex(u64::MAX));
+        let first = found.base.max(ledger.base()).next();
+        for index in first.0..=ledger.last().0 {
+            let index = LogIndex(index);
+            let known = ledger.ballot_at(index);
+            let at = usize::try_from(index.0 - found.base.0 - 1).unwrap_or(usize::MAX);
+            let here = found.entries.get(at).map(|entry| entry.ballot);
+            if index >= cut || known == here {
+                continue;
+            }
+            let what = format!(
+                "{} made entry {index} of {known:?} durable, finds {here:?}; base {}, last {}",
+                place.name,
+                found.base,
+                found.base.0 + found.entries.len() as u64
+            );
+            return self.blame("what is durable is found again", what);
+        }
+    }
+
+    /// A checkpoint holds the state of its index.
+    fn check_state(&mut self, node: usize) {
+        let Some(member) = self.nodes[node].up() else { return };
+        let (applied, chain) = {
+            let status = member.replica.status();
+            (status.applied, status.chain_hash)
+        };
+        if applied > LogIndex::ZERO && self.judge.chain_at(applied) != Some(chain) {
+            let what = format!("n{} starts at {applied} with {chain:x}", node + 1);
+            self.blame("equal state", what);
+        }
+    }
+
+    fn not_started(&mut self, node: usize, text: String) {
+        self.tracer.node(self.now, node, "refused", format_args!(",\"why\":{text:?}"));
+        let power = self.nodes[node].disk.machine().is_dead();
+        if power {
+            let loss = self.planned_loss(node);
+            self.nodes[node].disk.machine().power_off(loss);
+            let wait = Nanos::from_millis(50 + self.random.node.below(1000));
+            self.restart_in(node, wait);
+            return;
+        }
+        let place = &mut self.nodes[node];
+        if place.misreads {
+            // The bytes on the disk are good: the next attempt reads them right.
+            place.misreads = false;
+            place.disk.machine().rot_reads(0);
+            self.stats.fault("refused-misread");
+            self.restart_in(node, Nanos::from_millis(500));
+        } else if place.damaged {
+            place.process = Process::Refused(text);
+            self.stats.fault("refused-damaged");
+        } else if text.contains("input/output error") || text.contains("no space left") {
+            let wait = Nanos::from_millis(500 + self.random.node.below(1000));
+            self.restart_in(node, wait);
+        } else {
+            let name = place.name.clone();
+            self.blame("a sound disk starts", format!("{name}: {text}"));
+        }
+    }
+
+    /// How a planned power loss treats what is not synced.
+    pub(super) fn planned_loss(&mut self, _node: usize) -> Loss {
+        let kinds = [Loss::Whole, Loss::Prefix, Loss::Sectors, Loss::Mixed, Loss::Mixed];
+        kinds[self.random.disk.below(kinds.len() as u64) as usize]
+    }
+
+    /// The process stops; with a loss other than none, so does the machine.
+    pub(super) fn stop(&mut self, node: usize, loss: Loss, why: &str) {
+        let place = &mut self.nodes[node];
+        let before = std::mem::replace(&mut place.process, Process::Down);
+        let Process::Up(member) = before else {
+            place.process = before;
+            return;
+        };
+        place.life += 1;
+        place.paused = false;
+        place.effects_left = None;
+        // What was on its way to the disk may or may not be found again.
+        place.unsettled = member.writing;
+        place.unsettled.extend(member.jobs.into_iter().filter_map(|job| match job {
+            Job::Persist(persist) => Some(persist),
+            Job::Release(_) => None,
+        }));
+        place.disk.machine().power_off(loss);
+        let rest = format_args!(",\"why\":\"{why}\",\"loss\":\"{loss:?}\"");
+        self.tracer.node(self.now, node, "crash", rest);
+        self.tracer.mix(self.now.0 ^ (node as u64) << 48);
+        self.lose_watchers(node);
+        if loss == Loss::None {
+            // The system answers for a dead process: its peers are told at once.
+            for other in 0..self.nodes.len() {
+                let cut = self.links.is_cut(node, other) || self.links.is_cut(other, node);
+                if other != node && !cut && self.nodes[other].runs() {
+                    let (life, at) = (self.nodes[other].life, self.now.plus(Nanos(500_000)));
+                    let (to, peer) = (other as u8, node as u8);
+                    self.agenda.push(at, What::PeerLost { node: to, life, peer });
+                }
+            }
+        }
+    }
+
+    pub(super) fn stop_planned(&mut self, node: usize) {
+        let loss =
+            if self.random.node.below(3) == 0 { Loss::None } else { self.planned_loss(node) };
+        self.stop(node, loss, "planned");
+        let wait = Nanos::from_millis(50 + self.random.node.below(3000));
+        self.restart_in(node, wait);
+    }
+
+    pub(super) fn restart_in(&mut self, node: usize, wait: Nanos) {
+        let life = self.nodes[node].life;
+        self.agenda.push(self.now.plus(wait), What::Restart { node: node as u8, life });
+    }
+
+    pub(super) fn restart(&mut self, node: usize, life: u32) {
+        let place = &self.nodes[node];
+        if place.life == life && matches!(place.process, Process::Down) {
+            self.start(node);
+        }
+    }
+
+    pub(super) fn resume(&mut self, node: usize, life: u32) {
+        let place = &mut self.nodes[node];
+        if place.life != life || !place.paused {
+            return;
+        }
+        place.paused = false;
+        self.tracer.node(self.now, node, "resume", format_args!(""));
+        let Some(member) = self.nodes[node].up_mut() else { return };
+        let mut events = std::mem::take(&mut member.inbox);
+        events.push(replica::Event::Tick);
+        self.step(node, events);
+    }
+}

@@ -1,0 +1,227 @@
+//! A member takes events, and its effects are carried out.
+
+use super::World;
+use crate::agenda::What;
+use crate::client::{Ask, Outcome};
+use crate::judge;
+use crate::member::Job;
+use base::{Nanos, Token};
+use consensus::raft::Trace;
+use replica::{Effects, Event, Reply, TraceKind};
+
+impl World {
+    /// Hands an event to a running member of this life; it gathers while the member pauses.
+    pub(super) fn give(&mut self, node: usize, life: u32, event: Event) {
+        let (now, coalesce) = (self.now, self.plan.knobs.coalesce);
+        let place = &mut self.nodes[node];
+        let paused = place.paused;
+        if place.life != life {
+            return;
+        }
+        let Some(member) = place.up_mut() else { return };
+        if paused {
+            member.inbox.push(event);
+        } else if coalesce == Nanos::ZERO {
+            self.step(node, [event]);
+        } else {
+            member.inbox.push(event);
+            if !member.batch_due {
+                member.batch_due = true;
+                let delay = Nanos(1 + self.random.node.below(coalesce.0.max(1)));
+                self.agenda.push(now.plus(delay), What::Batch { node: node as u8, life });
+            }
+        }
+    }
+
+    pub(super) fn take_batch(&mut self, node: usize, life: u32) {
+        let place = &mut self.nodes[node];
+        let paused = place.paused;
+        if place.life != life {
+            return;
+        }
+        let Some(member) = place.up_mut() else { return };
+        member.batch_due = false;
+        if paused {
+            return;
+        }
+        let events = std::mem::take(&mut member.inbox);
+        if !events.is_empty() {
+            self.step(node, events);
+        }
+    }
+
+    pub(super) fn tick(&mut self, node: usize, life: u32) {
+        let now = self.now;
+        let place = &mut self.nodes[node];
+        let paused = place.paused;
+        if place.life != life {
+            return;
+        }
+        let Some(member) = place.up_mut() else { return };
+        if member.tick_at > now {
+            return; // an earlier deadline was planned since
+        }
+        member.tick_at = Nanos(u64::MAX);
+        if paused {
+            return; // the next event after the pause sees the time
+        }
+        let due = member.at_local(member.replica.deadline());
+        if due > now {
+            self.plan_tick(node);
+        } else {
+            self.step(node, [Event::Tick]);
+        }
+    }
+
+    fn plan_tick(&mut self, node: usize) {
+        let now = self.now;
+        let life = self.nodes[node].life;
+        let Some(member) = self.nodes[node].up_mut() else { return };
+        let due = member.at_local(member.replica.deadline()).max(Nanos(now.0 + 1));
+        if due < member.tick_at {
+            member.tick_at = due;
+            self.agenda.push(due, What::Tick { node: node as u8, life });
+        }
+    }
+
+    pub(super) fn step(&mut self, node: usize, events: impl IntoIterator<Item = Event>) {
+        let now = self.now;
+        let mut effects = std::mem::take(&mut self.effects);
+        let Some(member) = self.nodes[node].up_mut() else { return };
+        let local = member.local(now);
+        member.replica.step_batch(local, events, &mut effects);
+        self.judge_step(node, &effects);
+        self.carry_out(node, &mut effects);
+        effects.clear();
+        self.effects = effects;
+        if self.nodes[node].runs() {
+            self.want_checkpoint(node);
+            self.plan_tick(node);
+        }
+    }
+
+    fn judge_step(&mut self, node: usize, effects: &Effects) {
+        let Some(member) = self.nodes[node].up() else { return };
+        let ledgers: Vec<_> = if effects.trace.is_empty() {
+            Vec::new()
+        } else {
+            self.nodes.iter().map(|node| &node.ledger).collect()
+        };
+        let mut known = judge::Effects { ops: &mut self.ops };
+        self.judge.step(
+            self.now,
+            &member.replica,
+            &effects.trace,
+            &effects.changes,
+            &mut known,
+            &ledgers,
+        );
+        let mut elected = false;
+        for event in &effects.trace {
+            self.tracer.event(self.now, event);
+            match event.kind {
+                TraceKind::Raft(Trace::Elected { .. }) => elected = true,
+                TraceKind::Installed { .. } => self.stats.installs += 1,
+                _ => {}
+            }
+        }
+        if elected {
+            self.stats.elections += 1;
+            for other in 0..self.nodes.len() {
+                self.compare_logs(node, other);
+            }
+        }
+        for (token, reply) in &effects.replies {
+            let op = &self.ops[token.0 as usize - 1];
+            if op.outcome == Outcome::Waiting && usize::from(op.node) == node {
+                self.judge.answer(self.now, op, reply);
+            }
+        }
+    }
+
+    pub(super) fn compare_logs(&mut self, a: usize, b: usize) {
+        if a == b {
+            return;
+        }
+        if let (Some(x), Some(y)) = (self.nodes[a].up(), self.nodes[b].up()) {
+            self.judge.log_matching(self.now, &x.replica, &y.replica);
+        }
+    }
+
+    /// Effects of different kinds commute: the order is drawn, and the process may stop between
+    /// any two of them.
+    fn carry_out(&mut self, node: usize, effects: &mut Effects) {
+        let disk_first = self.random.node.below(2) == 0;
+        if disk_first {
+            self.persist(node, effects);
+        }
+        for message in effects.send.drain(..) {
+            if self.stops_here(node) {
+                return;
+            }
+            self.post(node, &message);
+        }
+        if !disk_first {
+            self.persist(node, effects);
+        }
+        if !effects.changes.is_empty() {
+            self.feed_watchers(node);
+        }
+        for (token, reply) in effects.replies.drain(..) {
+            if self.stops_here(node) {
+                return;
+            }
+            self.reply(node, token, reply);
+        }
+        for peer in effects.snapshots.drain(..) {
+            self.send_checkpoint(node, peer);
+        }
+        if let Some(job) = effects.checkpoint.take() {
+            self.begin_checkpoint(node, job);
+        }
+        self.stops_here(node);
+    }
+
+    fn persist(&mut self, node: usize, effects: &mut Effects) {
+        for persist in effects.persist.drain(..) {
+            if self.stops_here(node) {
+                return;
+            }
+            if let Some(member) = self.nodes[node].up_mut() {
+                member.jobs.push_back(Job::Persist(persist));
+            }
+        }
+        self.work(node);
+    }
+
+    /// Counts an effect; true when the process is gone.
+    fn stops_here(&mut self, node: usize) -> bool {
+        let place = &mut self.nodes[node];
+        match &mut place.effects_left {
+            Some(0) => {
+                place.effects_left = None;
+                self.stats.fault("between-effects");
+                self.stop_planned(node);
+            }
+            Some(left) => *left -= 1,
+            None => {}
+        }
+        !self.nodes[node].runs()
+    }
+
+    fn reply(&mut self, node: usize, token: Token, reply: Reply) {
+        let number = (token.0 - 1) as u32;
+        let op = &self.ops[number as usize];
+        if op.outcome != Outcome::Waiting || usize::from(op.node) != node {
+            return; // its client has given up
+        }
+        if self.random.client.below(1_000_000) < self.plan.knobs.client_loss_ppm && !self.closing {
+            self.stats.fault("answer-lost");
+            return;
+        }
+        debug_assert!(!matches!((&op.ask, &reply), (Ask::Range(_), Reply::Txn(_))));
+        let at = self.now.plus(self.client_delay());
+        let answer = self.answers.put((number, reply));
+        self.agenda.push(at, What::Answer(answer));
+    }
+}

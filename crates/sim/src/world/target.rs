@@ -1,0 +1,63 @@
+//! Who is hit, worked out from the quorum system itself.
+
+use super::World;
+use base::Prng;
+use quorum::{Family, NodeSet};
+
+/// Minimal quorums looked at.
+const SETS_MAX: usize = 64;
+
+impl World {
+    pub(super) fn everyone(&self) -> NodeSet {
+        NodeSet::first(self.nodes.len())
+    }
+
+    /// Members whose disk may be trusted.
+    pub(super) fn sound(&self) -> NodeSet {
+        let sound = self.nodes.iter().filter(|node| !node.damaged);
+        sound.map(|node| node.slot).collect()
+    }
+
+    /// Whether the promises can still be kept when these members never come back.
+    pub(super) fn affordable(&self, gone: NodeSet) -> bool {
+        let left = self.sound().minus(gone);
+        let system = &self.judge.system;
+        system.elect().is_quorum(left) && system.commit().is_quorum(left)
+    }
+
+    fn one_of(family: &Family, random: &mut Prng) -> NodeSet {
+        let (sets, _) = family.minimal_quorums_max(SETS_MAX);
+        sets[random.below(sets.len() as u64) as usize]
+    }
+
+    /// Everybody outside one minimal commit quorum, which also holds an elect quorum if one can.
+    pub(super) fn all_but_one_quorum(&self, random: &mut Prng) -> NodeSet {
+        let system = &self.judge.system;
+        let commit = Self::one_of(system.commit(), random);
+        let elect = Self::one_of(system.elect(), random);
+        let alive = if random.below(2) == 0 { commit } else { elect };
+        self.everyone().minus(alive)
+    }
+
+    /// What an elect set and a commit set share: nobody else can tell a new leader.
+    pub(super) fn intersection(&self, random: &mut Prng) -> NodeSet {
+        let system = &self.judge.system;
+        let elect = Self::one_of(system.elect(), random);
+        Self::one_of(system.commit(), random).intersect(elect)
+    }
+
+    /// A minimal set without which nothing is decided.
+    pub(super) fn blocking(&self, random: &mut Prng) -> NodeSet {
+        let system = &self.judge.system;
+        let family = if random.below(2) == 0 { system.commit() } else { system.elect() };
+        Self::one_of(&family.dual(), random)
+    }
+
+    /// The member that leads the highest ballot, if one does.
+    pub fn leader(&self) -> Option<usize> {
+        let leads = |n: &usize| self.nodes[*n].up().is_some_and(|m| m.replica.raft().is_leader());
+        (0..self.nodes.len())
+            .filter(leads)
+            .max_by_key(|n| self.nodes[*n].up().map(|m| m.replica.raft().ballot()))
+    }
+}
