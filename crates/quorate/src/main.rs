@@ -5,6 +5,7 @@ mod demo;
 mod flags;
 mod quorum_cmd;
 mod serve;
+mod sim_cmd;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -28,6 +29,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Loads a running cluster and reports throughput and latency.
     Bench(bench::BenchArgs),
+    /// Lives cluster lives under a virtual clock and checks every promise.
+    Sim(sim_cmd::SimArgs),
     /// Analyses a quorum system.
     Quorum(quorum_cmd::QuorumArgs),
 }
@@ -36,6 +39,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Serve { args } => return serve::run(&args),
         Command::Quorum(args) => return quorum_cmd::run(args),
+        Command::Sim(args) => return sim_cmd::run(args),
         Command::Demo(args) => demo::run(&args),
         Command::Bench(args) => bench::run(args).map(|()| ExitCode::SUCCESS),
     };
