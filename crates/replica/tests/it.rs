@@ -1,7 +1,10 @@
 //! Clusters of whole replicas under virtual time: encoded frames, seeded delays and losses, and
 //! crashes that lose what was not persisted.
 
+#[path = "it/cluster.rs"]
 mod cluster;
+#[path = "it/storm.rs"]
+mod storm;
 
 use base::{Blob, Nanos, Token};
 use cluster::{Cluster, command_put, range_of};

@@ -4,25 +4,48 @@ use base::{Ballot, Blob, ClusterTime, Incarnation, LogIndex, Nanos, NodeId, Prng
 use consensus::raft::{BallotRule, Configuration, Entry, Member, Recovered, Settings};
 use mvcc::{Command, PutRequest, RangeRequest};
 use replica::{
-    Effects, Event, PeerMessage, Replica, ReplicaRecovered, ReplicaSettings, Reply, Status,
+    CheckpointJob, Effects, Event, Installed, PeerMessage, Replica, ReplicaRecovered,
+    ReplicaSettings, Reply, Status,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What survives a crash.
 #[derive(Default, Clone)]
 struct Disk {
     ballot: Ballot,
     entries: Vec<Entry>,
+    checkpoint: Option<Checkpoint>,
+}
+
+#[derive(Clone)]
+struct Checkpoint {
+    index: LogIndex,
+    ballot: Ballot,
+    config: Configuration,
+    records: Vec<Vec<u8>>,
+    extra: Vec<u8>,
 }
 
 enum What {
-    Frame(usize, Vec<u8>),
+    /// From, to, bytes.
+    Frame(usize, usize, Vec<u8>),
     Persisted(usize, u64, Ticket),
+    Checkpoint(usize, u64, Checkpoint),
+    /// The newest checkpoint of one goes to another.
+    Snapshot(usize, usize),
 }
 
 pub struct Cluster {
     pub loss_percent: u64,
     pub duplicate_percent: u64,
+    /// (from, to) links that carry nothing.
+    pub cut: BTreeSet<(usize, usize)>,
+    /// Nodes whose disk finishes nothing.
+    pub stalled: BTreeSet<usize>,
+    /// Checkpoints that took the place of a log.
+    pub installs: usize,
+    /// Chain and content hash at each applied index, as the first replica there had them.
+    hashes: BTreeMap<LogIndex, (u64, u64)>,
     pub replies: BTreeMap<(usize, Token), Vec<Reply>>,
     now: Nanos,
     order: u64,
@@ -32,7 +55,7 @@ pub struct Cluster {
     disks: Vec<Disk>,
     /// Written but not yet durable, per node.
     pending: Vec<Vec<consensus::raft::Persist>>,
-    prng: Prng,
+    pub prng: Prng,
     token: u64,
 }
 
@@ -49,6 +72,10 @@ pub fn command_put(key: &str, value: &str) -> Command {
 
 pub fn range_of(key: &str) -> RangeRequest {
     RangeRequest { key: Blob::from(key.as_bytes()), ..RangeRequest::default() }
+}
+
+fn restored(records: Vec<Vec<u8>>) -> mvcc::Store {
+    mvcc::Store::restore(mvcc::Limits::default(), records).expect("own checkpoints are whole")
 }
 
 fn configuration(count: usize) -> Configuration {
@@ -77,6 +104,10 @@ impl Cluster {
         let mut cluster = Self {
             loss_percent: 0,
             duplicate_percent: 0,
+            cut: BTreeSet::new(),
+            stalled: BTreeSet::new(),
+            installs: 0,
+            hashes: BTreeMap::new(),
             replies: BTreeMap::new(),
             now: Nanos(1),
             order: 0,
@@ -111,20 +142,27 @@ impl Cluster {
             pending_max: 1000,
             request_timeout: Nanos::from_millis(7000),
             leaderless_wait: Nanos::from_millis(3000),
-            catchup_entries: 100,
+            catchup_entries: 10,
             trace: true,
+        };
+        let (base, base_ballot, base_config, store, extra) = match disk.checkpoint {
+            None => {
+                let store = mvcc::Store::new(mvcc::Limits::default());
+                (LogIndex::ZERO, Ballot::ZERO, configuration(self.nodes.len()), store, vec![])
+            }
+            Some(c) => (c.index, c.ballot, c.config, restored(c.records), c.extra),
         };
         let recovered = ReplicaRecovered {
             raft: Recovered {
                 ballot: disk.ballot,
-                base: LogIndex::ZERO,
-                base_ballot: Ballot::ZERO,
-                base_config: configuration(self.nodes.len()),
+                base,
+                base_ballot,
+                base_config,
                 entries: disk.entries,
                 commit: LogIndex::ZERO,
             },
-            store: mvcc::Store::new(mvcc::Limits::default()),
-            extra: vec![],
+            store,
+            extra,
         };
         let replica = Replica::new(settings, recovered, self.now).expect("a majority is safe");
         assert!(replica.cluster_time() >= ClusterTime::ZERO);
@@ -194,19 +232,67 @@ impl Cluster {
             }
             self.now = self.now.max(due);
             let (_, what) = self.heap.pop_first().expect("an event is due");
-            match what {
-                What::Frame(to, bytes) => {
+            self.handle(what);
+        }
+    }
+
+    pub fn runs(&self, node: usize) -> bool {
+        self.nodes[node].is_some()
+    }
+
+    pub fn unstall(&mut self, node: usize) {
+        self.stalled.remove(&node);
+        if let Some(ticket) = self.pending[node].last().map(|p| p.ticket) {
+            self.push(self.now, What::Persisted(node, self.lives[node], ticket));
+        }
+    }
+
+    fn handle(&mut self, what: What) {
+        match what {
+            What::Frame(from, to, bytes) => {
+                if !self.cut.contains(&(from, to)) {
                     let message = PeerMessage::decode(&bytes).expect("own frames decode");
                     self.step(to, Event::Message(message));
                 }
-                What::Persisted(node, life, ticket) => {
-                    if self.lives[node] == life && self.nodes[node].is_some() {
-                        self.persist(node, ticket);
-                        self.step(node, Event::Persisted(ticket));
-                    }
+            }
+            What::Persisted(node, life, ticket) => {
+                let alive = self.lives[node] == life && self.nodes[node].is_some();
+                if alive && !self.stalled.contains(&node) {
+                    self.persist(node, ticket);
+                    self.step(node, Event::Persisted(ticket));
                 }
             }
+            What::Checkpoint(node, life, checkpoint) => {
+                let newest = self.disks[node].checkpoint.as_ref().map(|c| c.index);
+                if self.lives[node] == life && self.runs(node) && newest < Some(checkpoint.index) {
+                    let index = checkpoint.index;
+                    self.disks[node].checkpoint = Some(checkpoint);
+                    self.release(node, index);
+                    self.step(node, Event::CheckpointWritten { index });
+                }
+            }
+            What::Snapshot(from, to) => self.transfer(from, to),
         }
+    }
+
+    /// The journal keeps the entry at the checkpoint and what is not yet durable anyway.
+    fn release(&mut self, node: usize, index: LogIndex) {
+        self.disks[node].entries.retain(|e| e.index >= index);
+    }
+
+    fn transfer(&mut self, from: usize, to: usize) {
+        let checkpoint = self.disks[from].checkpoint.clone().expect("a log was cut for one");
+        let to_id = NodeId(to as u64 + 1);
+        let ok = self.runs(to) && !self.cut.contains(&(from, to)) && !self.stalled.contains(&to);
+        if ok && self.status(to).applied < checkpoint.index {
+            self.installs += 1;
+            let Checkpoint { index, ballot, config, records, extra } = checkpoint.clone();
+            self.disks[to].checkpoint = Some(checkpoint);
+            let store = restored(records);
+            let installed = Installed { index, ballot, config, store, extra };
+            self.step(to, Event::Install(Box::new(installed)));
+        }
+        self.step(from, Event::SnapshotSent { to: to_id, ok });
     }
 
     fn persist(&mut self, node: usize, upto: Ticket) {
@@ -225,6 +311,21 @@ impl Cluster {
         let mut out = Effects::default();
         replica.step(self.now, event, &mut out);
         assert!(out.diverged.is_none(), "equal logs give equal states");
+        let status = replica.status();
+        let hashes = (status.chain_hash, status.content_hash);
+        let known = *self.hashes.entry(status.applied).or_insert(hashes);
+        assert_eq!(known, hashes, "node {node} differs at applied index {}", status.applied);
+        if let Some(job) = out.checkpoint.take() {
+            let CheckpointJob { view, index, ballot, config, extra } = job;
+            let records = view.encode_checkpoint();
+            let checkpoint = Checkpoint { index, ballot, config, records, extra };
+            let at = self.now.plus(Nanos(1 + self.prng.below(50_000_000)));
+            self.push(at, What::Checkpoint(node, self.lives[node], checkpoint));
+        }
+        for to in out.snapshots {
+            let at = self.now.plus(Nanos(1 + self.prng.below(50_000_000)));
+            self.push(at, What::Snapshot(node, to.0 as usize - 1));
+        }
         for persist in out.persist {
             let ticket = persist.ticket;
             self.pending[node].push(persist);
@@ -244,7 +345,7 @@ impl Cluster {
             let copies = if self.prng.below(100) < self.duplicate_percent { 2 } else { 1 };
             for _ in 0..copies {
                 let at = self.now.plus(Nanos(100_000 + self.prng.below(3_000_000)));
-                self.push(at, What::Frame(to, bytes.clone()));
+                self.push(at, What::Frame(node, to, bytes.clone()));
             }
         }
         for (token, reply) in out.replies {

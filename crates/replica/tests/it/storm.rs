@@ -1,0 +1,185 @@
+//! Whole replicas under crashes, restarts, partitions, slow disks, lost and repeated frames,
+//! checkpoints and hand-overs. Every write has a key of its own, so that what became of it can be
+//! asked: an acknowledged one is there, a refused one is not, and none was applied twice.
+
+use super::cluster::{Cluster, command_put, range_of};
+use base::{Nanos, NodeId, Token};
+use replica::{Event, Reply};
+
+/// How many seeds: QUORATE_STORM_SEEDS, or what is quick.
+fn seeds(quick: u64) -> std::ops::Range<u64> {
+    let number = |name: &str| std::env::var(name).ok().and_then(|v| v.parse().ok());
+    let from = number("QUORATE_STORM_FROM").unwrap_or(0);
+    from..from + number("QUORATE_STORM_SEEDS").unwrap_or(quick)
+}
+
+#[derive(Default)]
+struct Tally {
+    acknowledged: u64,
+    refused: u64,
+    unknown: u64,
+    read: u64,
+    installs: usize,
+}
+
+struct Storm {
+    c: Cluster,
+    seed: u64,
+    nodes: usize,
+    /// Node, token and key of every write.
+    writes: Vec<(usize, Token, String)>,
+    /// Node, token, and a key that was acknowledged before the read began.
+    reads: Vec<(usize, Token, String)>,
+}
+
+impl Storm {
+    fn acknowledged(&self, node: usize, token: Token) -> bool {
+        let replies = self.c.replies.get(&(node, token));
+        replies.is_some_and(|r| matches!(r[0], Reply::Applied { result: Ok(_), .. }))
+    }
+
+    fn write(&mut self, node: usize) {
+        let key = format!("w{}", self.writes.len());
+        let command = command_put(&key, &key);
+        let token = self.c.event(node, |token| Event::Propose { token, command });
+        self.writes.push((node, token, key));
+    }
+
+    fn read(&mut self, node: usize) {
+        let done = self.writes.iter().rev().find(|(n, t, _)| self.acknowledged(*n, *t));
+        let Some((_, _, key)) = done.cloned() else { return };
+        let request = range_of(&key);
+        let token = self.c.event(node, |token| Event::Read { token, request });
+        self.reads.push((node, token, key));
+    }
+
+    fn split(&mut self) {
+        let one = self.c.prng.below(1 << self.nodes);
+        for a in 0..self.nodes {
+            for b in 0..self.nodes {
+                if (one >> a) & 1 != (one >> b) & 1 {
+                    self.c.cut.insert((a, b));
+                }
+            }
+        }
+    }
+
+    fn fault(&mut self, a: usize, b: usize) {
+        match self.c.prng.below(20) {
+            0 | 1 if self.c.runs(a) => self.c.crash(a),
+            2..=4 if !self.c.runs(a) => self.c.restart(a),
+            5 => self.split(),
+            6 if a != b => drop(self.c.cut.insert((a, b))),
+            7 | 8 => self.c.cut.clear(),
+            9 => drop(self.c.stalled.insert(a)),
+            10 | 11 => self.c.unstall(a),
+            12 | 13 => drop(self.c.event(a, |_| Event::TakeCheckpoint)),
+            14 => {
+                let to = Some(NodeId(b as u64 + 1));
+                self.c.event(a, |_| Event::TransferLeader { to });
+            }
+            15 => drop(self.c.event(a, |_| Event::PeerLost(NodeId(b as u64 + 1)))),
+            _ => {}
+        }
+    }
+
+    fn run(&mut self) {
+        for _ in 0..160 {
+            let (a, b) = (self.c.prng.below(5) as usize, self.c.prng.below(5) as usize);
+            let (a, b) = (a % self.nodes, b % self.nodes);
+            self.fault(a, b);
+            for _ in 0..self.c.prng.below(6) {
+                let node = self.c.prng.below(self.nodes as u64) as usize;
+                if self.c.runs(node) {
+                    self.write(node);
+                }
+            }
+            if self.c.runs(b) {
+                self.read(b);
+            }
+            let ms = 1 + self.c.prng.below(400);
+            self.c.run_for(Nanos::from_millis(ms));
+        }
+    }
+
+    fn heal(&mut self) {
+        self.c.cut.clear();
+        (self.c.loss_percent, self.c.duplicate_percent) = (0, 0);
+        for node in 0..self.nodes {
+            if !self.c.runs(node) {
+                self.c.restart(node);
+            }
+            self.c.unstall(node);
+        }
+        self.c.run_for(Nanos::from_millis(20_000));
+        self.c.run_until_leader();
+    }
+
+    fn judge(&mut self) -> Tally {
+        let (seed, mut tally) = (self.seed, Tally::default());
+        assert!(self.c.replies.values().all(|r| r.len() == 1), "seed {seed}: answered twice");
+        let at = self.c.run_until_leader();
+        for (node, token, key) in self.writes.clone() {
+            let request = range_of(&key);
+            let asked = self.c.event(at, |token| Event::Read { token, request });
+            let Reply::Range(Ok(range)) = self.c.await_reply(at, asked) else {
+                panic!("seed {seed}: no read after the heal")
+            };
+            let versions = range.kvs.first().map_or(0, |kv| kv.version);
+            assert!(versions <= 1, "seed {seed}: {key} was applied {versions} times");
+            let reply = self.c.replies.get(&(node, token)).map(|r| &r[0]);
+            match reply {
+                Some(Reply::Applied { result: Ok(_), .. }) => {
+                    tally.acknowledged += 1;
+                    assert_eq!(versions, 1, "seed {seed}: {key} was acknowledged and is gone");
+                }
+                Some(Reply::Refused(_)) => {
+                    tally.refused += 1;
+                    assert_eq!(versions, 0, "seed {seed}: {key} was refused and is there");
+                }
+                // Also a member that crashed before it could answer.
+                Some(Reply::Unknown(_)) | None => tally.unknown += 1,
+                Some(other) => panic!("seed {seed}: {key} got {other:?}"),
+            }
+        }
+        for (node, token, key) in &self.reads {
+            if let Some(Reply::Range(answer)) = self.c.replies.get(&(*node, *token)).map(|r| &r[0])
+            {
+                tally.read += 1;
+                let count = answer.as_ref().expect("a plain range").count;
+                assert_eq!(count, 1, "seed {seed}: a read did not see {key}, acknowledged before");
+            }
+        }
+        let all: Vec<_> = (0..self.nodes).map(|n| self.c.status(n)).collect();
+        let hashes = |s: &replica::Status| (s.applied, s.chain_hash, s.content_hash);
+        assert!(all.windows(2).all(|w| hashes(&w[0]) == hashes(&w[1])), "seed {seed}: {all:?}");
+        tally.installs = self.c.installs;
+        tally
+    }
+}
+
+#[test]
+fn in_any_storm_acknowledged_writes_survive_refused_ones_do_not_apply_and_none_applies_twice() {
+    let (mut sum, mut lives) = (Tally::default(), 0);
+    for seed in seeds(60) {
+        let nodes = if seed % 3 == 0 { 3 } else { 5 };
+        let mut c = Cluster::new(nodes, seed);
+        (c.loss_percent, c.duplicate_percent) = (seed % 7, seed % 11);
+        c.run_until_leader();
+        let mut storm = Storm { c, seed, nodes, writes: vec![], reads: vec![] };
+        storm.run();
+        storm.heal();
+        let tally = storm.judge();
+        lives += 1;
+        sum.acknowledged += tally.acknowledged;
+        sum.refused += tally.refused;
+        sum.unknown += tally.unknown;
+        sum.read += tally.read;
+        sum.installs += tally.installs;
+    }
+    // Not idle: all three outcomes, reads and installed checkpoints happen.
+    assert!(sum.acknowledged > 100 * lives, "{} acknowledged", sum.acknowledged);
+    assert!(sum.refused > lives && sum.unknown > lives, "{} {}", sum.refused, sum.unknown);
+    assert!(sum.read > 20 * lives, "{} reads", sum.read);
+    assert!(sum.installs as u64 * 4 > lives, "{} installs", sum.installs);
+}
