@@ -3,6 +3,7 @@
 //! Any error poisons: the node stops. A failed `fdatasync` is never tried again, because the
 //! kernel may have dropped the very pages it failed to write.
 
+use super::Place;
 use crate::metrics::DiskMetrics;
 use crate::node::input::Input;
 use base::{LogIndex, Ticket};
@@ -14,12 +15,17 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::UnboundedSender;
-use wal::{Batch, Journal, Record, WalError};
+use wal::{Batch, Journal, Record, SpareJob, WalError};
 
 /// Silence after which the journal vouches for its last batch and writes zeros ahead.
 const IDLE: Duration = Duration::from_millis(50);
 /// Zeros written ahead at once when idle.
 const PREFILL_BYTES: u64 = 256 << 10;
+/// A journal of this many bytes is busy enough to have its next segment made ahead.
+const SPARE_FROM_BYTES: u64 = 32 << 20;
+/// Zeros a helper writes at once, and its rest after them: the disk belongs to the log.
+const SPARE_STEP_BYTES: u64 = 1 << 20;
+const SPARE_PAUSE: Duration = Duration::from_millis(20);
 /// Entry bytes of one write, so that a long queue does not become one endless sync.
 const BATCH_BYTES_MAX: usize = 16 << 20;
 
@@ -39,13 +45,15 @@ impl Log {
     /// When the system gives no thread.
     pub fn start(
         journal: Journal,
+        place: Place,
         inbox: UnboundedSender<Input>,
         metrics: Arc<DiskMetrics>,
     ) -> std::io::Result<Self> {
         let (jobs, queue) = channel();
+        let spares = Spares::new(place);
         let thread = std::thread::Builder::new()
             .name("quorate-log".to_string())
-            .spawn(move || work(journal, &queue, &inbox, &metrics))?;
+            .spawn(move || work(journal, &spares, &queue, &inbox, &metrics))?;
         Ok(Self { jobs: RefCell::new(Some(jobs)), thread: RefCell::new(Some(thread)) })
     }
 
@@ -82,19 +90,64 @@ impl Drop for Log {
     }
 }
 
+/// Segments made ahead by a helper, so that beginning one writes no zeros while clients wait.
+struct Spares {
+    place: Place,
+    done: Sender<(SpareJob, bool)>,
+    made: Receiver<(SpareJob, bool)>,
+}
+
+impl Spares {
+    fn new(place: Place) -> Self {
+        let (done, made) = channel();
+        Self { place, done, made }
+    }
+
+    /// Takes in what a helper made, and starts the next one when the journal wants it.
+    fn keep(&self, journal: &mut Journal) {
+        while let Ok((job, ok)) = self.made.try_recv() {
+            journal.spare_done(job, ok);
+        }
+        if journal.bytes() < SPARE_FROM_BYTES {
+            return;
+        }
+        let Some(mut job) = journal.spare_wanted() else { return };
+        let (place, done) = (self.place.clone(), self.done.clone());
+        let work = move || {
+            let ok = make(&place, &mut job).inspect_err(|error| tracing::warn!("spare: {error}"));
+            // A log thread that is gone needs no spare; the next start removes the file.
+            let _ = done.send((job, ok.is_ok()));
+        };
+        if let Err(error) = std::thread::Builder::new().name("quorate-spare".into()).spawn(work) {
+            // The journal goes on without spares, as it does before the first.
+            tracing::warn!("no helper thread: {error}");
+        }
+    }
+}
+
+fn make(place: &Place, job: &mut SpareJob) -> Result<(), String> {
+    let mut disk = place.disk("journal").map_err(|error| error.to_string())?;
+    while job.step(&mut disk, SPARE_STEP_BYTES).map_err(|error| error.to_string())? {
+        std::thread::sleep(SPARE_PAUSE);
+    }
+    Ok(())
+}
+
 fn work(
     mut journal: Journal,
+    spares: &Spares,
     queue: &Receiver<Job>,
     inbox: &UnboundedSender<Input>,
     metrics: &DiskMetrics,
 ) {
-    if let Err(error) = serve(&mut journal, queue, inbox, metrics) {
+    if let Err(error) = serve(&mut journal, spares, queue, inbox, metrics) {
         let _ = inbox.send(Input::DiskFailed(error.to_string()));
     }
 }
 
 fn serve(
     journal: &mut Journal,
+    spares: &Spares,
     queue: &Receiver<Job>,
     inbox: &UnboundedSender<Input>,
     metrics: &DiskMetrics,
@@ -105,7 +158,7 @@ fn serve(
         let first = match queue.recv_timeout(wait) {
             Ok(job) => job,
             Err(RecvTimeoutError::Timeout) => {
-                idle_done = idle(journal, queue)?;
+                idle_done = idle(journal)?;
                 continue;
             }
             Err(RecvTimeoutError::Disconnected) => return journal.mark(),
@@ -134,11 +187,12 @@ fn serve(
         if let Some(index) = release {
             journal.release(index)?;
         }
+        spares.keep(journal);
     }
 }
 
 /// True when there is nothing left to do in an idle moment.
-fn idle(journal: &mut Journal, _queue: &Receiver<Job>) -> Result<bool, WalError> {
+fn idle(journal: &mut Journal) -> Result<bool, WalError> {
     journal.mark()?;
     Ok(!journal.prefill(PREFILL_BYTES)?)
 }

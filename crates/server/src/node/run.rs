@@ -44,6 +44,9 @@ impl Node {
             let now = self.now();
             self.replica.borrow_mut().step_batch(now, events.drain(..), &mut effects);
             self.dispatch(&mut effects);
+            if let Some(halt) = effects.halted.take() {
+                return End::Failed(format!("entry {}: {}", halt.index, halt.why));
+            }
             if self.stop_is_due() {
                 return End::Stopped;
             }

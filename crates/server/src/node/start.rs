@@ -231,7 +231,7 @@ fn build(
     let replica = Replica::new(settings, recovered, Nanos::ZERO)
         .map_err(|error| StartError::Disk(error.to_string()))?;
     let disk_metrics = Arc::new(DiskMetrics::default());
-    let disk = Log::start(opened.journal, inbox.clone(), Arc::clone(&disk_metrics))?;
+    let disk = Log::start(opened.journal, place.clone(), inbox.clone(), Arc::clone(&disk_metrics))?;
     let peers = Rc::new(Shared {
         cluster: identity.cluster,
         member: identity.member,

@@ -232,12 +232,12 @@ fn a_stalled_watcher_a_million_revisions_behind_costs_one_send_buffer() {
         }
         assert_eq!(watch.stall(Duration::from_millis(100)).await, 0);
         let grown = resident_bytes().saturating_sub(before);
-        assert!(grown < 48 << 20, "{grown} bytes for one stalled client");
+        assert!(grown < 16 << 20, "{grown} bytes for one stalled client");
         // It goes on where it stopped and misses nothing.
         watch.resume(taken).await;
         assert!(watch.next().await.created);
         let mut next = 2;
-        while next <= REVISIONS + 1001 {
+        while next <= 100_000 {
             for event in watch.next().await.events {
                 assert_eq!(event.kv.unwrap().mod_revision, next);
                 next += 1;

@@ -1,0 +1,213 @@
+//! A disk that fails under a running member.
+
+use crate::cluster::{Cluster, WAIT, outside};
+use api::etcdserverpb as pb;
+use client::{Failure, Outcome, method};
+use server::disk::Wrap;
+use server::node::{End, Node};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use wal::{Disk, DiskFile, RealDisk};
+
+/// Fails every sync of the journal once it is told to, and counts what is tried afterwards.
+#[derive(Clone, Default)]
+struct Fault(Arc<Counters>);
+
+#[derive(Default)]
+struct Counters {
+    broken: AtomicBool,
+    failed_syncs: AtomicU64,
+    /// Journal writes and syncs tried after the first failed sync.
+    after: AtomicU64,
+    /// Zeros that the helper wrote into files made ahead; bytes.
+    ahead: AtomicU64,
+    /// Zeros that the log thread wrote itself to begin a segment; bytes.
+    inline: AtomicU64,
+}
+
+impl Fault {
+    fn wrap(&self) -> Wrap {
+        let fault = self.clone();
+        Arc::new(move |part: &str, disk: RealDisk| -> Box<dyn Disk> {
+            if part == "journal" {
+                Box::new(FaultyDisk { disk, fault: fault.clone() })
+            } else {
+                Box::new(disk)
+            }
+        })
+    }
+
+    fn failed(&self) -> bool {
+        self.0.failed_syncs.load(Ordering::SeqCst) > 0
+    }
+
+    fn note(&self) {
+        if self.failed() {
+            self.0.after.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+}
+
+struct FaultyDisk {
+    disk: RealDisk,
+    fault: Fault,
+}
+
+struct FaultyFile {
+    file: Box<dyn DiskFile>,
+    fault: Fault,
+    spare: bool,
+}
+
+impl FaultyDisk {
+    fn file(&self, name: &str, file: Box<dyn DiskFile>) -> Box<dyn DiskFile> {
+        let spare = name.starts_with("spare-");
+        Box::new(FaultyFile { file, fault: self.fault.clone(), spare })
+    }
+}
+
+impl Disk for FaultyDisk {
+    fn list(&mut self) -> io::Result<Vec<String>> {
+        self.disk.list()
+    }
+    fn open(&mut self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        let file = self.disk.open(name)?;
+        Ok(self.file(name, file))
+    }
+    fn create(&mut self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        let file = self.disk.create(name)?;
+        Ok(self.file(name, file))
+    }
+    fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
+        self.disk.rename(from, to)
+    }
+    fn remove(&mut self, name: &str) -> io::Result<()> {
+        self.disk.remove(name)
+    }
+    fn sync_dir(&mut self) -> io::Result<()> {
+        self.disk.sync_dir()
+    }
+}
+
+impl DiskFile for FaultyFile {
+    fn len(&mut self) -> io::Result<u64> {
+        self.file.len()
+    }
+    fn read_at(&mut self, offset: u64, into: &mut [u8]) -> io::Result<usize> {
+        self.file.read_at(offset, into)
+    }
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.fault.note();
+        if self.spare && bytes.iter().all(|byte| *byte == 0) {
+            let helper = std::thread::current().name() == Some("quorate-spare");
+            let counter = if helper { &self.fault.0.ahead } else { &self.fault.0.inline };
+            counter.fetch_add(bytes.len() as u64, Ordering::SeqCst);
+        }
+        self.file.write_at(offset, bytes)
+    }
+    fn set_len(&mut self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)
+    }
+    fn sync(&mut self) -> io::Result<()> {
+        self.fault.note();
+        if self.fault.0.broken.load(Ordering::SeqCst) {
+            self.fault.0.failed_syncs.fetch_add(1, Ordering::SeqCst);
+            return Err(io::Error::other("the disk is gone"));
+        }
+        self.file.sync()
+    }
+}
+
+fn put(key: &str) -> pb::PutRequest {
+    pb::PutRequest { key: key.to_string().into(), value: "v".into(), ..Default::default() }
+}
+
+#[test]
+fn a_failed_fsync_stops_the_member_unacknowledged_and_is_never_tried_again() {
+    let mut cluster = Cluster::start("poison", &["solo"]);
+    cluster.kill(0);
+    let fault = Fault::default();
+    let node = Node::start_on(cluster.configs[0].clone(), fault.wrap()).expect("starts");
+    assert!(node.wait_ready(WAIT));
+    cluster.nodes[0] = Some(node);
+    cluster.put(0, "before", "v");
+    outside(async {
+        let to = cluster.channel(0);
+        to.connect().await.expect("it listens");
+        fault.0.broken.store(true, Ordering::SeqCst);
+        for key in ["first", "later"] {
+            match to.call::<pb::PutResponse>(method::kv::PUT, &put(key)).await {
+                Ok(_) => panic!("{key} was acknowledged on a broken disk"),
+                Err(failure @ Failure::Status(_)) if key == "first" => {
+                    assert_eq!(failure.outcome(), Outcome::Unknown, "{failure:?}");
+                }
+                Err(_) => {}
+            }
+        }
+    });
+    let end = cluster.nodes[0].take().expect("there").stop();
+    let End::Failed(text) = end else { panic!("it must fail, not end as {end:?}") };
+    assert!(text.contains("the disk is gone"), "{text}");
+    assert_eq!(fault.0.failed_syncs.load(Ordering::SeqCst), 1, "no second try");
+    assert_eq!(fault.0.after.load(Ordering::SeqCst), 0, "nothing was written afterwards");
+    cluster.restart(0);
+    let keys: Vec<_> = cluster.all(0).kvs.iter().map(|kv| kv.key.to_vec()).collect();
+    assert!(keys.contains(&b"before".to_vec()), "what was acknowledged is there");
+    assert!(!keys.contains(&b"later".to_vec()), "what came after the failure is not");
+}
+
+#[test]
+fn a_leader_whose_disk_fails_leaves_and_the_others_go_on() {
+    let mut cluster = Cluster::start("poison-leader", &["a", "b", "c"]);
+    let faults: Vec<Fault> = (0..3).map(|_| Fault::default()).collect();
+    for (at, fault) in faults.iter().enumerate() {
+        cluster.kill(at);
+        let node = Node::start_on(cluster.configs[at].clone(), fault.wrap()).expect("starts");
+        cluster.nodes[at] = Some(node);
+    }
+    let leader = cluster.leader();
+    cluster.put(leader, "before", "v");
+    faults[leader].0.broken.store(true, Ordering::SeqCst);
+    let error = cluster.try_put(leader, "doubtful", "v").expect_err("its disk is broken");
+    assert!(error.contains("(unknown)") || error.contains("has ended"), "{error}");
+    let other = (leader + 1) % 3;
+    cluster.put(other, "after", "v");
+    let keys: Vec<_> = cluster.all(other).kvs.iter().map(|kv| kv.key.to_vec()).collect();
+    assert!(keys.contains(&b"before".to_vec()) && keys.contains(&b"after".to_vec()));
+    let end = cluster.nodes[leader].take().expect("there").stop();
+    assert!(matches!(end, End::Failed(_)), "{end:?}");
+}
+
+#[test]
+fn a_busy_journal_has_its_next_segment_made_ahead() {
+    let mut cluster = Cluster::start("spares", &["solo"]);
+    cluster.kill(0);
+    let fault = Fault::default();
+    let node = Node::start_on(cluster.configs[0].clone(), fault.wrap()).expect("starts");
+    assert!(node.wait_ready(WAIT));
+    cluster.nodes[0] = Some(node);
+    let value = "x".repeat(1 << 20);
+    (0..8).for_each(|n| cluster.put(0, &n.to_string(), &value));
+    assert_eq!(fault.0.ahead.load(Ordering::SeqCst), 0, "a quiet member writes no spare");
+    let until = Instant::now() + WAIT;
+    let mut n = 0;
+    while fault.0.ahead.load(Ordering::SeqCst) < 64 << 20 {
+        assert!(Instant::now() < until, "a spare in time");
+        if n < 30 {
+            cluster.put(0, &n.to_string(), &value);
+            n += 1;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(fault.0.inline.load(Ordering::SeqCst), 0);
+    // Goes on in the segment made ahead; the first one has room for less than this.
+    (0..40).for_each(|n| cluster.put(0, &n.to_string(), &value));
+    assert_eq!(fault.0.inline.load(Ordering::SeqCst), 0, "no client waited for zeros");
+    assert_eq!(cluster.all(0).kvs.len(), 40);
+    let segments = std::fs::read_dir(cluster.configs[0].data_dir.join("journal")).expect("there");
+    let names = segments.map(|entry| entry.expect("an entry").file_name().into_string());
+    let used = names.flatten().filter(|name| name.starts_with("segment-")).count();
+    assert!(used >= 2, "it rolled over");
+}
