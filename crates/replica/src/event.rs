@@ -62,6 +62,17 @@ pub struct Effects {
     pub trace: Vec<TraceEvent>,
     /// Set when this replica's state is proven to differ from a quorum's: stop serving.
     pub diverged: Option<LogIndex>,
+    /// Set when a committed entry cannot be applied: the machine does nothing more, the shell
+    /// names the reason and stops.
+    pub halted: Option<Halt>,
+}
+
+/// A committed entry that this build cannot apply, because a newer one wrote it or because what
+/// a peer sent is damaged in a way its checksum did not show. Skipping it would be a guess.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Halt {
+    pub index: LogIndex,
+    pub why: String,
 }
 
 impl Effects {
@@ -74,6 +85,7 @@ impl Effects {
             && self.snapshots.is_empty()
             && self.trace.is_empty()
             && self.diverged.is_none()
+            && self.halted.is_none()
     }
 
     pub fn clear(&mut self) {

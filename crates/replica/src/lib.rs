@@ -36,7 +36,7 @@ mod pending;
 mod trace;
 
 pub use event::{
-    CheckpointJob, Effects, Event, Installed, Refusal, RefusalReason, Reply, UnknownReason,
+    CheckpointJob, Effects, Event, Halt, Installed, Refusal, RefusalReason, Reply, UnknownReason,
 };
 pub use machine::{Replica, ReplicaRecovered, ReplicaSettings, Status};
 pub use message::{PeerBody, PeerMessage};

@@ -84,6 +84,7 @@ pub struct Replica {
     /// What others say of the same indexes, by slot.
     hash_votes: BTreeMap<LogIndex, Vec<(u8, u64)>>,
     diverged: bool,
+    halted: bool,
     /// When each peer last said anything, to name who is missing.
     heard: BTreeMap<NodeId, Nanos>,
     now: Nanos,
@@ -122,6 +123,7 @@ impl Replica {
             hashes: BTreeMap::new(),
             hash_votes: BTreeMap::new(),
             diverged: false,
+            halted: false,
             heard: BTreeMap::new(),
             now,
             ready: Ready::default(),
@@ -142,6 +144,9 @@ impl Replica {
     ) {
         assert!(now >= self.now, "the shell's clock never goes back");
         self.now = now;
+        if self.halted {
+            return; // what it would say from here on is not known to be true
+        }
         for event in events {
             self.on_event(event, out);
         }

@@ -2,8 +2,8 @@
 
 use super::{Replica, decode_extra};
 use crate::envelope::{Envelope, EnvelopeBody};
-use crate::{Effects, Installed, PeerBody, PeerMessage, Reply, TraceKind, UnknownReason};
-use base::codec::Get;
+use crate::{Effects, Halt, Installed, PeerBody, PeerMessage, Reply, TraceKind, UnknownReason};
+use base::codec::{DecodeError, Get};
 use base::{LogIndex, NodeId, RequestId};
 use consensus::raft::{Entry, EntryKind};
 use mvcc::Command;
@@ -21,37 +21,40 @@ impl Replica {
             let entry = self.raft.entries(index, index).next();
             let entry = entry.expect("committed entries are in the log").clone();
             assert!(entry.index == index, "the log is contiguous");
-            self.apply(&entry, out);
+            if let Err(why) = self.apply(&entry, out) {
+                self.halted = true;
+                out.halted = Some(Halt { index, why: alloc::format!("{why}") });
+                return;
+            }
             self.applied = index;
             self.applied_ballot = entry.ballot;
             self.compare_hashes(index, out);
         }
     }
 
-    fn apply(&mut self, entry: &Entry, out: &mut Effects) {
+    fn apply(&mut self, entry: &Entry, out: &mut Effects) -> Result<(), DecodeError> {
         if entry.kind != EntryKind::Data {
             self.store.advance(entry.index, self.clock.last());
             self.trace_applied(entry.index, None, out);
-            return;
+            return Ok(());
         }
-        // Only a leader that checked its input writes data entries, and frames are checksummed:
-        // an unreadable one means a newer build wrote it. Applying a guess would diverge.
-        let envelope = Envelope::decode(&entry.payload)
-            .expect("a committed entry is readable by this build's apply level");
+        let envelope = Envelope::decode(&entry.payload)?;
+        let command = match envelope.body {
+            EnvelopeBody::Command(bytes) => Some(Command::decode(&mut Get::new(bytes))?),
+            EnvelopeBody::Mark => None,
+        };
         let time = self.clock.apply(envelope.stamp, self.now);
-        let EnvelopeBody::Command(bytes) = envelope.body else {
+        let Some(command) = command else {
             self.store.advance(entry.index, time);
             self.trace_applied(entry.index, None, out);
-            return;
+            return Ok(());
         };
         let id = envelope.id;
         if id.seq > 0 && !self.dedupe.insert(id) {
             self.store.advance(entry.index, time);
             self.emit(out, TraceKind::Deduplicated { index: entry.index, id });
-            return;
+            return Ok(());
         }
-        let command = Command::decode(&mut Get::new(bytes))
-            .expect("a leader logs only commands it can decode");
         let applied = self.store.apply(entry.index, time, &command);
         self.trace_applied(entry.index, Some(id), out);
         if let Some(changes) = applied.changes {
@@ -65,6 +68,7 @@ impl Replica {
             out.replies.push((write.token, reply));
             self.emit(out, TraceKind::Replied { id });
         }
+        Ok(())
     }
 
     fn trace_applied(&self, index: LogIndex, id: Option<RequestId>, out: &mut Effects) {
@@ -154,6 +158,89 @@ impl Replica {
             {
                 self.give_up(seq, &write, UnknownReason::InCheckpoint, out);
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Event, ReplicaRecovered, ReplicaSettings};
+    use alloc::vec;
+    use base::{Ballot, Blob, Incarnation, Nanos, Term};
+    use consensus::raft::{BallotRule, Configuration, Member, Recovered, Settings};
+
+    /// One voter whose log holds one committed entry with this payload.
+    fn alone_with(payload: &[u8]) -> Replica {
+        let id = NodeId(1);
+        let ballot = Ballot { term: Term(1), node: id };
+        let member = Member {
+            id,
+            slot: 0,
+            name: "a".into(),
+            learner: false,
+            peer_urls: vec![],
+            client_urls: vec![],
+        };
+        let base_config = Configuration {
+            members: vec![member],
+            quorum: "1 of (a)".into(),
+            joint: None,
+            rule: BallotRule::SharedTerms,
+            limits: vec![],
+        };
+        let index = LogIndex(1);
+        let payload = Blob::from(payload);
+        let raft = Recovered {
+            ballot,
+            base: LogIndex::ZERO,
+            base_ballot: Ballot::ZERO,
+            base_config,
+            entries: vec![Entry { index, ballot, kind: EntryKind::Data, payload }],
+            commit: index,
+        };
+        let store = mvcc::Store::new(mvcc::Limits::default());
+        let settings = ReplicaSettings {
+            raft: Settings {
+                id,
+                incarnation: Incarnation(1),
+                election_timeout_min: Nanos::from_millis(1000),
+                heartbeat_interval: Nanos::from_millis(100),
+                seed: 1,
+                append_bytes_max: 1 << 20,
+                inflight_bytes_max: 1 << 20,
+            },
+            pending_max: 10,
+            request_timeout: Nanos::from_millis(5000),
+            leaderless_wait: Nanos::from_millis(2000),
+            catchup_entries: 10,
+            trace: false,
+        };
+        let recovered = ReplicaRecovered { raft, store, extra: vec![] };
+        Replica::new(settings, recovered, Nanos::ZERO).expect("one voter is a majority of one")
+    }
+
+    #[test]
+    fn a_committed_entry_that_cannot_be_read_halts_the_machine_and_is_named() {
+        let mut newer = Envelope {
+            id: RequestId::default(),
+            stamp: base::ClusterTime(1),
+            body: EnvelopeBody::Mark,
+        }
+        .encode()
+        .to_vec();
+        newer[2] = 9; // the low byte of the apply level
+        for payload in [&newer[..], b"", b"\xff\xff\xff"] {
+            let mut replica = alone_with(payload);
+            let mut out = Effects::default();
+            replica.step(Nanos::from_millis(1), Event::Tick, &mut out);
+            let halt = out.halted.take().expect("the entry is committed and unreadable");
+            assert_eq!(halt.index, LogIndex(1));
+            assert!(!halt.why.is_empty());
+            assert_eq!(replica.status().applied, LogIndex::ZERO);
+            out.clear();
+            replica.step(Nanos::from_millis(9_000), Event::Tick, &mut out);
+            assert!(out.is_empty(), "a halted machine says nothing more");
         }
     }
 }
