@@ -9,7 +9,6 @@ use analysis::availability::{Needed, live};
 use analysis::ratio::ratio;
 use analysis::search::{Wanted, search};
 use analysis::{Goal, Limits, Model, Node, Objective, Strategy, Workload};
-use quorum::Protocol;
 
 fn main() {
     let letters = |count: usize| -> Vec<String> { (0..count).map(|i| format!("n{i}")).collect() };
@@ -72,7 +71,7 @@ fn tutorial() {
     let limits =
         Limits { load_max: None, network_max: Some(ratio(4, 1)), latency_max: Some(ratio(4, 1)) };
     let goal = Goal { objective: Objective::Load, limits, spare: 1 };
-    let wanted = Wanted { goal, resilience: 1, protocol: Protocol::Paxos };
+    let wanted = Wanted { goal, resilience: 1, elect_meets_elect: false };
     let work = Workload::parse("0.75").expect("a fraction");
     let start = Instant::now();
     let found = search(&nodes, &work, &wanted).expect("there is a system");

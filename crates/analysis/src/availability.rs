@@ -40,12 +40,14 @@ pub fn live(model: &Model, needed: Needed) -> Option<Live> {
     let holds = space.quorums(family);
     let rows: Vec<Vec<BigInt>> = classes.iter().map(|class| binomials(class.len())).collect();
     let mut sets = vec![BigInt::zero(); model.members().len() + 1];
-    let alone = classes.iter().all(|class| class.len() == 1);
-    for number in (0..space.size).filter(|number| holds[*number]) {
-        if alone {
-            sets[number.count_ones() as usize] += 1;
-            continue;
+    if classes.iter().all(|class| class.len() == 1) {
+        let mut counts = vec![0u64; sets.len()];
+        for number in (0..space.size).filter(|number| holds[*number]) {
+            counts[number.count_ones() as usize] += 1;
         }
+        return Some(Live { sets: counts.into_iter().map(BigInt::from).collect() });
+    }
+    for number in (0..space.size).filter(|number| holds[*number]) {
         let counts = (0..classes.len()).map(|at| space.count(number, at));
         let (mut size, mut ways) = (0, BigInt::one());
         for (at, count) in counts.enumerate() {

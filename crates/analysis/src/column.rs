@@ -1,21 +1,19 @@
 //! The sets a strategy may contact, one for all that differ by members of a class.
 
-use num_traits::Zero;
 use quorum::{Family, NodeSet};
 
 use crate::counts::Space;
 use crate::model::Model;
-use crate::ratio::Ratio;
 
 /// A kind of set: some members of each class, whichever they are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Column {
     /// Members taken of each class.
-    pub counts: Vec<usize>,
+    pub counts: Vec<u8>,
     /// Members in all.
     pub size: usize,
-    /// Seconds until the fastest of them form a quorum.
-    pub latency: Ratio,
+    /// Of the fastest members that form a quorum the slowest: its latency is the set's.
+    pub slowest: u8,
 }
 
 /// Every kind of set that may be worth contacting: minimal ones among those that are quorums
@@ -39,31 +37,30 @@ pub(crate) fn columns(
         let all_below = |number: usize| space.below(number).all(|less| holds[less]);
         holds = (0..space.size).map(|number| holds[number] && all_below(number)).collect();
     }
+    let latency = |number: usize| {
+        let slot = slowest(model, family, space.set(number));
+        &model.nodes[slot as usize].latency
+    };
     let useful = |number: &usize| {
-        holds[*number]
-            && space.below(*number).all(|less| {
-                let slower = || latency(model, family, space.set(less));
-                !holds[less] || by_latency && slower() > latency(model, family, space.set(*number))
-            })
+        let faster = |less: usize| by_latency && latency(less) > latency(*number);
+        holds[*number] && space.below(*number).all(|less| !holds[less] || faster(less))
     };
     Some((0..space.size).filter(useful).map(|n| column(model, family, space.set(n))).collect())
 }
 
 fn column(model: &Model, family: &Family, set: NodeSet) -> Column {
-    let counts = model.classes.iter().map(|class| class.intersect(set).len()).collect();
-    Column { counts, size: set.len(), latency: latency(model, family, set) }
+    let counts = model.classes.iter().map(|class| class.intersect(set).len() as u8).collect();
+    Column { counts, size: set.len(), slowest: slowest(model, family, set) }
 }
 
-/// Seconds until the fastest members of `set` form a quorum; 0 when they never do.
-pub(crate) fn latency(model: &Model, family: &Family, set: NodeSet) -> Ratio {
-    let mut slots: Vec<u8> = set.iter().collect();
-    slots.sort_by(|a, b| model.nodes[*a as usize].latency.cmp(&model.nodes[*b as usize].latency));
+/// The member whose answer makes a quorum, when the members of `set` answer by latency.
+pub(crate) fn slowest(model: &Model, family: &Family, set: NodeSet) -> u8 {
     let mut answered = NodeSet::EMPTY;
-    for slot in slots {
-        answered.insert(slot);
+    for slot in model.by_latency.iter().filter(|slot| set.contains(**slot)) {
+        answered.insert(*slot);
         if family.is_quorum(answered) {
-            return model.nodes[slot as usize].latency.clone();
+            return *slot;
         }
     }
-    Ratio::zero()
+    unreachable!("a column is a quorum")
 }

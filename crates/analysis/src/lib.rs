@@ -9,13 +9,16 @@
 pub mod availability;
 mod column;
 mod counts;
-mod lp;
+mod exact;
 mod model;
 mod node;
+mod program;
 pub mod ratio;
 pub mod search;
 mod simplex;
 mod strategy;
+mod table;
+mod tree;
 mod workload;
 
 pub use model::{Model, ModelError};

@@ -17,6 +17,8 @@ pub struct Model {
     pub(crate) nodes: Vec<Node>,
     /// Members that neither a family nor a figure tells apart.
     pub(crate) classes: Vec<NodeSet>,
+    /// Slots, the fastest first.
+    pub(crate) by_latency: Vec<u8>,
 }
 
 /// The text does not parse, or a figure is of nobody.
@@ -72,7 +74,9 @@ impl Model {
                 classes.push(alike);
             }
         }
-        Ok(Self { names, elect, commit, nodes, classes })
+        let mut by_latency: Vec<u8> = (0..=highest).collect();
+        by_latency.sort_by(|a, b| nodes[*a as usize].latency.cmp(&nodes[*b as usize].latency));
+        Ok(Self { names, elect, commit, nodes, classes, by_latency })
     }
 
     pub fn names(&self) -> &Names {

@@ -1,17 +1,6 @@
 //! The revised simplex method over any ordered field, in two phases.
 
-use num_traits::{Num, Signed};
-
-/// `f64` or a fraction.
-pub(crate) trait Number: Num + Signed + Clone + PartialOrd {}
-impl<T: Num + Signed + Clone + PartialOrd> Number for T {}
-
-#[derive(Clone, Debug)]
-pub(crate) struct Column<T> {
-    pub cost: T,
-    /// (row, coefficient), a row at most once.
-    pub entries: Vec<(usize, T)>,
-}
+use crate::program::{Number, Program};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stop {
@@ -20,12 +9,13 @@ pub(crate) enum Stop {
     Stalled,
 }
 
-pub(crate) struct Simplex<T> {
-    /// The variables of the problem, then one slack a row.
-    columns: Vec<Column<T>>,
+pub(crate) struct Simplex<'a, T> {
+    program: &'a Program<T>,
+    /// Variables of the program; one slack a row follows them.
+    variables: usize,
     rhs: Vec<T>,
-    /// Slack of an equality, and so kept at 0.
-    barred: Vec<bool>,
+    /// Rows that are equalities: their slacks must be 0 in the end and never enter.
+    equal: Vec<bool>,
     /// What counts as 0; 0 itself when the field is exact.
     epsilon: T,
     basis: Vec<usize>,
@@ -33,60 +23,42 @@ pub(crate) struct Simplex<T> {
     inverse: Vec<Vec<T>>,
     /// Values of the basis' variables.
     point: Vec<T>,
+    /// Prices of the rows at the end.
+    prices: Vec<T>,
 }
 
-impl<T: Number> Simplex<T> {
-    /// `rows` are (right side >= 0, whether equal or at most).
-    pub fn new(mut columns: Vec<Column<T>>, rows: Vec<(T, bool)>, epsilon: T) -> Self {
-        let problem = columns.len();
-        for row in 0..rows.len() {
-            columns.push(Column { cost: T::zero(), entries: vec![(row, T::one())] });
+impl<'a> Simplex<'a, f64> {
+    /// A tiny distinct shift of each row keeps ties from stalling the run.
+    pub fn fast(program: &'a Program<f64>) -> Self {
+        let shift = |at: usize| 1e-9 * (1.0 + (at * 7 % 11) as f64);
+        let mut simplex = Self::new(program, 1e-10);
+        for (at, value) in simplex.rhs.iter_mut().enumerate() {
+            *value += if simplex.equal[at] { 0.0 } else { shift(at) };
         }
-        let mut barred = vec![false; problem];
-        barred.extend(rows.iter().map(|(_, equal)| *equal));
-        let rhs: Vec<T> = rows.into_iter().map(|(rhs, _)| rhs).collect();
-        assert!(rhs.iter().all(|value| *value >= T::zero()), "the slacks are the first basis");
-        let mut simplex = Self {
-            columns,
-            rhs,
-            barred,
-            epsilon,
-            basis: Vec::new(),
-            inverse: Vec::new(),
-            point: Vec::new(),
-        };
-        simplex.start_from_slacks();
+        simplex.point = simplex.rhs.clone();
         simplex
     }
+}
 
-    fn start_from_slacks(&mut self) {
-        let (rows, problem) = (self.rhs.len(), self.columns.len() - self.rhs.len());
-        self.basis = (problem..problem + rows).collect();
+impl<'a, T: Number> Simplex<'a, T> {
+    /// Starts from the slacks.
+    pub fn new(program: &'a Program<T>, epsilon: T) -> Self {
+        let (rhs, equal): (Vec<T>, Vec<bool>) = program.rows().into_iter().unzip();
+        assert!(rhs.iter().all(|value| *value >= T::zero()), "the slacks are the first basis");
+        let (rows, variables) = (rhs.len(), program.count());
         let unit = |row: usize| -> Vec<T> {
             (0..rows).map(|at| if at == row { T::one() } else { T::zero() }).collect()
         };
-        self.inverse = (0..rows).map(unit).collect();
-        self.point = self.rhs.clone();
-    }
-
-    /// Starts from a basis instead of the slacks, if it is one and its point is feasible.
-    pub fn start_from(&mut self, basis: Vec<usize>) {
-        self.start_from_slacks();
-        let goal = basis.clone();
-        for column in basis {
-            if self.basis.contains(&column) {
-                continue;
-            }
-            let step = self.step_of(column);
-            let free = |row: &usize| !goal.contains(&self.basis[*row]) && !step[*row].is_zero();
-            let Some(row) = (0..self.rhs.len()).find(free) else { break };
-            self.pivot(row, column, &step);
-        }
-        let feasible = self.point.iter().zip(&self.basis).all(|(value, column)| {
-            *value >= T::zero() && (!self.barred[*column] || value.is_zero())
-        });
-        if !feasible {
-            self.start_from_slacks();
+        Self {
+            program,
+            variables,
+            point: rhs.clone(),
+            rhs,
+            equal,
+            epsilon,
+            basis: (variables..variables + rows).collect(),
+            inverse: (0..rows).map(unit).collect(),
+            prices: Vec::new(),
         }
     }
 
@@ -94,95 +66,107 @@ impl<T: Number> Simplex<T> {
         &self.basis
     }
 
+    pub fn prices(&self) -> &[T] {
+        &self.prices
+    }
+
     /// The least cost found.
     pub fn cost(&self) -> T {
-        let costs = self.basis.iter().map(|column| self.columns[*column].cost.clone());
+        let costs = self.basis.iter().map(|at| self.cost_of(*at));
         costs.zip(&self.point).fold(T::zero(), |sum, (cost, value)| sum + cost * value.clone())
     }
 
-    /// The variables of the problem that are not 0.
+    /// The variables of the program that are not 0.
     pub fn values(&self) -> Vec<(usize, T)> {
-        let problem = self.columns.len() - self.rhs.len();
         let pairs = self.basis.iter().copied().zip(self.point.iter().cloned());
-        let mut values: Vec<(usize, T)> =
-            pairs.filter(|(at, value)| *at < problem && *value > self.epsilon).collect();
-        values.sort_by_key(|(column, _)| *column);
-        values
+        pairs.filter(|(at, value)| *at < self.variables && *value > self.epsilon).collect()
+    }
+
+    fn barred(&self, at: usize) -> bool {
+        at >= self.variables && self.equal[at - self.variables]
+    }
+
+    fn cost_of(&self, at: usize) -> T {
+        if at < self.variables { self.program.cost(at) } else { T::zero() }
+    }
+
+    fn column(&self, at: usize) -> Vec<(usize, T)> {
+        match at.checked_sub(self.variables) {
+            Some(row) => vec![(row, T::one())],
+            None => self.program.column(at),
+        }
     }
 
     /// Minimises. The first phase drives the slacks of equalities to 0.
     pub fn run(&mut self) -> Result<(), Stop> {
-        let barred: Vec<bool> = self.barred.clone();
-        let first = |at: usize| if barred[at] { T::one() } else { T::zero() };
-        self.minimise(&first)?;
-        let left = self.basis.iter().zip(&self.point).filter(|(at, _)| barred[**at]);
-        let mut sum = T::zero();
-        for (_, value) in left {
-            sum = sum + value.clone();
-        }
-        let slack = self.epsilon.clone() * T::from_str_radix("1000", 10).unwrap_or(T::one());
-        if sum > slack {
+        self.minimise(true)?;
+        let left = self.basis.iter().zip(&self.point).filter(|(at, _)| self.barred(**at));
+        let sum = left.fold(T::zero(), |sum, (_, value)| sum + value.clone());
+        if sum > self.epsilon.times(1000) {
             return Err(Stop::Infeasible);
         }
         self.leave_barred();
-        let costs: Vec<T> = self.columns.iter().map(|column| column.cost.clone()).collect();
-        self.minimise(&|at| costs[at].clone())
+        self.minimise(false)
     }
 
-    /// Barred slacks still in the basis, at 0, leave it where any other variable can enter.
+    /// Barred slacks still in the basis, at 0, leave it where any variable can enter.
     fn leave_barred(&mut self) {
         for row in 0..self.rhs.len() {
-            if !self.barred[self.basis[row]] {
+            if !self.barred(self.basis[row]) {
                 continue;
             }
-            let enters = |at: &usize| {
-                let value = self.dot(&self.inverse[row], *at);
-                !self.barred[*at] && !self.basis.contains(at) && value.abs() > self.epsilon
-            };
-            let found = (0..self.columns.len()).find(enters);
-            if let Some(column) = found {
-                let step = self.step_of(column);
-                self.pivot(row, column, &step);
+            for at in 0..self.variables {
+                let step = self.step_of(at);
+                if step[row].abs() > self.epsilon && !self.basis.contains(&at) {
+                    self.pivot(row, at, &step);
+                    break;
+                }
             }
         }
     }
 
-    fn minimise(&mut self, cost: &dyn Fn(usize) -> T) -> Result<(), Stop> {
+    /// The first phase counts what equalities lack as cost, the second the program's cost.
+    fn minimise(&mut self, first_phase: bool) -> Result<(), Stop> {
         let steps_max = 50 * (self.rhs.len() + 20);
         let exact = self.epsilon.is_zero();
+        let mut gains = Vec::new();
         for steps in 0.. {
             if !exact && steps > steps_max {
                 return Err(Stop::Stalled);
             }
-            let prices = self.prices(cost);
-            let mut best: Option<(usize, T)> = None;
-            for at in 0..self.columns.len() {
-                if self.barred[at] {
-                    continue;
-                }
-                let gain = self.dot(&prices, at) - cost(at);
-                let better = best.as_ref().is_none_or(|(_, most)| gain > *most);
-                if gain > self.epsilon && better {
-                    best = Some((at, gain));
+            self.prices = self.prices_of(first_phase);
+            self.program.gains(&self.prices, !first_phase, &mut gains);
+            // The gain of a slack is its row's price.
+            for (row, price) in self.prices.iter().enumerate() {
+                gains.push(if self.equal[row] { T::zero() } else { price.clone() });
+            }
+            let mut best: Option<usize> = None;
+            for (at, gain) in gains.iter().enumerate().filter(|(_, gain)| **gain > self.epsilon) {
+                if best.is_none_or(|most| *gain > gains[most]) {
+                    best = Some(at);
                     if exact {
                         // Bland 1977: the first of the improving, so that ties cannot cycle.
                         break;
                     }
                 }
             }
-            let Some((column, _)) = best else { return Ok(()) };
-            let step = self.step_of(column);
+            let Some(at) = best else { return Ok(()) };
+            let step = self.step_of(at);
             let Some(row) = self.leaving(&step) else { return Err(Stop::Stalled) };
-            self.pivot(row, column, &step);
+            self.pivot(row, at, &step);
         }
         unreachable!("the loop only ends by returning")
     }
 
     /// What one unit of each row is worth at this basis.
-    fn prices(&self, cost: &dyn Fn(usize) -> T) -> Vec<T> {
+    fn prices_of(&self, first_phase: bool) -> Vec<T> {
         let mut prices = vec![T::zero(); self.rhs.len()];
-        for (row, column) in self.basis.iter().enumerate() {
-            let cost = cost(*column);
+        for (row, at) in self.basis.iter().enumerate() {
+            let cost = match first_phase {
+                true if self.barred(*at) => T::one(),
+                true => T::zero(),
+                false => self.cost_of(*at),
+            };
             if cost.is_zero() {
                 continue;
             }
@@ -195,19 +179,15 @@ impl<T: Number> Simplex<T> {
         prices
     }
 
-    fn dot(&self, row: &[T], column: usize) -> T {
-        let mut sum = T::zero();
-        for (at, value) in &self.columns[column].entries {
-            if !row[*at].is_zero() {
-                sum = sum + row[*at].clone() * value.clone();
-            }
-        }
-        sum
-    }
-
-    /// How the basis' variables fall when one unit of `column` enters.
-    fn step_of(&self, column: usize) -> Vec<T> {
-        self.inverse.iter().map(|row| self.dot(row, column)).collect()
+    /// How the basis' variables fall when one unit of a variable enters.
+    fn step_of(&self, at: usize) -> Vec<T> {
+        let column = self.column(at);
+        let dot = |row: &Vec<T>| {
+            column.iter().fold(T::zero(), |sum, (at, value)| {
+                if row[*at].is_zero() { sum } else { sum + row[*at].clone() * value.clone() }
+            })
+        };
+        self.inverse.iter().map(dot).collect()
     }
 
     /// The row whose variable reaches 0 first. Ties: the lowest variable in an exact field, the
@@ -216,7 +196,7 @@ impl<T: Number> Simplex<T> {
         let mut best: Option<(usize, T)> = None;
         for (row, fall) in step.iter().enumerate() {
             // A barred slack at 0 must stay there, whichever way the step would move it.
-            let pinned = self.barred[self.basis[row]] && self.point[row].abs() <= self.epsilon;
+            let pinned = self.barred(self.basis[row]) && self.point[row].abs() <= self.epsilon;
             if pinned && fall.abs() > self.epsilon {
                 return Some(row);
             }
@@ -239,13 +219,11 @@ impl<T: Number> Simplex<T> {
         best.map(|(row, _)| row)
     }
 
-    fn pivot(&mut self, row: usize, column: usize, step: &[T]) {
+    fn pivot(&mut self, row: usize, entering: usize, step: &[T]) {
         assert!(!step[row].is_zero(), "a pivot is not 0");
         let scale = T::one() / step[row].clone();
-        for value in &mut self.inverse[row] {
-            if !value.is_zero() {
-                *value = value.clone() * scale.clone();
-            }
+        for value in self.inverse[row].iter_mut().filter(|value| !value.is_zero()) {
+            *value = value.clone() * scale.clone();
         }
         self.point[row] = self.point[row].clone() * scale;
         let (line, at) = (self.inverse[row].clone(), self.point[row].clone());
@@ -260,6 +238,6 @@ impl<T: Number> Simplex<T> {
             }
             self.point[other] = self.point[other].clone() - factor.clone() * at.clone();
         }
-        self.basis[row] = column;
+        self.basis[row] = entering;
     }
 }

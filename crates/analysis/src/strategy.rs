@@ -5,11 +5,11 @@ use std::fmt;
 use num_traits::{One, Zero};
 use quorum::NodeSet;
 
-use crate::column::{Column, columns, latency};
-use crate::lp::{Lp, Row};
+use crate::column::{Column, columns, slowest};
+use crate::exact;
 use crate::model::Model;
+use crate::program::{Contact, Program};
 use crate::ratio::{self, Ratio};
-use crate::simplex;
 use crate::workload::Workload;
 
 /// What a strategy makes as small as it can.
@@ -93,24 +93,17 @@ impl Strategy {
     /// The best strategy for `work`.
     pub fn best(model: &Model, work: &Workload, goal: &Goal) -> Result<Self, NoStrategy> {
         let (reads, writes) = both_columns(model, goal)?;
-        let lp = program(model, work, goal, &reads, &writes);
-        let solution = lp.solve().ok_or(NoStrategy::Impossible)?;
-        let mut shares = vec![Ratio::zero(); lp.columns.len()];
-        for (at, value) in solution.values {
-            shares[at] = value;
+        let program = program(model, work, goal, &reads, &writes);
+        let values = exact::solve(&program).ok_or(NoStrategy::Impossible)?;
+        let (mut of_reads, mut of_writes) = (Vec::new(), Vec::new());
+        for (at, value) in values {
+            match at.checked_sub(reads.len()) {
+                None => of_reads.push((reads[at].clone(), value)),
+                Some(at) if at < writes.len() => of_writes.push((writes[at].clone(), value)),
+                Some(_) => {}
+            }
         }
-        let (read_shares, rest) = shares.split_at(reads.len());
-        let take = |columns: &[Column], shares: &[Ratio]| -> Vec<(Column, Ratio)> {
-            columns.iter().cloned().zip(shares.iter().cloned()).collect()
-        };
-        Ok(Self::new(model, take(&reads, read_shares), take(&writes, rest)))
-    }
-
-    /// The objective of the best strategy in floating point: to rank candidates quickly.
-    pub(crate) fn estimate(model: &Model, work: &Workload, goal: &Goal) -> Option<f64> {
-        let (reads, writes) = both_columns(model, goal).ok()?;
-        let solution = program(model, work, goal, &reads, &writes).solve_fast()?;
-        Some(solution.cost)
+        Ok(Self::new(model, of_reads, of_writes))
     }
 
     /// Every minimal quorum equally often.
@@ -134,7 +127,8 @@ impl Strategy {
             assert!(pairs.iter().map(|(_, p)| p).sum::<Ratio>().is_one(), "shares sum to 1");
             let choice = |(set, probability): &(NodeSet, Ratio)| {
                 assert!(family.is_quorum(*set), "a strategy contacts quorums");
-                let latency = latency(model, family, *set);
+                let slowest = slowest(model, family, *set);
+                let latency = model.nodes[slowest as usize].latency.clone();
                 let (parts, size) = (vec![(set.len(), *set)], set.len());
                 Choice { parts, probability: probability.clone(), size, latency }
             };
@@ -149,9 +143,11 @@ impl Strategy {
         let choices = |pairs: Vec<(Column, Ratio)>| -> Vec<Choice> {
             let mut out: Vec<Choice> = Vec::new();
             for (column, probability) in pairs.into_iter().filter(|(_, p)| !p.is_zero()) {
-                let parts = column.counts.iter().copied().zip(model.classes.iter().copied());
+                let counts = column.counts.iter().map(|count| usize::from(*count));
+                let parts = counts.zip(model.classes.iter().copied());
                 let parts = parts.filter(|(count, _)| *count > 0).collect();
-                let (size, latency) = (column.size, column.latency);
+                let latency = model.nodes[column.slowest as usize].latency.clone();
+                let size = column.size;
                 out.push(Choice { parts, probability, size, latency });
             }
             out.sort_by(|a, b| b.probability.cmp(&a.probability));
@@ -230,7 +226,7 @@ fn contacts(model: &Model, choices: &[Choice]) -> Vec<Ratio> {
 fn ways(model: &Model, column: &Column) -> Ratio {
     let mut ways = Ratio::one();
     for (class, count) in model.classes.iter().zip(&column.counts) {
-        for at in 0..*count {
+        for at in 0..usize::from(*count) {
             ways = ways * ratio::whole(class.len() - at) / ratio::whole(at + 1);
         }
     }
@@ -246,88 +242,48 @@ fn both_columns(model: &Model, goal: &Goal) -> Result<(Vec<Column>, Vec<Column>)
     Ok((of(&model.elect)?, of(&model.commit)?))
 }
 
-/// Columns: reads, writes, then one load for each fraction of reads. Loads are in units of the
-/// largest capacity, so that numbers stay near 1.
-fn program(model: &Model, work: &Workload, goal: &Goal, reads: &[Column], writes: &[Column]) -> Lp {
+/// Loads are in units of the largest capacity, so that numbers stay near 1.
+fn program(
+    model: &Model,
+    work: &Workload,
+    goal: &Goal,
+    reads: &[Column],
+    writes: &[Column],
+) -> Program<Ratio> {
     let capacities = model.nodes.iter().flat_map(|n| [&n.read_capacity, &n.write_capacity]);
     let unit = capacities.max().expect("a system has members").clone();
-    let mut lp = Lp::default();
-    let one = Row { rhs: Ratio::one(), equal: true };
-    lp.rows = vec![one.clone(), one];
-    let needs_load = goal.objective == Objective::Load || goal.limits.load_max.is_some();
-    let loads_at = lp.rows.len();
-    if needs_load {
-        let rows = work.shares().len() * model.classes.len();
-        lp.rows.extend((0..rows).map(|_| Row { rhs: Ratio::zero(), equal: false }));
-    }
-    // The rows of limits: (row, which figure).
-    let mut limited: Vec<(usize, Objective)> = Vec::new();
-    for (limit, objective, scale) in [
-        (&goal.limits.load_max, Objective::Load, &unit),
-        (&goal.limits.network_max, Objective::Network, &Ratio::one()),
-        (&goal.limits.latency_max, Objective::Latency, &Ratio::one()),
-    ] {
-        if let Some(limit) = limit {
-            limited.push((lp.rows.len(), objective));
-            lp.rows.push(Row { rhs: limit * scale, equal: false });
-        }
-    }
-    let mean = work.mean();
-    for (role, columns) in [(0, reads), (1, writes)] {
-        let often = if role == 0 { mean.clone() } else { ratio::rest(&mean) };
-        for column in columns {
-            let figure = |objective: Objective| match objective {
-                Objective::Load => Ratio::zero(),
-                Objective::Network => &often * ratio::whole(column.size),
-                Objective::Latency => &often * &column.latency,
+    let rate = |of_reads: bool| -> Vec<Vec<Ratio>> {
+        let rates = work.shares().iter().map(|(fraction, _)| {
+            let rate = |class: &NodeSet| {
+                let slot = class.iter().next().expect("a class has members");
+                let node = &model.nodes[slot as usize];
+                let share = match of_reads {
+                    true => fraction / &node.read_capacity,
+                    false => ratio::rest(fraction) / &node.write_capacity,
+                };
+                share * &unit / ratio::whole(class.len())
             };
-            let mut entries = vec![(role, Ratio::one())];
-            if needs_load {
-                for (k, (fraction, _)) in work.shares().iter().enumerate() {
-                    let first = loads_at + k * model.classes.len();
-                    load_entries(model, column, role == 0, fraction, &unit, first, &mut entries);
-                }
-            }
-            entries.extend(limited.iter().map(|(row, objective)| (*row, figure(*objective))));
-            entries.retain(|(_, value)| !value.is_zero());
-            lp.columns.push(simplex::Column { cost: figure(goal.objective), entries });
-        }
-    }
-    if needs_load {
-        for (k, (_, share)) in work.shares().iter().enumerate() {
-            let rows = (0..model.classes.len()).map(|at| loads_at + k * model.classes.len() + at);
-            let mut entries: Vec<(usize, Ratio)> = rows.map(|row| (row, -Ratio::one())).collect();
-            let of_load = limited.iter().filter(|(_, objective)| *objective == Objective::Load);
-            entries.extend(of_load.map(|(row, _)| (*row, share.clone())));
-            let counts = goal.objective == Objective::Load;
-            let cost = if counts { share.clone() } else { Ratio::zero() };
-            lp.columns.push(simplex::Column { cost, entries });
-        }
-    }
-    lp
-}
-
-/// What one contact of `column` adds to a member of each class.
-fn load_entries(
-    model: &Model,
-    column: &Column,
-    reads: bool,
-    fraction: &Ratio,
-    unit: &Ratio,
-    first_row: usize,
-    entries: &mut Vec<(usize, Ratio)>,
-) {
-    for (at, class) in model.classes.iter().enumerate() {
-        if column.counts[at] == 0 {
-            continue;
-        }
-        let slot = class.iter().next().expect("a class has members");
-        let node = &model.nodes[slot as usize];
-        let often = ratio::whole(column.counts[at]) / ratio::whole(class.len());
-        let share = match reads {
-            true => fraction / &node.read_capacity,
-            false => ratio::rest(fraction) / &node.write_capacity,
+            model.classes.iter().map(rate).collect()
+        });
+        rates.collect()
+    };
+    let contacts = |columns: &[Column]| -> Vec<Contact<Ratio>> {
+        let contact = |column: &Column| Contact {
+            counts: column.counts.clone(),
+            size: column.size,
+            latency: model.nodes[column.slowest as usize].latency.clone(),
         };
-        entries.push((first_row + at, often * share * unit));
+        columns.iter().map(contact).collect()
+    };
+    let mean = work.mean();
+    Program {
+        rate: [rate(true), rate(false)],
+        shares: work.shares().iter().map(|(_, share)| share.clone()).collect(),
+        often: [mean.clone(), ratio::rest(&mean)],
+        contacts: [contacts(reads), contacts(writes)],
+        objective: goal.objective,
+        load_max: goal.limits.load_max.as_ref().map(|load| load * &unit),
+        network_max: goal.limits.network_max.clone(),
+        latency_max: goal.limits.latency_max.clone(),
     }
 }
