@@ -3,10 +3,12 @@
 use super::{Replica, decode_extra};
 use crate::envelope::{Envelope, EnvelopeBody};
 use crate::{Effects, Halt, Installed, PeerBody, PeerMessage, Reply, TraceKind, UnknownReason};
+use alloc::collections::BTreeMap;
 use base::codec::{DecodeError, Get};
 use base::{LogIndex, NodeId, RequestId};
 use consensus::raft::{Entry, EntryKind};
 use mvcc::Command;
+use quorum::NodeSet;
 
 /// Every so many entries the members compare their chain hashes.
 const HASH_EVERY: u64 = 256;
@@ -114,25 +116,33 @@ impl Replica {
         self.judge(index, out);
     }
 
-    /// A replica that differs from a commit set agreeing at the same index stops serving.
+    /// A replica stops serving when it differs from a commit set that agrees at the same index,
+    /// and when no commit set can agree there any more: then nobody knows which state is right.
+    /// A leader hands over.
     fn judge(&mut self, index: LogIndex, out: &mut Effects) {
         let (Some(own), Some(votes)) = (self.hashes.get(&index), self.hash_votes.get(&index))
         else {
             return;
         };
-        let Ok(system) = self.raft.config().system() else { return };
+        let config = self.raft.config();
+        let Ok(system) = config.system() else { return };
+        let mut agreeing: BTreeMap<u64, NodeSet> = BTreeMap::new();
+        let mut silent = config.voters();
+        let me = config.slot_of(self.settings.raft.id).map(|slot| (slot, *own));
+        for (slot, chain) in votes.iter().copied().chain(me) {
+            agreeing.entry(chain).or_default().insert(slot);
+            silent.remove(slot);
+        }
         let commit = system.commit();
-        let contradicted = votes.iter().filter(|(_, chain)| chain != own).any(|(_, chain)| {
-            let mut agreeing = quorum::NodeSet::new();
-            for (slot, _) in votes.iter().filter(|(_, other)| other == chain) {
-                agreeing.insert(*slot);
-            }
-            commit.is_quorum(agreeing)
-        });
-        if contradicted && !self.diverged {
+        let contradicted = agreeing.iter().any(|(chain, by)| chain != own && commit.is_quorum(*by));
+        let undecidable = agreeing.values().all(|by| !commit.is_quorum(by.union(silent)));
+        if (contradicted || undecidable) && !self.diverged {
             self.diverged = true;
             out.diverged = Some(index);
             self.emit(out, TraceKind::Diverged { index });
+            if self.raft.is_leader() {
+                self.raft.transfer(self.now, None, &mut self.ready);
+            }
         }
     }
 
@@ -172,19 +182,23 @@ mod tests {
 
     /// One voter whose log holds one committed entry with this payload.
     fn alone_with(payload: &[u8]) -> Replica {
+        first_of(&["a"], "1 of (a)", payload)
+    }
+
+    fn first_of(names: &[&str], quorum: &str, payload: &[u8]) -> Replica {
         let id = NodeId(1);
         let ballot = Ballot { term: Term(1), node: id };
-        let member = Member {
-            id,
-            slot: 0,
-            name: "a".into(),
+        let member = |(slot, name): (usize, &&str)| Member {
+            id: NodeId(slot as u64 + 1),
+            slot: u8::try_from(slot).expect("few members"),
+            name: (*name).into(),
             learner: false,
             peer_urls: vec![],
             client_urls: vec![],
         };
         let base_config = Configuration {
-            members: vec![member],
-            quorum: "1 of (a)".into(),
+            members: names.iter().enumerate().map(member).collect(),
+            quorum: quorum.into(),
             joint: None,
             rule: BallotRule::SharedTerms,
             limits: vec![],
@@ -241,6 +255,27 @@ mod tests {
             out.clear();
             replica.step(Nanos::from_millis(9_000), Event::Tick, &mut out);
             assert!(out.is_empty(), "a halted machine says nothing more");
+        }
+    }
+
+    #[test]
+    fn a_replica_serves_on_while_a_commit_set_may_still_agree_with_it_and_stops_otherwise() {
+        let index = LogIndex(HASH_EVERY);
+        for (told, diverged) in [
+            (&[(2, 5), (3, 6)][..], false), // this one and the second are a majority
+            (&[(2, 6)], false),             // the third may agree with either
+            (&[(2, 6), (3, 6)], true),      // a majority differs
+            (&[(2, 6), (3, 7)], true),      // nobody can tell which state is right
+            (&[(9, 6), (8, 6)], false),     // strangers say nothing
+        ] {
+            let mut replica = first_of(&["a", "b", "c"], "majority(a, b, c)", b"");
+            let mut out = Effects::default();
+            replica.hashes.insert(index, 5);
+            for (node, chain) in told {
+                replica.on_state_hash(NodeId(*node), index, *chain, &mut out);
+            }
+            assert_eq!(replica.diverged, diverged, "{told:?}");
+            assert_eq!(out.diverged, diverged.then_some(index), "{told:?}");
         }
     }
 }
