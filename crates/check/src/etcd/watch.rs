@@ -240,7 +240,7 @@ impl<'a> Checker<'a> {
             return Err(self.fault(Rule::True, text));
         }
         let change = self.change(event, revision, &place)?;
-        self.order(revision, key, &place)?;
+        self.order(revision, change, &place)?;
         self.content(event, change, &place)?;
         self.prev_kv(event, revision, &place)?;
         self.next += 1;
@@ -259,9 +259,22 @@ impl<'a> Checker<'a> {
             Change::Put(_) => EventKind::Put,
             Change::Delete(_) => EventKind::Delete,
         };
-        let found = commit
-            .and_then(|commit| commit.changes.iter().find(|change| *change.key() == event.kv.key));
-        let Some(change) = found else {
+        let same_key: Vec<&Change> = commit
+            .iter()
+            .flat_map(|commit| &commit.changes)
+            .filter(|change| *change.key() == event.kv.key)
+            .collect();
+        // A transaction may delete a key and put it: then two events have one key.
+        let is_due = |change: &&Change| {
+            self.due.get(self.next).is_some_and(|due| std::ptr::eq(due.change, *change))
+        };
+        let same_kind = |change: &&Change| kind(change) == event.kind;
+        let found = same_key
+            .iter()
+            .find(|change| is_due(change) && same_kind(change))
+            .or_else(|| same_key.iter().find(|change| same_kind(change)))
+            .or(same_key.first());
+        let Some(&change) = found else {
             return Err(self.fault(Rule::True, format!("{place} never happened")));
         };
         if kind(change) != event.kind {
@@ -274,12 +287,12 @@ impl<'a> Checker<'a> {
         Ok(change)
     }
 
-    fn order(&self, revision: i64, key: &Blob, place: &str) -> Result<(), WatchFault> {
+    fn order(&self, revision: i64, change: &Change, place: &str) -> Result<(), WatchFault> {
         if revision < self.start {
             let text = format!("{place}, before the start, {}", self.start);
             return Err(self.fault(Rule::Resumable, text));
         }
-        let is_it = |due: &Due<'_>| due.revision == revision && due.change.key() == key;
+        let is_it = |due: &Due<'_>| std::ptr::eq(due.change, change);
         if self.due.get(self.next).is_some_and(is_it) {
             if revision <= self.bookmark {
                 let text = format!("{place}, after progress at {}", self.bookmark);

@@ -212,7 +212,9 @@ impl Reader<'_> {
     fn response(&self, request: &Request, map: &Object) -> Result<Response, ParseError> {
         let revision = self.line.int(map, "revision")?;
         let known = match request {
-            Request::Range(_) => map.contains_key("kvs") || map.contains_key("count"),
+            Request::Range(range) => {
+                map.contains_key("kvs") || (range.count_only && map.contains_key("count"))
+            }
             Request::Txn(_) => map.contains_key("succeeded"),
             Request::Put(_) | Request::Delete(_) | Request::Revoke { .. } => true,
         };

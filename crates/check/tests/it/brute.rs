@@ -11,11 +11,11 @@ use check::{Limits, Model, Operation, Verdict, check};
 
 const HISTORIES: u64 = 6_000;
 
-type Ops<M> = Vec<Operation<<M as Model>::Input, <M as Model>::Output>>;
+pub type Ops<M> = Vec<Operation<<M as Model>::Input, <M as Model>::Output>>;
 
 /// Tries every order of what was answered up to `until`; later answers need not be placed, but
 /// where they are placed they are right. Knows nothing of parts, memory or shortcuts.
-fn brute<M: Model>(model: &M, ops: &Ops<M>, until: u64) -> bool {
+pub fn brute<M: Model>(model: &M, ops: &Ops<M>, until: u64) -> bool {
     let mut left = (0..ops.len()).filter(|&at| ops[at].invoked <= until).collect();
     go(model, ops, until, &mut left, &model.initial())
 }
@@ -103,7 +103,7 @@ fn explains<M: Model>(model: &M, ops: &Ops<M>, order: &[usize], parts: &[usize])
     true
 }
 
-fn judge<M: Model>(model: &M, ops: &Ops<M>, expected: bool, seed: u64) -> bool {
+pub fn judge<M: Model>(model: &M, ops: &Ops<M>, expected: bool, seed: u64) -> bool {
     let outcome = check(model, ops, Limits::default(), &|| false);
     match outcome.verdict {
         Verdict::Linearizable { order } => {
@@ -131,7 +131,7 @@ fn judge<M: Model>(model: &M, ops: &Ops<M>, expected: bool, seed: u64) -> bool {
 }
 
 /// Runs `random` histories and requires that both verdicts occur often.
-fn differ<M: Model, W>(model: &M, whole: &W, random: impl Fn(&mut Prng) -> Ops<M>)
+pub fn differ<M: Model, W>(model: &M, whole: &W, random: impl Fn(&mut Prng) -> Ops<M>)
 where
     W: Model<Input = M::Input, Output = M::Output>,
 {
@@ -145,7 +145,7 @@ where
 
 /// Moments at random, all deadlines different; answers from a run in some order, some of them
 /// replaced or lost.
-fn random<M: Model>(
+pub fn random<M: Model>(
     model: &M,
     rng: &mut Prng,
     input: impl Fn(&mut Prng) -> M::Input,

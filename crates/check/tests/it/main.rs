@@ -1,0 +1,9 @@
+//! Tests of the checker through its public face.
+
+mod brute;
+mod corpus;
+mod etcd;
+mod fuzz;
+mod report;
+mod store;
+mod watch;
