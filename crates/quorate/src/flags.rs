@@ -58,6 +58,7 @@ const FLAGS: &[Flag] = &[
     used("election-timeout", "milliseconds (default: 1000)"),
     used("snapshot-count", "log entries between checkpoints, at least (default: 10000)"),
     used("snapshot-catchup-entries", "entries kept for slow members (default: 5000)"),
+    used("checkpoint-bytes-min", "journal bytes between checkpoints, at least (default: 64 MiB)"),
     used("quota-backend-bytes", "space quota, 0 means the default of 2 GiB"),
     used("auto-compaction-mode", "periodic or revision"),
     used("auto-compaction-retention", "hours or a duration, or a number of revisions; 0: off"),
@@ -298,7 +299,7 @@ impl Parsed {
             snapshot_count: self.number("snapshot-count", base.snapshot_count)?,
             snapshot_catchup_entries: self
                 .number("snapshot-catchup-entries", base.snapshot_catchup_entries)?,
-            checkpoint_bytes_min: base.checkpoint_bytes_min,
+            checkpoint_bytes_min: self.number("checkpoint-bytes-min", base.checkpoint_bytes_min)?,
             quota_backend_bytes: match self.number("quota-backend-bytes", 0i64)? {
                 0 => base.quota_backend_bytes,
                 n => u64::try_from(n).unwrap_or(u64::MAX),
@@ -407,6 +408,16 @@ mod tests {
         assert!(parse(&strings(&["--client-cert-auth=false"]), []).is_ok());
         assert_eq!(parse(&strings(&["--max-wals", "3"]), []).expect("ok").warnings.len(), 1);
         assert!(parse(&strings(&["--nonsense", "3"]), []).is_err());
+    }
+
+    #[test]
+    fn a_checkpoint_floor_in_bytes_is_taken_and_has_a_default() {
+        let of = |args: &[&str]| {
+            parse(&strings(args), []).and_then(|p| p.config()).map(|c| c.checkpoint_bytes_min)
+        };
+        assert_eq!(of(&["--checkpoint-bytes-min=4096"]), Ok(4096));
+        assert_eq!(of(&[]), Ok(64 << 20));
+        assert!(of(&["--checkpoint-bytes-min=-1"]).is_err());
     }
 
     #[test]
