@@ -491,4 +491,35 @@ mod tests {
         disk.machine().restore(&image);
         assert_eq!(bytes(&mut disk, "a"), b"old");
     }
+
+    #[test]
+    fn a_recovery_after_a_failed_sync_vouches_only_for_what_it_wrote_again() {
+        let root = SimDisk::new(1);
+        let options = wal::Options { segment_bytes: 4096, prefill_bytes: 0, spares_max: 0 };
+        let owner = wal::Owner::default();
+        let mut journal = wal::Journal::create(root.clone(), options, owner, 7).expect("new");
+        let record = wal::Record {
+            kind: 1,
+            index: base::LogIndex(1),
+            ballot: base::Ballot::new(1, 1),
+            payload: base::Blob::from(&b"x"[..]),
+        };
+        let batch = wal::Batch {
+            ballot: base::Ballot::new(1, 1),
+            truncate_from: None,
+            entries: std::slice::from_ref(&record),
+            commit: base::LogIndex::ZERO,
+        };
+        journal.append(&[batch]).expect("room");
+        root.machine().fail_sync_once();
+        journal.sync().expect_err("the sync fails");
+        drop(journal);
+        root.machine().power_off(Loss::None);
+        let (journal, found) = wal::Journal::open(root.clone(), options).expect("sound");
+        assert_eq!(found.records.len(), 1, "the page cache shows the batch");
+        drop(journal);
+        root.machine().power_off(Loss::Whole);
+        let (_, again) = wal::Journal::open(root.clone(), options).expect("still sound");
+        assert_eq!(again.records, found.records, "a recovery's word survives a power loss");
+    }
 }
