@@ -1,6 +1,7 @@
 //! The `quorate` binary.
 
 mod bench;
+mod check_cmd;
 mod demo;
 mod flags;
 mod quorum_cmd;
@@ -31,6 +32,8 @@ enum Command {
     Bench(bench::BenchArgs),
     /// Lives cluster lives under a virtual clock and checks every promise.
     Sim(sim_cmd::SimArgs),
+    /// Checks recorded histories: is there an order that explains every answer?
+    Check(check_cmd::CheckArgs),
     /// Analyses a quorum system.
     Quorum(quorum_cmd::QuorumArgs),
 }
@@ -39,6 +42,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Serve { args } => return serve::run(&args),
         Command::Quorum(args) => return quorum_cmd::run(args),
+        Command::Check(args) => return check_cmd::run(&args),
         Command::Sim(args) => return sim_cmd::run(args),
         Command::Demo(args) => demo::run(&args),
         Command::Bench(args) => bench::run(args).map(|()| ExitCode::SUCCESS),
