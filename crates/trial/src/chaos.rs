@@ -7,6 +7,7 @@ mod load;
 mod nemesis;
 mod round;
 mod schedule;
+mod search;
 mod verdict;
 mod watcher;
 
@@ -156,6 +157,8 @@ fn complain(plan: &Plan, wrong: &[String], remains: &Path) {
         println!("  and {} more", wrong.len() - SHOWN_MAX);
     }
     println!("  remains: {}", remains.display());
+    let history = remains.join("history.jsonl");
+    println!("  the search alone: quorate check linear --model etcd {}", history.display());
     let (seed, members) = (plan.seed, plan.members);
     println!("  again: cargo xtask chaos --rounds 1 --seed {seed} --members {members}");
 }

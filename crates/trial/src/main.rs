@@ -8,6 +8,7 @@ mod cluster;
 mod compare;
 mod diff;
 mod proxy;
+mod unavailable;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -35,6 +36,8 @@ enum Trial {
     Compare(compare::Args),
     /// Send random sequences to quorate and to the real etcd and compare every answer
     DiffEtcd(diff::Options),
+    /// Time without acknowledged puts when the leader is killed or stopped, beside etcd
+    Unavailable(unavailable::Args),
 }
 
 fn main() -> ExitCode {
@@ -45,6 +48,9 @@ fn main() -> ExitCode {
         Trial::Chaos(args) => chaos::run(&cluster::Program::Quorate(quorate), &args),
         Trial::Compare(args) => compare::run(&quorate, &args),
         Trial::DiffEtcd(options) => diff::run(quorate, options),
+        Trial::Unavailable(args) => {
+            unavailable::run(&cluster::Program::Quorate(quorate), &args)
+        }
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

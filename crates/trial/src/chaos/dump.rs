@@ -4,11 +4,9 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use serde_json::{Value, json};
 
-use super::history::{Answer, Input, Op};
-use super::load::key;
 use super::round::{Report, Round};
+use super::search;
 
 /// Copies nothing: the cluster's directories stay where they are, the rest is written to `dir`.
 ///
@@ -16,12 +14,7 @@ use super::round::{Report, Round};
 /// The file system.
 pub fn keep(dir: &Path, round: &mut Round, report: &Report) -> Result<()> {
     std::fs::create_dir_all(dir).with_context(|| dir.display().to_string())?;
-    let mut lines = String::new();
-    for op in &round.ops {
-        if let Some(line) = line(op) {
-            writeln!(lines, "{line}")?;
-        }
-    }
+    let lines = check::parse::etcd_to_lines(1, &[], &search::operations(&round.ops));
     std::fs::write(dir.join("history.jsonl"), lines)?;
     let ops: String = round.ops.iter().map(|op| format!("{op:?}\n")).collect();
     std::fs::write(dir.join("operations.txt"), ops)?;
@@ -33,35 +26,4 @@ pub fn keep(dir: &Path, round: &mut Round, report: &Report) -> Result<()> {
     writeln!(text, "\n\nmembers: {}", round.nemesis.cluster.keep().display())?;
     std::fs::write(dir.join("round.txt"), text)?;
     Ok(())
-}
-
-/// One operation as a line of JSON; none for one that had no effect and saw nothing.
-fn line(op: &Op) -> Option<Value> {
-    let (name, argument) = match &op.input {
-        Input::Put { value, .. } => ("put", json!({ "value": value })),
-        Input::Cas { expected, value, .. } => {
-            ("cas", json!({ "mod_revision": expected, "value": value }))
-        }
-        Input::Read { serializable: false, .. } => ("get", json!({})),
-        Input::Read { serializable: true, .. } => return None,
-    };
-    let answer = match &op.answer {
-        Answer::Wrote { revision } => json!({ "revision": revision }),
-        Answer::Found { revision, seen } => json!({
-            "revision": revision,
-            "value": seen.as_ref().map(|seen| &seen.value),
-            "mod_revision": seen.as_ref().map_or(0, |seen| seen.mod_revision),
-        }),
-        Answer::Unknown { .. } if op.input.value().is_some() => Value::Null,
-        Answer::Unknown { .. } | Answer::Refused { .. } => return None,
-    };
-    Some(json!({
-        "process": op.client,
-        "op": name,
-        "key": key(op.input.key()),
-        "argument": argument,
-        "answer": answer,
-        "invoked": op.invoked,
-        "returned": op.returned,
-    }))
 }

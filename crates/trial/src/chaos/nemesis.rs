@@ -16,7 +16,7 @@ use crate::cluster::Cluster;
 use crate::proxy::{Net, Path};
 
 /// How long a leader may be looked for before a fault that needs one is given up.
-const LEADER_MAX: Duration = Duration::from_secs(3);
+const LEADER_MAX: Duration = Duration::from_millis(1500);
 
 /// What undoes a fault that struck.
 enum Heal {
@@ -177,9 +177,12 @@ impl Nemesis {
         self.down(at);
     }
 
-    /// Nothing requires a change: without a quorum there is none, and then nobody waits long.
+    /// Gives those that are left the time to elect, if they can.
     async fn await_other_leader(&mut self, old: usize) {
-        let deadline = Instant::now() + LEADER_MAX / 2;
+        if 2 * self.sound().len() <= self.cluster.len() {
+            return;
+        }
+        let deadline = Instant::now() + LEADER_MAX;
         while Instant::now() < deadline && self.leaders.current().is_none_or(|at| at == old) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }

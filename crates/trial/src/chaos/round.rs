@@ -12,16 +12,19 @@ use base::Prng;
 use super::history::{Event, Op, Tally};
 use super::load::{Client, Shared};
 use super::nemesis::Nemesis;
-use super::schedule::{Fault, Target, schedule, step};
+use super::schedule::{Fault, Loss, Shape, Target, schedule, step};
 use super::watcher::Leaders;
-use super::{aftermath, dump, verdict};
+use super::{aftermath, dump, search, verdict};
 use crate::cluster::{Cluster, Program, free_ports};
 use crate::proxy::Proxies;
 
 const ACKNOWLEDGED_MIN: u64 = 500;
-/// Leader kills beyond the schedule, until a round has everything it needs.
-const EXTRA_STEPS_MAX: usize = 8;
-const FLAGS: [&str; 8] = [
+const ACKNOWLEDGED: &str = "500 acknowledged operations";
+const PARTITION: &str = "partition";
+/// Steps beyond the schedule, until a round has everything it needs.
+const EXTRA_STEPS_MAX: usize = 20;
+/// Checkpoints after little, and few entries kept: who was away long gets a checkpoint.
+const FLAGS: [&str; 10] = [
     "--heartbeat-interval",
     "20",
     "--election-timeout",
@@ -29,7 +32,9 @@ const FLAGS: [&str; 8] = [
     "--snapshot-count",
     "200",
     "--snapshot-catchup-entries",
-    "100",
+    "50",
+    "--checkpoint-bytes-min",
+    "65536",
 ];
 
 /// What one round is made of.
@@ -131,18 +136,23 @@ impl Round {
         self.nemesis.nobody_ended()
     }
 
-    /// The schedule, then leader kills until everything a round needs has happened.
+    /// The schedule, then more of whatever a round needs and has not had.
     async fn hurt(&mut self, seed: u64) -> Result<()> {
         let mut random = Prng::new(seed);
         random.next_u64();
         tokio::time::sleep(Duration::from_millis(200)).await;
         self.nemesis.run(&schedule(&mut random)).await?;
         for _ in 0..EXTRA_STEPS_MAX {
-            if self.missing().is_empty() {
-                break;
-            }
-            let mut extra = step(Fault::Kill(Target::Leader), &mut random);
-            extra.rest = Duration::from_millis(500);
+            let extra = match self.missing().first() {
+                None => break,
+                Some(&ACKNOWLEDGED) => {
+                    tokio::time::sleep(Duration::from_millis(500)).await;
+                    continue;
+                }
+                Some(&PARTITION) => Fault::Partition(Shape::Leader, Loss::Held),
+                Some(_) => Fault::Kill(Target::Leader),
+            };
+            let extra = step(extra, &mut random);
             self.nemesis.run(&[extra]).await?;
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
@@ -156,11 +166,11 @@ impl Round {
         let tally = self.shared.recorder.tally();
         let struck = |part: &str| self.nemesis.struck.keys().any(|kind| kind.ends_with(part));
         let needed = [
-            (tally.acknowledged >= ACKNOWLEDGED_MIN, "500 acknowledged operations"),
-            (tally.unknown > 0, "unknown outcome"),
             (struck("leader kill"), "leader kill"),
-            (struck("partition"), "partition"),
             (self.leaders.changes() > 0, "leader change"),
+            (tally.unknown > 0, "unknown outcome"),
+            (struck(PARTITION), PARTITION),
+            (tally.acknowledged >= ACKNOWLEDGED_MIN, ACKNOWLEDGED),
         ];
         needed.iter().filter(|(met, _)| !met).map(|&(_, what)| what).collect()
     }
@@ -173,6 +183,7 @@ impl Round {
         let mut wrong = self.leaders.rivals();
         if !self.log.is_empty() {
             wrong.extend(verdict::judge(&self.ops, &self.log));
+            wrong.extend(search::judge(&self.ops, &self.log));
         }
         let events: std::collections::BTreeSet<&str> =
             self.log.iter().map(|event| event.value.as_str()).collect();

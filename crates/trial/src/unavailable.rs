@@ -1,0 +1,257 @@
+//! How long nobody's put is acknowledged when the leader dies or stops: quorate beside etcd.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use api::etcdserverpb as pb;
+use client::{Channel, method};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::cluster::{Cluster, Program};
+
+const MEMBERS: usize = 3;
+const ELECTION_TIMEOUT: Duration = Duration::from_millis(1000);
+/// etcd's defaults, said explicitly.
+const FLAGS: [&str; 4] = ["--heartbeat-interval", "100", "--election-timeout", "1000"];
+/// Short, so that a client whose request was lost with the leader soon asks again.
+const REQUEST_MAX: Duration = Duration::from_millis(100);
+const WARM_UP: Duration = Duration::from_millis(1500);
+/// Watched after the event; longer than any election should take.
+const WATCHED: Duration = Duration::from_secs(6);
+/// Load that must flow again before the watching ends early.
+const SETTLED: Duration = Duration::from_millis(1000);
+const RATIO_MAX: f64 = 0.7;
+const STOP_TIMEOUTS_MAX: f64 = 2.5;
+
+/// Arguments of the trial.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Args {
+    /// Clusters of each program, taken in turn
+    #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u16).range(1..))]
+    runs: u16,
+    /// Print one line of JSON instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
+/// What befalls the leader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Event {
+    Kill,
+    Stop,
+}
+
+/// Gaps of one program.
+#[derive(Default)]
+struct Gaps {
+    kill: Vec<Duration>,
+    stop: Vec<Duration>,
+}
+
+/// Measures both programs in turn and holds the product against the bars.
+///
+/// # Errors
+/// A cluster that does not come back, or a bar that was missed.
+pub fn run(quorate: &Program, args: &Args) -> Result<()> {
+    let (mut ours, mut theirs) = (Gaps::default(), Gaps::default());
+    for n in 0..args.runs {
+        let mut pair = [(quorate, &mut ours), (&Program::Etcd, &mut theirs)];
+        if n % 2 == 1 {
+            pair.reverse();
+        }
+        for (program, gaps) in pair {
+            let (kill, stop) = measure(program).with_context(|| format!("run {n}, {program}"))?;
+            gaps.kill.push(kill);
+            gaps.stop.push(stop);
+            if !args.json {
+                println!("{program:8} killed {:5} ms, stopped {:5} ms", ms(kill), ms(stop));
+            }
+        }
+    }
+    let ratio = median(&mut ours.kill).as_secs_f64() / median(&mut theirs.kill).as_secs_f64();
+    let timeouts = median(&mut ours.stop).as_secs_f64() / ELECTION_TIMEOUT.as_secs_f64();
+    let result = json!({
+        "trial": "unavailable",
+        "runs": args.runs,
+        "members": MEMBERS,
+        "election_timeout_ms": ms(ELECTION_TIMEOUT),
+        "kill": { "quorate": spread(&mut ours.kill), "etcd": spread(&mut theirs.kill) },
+        "stop": { "quorate": spread(&mut ours.stop), "etcd": spread(&mut theirs.stop) },
+        "kill_ratio": ratio,
+        "stop_election_timeouts": timeouts,
+    });
+    if args.json {
+        println!("{result}");
+    } else {
+        print(&result, ratio, timeouts);
+    }
+    ensure!(ratio <= RATIO_MAX, "killed: {ratio:.2} of etcd's median, at most {RATIO_MAX}");
+    ensure!(timeouts <= STOP_TIMEOUTS_MAX, "stopped: {timeouts:.2} election timeouts");
+    Ok(())
+}
+
+fn print(result: &Value, ratio: f64, timeouts: f64) {
+    println!("\nms without a put    median     min     max");
+    for event in ["kill", "stop"] {
+        for program in ["quorate", "etcd"] {
+            let row = &result[event][program];
+            let number = |name: &str| row[name].as_u64().unwrap_or(0);
+            let (median, min, max) = (number("median_ms"), number("min_ms"), number("max_ms"));
+            println!("{event:5} {program:10} {median:9} {min:7} {max:7}");
+        }
+    }
+    println!("killed: {ratio:.2} of etcd's median (bar {RATIO_MAX})");
+    println!("stopped: {timeouts:.2} election timeouts (bar {STOP_TIMEOUTS_MAX})");
+}
+
+fn ms(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).expect("a short span")
+}
+
+fn median(gaps: &mut [Duration]) -> Duration {
+    gaps.sort_unstable();
+    gaps[gaps.len() / 2]
+}
+
+fn spread(gaps: &mut [Duration]) -> Value {
+    let median = median(gaps);
+    let all: Vec<_> = gaps.iter().map(|gap| ms(*gap)).collect();
+    json!({ "median_ms": ms(median), "min_ms": all[0], "max_ms": all[all.len() - 1], "all": all })
+}
+
+/// One cluster: its leader killed, and the next one stopped.
+fn measure(program: &Program) -> Result<(Duration, Duration)> {
+    let mut cluster = Cluster::start(program, MEMBERS, &FLAGS)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let load = Arc::new(Load::default());
+    let endpoints = cluster.endpoints();
+    let clients: Vec<_> = endpoints
+        .iter()
+        .enumerate()
+        .map(|(n, endpoint)| runtime.spawn(Arc::clone(&load).put(n, Channel::new(endpoint))))
+        .collect();
+    let result = runtime.block_on(async {
+        let kill = hurt(&mut cluster, &load, Event::Kill).await?;
+        cluster.await_ready()?;
+        let stop = hurt(&mut cluster, &load, Event::Stop).await?;
+        Ok((kill, stop))
+    });
+    load.stop.store(true, Ordering::Relaxed);
+    for client in clients {
+        runtime.block_on(client).context("a client")?;
+    }
+    result
+}
+
+/// Strikes the leader under load and returns the longest time without an acknowledged put.
+async fn hurt(cluster: &mut Cluster, load: &Load, event: Event) -> Result<Duration> {
+    tokio::time::sleep(WARM_UP).await;
+    let leader = leader(cluster).await?;
+    let from = Instant::now();
+    ensure!(load.gap(from - SETTLED, from) < SETTLED, "the load does not flow before the event");
+    match event {
+        Event::Kill => cluster.kill(leader),
+        Event::Stop => cluster.signal(leader, Signal::STOP),
+    }
+    // The end is either of quiet: everything flows again, or patience is over.
+    let until = loop {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let now = Instant::now();
+        let flows = now > from + 3 * ELECTION_TIMEOUT
+            && load.gap(now - SETTLED, now) < ELECTION_TIMEOUT / 4;
+        if flows || now > from + WATCHED {
+            break now;
+        }
+    };
+    let gap = load.gap(from, until);
+    match event {
+        Event::Kill => cluster.spawn(leader)?,
+        Event::Stop => cluster.signal(leader, Signal::CONT),
+    }
+    Ok(gap)
+}
+
+/// The member that says it leads.
+async fn leader(cluster: &Cluster) -> Result<usize> {
+    for at in 0..cluster.len() {
+        let channel = Channel::new(&cluster.endpoint(at));
+        let request = pb::StatusRequest::default();
+        let status: pb::StatusResponse =
+            channel.call_within(ELECTION_TIMEOUT, method::maintenance::STATUS, &request).await?;
+        if status.header.is_some_and(|header| header.member_id == status.leader) {
+            return Ok(at);
+        }
+    }
+    anyhow::bail!("no member leads")
+}
+
+/// One client a member, each with one put at a time.
+#[derive(Default)]
+struct Load {
+    stop: AtomicBool,
+    /// Moments of acknowledgements, in order.
+    acknowledged: Mutex<Vec<Instant>>,
+}
+
+impl Load {
+    async fn put(self: Arc<Self>, client: usize, channel: Channel) {
+        let request = pb::PutRequest {
+            key: format!("unavailable/{client}").into(),
+            value: vec![b'x'; 256].into(),
+            ..Default::default()
+        };
+        while !self.stop.load(Ordering::Relaxed) {
+            let answer: Result<pb::PutResponse, _> =
+                channel.call_within(REQUEST_MAX, method::kv::PUT, &request).await;
+            if answer.is_ok() {
+                self.acknowledged.lock().expect("no holder panics").push(Instant::now());
+            } else {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+    }
+
+    /// The longest time without an acknowledgement between two moments.
+    fn gap(&self, from: Instant, until: Instant) -> Duration {
+        let acknowledged = self.acknowledged.lock().expect("no holder panics");
+        longest_gap(&acknowledged, from, until)
+    }
+}
+
+fn longest_gap(moments: &[Instant], from: Instant, until: Instant) -> Duration {
+    let first = moments.partition_point(|at| *at < from);
+    let mut last = from;
+    let mut longest = Duration::ZERO;
+    for &at in moments[first..].iter().take_while(|at| **at < until) {
+        longest = longest.max(at - last);
+        last = at;
+    }
+    longest.max(until - last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_gap_counts_both_ends_of_the_window() {
+        let start = Instant::now();
+        let at = |n: u64| start + Duration::from_millis(n);
+        let moments = [at(10), at(20), at(70), at(80)];
+        assert_eq!(longest_gap(&moments, at(0), at(90)), Duration::from_millis(50));
+        assert_eq!(longest_gap(&moments, at(0), at(300)), Duration::from_millis(220));
+        assert_eq!(longest_gap(&moments, at(30), at(60)), Duration::from_millis(30));
+        assert_eq!(longest_gap(&[], at(0), at(5)), Duration::from_millis(5));
+    }
+
+    #[test]
+    fn the_median_is_the_middle_of_the_sorted() {
+        let mut gaps: Vec<_> = [30, 10, 20].map(Duration::from_millis).into();
+        assert_eq!(median(&mut gaps), Duration::from_millis(20));
+        let row = spread(&mut gaps);
+        assert_eq!((row["min_ms"].as_u64(), row["max_ms"].as_u64()), (Some(10), Some(30)));
+    }
+}
