@@ -48,9 +48,7 @@ fn main() -> ExitCode {
         Trial::Chaos(args) => chaos::run(&cluster::Program::Quorate(quorate), &args),
         Trial::Compare(args) => compare::run(&quorate, &args),
         Trial::DiffEtcd(options) => diff::run(quorate, options),
-        Trial::Unavailable(args) => {
-            unavailable::run(&cluster::Program::Quorate(quorate), &args)
-        }
+        Trial::Unavailable(args) => unavailable::run(&cluster::Program::Quorate(quorate), &args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
