@@ -2,10 +2,13 @@
 //! clones live copies only the nodes on its path. Every subtree knows its weight, so counting the
 //! live keys of a range is O(log n) and scans step over what is dead.
 
+mod key;
+
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::borrow::Borrow;
+use key::{Key, Slots};
 
 /// Entries of a leaf, or children of an inner node, at most.
 const FANOUT_MAX: usize = 32;
@@ -23,14 +26,13 @@ impl Weight for () {}
 
 #[derive(Clone)]
 enum Node<K, V> {
-    Leaf(Vec<(K, V)>),
-    Inner(Vec<Child<K, V>>),
+    Leaf(Slots<K, V>),
+    /// A slot's key is at or below every key of its child, and above those of the child before.
+    Inner(Slots<K, Child<K, V>>),
 }
 
 #[derive(Clone)]
 struct Child<K, V> {
-    /// At or below every key of `node`, and above every key of the child before.
-    low: K,
     weight: u64,
     node: Arc<Node<K, V>>,
 }
@@ -43,15 +45,15 @@ pub(crate) struct Map<K, V> {
 
 impl<K, V> Default for Map<K, V> {
     fn default() -> Self {
-        Self { root: Arc::new(Node::Leaf(Vec::new())), len: 0 }
+        Self { root: Arc::new(Node::Leaf(Slots::default())), len: 0 }
     }
 }
 
 impl<K, V: Weight> Node<K, V> {
     fn weight(&self) -> u64 {
         match self {
-            Self::Leaf(entries) => entries.iter().map(|(_, v)| v.weight()).sum(),
-            Self::Inner(children) => children.iter().map(|child| child.weight).sum(),
+            Self::Leaf(entries) => entries.iter().map(|slot| slot.value.weight()).sum(),
+            Self::Inner(children) => children.iter().map(|slot| slot.value.weight).sum(),
         }
     }
 
@@ -64,33 +66,33 @@ impl<K, V: Weight> Node<K, V> {
 }
 
 /// The child that holds `key` if any does.
-fn child_of<K: Borrow<Q>, V, Q: Ord + ?Sized>(children: &[Child<K, V>], key: &Q) -> usize {
-    children.partition_point(|child| child.low.borrow() <= key).saturating_sub(1)
+fn child_of<K: Key + Borrow<Q>, V, Q: Key + ?Sized>(
+    children: &Slots<K, Child<K, V>>,
+    key: &Q,
+) -> usize {
+    children.before(key, true).saturating_sub(1)
 }
 
-impl<K: Ord + Clone, V: Clone + Weight> Map<K, V> {
+impl<K: Key + Clone, V: Clone + Weight> Map<K, V> {
     pub fn len(&self) -> usize {
         self.len
     }
 
-    pub fn get<Q: Ord + ?Sized>(&self, key: &Q) -> Option<&V>
+    pub fn get<Q: Key + ?Sized>(&self, key: &Q) -> Option<&V>
     where
         K: Borrow<Q>,
     {
         let mut node = &self.root;
         loop {
             match &**node {
-                Node::Inner(children) => node = &children[child_of(children, key)].node,
-                Node::Leaf(entries) => {
-                    let at = entries.binary_search_by(|(k, _)| k.borrow().cmp(key)).ok()?;
-                    return Some(&entries[at].1);
-                }
+                Node::Inner(children) => node = &children[child_of(children, key)].value.node,
+                Node::Leaf(entries) => return Some(&entries[entries.find(key).ok()?].value),
             }
         }
     }
 
     /// The last entry at or before `key`.
-    pub fn floor<Q: Ord + ?Sized>(&self, key: &Q) -> Option<(&K, &V)>
+    pub fn floor<Q: Key + ?Sized>(&self, key: &Q) -> Option<(&K, &V)>
     where
         K: Borrow<Q>,
     {
@@ -102,13 +104,13 @@ impl<K: Ord + Clone, V: Clone + Weight> Map<K, V> {
         let mut old = None;
         if let Some(right) = insert_in(&mut self.root, key, value, &mut old) {
             let left = self.root.clone();
-            self.root = Arc::new(Node::Inner(vec![child(left), child(right)]));
+            self.root = Arc::new(Node::Inner(Slots::new([child(left), child(right)])));
         }
         self.len += usize::from(old.is_none());
         old
     }
 
-    pub fn remove<Q: Ord + ?Sized>(&mut self, key: &Q) -> Option<V>
+    pub fn remove<Q: Key + ?Sized>(&mut self, key: &Q) -> Option<V>
     where
         K: Borrow<Q>,
     {
@@ -118,9 +120,9 @@ impl<K: Ord + Clone, V: Clone + Weight> Map<K, V> {
         assert!(old.is_some(), "the key was just found");
         self.len -= 1;
         while let Node::Inner(children) = &*self.root {
-            match children.as_slice() {
+            match &**children {
                 [] => self.root = Map::default().root,
-                [only] => self.root = only.node.clone(),
+                [only] => self.root = only.value.node.clone(),
                 _ => break,
             }
         }
@@ -128,7 +130,7 @@ impl<K: Ord + Clone, V: Clone + Weight> Map<K, V> {
     }
 
     /// Sum of weights of all keys before `key`.
-    pub fn weight_before<Q: Ord + ?Sized>(&self, key: &Q) -> u64
+    pub fn weight_before<Q: Key + ?Sized>(&self, key: &Q) -> u64
     where
         K: Borrow<Q>,
     {
@@ -137,12 +139,12 @@ impl<K: Ord + Clone, V: Clone + Weight> Map<K, V> {
             match &**node {
                 Node::Inner(children) => {
                     let at = child_of(children, key);
-                    sum += children[..at].iter().map(|child| child.weight).sum::<u64>();
-                    node = &children[at].node;
+                    sum += children[..at].iter().map(|slot| slot.value.weight).sum::<u64>();
+                    node = &children[at].value.node;
                 }
                 Node::Leaf(entries) => {
-                    let before = entries.iter().take_while(|(k, _)| k.borrow() < key);
-                    return sum + before.map(|(_, v)| v.weight()).sum::<u64>();
+                    let before = &entries[..entries.before(key, false)];
+                    return sum + before.iter().map(|slot| slot.value.weight()).sum::<u64>();
                 }
             }
         }
@@ -158,7 +160,7 @@ impl<K: Ord + Clone, V: Clone + Weight> Map<K, V> {
     }
 
     /// Entries at or after `key`, in order; with `only_live`, those of weight 0 are stepped over.
-    pub fn iter_from<Q: Ord + ?Sized>(&self, key: &Q, only_live: bool) -> Iter<'_, K, V>
+    pub fn iter_from<Q: Key + ?Sized>(&self, key: &Q, only_live: bool) -> Iter<'_, K, V>
     where
         K: Borrow<Q>,
     {
@@ -168,10 +170,10 @@ impl<K: Ord + Clone, V: Clone + Weight> Map<K, V> {
                 Node::Inner(children) => {
                     let at = child_of(children, key);
                     stack.push((node, at + 1));
-                    node = &children[at].node;
+                    node = &children[at].value.node;
                 }
                 Node::Leaf(entries) => {
-                    stack.push((node, entries.partition_point(|(k, _)| k.borrow() < key)));
+                    stack.push((node, entries.before(key, false)));
                     return Iter { stack, only_live };
                 }
             }
@@ -179,33 +181,33 @@ impl<K: Ord + Clone, V: Clone + Weight> Map<K, V> {
     }
 }
 
-fn child<K: Clone, V: Weight>(node: Arc<Node<K, V>>) -> Child<K, V> {
+fn child<K: Clone, V: Weight>(node: Arc<Node<K, V>>) -> (K, Child<K, V>) {
     let low = match &*node {
-        Node::Leaf(entries) => entries[0].0.clone(),
-        Node::Inner(children) => children[0].low.clone(),
+        Node::Leaf(entries) => entries[0].key.clone(),
+        Node::Inner(children) => children[0].key.clone(),
     };
-    Child { low, weight: node.weight(), node }
+    (low, Child { weight: node.weight(), node })
 }
 
-fn floor_in<'a, K: Borrow<Q>, V, Q: Ord + ?Sized>(
+fn floor_in<'a, K: Key + Borrow<Q>, V, Q: Key + ?Sized>(
     node: &'a Node<K, V>,
     key: &Q,
 ) -> Option<(&'a K, &'a V)> {
     match node {
         Node::Leaf(entries) => {
-            let at = entries.partition_point(|(k, _)| k.borrow() <= key).checked_sub(1)?;
-            Some((&entries[at].0, &entries[at].1))
+            let at = entries.before(key, true).checked_sub(1)?;
+            Some((&entries[at].key, &entries[at].value))
         }
         // A removal may leave `low` below the first key, so the neighbour may hold the answer.
         Node::Inner(children) => {
             let at = child_of(children, key);
-            children[..=at].iter().rev().find_map(|child| floor_in(&child.node, key))
+            children[..=at].iter().rev().find_map(|slot| floor_in(&slot.value.node, key))
         }
     }
 }
 
 /// The new right neighbour if the node had to split. Appending leaves the left node full.
-fn insert_in<K: Ord + Clone, V: Clone + Weight>(
+fn insert_in<K: Key + Clone, V: Clone + Weight>(
     node: &mut Arc<Node<K, V>>,
     key: K,
     value: V,
@@ -213,60 +215,62 @@ fn insert_in<K: Ord + Clone, V: Clone + Weight>(
 ) -> Option<Arc<Node<K, V>>> {
     match Arc::make_mut(node) {
         Node::Leaf(entries) => {
-            let at = match entries.binary_search_by(|(k, _)| k.cmp(&key)) {
+            let at = match entries.find(&key) {
                 Ok(at) => {
-                    *old = Some(core::mem::replace(&mut entries[at].1, value));
+                    *old = Some(core::mem::replace(entries.value_mut(at), value));
                     return None;
                 }
                 Err(at) => at,
             };
             let appended = at == entries.len();
-            entries.insert(at, (key, value));
+            entries.insert(at, key, value);
             split(entries, appended).map(|right| Arc::new(Node::Leaf(right)))
         }
         Node::Inner(children) => {
             let at = child_of(children, &key);
             // Only the first child can be asked for a key below its own.
-            if at == 0 && key < children[0].low {
-                children[0].low = key.clone();
+            if at == 0 && key < children[0].key {
+                children.set_key(0, key.clone());
             }
             let gained = value.weight();
-            let right = insert_in(&mut children[at].node, key, value, old);
-            let Some(right) = right else {
+            let target = children.value_mut(at);
+            let Some(right) = insert_in(&mut target.node, key, value, old) else {
                 // Summing the child anew would touch every value below it.
                 let lost = old.as_ref().map_or(0, Weight::weight);
-                children[at].weight = children[at].weight + gained - lost;
+                target.weight = target.weight + gained - lost;
                 return None;
             };
-            children[at].weight = children[at].node.weight();
+            target.weight = target.node.weight();
             let appended = at + 1 == children.len();
-            children.insert(at + 1, child(right));
+            let (low, right) = child(right);
+            children.insert(at + 1, low, right);
             split(children, appended).map(|right| Arc::new(Node::Inner(right)))
         }
     }
 }
 
-fn split<T>(items: &mut Vec<T>, appended: bool) -> Option<Vec<T>> {
+fn split<K: Key, T>(items: &mut Slots<K, T>, appended: bool) -> Option<Slots<K, T>> {
     if items.len() <= FANOUT_MAX {
         return None;
     }
     Some(items.split_off(if appended { items.len() - 1 } else { items.len() / 2 }))
 }
 
-fn remove_in<K: Ord + Clone + Borrow<Q>, V: Clone + Weight, Q: Ord + ?Sized>(
+fn remove_in<K: Key + Clone + Borrow<Q>, V: Clone + Weight, Q: Key + ?Sized>(
     node: &mut Arc<Node<K, V>>,
     key: &Q,
 ) -> Option<V> {
     match Arc::make_mut(node) {
         Node::Leaf(entries) => {
-            let at = entries.binary_search_by(|(k, _)| k.borrow().cmp(key)).ok()?;
-            Some(entries.remove(at).1)
+            let at = entries.find(key).ok()?;
+            Some(entries.remove(at))
         }
         Node::Inner(children) => {
             let at = child_of(children, key);
-            let old = remove_in(&mut children[at].node, key)?;
-            children[at].weight -= old.weight();
-            let size = children[at].node.size();
+            let target = children.value_mut(at);
+            let old = remove_in(&mut target.node, key)?;
+            target.weight -= old.weight();
+            let size = target.node.size();
             if size == 0 {
                 children.remove(at);
             } else if size <= FANOUT_LOW {
@@ -278,19 +282,20 @@ fn remove_in<K: Ord + Clone + Borrow<Q>, V: Clone + Weight, Q: Ord + ?Sized>(
 }
 
 /// Joins a small child with a neighbour when both fit one node.
-fn merge<K: Clone, V: Clone + Weight>(children: &mut Vec<Child<K, V>>, at: usize) {
+fn merge<K: Key + Clone, V: Clone + Weight>(children: &mut Slots<K, Child<K, V>>, at: usize) {
     let left = if at + 1 < children.len() { at } else { at.saturating_sub(1) };
     if left + 1 >= children.len() {
         return;
     }
-    if children[left].node.size() + children[left + 1].node.size() > FANOUT_MAX {
+    let size = |at: usize| children[at].value.node.size();
+    if size(left) + size(left + 1) > FANOUT_MAX {
         return;
     }
     let right = children.remove(left + 1);
-    let target = &mut children[left];
+    let target = children.value_mut(left);
     match (Arc::make_mut(&mut target.node), Arc::unwrap_or_clone(right.node)) {
-        (Node::Leaf(to), Node::Leaf(from)) => to.extend(from),
-        (Node::Inner(to), Node::Inner(from)) => to.extend(from),
+        (Node::Leaf(to), Node::Leaf(from)) => to.append(from),
+        (Node::Inner(to), Node::Inner(from)) => to.append(from),
         _ => unreachable!("all leaves are at one depth"),
     }
     target.weight += right.weight;
@@ -309,10 +314,10 @@ impl<'a, K, V: Weight> Iterator for Iter<'a, K, V> {
             let (node, at) = self.stack.last_mut()?;
             match node {
                 Node::Leaf(entries) => {
-                    while let Some((key, value)) = entries.get(*at) {
+                    while let Some(slot) = entries.get(*at) {
                         *at += 1;
-                        if !self.only_live || value.weight() > 0 {
-                            return Some((key, value));
+                        if !self.only_live || slot.value.weight() > 0 {
+                            return Some((&slot.key, &slot.value));
                         }
                     }
                     self.stack.pop();
@@ -321,10 +326,10 @@ impl<'a, K, V: Weight> Iterator for Iter<'a, K, V> {
                     None => {
                         self.stack.pop();
                     }
-                    Some(child) => {
+                    Some(slot) => {
                         *at += 1;
-                        if !self.only_live || child.weight > 0 {
-                            self.stack.push((&child.node, 0));
+                        if !self.only_live || slot.value.weight > 0 {
+                            self.stack.push((&slot.value.node, 0));
                         }
                     }
                 },
@@ -337,7 +342,7 @@ impl<'a, K, V: Weight> Iterator for Iter<'a, K, V> {
 mod tests {
     use super::*;
     use alloc::collections::BTreeMap;
-    use base::Prng;
+    use base::{Blob, Prng};
 
     impl Weight for u64 {
         fn weight(&self) -> u64 {
@@ -374,5 +379,39 @@ mod tests {
                 assert_eq!(map.get(&key), twin.get(&key));
             }
         }
+    }
+
+    /// Keys that share long heads, begin one another, and end in zero bytes.
+    fn tricky(random: &mut Prng) -> Blob {
+        let heads: [&[u8]; 5] = [b"", b"/registry/pods/default/", b"/registry/", b"\0", b"\xff"];
+        let mut key = heads[random.below(5) as usize].to_vec();
+        for _ in 0..random.below(12) {
+            key.push([0, 1, b'a', b'b', 0xff][random.below(5) as usize]);
+        }
+        key.into()
+    }
+
+    #[test]
+    fn byte_keys_of_any_head_are_ordered_as_the_standard_map_orders_them() {
+        let mut random = Prng::new(2);
+        let (mut map, mut twin) = (Map::<Blob, u64>::default(), BTreeMap::new());
+        for round in 0..40_000u64 {
+            let (key, value) = (tricky(&mut random), random.next_u64());
+            if random.below(10) < if (round / 10_000) % 2 == 1 { 2 } else { 7 } {
+                assert_eq!(map.insert(key.clone(), value), twin.insert(key, value));
+            } else {
+                assert_eq!(map.remove(&*key), twin.remove(&key));
+            }
+            let probe = tricky(&mut random);
+            assert_eq!(map.get(&*probe), twin.get(&probe));
+            if round % 200 == 0 {
+                assert!(map.iter().eq(twin.iter()));
+                assert!(map.iter_from(&*probe, false).eq(twin.range(probe.clone()..)));
+                let before = twin.range(..probe.clone()).map(|(_, v)| v.weight()).sum::<u64>();
+                assert_eq!(map.weight_before(&*probe), before);
+                assert_eq!(map.floor(&*probe), twin.range(..=probe).next_back());
+            }
+        }
+        assert!(twin.len() > 500, "the map is deep enough to mean something");
     }
 }

@@ -1,0 +1,227 @@
+//! Keys as the map's nodes compare them: a shared head once, then eight bytes held in the node
+//! itself, and only on a tie the key behind its pointer. Most steps of a search touch no key.
+
+use crate::view::OldKey;
+use alloc::vec::Vec;
+use base::Blob;
+use core::borrow::Borrow;
+use core::cmp::Ordering;
+
+/// Keys ordered by a head of any length, then by eight bytes, then by themselves.
+pub(crate) trait Key: Ord {
+    /// Length of the head that both have in common; 0 for keys that have no head.
+    fn common(&self, _other: &Self) -> usize {
+        0
+    }
+
+    /// Order of the first `head` bytes; `other` has as many.
+    fn cmp_head(&self, _other: &Self, _head: usize) -> Ordering {
+        Ordering::Equal
+    }
+
+    /// Never decreases along keys of one head.
+    fn hint(&self, head: usize) -> u64;
+}
+
+impl Key for [u8] {
+    fn common(&self, other: &Self) -> usize {
+        self.iter().zip(other).take_while(|(a, b)| a == b).count()
+    }
+
+    fn cmp_head(&self, other: &Self, head: usize) -> Ordering {
+        // A key shorter than the head that it begins is before it, as slices compare.
+        if head == 0 { Ordering::Equal } else { self[..head.min(self.len())].cmp(&other[..head]) }
+    }
+
+    fn hint(&self, head: usize) -> u64 {
+        let rest = self.get(head..).unwrap_or_default();
+        if let Some(eight) = rest.first_chunk() {
+            return u64::from_be_bytes(*eight);
+        }
+        let mut eight = [0; 8];
+        eight[..rest.len()].copy_from_slice(rest);
+        u64::from_be_bytes(eight)
+    }
+}
+
+impl Key for Blob {
+    fn common(&self, other: &Self) -> usize {
+        (**self).common(other)
+    }
+
+    fn cmp_head(&self, other: &Self, head: usize) -> Ordering {
+        (**self).cmp_head(other, head)
+    }
+
+    fn hint(&self, head: usize) -> u64 {
+        (**self).hint(head)
+    }
+}
+
+impl Key for i64 {
+    fn hint(&self, _head: usize) -> u64 {
+        self.cast_unsigned() ^ (1 << 63)
+    }
+}
+
+impl Key for u64 {
+    fn hint(&self, _head: usize) -> u64 {
+        *self
+    }
+}
+
+/// Ordered by its first part alone, ties by the whole.
+impl<A: Key, B: Ord> Key for (A, B) {
+    fn common(&self, other: &Self) -> usize {
+        self.0.common(&other.0)
+    }
+
+    fn cmp_head(&self, other: &Self, head: usize) -> Ordering {
+        self.0.cmp_head(&other.0, head)
+    }
+
+    fn hint(&self, head: usize) -> u64 {
+        self.0.hint(head)
+    }
+}
+
+impl Key for OldKey {
+    fn common(&self, other: &Self) -> usize {
+        self.key.common(&other.key)
+    }
+
+    fn cmp_head(&self, other: &Self, head: usize) -> Ordering {
+        self.key.cmp_head(&other.key, head)
+    }
+
+    fn hint(&self, head: usize) -> u64 {
+        self.key.hint(head)
+    }
+}
+
+#[derive(Clone)]
+pub(super) struct Slot<K, T> {
+    hint: u64,
+    pub key: K,
+    pub value: T,
+}
+
+/// The sorted slots of one node.
+#[derive(Clone)]
+pub(super) struct Slots<K, T> {
+    /// Every key has this many bytes and begins with the same ones.
+    head: usize,
+    items: Vec<Slot<K, T>>,
+}
+
+impl<K, T> Default for Slots<K, T> {
+    fn default() -> Self {
+        Self { head: 0, items: Vec::new() }
+    }
+}
+
+impl<K, T> core::ops::Deref for Slots<K, T> {
+    type Target = [Slot<K, T>];
+
+    fn deref(&self) -> &Self::Target {
+        &self.items
+    }
+}
+
+impl<K: Key, T> Slots<K, T> {
+    /// From keys in order.
+    pub fn new(sorted: impl IntoIterator<Item = (K, T)>) -> Self {
+        let slot = |(key, value)| Slot { hint: 0, key, value };
+        let mut slots = Self { head: 0, items: sorted.into_iter().map(slot).collect() };
+        slots.refresh();
+        slots
+    }
+
+    /// How many keys are before `key`; with `or_equal`, at or before it.
+    pub fn before<Q: Key + ?Sized>(&self, key: &Q, or_equal: bool) -> usize
+    where
+        K: Borrow<Q>,
+    {
+        let Some(first) = self.items.first() else { return 0 };
+        match key.cmp_head(first.key.borrow(), self.head) {
+            Ordering::Less => return 0,
+            Ordering::Greater => return self.items.len(),
+            Ordering::Equal => {}
+        }
+        let hint = key.hint(self.head);
+        let from = self.items.partition_point(|slot| slot.hint < hint);
+        let ties = self.items[from..].partition_point(|slot| slot.hint == hint);
+        let is_before = |slot: &Slot<K, T>| match slot.key.borrow().cmp(key) {
+            Ordering::Less => true,
+            Ordering::Equal => or_equal,
+            Ordering::Greater => false,
+        };
+        from + self.items[from..from + ties].partition_point(is_before)
+    }
+
+    /// Where `key` is, or where it would be.
+    pub fn find<Q: Key + ?Sized>(&self, key: &Q) -> Result<usize, usize>
+    where
+        K: Borrow<Q>,
+    {
+        let at = self.before(key, false);
+        match self.items.get(at) {
+            Some(slot) if slot.key.borrow() == key => Ok(at),
+            _ => Err(at),
+        }
+    }
+
+    pub fn value_mut(&mut self, at: usize) -> &mut T {
+        &mut self.items[at].value
+    }
+
+    pub fn insert(&mut self, at: usize, key: K, value: T) {
+        let hint = key.hint(self.head);
+        let fits = self.fits(&key);
+        self.items.insert(at, Slot { hint, key, value });
+        if !fits {
+            self.refresh();
+        }
+    }
+
+    /// Gives the slot another key at the same place in the order.
+    pub fn set_key(&mut self, at: usize, key: K) {
+        let fits = self.fits(&key);
+        self.items[at].hint = key.hint(self.head);
+        self.items[at].key = key;
+        if !fits {
+            self.refresh();
+        }
+    }
+
+    pub fn remove(&mut self, at: usize) -> T {
+        self.items.remove(at).value
+    }
+
+    /// Cuts off everything from `at` on.
+    pub fn split_off(&mut self, at: usize) -> Self {
+        let mut right = Self { head: 0, items: self.items.split_off(at) };
+        right.refresh();
+        self.refresh();
+        right
+    }
+
+    pub fn append(&mut self, right: Self) {
+        self.items.extend(right.items);
+        self.refresh();
+    }
+
+    fn fits(&self, key: &K) -> bool {
+        let first = self.items.first();
+        first.is_some_and(|first| key.cmp_head(&first.key, self.head) == Ordering::Equal)
+    }
+
+    /// Takes the longest head again: what two ends of an order share, all between them share.
+    fn refresh(&mut self) {
+        let ends = self.items.first().zip(self.items.last());
+        self.head = ends.map_or(0, |(first, last)| first.key.common(&last.key));
+        for slot in &mut self.items {
+            slot.hint = slot.key.hint(self.head);
+        }
+    }
+}
