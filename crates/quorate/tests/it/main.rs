@@ -7,4 +7,6 @@
 mod etcdctl;
 mod interactive;
 mod member;
+mod python;
 mod restart;
+mod rust_client;
