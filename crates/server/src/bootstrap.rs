@@ -4,10 +4,11 @@
 //! URLs and the token, a cluster's of the sorted member ids (and of the quorum system, when it
 //! is not a plain majority).
 
-use crate::config::{ClusterState, Config, ConfigError};
+use crate::config::{ClusterState, Config, ConfigError, InitialMember, Url};
 use base::NodeId;
 use consensus::raft::{BallotRule, Configuration, Member};
 use sha1::{Digest as _, Sha1};
+use std::collections::BTreeMap;
 
 /// What a member is born with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +48,7 @@ pub fn from_flags(config: &Config) -> Result<Bootstrap, ConfigError> {
             join(&advertised)
         )));
     }
+    refuse_shared_urls(&initial)?;
     let mut members = Vec::new();
     for (slot, member) in initial.iter().enumerate() {
         let slot = u8::try_from(slot).ok().filter(|slot| *slot < 64);
@@ -79,6 +81,21 @@ pub fn from_flags(config: &Config) -> Result<Bootstrap, ConfigError> {
     })
 }
 
+/// One URL for two members would give one of them the other's messages, or one id to both.
+fn refuse_shared_urls(initial: &[InitialMember]) -> Result<(), ConfigError> {
+    let mut owners: BTreeMap<&Url, &str> = BTreeMap::new();
+    for member in initial {
+        for url in &member.peer_urls {
+            if let Some(other) = owners.insert(url, &member.name) {
+                let name = &member.name;
+                let text = format!("--initial-cluster gives {url} to both {other} and {name}");
+                return Err(ConfigError(text));
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Elections that share terms where the quorum system allows it, ballots with a node otherwise.
 fn checked(configuration: Configuration) -> Result<Configuration, ConfigError> {
     let error = match configuration.system() {
@@ -104,7 +121,7 @@ fn quoted(name: &str) -> String {
     }
 }
 
-fn join(urls: &[crate::config::Url]) -> String {
+fn join(urls: &[Url]) -> String {
     urls.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }
 
@@ -113,7 +130,7 @@ fn first_eight(digest: &[u8]) -> u64 {
     u64::from_be_bytes(*head)
 }
 
-fn member_id(urls: &[crate::config::Url], token: &str) -> NodeId {
+fn member_id(urls: &[Url], token: &str) -> NodeId {
     let mut texts: Vec<String> = urls.iter().map(ToString::to_string).collect();
     texts.sort();
     let digest = Sha1::digest((texts.concat() + token).as_bytes());
@@ -242,6 +259,16 @@ mod tests {
         let ok =
             from_flags(&config(THREE, Some("elect = all of (a,b,c); commit = any of (a,b,c)")));
         assert!(ok.is_ok(), "{ok:?}");
+    }
+
+    #[test]
+    fn strangers_and_shared_urls_are_named() {
+        let error = from_flags(&config(THREE, Some("2 of (a, b, x)"))).expect_err("a stranger");
+        assert!(error.0.contains('x'), "{error}");
+        let error = from_flags(&config(THREE, Some("1 of (a, b, c)"))).expect_err("unsafe");
+        assert!(error.0.contains('a') && error.0.contains('b'), "two sets are named: {error}");
+        let error = from_flags(&config("a=http://h:1,b=http://h:1", None)).expect_err("shared");
+        assert!(error.0.ends_with("gives http://h:1 to both a and b"), "{error}");
     }
 
     #[test]

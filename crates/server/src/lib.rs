@@ -3,6 +3,7 @@
 
 pub mod bootstrap;
 pub mod config;
+pub mod difference;
 pub mod disk;
 pub mod front;
 pub mod grpc;

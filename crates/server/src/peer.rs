@@ -8,6 +8,9 @@ pub mod hello;
 pub mod link;
 pub mod listen;
 
+#[cfg(test)]
+mod fuzz;
+
 pub use births::Births;
 pub use hello::{Hello, Purpose};
 pub use link::Link;

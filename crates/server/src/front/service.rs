@@ -233,7 +233,8 @@ impl Service for Front {
             return responder.fail(&refusal::status(Failure::NoLeader(self.engine.why())));
         }
         if message.len() > self.limits.request_bytes_max && writes(method) {
-            return responder.fail(&EtcdError::RequestTooLarge.into());
+            return responder
+                .fail(&Status::from(EtcdError::RequestTooLarge).outcome("not-applied"));
         }
         if let Some(responder) = self.call(method, message, responder) {
             responder.fail(&undecodable());

@@ -49,7 +49,10 @@ pub(super) async fn run(
         let Some(accepted) = accepted.await else { return Ok(()) };
         match accepted {
             Ok((request, send)) => accept(&service, limits, &deadlines, request, send),
-            Err(error) if error.is_io() || error.is_go_away() => return Ok(()),
+            // A client that leaves is no news; one whose frames make no sense is.
+            Err(error) if error.is_io() || (error.is_go_away() && error.is_remote()) => {
+                return Ok(());
+            }
             Err(error) => return Err(closed(error)),
         }
     }

@@ -237,7 +237,7 @@ fn build(
         member: identity.member,
         incarnation: identity.incarnation,
         birth: identity.birth,
-        config_hash: opened.bootstrap.hash(),
+        config: Arc::new(opened.bootstrap),
         client_urls: config.advertise_client_urls.iter().map(ToString::to_string).collect(),
         births: Births::new(Box::new(place.disk("")?), identity.clone()),
         files: opened.files,

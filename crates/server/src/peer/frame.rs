@@ -9,6 +9,8 @@ use bytes::{Buf, Bytes, BytesMut};
 pub const VERSION: u8 = 1;
 /// Longest `len`; a longer one is damage or a stranger.
 pub const LEN_MAX: usize = 64 << 20;
+/// Longest `len` of a handshake's frames: nobody has shown yet that they are a member.
+pub const HELLO_LEN_MAX: usize = 256 << 10;
 const HEADER: usize = 8;
 
 /// What a frame carries.
@@ -52,8 +54,8 @@ impl Kind {
 /// Why the bytes of a connection make no sense; the connection is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
-    #[error("frame of {0} bytes is outside 2..={LEN_MAX}")]
-    Length(usize),
+    #[error("frame of {0} bytes is outside 2..={1}")]
+    Length(usize, usize),
     #[error("frame checksum does not match")]
     Checksum,
     #[error("frame version {0} is unknown to this build (it speaks {VERSION})")]
@@ -76,11 +78,11 @@ pub fn encode(kind: Kind, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     out[start + 4..start + HEADER].copy_from_slice(&crc.to_le_bytes());
 }
 
-/// Takes one whole frame off the front, or says that more bytes are needed.
+/// Takes one whole frame of at most `len_max` off the front, or says that more bytes are needed.
 ///
 /// # Errors
 /// Any [`FrameError`]; the buffer is then of no further use.
-pub fn decode(buffer: &mut BytesMut) -> Result<Option<(Kind, Bytes)>, FrameError> {
+pub fn decode(buffer: &mut BytesMut, len_max: usize) -> Result<Option<(Kind, Bytes)>, FrameError> {
     if buffer.len() < HEADER {
         return Ok(None);
     }
@@ -88,8 +90,8 @@ pub fn decode(buffer: &mut BytesMut) -> Result<Option<(Kind, Bytes)>, FrameError
         u32::from_le_bytes([buffer[at], buffer[at + 1], buffer[at + 2], buffer[at + 3]])
     };
     let (len, crc) = (word(0) as usize, word(4));
-    if !(2..=LEN_MAX).contains(&len) {
-        return Err(FrameError::Length(len));
+    if !(2..=len_max).contains(&len) {
+        return Err(FrameError::Length(len, len_max));
     }
     if buffer.len() < HEADER + len {
         buffer.reserve(HEADER + len - buffer.len());
@@ -118,7 +120,7 @@ pub fn read_blocking(
 ) -> std::io::Result<(Kind, Bytes)> {
     let mut chunk = [0u8; 64 * 1024];
     loop {
-        let frame = decode(buffer)
+        let frame = decode(buffer, LEN_MAX)
             .map_err(|error| std::io::Error::new(std::io::ErrorKind::InvalidData, error))?;
         if let Some(frame) = frame {
             return Ok(frame);
@@ -145,9 +147,9 @@ mod tests {
         let bytes = frame();
         for cut in 0..bytes.len() {
             let mut buffer = BytesMut::from(&bytes[..cut]);
-            assert_eq!(decode(&mut buffer), Ok(None));
+            assert_eq!(decode(&mut buffer, LEN_MAX), Ok(None));
             buffer.extend_from_slice(&bytes[cut..]);
-            let (kind, body) = decode(&mut buffer).expect("valid").expect("whole");
+            let (kind, body) = decode(&mut buffer, LEN_MAX).expect("valid").expect("whole");
             assert_eq!((kind, &body[..]), (Kind::Message, &b"hello"[..]));
             assert!(buffer.is_empty());
         }
@@ -160,13 +162,13 @@ mod tests {
             let mut damaged = bytes.clone();
             damaged[bit / 8] ^= 1 << (bit % 8);
             let mut buffer = BytesMut::from(&damaged[..]);
-            assert!(!matches!(decode(&mut buffer), Ok(Some(_))), "bit {bit}");
+            assert!(!matches!(decode(&mut buffer, LEN_MAX), Ok(Some(_))), "bit {bit}");
         }
     }
 
     #[test]
     fn an_absurd_length_is_refused_before_it_is_believed() {
         let mut buffer = BytesMut::from(&[0xFFu8; 16][..]);
-        assert!(matches!(decode(&mut buffer), Err(FrameError::Length(_))));
+        assert!(matches!(decode(&mut buffer, LEN_MAX), Err(FrameError::Length(..))));
     }
 }

@@ -1,11 +1,14 @@
 //! The handshake: both sides say who they are, and the first difference is named.
 
+use crate::difference::difference;
 use base::codec::{DecodeError, Get, Put};
 use base::{Incarnation, NodeId};
+use consensus::raft::Configuration;
+use std::sync::Arc;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"quorate\n");
 /// Version of what members say to each other after the handshake.
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 2;
 
 /// What a connection is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,8 +31,8 @@ pub struct Hello {
     pub incarnation: Incarnation,
     /// Drawn once when the data directory was made: another one means another directory.
     pub birth: u64,
-    /// Hash of the bootstrap configuration.
-    pub config_hash: u64,
+    /// The bootstrap configuration: also what cannot be reconciled is named.
+    pub config: Arc<Configuration>,
     /// Where the sender serves clients; the bootstrap configuration cannot know it.
     pub client_urls: Vec<String>,
 }
@@ -50,7 +53,7 @@ impl Hello {
         out.put_u64(self.to.0);
         out.put_u64(self.incarnation.0);
         out.put_u64(self.birth);
-        out.put_u64(self.config_hash);
+        out.put_bytes(&self.config.encode());
         out.put_u32(self.client_urls.len() as u32);
         self.client_urls.iter().for_each(|url| out.put_bytes(url.as_bytes()));
     }
@@ -63,6 +66,11 @@ impl Hello {
             return Err(DecodeError::Invalid { what: "magic, this is no quorate member" });
         }
         let protocol = get.u32()?;
+        if protocol != PROTOCOL {
+            // What follows has another shape.
+            let value = u64::from(protocol);
+            return Err(DecodeError::Unknown { what: "protocol version", value });
+        }
         let purpose = match get.u8()? {
             1 => Purpose::Stream,
             2 => Purpose::Bulk,
@@ -76,7 +84,7 @@ impl Hello {
             to: NodeId(get.u64()?),
             incarnation: Incarnation(get.u64()?),
             birth: get.u64()?,
-            config_hash: get.u64()?,
+            config: Arc::new(Configuration::decode(get.bytes()?)?),
             client_urls: Vec::new(),
         };
         let count = get.u32()?;
@@ -92,11 +100,11 @@ impl Hello {
 
     /// The first difference that forbids `self` (here) to talk with `other`, in words.
     pub fn difference(&self, other: &Self) -> Option<String> {
-        if self.protocol != other.protocol {
-            return Some(format!("protocol version {} here, {}", self.protocol, other.protocol));
-        }
         if self.cluster != other.cluster {
-            return Some(format!("cluster id {:x} here, {:x}", self.cluster, other.cluster));
+            let why = difference(&self.config, &other.config);
+            let why = why.unwrap_or_else(|| "another --initial-cluster-token".to_string());
+            let (here, there) = (self.cluster, other.cluster);
+            return Some(format!("cluster id {here:x} here, {there:x} there: {why}"));
         }
         if self.member != other.to {
             return Some(format!("this is member {:x}, not {:x}", self.member.0, other.to.0));
@@ -104,9 +112,8 @@ impl Hello {
         if self.member == other.member {
             return Some(format!("both are member {:x}", self.member.0));
         }
-        if self.config_hash != other.config_hash {
-            let (a, b) = (self.config_hash, other.config_hash);
-            return Some(format!("bootstrap configuration hash {a:x} here, {b:x}"));
+        if let Some(why) = difference(&self.config, &other.config) {
+            return Some(format!("bootstrap configurations differ: {why}"));
         }
         None
     }
@@ -115,6 +122,12 @@ impl Hello {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn config(quorum: &str) -> Configuration {
+        let (members, joint, limits) = (Vec::new(), None, vec![("quota_bytes".to_string(), 9)]);
+        let rule = consensus::raft::BallotRule::SharedTerms;
+        Configuration { members, quorum: quorum.to_string(), joint, rule, limits }
+    }
 
     fn hello(member: u64, to: u64) -> Hello {
         Hello {
@@ -125,7 +138,7 @@ mod tests {
             to: NodeId(to),
             incarnation: Incarnation(3),
             birth: 9,
-            config_hash: 11,
+            config: Arc::new(config("majority(a, b)")),
             client_urls: vec!["http://h:1".to_string()],
         }
     }
@@ -145,7 +158,24 @@ mod tests {
         assert_eq!(hello(1, 2).difference(&hello(2, 1)), None);
         let other = Hello { cluster: 8, ..hello(2, 1) };
         assert!(hello(1, 2).difference(&other).expect("differs").contains("cluster id"));
-        let other = Hello { config_hash: 8, ..hello(2, 1) };
-        assert!(hello(1, 2).difference(&other).expect("differs").contains("configuration"));
+        let text = hello(1, 2).difference(&other).expect("differs");
+        assert!(text.ends_with("8 there: another --initial-cluster-token"), "{text}");
+        let strict = Arc::new(config("all of (a, b)"));
+        let other = Hello { cluster: 8, config: Arc::clone(&strict), ..hello(2, 1) };
+        let text = hello(1, 2).difference(&other).expect("differs");
+        let named = "quorum \"majority(a, b)\" here, \"all of (a, b)\" there";
+        assert!(text.ends_with(named), "{text}");
+        let other = Hello { config: strict, ..hello(2, 1) };
+        let text = hello(1, 2).difference(&other).expect("differs");
+        assert!(text.ends_with(named), "{text}");
+    }
+
+    #[test]
+    fn another_protocol_version_is_named_before_its_bytes_are_read() {
+        let mut bytes = Vec::new();
+        Hello { protocol: PROTOCOL + 1, ..hello(1, 2) }.encode(&mut bytes);
+        bytes.truncate(12);
+        let error = Hello::decode(&bytes).expect_err("unknown");
+        assert!(error.to_string().contains("protocol version"), "{error}");
     }
 }

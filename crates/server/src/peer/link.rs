@@ -146,7 +146,7 @@ impl Link {
             frame::encode(Kind::Hello, &mut bytes, |out| hello.encode(out));
             write_all(&stream, &bytes).await?;
             let mut buffer = BytesMut::new();
-            let (kind, body) = read_frame(&stream, &mut buffer).await?;
+            let (kind, body) = read_frame(&stream, &mut buffer, frame::HELLO_LEN_MAX).await?;
             check_answer(&hello, kind, &body, |other| shared.meet(other))?;
             Ok(stream)
         };
@@ -223,7 +223,7 @@ pub fn check_answer(
                 return Err(refused(text));
             }
             if let Some(difference) = hello.difference(&other) {
-                return Err(refused(format!("{difference} there")));
+                return Err(refused(difference));
             }
             meet(&other).map_err(refused)
         }
@@ -245,13 +245,14 @@ pub async fn write_all(stream: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Reads until one whole frame is there; surplus bytes stay in `buffer`.
+/// Reads until one whole frame of at most `len_max` is there; surplus bytes stay in `buffer`.
 pub async fn read_frame(
     stream: &TcpStream,
     buffer: &mut BytesMut,
+    len_max: usize,
 ) -> io::Result<(Kind, bytes::Bytes)> {
     loop {
-        let frame = frame::decode(buffer)
+        let frame = frame::decode(buffer, len_max)
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
         if let Some(frame) = frame {
             return Ok(frame);

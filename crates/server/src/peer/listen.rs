@@ -8,11 +8,14 @@ use crate::disk::Files;
 use crate::node::input::Input;
 use base::{Incarnation, NodeId};
 use bytes::BytesMut;
+use consensus::raft::Configuration;
 use replica::PeerMessage;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::AbortHandle;
@@ -24,7 +27,8 @@ pub struct Shared {
     pub member: NodeId,
     pub incarnation: Incarnation,
     pub birth: u64,
-    pub config_hash: u64,
+    /// The bootstrap configuration.
+    pub config: Arc<Configuration>,
     pub client_urls: Vec<String>,
     pub births: Births,
     pub files: Files,
@@ -53,7 +57,7 @@ impl Shared {
             to,
             incarnation: self.incarnation,
             birth: self.birth,
-            config_hash: self.config_hash,
+            config: Arc::clone(&self.config),
             client_urls: self.client_urls.clone(),
         }
     }
@@ -67,7 +71,7 @@ impl Shared {
     fn refusal(&self, hello: &Hello) -> Option<String> {
         let mine = self.hello(hello.purpose, hello.member);
         if let Some(difference) = mine.difference(hello) {
-            return Some(format!("{difference} there"));
+            return Some(difference);
         }
         if !self.links.contains_key(&hello.member) {
             return Some(format!("member {:x} is not in the configuration", hello.member.0));
@@ -121,7 +125,7 @@ pub async fn run(listener: TcpListener, shared: Rc<Shared>) {
 async fn welcome(stream: TcpStream, shared: &Shared) -> io::Result<(TcpStream, Hello, BytesMut)> {
     stream.set_nodelay(true)?;
     let mut buffer = BytesMut::new();
-    let (kind, body) = read_frame(&stream, &mut buffer).await?;
+    let (kind, body) = read_frame(&stream, &mut buffer, frame::HELLO_LEN_MAX).await?;
     let refuse = |text: String| io::Error::new(io::ErrorKind::PermissionDenied, text);
     if kind != Kind::Hello {
         return Err(refuse(format!("first frame is {kind:?}, not a hello")));
@@ -159,7 +163,10 @@ fn start(stream: TcpStream, hello: Hello, buffer: BytesMut, shared: &Rc<Shared>)
         Purpose::Stream => {
             let reader = Rc::clone(shared);
             let task = tokio::task::spawn_local(async move {
-                if let Err(error) = read_messages(stream, from, buffer, &reader).await {
+                let Err(error) = read_messages(stream, from, buffer, &reader).await;
+                if error.kind() == io::ErrorKind::InvalidData {
+                    tracing::error!("stream of member {:x} closed: {error}", from.0);
+                } else {
                     tracing::debug!("stream of member {:x} ended: {error}", from.0);
                 }
             });
@@ -177,10 +184,10 @@ async fn read_messages(
     from: NodeId,
     mut buffer: BytesMut,
     shared: &Shared,
-) -> io::Result<()> {
+) -> io::Result<Infallible> {
     let invalid = |text: String| io::Error::new(io::ErrorKind::InvalidData, text);
     loop {
-        let (kind, body) = read_frame(&stream, &mut buffer).await?;
+        let (kind, body) = read_frame(&stream, &mut buffer, frame::LEN_MAX).await?;
         let counter = &shared.state.received_bytes;
         counter.set(counter.get() + body.len() as u64 + 10);
         if kind != Kind::Message {

@@ -2,5 +2,6 @@
 
 mod cluster;
 mod disk;
+mod inputs;
 mod maintenance;
 mod members;

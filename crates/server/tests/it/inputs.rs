@@ -1,0 +1,129 @@
+//! Requests, directories and flags that must be refused, by etcd's code and text or by name.
+
+use crate::cluster::{Cluster, outside};
+use api::Message;
+use api::etcdserverpb as pb;
+use client::{Channel, Failure, Outcome, method};
+use server::config::Config;
+use server::node::{End, Node, StartError};
+
+async fn refused(to: &Channel, path: &str, request: &impl Message) -> (u16, String) {
+    match to.call::<pb::PutResponse>(path, request).await {
+        Err(failure @ Failure::Status(_)) => {
+            assert_eq!(failure.outcome(), Outcome::NotApplied, "{failure:?}");
+            let Failure::Status(status) = failure else { unreachable!("matched above") };
+            (status.code, status.text)
+        }
+        other => panic!("a refusal, got {other:?}"),
+    }
+}
+
+fn put(key: &str, value: Vec<u8>) -> pb::PutRequest {
+    pb::PutRequest { key: key.to_string().into(), value: value.into(), ..Default::default() }
+}
+
+fn op(key: &str) -> pb::RequestOp {
+    let request = pb::request_op::Request::RequestPut(put(key, vec![1]));
+    pb::RequestOp { request: Some(request) }
+}
+
+fn txn(success: Vec<pb::RequestOp>) -> pb::TxnRequest {
+    pb::TxnRequest { success, ..Default::default() }
+}
+
+#[test]
+fn requests_that_cannot_be_get_etcds_code_and_text() {
+    let cluster = Cluster::start("requests", &["solo"]);
+    (0..3).for_each(|n| cluster.put(0, "k", &n.to_string()));
+    let is = |code: u16, text: &str| (code, text.to_string());
+    outside(async {
+        let to = cluster.channel(0);
+        let compact = pb::CompactionRequest { revision: 3, physical: false };
+        to.call::<pb::CompactionResponse>(method::kv::COMPACT, &compact).await.expect("compacts");
+        let large = is(3, "etcdserver: request is too large");
+        assert_eq!(refused(&to, method::kv::PUT, &put("k", vec![0; 1_573_000])).await, large);
+        let frame = "grpc: received message larger than max (2097166 vs. 2097152)";
+        let over = put("k", vec![0; 2_097_158]);
+        assert_eq!(over.encoded_len(), 2_097_166);
+        let answer = to.call::<pb::PutResponse>(method::kv::PUT, &over).await;
+        let Err(Failure::Status(status)) = answer else { panic!("a refusal, got {answer:?}") };
+        assert_eq!((status.code, status.text), is(8, frame));
+        let empty = is(3, "etcdserver: key is not provided");
+        assert_eq!(refused(&to, method::kv::PUT, &put("", vec![])).await, empty);
+        let leased = pb::PutRequest { lease: 4711, ..put("k", vec![]) };
+        let no_lease = is(5, "etcdserver: requested lease not found");
+        assert_eq!(refused(&to, method::kv::PUT, &leased).await, no_lease);
+        let revoke = pb::LeaseRevokeRequest { id: 4711 };
+        assert_eq!(refused(&to, method::lease::REVOKE, &revoke).await, no_lease);
+        let twice = is(3, "etcdserver: duplicate key given in txn request");
+        assert_eq!(refused(&to, method::kv::TXN, &txn(vec![op("k"), op("k")])).await, twice);
+        let many = txn((0..129).map(|n| op(&format!("k{n}"))).collect());
+        let too_many = is(3, "etcdserver: too many operations in txn request");
+        assert_eq!(refused(&to, method::kv::TXN, &many).await, too_many);
+        let range = |revision| pb::RangeRequest { key: "k".into(), revision, ..Default::default() };
+        let future = is(11, "etcdserver: mvcc: required revision is a future revision");
+        assert_eq!(refused(&to, method::kv::RANGE, &range(99)).await, future);
+        let gone = is(11, "etcdserver: mvcc: required revision has been compacted");
+        assert_eq!(refused(&to, method::kv::RANGE, &range(2)).await, gone);
+        assert_eq!(refused(&to, method::kv::COMPACT, &compact).await, gone);
+        let compact = pb::CompactionRequest { revision: 99, physical: false };
+        assert_eq!(refused(&to, method::kv::COMPACT, &compact).await, future);
+    });
+    cluster.put(0, "k", "it lives");
+}
+
+fn refusal(config: &Config) -> String {
+    match Node::start(config.clone()) {
+        Ok(_) => panic!("it must not start"),
+        Err(error) => error.to_string(),
+    }
+}
+
+#[test]
+fn a_directory_of_somebody_else_is_refused_by_name() {
+    let mut cluster = Cluster::start("directories", &["a", "b", "c"]);
+    cluster.put(0, "k", "v");
+    (0..3).for_each(|at| cluster.kill(at));
+    let (a, b) = (cluster.configs[0].clone(), cluster.configs[1].clone());
+    let of_b = Config { data_dir: b.data_dir.clone(), ..a.clone() };
+    let text = refusal(&of_b);
+    assert!(text.contains("belongs to member \"b\""), "{text}");
+    let other_cluster = Config { cluster_token: "other".into(), ..a.clone() };
+    let text = refusal(&other_cluster);
+    assert!(text.contains("belongs to member") && text.contains("the flags name"), "{text}");
+    let etcd = Config { data_dir: a.data_dir.join("etcd"), ..a.clone() };
+    std::fs::create_dir_all(etcd.data_dir.join("member/wal")).expect("made");
+    let text = refusal(&etcd);
+    assert!(text.contains("holds the data of an etcd member"), "{text}");
+    // A journal and an identity that do not belong together: somebody copied a part.
+    let swapped = a.data_dir.join("journal");
+    std::fs::remove_dir_all(&swapped).expect("removed");
+    std::fs::rename(b.data_dir.join("journal"), &swapped).expect("moved");
+    let text = refusal(&a);
+    assert!(text.contains("the journal belongs to member"), "{text}");
+    let existing = Config {
+        data_dir: a.data_dir.join("fresh"),
+        cluster_state: server::config::ClusterState::Existing,
+        ..a.clone()
+    };
+    let error = Node::start(existing).err().expect("nothing to join");
+    assert!(matches!(error, StartError::Config(_)), "{error}");
+}
+
+#[test]
+fn a_member_with_another_quorum_in_its_flags_is_told_the_difference() {
+    use std::time::{Duration, Instant};
+    let mut cluster = Cluster::start("expression", &["a", "b", "c"]);
+    cluster.kill(2);
+    let data_dir = cluster.configs[2].data_dir.join("fresh");
+    let quorum = Some("all of (a, b, c)".to_string());
+    let other = Node::start(Config { data_dir, quorum, ..cluster.configs[2].clone() });
+    let other = other.expect("it starts, and nobody talks to it");
+    let until = Instant::now() + Duration::from_secs(1);
+    while Instant::now() < until {
+        assert_eq!(other.status().expect("runs").leader, None, "it must find no leader");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    cluster.put(0, "k", "the others go on");
+    assert_eq!(other.stop(), End::Stopped);
+}
