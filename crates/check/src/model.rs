@@ -40,6 +40,13 @@ pub trait Model {
         true
     }
 
+    /// True for a state that nothing much can follow: the search enters it last. It changes no
+    /// verdict.
+    fn last_resort(&self, state: &Self::State) -> bool {
+        let _ = state;
+        false
+    }
+
     /// Parts (indices into `ops`) that do not influence each other, every operation in exactly
     /// one. A history is linearizable if every part is (locality: Herlihy and Wing, theorem 1;
     /// Horn and Kroening, "Faster linearizability checking via P-compositionality", FORTE 2015).

@@ -5,5 +5,5 @@ mod kv;
 mod register;
 
 pub use cas_register::{CasInput, CasOutput, CasRegister};
-pub use kv::{Kv, KvInput, KvOutput};
+pub use kv::{Kv, KvInput, KvOutput, KvState};
 pub use register::{Register, RegisterInput, RegisterOutput};

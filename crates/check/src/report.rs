@@ -3,18 +3,19 @@
 mod html;
 mod text;
 
+use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
 
 pub use html::page;
 
-use crate::etcd::{Etcd, EtcdState};
+use crate::etcd::{Etcd, EtcdState, Request};
 use crate::models::{
-    CasInput, CasOutput, CasRegister, Kv, KvInput, KvOutput, Register, RegisterInput,
+    CasInput, CasOutput, CasRegister, Kv, KvInput, KvOutput, KvState, Register, RegisterInput,
     RegisterOutput,
 };
 use crate::parse::{self, EtcdHistory, Format, ParseError};
-use crate::{Limits, Model, Operation, Outcome, Verdict, check};
+use crate::{FoldState, Limits, Model, Operation, Outcome, Verdict, check};
 
 /// Which object a history is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -174,19 +175,30 @@ impl Loaded {
     pub fn check(&self, limits: Limits, cancel: &dyn Fn() -> bool) -> Report {
         match self {
             Self::Register(ops) => {
-                report(&Register, ops, limits, cancel, text::register, text::value)
+                report(&Register, ops, limits, cancel, text::register, |_, now| text::value(now))
             }
             Self::CasRegister(ops) => {
-                report(&CasRegister, ops, limits, cancel, text::cas_register, text::value)
+                let state = |_: &CasInput, now: &Option<i64>| text::value(now);
+                report(&CasRegister, ops, limits, cancel, text::cas_register, state)
             }
             Self::Kv(ops) => {
-                let state = |state: &std::rc::Rc<str>| text::quoted(state);
-                report(&Kv, ops, limits, cancel, text::kv, state)
+                // The model tells only values that were read; a reader wants all of them.
+                let mut values: HashMap<String, String, FoldState> = HashMap::default();
+                let state = |input: &KvInput, _: &KvState| {
+                    let now = values.entry(input.key().to_owned()).or_default();
+                    match input {
+                        KvInput::Get { .. } => {}
+                        KvInput::Put { value, .. } => now.clone_from(value),
+                        KvInput::Append { value, .. } => now.push_str(value),
+                    }
+                    text::quoted(now)
+                };
+                report(&Kv::of(ops), ops, limits, cancel, text::kv, state)
             }
             Self::Etcd(history) => {
                 let mut model = Etcd::starting_at(history.revision, history.keys.clone());
                 model.study(&history.ops);
-                let state = |state: &EtcdState| format!("revision {}", state.revision());
+                let state = |_: &Request, now: &EtcdState| format!("revision {}", now.revision());
                 report(&model, &history.ops, limits, cancel, text::etcd, state)
             }
         }
@@ -199,7 +211,7 @@ fn report<M: Model>(
     limits: Limits,
     cancel: &dyn Fn() -> bool,
     describe: impl Fn(&M::Input, Option<&M::Output>) -> String,
-    describe_state: impl Fn(&M::State) -> String,
+    mut describe_state: impl FnMut(&M::Input, &M::State) -> String,
 ) -> Report {
     let outcome = check(model, ops, limits, cancel);
     let shown = ops.iter().map(|op| Shown {
@@ -229,7 +241,7 @@ fn report<M: Model>(
         let op = &ops[index];
         let next = model.step(state, &op.input, op.output.as_ref());
         *state = next.expect("the search made this step");
-        placed.push(Placed { index, state: describe_state(state) });
+        placed.push(Placed { index, state: describe_state(&op.input, state) });
     }
     Report { ops: shown.collect(), placed, outcome }
 }

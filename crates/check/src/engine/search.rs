@@ -16,6 +16,9 @@
 //!    otherwise, can do whatever the other can ([`super::memo`]).
 //! 6. After an unknown operation, one that leads to the same state without it is not tried: the
 //!    situation without it is tried anyway and is better in the sense of 5.
+//! 7. Where every candidate that fits leaves the state as it is, only the one with the earliest
+//!    deadline is tried: it must come before any new candidate does, so it can as well come
+//!    first. If that one does not fit, nothing helps. (Asked only in a last resort.)
 //!
 //! If an order exists, take the visited situation with the shortest rest of one. Each rule that
 //! would drop the next step of that rest names a visited situation with a shorter rest: so there
@@ -99,6 +102,16 @@ struct Frame<S> {
     /// The next candidate to try.
     cursor: usize,
     trail: u32,
+    /// Candidates that lead to a last resort wait for the second pass.
+    pass: Pass,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pass {
+    First,
+    /// The first, and some candidate waits for the second.
+    Waited,
+    Second,
 }
 
 pub struct Search<'a, M: Model> {
@@ -153,7 +166,8 @@ impl<'a, M: Model> Search<'a, M> {
 
     pub fn run(mut self, budget: &mut Budget<'_>) -> Found {
         budget.memory_bytes = 0;
-        let root = Frame { via: ROOT, before: None, start: 0, cursor: 0, trail: ROOT };
+        let pass = Pass::First;
+        let root = Frame { via: ROOT, before: None, start: 0, cursor: 0, trail: ROOT, pass };
         self.frames.push(root);
         loop {
             if let Some(why) = budget.exceeded() {
@@ -166,6 +180,9 @@ impl<'a, M: Model> Search<'a, M> {
             self.note_best();
             if self.is_new(budget) {
                 self.list_candidates();
+                if self.model.last_resort(&self.state) {
+                    self.keep_due(budget);
+                }
             }
             while !self.advance(budget) {
                 if !self.retreat() {
@@ -246,7 +263,8 @@ impl<'a, M: Model> Search<'a, M> {
         let trail = u32::try_from(self.trail.len() - 1).expect("the memory limit comes first");
         let before = after.map(|after| std::mem::replace(&mut self.state, after));
         let start = self.candidates.len();
-        self.frames.push(Frame { via: code, before, start, cursor: start, trail });
+        let pass = Pass::First;
+        self.frames.push(Frame { via: code, before, start, cursor: start, trail, pass });
     }
 
     /// Undoes the latest placement; false at the root.
@@ -351,13 +369,45 @@ impl<'a, M: Model> Search<'a, M> {
         }
     }
 
+    /// Rule 7.
+    fn keep_due(&mut self, budget: &mut Budget<'_>) {
+        let start = self.top().start;
+        for at in start..self.candidates.len() {
+            let after = self.step_any(self.candidates[at], &self.state, budget);
+            if after.is_some_and(|after| after != self.state) {
+                return;
+            }
+        }
+        let due = self.by_deadline.first();
+        self.candidates.truncate(start);
+        if !self.plan.must[due as usize].read_only {
+            self.candidates.push(due);
+        }
+    }
+
     /// Places the next candidate that fits; false if the top frame has none left.
     fn advance(&mut self, budget: &mut Budget<'_>) -> bool {
-        while self.top().cursor < self.candidates.len() {
+        loop {
+            let end = self.candidates.len();
             let top = self.frames.last_mut().expect("the root stays");
+            if top.cursor == end {
+                if top.pass != Pass::Waited {
+                    return false;
+                }
+                (top.pass, top.cursor) = (Pass::Second, top.start);
+                continue;
+            }
             let code = self.candidates[top.cursor];
             top.cursor += 1;
+            let pass = top.pass;
             let Some(after) = self.step_any(code, &self.state, budget) else { continue };
+            let last_resort = self.model.last_resort(&after);
+            if last_resort != (pass == Pass::Second) {
+                if last_resort {
+                    self.frames.last_mut().expect("the root stays").pass = Pass::Waited;
+                }
+                continue;
+            }
             if code & CLASS != 0 && (after == self.state || self.has_twin(code, &after, budget)) {
                 continue;
             }
@@ -367,7 +417,6 @@ impl<'a, M: Model> Search<'a, M> {
             self.place(code, Some(after), budget);
             return true;
         }
-        false
     }
 
     /// Rule 4: an answered candidate with this class's input that leads to `after` too.

@@ -1,13 +1,20 @@
 //! Independent string keys that are read, written and appended to.
 
-use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, HashMap};
 
-use crate::{Model, Operation};
+use crate::{FoldState, Model, Operation};
 
 /// Keys are `""` at first and do not influence each other, so each is a part of its own.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Kv;
+///
+/// A value that is no prefix of anything that was read of its key cannot be read before the next
+/// put, whatever is appended to it. All such values are one state, [`KvState::Unread`]: without
+/// that, every order of appends that nobody saw would be a state of its own.
+#[derive(Clone, Debug)]
+pub struct Kv {
+    /// What was read of each key, ascending, without duplicates.
+    read: HashMap<String, Vec<Box<str>>, FoldState>,
+}
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum KvInput {
@@ -32,35 +39,93 @@ pub enum KvOutput {
     Done,
 }
 
+/// The value of the one key of a part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum KvState {
+    /// The first `length` bytes of what was read, where `at` is the least such place.
+    Prefix { at: u32, length: u32 },
+    /// Nothing that was read begins like this.
+    Unread,
+}
+
+impl Kv {
+    /// The model of this history; it gives no right verdict on another one.
+    pub fn of(ops: &[Operation<KvInput, KvOutput>]) -> Self {
+        let mut read: HashMap<String, Vec<Box<str>>, FoldState> = HashMap::default();
+        for op in ops {
+            if let (KvInput::Get { key }, Some(KvOutput::Value(value))) = (&op.input, &op.output) {
+                read.entry(key.clone()).or_default().push(value.as_str().into());
+            }
+        }
+        for values in read.values_mut() {
+            values.sort_unstable();
+            values.dedup();
+        }
+        Self { read }
+    }
+
+    fn values(&self, key: &str) -> &[Box<str>] {
+        self.read.get(key).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// The bytes of a state that is a prefix.
+fn text(values: &[Box<str>], at: u32, length: u32) -> &[u8] {
+    // Before anything was written the state is a prefix even where nothing was read.
+    values.get(at as usize).map_or(&[], |value| &value.as_bytes()[..length as usize])
+}
+
+/// The state of the value `head` + `tail`, which is not before `values[from]`.
+fn locate(values: &[Box<str>], from: usize, head: &[u8], tail: &[u8]) -> KvState {
+    let before = |value: &str| {
+        let (value, shared) = (value.as_bytes(), head.len().min(value.len()));
+        let order = value[..shared].cmp(&head[..shared]);
+        let order = order.then_with(|| match value.len() < head.len() {
+            true => Ordering::Less,
+            false => value[shared..].cmp(tail),
+        });
+        order == Ordering::Less
+    };
+    let at = from + values[from..].partition_point(|value| before(value));
+    let begins = |value: &str| {
+        let rest = value.as_bytes().strip_prefix(head);
+        rest.is_some_and(|rest| rest.starts_with(tail))
+    };
+    match values.get(at) {
+        Some(value) if begins(value) => KvState::Prefix {
+            at: u32::try_from(at).expect("fewer than 2^32 operations"),
+            length: u32::try_from(head.len() + tail.len()).expect("it fits a value that was read"),
+        },
+        _ => KvState::Unread,
+    }
+}
+
 impl Model for Kv {
-    /// The value of the one key of a part.
-    type State = Rc<str>;
+    type State = KvState;
     type Input = KvInput;
     type Output = KvOutput;
 
-    fn initial(&self) -> Self::State {
-        Rc::from("")
+    fn initial(&self) -> KvState {
+        KvState::Prefix { at: 0, length: 0 }
     }
 
-    fn step(
-        &self,
-        state: &Self::State,
-        input: &KvInput,
-        output: Option<&KvOutput>,
-    ) -> Option<Self::State> {
+    fn step(&self, state: &KvState, input: &KvInput, output: Option<&KvOutput>) -> Option<KvState> {
         match (input, output) {
-            (KvInput::Get { .. }, None) => Some(state.clone()),
-            (KvInput::Get { .. }, Some(KvOutput::Value(value))) => {
-                (**state == **value).then(|| state.clone())
+            (KvInput::Get { .. }, None) => Some(*state),
+            (KvInput::Get { key }, Some(KvOutput::Value(value))) => match *state {
+                KvState::Unread => None,
+                KvState::Prefix { at, length } => {
+                    (text(self.values(key), at, length) == value.as_bytes()).then_some(*state)
+                }
+            },
+            (KvInput::Put { key, value }, None | Some(KvOutput::Done)) => {
+                Some(locate(self.values(key), 0, &[], value.as_bytes()))
             }
-            (KvInput::Put { value, .. }, None | Some(KvOutput::Done)) => {
-                Some(Rc::from(value.as_str()))
-            }
-            (KvInput::Append { value, .. }, None | Some(KvOutput::Done)) => {
-                let mut longer = String::with_capacity(state.len() + value.len());
-                longer.push_str(state);
-                longer.push_str(value);
-                Some(Rc::from(longer))
+            (KvInput::Append { key, value }, None | Some(KvOutput::Done)) => {
+                let KvState::Prefix { at, length } = *state else { return Some(KvState::Unread) };
+                let values = self.values(key);
+                let head = text(values, at, length);
+                Some(locate(values, (at as usize).min(values.len()), head, value.as_bytes()))
             }
             _ => None,
         }
@@ -70,15 +135,15 @@ impl Model for Kv {
         matches!(input, KvInput::Get { .. })
     }
 
+    fn last_resort(&self, state: &KvState) -> bool {
+        *state == KvState::Unread
+    }
+
     fn partition(&self, ops: &[Operation<KvInput, KvOutput>]) -> Vec<Vec<usize>> {
         let mut parts: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
         for (index, op) in ops.iter().enumerate() {
             parts.entry(op.input.key()).or_default().push(index);
         }
         parts.into_values().collect()
-    }
-
-    fn state_bytes(&self, state: &Self::State) -> usize {
-        size_of::<Self::State>() + 2 * size_of::<usize>() + state.len()
     }
 }

@@ -131,14 +131,17 @@ pub fn judge<M: Model>(model: &M, ops: &Ops<M>, expected: bool, seed: u64) -> bo
 }
 
 /// Runs `random` histories and requires that both verdicts occur often.
-pub fn differ<M: Model, W>(model: &M, whole: &W, random: impl Fn(&mut Prng) -> Ops<M>)
-where
+pub fn differ<M: Model, W>(
+    model: impl Fn(&Ops<M>) -> M,
+    whole: &W,
+    random: impl Fn(&mut Prng) -> Ops<M>,
+) where
     W: Model<Input = M::Input, Output = M::Output>,
 {
     let mut good = 0;
     for seed in 0..HISTORIES {
         let ops = random(&mut Prng::new(seed));
-        good += u64::from(judge(model, &ops, brute(whole, &ops, u64::MAX), seed));
+        good += u64::from(judge(&model(&ops), &ops, brute(whole, &ops, u64::MAX), seed));
     }
     assert!(good > HISTORIES / 20 && good < HISTORIES * 19 / 20, "{good} of {HISTORIES} good");
 }
@@ -196,43 +199,53 @@ pub fn random<M: Model>(
 
 #[test]
 fn a_register_gets_the_verdict_of_brute_force() {
-    differ(&Register, &Register, |rng| {
-        random(
-            &Register,
-            rng,
-            |rng| match rng.below(2) {
-                0 => RegisterInput::Read,
-                _ => RegisterInput::Write(rng.below(3) as i64),
-            },
-            |input| match input {
-                RegisterInput::Write(_) => vec![RegisterOutput::Written],
-                RegisterInput::Read => {
-                    let values = [None, Some(0), Some(1), Some(2)];
-                    values.map(RegisterOutput::Value).to_vec()
-                }
-            },
-        )
-    });
+    differ(
+        |_| Register,
+        &Register,
+        |rng| {
+            random(
+                &Register,
+                rng,
+                |rng| match rng.below(2) {
+                    0 => RegisterInput::Read,
+                    _ => RegisterInput::Write(rng.below(3) as i64),
+                },
+                |input| match input {
+                    RegisterInput::Write(_) => vec![RegisterOutput::Written],
+                    RegisterInput::Read => {
+                        let values = [None, Some(0), Some(1), Some(2)];
+                        values.map(RegisterOutput::Value).to_vec()
+                    }
+                },
+            )
+        },
+    );
 }
 
 #[test]
 fn a_cas_register_gets_the_verdict_of_brute_force() {
-    differ(&CasRegister, &CasRegister, |rng| {
-        random(
-            &CasRegister,
-            rng,
-            |rng| match rng.below(4) {
-                0 => CasInput::Read,
-                1 => CasInput::Write(rng.below(3) as i64),
-                _ => CasInput::Cas(rng.below(3) as i64, rng.below(3) as i64),
-            },
-            |input| match input {
-                CasInput::Write(_) => vec![CasOutput::Written],
-                CasInput::Cas(..) => [true, false].map(CasOutput::Swapped).to_vec(),
-                CasInput::Read => [None, Some(0), Some(1), Some(2)].map(CasOutput::Value).to_vec(),
-            },
-        )
-    });
+    differ(
+        |_| CasRegister,
+        &CasRegister,
+        |rng| {
+            random(
+                &CasRegister,
+                rng,
+                |rng| match rng.below(4) {
+                    0 => CasInput::Read,
+                    1 => CasInput::Write(rng.below(3) as i64),
+                    _ => CasInput::Cas(rng.below(3) as i64, rng.below(3) as i64),
+                },
+                |input| match input {
+                    CasInput::Write(_) => vec![CasOutput::Written],
+                    CasInput::Cas(..) => [true, false].map(CasOutput::Swapped).to_vec(),
+                    CasInput::Read => {
+                        [None, Some(0), Some(1), Some(2)].map(CasOutput::Value).to_vec()
+                    }
+                },
+            )
+        },
+    );
 }
 
 #[test]
@@ -244,24 +257,28 @@ fn a_key_value_map_gets_the_verdict_of_brute_force() {
             shorter.flat_map(|text| [format!("{text}a"), format!("{text}b")]).collect();
         texts.extend(longer);
     }
-    differ(&Kv, &Whole, |rng| {
-        let texts = &texts;
-        random(
-            &Whole,
-            rng,
-            |rng| {
-                let key = ["x", "y"][rng.below(2) as usize].to_owned();
-                let value = ["a", "b"][rng.below(2) as usize].to_owned();
-                match rng.below(4) {
-                    0 | 1 => KvInput::Get { key },
-                    2 => KvInput::Put { key, value },
-                    _ => KvInput::Append { key, value },
-                }
-            },
-            |input| match input {
-                KvInput::Get { .. } => texts.iter().cloned().map(KvOutput::Value).collect(),
-                _ => vec![KvOutput::Done],
-            },
-        )
-    });
+    differ(
+        |ops| Kv::of(ops),
+        &Whole,
+        |rng| {
+            let texts = &texts;
+            random(
+                &Whole,
+                rng,
+                |rng| {
+                    let key = ["x", "y"][rng.below(2) as usize].to_owned();
+                    let value = ["a", "b"][rng.below(2) as usize].to_owned();
+                    match rng.below(4) {
+                        0 | 1 => KvInput::Get { key },
+                        2 => KvInput::Put { key, value },
+                        _ => KvInput::Append { key, value },
+                    }
+                },
+                |input| match input {
+                    KvInput::Get { .. } => texts.iter().cloned().map(KvOutput::Value).collect(),
+                    _ => vec![KvOutput::Done],
+                },
+            )
+        },
+    );
 }

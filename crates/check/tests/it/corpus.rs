@@ -36,7 +36,7 @@ fn key_value_histories_get_their_verdicts_in_few_states() {
         [("c01-ok", true), ("c01-bad", false), ("c10-ok", true), ("c10-bad", false)]
     {
         let ops = parse::kv_events(&data(&format!("{name}.txt"))).unwrap();
-        let outcome = check(&Kv, &ops, Limits::default(), &|| false);
+        let outcome = check(&Kv::of(&ops), &ops, Limits::default(), &|| false);
         println!("{name}: {:?}", outcome.stats);
         assert_eq!(is_linearizable(&outcome), expected, "{name}");
         assert!(outcome.stats.states < 20_000, "{name}: {:?}", outcome.stats);
