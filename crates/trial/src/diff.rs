@@ -5,10 +5,15 @@
 //! replaced after a few sequences. See `docs/design/diff-etcd.md`.
 
 mod answer;
+mod coverage;
 mod generate;
+mod service;
+mod show;
 mod shrink;
 mod side;
 mod step;
+mod wanted;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -16,11 +21,12 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use clap::Args;
 
 use crate::cluster::Program;
 use answer::Answer;
+use coverage::Coverage;
 use generate::Generator;
 use side::Pair;
 use step::{Clock, Step};
@@ -49,6 +55,9 @@ pub struct Options {
     /// Different differences to collect before giving up
     #[arg(long, default_value_t = 1)]
     differences: usize,
+    /// Every so many pairs one of three members each; 0: never
+    #[arg(long, default_value_t = 8)]
+    three_every: u64,
     /// Print the first difference as it came, without shrinking the sequence
     #[arg(long)]
     no_shrink: bool,
@@ -77,12 +86,12 @@ impl Difference {
     fn print(&self, title: &str) {
         println!("{title}: {} steps on {} member(s)", self.steps.len(), self.members);
         for step in &self.steps {
-            println!("  {step:?}");
+            println!("  {}", show::brief(&format!("{step:?}")));
         }
-        println!("  the last as sent: {:?}", self.sent);
-        let show = |answer: &Answer| format!("{} {:?}", answer.text, answer.ttl);
-        println!("  quorate: {}", show(&self.quorate));
-        println!("  etcd:    {}\n", show(&self.etcd));
+        println!("  the last as sent: {}", show::brief(&format!("{:?}", self.sent)));
+        let (ours, theirs) = show::part(&self.quorate.text, &self.etcd.text);
+        println!("  quorate: {} {:?}", show::brief(ours), self.quorate.ttl);
+        println!("  etcd:    {} {:?}\n", show::brief(theirs), self.etcd.ttl);
     }
 }
 
@@ -93,6 +102,7 @@ struct Trial {
     next_life: AtomicU64,
     sent: AtomicU64,
     found: Mutex<BTreeMap<String, Difference>>,
+    coverage: Mutex<Coverage>,
 }
 
 /// Runs the trial.
@@ -106,6 +116,7 @@ pub fn run(quorate: PathBuf, options: Options) -> Result<()> {
         next_life: AtomicU64::new(0),
         sent: AtomicU64::new(0),
         found: Mutex::default(),
+        coverage: Mutex::default(),
         options,
     };
     let results: Vec<Result<()>> = std::thread::scope(|scope| {
@@ -134,8 +145,10 @@ impl Trial {
             let life = self.next_life.fetch_add(1, Ordering::Relaxed);
             if let Some(difference) = runtime.block_on(self.live(life))? {
                 let signature = difference.signature();
-                println!("a difference: {signature}");
                 let mut found = self.found.lock().expect("no holder panics");
+                if !found.contains_key(&signature) {
+                    println!("a difference: {signature}");
+                }
                 found.entry(signature).or_insert(difference);
             }
         }
@@ -146,25 +159,41 @@ impl Trial {
     async fn live(&self, life: u64) -> Result<Option<Difference>> {
         let options = &self.options;
         let seed = options.seed.wrapping_mul(1_000_003).wrapping_add(life);
-        let mut generator = Generator::new(seed, options.keys);
-        let mut course = Course::start(&self.quorate, 1)?;
+        let three =
+            options.three_every > 0 && life % options.three_every == options.three_every - 1;
+        let mut generator = Generator::new(seed, options.keys, !three);
+        let mut course = Course::start(&self.quorate, if three { 3 } else { 1 })?;
+        let mut found = None;
         for _ in 0..options.life {
             for step in generator.sequence(options.sequence_len) {
-                if let Some(difference) = course.step(step).await? {
-                    return Ok(Some(difference));
+                found = course.step(step).await?;
+                if found.is_some() || self.gave_up() {
+                    break;
                 }
                 self.sent.fetch_add(1, Ordering::Relaxed);
+                if course.diverged {
+                    return Ok(self.end(course, None));
+                }
             }
-            if self.is_over() {
+            if found.is_some() || self.is_over() {
                 break;
             }
         }
-        Ok(None)
+        Ok(self.end(course, found))
+    }
+
+    fn end(&self, course: Course, found: Option<Difference>) -> Option<Difference> {
+        self.coverage.lock().expect("no holder panics").merge(course.coverage);
+        found
     }
 
     fn report(&self) -> Result<()> {
         let found = self.found.lock().expect("no holder panics");
+        let coverage = self.coverage.lock().expect("no holder panics");
+        let enough = coverage.print(self.sent.load(Ordering::Relaxed));
+        println!("wanted differences\n{}", wanted::table());
         if found.is_empty() {
+            ensure!(enough, "no unwanted difference, but not everything was tried often enough");
             println!("no unwanted difference");
             return Ok(());
         }
@@ -188,12 +217,22 @@ struct Course {
     clock: Clock,
     members: usize,
     steps: Vec<Step>,
+    coverage: Coverage,
+    /// A wanted difference left them with different data: nothing more can be compared.
+    diverged: bool,
 }
 
 impl Course {
     fn start(quorate: &Program, members: usize) -> Result<Self> {
         let pair = Pair::start(quorate, members)?;
-        Ok(Self { pair, clock: Clock::FRESH, members, steps: Vec::new() })
+        Ok(Self {
+            pair,
+            clock: Clock::FRESH,
+            members,
+            steps: Vec::new(),
+            coverage: Coverage::default(),
+            diverged: false,
+        })
     }
 
     async fn step(&mut self, step: Step) -> Result<Option<Difference>> {
@@ -204,7 +243,13 @@ impl Course {
         if let (Step::Compact(compact), None) = (&sent, &etcd.refused) {
             self.clock.compacted = compact.revision;
         }
+        self.coverage.add(&sent, &etcd);
         if quorate.agrees(&etcd) {
+            return Ok(None);
+        }
+        if let Some(wanted) = wanted::explains(&sent, &quorate, &etcd) {
+            self.coverage.count(&format!("wanted difference: {}", wanted.name), 1);
+            self.diverged |= wanted.diverges;
             return Ok(None);
         }
         let (steps, members) = (std::mem::take(&mut self.steps), self.members);

@@ -27,6 +27,8 @@ pub struct Answer {
     pub ttl: Option<i64>,
     /// The header's revision.
     pub revision: i64,
+    /// Fragmented watch answers; how many depends on batching, so they are only counted.
+    pub fragments: u64,
 }
 
 impl Answer {

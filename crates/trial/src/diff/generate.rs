@@ -1,6 +1,7 @@
 //! Random sequences: few keys, so that requests meet; every option, also where it makes no sense.
 
 mod kv;
+mod service;
 
 use api::etcdserverpb as pb;
 use base::Prng;
@@ -12,6 +13,10 @@ use super::step::Step;
 pub struct Generator {
     prng: Prng,
     keys: Vec<Bytes>,
+    /// One member: it always leads.
+    single: bool,
+    /// Kind, member and requests left of the alarm that is on.
+    alarm: Option<(i32, u64, u64)>,
 }
 
 /// Keys that differ in length, share prefixes, and touch both ends of the order.
@@ -21,31 +26,49 @@ fn key(at: usize) -> Bytes {
 }
 
 impl Generator {
-    pub fn new(seed: u64, keys: usize) -> Self {
-        Self { prng: Prng::new(seed), keys: (0..keys.max(1)).map(key).collect() }
+    pub fn new(seed: u64, keys: usize, single: bool) -> Self {
+        let keys = (0..keys.max(1)).map(key).collect();
+        Self { prng: Prng::new(seed), keys, single, alarm: None }
     }
 
     /// One sequence; it ends with everything deleted, so that the next starts with nothing but a
     /// past.
     pub fn sequence(&mut self, length: usize) -> Vec<Step> {
-        let mut steps: Vec<Step> = (0..length).map(|_| self.step()).collect();
-        steps.push(Step::Delete(pb::DeleteRangeRequest {
-            key: Bytes::from_static(b"\0"),
-            range_end: Bytes::from_static(b"\0"),
-            prev_kv: true,
-        }));
+        let mut steps = Vec::new();
+        while steps.len() < length {
+            steps.extend(self.alarm_off());
+            self.step(&mut steps);
+        }
+        while self.alarm.is_some() {
+            steps.extend(self.alarm_off());
+        }
+        steps.push(Step::WatchEnd);
+        steps.push(delete_everything());
+        let ids = kv::LEASES.iter();
+        steps.extend(ids.map(|&id| Step::Revoke(pb::LeaseRevokeRequest { id })));
         steps
     }
 
-    fn step(&mut self) -> Step {
-        match self.below(100) {
-            0..30 => Step::Put(self.put()),
-            30..62 => Step::Range(self.range()),
-            62..66 => Step::RangeStream(self.stream_range()),
-            66..74 => Step::Delete(self.delete()),
-            74..97 => Step::Txn(self.txn()),
-            _ => Step::Compact(self.compact()),
-        }
+    fn step(&mut self, out: &mut Vec<Step>) {
+        let step = match self.below(2_000) {
+            0..400 => Step::Put(self.put(10)),
+            400..800 => Step::Range(self.range(8)),
+            800..900 => Step::RangeStream(self.stream_range()),
+            900..1_020 => Step::Delete(self.delete(5)),
+            1_020..1_360 => Step::Txn(self.txn()),
+            1_360..1_400 => Step::Compact(self.compact()),
+            1_400..1_600 => self.lease_step(),
+            1_600..1_615 => return out.extend(self.short_lease()),
+            1_615..1_785 => self.watch_step(),
+            1_785..1_885 => self.maintenance_step(),
+            1_885..1_930 if self.alarm.is_none() => self.alarm_on(),
+            1_885..1_945 => self.alarm_odd(),
+            1_945..1_998 => self.raw_step(),
+            1_998 if self.chance(10) && self.alarm.is_none() => self.expiry(),
+            _ if self.alarm.is_none() => return out.extend(self.big_block()),
+            _ => Step::Status,
+        };
+        out.push(step);
     }
 
     fn below(&mut self, bound: u64) -> u64 {
@@ -67,21 +90,29 @@ impl Generator {
     }
 }
 
+fn delete_everything() -> Step {
+    Step::Delete(pb::DeleteRangeRequest {
+        key: Bytes::from_static(b"\0"),
+        range_end: Bytes::from_static(b"\0"),
+        prev_kv: true,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_same_seed_draws_the_same_sequence_and_another_one_another() {
-        let draw = |seed| Generator::new(seed, 20).sequence(100);
+        let draw = |seed| Generator::new(seed, 20, true).sequence(200);
         assert_eq!(draw(3), draw(3));
         assert_ne!(draw(3), draw(4));
-        assert_eq!(draw(3).len(), 101);
+        assert!(draw(3).len() >= 200);
     }
 
     #[test]
     fn the_keys_are_as_many_as_asked_for_and_all_different() {
-        let mut keys = Generator::new(1, 20).keys;
+        let mut keys = Generator::new(1, 20, true).keys;
         keys.sort();
         keys.dedup();
         assert_eq!(keys.len(), 20);

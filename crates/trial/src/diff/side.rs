@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail};
 use api::Message;
 use api::etcdserverpb as pb;
 use bytes::Bytes;
@@ -11,18 +11,22 @@ use client::{Channel, Failure, frame, method};
 
 use super::answer::{self, Answer};
 use super::step::{Body, Step};
+use super::watch::Streams;
 use crate::cluster::{Cluster, Program};
 
 /// Longer than any request of the trial may take on a busy machine.
-const CALL_MAX: Duration = Duration::from_secs(30);
+pub(super) const CALL_MAX: Duration = Duration::from_secs(30);
 /// What both servers are started with, small enough that the limits are met.
 pub const TXN_OPS_MAX: usize = 12;
 pub const REQUEST_BYTES_MAX: usize = 64 << 10;
 
 /// A server under comparison.
 pub struct Side {
-    channel: Channel,
+    pub(super) channel: Channel,
     cluster: Cluster,
+    pub(super) streams: Streams,
+    /// The newest revision any answer named.
+    pub(super) current: i64,
 }
 
 impl Side {
@@ -42,7 +46,9 @@ impl Side {
         }
         let cluster = Cluster::start(program, members, &flags)?;
         let channel = Channel::new(&cluster.endpoint(members - 1));
-        Ok(Self { channel, cluster })
+        let keeps_compacted = matches!(program, Program::Etcd);
+        let streams = Streams::new(keeps_compacted);
+        Ok(Self { channel, cluster, streams, current: 1 })
     }
 
     /// Sends one resolved step and makes its answer comparable.
@@ -51,26 +57,56 @@ impl Side {
     /// The member ended: nothing more can be compared.
     pub async fn perform(&mut self, step: &Step) -> Result<Answer> {
         let answer = self.dispatch(step).await;
+        self.current = self.current.max(answer.revision);
+        if let (Step::Compact(compact), None) = (step, &answer.refused) {
+            self.streams.compacted = compact.revision;
+        }
         let broken = answer.text.starts_with("connect:") || answer.text.starts_with("broken:");
-        if broken && let Some(status) = self.cluster.ended(0)? {
-            ensure!(false, "the member ended ({status}); its log: {:?}", self.cluster.log(0));
+        for at in 0..self.cluster.len() {
+            if broken && let Some(status) = self.cluster.ended(at)? {
+                let log = self.cluster.log(at);
+                self.cluster.keep();
+                bail!("the member ended ({status}); its log: {}", log.display());
+            }
         }
         Ok(answer)
     }
 
     async fn dispatch(&mut self, step: &Step) -> Answer {
         match step {
-            Step::Range(_) | Step::Put(_) | Step::Delete(_) | Step::Txn(_) | Step::Compact(_) => {
-                self.kv(step).await
-            }
+            Step::Compact(_) => match self.streams.settle().await {
+                Ok(()) => self.kv(step).await,
+                Err(failure) => Answer::failed(&failure),
+            },
+            Step::Range(_) | Step::Put(_) | Step::Delete(_) | Step::Txn(_) => self.kv(step).await,
             Step::RangeStream(request) => self.range_stream(request).await,
             Step::Raw { path, body, .. } => self.raw(path, body).await,
-            _ => Answer::default(),
+            Step::Watch { stream, request } => {
+                self.streams.perform(&self.channel, *stream, request).await
+            }
+            Step::WatchEnd => {
+                let fragments = self.streams.fragments();
+                Answer { fragments, ..self.streams.end(self.current).await }
+            }
+            Step::Grant(_)
+            | Step::GrantAny { .. }
+            | Step::Revoke(_)
+            | Step::KeepAlive(_)
+            | Step::TimeToLive(_)
+            | Step::Leases
+            | Step::Expire { .. } => self.lease(step).await,
+            Step::HashKv(_)
+            | Step::Hash
+            | Step::Status
+            | Step::Alarm(_)
+            | Step::Defragment
+            | Step::Members { .. }
+            | Step::MoveLeader { .. } => self.maintenance(step).await,
         }
     }
 
     /// One unary call; `settle` makes the answer comparable and gives its header.
-    async fn unary<A: Message + Default + Debug>(
+    pub(super) async fn unary<A: Message + Default + Debug>(
         &self,
         path: &str,
         request: &impl Message,
@@ -169,18 +205,28 @@ impl Side {
                 value: vec![b'x'; *value_bytes].into(),
                 ..pb::PutRequest::default()
             }),
+            Body::BigRead { key, value_bytes } => {
+                let range = pb::RangeRequest {
+                    key: key.clone(),
+                    range_end: vec![b'z'; *value_bytes].into(),
+                    count_only: true,
+                    ..pb::RangeRequest::default()
+                };
+                if path.ends_with("/Range") {
+                    frame::encode(&range)
+                } else {
+                    let request = Some(pb::request_op::Request::RequestRange(range));
+                    let success = vec![pb::RequestOp { request }];
+                    frame::encode(&pb::TxnRequest { success, ..pb::TxnRequest::default() })
+                }
+            }
         };
         let call = self.channel.prepare(path);
         match tokio::time::timeout(CALL_MAX, self.channel.raw(&call, message)).await {
             Err(_) => Answer::failed(&Failure::Timeout),
             Ok(Err(failure)) => Answer::failed(&failure),
-            Ok(Ok(bytes)) => Answer { text: format!("{} bytes", bytes.len()), ..Answer::default() },
+            Ok(Ok(_)) => Answer { text: "answered".into(), ..Answer::default() },
         }
-    }
-
-    /// Keeps the directories and logs, for somebody to look at.
-    pub fn keep(&mut self) -> String {
-        self.cluster.keep().display().to_string()
     }
 }
 

@@ -28,6 +28,11 @@ pub enum Step {
     Revoke(pb::LeaseRevokeRequest),
     KeepAlive(Vec<i64>),
     TimeToLive(pb::LeaseTimeToLiveRequest),
+    /// A short lease with this key attached, and the wait until both are gone.
+    Expire {
+        id: i64,
+        key: Bytes,
+    },
     Leases,
     HashKv(pb::HashKvRequest),
     Hash,
@@ -61,6 +66,11 @@ pub enum Body {
     Bytes(&'static [u8]),
     /// A put of this key and a value of so many bytes.
     Put {
+        key: Bytes,
+        value_bytes: usize,
+    },
+    /// A range up to a key so long, alone or in a transaction.
+    BigRead {
         key: Bytes,
         value_bytes: usize,
     },

@@ -39,7 +39,7 @@ impl Generator {
     }
 
     /// One key most often, else a range in every form.
-    fn span(&mut self) -> (Bytes, Bytes) {
+    pub(super) fn span(&mut self) -> (Bytes, Bytes) {
         let key = self.key();
         let end: Bytes = match self.below(20) {
             0..8 => Bytes::new(),
@@ -52,13 +52,14 @@ impl Generator {
         (key, end)
     }
 
-    pub(super) fn range(&mut self) -> pb::RangeRequest {
-        let mut request = self.plain_range();
+    /// `faulty` times in a hundred it breaks a rule.
+    pub(super) fn range(&mut self, faulty: u64) -> pb::RangeRequest {
+        let mut request = self.plain_range(faulty);
         if self.chance(30) {
             request.sort_order = self.pick(&[0, 1, 2, 1, 2]);
             request.sort_target = self.pick(&[0, 1, 2, 3, 4]);
         }
-        if self.chance(4) {
+        if self.chance(faulty) {
             request.sort_order = self.pick(&[0, 0, 3, -1]);
             request.sort_target = self.pick(&[5, -2, 0]);
         }
@@ -78,12 +79,12 @@ impl Generator {
 
     /// What `RangeStream` serves, and now and then what it does not.
     pub(super) fn stream_range(&mut self) -> pb::RangeRequest {
-        if self.chance(30) { self.range() } else { self.plain_range() }
+        if self.chance(50) { self.range(5) } else { self.plain_range(3) }
     }
 
-    fn plain_range(&mut self) -> pb::RangeRequest {
+    fn plain_range(&mut self, faulty: u64) -> pb::RangeRequest {
         let (mut key, range_end) = self.span();
-        if self.chance(4) {
+        if self.chance(faulty) {
             key = Bytes::new();
         }
         let limit = i64::try_from(self.below(7)).expect("small") - 1;
@@ -99,7 +100,8 @@ impl Generator {
         }
     }
 
-    pub(super) fn put(&mut self) -> pb::PutRequest {
+    /// `faulty` times in a hundred it breaks a rule.
+    pub(super) fn put(&mut self, faulty: u64) -> pb::PutRequest {
         let mut request = pb::PutRequest {
             key: self.key(),
             value: self.value(),
@@ -115,7 +117,7 @@ impl Generator {
             request.ignore_lease = true;
             request.lease = 0;
         }
-        if self.chance(4) {
+        if self.chance(faulty) {
             match self.below(3) {
                 0 => request.key = Bytes::new(),
                 1 => (request.ignore_value, request.value) = (true, Bytes::from_static(b"v")),
@@ -125,12 +127,12 @@ impl Generator {
         request
     }
 
-    pub(super) fn delete(&mut self) -> pb::DeleteRangeRequest {
+    pub(super) fn delete(&mut self, faulty: u64) -> pb::DeleteRangeRequest {
         let (mut key, mut range_end) = self.span();
         if self.chance(60) {
             range_end = Bytes::new();
         }
-        if self.chance(5) {
+        if self.chance(faulty) {
             key = Bytes::new();
         }
         pb::DeleteRangeRequest { key, range_end, prev_kv: self.chance(40) }
@@ -151,7 +153,7 @@ impl Generator {
 
     pub(super) fn txn(&mut self) -> pb::TxnRequest {
         let mut txn = self.txn_of(2);
-        if self.chance(3) {
+        if self.chance(6) {
             let extra = TXN_OPS_MAX + 1;
             match self.below(2) {
                 0 => txn.compare = (0..extra).map(|_| self.compare()).collect(),
@@ -177,16 +179,17 @@ impl Generator {
     }
 
     fn range_op(&mut self) -> pb::RequestOp {
-        pb::RequestOp { request: Some(Request::RequestRange(self.range())) }
+        pb::RequestOp { request: Some(Request::RequestRange(self.range(1))) }
     }
 
     fn op(&mut self, depth: u64) -> pb::RequestOp {
         let request = match self.below(100) {
-            0..45 => Request::RequestPut(self.put()),
-            45..65 => Request::RequestRange(self.range()),
-            65..80 => Request::RequestDeleteRange(self.delete()),
+            0..45 => Request::RequestPut(self.put(1)),
+            45..65 => Request::RequestRange(self.range(1)),
+            65..80 => Request::RequestDeleteRange(self.delete(1)),
             80..98 if depth > 0 => Request::RequestTxn(self.txn_of(depth - 1)),
-            80..98 => Request::RequestPut(self.put()),
+            80..98 => Request::RequestPut(self.put(1)),
+            98 => Request::RequestPut(self.put(0)),
             _ => return pb::RequestOp { request: None },
         };
         pb::RequestOp { request: Some(request) }

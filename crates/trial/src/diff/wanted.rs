@@ -1,0 +1,101 @@
+//! Differences that are wanted, each with its reason: one table.
+
+use super::answer::Answer;
+use super::step::Step;
+
+/// A difference that is on purpose.
+pub struct Wanted {
+    /// Short name, as counted.
+    pub name: &'static str,
+    /// What etcd does.
+    pub etcd: &'static str,
+    /// What quorate does.
+    pub quorate: &'static str,
+    pub reason: &'static str,
+    /// Whether these two answers (quorate's, etcd's) differ in this way.
+    explains: fn(&Step, &Answer, &Answer) -> bool,
+    /// The two servers hold different data from then on.
+    pub diverges: bool,
+}
+
+fn refused_with(answer: &Answer, code: u16) -> bool {
+    answer.refused.as_ref().is_some_and(|(found, _)| *found == code)
+}
+
+pub const WANTED: &[Wanted] = &[
+    Wanted {
+        name: "not there yet",
+        etcd: "serves auth, member changes, lock, election, snapshot and downgrade",
+        quorate: "answers `Unimplemented`",
+        reason: "`docs/compatibility.md` lists them, and when they come",
+        explains: |step, ours, _| {
+            let Step::Raw { what, .. } = step else { return false };
+            *what == NOT_YET && refused_with(ours, 12)
+        },
+        diverges: false,
+    },
+    Wanted {
+        name: "undecodable",
+        etcd: "code 13 with the text of Go's protobuf library",
+        quorate: "code 13 with `grpc: error unmarshalling request`",
+        reason: "the rest of the text belongs to a library and changes with its version",
+        explains: |step, ours, theirs| {
+            let is = matches!(step, Step::Raw { what, .. } if *what == UNDECODABLE);
+            is && refused_with(ours, 13) && refused_with(theirs, 13)
+        },
+        diverges: false,
+    },
+    Wanted {
+        name: "nested puts count for the quota",
+        etcd: "lets a transaction whose puts are all nested pass under the NOSPACE alarm",
+        quorate: "refuses it as any other put",
+        reason: "the quota is no quota otherwise",
+        explains: |step, ours, theirs| {
+            matches!(step, Step::Txn(_)) && refused_with(ours, 8) && theirs.refused.is_none()
+        },
+        diverges: true,
+    },
+    Wanted {
+        name: "compacted watchers are forgotten",
+        etcd: "keeps the id of a watcher that a compaction canceled in use, and promises no \
+               progress on its stream, until the client cancels it again",
+        quorate: "forgets it with its last answer",
+        reason: "clients do not cancel what was canceled: their bookmarks would stop for ever; the \
+                 trial cancels it on etcd's side",
+        explains: |_, _, _| false,
+        diverges: false,
+    },
+];
+
+/// Marks of raw requests that rows of the table are about.
+pub const NOT_YET: &str = "a service that is not there yet";
+pub const UNDECODABLE: &str = "bytes that are no message";
+
+/// The row of the table that these two answers are an instance of.
+pub fn explains(step: &Step, quorate: &Answer, etcd: &Answer) -> Option<&'static Wanted> {
+    WANTED.iter().find(|wanted| (wanted.explains)(step, quorate, etcd))
+}
+
+/// The table as `docs/design/diff-etcd.md` has it.
+pub fn table() -> String {
+    let mut out = String::from("| difference | etcd | quorate | why |\n|---|---|---|---|\n");
+    for row in WANTED {
+        out.push_str(&format!(
+            "| {} | {} | {} | {} |\n",
+            row.name, row.etcd, row.quorate, row.reason
+        ));
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_document_has_the_table_as_it_is_here() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/design/diff-etcd.md");
+        let document = std::fs::read_to_string(path).unwrap();
+        assert!(document.contains(&table()), "put this into {path}:\n{}", table());
+    }
+}
