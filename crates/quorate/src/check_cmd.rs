@@ -242,3 +242,63 @@ fn size(text: &str) -> Result<u64, String> {
     let number: u64 = number.parse().map_err(|_| "a whole number is expected".to_owned())?;
     number.checked_mul(scale).ok_or_else(|| "too large".to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        args: CheckArgs,
+    }
+
+    fn args(more: &[&str]) -> LinearArgs {
+        let line = ["check", "linear"].iter().chain(more);
+        let What::Linear(args) = Cli::try_parse_from(line).unwrap().args.what;
+        args
+    }
+
+    #[test]
+    fn times_and_sizes_have_units() {
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
+        assert_eq!(duration("7"), Ok(Duration::from_secs(7)));
+        assert_eq!(size("3MiB"), Ok(3 << 20));
+        assert_eq!(size("10"), Ok(10));
+        for wrong in ["", "ms", "5x", "-1s", "99999999999999999999s", "18446744073709551615h"] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
+        for wrong in ["", "MiB", "5x", "18446744073709551615GiB"] {
+            assert!(size(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_file_gets_one_line_with_verdict_time_and_states() {
+        let args = args(&["--model", "register", "--explain", "x.log"]);
+        let text =
+            b"INFO  jepsen.util - 0\t:invoke\t:read\tnil\nINFO  jepsen.util - 0\t:ok\t:read\t4\n";
+        let history = load(args.model, args.format.format(), text).unwrap();
+        let report = history.check(check::Limits::default(), &|| false);
+        let shown = lines(&args, "x.log", &report, Duration::from_micros(1_500));
+        let mut shown = shown.lines();
+        let first = "x.log  NOT linearizable  1.500 ms  1 states  1 operations";
+        assert_eq!(shown.next(), Some(first));
+        assert!(shown.nth(1).unwrap().contains("cannot be placed: process 0: read -> 4"));
+        let object = object(args.model, "x.log", &report, Duration::ZERO);
+        assert_eq!(object["verdict"], "NOT linearizable");
+        assert_eq!(object["stuck"][0]["operation"], "read -> 4");
+    }
+
+    #[test]
+    fn a_model_and_a_file_are_required() {
+        let parse =
+            |line: &[&str]| Cli::try_parse_from(line).map(|_| ()).map_err(|e| e.exit_code());
+        assert_eq!(parse(&["check", "linear", "x"]), Err(2));
+        assert_eq!(parse(&["check", "linear", "--model", "kv"]), Err(2));
+        assert_eq!(parse(&["check", "linear", "--model", "nosql", "x"]), Err(2));
+        assert_eq!(parse(&["check", "linear", "--model", "kv", "-"]), Ok(()));
+    }
+}

@@ -165,13 +165,17 @@ impl Reader<'_> {
         self.bump();
         let mut out = String::new();
         loop {
-            let at = self.at;
-            match self.bump() {
-                None => return Err((start, "the text never ends")),
-                Some('"') => return Ok(out),
-                Some('\\') => out.push(self.escape(at)?),
-                Some(plain) => out.push(plain),
+            let rest = &self.text[self.at..];
+            let Some(plain) = rest.find(['"', '\\']) else {
+                return Err((start, "the text never ends"));
+            };
+            out.push_str(&rest[..plain]);
+            let at = self.at + plain;
+            self.at = at + 1;
+            if rest.as_bytes()[plain] == b'"' {
+                return Ok(out);
             }
+            out.push(self.escape(at)?);
         }
     }
 

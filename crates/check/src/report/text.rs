@@ -17,14 +17,14 @@ pub fn value(value: &Option<i64>) -> String {
 
 /// In quotes, escaped, and cut if long.
 pub fn quoted(text: &str) -> String {
-    let count = text.chars().count();
-    if count <= CHARS_MAX {
+    let half = CHARS_MAX / 2;
+    // Only the ends are looked at: a value may have a megabyte.
+    let head = text.char_indices().nth(half).map_or(text.len(), |(at, _)| at);
+    let tail = text.char_indices().rev().nth(half - 1).map_or(0, |(at, _)| at);
+    if tail <= head {
         return format!("{text:?}");
     }
-    let half = CHARS_MAX / 2;
-    let head: String = text.chars().take(half).collect();
-    let tail: String = text.chars().skip(count - half).collect();
-    format!("{head:?}..{tail:?}")
+    format!("{:?}..{:?}", &text[..head], &text[tail..])
 }
 
 pub fn register(input: &RegisterInput, output: Option<&RegisterOutput>) -> String {
@@ -140,5 +140,20 @@ fn request(input: &Request, reply: Option<&Reply>, depth: usize) -> String {
                 txn.success.iter().map(|one| request(one, None, depth + 1)).collect();
             format!("txn if {}: {}", txn.compare.len(), all.join("; "))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_texts_keep_both_ends() {
+        assert_eq!(quoted(""), "\"\"");
+        assert_eq!(quoted("a\"b"), "\"a\\\"b\"");
+        let fits = "ü".repeat(CHARS_MAX);
+        assert_eq!(quoted(&fits), format!("{fits:?}"));
+        let long = format!("{}x{}", "ü".repeat(20), "b".repeat(20));
+        assert_eq!(quoted(&long), format!("{:?}..{:?}", "ü".repeat(20), "b".repeat(20)));
     }
 }
