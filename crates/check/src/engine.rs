@@ -134,9 +134,26 @@ pub fn check<M: Model>(
     let verdict = match (violation, unknown) {
         (Some(violation), _) => violation,
         (None, Some(why)) => Verdict::Unknown { why },
-        (None, None) => Verdict::Linearizable { order: merge::merge(ops, &orders) },
+        (None, None) => {
+            let order = merge::merge(ops, &orders);
+            assert_order(ops, &order);
+            Verdict::Linearizable { order }
+        }
     };
     Outcome { verdict, stats }
+}
+
+/// Whatever the search did: every answer is explained once, and real time is kept.
+fn assert_order<I, O>(ops: &[Operation<I, O>], order: &[usize]) {
+    let mut seen = vec![false; ops.len()];
+    let mut latest = 0;
+    for &index in order {
+        assert!(!std::mem::replace(&mut seen[index], true), "an operation takes effect once");
+        assert!(ops[index].deadline() >= latest, "none comes after one invoked past its answer");
+        latest = latest.max(ops[index].invoked);
+    }
+    let placed = |(index, op): (usize, &Operation<I, O>)| op.is_unknown() || seen[index];
+    assert!(ops.iter().enumerate().all(placed), "what was answered took effect");
 }
 
 fn assert_partition(parts: &[Vec<usize>], count: usize) {

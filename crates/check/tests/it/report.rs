@@ -145,12 +145,22 @@ fn events_in_json_pair_up_by_process() {
 
 #[test]
 fn etcd_requests_are_read_from_json() {
-    let text = r#"{"initial":{"revision":4,"kvs":[{"key":"a","value":"1","mod_revision":4}]}}
-{"process":1,"f":"put","key":"a","value":"2","invoked":1,"returned":2,"output":{"revision":5,"prev_kv":{"key":"a","value":"1"}}}
-{"process":1,"f":"txn","compare":[{"key":"a","target":"mod","op":"=","with":5}],"success":[{"f":"range","key":"a","range_end":"b"},{"f":"put","key":[255],"value":"x"}],"failure":[],"invoked":3,"returned":4,"output":{"revision":6,"succeeded":true,"responses":[{"kvs":[{"key":"a","value":"2","version":2}],"count":1},{}]}}
-{"process":1,"f":"range","key":"\u0000","range_end":"\u0000","count_only":true,"invoked":5,"returned":6,"output":{"revision":6,"count":2}}
-{"process":1,"f":"delete","key":"q","invoked":7,"returned":8,"output":{"revision":6,"deleted":0}}
-"#;
+    let text = [
+        r#"{"initial":{"revision":4,"kvs":[{"key":"a","value":"1","mod_revision":4}]}}"#,
+        r#"{"process":1,"f":"put","key":"a","value":"2","invoked":1,"returned":2,"#,
+        r#""output":{"revision":5,"prev_kv":{"key":"a","value":"1"}}}"#,
+        r#"{"process":1,"f":"txn","compare":[{"key":"a","target":"mod","op":"=","with":5}],"#,
+        r#""success":[{"f":"range","key":"a","range_end":"b"},"#,
+        r#"{"f":"put","key":[255],"value":"x"}],"failure":[],"invoked":3,"returned":4,"#,
+        r#""output":{"revision":6,"succeeded":true,"#,
+        r#""responses":[{"kvs":[{"key":"a","value":"2","version":2}],"count":1},{}]}}"#,
+        r#"{"process":1,"f":"range","key":"\u0000","range_end":"\u0000","count_only":true,"#,
+        r#""invoked":5,"returned":6,"output":{"revision":6,"count":2}}"#,
+        r#"{"process":1,"f":"delete","key":"q","invoked":7,"returned":8,"#,
+        r#""output":{"revision":6,"deleted":0}}"#,
+    ];
+    // A line ends where its braces do.
+    let text = &text.join("\n").replace(",\n", ",");
     let good = report(ModelName::Etcd, text);
     assert_eq!(good.word(), "linearizable", "{:?}", good.explain());
     assert_eq!(good.placed[1].state, "revision 6");
