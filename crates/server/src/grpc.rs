@@ -12,12 +12,14 @@ mod deadline;
 mod http1;
 mod message;
 mod responder;
+mod stats;
 mod status;
 mod stream;
 
 pub(crate) use deadline::exceeded;
 pub use message::{FRAME_HEAD_BYTES, frame};
 pub use responder::Responder;
+pub use stats::CallStats;
 pub use status::Status;
 pub use stream::{RequestStream, StreamSender};
 
@@ -86,6 +88,8 @@ pub type HttpDone = Box<dyn FnOnce(HttpReply)>;
 pub trait Service {
     /// A method's number in the service's own table, or none when the path is unknown.
     fn method(&self, path: &str) -> Option<(u16, Kind)>;
+    /// Where the calls of those methods are counted.
+    fn stats(&self) -> &Rc<CallStats>;
     fn unary(&self, method: u16, metadata: Metadata, message: Bytes, responder: Responder);
     fn server_stream(&self, method: u16, metadata: Metadata, message: Bytes, out: StreamSender);
     fn bidi(&self, method: u16, metadata: Metadata, input: RequestStream, out: StreamSender);

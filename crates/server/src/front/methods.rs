@@ -38,6 +38,11 @@ methods! {
     HealthCheck Unary "/grpc.health.v1.Health/Check",
 }
 
+/// Paths and kinds, by number.
+pub fn table() -> impl ExactSizeIterator<Item = (&'static str, Kind)> {
+    TABLE.iter().map(|(_, kind, path)| (*path, *kind))
+}
+
 /// The number and kind of a path.
 pub fn find(path: &str) -> Option<(u16, Kind)> {
     let place = TABLE.iter().position(|(_, _, p)| *p == path)?;

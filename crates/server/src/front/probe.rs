@@ -2,8 +2,10 @@
 
 use super::engine::{Engine, Failure};
 use super::maintenance::{CORRUPT, ETCD_VERSION, alarm_name};
-use super::refusal;
-use crate::grpc::{HttpDone, HttpReply};
+use super::watch::Hub;
+use super::{methods, refusal};
+use crate::grpc::{CallStats, HttpDone, HttpReply};
+use crate::metrics::Page;
 use std::rc::Rc;
 
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -30,7 +32,6 @@ pub(super) fn serve(engine: &Rc<dyn Engine>, method: &str, target: &str, done: H
                  \"storage\":\"3.7.0\"}}"
             ),
         )),
-        "/metrics" => done(reply(200, "text/plain; version=0.0.4", metrics(&**engine))),
         "/health" => health(engine, query, done),
         _ => match checks_of(path) {
             Some(checks) => checked(engine, checks, query, done),
@@ -153,24 +154,26 @@ fn checked(engine: &Rc<dyn Engine>, mut checks: Vec<Check>, query: &str, done: H
     if reads { engine.barrier(Box::new(finish)) } else { finish(Ok(())) }
 }
 
-fn metrics(engine: &dyn Engine) -> String {
+/// `/metrics`: what the request layer knows, then what only the node does.
+pub(super) fn metrics(engine: &dyn Engine, hub: &Hub, stats: &CallStats) -> HttpReply {
     let (status, header) = (engine.status(), engine.header());
-    let is_leader = u8::from(status.leader == header.member_id);
-    let mut out = format!(
-        "etcd_server_has_leader {}\netcd_server_is_leader {is_leader}\n\
-         etcd_server_is_learner {}\netcd_server_proposals_applied_total {}\n\
-         etcd_server_proposals_committed_total {}\netcd_server_quota_backend_bytes {}\n\
-         etcd_mvcc_db_total_size_in_bytes {}\netcd_mvcc_db_total_size_in_use_in_bytes {}\n\
-         etcd_debugging_mvcc_current_revision {}\n",
-        u8::from(status.leader != 0),
-        u8::from(status.learner),
-        status.raft_applied_index,
-        status.raft_index,
-        status.db_size_quota,
-        status.db_size,
-        status.db_size_in_use,
-        header.revision,
-    );
-    out.push_str(&engine.metrics());
-    out
+    let page = Page::default();
+    page.gauge("etcd_server_has_leader", u8::from(status.leader != 0));
+    page.gauge("etcd_server_is_leader", u8::from(status.leader == header.member_id));
+    page.gauge("etcd_server_is_learner", u8::from(status.learner));
+    page.gauge("etcd_server_proposals_committed_total", status.raft_index);
+    page.gauge("etcd_server_proposals_applied_total", status.raft_applied_index);
+    page.gauge("etcd_server_quota_backend_bytes", status.db_size_quota);
+    page.gauge("etcd_mvcc_db_total_size_in_bytes", status.db_size);
+    page.gauge("etcd_mvcc_db_total_size_in_use_in_bytes", status.db_size_in_use);
+    page.gauge("etcd_debugging_mvcc_current_revision", header.revision);
+    page.gauge("etcd_debugging_mvcc_watch_stream_total", hub.streams());
+    page.line("# TYPE etcd_server_version gauge");
+    page.line(&format!("etcd_server_version{{server_version=\"{ETCD_VERSION}\"}} 1"));
+    page.line("# TYPE etcd_cluster_version gauge");
+    page.line("etcd_cluster_version{cluster_version=\"3.7\"} 1");
+    let mut text = page.into_text();
+    stats.write(methods::table(), &mut text);
+    text.push_str(&engine.metrics());
+    reply(200, "text/plain; version=0.0.4", text)
 }

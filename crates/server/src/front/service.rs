@@ -6,7 +6,8 @@ use super::methods::{self, Method};
 use super::watch::Hub;
 use super::{convert, lease, maintenance, probe, range_stream, refusal};
 use crate::grpc::{
-    GrpcLimits, HttpDone, Kind, Metadata, RequestStream, Responder, Service, Status, StreamSender,
+    CallStats, GrpcLimits, HttpDone, Kind, Metadata, RequestStream, Responder, Service, Status,
+    StreamSender,
 };
 use api::Message;
 use api::error::{Code, EtcdError};
@@ -22,13 +23,16 @@ pub struct Front {
     pub(super) limits: GrpcLimits,
     pub(super) hub: Rc<Hub>,
     leaderless: Rc<Leaderless>,
+    stats: Rc<CallStats>,
 }
 
 impl Front {
     /// Also registers the watch hub with the engine: build it before anything is served.
     pub fn new(engine: Rc<dyn Engine>, limits: GrpcLimits) -> Rc<Self> {
         let hub = Hub::new(engine.clone(), limits.message_bytes_max());
-        Rc::new(Self { engine, limits, hub, leaderless: Rc::new(Leaderless::new()) })
+        let leaderless = Rc::new(Leaderless::new());
+        let stats = CallStats::new(methods::table().len());
+        Rc::new(Self { engine, limits, hub, leaderless, stats })
     }
 
     /// Cuts streams that want a leader after three of these without one. Must be called inside a
@@ -214,8 +218,18 @@ fn is_serializable(txn: &mvcc::TxnRequest) -> bool {
     every && any
 }
 
-fn writes(method: Method) -> bool {
-    matches!(method, Method::Put | Method::DeleteRange | Method::Txn | Method::LeaseGrant)
+/// True when the request would go through the log; only such a one can be too large for it.
+fn is_proposed(method: Method, message: &Bytes) -> bool {
+    match method {
+        Method::Put | Method::DeleteRange | Method::LeaseGrant => true,
+        Method::Txn => pb::TxnRequest::decode(message.clone()).is_ok_and(|txn| {
+            let range = |op: &pb::RequestOp| {
+                matches!(op.request, Some(pb::request_op::Request::RequestRange(_)))
+            };
+            !txn.success.iter().chain(&txn.failure).all(range)
+        }),
+        _ => false,
+    }
 }
 
 fn undecodable() -> Status {
@@ -227,12 +241,16 @@ impl Service for Front {
         methods::find(path)
     }
 
+    fn stats(&self) -> &Rc<CallStats> {
+        &self.stats
+    }
+
     fn unary(&self, method: u16, metadata: Metadata, message: Bytes, responder: Responder) {
         let method = methods::method(method);
         if self.leaderless(metadata) {
             return responder.fail(&refusal::status(Failure::NoLeader(self.engine.why())));
         }
-        if message.len() > self.limits.request_bytes_max && writes(method) {
+        if message.len() > self.limits.request_bytes_max && is_proposed(method, &message) {
             return responder
                 .fail(&Status::from(EtcdError::RequestTooLarge).outcome("not-applied"));
         }
@@ -265,6 +283,9 @@ impl Service for Front {
     }
 
     fn http(&self, method: &str, target: &str, done: HttpDone) {
+        if method == "GET" && target.split('?').next() == Some("/metrics") {
+            return done(probe::metrics(&*self.engine, &self.hub, &self.stats));
+        }
         probe::serve(&self.engine, method, target, done);
     }
 }

@@ -171,6 +171,21 @@ fn http_probes_share_the_port_and_nonsense_only_closes_its_connection() {
     });
 }
 
+#[test]
+fn a_read_of_any_size_is_served_and_an_unknown_service_is_named() {
+    with_server(|address| async move {
+        let mut client = Client::connect(address).await;
+        let end = vec![b'z'; 1_600_000];
+        let range = pb::RangeRequest { range_end: end.into(), key: "k".into(), ..Default::default() };
+        let read = op(pb::request_op::Request::RequestRange(range));
+        let txn = pb::TxnRequest { success: vec![read], ..Default::default() };
+        let answer: pb::TxnResponse = client.call("KV/Txn", &txn).await.unwrap();
+        assert!(answer.succeeded);
+        let refused = client.call::<pb::PutResponse>("Nope/Put", &put("", "")).await.unwrap_err();
+        assert_eq!(refused, (12, "unknown service etcdserverpb.Nope".to_string()));
+    });
+}
+
 fn op(request: pb::request_op::Request) -> pb::RequestOp {
     pb::RequestOp { request: Some(request) }
 }

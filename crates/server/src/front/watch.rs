@@ -68,6 +68,11 @@ impl Hub {
         self.progress_interval.set(interval.max(Duration::from_millis(100)));
     }
 
+    /// Streams that are open.
+    pub(super) fn streams(&self) -> usize {
+        self.bells.borrow().iter().filter(|bell| bell.strong_count() > 0).count()
+    }
+
     fn ring(&self) {
         self.bells.borrow_mut().retain(|bell| match bell.upgrade() {
             Some(bell) => {

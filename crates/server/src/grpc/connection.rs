@@ -75,8 +75,9 @@ fn accept(
     }
     let path = head.uri.path();
     let Some((method, kind)) = service.method(path) else {
-        return Responder::new(send).fail(&unknown_method(path));
+        return Responder::uncounted(send).fail(&unknown_method(path));
     };
+    let tally = service.stats().begin(method);
     let metadata = Metadata {
         has_leader: header_is(&head.headers, "hasleader", b"true"),
         deadline: head.headers.get("grpc-timeout").and_then(|v| deadline::parse(v.as_bytes())),
@@ -84,11 +85,11 @@ fn accept(
     let answer = match (kind, metadata.deadline) {
         (Kind::Bidi, _) => {
             let input = RequestStream::new(body, limits.message_bytes_max());
-            return service.bidi(method, metadata, input, StreamSender::new(send));
+            return service.bidi(method, metadata, input, StreamSender::new(send, tally));
         }
-        (Kind::ServerStream, _) => Answer::Stream(StreamSender::new(send)),
-        (Kind::Unary, None) => Answer::Unary(Responder::new(send)),
-        (Kind::Unary, Some(at)) => Answer::Unary(Responder::timed(deadlines.add(at, send))),
+        (Kind::ServerStream, _) => Answer::Stream(StreamSender::new(send, tally)),
+        (Kind::Unary, None) => Answer::Unary(Responder::new(send, tally)),
+        (Kind::Unary, Some(at)) => Answer::Unary(Responder::timed(deadlines.add(at, send), tally)),
     };
     let call = Call { method, metadata, answer };
     let mut reading = Reading { body, assembler: Assembler::new(limits.message_bytes_max()) };
@@ -114,10 +115,26 @@ fn header_is(headers: &HeaderMap, name: &'static str, value: &[u8]) -> bool {
     headers.get(name).is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(value))
 }
 
+/// The services that clients of etcd know, served or not.
+const SERVICES: [&str; 9] = [
+    "etcdserverpb.KV",
+    "etcdserverpb.Watch",
+    "etcdserverpb.Lease",
+    "etcdserverpb.Cluster",
+    "etcdserverpb.Maintenance",
+    "etcdserverpb.Auth",
+    "v3lockpb.Lock",
+    "v3electionpb.Election",
+    "grpc.health.v1.Health",
+];
+
 /// grpc-go's wording for a path it does not serve.
 fn unknown_method(path: &str) -> Status {
     let text = match path.strip_prefix('/').and_then(|p| p.rsplit_once('/')) {
-        Some((service, method)) => format!("unknown method {method} for service {service}"),
+        Some((service, method)) if SERVICES.contains(&service) => {
+            format!("unknown method {method} for service {service}")
+        }
+        Some((service, _)) => format!("unknown service {service}"),
         None => format!("malformed method name: {path:?}"),
     };
     Status::new(Code::Unimplemented, text)

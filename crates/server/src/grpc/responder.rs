@@ -1,9 +1,10 @@
 //! Completion of one unary call.
 
 use super::deadline::Ticket;
+use super::stats::Tally;
 use super::{Status, frame};
 use api::Message;
-use api::error::EtcdError;
+use api::error::{Code, EtcdError};
 use bytes::Bytes;
 use h2::server::SendResponse;
 use http::{HeaderMap, HeaderValue, Response};
@@ -14,6 +15,7 @@ use http::{HeaderMap, HeaderValue, Response};
 #[must_use]
 pub struct Responder {
     call: Call,
+    tally: Option<Tally>,
 }
 
 enum Call {
@@ -24,19 +26,36 @@ enum Call {
 }
 
 impl Responder {
-    pub(super) fn new(send: SendResponse<Bytes>) -> Self {
-        Self { call: Call::Open(send) }
+    pub(super) fn new(send: SendResponse<Bytes>, tally: Tally) -> Self {
+        Self { call: Call::Open(send), tally: Some(tally) }
     }
 
-    pub(super) fn timed(ticket: Ticket) -> Self {
-        Self { call: Call::Timed(ticket) }
+    /// For a path that no method has.
+    pub(super) fn uncounted(send: SendResponse<Bytes>) -> Self {
+        Self { call: Call::Open(send), tally: None }
+    }
+
+    pub(super) fn timed(ticket: Ticket, tally: Tally) -> Self {
+        Self { call: Call::Timed(ticket), tally: Some(tally) }
+    }
+
+    fn count(&mut self, code: u32) {
+        if let Some(tally) = &mut self.tally {
+            tally.end(code);
+        }
     }
 
     /// The call, once; none when it has been answered.
     fn take(&mut self) -> Option<SendResponse<Bytes>> {
         match std::mem::replace(&mut self.call, Call::Done) {
             Call::Open(send) => Some(send),
-            Call::Timed(ticket) => ticket.take(),
+            Call::Timed(ticket) => {
+                let send = ticket.take();
+                if send.is_none() {
+                    self.count(Code::DeadlineExceeded as u32);
+                }
+                send
+            }
             Call::Done => None,
         }
     }
@@ -51,6 +70,7 @@ impl Responder {
     /// window without copying, and holding it here instead would hold the same bytes.
     pub fn ok_frame(mut self, frame: Bytes) {
         let Some(mut send) = self.take() else { return };
+        self.count(Code::Ok as u32);
         // A client that went away is not an error: errors below end the call silently.
         let Ok(mut body) = send.send_response(head(), false) else { return };
         if body.send_data(frame, false).is_ok() {
@@ -69,6 +89,7 @@ impl Responder {
 
     fn finish(&mut self, status: &Status) {
         if let Some(mut send) = self.take() {
+            self.count(status.code);
             let _ = send.send_response(failed_head(status), true);
         }
     }

@@ -2,6 +2,7 @@
 
 use super::message::Assembler;
 use super::responder::{failed_head, head, ok_trailers};
+use super::stats::Tally;
 use super::{Status, frame};
 use api::Message;
 use api::error::Code;
@@ -82,11 +83,12 @@ enum Sending {
 /// Dropped unfinished, the stream is reset.
 pub struct StreamSender {
     sending: Sending,
+    tally: Tally,
 }
 
 impl StreamSender {
-    pub(super) fn new(send: SendResponse<Bytes>) -> Self {
-        Self { sending: Sending::Head(send) }
+    pub(super) fn new(send: SendResponse<Bytes>, tally: Tally) -> Self {
+        Self { sending: Sending::Head(send), tally }
     }
 
     /// Sends the response headers now, before there is a message.
@@ -156,6 +158,7 @@ impl StreamSender {
 
     /// Ends the call well.
     pub fn finish(mut self) {
+        self.tally.end(Code::Ok as u32);
         if let Ok(body) = self.body() {
             let _ = body.send_trailers(ok_trailers());
         }
@@ -164,6 +167,7 @@ impl StreamSender {
 
     /// Ends the call with an error.
     pub fn fail(mut self, status: &Status) {
+        self.tally.end(status.code);
         match std::mem::replace(&mut self.sending, Sending::Done) {
             Sending::Head(mut send) => {
                 let _ = send.send_response(failed_head(status), true);

@@ -69,7 +69,7 @@ impl Node {
         page.gauge("etcd_debugging_mvcc_compact_revision", store.compact_revision());
         page.histogram("etcd_disk_wal_fsync_duration_seconds", &self.disk_metrics.sync);
         let load = |n: &std::sync::atomic::AtomicU64| n.load(std::sync::atomic::Ordering::Relaxed);
-        page.gauge("etcd_disk_wal_write_bytes", load(&self.disk_metrics.write_bytes));
+        page.counter("etcd_disk_wal_write_bytes_total", load(&self.disk_metrics.write_bytes));
         page.counter("quorate_disk_wal_batches_total", load(&self.disk_metrics.batches));
         page.counter("quorate_disk_wal_entries_total", load(&self.disk_metrics.entries));
         page.gauge("quorate_journal_bytes", self.checkpoint.borrow().journal_bytes);
@@ -81,12 +81,15 @@ impl Node {
             let (id, n) = (id.0, link.sent_bytes.get());
             page.line(&format!("etcd_network_peer_sent_bytes_total{{To=\"{id:x}\"}} {n}"));
         }
-        page.line("# TYPE etcd_network_active_peers gauge");
-        for (id, link) in &self.peers.links {
-            let (local, remote, up) = (status.id.0, id.0, u8::from(link.is_connected()));
-            let labels = format!("Local=\"{local:x}\",Remote=\"{remote:x}\"");
-            page.line(&format!("etcd_network_active_peers{{{labels}}} {up}"));
-        }
+        let peers = |name: &str, value: &dyn Fn(&crate::peer::Link) -> u8| {
+            page.line(&format!("# TYPE {name} gauge"));
+            for (id, link) in &self.peers.links {
+                let (local, remote, n) = (status.id.0, id.0, value(link));
+                page.line(&format!("{name}{{Local=\"{local:x}\",Remote=\"{remote:x}\"}} {n}"));
+            }
+        };
+        peers("etcd_network_known_peers", &|_| 1);
+        peers("etcd_network_active_peers", &|link| u8::from(link.is_connected()));
         page.into_text()
     }
 }

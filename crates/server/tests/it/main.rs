@@ -5,3 +5,4 @@ mod disk;
 mod inputs;
 mod maintenance;
 mod members;
+mod metrics;

@@ -66,10 +66,11 @@ impl Session {
     }
 
     fn create(&mut self, create: &pb::WatchCreateRequest) {
-        let refusal = if range_of(create).is_empty() {
-            Some(EMPTY_RANGE)
-        } else if create.start_revision < 0 {
+        // In the order of etcd's checks.
+        let refusal = if create.start_revision < 0 {
             Some(EtcdError::Compacted.text())
+        } else if range_of(create).is_empty() {
+            Some(EMPTY_RANGE)
         } else if create.watch_id != 0 && self.watchers.contains_key(&create.watch_id) {
             Some(DUPLICATE_ID)
         } else {
