@@ -195,8 +195,8 @@ impl Front {
         Ok(())
     }
 
-    /// The dialer announces its client URL; ports of one cluster have the same number of digits
-    /// or are followed by the end of the frame, so no endpoint is a prefix of another's.
+    /// The dialer announces its client URL. All ports of [`crate::cluster::free_ports`] have five
+    /// digits, so no endpoint is the beginning of another's.
     fn who(&self, hello: &[u8]) -> Option<usize> {
         let holds = |text: &String| hello.windows(text.len()).any(|part| part == text.as_bytes());
         self.endpoints.iter().position(holds)
@@ -259,5 +259,125 @@ async fn pump(
             _ if start < end => start += count,
             _ => (start, end) = (0, count),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream};
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    /// Longer than anything takes on a loaded machine.
+    const PATIENCE: Duration = Duration::from_secs(20);
+    /// Long enough to see that nothing comes.
+    const QUIET: Duration = Duration::from_millis(50);
+
+    /// Two members; the second one's port is ours, behind its proxy.
+    struct Pair {
+        proxies: Proxies,
+        member: TcpListener,
+        front: u16,
+        endpoints: Vec<String>,
+    }
+
+    fn pair() -> Pair {
+        let member = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let target = member.local_addr().expect("bound");
+        let ports = crate::cluster::free_ports(2).expect("ports");
+        let endpoints: Vec<_> = [1, 2].map(|n| format!("127.0.0.1:1000{n}")).into();
+        let proxies = Proxies::start(&ports, &[target, target], &endpoints).expect("starts");
+        Pair { proxies, member, front: ports[1], endpoints }
+    }
+
+    impl Pair {
+        /// A connection of the first member to the second, its hello sent.
+        fn dial(&self) -> TcpStream {
+            let mut stream = TcpStream::connect(("127.0.0.1", self.front)).expect("connects");
+            stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+            let body = format!("hello of http://{}", self.endpoints[0]);
+            let length = u32::try_from(body.len()).expect("short").to_le_bytes();
+            stream.write_all(&[&length, &[0; 4], body.as_bytes()].concat()).expect("sent");
+            stream
+        }
+
+        /// The member's end, its hello read.
+        fn accept(&self) -> TcpStream {
+            let (mut stream, _) = self.member.accept().expect("accepts");
+            stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+            let mut hello = vec![0; 8 + format!("hello of http://{}", self.endpoints[0]).len()];
+            stream.read_exact(&mut hello).expect("a hello");
+            stream
+        }
+
+        fn await_hindered(&self) {
+            let deadline = Instant::now() + PATIENCE;
+            while self.proxies.net.hindered() == 0 {
+                assert!(Instant::now() < deadline, "traffic met no partition");
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+    }
+
+    fn is_quiet(stream: &mut TcpStream) -> bool {
+        stream.set_read_timeout(Some(QUIET)).expect("a timeout");
+        let quiet = stream.read(&mut [0]).is_err_and(|why| why.kind() == io::ErrorKind::WouldBlock);
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        quiet
+    }
+
+    #[test]
+    fn a_held_path_delivers_late_and_the_way_back_of_another_pair_stays_open() {
+        let pair = pair();
+        let (mut dialer, mut member) = (pair.dial(), pair.accept());
+        dialer.write_all(b"a").expect("sent");
+        member.read_exact(&mut [0]).expect("an open path");
+        pair.proxies.net.set(1, 0, Path::Cut);
+        pair.proxies.net.set(0, 1, Path::Held);
+        dialer.write_all(b"b").expect("sent");
+        pair.await_hindered();
+        assert!(is_quiet(&mut member));
+        pair.proxies.net.heal();
+        let mut byte = [0];
+        member.read_exact(&mut byte).expect("late");
+        assert_eq!(&byte, b"b");
+    }
+
+    #[test]
+    fn a_lossy_path_swallows_and_resets_at_the_heal() {
+        let pair = pair();
+        let (mut dialer, mut member) = (pair.dial(), pair.accept());
+        pair.proxies.net.set(0, 1, Path::Lossy);
+        dialer.write_all(b"a").expect("sent");
+        pair.await_hindered();
+        assert!(is_quiet(&mut member));
+        pair.proxies.net.heal();
+        assert!(matches!(member.read(&mut [0]), Ok(0) | Err(_)), "the byte is gone for good");
+        drop(pair.dial());
+        pair.accept();
+    }
+
+    #[test]
+    fn a_cut_path_ends_connections_and_a_closed_port_refuses_them() {
+        let pair = pair();
+        let (mut dialer, _member) = (pair.dial(), pair.accept());
+        pair.proxies.net.set(0, 1, Path::Cut);
+        assert!(matches!(dialer.read(&mut [0]), Ok(0) | Err(_)), "cut");
+        assert!(matches!(pair.dial().read(&mut [0]), Ok(0) | Err(_)), "cut again");
+        pair.proxies.net.heal();
+        pair.proxies.net.set_up(1, false);
+        let deadline = Instant::now() + PATIENCE;
+        while TcpStream::connect(("127.0.0.1", pair.front)).is_ok() {
+            assert!(Instant::now() < deadline, "a closed port accepts");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        pair.proxies.net.set_up(1, true);
+        while TcpStream::connect(("127.0.0.1", pair.front)).is_err() {
+            assert!(Instant::now() < deadline, "an open port refuses");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        assert_eq!(pair.proxies.net.strangers.load(Ordering::Relaxed), 0);
     }
 }
