@@ -5,6 +5,7 @@ use crate::codec::{alarm_kind, list, put_count, unknown};
 use crate::lease::{Lease, TTL_MAX};
 use crate::response_codec::{get_key_value, key_value};
 use crate::store::{Limits, Store};
+use crate::sweep::Sweep;
 use crate::types::{Changes, Event, EventKind};
 use crate::view::{OldKey, Record, View};
 use alloc::sync::Arc;
@@ -14,7 +15,9 @@ use base::{Blob, ClusterTime};
 
 /// A record ends once it is this long; one larger version makes one larger record.
 pub const RECORD_BYTES_TARGET: usize = 64 << 10;
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
+/// Without the state of the removal: what it holds was compacted in one go.
+const FORMAT_WHOLE: u8 = 1;
 
 #[derive(Clone, Debug)]
 enum Stage {
@@ -47,6 +50,8 @@ impl View {
         out.put_u8(FORMAT);
         out.put_i64(self.revision);
         out.put_i64(self.compact_revision);
+        out.put_i64(self.sweep.passed);
+        out.put_i64(self.sweep.target);
         out.put_u64(self.applied.0);
         out.put_u64(self.now.0);
         out.put_u64(self.chain);
@@ -160,15 +165,23 @@ struct Header {
 
 fn get_header(view: &mut View, record: &[u8]) -> Result<Header, DecodeError> {
     let mut input = Get::new(record);
-    match (input.u8()?, input.u8()?) {
-        (b'H', FORMAT) => {}
+    let format = match (input.u8()?, input.u8()?) {
+        (b'H', format @ (FORMAT_WHOLE | FORMAT)) => format,
         (b'H', other) => return unknown("checkpoint format", other),
         (other, _) => return unknown("checkpoint header", other),
-    }
+    };
     view.revision = input.i64()?;
     view.compact_revision = input.i64()?;
     if view.revision < 1 || !(-1..=view.revision).contains(&view.compact_revision) {
         return invalid("checkpoint revisions");
+    }
+    view.sweep = match format {
+        FORMAT_WHOLE => Sweep::done(view.compact_revision),
+        _ => Sweep { passed: input.i64()?, target: input.i64()? },
+    };
+    let Sweep { passed, target } = view.sweep;
+    if passed < -2 || passed > target || target > view.compact_revision {
+        return invalid("checkpoint: state of the removal");
     }
     view.applied = input.index()?;
     view.now = ClusterTime(input.u64()?);
@@ -258,11 +271,11 @@ fn restore_lease(view: &mut View, input: &mut Get<'_>) -> Result<(), DecodeError
     Ok(())
 }
 
-/// The events of every revision from the compact one on, as the retained versions tell them.
+/// The events of every revision that is kept, as the retained versions tell them.
 fn rebuild_history(view: &mut View) {
     let all = view.current.iter().map(|(_, r)| r).chain(view.old.iter().map(|(_, r)| r));
     let mut rows: Vec<Arc<Record>> =
-        all.filter(|r| r.kv.mod_revision >= view.compact_revision).cloned().collect();
+        all.filter(|r| r.kv.mod_revision >= view.sweep.kept_from()).cloned().collect();
     rows.sort_unstable_by_key(|r| (r.kv.mod_revision, r.sub));
     let mut rest = rows.as_slice();
     while let Some(first) = rest.first() {

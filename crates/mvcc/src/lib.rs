@@ -18,6 +18,7 @@ mod lease;
 mod map;
 mod response_codec;
 mod store;
+mod sweep;
 mod txn;
 mod types;
 mod view;
@@ -34,4 +35,4 @@ pub use types::{
     KeyValue, PutRequest, PutResponse, RangeRequest, RangeResponse, RequestOp, ResponseOp,
     SortOrder, SortTarget, TxnRequest, TxnResponse,
 };
-pub use view::View;
+pub use view::{HistoryPage, View};

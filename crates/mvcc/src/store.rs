@@ -6,6 +6,7 @@ use crate::check;
 use crate::command::{AlarmAction, AlarmKind, Command, Error, Response};
 use crate::hash::Hasher;
 use crate::lease::{Lease, TTL_MAX};
+use crate::sweep::{SLICE, SLICE_IDLE};
 use crate::types::{Changes, RangeRequest, RangeResponse, RequestOp, TxnRequest, TxnResponse};
 use crate::view::View;
 use alloc::sync::Arc;
@@ -48,7 +49,7 @@ pub struct Applied {
 /// The state and its limits. Reads go through [`View`], to which it derefs.
 pub struct Store {
     limits: Limits,
-    view: View,
+    pub(crate) view: View,
 }
 
 impl Deref for Store {
@@ -108,6 +109,11 @@ impl Store {
 
     /// An entry without a command (empty, configuration) was applied.
     pub fn advance(&mut self, index: LogIndex, now: ClusterTime) {
+        self.moved_to(index, now);
+        self.view.sweep(SLICE_IDLE);
+    }
+
+    fn moved_to(&mut self, index: LogIndex, now: ClusterTime) {
         assert!(index > self.view.applied, "entries apply once, in order");
         self.view.applied = index;
         self.view.now = self.view.now.max(now);
@@ -115,13 +121,14 @@ impl Store {
 
     /// Applies the command at `index`, stamped `now`. A function of the log only.
     pub fn apply(&mut self, index: LogIndex, now: ClusterTime, command: &Command) -> Applied {
-        self.advance(index, now);
+        self.moved_to(index, now);
         let before = self.view.revision;
         let mut writer = Writer::new(&mut self.view);
         let result = run(&mut writer, &self.limits, command);
         let changes = writer.finish();
         assert!(result.is_ok() || changes.is_none(), "a refused command changes nothing");
         assert_eq!(self.view.revision, before + i64::from(changes.is_some()));
+        self.view.sweep(SLICE);
         self.chain(command, &result);
         Applied { result, changes }
     }

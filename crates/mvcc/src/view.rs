@@ -6,6 +6,7 @@ use crate::hash::{HashKv, Hasher, marshal, revision_key};
 use crate::key_range::KeyRange;
 use crate::lease::{Lease, LeaseTtl};
 use crate::map::{Map, Weight};
+use crate::sweep::Sweep;
 use crate::types::{Changes, KeyValue, RangeRequest, RangeResponse, SortOrder, SortTarget};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -56,6 +57,15 @@ pub(crate) struct OldKey {
     pub sub: i64,
 }
 
+/// A stretch of history; see [`View::history_page`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HistoryPage {
+    /// Those that touch the range, in order.
+    pub changes: Vec<Arc<Changes>>,
+    /// First revision not looked at; past the view's revision when there is none.
+    pub next: i64,
+}
+
 /// An immutable picture of the store. Cloning copies a few pointers; holding one blocks nobody.
 #[derive(Clone)]
 pub struct View {
@@ -63,7 +73,8 @@ pub struct View {
     pub(crate) current: Map<Blob, Arc<Record>>,
     /// Retained versions that a later one superseded.
     pub(crate) old: Map<OldKey, Arc<Record>>,
-    /// Changes of every revision from the compact revision on.
+    /// Changes of every revision from the compact revision on, and those that still have to be
+    /// passed by the removal.
     pub(crate) history: Map<i64, Arc<Changes>>,
     pub(crate) leases: Map<i64, Lease>,
     /// (lease, key) of every attached live key.
@@ -73,6 +84,7 @@ pub struct View {
     pub(crate) alarms: Vec<(u64, AlarmKind)>,
     pub(crate) revision: i64,
     pub(crate) compact_revision: i64,
+    pub(crate) sweep: Sweep,
     pub(crate) applied: LogIndex,
     pub(crate) now: ClusterTime,
     pub(crate) chain: u64,
@@ -94,6 +106,7 @@ impl View {
             alarms: Vec::new(),
             revision: 1,
             compact_revision: -1,
+            sweep: Sweep::done(-1),
             applied: LogIndex::ZERO,
             now: ClusterTime::ZERO,
             chain: 0,
@@ -260,7 +273,8 @@ impl View {
     }
 
     /// Up to `max` revisions, from `from` on, that touch `range`. Fewer than `max` means that the
-    /// caller has seen everything up to [`View::revision`].
+    /// caller has seen everything up to [`View::revision`]. Looks at every revision there is, if
+    /// need be: [`View::history_page`] is bounded.
     ///
     /// # Errors
     /// `Compacted` when `from` is below the compact revision.
@@ -277,7 +291,65 @@ impl View {
         Ok(changes.filter(|changes| changes.touches(range)).take(max).cloned().collect())
     }
 
-    /// etcd's `HashKV` at `revision` (0: the newest), `server/storage/mvcc/hash.go`.
+    /// As `history`, but looks at no more than `scan_max` revisions; goes on at `next`.
+    ///
+    /// # Errors
+    /// `Compacted` when `from` is below the compact revision.
+    pub fn history_page(
+        &self,
+        from: i64,
+        range: &KeyRange,
+        max: usize,
+        scan_max: usize,
+    ) -> Result<HistoryPage, Error> {
+        assert!(max > 0 && scan_max > 0, "a page makes progress");
+        if from < self.compact_revision {
+            return Err(Error::Compacted);
+        }
+        let end = self.revision.saturating_add(1).max(from);
+        let mut page = HistoryPage { changes: Vec::new(), next: end };
+        if let Some(key) = range.single() {
+            self.history_of_key(key, max, from, &mut page);
+            return Ok(page);
+        }
+        let mut ahead = self.history.iter_from(&from, false).map(|(_, changes)| changes);
+        for changes in ahead.by_ref().take(scan_max) {
+            if changes.touches(range) {
+                page.changes.push(changes.clone());
+            }
+            if page.changes.len() == max {
+                page.next = changes.revision + 1;
+                return Ok(page);
+            }
+        }
+        page.next = ahead.next().map_or(end, |changes| changes.revision);
+        Ok(page)
+    }
+
+    /// The versions of one key name its revisions: nothing else is looked at.
+    fn history_of_key(&self, key: &[u8], max: usize, from: i64, page: &mut HistoryPage) {
+        let Some(newest) = self.current.get(key) else { return };
+        let low = OldKey { key: newest.kv.key.clone(), main: from, sub: 0 };
+        let old = self.old.iter_from(&low, false).take_while(|(at, _)| *at.key == *key);
+        let newest = Some(newest.kv.mod_revision).filter(|at| *at >= from);
+        let mut revisions: Vec<i64> = Vec::new();
+        for revision in old.map(|(at, _)| at.main).chain(newest) {
+            // A revision that changed the key twice is one.
+            if revisions.last() == Some(&revision) {
+                continue;
+            }
+            if revisions.len() == max {
+                page.next = revision;
+                break;
+            }
+            revisions.push(revision);
+        }
+        let kept = "every retained version from the compact revision on has its changes";
+        page.changes.extend(revisions.iter().map(|r| self.history.get(r).expect(kept).clone()));
+    }
+
+    /// etcd's `HashKV` at `revision` (0: the newest; a negative one, as there, hashes nothing),
+    /// `server/storage/mvcc/hash.go`.
     ///
     /// # Errors
     /// `Compacted`, `FutureRevision`.
@@ -288,9 +360,12 @@ impl View {
         if revision > self.revision {
             return Err(Error::FutureRevision);
         }
-        let revision = if revision <= 0 { self.revision } else { revision };
+        let revision = if revision == 0 { self.revision } else { revision };
         let all = self.current.iter().map(|(_, r)| r).chain(self.old.iter().map(|(_, r)| r));
         let mut rows: Vec<_> = all.filter(|r| r.kv.mod_revision <= revision).collect();
+        if self.is_sweeping() {
+            rows.retain(|r| !self.is_void(r));
+        }
         rows.sort_unstable_by_key(|r| (r.kv.mod_revision, r.sub));
         let keeps = |r: &Record| {
             self.live_at(&r.kv.key, revision)

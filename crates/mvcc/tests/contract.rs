@@ -341,6 +341,22 @@ fn hash_kv_is_the_checksum_of_the_rows_etcd_stores() {
 }
 
 #[test]
+fn hash_kv_of_a_negative_revision_is_that_of_nothing() {
+    let mut n = Node::new();
+    n.put("k", "v");
+    let hash = n.store.hash_kv(-1).unwrap();
+    assert_eq!((hash.hash, hash.hash_revision), (base::crc::crc32c(b"key"), -1));
+}
+
+#[test]
+fn of_an_unknown_lease_and_a_missing_key_a_txn_tells_the_key_and_a_put_the_lease() {
+    let mut n = Node::new();
+    let faulty = PutRequest { ignore_value: true, lease: 9, ..put("k", "") };
+    assert_eq!(n.run(Command::Put(faulty.clone())), Err(Error::LeaseNotFound));
+    assert_eq!(n.txn(Vec::new(), vec![RequestOp::Put(faulty)]), Err(Error::KeyNotFound));
+}
+
+#[test]
 fn a_checkpoint_with_one_bit_wrong_is_refused() {
     let mut n = Node::new();
     n.grant(7, 60);

@@ -132,3 +132,28 @@ fn a_tokens_answer_comes_exactly_once() {
     assert!(c.replies.values().all(|replies| replies.len() == 1));
     assert!(!c.replies.contains_key(&(0, Token(u64::MAX))));
 }
+
+#[test]
+fn what_is_compacted_is_removed_while_nobody_writes() {
+    let mut c = Cluster::new(3, 8);
+    let leader = c.run_until_leader();
+    for i in 0..1000 {
+        let value = i.to_string();
+        c.event(leader, |t| Event::Propose { token: t, command: command_put("k", &value) });
+        c.run_for(Nanos::from_millis(1));
+    }
+    c.run_for(Nanos::from_millis(1000));
+    let compact = mvcc::Command::Compact { revision: 1001 };
+    let token = c.event(leader, |t| Event::Propose { token: t, command: compact });
+    let reply = c.await_reply(leader, token);
+    assert!(matches!(reply, Reply::Applied { result: Ok(_), .. }), "{reply:?}");
+    c.run_for(Nanos::from_millis(5000));
+    let before = c.status(leader).last;
+    for node in 0..3 {
+        let store = c.store(node);
+        assert!(!store.is_sweeping(), "node {node} waits for a writer");
+        assert!(store.size_bytes() < 1000, "one version is left");
+    }
+    c.run_for(Nanos::from_millis(5000));
+    assert_eq!(c.status(leader).last, before, "no more marks than needed");
+}

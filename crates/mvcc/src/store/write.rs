@@ -4,13 +4,13 @@ use super::version_bytes;
 use crate::command::{Error, Response};
 use crate::key_range::KeyRange;
 use crate::lease::Lease;
+use crate::sweep::SLICE_IDLE;
 use crate::txn;
 use crate::types::{
     Changes, DeleteRequest, DeleteResponse, Event, EventKind, KeyValue, PutRequest, PutResponse,
     RequestOp, ResponseOp, TxnRequest, TxnResponse,
 };
-use crate::view::{OldKey, Record, View};
-use alloc::collections::BTreeSet;
+use crate::view::{Record, View};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use base::Blob;
@@ -119,7 +119,7 @@ impl<'a> Writer<'a> {
         for op in ops {
             match op {
                 RequestOp::Range(range) => txn::check_range(self.view, range)?,
-                RequestOp::Put(put) => check_put(self.view, put)?,
+                RequestOp::Put(put) => check_put_in_txn(self.view, put)?,
                 RequestOp::Delete(_) => {}
                 RequestOp::Txn(_) => unreachable!("the taken path is flat"),
             }
@@ -168,14 +168,30 @@ impl<'a> Writer<'a> {
             return Err(Error::FutureRevision);
         }
         self.view.compact(revision);
+        self.view.sweep(SLICE_IDLE);
         Ok(Response::Compact { revision: self.view.revision })
     }
 }
 
 fn check_put(view: &View, request: &PutRequest) -> Result<(), Error> {
+    check_lease(view, request)?;
+    check_kept(view, request)
+}
+
+/// The same in the other order: of two faults a client is told the one that etcd tells.
+fn check_put_in_txn(view: &View, request: &PutRequest) -> Result<(), Error> {
+    check_kept(view, request)?;
+    check_lease(view, request)
+}
+
+fn check_lease(view: &View, request: &PutRequest) -> Result<(), Error> {
     if request.lease != 0 && view.leases.get(&request.lease).is_none() {
         return Err(Error::LeaseNotFound);
     }
+    Ok(())
+}
+
+fn check_kept(view: &View, request: &PutRequest) -> Result<(), Error> {
     let keeps = request.ignore_value || request.ignore_lease;
     if keeps && view.live_at(&request.key, view.revision).is_none() {
         return Err(Error::KeyNotFound);
@@ -227,60 +243,9 @@ impl View {
         self.old.insert(record.old_key(), record);
     }
 
-    fn forget(&mut self, record: &Record) {
+    pub(crate) fn forget(&mut self, record: &Record) {
         let bytes = version_bytes(record.kv.key.len(), record.kv.value.len());
         self.versions_hash = self.versions_hash.wrapping_sub(record.hash());
         self.size_bytes -= bytes;
-    }
-
-    /// Keeps, of every key, the newest version at or before `revision` and all later ones. A
-    /// tombstone goes, unless it is of `revision` itself: a watch may still start there.
-    pub(crate) fn compact(&mut self, revision: i64) {
-        let passed: Vec<_> = self
-            .history
-            .iter()
-            .map(|(_, changes)| changes)
-            .take_while(|changes| changes.revision <= revision)
-            .cloned()
-            .collect();
-        let events = passed.iter().flat_map(|changes| &changes.events);
-        let keys: BTreeSet<Blob> = events.map(|event| event.kv.key.clone()).collect();
-        for key in &keys {
-            self.compact_key(key, revision);
-        }
-        for changes in &passed {
-            self.history.remove(&changes.revision);
-            if changes.revision == revision {
-                // What was before the compact revision is no longer there to be shown.
-                let mut last = (**changes).clone();
-                last.events.iter_mut().for_each(|event| event.prev_kv = None);
-                self.history.insert(revision, Arc::new(last));
-            }
-        }
-        self.compact_revision = revision;
-    }
-
-    fn compact_key(&mut self, key: &Blob, revision: i64) {
-        let from = OldKey { key: key.clone(), main: i64::MIN, sub: 0 };
-        let mut gone: Vec<Arc<Record>> = self
-            .old
-            .iter_from(&from, false)
-            .take_while(|(at, _)| at.key == *key && at.main <= revision)
-            .map(|(_, record)| record.clone())
-            .collect();
-        let newest = self.current.get(&**key).expect("a key in the history has a version").clone();
-        if newest.kv.mod_revision > revision {
-            // The newest passed version is among the superseded ones.
-            if gone.last().is_some_and(|x| !x.tombstone || x.kv.mod_revision == revision) {
-                gone.pop();
-            }
-        } else if newest.tombstone && newest.kv.mod_revision < revision {
-            self.current.remove(&**key).expect("it was just found");
-            self.forget(&newest);
-        }
-        for record in gone {
-            self.old.remove(&record.old_key()).expect("it was just found");
-            self.forget(&record);
-        }
     }
 }

@@ -14,6 +14,8 @@ use mvcc::Command;
 const REVOKES_PER_STEP_MAX: usize = 500;
 /// The slack a lease may gain at a change of leader while nothing is written.
 const MARK_INTERVAL: Nanos = Nanos::from_millis(1000);
+/// While compacted versions wait to be removed and nobody writes, marks carry the removal on.
+const SWEEP_INTERVAL: Nanos = Nanos::from_millis(50);
 
 impl Replica {
     pub(super) fn on_propose(&mut self, token: Token, command: &Command, out: &mut Effects) {
@@ -165,7 +167,7 @@ impl Replica {
     }
 
     /// A leader proposes the expiry of leases whose deadline its cluster time has passed, and a
-    /// mark when nothing else moved cluster time for a while.
+    /// mark when nothing else moved cluster time, or the removal of what is compacted, for a while.
     pub(super) fn expire_leases(&mut self) {
         if !self.raft.is_leader() || !self.raft.leader_ready() {
             return;
@@ -181,8 +183,10 @@ impl Replica {
                 payloads.push(Envelope { id: self.machine_id(), stamp: time, body }.encode());
             }
         }
-        let quiet = time.0.saturating_sub(self.clock.last().0) >= MARK_INTERVAL.0;
-        if payloads.is_empty() && quiet && self.store.lease_deadline().is_some() && self.idle() {
+        let quiet = time.0.saturating_sub(self.clock.last().0);
+        let marks = (self.store.lease_deadline().is_some() && quiet >= MARK_INTERVAL.0)
+            || (self.store.is_sweeping() && quiet >= SWEEP_INTERVAL.0);
+        if payloads.is_empty() && marks && self.idle() {
             let body = EnvelopeBody::Mark;
             payloads.push(Envelope { id: self.machine_id(), stamp: time, body }.encode());
         }

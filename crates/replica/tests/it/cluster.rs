@@ -175,6 +175,10 @@ impl Cluster {
         self.pending[node].clear();
     }
 
+    pub fn store(&self, node: usize) -> &mvcc::Store {
+        self.nodes[node].as_ref().expect("the node runs").store()
+    }
+
     pub fn status(&self, node: usize) -> Status {
         self.nodes[node].as_ref().expect("the node runs").status()
     }
