@@ -111,8 +111,8 @@ impl Total {
         }
         let faults: Vec<_> = report.faults.iter().map(|(kind, n)| format!("{n} {kind}")).collect();
         println!(
-            "seed {:4}, {} members: {:5} acknowledged, {:3} unknown ({} took effect), {:4} refused, \
-             {} leader changes, {:.1} s: {}",
+            "seed {:4}, {} members: {:5} acknowledged, {:3} unknown ({} took effect), \
+             {:4} refused, {} leader changes, {:.1} s: {}",
             plan.seed,
             plan.members,
             report.tally.acknowledged,
