@@ -141,18 +141,19 @@ fn linear(rows: Vec<Vec<Ratio>>) -> Option<Vec<Ratio>> {
         }
         before = rows[at][at].clone();
     }
-    let mut values = vec![Ratio::zero(); size];
+    // By Cramer's rule every value is an integer over the last pivot, the determinant.
+    let mut tops = vec![BigInt::zero(); size];
     for at in (0..size).rev() {
         let row = &rows[at];
-        let mut sum = Ratio::from_integer(row[size].clone());
-        for (value, part) in values[at + 1..].iter().zip(&row[at + 1..]) {
-            if !part.is_zero() && !value.is_zero() {
-                sum -= value * part;
+        let mut sum = &row[size] * &before;
+        for (top, part) in tops[at + 1..].iter().zip(&row[at + 1..]) {
+            if !part.is_zero() && !top.is_zero() {
+                sum -= top * part;
             }
         }
-        values[at] = sum / &row[at];
+        tops[at] = sum / &row[at];
     }
-    Some(values)
+    Some(tops.into_iter().map(|top| Ratio::new(top, before.clone())).collect())
 }
 
 #[cfg(test)]

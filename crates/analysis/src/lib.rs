@@ -24,7 +24,7 @@ mod tree;
 mod workload;
 
 pub use model::{Model, ModelError};
-pub use node::{Node, NodeError};
+pub use node::{Node, NodeError, seconds};
 pub use ratio::Ratio;
 pub use strategy::{Choice, Goal, Limits, NoStrategy, Objective, Strategy};
 pub use workload::{Workload, WorkloadError};

@@ -206,7 +206,9 @@ impl Report {
         let _ = writeln!(out, "  latency   {} s", show(&figures.latency));
         for (title, choices) in [("read ", &strategy.reads), ("write", &strategy.writes)] {
             for choice in choices.iter().take(LISTED_MAX) {
-                let share = short(&choice.probability);
+                let fraction = choice.probability.to_string();
+                let is_short = fraction.len() <= 7;
+                let share = if is_short { fraction } else { short(&choice.probability) };
                 let _ = writeln!(out, "  {title} {share:>9} of the time {}", self.parts(choice));
             }
             if choices.len() > LISTED_MAX {
@@ -222,11 +224,19 @@ impl Report {
 
     /// `2 of {a, b, c}, {d}`.
     pub fn parts(&self, choice: &Choice) -> String {
-        let part = |(count, members): &(usize, NodeSet)| {
-            let set = self.model.names().show(*members);
-            if *count == members.len() { set } else { format!("{count} of {set}") }
-        };
-        choice.parts.iter().map(part).collect::<Vec<_>>().join(", ")
+        let names = self.model.names();
+        let mut all = NodeSet::EMPTY;
+        let mut parts = Vec::new();
+        for (count, members) in &choice.parts {
+            match *count == members.len() {
+                true => all = all.union(*members),
+                false => parts.push(format!("{count} of {}", names.show(*members))),
+            }
+        }
+        if !all.is_empty() {
+            parts.push(names.show(all));
+        }
+        parts.join(", ")
     }
 }
 
