@@ -298,10 +298,14 @@ fn a_revision_larger_than_a_message_comes_in_fragments() {
         let cluster = Cluster::shared();
         let mut client = client(&cluster).await;
         let value = vec![b'x'; 1024 * 1024];
+        let mut last = 0;
         for n in 0..5 {
-            client.put(format!("rfrag/{n}"), value.clone(), None).await.unwrap();
+            let put = client.put(format!("rfrag/{n}"), value.clone(), None).await.unwrap();
+            last = revision(put.header());
         }
+        // "From now" would be the watching member's now, which may be before the last put.
         let options = WatchOptions::new().with_prefix().with_prev_key().with_fragment();
+        let options = options.with_start_revision(last + 1);
         let (mut stream, _) = open(&mut client, "rfrag/", options).await;
         let all = DeleteOptions::new().with_prefix();
         let deleted = client.delete("rfrag/", Some(all)).await.unwrap();
