@@ -33,6 +33,8 @@ use crate::{Model, Operation};
 /// Steps between two questions whether to give up.
 const STEPS_PER_CANCEL: u64 = 1024;
 const TRAIL_BYTES: u64 = 8;
+/// No search may use more, whatever it is allowed: its numbers have 32 bits.
+const MEMORY_BYTES_MAX: u64 = 24 << 30;
 /// Candidates with this bit are classes of unknown operations.
 const CLASS: u32 = 1 << 31;
 const ROOT: u32 = u32::MAX;
@@ -50,8 +52,9 @@ pub struct Budget<'a> {
 
 impl<'a> Budget<'a> {
     pub fn new(limits: Limits, cancel: &'a dyn Fn() -> bool) -> Self {
+        let memory_bytes_max = limits.memory_bytes_max.min(MEMORY_BYTES_MAX);
         Self {
-            limits,
+            limits: Limits { memory_bytes_max, ..limits },
             cancel,
             cancel_at: 0,
             steps: 0,

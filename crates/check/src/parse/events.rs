@@ -348,11 +348,13 @@ pub fn kv_events(bytes: &[u8]) -> Result<Vec<Operation<KvInput, KvOutput>>, Pars
 }
 
 fn kv_input(event: &Event<'_>) -> Result<KvInput, ParseError> {
+    if !["get", "put", "append"].contains(&event.f.as_str()) {
+        return Err(event.unknown_f());
+    }
     let key = event.key()?;
     match event.f.as_str() {
         "get" => Ok(KvInput::Get { key }),
         "put" => Ok(KvInput::Put { key, value: event.text(&event.value)? }),
-        "append" => Ok(KvInput::Append { key, value: event.text(&event.value)? }),
-        _ => Err(event.unknown_f()),
+        _ => Ok(KvInput::Append { key, value: event.text(&event.value)? }),
     }
 }
