@@ -37,6 +37,9 @@ impl Generator {
         let mut steps = Vec::new();
         while steps.len() < length {
             steps.extend(self.alarm_off());
+            if self.alarm.is_some() && self.chance(25) {
+                steps.push(Step::Status);
+            }
             self.step(&mut steps);
         }
         while self.alarm.is_some() {
@@ -51,20 +54,20 @@ impl Generator {
 
     fn step(&mut self, out: &mut Vec<Step>) {
         let step = match self.below(2_000) {
-            0..400 => Step::Put(self.put(10)),
-            400..800 => Step::Range(self.range(8)),
-            800..900 => Step::RangeStream(self.stream_range()),
-            900..1_020 => Step::Delete(self.delete(5)),
-            1_020..1_360 => Step::Txn(self.txn()),
-            1_360..1_400 => Step::Compact(self.compact()),
-            1_400..1_600 => self.lease_step(),
-            1_600..1_615 => return out.extend(self.short_lease()),
-            1_615..1_785 => self.watch_step(),
-            1_785..1_885 => self.maintenance_step(),
-            1_885..1_930 if self.alarm.is_none() => self.alarm_on(),
-            1_885..1_945 => self.alarm_odd(),
-            1_945..1_998 => self.raw_step(),
-            1_998 if self.chance(10) && self.alarm.is_none() => self.expiry(),
+            0..340 => Step::Put(self.put(10)),
+            340..670 => Step::Range(self.range(8)),
+            670..790 => Step::RangeStream(self.stream_range()),
+            790..900 => Step::Delete(self.delete(5)),
+            900..1_190 => Step::Txn(self.txn()),
+            1_190..1_230 => Step::Compact(self.compact()),
+            1_230..1_440 => self.lease_step(),
+            1_440..1_455 => return out.extend(self.short_lease()),
+            1_455..1_705 => self.watch_step(),
+            1_705..1_835 => self.maintenance_step(),
+            1_835..1_872 if self.alarm.is_none() => self.alarm_on(),
+            1_835..1_890 => self.alarm_odd(),
+            1_890..1_996 => self.raw_step(),
+            1_996 if self.chance(20) && self.alarm.is_none() => self.expiry(),
             _ if self.alarm.is_none() => return out.extend(self.big_block()),
             _ => Step::Status,
         };

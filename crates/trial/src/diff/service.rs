@@ -198,8 +198,7 @@ fn settle_status(a: &mut pb::StatusResponse) {
         *number = u64::from(*number != 0);
     }
     // Sizes are those of different storage engines; the quota is compared.
-    a.db_size = i64::from(a.db_size > 0);
-    a.db_size_in_use = i64::from(a.db_size_in_use > 0);
+    (a.db_size, a.db_size_in_use) = (0, 0);
     a.version.clear();
     // Go's text form of a message has one or two spaces, so that nobody relies on it.
     for error in &mut a.errors {

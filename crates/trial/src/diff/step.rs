@@ -133,10 +133,14 @@ impl Clock {
             Step::Txn(txn) => self.fix_txn(txn),
             Step::Compact(compact) => self.fix(&mut compact.revision),
             Step::HashKv(hash) => self.fix(&mut hash.revision),
-            Step::Watch { request, .. } => {
+            Step::Watch { stream, request } => {
                 use pb::watch_request::RequestUnion::CreateRequest;
                 if let Some(CreateRequest(create)) = &mut request.request_union {
                     self.fix(&mut create.start_revision);
+                    if *stream == 0 {
+                        // Watchers of the future have another stream.
+                        create.start_revision = create.start_revision.min(self.current);
+                    }
                 }
             }
             _ => {}

@@ -27,6 +27,10 @@ pub struct Streams {
 
 struct Stream {
     wire: Duplex<pb::WatchResponse>,
+    /// Progress requests sent.
+    asked: u64,
+    /// The server drops a progress request that comes while a watcher is late, as etcd does.
+    drops: bool,
     log: Log,
 }
 
@@ -131,11 +135,18 @@ impl Stream {
         if self.log.active.is_empty() {
             return Ok(None);
         }
-        let before = self.log.progress.0;
+        // Of the requests sent before, some were dropped and some may yet be answered: only one
+        // answer more than those says something about now.
+        let enough = self.asked + 1;
         let deadline = Instant::now() + WAIT_MAX;
         while Instant::now() < deadline {
-            self.wire.send(&progress_request())?;
-            if self.read_until(PROGRESS_AGAIN, |log| log.progress.0 > before).await? {
+            let missing = if self.drops { enough.saturating_sub(self.log.progress.0) } else { 1 };
+            for _ in 0..missing {
+                self.wire.send(&progress_request())?;
+                self.asked += 1;
+            }
+            let time = if self.drops { PROGRESS_AGAIN } else { WAIT_MAX };
+            if self.read_until(time, |log| log.progress.0 >= enough).await? {
                 return Ok(Some(self.log.progress.1));
             }
         }
@@ -183,7 +194,8 @@ impl Streams {
             std::collections::btree_map::Entry::Occupied(open) => open.into_mut(),
             std::collections::btree_map::Entry::Vacant(place) => {
                 let wire = channel.stream(&channel.prepare(method::watch::WATCH)).await?;
-                place.insert(Stream { wire, log: Log::default() })
+                let drops = self.keeps_compacted;
+                place.insert(Stream { wire, asked: 0, drops, log: Log::default() })
             }
         };
         match &request.request_union {

@@ -42,9 +42,9 @@ impl Generator {
     pub(super) fn span(&mut self) -> (Bytes, Bytes) {
         let key = self.key();
         let end: Bytes = match self.below(20) {
-            0..8 => Bytes::new(),
-            8..10 => Bytes::from_static(b"\0"),
-            10..14 => prefix_end(&key),
+            0..6 => Bytes::new(),
+            6..9 => Bytes::from_static(b"\0"),
+            9..14 => prefix_end(&key),
             14 => return (Bytes::from_static(b"\0"), Bytes::from_static(b"\0")),
             15 => return (Bytes::from_static(b"k/"), Bytes::from_static(b"k0")),
             _ => self.key(),
@@ -79,7 +79,7 @@ impl Generator {
 
     /// What `RangeStream` serves, and now and then what it does not.
     pub(super) fn stream_range(&mut self) -> pb::RangeRequest {
-        if self.chance(50) { self.range(5) } else { self.plain_range(3) }
+        if self.chance(80) { self.range(4) } else { self.plain_range(3) }
     }
 
     fn plain_range(&mut self, faulty: u64) -> pb::RangeRequest {
@@ -87,7 +87,7 @@ impl Generator {
         if self.chance(faulty) {
             key = Bytes::new();
         }
-        let limit = i64::try_from(self.below(7)).expect("small") - 1;
+        let limit = i64::try_from(self.below(5)).expect("small") - 1;
         pb::RangeRequest {
             key,
             range_end,
@@ -225,7 +225,7 @@ impl Generator {
             range_end,
             target_union: Some(target_union),
         };
-        if self.chance(2) {
+        if self.chance(4) {
             // The operand is of another kind than the target, or one of the numbers is unknown.
             match self.below(4) {
                 0 => compare.target_union = None,

@@ -38,7 +38,7 @@ impl Generator {
     pub(super) fn lease_step(&mut self) -> Step {
         let id = self.lease();
         match self.below(100) {
-            0..22 => {
+            0..28 => {
                 let ttl = match self.below(10) {
                     0 => TTL_MAX + 1,
                     1 => TTL_MAX,
@@ -47,13 +47,13 @@ impl Generator {
                 };
                 Step::Grant(pb::LeaseGrantRequest { ttl, id })
             }
-            22..30 => Step::GrantAny { ttl: self.pick(&[-5, 0, 1, 2, 3, 100]) },
-            30..50 => Step::Revoke(pb::LeaseRevokeRequest { id }),
-            50..65 => {
+            28..36 => Step::GrantAny { ttl: self.pick(&[-5, 0, 1, 2, 3, 100]) },
+            36..53 => Step::Revoke(pb::LeaseRevokeRequest { id }),
+            53..67 => {
                 let ids = 1 + self.below(3);
                 Step::KeepAlive((0..ids).map(|_| self.pick(&LEASES)).collect())
             }
-            65..92 => {
+            67..92 => {
                 let id = self.pick(&LEASES);
                 Step::TimeToLive(pb::LeaseTimeToLiveRequest { id, keys: self.chance(60) })
             }
@@ -76,7 +76,7 @@ impl Generator {
             0..68 => self.watch_create(),
             68..86 => {
                 let stream = usize::from(self.chance(30));
-                let watch_id = i64::try_from(self.below(8)).expect("small");
+                let watch_id = i64::try_from(self.below(4)).expect("small");
                 let cancel = pb::WatchCancelRequest { watch_id };
                 let union = RequestUnion::CancelRequest(cancel);
                 let request = pb::WatchRequest { request_union: Some(union) };
@@ -96,8 +96,8 @@ impl Generator {
             12 => CURRENT,
             13 => COMPACTED,
             14 => COMPACTED + back / 8,
-            15 => COMPACTED - 1 - back / 8,
-            16 => 1,
+            15 | 16 => COMPACTED - 1 - back / 8,
+            17 => 1,
             _ => CURRENT + 1 + back,
         };
         match self.below(20) {
@@ -123,7 +123,7 @@ impl Generator {
             filters,
             // On a stream that cannot promise progress, a compaction may come before the answer.
             prev_kv: stream == 0 && self.chance(40),
-            watch_id: if self.chance(30) { self.pick(&[1, 2, 3, 1_000]) } else { 0 },
+            watch_id: if self.chance(30) { self.pick(&[1, 1, 2, 1_000]) } else { 0 },
             fragment: self.chance(20),
         };
         let union = RequestUnion::CreateRequest(create);
