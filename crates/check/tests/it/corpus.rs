@@ -76,14 +76,15 @@ fn many_appends_at_once_do_not_multiply() {
 #[test]
 fn many_lost_writes_of_few_values_do_not_multiply() {
     let mut ops = Vec::new();
-    for at in 0..300_u64 {
+    for at in 0..300u64 {
         let input = match at % 3 {
             0 => CasInput::Write((at / 3 % 5) as i64),
             1 => CasInput::Cas((at % 5) as i64, (at * 3 % 5) as i64),
             _ => CasInput::Read,
         };
         // Every read sees another value than the one before: the lost writes must explain it.
-        let output = (input == CasInput::Read).then(|| CasOutput::Value(Some((at / 3 % 5) as i64)));
+        let output =
+            (input == CasInput::Read).then_some(CasOutput::Value(Some((at / 3 % 5) as i64)));
         let returned = Some(10 * at + 5);
         ops.push(Operation { process: at as u32, input, output, invoked: 10 * at, returned });
     }
