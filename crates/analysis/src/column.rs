@@ -16,6 +16,9 @@ pub(crate) struct Column {
     pub slowest: u8,
 }
 
+/// Kinds of sets of one role; more would not fit the time of an interactive command.
+const COLUMNS_MAX: usize = 100_000;
+
 /// Every kind of set that may be worth contacting: minimal ones among those that are quorums
 /// after any `spare` of their members fail. Where latency matters, larger ones that are faster
 /// too. `None` when there are too many.
@@ -28,6 +31,9 @@ pub(crate) fn columns(
     let classes = &model.classes;
     if spare == 0 {
         let sets = family.minimal_by_class(classes)?;
+        if sets.len() > COLUMNS_MAX {
+            return None;
+        }
         return Some(sets.into_iter().map(|set| column(model, family, set)).collect());
     }
     let space = Space::new(classes)?;
@@ -45,7 +51,9 @@ pub(crate) fn columns(
         let faster = |less: usize| by_latency && latency(less) > latency(*number);
         holds[*number] && space.below(*number).all(|less| !holds[less] || faster(less))
     };
-    Some((0..space.size).filter(useful).map(|n| column(model, family, space.set(n))).collect())
+    let found: Vec<usize> = (0..space.size).filter(useful).take(COLUMNS_MAX + 1).collect();
+    let all = found.len() <= COLUMNS_MAX;
+    all.then(|| found.into_iter().map(|n| column(model, family, space.set(n))).collect())
 }
 
 fn column(model: &Model, family: &Family, set: NodeSet) -> Column {

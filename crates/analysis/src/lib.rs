@@ -7,6 +7,7 @@
 //! Reads use elect sets (phase 1, the read side), writes use commit sets (phase 2).
 
 pub mod availability;
+pub mod chance;
 mod column;
 mod counts;
 mod exact;

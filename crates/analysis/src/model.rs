@@ -19,6 +19,7 @@ pub struct Model {
     pub(crate) classes: Vec<NodeSet>,
     /// Slots, the fastest first.
     pub(crate) by_latency: Vec<u8>,
+    witnesses: NodeSet,
 }
 
 /// The text does not parse, or a figure is of nobody.
@@ -43,7 +44,13 @@ impl Model {
         let names = spec.infer_names();
         let (elect, commit) =
             spec.families(&names).map_err(|error| ModelError(error.to_string()))?;
-        Self::new(names, elect, commit, figures)
+        let witnesses = spec.witnesses().into_iter().filter_map(|name| names.slot(name)).collect();
+        Ok(Self { witnesses, ..Self::new(names.clone(), elect, commit, figures)? })
+    }
+
+    /// Members that vote and keep no data.
+    pub fn witnesses(&self) -> NodeSet {
+        self.witnesses
     }
 
     /// Families over the slots of `names`.
@@ -76,7 +83,7 @@ impl Model {
         }
         let mut by_latency: Vec<u8> = (0..=highest).collect();
         by_latency.sort_by(|a, b| nodes[*a as usize].latency.cmp(&nodes[*b as usize].latency));
-        Ok(Self { names, elect, commit, nodes, classes, by_latency })
+        Ok(Self { names, elect, commit, nodes, classes, by_latency, witnesses: NodeSet::EMPTY })
     }
 
     pub fn names(&self) -> &Names {

@@ -25,7 +25,7 @@ pub fn picture(report: &Report) -> String {
     let mut body = String::new();
     let mut y = 64;
     let sides: Vec<(&str, &Side, &str)> = match same {
-        true => vec![("elect, commit", &report.elect, COMMIT)],
+        true => vec![("both roles", &report.elect, COMMIT)],
         false => vec![("elect", &report.elect, ELECT), ("commit", &report.commit, COMMIT)],
     };
     for (at, slot) in members.iter().enumerate() {
@@ -34,7 +34,7 @@ pub fn picture(report: &Report) -> String {
     }
     for (title, side, colour) in sides {
         label(&mut body, LEFT - 10, y + 15, "end", 12, title);
-        y = quorums(&mut body, &members, side, colour, y) + 12;
+        y = quorums(&mut body, report, &members, side, colour, y) + 12;
     }
     y = loads(&mut body, report, &members, y + 10);
     let curve_x = LEFT + members.len() * CELL + 70;
@@ -61,15 +61,31 @@ fn label(out: &mut String, x: usize, y: usize, anchor: &str, size: usize, text: 
     );
 }
 
-/// One row a quorum, a filled dot for each of its members. Returns the next free line.
-fn quorums(out: &mut String, members: &[u8], side: &Side, colour: &str, top: usize) -> usize {
+/// One row a quorum, a filled dot for each of its members, a ring for a witness. Returns the
+/// next free line.
+fn quorums(
+    out: &mut String,
+    report: &Report,
+    members: &[u8],
+    side: &Side,
+    colour: &str,
+    top: usize,
+) -> usize {
     let mut y = top;
     let shown = side.quorums.len().min(ROWS_MAX);
     let row = |out: &mut String, quorum: &NodeSet, y: usize| {
         for (at, slot) in members.iter().enumerate() {
-            let (x, filled) = (LEFT + at * CELL + CELL / 2, quorum.contains(*slot));
-            let (fill, radius) = if filled { (colour, 7) } else { (GREY, 3) };
-            let _ = writeln!(out, "<circle cx=\"{x}\" cy=\"{y}\" r=\"{radius}\" fill=\"{fill}\"/>");
+            let x = LEFT + at * CELL + CELL / 2;
+            let (fill, stroke, radius) = match quorum.contains(*slot) {
+                true if report.model.witnesses().contains(*slot) => ("white", colour, 6),
+                true => (colour, colour, 6),
+                false => (GREY, GREY, 2),
+            };
+            let _ = writeln!(
+                out,
+                "<circle cx=\"{x}\" cy=\"{y}\" r=\"{radius}\" fill=\"{fill}\" \
+                 stroke=\"{stroke}\" stroke-width=\"2\"/>"
+            );
         }
     };
     for quorum in &side.quorums[..shown] {
@@ -129,7 +145,7 @@ fn curves(out: &mut String, report: &Report, same: bool, left: usize, top: usize
     }
     label(out, left, top + CURVE_HEIGHT + 30, "start", 11, "p that a member is down");
     let lines: Vec<(&Option<Live>, &str, &str)> = match same {
-        true => vec![(&report.commit.live, COMMIT, "elect, commit")],
+        true => vec![(&report.commit.live, COMMIT, "elect and commit")],
         false => {
             vec![(&report.elect.live, ELECT, "elect"), (&report.commit.live, COMMIT, "commit")]
         }
@@ -171,7 +187,7 @@ mod tests {
         let work = Workload::parse("0.5").unwrap();
         let report = Report::new(text, model, work, Goal::least(Objective::Load));
         let svg = picture(&report);
-        assert_eq!(svg.matches("r=\"7\"").count(), 6);
+        assert_eq!(svg.matches("r=\"6\"").count(), 6);
         assert_eq!(svg.matches("<polyline").count(), 1);
         assert!(svg.contains("&lt;b&gt;") && !svg.contains("<b>"));
         assert_eq!(svg.matches("<svg").count(), svg.matches("</svg>").count());

@@ -8,7 +8,7 @@ use analysis::report::Report;
 use analysis::{Goal, Model, Objective, Workload, svg};
 
 /// File name and text; both stand in the page.
-const PICTURES: [(&str, &str); 20] = [
+const PICTURES: [(&str, &str); 22] = [
     ("majority", "majority(n1, n2, n3, n4, n5)"),
     ("folk", "4 of (n1, n2, n3, n4, n5)"),
     ("flexible", "flexible(2; n1, n2, n3, n4, n5)"),
@@ -31,6 +31,8 @@ const PICTURES: [(&str, &str); 20] = [
     ("triangle", "triangle(a / b c / d e f)"),
     ("plane", "plane(a b c d e f g)"),
     ("joint", "joint(majority(a, b, c), majority(c, d, e))"),
+    ("witness", "majority(a, b, witness(w))"),
+    ("masking", "masking(1; a, b, c, d, e)"),
     ("byzantine", "byzantine(1; a, b, c, d, e)"),
     ("two-threshold", "two_threshold(1; a, b, c, d, e, f)"),
 ];
