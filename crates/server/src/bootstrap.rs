@@ -72,6 +72,7 @@ pub fn from_flags(config: &Config) -> Result<Bootstrap, ConfigError> {
             (LIMIT_QUOTA.to_string(), config.quota_backend_bytes),
             (LIMIT_TXN_OPS.to_string(), config.max_txn_ops as u64),
         ],
+        change: consensus::raft::ChangeState::default(),
     })?;
     let member = configuration.members.iter().find(|member| member.name == config.name);
     Ok(Bootstrap {

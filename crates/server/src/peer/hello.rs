@@ -126,7 +126,7 @@ mod tests {
     fn config(quorum: &str) -> Configuration {
         let (members, joint, limits) = (Vec::new(), None, vec![("quota_bytes".to_string(), 9)]);
         let rule = consensus::raft::BallotRule::SharedTerms;
-        Configuration { members, quorum: quorum.to_string(), joint, rule, limits }
+        Configuration { members, quorum: quorum.to_string(), joint, rule, limits, change: Default::default() }
     }
 
     fn hello(member: u64, to: u64) -> Hello {
