@@ -208,9 +208,15 @@ impl Configuration {
             return Ok(Some(self.done()));
         }
         match self.change.promote {
-            Some(id) if caught_up(id) => self.clone().join(live).map(Some),
+            Some(id) if self.is_named(id) && caught_up(id) => self.clone().join(live).map(Some),
             _ => Ok(None),
         }
+    }
+
+    /// A voter's name is for good, so a newcomer says its own first.
+    fn is_named(&self, id: NodeId) -> bool {
+        let said = |m: &Member| m.name != label(id) || !m.client_urls.is_empty();
+        self.member(id).is_some_and(said)
     }
 
     /// True while a change is under way.

@@ -13,6 +13,8 @@ use consensus::raft::{Change, ChangeError, Configuration, Entry, EntryKind};
 const PENDING_MAX: usize = 64;
 /// Refusals a leader repeats when a frame comes twice: what was refused is never done later.
 const REFUSED_MAX: usize = 64;
+/// How soon a change is looked at again while the last entry of another is being committed.
+const PAUSE: Nanos = Nanos::from_millis(10);
 /// Entries a learner may lack when it becomes a voter: less than a round trip under load.
 const SLACK: u64 = 1024;
 
@@ -180,6 +182,15 @@ impl Replica {
             return Err(error.clone());
         }
         if self.raft.config().change.request == id || self.dedupe.contains(id) {
+            return Ok(());
+        }
+        if self.raft.config().joint.is_none() && !self.raft.config_is_committed() {
+            // A moment later it is, and then this can be judged.
+            if let Some(asked) = self.changes.asked.get_mut(&id.seq)
+                && id.origin == self.settings.raft.id
+            {
+                asked.offer_at = self.now.plus(PAUSE);
+            }
             return Ok(());
         }
         let begun = if self.raft.config_is_committed() {
