@@ -200,9 +200,13 @@ impl Judge {
         if self.entry(index).is_some() {
             return;
         }
-        if !self.requests.contains(&id) {
+        // What an earlier life of the origin asked for never applies after a later life's.
+        let later = RequestId { incarnation: id.incarnation.next(), seq: 0, ..id };
+        let end = RequestId { origin: NodeId(id.origin.0 + 1), ..RequestId::default() };
+        let void = self.requests.range(later..end).next().is_some();
+        // A full window forgets gaps as seen; lives are far shorter than it.
+        if !void && !self.requests.contains(&id) {
             let what = format!("request {id} dropped at {index} as a repeat of nothing");
-            // A full window forgets gaps as seen; lives are far shorter than it.
             self.blame(at, "applied once", what);
         }
         let ballot = replica.raft().ballot_at(index);

@@ -83,6 +83,52 @@ pub struct Knobs {
     pub fault_weights: [u64; Kind::COUNT],
 }
 
+/// A part of the environment that can be made well-behaved, to see whether it matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Still {
+    Loss,
+    Duplicates,
+    Replays,
+    Damage,
+    Delays,
+    ClientLoss,
+    Drift,
+    Batches,
+    Watches,
+}
+
+impl Still {
+    pub const ALL: &[Self] = &[
+        Self::Loss,
+        Self::Duplicates,
+        Self::Replays,
+        Self::Damage,
+        Self::Delays,
+        Self::ClientLoss,
+        Self::Drift,
+        Self::Batches,
+        Self::Watches,
+    ];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Loss => "loss",
+            Self::Duplicates => "duplicates",
+            Self::Replays => "replays",
+            Self::Damage => "damage",
+            Self::Delays => "delays",
+            Self::ClientLoss => "client-loss",
+            Self::Drift => "drift",
+            Self::Batches => "batches",
+            Self::Watches => "watches",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|still| still.name() == text)
+    }
+}
+
 const MS: u64 = 1_000_000;
 
 impl Knobs {
@@ -146,6 +192,23 @@ impl Knobs {
             Profile::Swarm => knobs.swarm(random),
         }
         knobs
+    }
+
+    pub(crate) fn still(&mut self, part: Still) {
+        match part {
+            Still::Loss => self.loss_ppm = 0,
+            Still::Duplicates => self.duplicate_ppm = 0,
+            Still::Replays => self.replay_ppm = 0,
+            Still::Damage => self.corrupt_ppm = 0,
+            Still::Delays => {
+                (self.spike_ppm, self.fifo) = (0, true);
+                self.delay_spread = Nanos(1);
+            }
+            Still::ClientLoss => self.client_loss_ppm = 0,
+            Still::Drift => self.drift_ppm_max = 0,
+            Still::Batches => self.coalesce = Nanos::ZERO,
+            Still::Watches => self.watchers = 0,
+        }
     }
 
     fn swarm(&mut self, r: &mut Prng) {

@@ -1,7 +1,7 @@
 //! Everything that determines a life.
 
 use crate::fault::{self, Fault};
-use crate::knobs::{Knobs, Profile};
+use crate::knobs::{Knobs, Profile, Still};
 use base::{Nanos, NodeId, Prng};
 use consensus::raft::{BallotRule, Configuration, Member};
 
@@ -16,6 +16,10 @@ pub struct Wishes {
     pub quorum: Option<String>,
     pub ops: Option<u32>,
     pub clients: Option<u16>,
+    /// Planned faults that happen, by number; all of them when none.
+    pub faults: Option<Vec<usize>>,
+    /// Parts of the environment that behave.
+    pub still: Vec<Still>,
 }
 
 /// One life, complete: equal plans give byte-identical traces.
@@ -42,7 +46,7 @@ impl Plan {
         let drawn =
             if swarm { [3, 3, 5, 5, 3, 5, 4, 7, 6, 1, 2][random.below(11) as usize] } else { 3 };
         let drawn_quorum = random.below(10);
-        let knobs = Knobs::draw(profile, &mut random);
+        let mut knobs = Knobs::draw(profile, &mut random);
         let ops = 400 + if swarm { random.below(500) as u32 } else { 200 };
         let clients = 3 + if swarm { random.below(8) as u16 } else { 3 };
         let mut nodes = wishes.nodes.unwrap_or(drawn);
@@ -57,7 +61,11 @@ impl Plan {
             None if swarm => draw_quorum(nodes, drawn_quorum),
             None => (majority(nodes), BallotRule::SharedTerms),
         };
-        let faults = fault::plan(&knobs.fault_weights, knobs.faults, LIFE, &mut random);
+        let mut faults = fault::plan(&knobs.fault_weights, knobs.faults, LIFE, &mut random);
+        if let Some(kept) = &wishes.faults {
+            faults = kept.iter().filter_map(|at| faults.get(*at).copied()).collect();
+        }
+        wishes.still.iter().for_each(|part| knobs.still(*part));
         let plan = Self {
             seed,
             profile,
@@ -107,6 +115,15 @@ impl Plan {
         }
         if let Some(clients) = wishes.clients {
             text += &format!(" --clients {clients}");
+        }
+        if let Some(faults) = &wishes.faults {
+            let list: Vec<String> = faults.iter().map(usize::to_string).collect();
+            let list = if list.is_empty() { "none".to_owned() } else { list.join(",") };
+            text += &format!(" --faults {list}");
+        }
+        if !wishes.still.is_empty() {
+            let list: Vec<&str> = wishes.still.iter().map(|part| part.name()).collect();
+            text += &format!(" --still {}", list.join(","));
         }
         text
     }

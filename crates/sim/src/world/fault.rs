@@ -270,6 +270,7 @@ impl World {
             Some(Relief::Mend(pairs)) => {
                 self.tracer.line(self.now, "heal", format_args!(""));
                 pairs.into_iter().for_each(|pair| self.links.mend(pair));
+                (0..self.nodes.len()).for_each(|node| self.meet(node));
             }
             Some(Relief::Unclog(pairs)) => pairs.into_iter().for_each(|pair| self.unclog(pair)),
             Some(Relief::Fast(node)) => self.nodes[node].slow = 1,
@@ -300,6 +301,7 @@ impl World {
             if matches!(self.nodes[node].process, Process::Down) {
                 self.start(node);
             }
+            self.meet(node);
         }
     }
 }
