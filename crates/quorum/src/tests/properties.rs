@@ -218,6 +218,18 @@ proptest! {
     }
 
     #[test]
+    fn the_cheapest_quorum_is_as_cheap_as_any(
+        tree in naive::tree(9), costs in prop::collection::vec(0..9u64, 9),
+    ) {
+        let family = compiled(&tree);
+        let price = |set: NodeSet| set.iter().map(|slot| costs[slot as usize]).sum::<u64>();
+        if let Some((set, cost)) = family.cheapest(0, |slot| costs[slot as usize]) {
+            let least = family.minimal_quorums().into_iter().map(price).min().unwrap();
+            prop_assert_eq!((cost, price(set)), (least, least));
+        }
+    }
+
+    #[test]
     fn a_join_is_both_and_a_choice_is_either(
         x in naive::tree(8), y in naive::tree(8), s in set(8),
     ) {
