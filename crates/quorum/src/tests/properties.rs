@@ -247,6 +247,6 @@ proptest! {
 }
 
 const CHARS: &str = "[a-c 0-9(){},;:=/>\"\\\\]{0,40}";
-const WORDS: &str = "( |a|b|c|1|2|and |or |of|zones|grid|majority|weighted|tree|hqs|plane|cross|wall\
-                     |wheel|triangle|dual|witness|flexible|gifford|two_threshold|masking|byzantine\
-                     |group\\.1=|weight\\.2=|elect=|commit=|[(){},;:=/]){0,24}";
+const WORDS: &str = "( |a|b|c|1|2|and |or |of|zones|grid|majority|weighted|tree|hqs|plane|cross\
+    |wall|wheel|triangle|dual|witness|flexible|gifford|two_threshold|masking|byzantine\
+    |group\\.1=|weight\\.2=|server\\.1=|elect=|commit=|[(){},;:=/]){0,24}";
