@@ -142,7 +142,8 @@ fn report(args: &SweepArgs, sum: &Sum, busy: Duration, wall: Duration) {
         args.jobs
     );
     println!(
-        "{} client operations checked ({}/s per core), {} events ({}/s per core), {:.2} virtual hours",
+        "{} client operations checked ({}/s per core), {} events ({}/s per core), \
+         {:.2} virtual hours",
         stats.ops(),
         per_core(stats.ops()),
         stats.events,

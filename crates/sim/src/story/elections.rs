@@ -1,7 +1,8 @@
 //! Stories of leaders.
 
 use super::{Story, names, others, word, world};
-use crate::world::Told;
+use crate::knobs::Knobs;
+use crate::world::{Told, World};
 
 pub(super) fn split_brain(story: &mut Story) {
     let mut w = world(5, "majority(n1, n2, n3, n4, n5)");
@@ -70,44 +71,82 @@ pub(super) fn lost_quorum(story: &mut Story) {
     story.end(&mut w);
 }
 
-/// Raft section 5.4.2, figure 8: an entry of an earlier term on a majority may still be lost, so
-/// it counts only once an entry of the leader's own term covers it.
+/// Raft section 5.4.2, figure 8: an entry of an earlier term that is on a majority may still be
+/// lost, so it counts only once an entry of the leader's own term covers it.
 pub(super) fn figure_8(story: &mut Story) {
-    let mut w = world(5, "majority(n1, n2, n3, n4, n5)");
+    let knobs = Knobs { append_bytes_max: 1, ..Knobs::calm() };
+    let text = "majority(n1, n2, n3, n4, n5)";
+    let mut w = World::scripted(5, text, knobs).expect("a majority is safe");
     let all = others(5, &[]);
-    let Some(first) = w.until_leader(&all) else {
-        return story.check("a leader is elected", false);
-    };
+    let Some(a) = w.until_leader(&all) else { return story.check("a leader is elected", false) };
     w.wait(500);
-    let friend = (first + 1) % 5;
-    let rest = others(5, &[first, friend]);
-    // Only the friend hears the next entry.
-    w.cut_pairs(|from, to| from == first && rest.contains(&to));
-    w.put_later(first, "k");
+    let b = (a + 1) % 5;
+    let rest = others(5, &[a, b]);
+    w.cut_pairs(|from, to| from == a && rest.contains(&to));
+    w.put_later(a, "k");
     w.wait(100);
-    let (entry, ballot) = (w.picture(first).last, w.picture(first).ballot);
-    story.say(format!("n{} puts entry {entry} of ballot {ballot} on two disks:", first + 1));
-    story.show(&w, 5);
-    story.check("it is not committed", w.picture(first).commit < entry);
-    w.halt(first, true);
-    w.halt(friend, true);
+    let (entry, ballot) = (w.picture(a).last, w.picture(a).ballot);
+    story.say(format!("n{} puts entry {entry} of ballot {ballot} on two disks, and stops.", a + 1));
+    w.halt(a, true);
+    w.halt(b, true);
     w.mend_all();
-    let Some(second) = w.until_leader(&rest) else {
+    let Some(e) = until_leads(&mut w, &rest) else {
         return story.check("the others elect a leader", false);
     };
-    story.say(format!("Both lose their power; n{} is elected by the other three:", second + 1));
+    w.cut_pairs(|from, _| from == e);
+    w.wait(50);
+    let other = w.picture(e).ballot;
+    story.say(format!(
+        "n{} leads ballot {other} and puts its own entry {entry} on one disk.",
+        e + 1
+    ));
+    story.check("its entry is not committed", w.picture(e).commit < entry);
+    w.halt(e, true);
+    w.mend_all();
+    let back = w.boot(a).and_then(|()| w.boot(b));
+    story.check("the first two start again", back.is_ok());
+    let others_left = others(5, &[e]);
+    let Some(again) = until_leads(&mut w, &others_left) else {
+        return story.check("they elect a leader", false);
+    };
+    let third = rest.iter().copied().find(|n| *n != e).unwrap_or(e);
+    // Only one more member hears it, and only until it has the old entry.
+    w.cut_pairs(|from, to| from == again && to != third);
+    for _ in 0..2000 {
+        if w.picture(third).durable >= entry {
+            break;
+        }
+        w.wait(1);
+    }
+    w.cut_pairs(|from, _| from == third);
+    story.say(format!("n{} leads again; the old entry reaches n{}:", again + 1, third + 1));
     story.show(&w, 5);
-    let committed = w.picture(second).commit;
-    story.check("it commits another entry at that place", committed >= entry);
-    let started = w.boot(first).and_then(|()| w.boot(friend));
-    story.check("the two start again", started.is_ok());
-    w.wait(4000);
-    story.say("The two are back:");
+    let holders = [a, b, third].iter().filter(|n| w.picture(**n).durable >= entry).count();
+    story.check("three of five disks hold the entry of the earlier ballot", holders == 3);
+    story.check("it is not committed by counting them", w.picture(again).commit < entry);
+    w.halt(a, true);
+    w.halt(b, true);
+    w.mend_all();
+    let back = w.boot(e);
+    story.check("the second leader starts again", back.is_ok());
+    let Some(last) = w.until_leader(&rest) else {
+        return story.check("it is elected without the first two", false);
+    };
+    story.say(format!("The first two stop; n{} leads and overwrites it:", last + 1));
     story.show(&w, 5);
-    let after = w.picture(first);
-    story.check("their entry of the earlier ballot is replaced", after.ballot > ballot);
-    story.check("and nothing committed was touched", after.commit >= committed);
+    story.check("another entry is committed at that place", w.picture(last).commit >= entry);
     story.end(&mut w);
+}
+
+/// Waits until a member leads, and not a moment longer.
+fn until_leads(w: &mut World, among: &[usize]) -> Option<usize> {
+    for _ in 0..30_000 {
+        if let Some(leader) = among.iter().find(|n| w.picture(**n).leads) {
+            return Some(*leader);
+        }
+        w.pause_for(base::Nanos(100_000));
+    }
+    None
 }
 
 pub(super) fn stale_leader_read(story: &mut Story) {

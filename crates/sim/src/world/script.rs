@@ -66,6 +66,10 @@ impl World {
         self.run_until(self.now.plus(Nanos::from_millis(millis)));
     }
 
+    pub fn pause_for(&mut self, time: Nanos) {
+        self.run_until(self.now.plus(time));
+    }
+
     fn patience(&self) -> Nanos {
         self.now.plus(Nanos(self.plan.knobs.election.0 * 2 * PATIENCE))
     }
