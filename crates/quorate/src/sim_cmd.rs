@@ -60,6 +60,9 @@ pub struct LifeArgs {
     /// drift,batches,watches
     #[arg(long, value_name = "LIST")]
     pub still: Option<String>,
+    /// Clocks run at most this much too fast or too slow; leases allow for 10000
+    #[arg(long, value_name = "PPM")]
+    pub drift_ppm: Option<u64>,
 }
 
 #[derive(Args, Clone, Debug)]
@@ -106,6 +109,7 @@ impl LifeArgs {
             clients: self.clients,
             faults: self.faults.as_ref().map(numbers).transpose()?,
             still: self.still.as_ref().map(parts).transpose()?.unwrap_or_default(),
+            drift_ppm: self.drift_ppm,
         })
     }
 }

@@ -233,8 +233,10 @@ impl Knobs {
         self.election = Nanos::from_millis(400 + r.below(800));
         self.heartbeat = Nanos(self.election.0 / (5 + r.below(6)));
         self.segment_bytes = 4096 << r.below(5);
-        self.checkpoint_entries = 20 + r.below(400);
-        self.catchup_entries = r.below(100);
+        let often = [20, 100, 400][r.below(3) as usize];
+        self.checkpoint_entries = 5 + r.below(often);
+        let kept = [1, 10, 100][r.below(3) as usize];
+        self.catchup_entries = r.below(kept);
         self.append_bytes_max = 256 << r.below(13);
         self.inflight_bytes_max = self.append_bytes_max * (1 + r.below(8) as usize);
         self.chunk_bytes = 512 << r.below(8);

@@ -8,6 +8,8 @@ use consensus::raft::{BallotRule, Configuration, Member};
 /// Virtual time of a standard life, before its faults are healed.
 pub const LIFE: Nanos = Nanos::from_millis(60_000);
 pub const NODES_MAX: usize = 9;
+/// A clock may run at half or one and a half times its rate, no worse.
+const DRIFT_PPM_MAX: u64 = 500_000;
 
 /// What a person fixed; the rest is drawn from the seed.
 #[derive(Clone, Debug, Default)]
@@ -20,6 +22,8 @@ pub struct Wishes {
     pub faults: Option<Vec<usize>>,
     /// Parts of the environment that behave.
     pub still: Vec<Still>,
+    /// Clocks run at most this much too fast or too slow. Leases allow for 10,000.
+    pub drift_ppm: Option<u64>,
 }
 
 /// One life, complete: equal plans give byte-identical traces.
@@ -66,6 +70,9 @@ impl Plan {
             faults = kept.iter().filter_map(|at| faults.get(*at).copied()).collect();
         }
         wishes.still.iter().for_each(|part| knobs.still(*part));
+        if let Some(drift) = wishes.drift_ppm {
+            knobs.drift_ppm_max = drift.min(DRIFT_PPM_MAX);
+        }
         let plan = Self {
             seed,
             profile,
@@ -120,6 +127,9 @@ impl Plan {
             let list: Vec<String> = faults.iter().map(usize::to_string).collect();
             let list = if list.is_empty() { "none".to_owned() } else { list.join(",") };
             text += &format!(" --faults {list}");
+        }
+        if let Some(drift) = wishes.drift_ppm {
+            text += &format!(" --drift-ppm {drift}");
         }
         if !wishes.still.is_empty() {
             let list: Vec<&str> = wishes.still.iter().map(|part| part.name()).collect();

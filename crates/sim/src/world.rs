@@ -242,5 +242,6 @@ fn node(slot: usize, plan: &Plan, random: &mut Streams) -> Node {
         images: Vec::new(),
         effects_left: None,
         shunned: false,
+        put_back: false,
     }
 }

@@ -165,7 +165,7 @@ impl World {
                 }
                 self.stop(node, Loss::None, "fault");
                 self.nodes[node].disk.machine().restore(&image);
-                self.nodes[node].shunned = true;
+                (self.nodes[node].shunned, self.nodes[node].put_back) = (true, true);
                 Some(())
             }
             _ => {
@@ -176,7 +176,12 @@ impl World {
                 };
                 drop(machine);
                 done.map(|place| {
-                    self.tracer.node(self.now, node, "damage", format_args!(",\"at\":\"{place}\""));
+                    self.tracer.node(
+                        self.now,
+                        node,
+                        "damage",
+                        format_args!(",\"place\":\"{place}\""),
+                    );
                     self.stop(node, Loss::None, "fault");
                 })
             }

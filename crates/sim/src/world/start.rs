@@ -266,9 +266,18 @@ impl World {
 
     pub(super) fn restart(&mut self, node: usize, life: u32) {
         let place = &self.nodes[node];
-        if place.life == life && matches!(place.process, Process::Down) {
-            self.start(node);
+        if place.life != life || !matches!(place.process, Process::Down) {
+            return;
         }
+        let seen = |other: &usize| {
+            let cut = self.links.is_cut(node, *other) || self.links.is_cut(*other, node);
+            *other != node && self.nodes[*other].runs() && !cut
+        };
+        if place.put_back && !(0..self.nodes.len()).any(|other| seen(&other)) {
+            // Starting unseen again and again would make it look new: nobody could tell.
+            return self.restart_in(node, Nanos::from_millis(200));
+        }
+        self.start(node);
     }
 
     pub(super) fn resume(&mut self, node: usize, life: u32) {

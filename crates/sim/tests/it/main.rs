@@ -60,12 +60,47 @@ fn many_lives_under_every_profile_are_clean_and_standard() {
     }
 }
 
+/// Clocks twenty times outside the bound: no promise about leases can hold.
+fn wild_clocks() -> (Plan, Wishes) {
+    let wishes = Wishes { drift_ppm: Some(200_000), ..Wishes::default() };
+    let broken = |seed: &u64| {
+        let plan = Plan::new(*seed, Profile::Rough, &wishes).expect("a safe plan");
+        let violation = run(&plan, false).expect("it runs").violation;
+        violation.is_some_and(|violation| violation.rule == "lease not early")
+    };
+    let seed = (0..40).find(broken).expect("a lease ends early in one of forty lives");
+    (Plan::new(seed, Profile::Rough, &wishes).expect("a safe plan"), wishes)
+}
+
 #[test]
-fn a_violation_is_shortened_and_its_command_replays_it() {
-    // No life breaks a rule, so one is broken on purpose: a plan beyond what anything survives.
+fn clocks_outside_the_bound_are_caught_ending_a_lease_early_and_the_story_is_shortened() {
+    let (plan, wishes) = wild_clocks();
+    let short = sim::minimise(&plan, &wishes, 150).expect("it breaks a rule");
+    let violation = short.verdict.violation.expect("it still does");
+    assert_eq!(violation.rule, "lease not early");
+    assert!(short.plan.faults.len() < plan.faults.len(), "{:?}", short.plan.faults);
+    assert!(short.verdict.trace.contains("\"ev\":\"violation\""));
+    let again = Plan::new(plan.seed, Profile::Rough, &short.wishes).expect("a safe plan");
+    let verdict = run(&again, true).expect("it runs");
+    assert!(verdict.trace == short.verdict.trace, "the wishes replay it byte for byte");
+    let command = again.command(&short.wishes);
+    assert!(command.contains("--drift-ppm 200000") && command.contains("--faults"), "{command}");
+}
+
+#[test]
+fn clocks_just_inside_the_bound_end_no_lease_early() {
+    for seed in 0..4 * SCALE {
+        let wishes = Wishes { drift_ppm: Some(9_500), ..Wishes::default() };
+        let plan = Plan::new(seed, Profile::Rough, &wishes).expect("a safe plan");
+        let verdict = run(&plan, false).expect("it runs");
+        assert!(verdict.violation.is_none(), "seed {seed}: {:?}", verdict.violation);
+    }
+}
+
+#[test]
+fn a_clean_life_is_not_shortened() {
     let wishes = Wishes { faults: Some(vec![]), ops: Some(300), ..Wishes::default() };
     let plan = Plan::new(3, Profile::Rough, &wishes).expect("a safe plan");
-    assert!(plan.faults.is_empty());
     let error = sim::minimise(&plan, &wishes, 5).expect_err("nothing is broken");
     assert!(error.contains("clean"), "{error}");
     let command = plan.command(&wishes);
