@@ -29,6 +29,7 @@ fn main() {
         ("majority of 64", majority(64), Vec::new()),
         ("majority of 13, all different", majority(13), unequal(13)),
         ("majority of 15, all different", majority(15), unequal(15)),
+        ("majority of 25, all different", majority(25), unequal(25)),
         ("grid 5 x 5, row + one of each", shape("grid"), Vec::new()),
         ("grid 5 x 5, row + column", shape("cross"), Vec::new()),
         ("grid 5 x 5, row + column, all different", shape("cross"), unequal(25)),

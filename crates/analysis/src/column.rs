@@ -56,7 +56,7 @@ pub(crate) fn columns(
     all.then(|| found.into_iter().map(|n| column(model, family, space.set(n))).collect())
 }
 
-fn column(model: &Model, family: &Family, set: NodeSet) -> Column {
+pub(crate) fn column(model: &Model, family: &Family, set: NodeSet) -> Column {
     let counts = model.classes.iter().map(|class| class.intersect(set).len() as u8).collect();
     Column { counts, size: set.len(), slowest: slowest(model, family, set) }
 }

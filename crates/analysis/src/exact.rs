@@ -9,25 +9,33 @@ use crate::program::{Program, Weights};
 use crate::ratio::Ratio;
 use crate::simplex::{Simplex, Stop};
 
-/// The variables that are not 0 at a least cost; `None` when nothing satisfies the rows.
-pub(crate) fn solve(program: &Program<Ratio>) -> Option<Vec<(usize, Ratio)>> {
+/// A least-cost point.
+pub(crate) struct Solved {
+    /// The variables that are not 0.
+    pub values: Vec<(usize, Ratio)>,
+    /// What one unit of each row is worth; no variable gains at these.
+    pub prices: Vec<Ratio>,
+}
+
+/// `None` when nothing satisfies the rows.
+pub(crate) fn solve(program: &Program<Ratio>) -> Option<Solved> {
     let approximate = program.approximate();
     let mut fast = Simplex::fast(&approximate);
     if fast.run().is_ok()
-        && let Some(values) = certify(program, fast.basis())
+        && let Some(solved) = certify(program, fast.basis())
     {
-        return Some(values);
+        return Some(solved);
     }
     let mut slow = Simplex::new(program, Ratio::zero());
     match slow.run() {
-        Ok(()) => Some(slow.values()),
+        Ok(()) => Some(Solved { values: slow.values(), prices: slow.prices().to_vec() }),
         Err(Stop::Infeasible) => None,
         Err(Stop::Stalled) => unreachable!("costs are at least 0 and Bland's rule ends"),
     }
 }
 
 /// The point of a basis, if it is feasible and no variable gains.
-fn certify(program: &Program<Ratio>, basis: &[usize]) -> Option<Vec<(usize, Ratio)>> {
+fn certify(program: &Program<Ratio>, basis: &[usize]) -> Option<Solved> {
     let rows = program.rows();
     let variables: Vec<usize> = basis.iter().copied().filter(|at| *at < program.count()).collect();
     let loose: Vec<bool> =
@@ -75,7 +83,8 @@ fn certify(program: &Program<Ratio>, basis: &[usize]) -> Option<Vec<(usize, Rati
     if (0..rows.len()).any(slack_gains) || any_gains(program, &prices) {
         return None;
     }
-    Some(variables.into_iter().zip(values).filter(|(_, value)| !value.is_zero()).collect())
+    let values = variables.into_iter().zip(values).filter(|(_, value)| !value.is_zero()).collect();
+    Some(Solved { values, prices })
 }
 
 /// Whether any variable gains at these prices. Thousands of contacts are priced in integers:

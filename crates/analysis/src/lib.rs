@@ -11,6 +11,7 @@ pub mod chance;
 mod column;
 mod counts;
 mod exact;
+mod generate;
 mod model;
 mod node;
 mod program;

@@ -98,6 +98,11 @@ impl Report {
         check_pair(self.model.elect(), self.model.commit(), Protocol::Paxos).is_ok()
     }
 
+    /// Members that may fail, whichever they are, with both roles going on.
+    pub fn resilience(&self) -> usize {
+        self.elect.resilience.min(self.commit.resilience)
+    }
+
     /// For people. `failures` are the probabilities that a member is down.
     pub fn show(&self, failures: &[Ratio]) -> String {
         let names = self.model.names();
@@ -116,6 +121,7 @@ impl Report {
         self.show_side(&mut out, if same { "elect and commit" } else { "elect" }, &self.elect);
         if !same {
             self.show_side(&mut out, "commit", &self.commit);
+            let _ = writeln!(out, "both roles survive any {}", self.resilience());
         }
         let _ = writeln!(out, "dominated: {}", self.show_dominance());
         self.show_failures(&mut out, failures);

@@ -7,10 +7,14 @@ use quorum::NodeSet;
 
 use crate::column::{Column, columns, slowest};
 use crate::exact;
+use crate::generate;
 use crate::model::Model;
 use crate::program::{Contact, Program};
 use crate::ratio::{self, Ratio};
 use crate::workload::Workload;
+
+/// Kinds of sets up to which all are given to the solver at once.
+const LISTED_MAX: usize = 1_000;
 
 /// What a strategy makes as small as it can.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,9 +96,18 @@ pub struct Strategy {
 impl Strategy {
     /// The best strategy for `work`.
     pub fn best(model: &Model, work: &Workload, goal: &Goal) -> Result<Self, NoStrategy> {
-        let (reads, writes) = both_columns(model, goal)?;
-        let program = program(model, work, goal, &reads, &writes);
-        let values = exact::solve(&program).ok_or(NoStrategy::Impossible)?;
+        let listed = both_columns(model, goal);
+        let few = listed.as_ref().is_ok_and(|(r, w)| r.len() + w.len() <= LISTED_MAX);
+        let generated = if few { None } else { generate::solve(model, work, goal) };
+        let (reads, writes, values) = match generated {
+            Some(generated) => generated,
+            None => {
+                let (reads, writes) = listed?;
+                let program = program(model, work, goal, &reads, &writes);
+                let values = exact::solve(&program).ok_or(NoStrategy::Impossible)?.values;
+                (reads, writes, values)
+            }
+        };
         let (mut of_reads, mut of_writes) = (Vec::new(), Vec::new());
         for (at, value) in values {
             match at.checked_sub(reads.len()) {
@@ -243,7 +256,7 @@ fn both_columns(model: &Model, goal: &Goal) -> Result<(Vec<Column>, Vec<Column>)
 }
 
 /// Loads are in units of the largest capacity, so that numbers stay near 1.
-fn program(
+pub(crate) fn program(
     model: &Model,
     work: &Workload,
     goal: &Goal,

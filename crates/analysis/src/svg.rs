@@ -40,7 +40,7 @@ pub fn picture(report: &Report) -> String {
     let curve_x = LEFT + members.len() * CELL + 70;
     curves(&mut body, report, same, curve_x, 60);
     let width = (curve_x + CURVE_WIDTH + 60).max(8 * report.text.chars().count() + 40);
-    let height = y.max(60 + CURVE_HEIGHT + 60) + 20;
+    let height = y.max(60 + CURVE_HEIGHT + 80) + 20;
     let mut out = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" \
          viewBox=\"0 0 {width} {height}\" font-family=\"sans-serif\">\n\
@@ -119,14 +119,7 @@ fn loads(out: &mut String, report: &Report, members: &[u8], top: usize) -> usize
             CELL - 8,
         );
     }
-    let figures = format!(
-        "busiest {}, capacity {} at {} reads",
-        short(&strategy.load(&report.model, &report.work)),
-        short(&strategy.capacity(&report.model, &report.work)),
-        short(&report.work.mean()),
-    );
-    label(out, LEFT, top + 78, "start", 11, &figures);
-    top + 88
+    top + 70
 }
 
 /// The probability that no quorum is alive against the probability that a member is down.
@@ -144,6 +137,15 @@ fn curves(out: &mut String, report: &Report, same: bool, left: usize, top: usize
         label(out, left + along, top + CURVE_HEIGHT + 14, "middle", 10, text);
     }
     label(out, left, top + CURVE_HEIGHT + 30, "start", 11, "p that a member is down");
+    if let Ok(strategy) = &report.strategy {
+        let load = short(&strategy.load(&report.model, &report.work));
+        let capacity = short(&strategy.capacity(&report.model, &report.work));
+        let reads = short(&report.work.mean());
+        let lines = [format!("with {reads} reads:"), format!("load {load}, capacity {capacity}")];
+        for (at, line) in lines.iter().enumerate() {
+            label(out, left, top + CURVE_HEIGHT + 54 + 16 * at, "start", 11, line);
+        }
+    }
     let lines: Vec<(&Option<Live>, &str, &str)> = match same {
         true => vec![(&report.commit.live, COMMIT, "elect and commit")],
         false => {

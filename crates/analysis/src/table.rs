@@ -41,18 +41,18 @@ impl Table {
     /// The sets that are in at least `need` of the items.
     pub fn at_least(need: usize, items: &[Table]) -> Self {
         let first = items.first().expect("a gate has items");
-        // reached[j]: in at least j + 1 of the items so far.
-        let mut reached = vec![vec![0u64; first.words.len()]; need];
-        for item in items {
-            for j in (0..need).rev() {
-                for word in 0..item.words.len() {
-                    let before = if j == 0 { u64::MAX } else { reached[j - 1][word] };
-                    reached[j][word] |= before & item.words[word];
+        let word = |at: usize| {
+            // reached[j]: in at least j of the items so far.
+            let mut reached = vec![0u64; need + 1];
+            reached[0] = u64::MAX;
+            for item in items {
+                for j in (1..=need).rev() {
+                    reached[j] |= reached[j - 1] & item.words[at];
                 }
             }
-        }
-        let words = reached.pop().expect("a gate needs one item");
-        Self { members: first.members, words }
+            reached[need]
+        };
+        Self { members: first.members, words: (0..first.words.len()).map(word).collect() }
     }
 
     pub fn holds(&self, set: usize) -> bool {

@@ -7,7 +7,7 @@ use crate::node::Node;
 use crate::table::Table;
 
 /// Systems made before the search goes on with those it has.
-const CANDIDATES_MAX: usize = 100_000;
+const CANDIDATES_MAX: usize = 400_000;
 
 /// A family in which each member appears once. Two trees are equal exactly when their families
 /// are: an `or` holds no `or`, an `and` no `and`, and children are sorted.

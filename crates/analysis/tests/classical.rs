@@ -225,3 +225,21 @@ fn twenty_members_that_all_differ_are_counted_exactly() {
 fn live_all(model: &Model) -> bool {
     live(model, Needed::Both).is_some_and(|live| live.sets.len() == 65)
 }
+
+#[test]
+fn a_majority_of_many_different_members_is_solved_without_listing_its_quorums() {
+    // 5,200,300 minimal quorums. Capacity is bounded by all the work the members can do: an
+    // operation needs 13 contacts, and no strategy can use more than every member in full.
+    let capacities: Vec<i64> = (0..25).map(|i| 1000 + 10 * i).collect();
+    let nodes: Vec<analysis::Node> = capacities
+        .iter()
+        .enumerate()
+        .map(|(i, cap)| analysis::Node::parse(&format!("n{i}:cap={cap}")).unwrap())
+        .collect();
+    let names: Vec<String> = (0..25).map(|i| format!("n{i}")).collect();
+    let model = Model::parse(&format!("majority({})", names.join(", ")), &nodes).unwrap();
+    let work = Workload::parse("0.5").unwrap();
+    let strategy = Strategy::best(&model, &work, &Goal::least(Objective::Load)).unwrap();
+    let all: i64 = capacities.iter().sum();
+    assert_eq!(strategy.capacity(&model, &work), ratio(all, 13));
+}

@@ -2,6 +2,7 @@
 //! tutorial and its case study, recomputed as fractions.
 
 use analysis::ratio::{parse, ratio, to_f64};
+use analysis::search::{Found, Wanted, search};
 use analysis::{Goal, Limits, Model, NoStrategy, Node, Objective, Ratio, Strategy, Workload};
 use quorum::NodeSet;
 
@@ -293,4 +294,58 @@ fn zones_have_their_loads() {
 #[test]
 fn fractions_in_texts_are_exact() {
     assert_eq!(parse("0.1").unwrap() * ratio(10, 1), ratio(1, 1));
+}
+
+fn found(figures: &[&str], work: &str, goal: Goal, resilience: usize) -> Found {
+    let nodes: Vec<Node> = figures.iter().map(|figure| Node::parse(figure).unwrap()).collect();
+    let wanted = Wanted { goal, resilience, elect_meets_elect: false };
+    let found = search(&nodes, &reads(work), &wanted).unwrap();
+    assert!(found.complete);
+    found
+}
+
+/// Whether the found elect family is this one.
+fn is(found: &Found, text: &str) -> bool {
+    let expr = quorum::Expr::parse(text).unwrap();
+    let family = quorum::Family::compile(&expr, found.model.names()).unwrap();
+    found.model.elect().minimal_quorums() == family.minimal_quorums()
+}
+
+#[test]
+fn the_tutorials_search_finds_its_system() {
+    let limits =
+        Limits { load_max: None, network_max: Some(ratio(4, 1)), latency_max: Some(ratio(4, 1)) };
+    let goal = Goal { objective: Objective::Load, limits, spare: 1 };
+    let found = found(&TUTORIAL, "0.75", goal, 1);
+    assert!(is(&found, "3 of (a, c, e, b or d or f)"), "{}", found.text);
+    let work = reads("0.75");
+    assert_eq!(found.strategy.capacity(&found.model, &work), ratio(3500, 1));
+    near(&found.strategy.latency(&work), 3.907143);
+    near(&found.strategy.network(&work), 3.985714);
+}
+
+#[test]
+fn the_case_studys_searches_find_its_best_systems() {
+    let best = found(&CASE, CASE_WORK, Goal::least(Objective::Load), 1);
+    near(&best.strategy.capacity(&best.model, &reads(CASE_WORK)), 5005.185);
+    // (a or b and d) and (c or e), or the same with e in the place of a: they cost the same.
+    near(&best.strategy.load(&best.model, &reads(CASE_WORK)), 2.0159574e-4);
+    let spare = found(&CASE, CASE_WORK, goal(Objective::Load, 1), 1);
+    near(&spare.strategy.capacity(&spare.model, &reads(CASE_WORK)), 3012.026);
+    let mut fast = Goal::least(Objective::Latency);
+    fast.limits.load_max = Some(ratio(1, 2000));
+    let fast = found(&CASE, CASE_WORK, fast, 1);
+    near(&fast.strategy.latency(&reads(CASE_WORK)), 1.476596);
+}
+
+#[test]
+fn a_search_for_shared_terms_answers_with_elect_sets_that_meet() {
+    let nodes: Vec<Node> = CASE.iter().map(|figure| Node::parse(figure).unwrap()).collect();
+    let goal = Goal::least(Objective::Load);
+    let wanted = Wanted { goal, resilience: 1, elect_meets_elect: true };
+    let found = search(&nodes, &reads(CASE_WORK), &wanted).unwrap();
+    let rule = quorum::Protocol::RaftSharedTerms;
+    assert_eq!(quorum::check_pair(found.model.elect(), found.model.commit(), rule), Ok(()));
+    let cost = to_f64(&found.strategy.load(&found.model, &reads(CASE_WORK)));
+    assert!(cost > 2.0159574e-4, "the best of all has elect sets that miss each other");
 }

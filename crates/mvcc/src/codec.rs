@@ -3,8 +3,8 @@
 use crate::check::TXN_DEPTH_MAX;
 use crate::command::{AlarmAction, AlarmKind, Command};
 use crate::types::{
-    Compare, CompareOp, CompareTarget, DeleteRequest, PutRequest, RangeRequest, RequestOp,
-    SortOrder, SortTarget, TxnRequest,
+    Compare, CompareOp, CompareTarget, DeleteRequest, PutRequest, RangeRequest, SortOrder,
+    SortTarget, TxnOp, TxnRequest,
 };
 use alloc::vec::Vec;
 use base::codec::{DecodeError, Get, Put};
@@ -184,51 +184,80 @@ fn get_range(input: &mut Get<'_>) -> Result<RangeRequest, DecodeError> {
     })
 }
 
-fn txn(r: &TxnRequest, out: &mut Vec<u8>) {
-    put_count(r.compare.len(), out);
-    r.compare.iter().for_each(|x| compare(x, out));
-    for ops in [&r.success, &r.failure] {
+/// How each kind of operation, or of answer, is written.
+pub(crate) struct PutOps<R, P, D, T> {
+    pub range: fn(&R, &mut Vec<u8>),
+    pub put: fn(&P, &mut Vec<u8>),
+    pub delete: fn(&D, &mut Vec<u8>),
+    pub txn: fn(&T, &mut Vec<u8>),
+}
+
+impl<R, P, D, T> PutOps<R, P, D, T> {
+    pub fn write(&self, ops: &[TxnOp<R, P, D, T>], out: &mut Vec<u8>) {
         put_count(ops.len(), out);
         for op in ops {
+            out.put_u8(match op {
+                TxnOp::Range(_) => 1,
+                TxnOp::Put(_) => 2,
+                TxnOp::Delete(_) => 3,
+                TxnOp::Txn(_) => 4,
+            });
             match op {
-                RequestOp::Range(request) => {
-                    out.put_u8(1);
-                    range(request, out);
-                }
-                RequestOp::Put(request) => {
-                    out.put_u8(2);
-                    put(request, out);
-                }
-                RequestOp::Delete(request) => {
-                    out.put_u8(3);
-                    delete(request, out);
-                }
-                RequestOp::Txn(request) => {
-                    out.put_u8(4);
-                    txn(request, out);
-                }
+                TxnOp::Range(x) => (self.range)(x, out),
+                TxnOp::Put(x) => (self.put)(x, out),
+                TxnOp::Delete(x) => (self.delete)(x, out),
+                TxnOp::Txn(x) => (self.txn)(x, out),
             }
         }
     }
 }
 
-fn get_txn(input: &mut Get<'_>, depth: usize) -> Result<TxnRequest, DecodeError> {
-    if depth > TXN_DEPTH_MAX {
-        return Err(DecodeError::Invalid { what: "depth of nested transactions" });
-    }
-    let op = |input: &mut Get<'_>| {
-        Ok(match input.u8()? {
-            1 => RequestOp::Range(get_range(input)?),
-            2 => RequestOp::Put(get_put(input)?),
-            3 => RequestOp::Delete(get_delete(input)?),
-            4 => RequestOp::Txn(get_txn(input, depth + 1)?),
-            other => return unknown("transaction operation", other),
+type GetOne<X> = fn(&mut Get<'_>) -> Result<X, DecodeError>;
+
+/// How each kind is read; a nested transaction is told its depth.
+pub(crate) struct GetOps<R, P, D, T> {
+    pub range: GetOne<R>,
+    pub put: GetOne<P>,
+    pub delete: GetOne<D>,
+    pub txn: fn(&mut Get<'_>, usize) -> Result<T, DecodeError>,
+}
+
+impl<R, P, D, T> GetOps<R, P, D, T> {
+    /// The operations of a transaction at `depth`; a deep nest is refused, not followed.
+    pub fn read(
+        &self,
+        input: &mut Get<'_>,
+        depth: usize,
+    ) -> Result<Vec<TxnOp<R, P, D, T>>, DecodeError> {
+        if depth > TXN_DEPTH_MAX {
+            return Err(DecodeError::Invalid { what: "depth of nested transactions" });
+        }
+        list(input, |input| {
+            Ok(match input.u8()? {
+                1 => TxnOp::Range((self.range)(input)?),
+                2 => TxnOp::Put((self.put)(input)?),
+                3 => TxnOp::Delete((self.delete)(input)?),
+                4 => TxnOp::Txn((self.txn)(input, depth + 1)?),
+                other => return unknown("transaction operation", other),
+            })
         })
-    };
+    }
+}
+
+fn txn(r: &TxnRequest, out: &mut Vec<u8>) {
+    put_count(r.compare.len(), out);
+    r.compare.iter().for_each(|x| compare(x, out));
+    let ops = PutOps { range, put, delete, txn };
+    ops.write(&r.success, out);
+    ops.write(&r.failure, out);
+}
+
+fn get_txn(input: &mut Get<'_>, depth: usize) -> Result<TxnRequest, DecodeError> {
+    let ops = GetOps { range: get_range, put: get_put, delete: get_delete, txn: get_txn };
     Ok(TxnRequest {
         compare: list(input, get_compare)?,
-        success: list(input, op)?,
-        failure: list(input, op)?,
+        success: ops.read(input, depth)?,
+        failure: ops.read(input, depth)?,
     })
 }
 

@@ -33,6 +33,6 @@ pub use store::{Applied, Limits, Store, VERSION_OVERHEAD_BYTES};
 pub use types::{
     Changes, Compare, CompareOp, CompareTarget, DeleteRequest, DeleteResponse, Event, EventKind,
     KeyValue, PutRequest, PutResponse, RangeRequest, RangeResponse, RequestOp, ResponseOp,
-    SortOrder, SortTarget, TxnRequest, TxnResponse,
+    SortOrder, SortTarget, TxnOp, TxnRequest, TxnResponse,
 };
 pub use view::{HistoryPage, View};

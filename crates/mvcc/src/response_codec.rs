@@ -1,9 +1,8 @@
 //! Answers and refusals as bytes.
 
-use crate::check::TXN_DEPTH_MAX;
-use crate::codec::{VERSION, alarm_kind, list, put_count, unknown, version};
+use crate::codec::{GetOps, PutOps, VERSION, alarm_kind, list, put_count, unknown, version};
 use crate::command::{Error, Response};
-use crate::types::{DeleteResponse, KeyValue, PutResponse, RangeResponse, ResponseOp, TxnResponse};
+use crate::types::{DeleteResponse, KeyValue, PutResponse, RangeResponse, TxnResponse};
 use alloc::vec::Vec;
 use base::codec::{DecodeError, Get, Put};
 
@@ -151,42 +150,11 @@ fn get_range(input: &mut Get<'_>) -> Result<RangeResponse, DecodeError> {
 fn txn(r: &TxnResponse, out: &mut Vec<u8>) {
     out.put_i64(r.revision);
     out.put_u8(u8::from(r.succeeded));
-    put_count(r.responses.len(), out);
-    for op in &r.responses {
-        match op {
-            ResponseOp::Range(response) => {
-                out.put_u8(1);
-                range(response, out);
-            }
-            ResponseOp::Put(response) => {
-                out.put_u8(2);
-                put(response, out);
-            }
-            ResponseOp::Delete(response) => {
-                out.put_u8(3);
-                delete(response, out);
-            }
-            ResponseOp::Txn(response) => {
-                out.put_u8(4);
-                txn(response, out);
-            }
-        }
-    }
+    PutOps { range, put, delete, txn }.write(&r.responses, out);
 }
 
 fn get_txn(input: &mut Get<'_>, depth: usize) -> Result<TxnResponse, DecodeError> {
-    if depth > TXN_DEPTH_MAX {
-        return Err(DecodeError::Invalid { what: "depth of nested transactions" });
-    }
+    let ops = GetOps { range: get_range, put: get_put, delete: get_delete, txn: get_txn };
     let (revision, succeeded) = (input.i64()?, input.bool()?);
-    let responses = list(input, |input| {
-        Ok(match input.u8()? {
-            1 => ResponseOp::Range(get_range(input)?),
-            2 => ResponseOp::Put(get_put(input)?),
-            3 => ResponseOp::Delete(get_delete(input)?),
-            4 => ResponseOp::Txn(get_txn(input, depth + 1)?),
-            other => return unknown("transaction answer", other),
-        })
-    })?;
-    Ok(TxnResponse { revision, succeeded, responses })
+    Ok(TxnResponse { revision, succeeded, responses: ops.read(input, depth)? })
 }

@@ -169,13 +169,18 @@ pub struct Compare {
     pub target: CompareTarget,
 }
 
+/// One operation of a transaction, or its answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RequestOp {
-    Range(RangeRequest),
-    Put(PutRequest),
-    Delete(DeleteRequest),
-    Txn(TxnRequest),
+pub enum TxnOp<R, P, D, T> {
+    Range(R),
+    Put(P),
+    Delete(D),
+    /// In an answer its `revision` is 0: etcd leaves the header of a nested one empty.
+    Txn(T),
 }
+
+pub type RequestOp = TxnOp<RangeRequest, PutRequest, DeleteRequest, TxnRequest>;
+pub type ResponseOp = TxnOp<RangeResponse, PutResponse, DeleteResponse, TxnResponse>;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TxnRequest {
@@ -193,15 +198,6 @@ impl TxnRequest {
             RequestOp::Txn(txn) => txn.is_read_only(),
         })
     }
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ResponseOp {
-    Range(RangeResponse),
-    Put(PutResponse),
-    Delete(DeleteResponse),
-    /// Its `revision` is 0: etcd leaves the header of a nested answer empty.
-    Txn(TxnResponse),
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -349,11 +349,11 @@ fn hash_kv_of_a_negative_revision_is_that_of_nothing() {
 }
 
 #[test]
-fn of_an_unknown_lease_and_a_missing_key_a_txn_tells_the_key_and_a_put_the_lease() {
+fn of_an_unknown_lease_and_a_missing_key_the_lease_is_told() {
     let mut n = Node::new();
     let faulty = PutRequest { ignore_value: true, lease: 9, ..put("k", "") };
     assert_eq!(n.run(Command::Put(faulty.clone())), Err(Error::LeaseNotFound));
-    assert_eq!(n.txn(Vec::new(), vec![RequestOp::Put(faulty)]), Err(Error::KeyNotFound));
+    assert_eq!(n.txn(Vec::new(), vec![RequestOp::Put(faulty)]), Err(Error::LeaseNotFound));
 }
 
 #[test]

@@ -265,6 +265,14 @@ impl Parsed {
         let listen_peer_urls = self.urls("listen-peer-urls", base.listen_peer_urls)?;
         let advertise_peer_urls =
             self.urls("initial-advertise-peer-urls", listen_peer_urls.clone())?;
+        let wildcard = listen_client_urls.iter().any(|url| is_wildcard(&url.host));
+        if wildcard && self.text("advertise-client-urls").is_none() {
+            return Err(ConfigError(
+                "--advertise-client-urls is required when --listen-client-urls names no one \
+                 address: clients cannot be told to go to a wildcard"
+                    .into(),
+            ));
+        }
         let initial_cluster = match self.text("initial-cluster") {
             Some(text) => parse_initial_cluster(text)?,
             None => vec![server::config::InitialMember {
@@ -355,6 +363,11 @@ impl Parsed {
     }
 }
 
+/// An address that means every address of this machine.
+fn is_wildcard(host: &str) -> bool {
+    matches!(host, "0.0.0.0" | "[::]" | "::")
+}
+
 /// Go's `1h30m`, `500ms` notation with whole numbers.
 fn go_duration(text: &str) -> Option<Duration> {
     let mut rest = text;
@@ -418,6 +431,43 @@ mod tests {
         assert_eq!(of(&["--checkpoint-bytes-min=4096"]), Ok(4096));
         assert_eq!(of(&[]), Ok(64 << 20));
         assert!(of(&["--checkpoint-bytes-min=-1"]).is_err());
+    }
+
+    fn config(args: &[&str]) -> Result<Config, ConfigError> {
+        parse(&strings(args), []).and_then(|parsed| parsed.config())
+    }
+
+    #[test]
+    fn the_progress_interval_has_two_names_that_must_agree() {
+        let of = |args: &[&str]| config(args).map(|c| c.watch_progress_interval);
+        assert_eq!(of(&[]), Ok(Duration::from_secs(600)));
+        let (new, old) =
+            ("watch-progress-notify-interval", "experimental-watch-progress-notify-interval");
+        for name in [new, old] {
+            assert_eq!(of(&[&format!("--{name}=5s")]), Ok(Duration::from_secs(5)), "{name}");
+            assert!(of(&[&format!("--{name}=0s")]).is_err(), "{name}");
+            assert!(of(&[&format!("--{name}=soon")]).is_err(), "{name}");
+        }
+        let both = |a: &str, b: &str| of(&[&format!("--{new}={a}"), &format!("--{old}={b}")]);
+        assert_eq!(both("1m", "1m"), Ok(Duration::from_secs(60)));
+        assert!(both("1m", "2m").expect_err("which one?").0.contains("contradicts"));
+    }
+
+    #[test]
+    fn flags_that_contradict_each_other_are_named() {
+        let text = |args: &[&str]| config(args).expect_err("contradictory").0;
+        let wildcard = text(&["--listen-client-urls=http://0.0.0.0:2379"]);
+        assert!(wildcard.contains("--advertise-client-urls is required"), "{wildcard}");
+        let told = ["--listen-client-urls=http://0.0.0.0:1", "--advertise-client-urls=http://h:1"];
+        assert!(config(&told).is_ok());
+        let hasty = text(&["--heartbeat-interval=300", "--election-timeout=1000"]);
+        assert!(hasty.contains("at least 5 times heartbeat-interval"), "{hasty}");
+        let mode = text(&["--auto-compaction-mode=revision", "--auto-compaction-retention=1h"]);
+        assert!(mode.contains("--auto-compaction-retention"), "{mode}");
+        let state = text(&["--initial-cluster-state=old"]);
+        assert!(state.contains("neither new nor existing"), "{state}");
+        assert!(text(&["--listen-peer-urls=https://h:1"]).contains("TLS"));
+        assert!(text(&["--max-txn-ops=many"]).contains("--max-txn-ops"));
     }
 
     #[test]

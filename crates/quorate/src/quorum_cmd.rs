@@ -158,6 +158,7 @@ mod tests {
         let value: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(value["strategy"]["load"]["exact"], "2/3");
         assert_eq!(value["elect"]["resilience"], 1);
+        assert_eq!(value["resilience"], 1);
         assert_eq!(value["failure"][0]["either"]["exact"], "7/250");
         assert_eq!(value["safety"][0]["safe"], true);
         let (_, text) = quorum(&["compare", "--json", "majority(a, b, c)", "any of (a, b)"]);
@@ -181,6 +182,8 @@ mod tests {
         ]);
         assert_eq!(code, 0, "{text}");
         assert!(text.contains("2 of (a, b, c)"), "{text}");
+        let list = ["search", "--nodes", "a,b c:cap=9", "--resilience=1", "--objective=network"];
+        assert!(quorum(&list).1.contains("2 of (a, b, c)"));
         let (code, _) = quorum(&["search", "--node=a", "--node=b", "--resilience=2"]);
         assert_eq!(code, EXIT_UNSAFE, "two members cannot lose two");
     }

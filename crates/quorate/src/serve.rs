@@ -1,12 +1,12 @@
 //! `quorate serve`: one member in the foreground until a signal.
 
 use crate::flags;
-use server::node::{End, Handle, Node, Phase};
+use server::node::{End, Handle, Node, Phase, StartError};
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Runs until SIGTERM or SIGINT. Exit code 0 after an orderly stop, 1 after a failure, 2 for
-/// arguments that cannot be used.
+/// Runs until SIGTERM or SIGINT. Exit code 0 after an orderly stop, 1 after a failure or a second
+/// signal, 2 for arguments that cannot be used.
 pub fn run(args: &[String]) -> ExitCode {
     let parsed = match flags::parse(args, std::env::vars()) {
         Ok(parsed) => parsed,
@@ -38,7 +38,8 @@ pub fn run(args: &[String]) -> ExitCode {
         Ok(handle) => handle,
         Err(error) => {
             eprintln!("quorate serve: {error}");
-            return ExitCode::FAILURE;
+            let unusable = matches!(error, StartError::Config(_));
+            return if unusable { ExitCode::from(2) } else { ExitCode::FAILURE };
         }
     };
     match follow(handle) {
@@ -79,8 +80,20 @@ fn follow(handle: Handle) -> std::io::Result<End> {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-        Ok::<(), std::io::Error>(())
-    })?;
-    // Stopping waits for a hand-over, one election timeout at most.
-    Ok(handle.stop())
+        eprintln!("quorate serve: stopping");
+        // Stopping waits for a hand-over, one election timeout at most; who signals again does
+        // not want to wait. What is durable stays so, as after any crash.
+        let stopped = tokio::task::spawn_blocking(move || handle.stop());
+        tokio::select! {
+            end = stopped => end.map_err(std::io::Error::other),
+            _ = terminate.recv() => impatient(),
+            _ = interrupt.recv() => impatient(),
+        }
+    })
+}
+
+/// Ends the process at once.
+fn impatient() -> ! {
+    eprintln!("quorate serve: second signal, ending without a hand-over");
+    std::process::exit(1);
 }

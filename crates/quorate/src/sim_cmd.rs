@@ -1,7 +1,11 @@
 //! `quorate sim`: cluster lives under a virtual clock.
 
+mod explain;
+mod show;
+mod sweep;
+
 use clap::{Args, Subcommand};
-use sim::{Plan, Profile, Stats, Verdict, Wishes};
+use sim::{Plan, Profile, Stats, Still, Verdict, Wishes};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -21,6 +25,15 @@ pub struct SimArgs {
 enum What {
     /// Lives one cluster life; exit code 1 when a promise is broken
     Run(RunArgs),
+    /// Lives many of them and stops at the first broken promise
+    Sweep(sweep::SweepArgs),
+    /// Says from a trace why something was committed, or why not
+    Explain(explain::ExplainArgs),
+    /// Tells one scenario and checks how it ends
+    Story {
+        /// One of those listed when it is left out
+        name: Option<String>,
+    },
 }
 
 /// What a life is made of.
@@ -40,6 +53,16 @@ pub struct LifeArgs {
     pub ops: Option<u32>,
     #[arg(long)]
     pub clients: Option<u16>,
+    /// Planned faults that happen, by number: 3,7 or none
+    #[arg(long, value_name = "LIST")]
+    pub faults: Option<String>,
+    /// Parts of the environment that behave: loss,duplicates,replays,damage,delays,client-loss,
+    /// drift,batches,watches
+    #[arg(long, value_name = "LIST")]
+    pub still: Option<String>,
+    /// Clocks run at most this much too fast or too slow; leases allow for 10000
+    #[arg(long, value_name = "PPM")]
+    pub drift_ppm: Option<u64>,
 }
 
 #[derive(Args, Clone, Debug)]
@@ -51,6 +74,9 @@ struct RunArgs {
     /// Writes the trace as JSON lines
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
+    /// Shows the cluster at work in this terminal
+    #[arg(long)]
+    show: bool,
 }
 
 fn profile(text: &str) -> Result<Profile, String> {
@@ -58,19 +84,43 @@ fn profile(text: &str) -> Result<Profile, String> {
 }
 
 impl LifeArgs {
-    pub fn wishes(&self) -> Wishes {
-        Wishes {
+    /// # Errors
+    /// A list that is not one.
+    pub fn wishes(&self) -> Result<Wishes, String> {
+        let numbers = |text: &String| match text.as_str() {
+            "none" => Ok(Vec::new()),
+            list => list
+                .split(',')
+                .map(|n| n.trim().parse().map_err(|error| format!("--faults {n}: {error}")))
+                .collect(),
+        };
+        let parts = |text: &String| {
+            let names = text.split(',').map(str::trim);
+            names
+                .map(|name| {
+                    Still::parse(name).ok_or_else(|| format!("--still: there is no {name}"))
+                })
+                .collect()
+        };
+        Ok(Wishes {
             nodes: self.nodes,
             quorum: self.quorum.clone(),
             ops: self.ops,
             clients: self.clients,
-        }
+            faults: self.faults.as_ref().map(numbers).transpose()?,
+            still: self.still.as_ref().map(parts).transpose()?.unwrap_or_default(),
+            drift_ppm: self.drift_ppm,
+        })
     }
 }
 
 pub fn run(args: SimArgs) -> ExitCode {
+    quiet_panics();
     let done = match args.what {
         What::Run(args) => one(&args),
+        What::Sweep(args) => sweep::sweep(&args),
+        What::Explain(args) => explain::explain(&args),
+        What::Story { name } => Ok(story(name.as_deref())),
     };
     match done {
         Ok(code) => code,
@@ -82,10 +132,12 @@ pub fn run(args: SimArgs) -> ExitCode {
 }
 
 fn one(args: &RunArgs) -> Result<ExitCode, String> {
-    let wishes = args.life.wishes();
+    let wishes = args.life.wishes()?;
     let plan = Plan::new(args.seed, args.life.profile, &wishes)?;
-    quiet_panics();
-    let verdict = sim::run(&plan, args.trace.is_some())?;
+    let verdict = match args.show {
+        true => show::show(&plan)?,
+        false => sim::run(&plan, args.trace.is_some())?,
+    };
     if let Some(path) = &args.trace {
         let written = std::fs::write(path, &verdict.trace);
         written.map_err(|error| format!("{}: {error}", path.display()))?;
@@ -107,6 +159,31 @@ fn one(args: &RunArgs) -> Result<ExitCode, String> {
         return Ok(ExitCode::from(EXIT_VIOLATION));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn story(name: Option<&str>) -> ExitCode {
+    let Some(name) = name else {
+        for (name, about) in sim::story::ALL {
+            println!("{name:<20} {about}");
+        }
+        return ExitCode::SUCCESS;
+    };
+    match sim::story::tell(name) {
+        None => {
+            eprintln!("quorate sim: there is no story {name}; see `quorate sim story`");
+            ExitCode::from(EXIT_ARGUMENTS)
+        }
+        Some(told) => {
+            told.lines.iter().for_each(|line| println!("{line}"));
+            match told.broken {
+                None => ExitCode::SUCCESS,
+                Some(why) => {
+                    println!("NOT AS PROMISED: {why}");
+                    ExitCode::from(EXIT_VIOLATION)
+                }
+            }
+        }
+    }
 }
 
 /// A broken assertion is a finding that the verdict tells; the default report would tell it twice.

@@ -10,6 +10,7 @@ extern crate alloc;
 extern crate std;
 
 mod analyse;
+mod cheapest;
 mod commit;
 mod expr;
 mod family;

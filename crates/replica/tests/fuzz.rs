@@ -182,7 +182,8 @@ proptest! {
         check_peer(&bytes);
 
         let (stamp, command) = (ClusterTime(p.next_u64()), blob(&mut p));
-        let body = if p.below(2) == 0 { EnvelopeBody::Mark } else { EnvelopeBody::Command(&command) };
+        let mark = p.below(2) == 0;
+        let body = if mark { EnvelopeBody::Mark } else { EnvelopeBody::Command(&command) };
         let mut bytes = Envelope { id: id(&mut p), stamp, body }.encode().to_vec();
         prop_assert!(check_envelope(&bytes));
         mutate(&mut bytes, &mut p);

@@ -1,4 +1,5 @@
 //! `lives A..B PROFILE`: many lives, one line each that is not clean.
+
 use sim::{Plan, Profile, Stats, Wishes, run};
 fn main() {
     let args: Vec<String> = std::env::args().collect();
@@ -8,13 +9,16 @@ fn main() {
     let mut all = Stats::default();
     let mut bad = 0;
     let mut short = 0;
-    for seed in a.parse::<u64>().unwrap()..b.parse().unwrap() {
+    for seed in a.parse::<u64>().expect("A")..b.parse().expect("B") {
         let plan = Plan::new(seed, profile, &Wishes::default()).expect("plan");
-        let v = run(&plan, false).expect("runs");
+        let v = run(&plan, args.len() > 3).expect("runs");
         if v.stats.ops() < 300 {
             short += 1;
         }
         all.add(&v.stats);
+        if let Some(path) = args.get(3) {
+            std::fs::write(path, &v.trace).expect("writable");
+        }
         if let Some(x) = v.violation {
             bad += 1;
             let mut w = x.what.clone();

@@ -1,6 +1,7 @@
 //! What clients ask for. Every value says which operation wrote it.
 
 use base::{Blob, LogIndex, Nanos, Prng};
+use check::models::{KvInput, KvOutput};
 use mvcc::{
     Command, Compare, CompareOp, CompareTarget, DeleteRequest, PutRequest, RangeRequest, RequestOp,
     SortOrder, SortTarget, TxnRequest,
@@ -82,6 +83,42 @@ pub struct Op {
     pub floor: Floor,
     /// The revision that holds its effect, once one does.
     pub effect: Option<i64>,
+    /// When its client had an answer, and what a read of one key found.
+    pub returned: Nanos,
+    pub found: Option<Blob>,
+}
+
+/// Reads, puts and deletes of single keys as a history for the search of `check`, which knows
+/// nothing of revisions. Complete only where clients do nothing else.
+pub fn registers(ops: &[Op]) -> Vec<check::Operation<KvInput, KvOutput>> {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let single = |op: &Op| match &op.ask {
+        Ask::Write(Command::Put(put)) => {
+            Some((KvInput::Put { key: text(&put.key), value: text(&put.value) }, KvOutput::Done))
+        }
+        Ask::Write(Command::Delete(delete)) if delete.range_end.is_empty() => {
+            let key = text(&delete.key);
+            Some((KvInput::Put { key, value: String::new() }, KvOutput::Done))
+        }
+        Ask::Range(range) if range.range_end.is_empty() && !range.serializable => {
+            let found = op.found.as_ref().map(|value| text(value)).unwrap_or_default();
+            Some((KvInput::Get { key: text(&range.key) }, KvOutput::Value(found)))
+        }
+        _ => None,
+    };
+    let known = ops.iter().filter(|op| op.outcome != Outcome::Refused);
+    let history = known.filter_map(|op| {
+        let (input, output) = single(op)?;
+        let done = op.outcome == Outcome::Done;
+        Some(check::Operation {
+            process: u32::from(op.client),
+            input,
+            output: done.then_some(output),
+            invoked: op.invoked.0,
+            returned: done.then_some(op.returned.0),
+        })
+    });
+    history.collect()
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

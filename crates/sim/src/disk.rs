@@ -115,10 +115,6 @@ impl SimDisk {
 }
 
 impl Machine {
-    pub fn changes(&self) -> u64 {
-        self.changes
-    }
-
     /// Power goes at the change numbered `after` from now (1 = the next one).
     pub fn crash_in(&mut self, after: u64) {
         self.crash_at = Some(self.changes + after.max(1));
@@ -521,5 +517,28 @@ mod tests {
         root.machine().power_off(Loss::Whole);
         let (_, again) = wal::Journal::open(root.clone(), options).expect("still sound");
         assert_eq!(again.records, found.records, "a recovery's word survives a power loss");
+    }
+
+    #[test]
+    fn a_received_checkpoint_whose_sync_failed_is_never_taken_as_durable() {
+        let root = SimDisk::new(1);
+        let mut there = SimDisk::new(2);
+        let meta = store::CheckpointMeta { index: base::LogIndex(3), ..Default::default() };
+        let offer = store::write_checkpoint(&mut there, &meta, vec![b"x".to_vec()]).expect("new");
+        let whole = store::read_chunk(&mut there, &offer.name, 0, 1 << 20).expect("readable");
+        let receive = |root: &SimDisk| {
+            let mut dir = root.clone();
+            let mut part = store::Incoming::begin(&mut dir, &offer).expect("room");
+            let from = part.offset();
+            part.write(from, &whole[from as usize..]).expect("room");
+            part.finish(&mut dir)
+        };
+        root.machine().fail_sync_once();
+        receive(&root).expect_err("the sync fails");
+        receive(&root).expect("the second attempt succeeds");
+        root.machine().power_off(Loss::Whole);
+        let mut dir = root.clone();
+        let found = store::latest(&mut dir).expect("sound").expect("durable");
+        store::read_checkpoint(&mut dir, &found.name).expect("whole");
     }
 }

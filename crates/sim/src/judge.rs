@@ -49,6 +49,8 @@ pub struct Judge {
     entries: Vec<Entry>,
     requests: BTreeSet<RequestId>,
     leaders: BTreeMap<(u64, u64), NodeId>,
+    /// The highest entry committed under each ballot.
+    commits: BTreeMap<Ballot, LogIndex>,
     pub leases: Leases,
     pub floor: Floor,
     rule: BallotRule,
@@ -65,6 +67,7 @@ impl Judge {
             entries: Vec::new(),
             requests: BTreeSet::new(),
             leaders: BTreeMap::new(),
+            commits: BTreeMap::new(),
             leases: Leases::default(),
             floor: Floor { revision: 1, ..Floor::default() },
             rule,
@@ -200,9 +203,13 @@ impl Judge {
         if self.entry(index).is_some() {
             return;
         }
-        if !self.requests.contains(&id) {
+        // What an earlier life of the origin asked for never applies after a later life's.
+        let later = RequestId { incarnation: id.incarnation.next(), seq: 0, ..id };
+        let end = RequestId { origin: NodeId(id.origin.0 + 1), ..RequestId::default() };
+        let void = self.requests.range(later..end).next().is_some();
+        // A full window forgets gaps as seen; lives are far shorter than it.
+        if !void && !self.requests.contains(&id) {
             let what = format!("request {id} dropped at {index} as a repeat of nothing");
-            // A full window forgets gaps as seen; lives are far shorter than it.
             self.blame(at, "applied once", what);
         }
         let ballot = replica.raft().ballot_at(index);
@@ -275,6 +282,8 @@ impl Judge {
                     let what = format!("{me} commits {index} with {acked:?}");
                     self.blame(at, "a quorum commits", what);
                 }
+                let highest = self.commits.entry(*ballot).or_default();
+                *highest = (*highest).max(*index);
                 let entry = replica.raft().ballot_at(*index).unwrap_or(*ballot);
                 for slot in acked.iter() {
                     let ledger = ledgers[usize::from(slot)];
@@ -318,10 +327,12 @@ impl Judge {
                 self.blame(at, "a vote is durable", what);
             }
         }
-        // Leader completeness (Raft section 5.4.3): everything committed is in its log.
+        // Leader completeness (Raft section 5.4.3): everything committed under an earlier ballot
+        // is in its log. One that slept through its election may know nothing of later ones.
         let raft = replica.raft();
         let last = raft.last().0;
-        let until = self.applied();
+        let until = self.commits.range(..ballot).map(|(_, index)| *index).max();
+        let until = until.unwrap_or_default();
         if last < until {
             let what = format!("{me} leads {ballot} with {last} of {until} committed entries");
             self.blame(at, "a leader has what is committed", what);

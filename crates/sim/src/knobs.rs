@@ -83,6 +83,52 @@ pub struct Knobs {
     pub fault_weights: [u64; Kind::COUNT],
 }
 
+/// A part of the environment that can be made well-behaved, to see whether it matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Still {
+    Loss,
+    Duplicates,
+    Replays,
+    Damage,
+    Delays,
+    ClientLoss,
+    Drift,
+    Batches,
+    Watches,
+}
+
+impl Still {
+    pub const ALL: &[Self] = &[
+        Self::Loss,
+        Self::Duplicates,
+        Self::Replays,
+        Self::Damage,
+        Self::Delays,
+        Self::ClientLoss,
+        Self::Drift,
+        Self::Batches,
+        Self::Watches,
+    ];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Loss => "loss",
+            Self::Duplicates => "duplicates",
+            Self::Replays => "replays",
+            Self::Damage => "damage",
+            Self::Delays => "delays",
+            Self::ClientLoss => "client-loss",
+            Self::Drift => "drift",
+            Self::Batches => "batches",
+            Self::Watches => "watches",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|still| still.name() == text)
+    }
+}
+
 const MS: u64 = 1_000_000;
 
 impl Knobs {
@@ -148,6 +194,23 @@ impl Knobs {
         knobs
     }
 
+    pub(crate) fn still(&mut self, part: Still) {
+        match part {
+            Still::Loss => self.loss_ppm = 0,
+            Still::Duplicates => self.duplicate_ppm = 0,
+            Still::Replays => self.replay_ppm = 0,
+            Still::Damage => self.corrupt_ppm = 0,
+            Still::Delays => {
+                (self.spike_ppm, self.fifo) = (0, true);
+                self.delay_spread = Nanos(1);
+            }
+            Still::ClientLoss => self.client_loss_ppm = 0,
+            Still::Drift => self.drift_ppm_max = 0,
+            Still::Batches => self.coalesce = Nanos::ZERO,
+            Still::Watches => self.watchers = 0,
+        }
+    }
+
     fn swarm(&mut self, r: &mut Prng) {
         let rate = |r: &mut Prng, max: u64| {
             let level = r.below(3);
@@ -170,8 +233,10 @@ impl Knobs {
         self.election = Nanos::from_millis(400 + r.below(800));
         self.heartbeat = Nanos(self.election.0 / (5 + r.below(6)));
         self.segment_bytes = 4096 << r.below(5);
-        self.checkpoint_entries = 20 + r.below(400);
-        self.catchup_entries = r.below(100);
+        let often = [20, 100, 400][r.below(3) as usize];
+        self.checkpoint_entries = 5 + r.below(often);
+        let kept = [1, 10, 100][r.below(3) as usize];
+        self.catchup_entries = r.below(kept);
         self.append_bytes_max = 256 << r.below(13);
         self.inflight_bytes_max = self.append_bytes_max * (1 + r.below(8) as usize);
         self.chunk_bytes = 512 << r.below(8);

@@ -23,6 +23,8 @@ pub struct Verdict {
     pub revision: i64,
     /// JSON lines, if they were asked for.
     pub trace: String,
+    /// Operations on single keys, for a checker that knows no revisions; with the trace.
+    pub registers: Vec<check::Operation<check::models::KvInput, check::models::KvOutput>>,
     /// Members that refuse to start, and why.
     pub refused: Vec<(String, String)>,
 }
@@ -74,7 +76,16 @@ pub(crate) fn verdict(world: &mut World) -> Verdict {
         entries: last.0,
         chain: world.judge.chain_at(last).unwrap_or(0),
         revision: world.judge.model.revision(),
+        registers: world.registers(),
         trace: world.tracer.take(),
         refused: world.refusals(),
+    }
+}
+
+impl World {
+    /// Ends a life that was lived step by step: the heal, and the verdict.
+    pub fn end(mut self) -> Verdict {
+        self.live();
+        verdict(&mut self)
     }
 }

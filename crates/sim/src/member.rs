@@ -37,6 +37,8 @@ pub struct Node {
     pub effects_left: Option<u64>,
     /// Peers refuse it: they remember a later life of this disk.
     pub shunned: bool,
+    /// An older image of its disk was put back, and no peer has seen it since.
+    pub put_back: bool,
 }
 
 pub enum Process {

@@ -1,13 +1,15 @@
 //! Everything that determines a life.
 
 use crate::fault::{self, Fault};
-use crate::knobs::{Knobs, Profile};
+use crate::knobs::{Knobs, Profile, Still};
 use base::{Nanos, NodeId, Prng};
 use consensus::raft::{BallotRule, Configuration, Member};
 
 /// Virtual time of a standard life, before its faults are healed.
 pub const LIFE: Nanos = Nanos::from_millis(60_000);
 pub const NODES_MAX: usize = 9;
+/// A clock may run at half or one and a half times its rate, no worse.
+const DRIFT_PPM_MAX: u64 = 500_000;
 
 /// What a person fixed; the rest is drawn from the seed.
 #[derive(Clone, Debug, Default)]
@@ -16,6 +18,12 @@ pub struct Wishes {
     pub quorum: Option<String>,
     pub ops: Option<u32>,
     pub clients: Option<u16>,
+    /// Planned faults that happen, by number; all of them when none.
+    pub faults: Option<Vec<usize>>,
+    /// Parts of the environment that behave.
+    pub still: Vec<Still>,
+    /// Clocks run at most this much too fast or too slow. Leases allow for 10,000.
+    pub drift_ppm: Option<u64>,
 }
 
 /// One life, complete: equal plans give byte-identical traces.
@@ -42,7 +50,7 @@ impl Plan {
         let drawn =
             if swarm { [3, 3, 5, 5, 3, 5, 4, 7, 6, 1, 2][random.below(11) as usize] } else { 3 };
         let drawn_quorum = random.below(10);
-        let knobs = Knobs::draw(profile, &mut random);
+        let mut knobs = Knobs::draw(profile, &mut random);
         let ops = 400 + if swarm { random.below(500) as u32 } else { 200 };
         let clients = 3 + if swarm { random.below(8) as u16 } else { 3 };
         let mut nodes = wishes.nodes.unwrap_or(drawn);
@@ -57,7 +65,14 @@ impl Plan {
             None if swarm => draw_quorum(nodes, drawn_quorum),
             None => (majority(nodes), BallotRule::SharedTerms),
         };
-        let faults = fault::plan(&knobs.fault_weights, knobs.faults, LIFE, &mut random);
+        let mut faults = fault::plan(&knobs.fault_weights, knobs.faults, LIFE, &mut random);
+        if let Some(kept) = &wishes.faults {
+            faults = kept.iter().filter_map(|at| faults.get(*at).copied()).collect();
+        }
+        wishes.still.iter().for_each(|part| knobs.still(*part));
+        if let Some(drift) = wishes.drift_ppm {
+            knobs.drift_ppm_max = drift.min(DRIFT_PPM_MAX);
+        }
         let plan = Self {
             seed,
             profile,
@@ -108,6 +123,18 @@ impl Plan {
         }
         if let Some(clients) = wishes.clients {
             text += &format!(" --clients {clients}");
+        }
+        if let Some(faults) = &wishes.faults {
+            let list: Vec<String> = faults.iter().map(usize::to_string).collect();
+            let list = if list.is_empty() { "none".to_owned() } else { list.join(",") };
+            text += &format!(" --faults {list}");
+        }
+        if let Some(drift) = wishes.drift_ppm {
+            text += &format!(" --drift-ppm {drift}");
+        }
+        if !wishes.still.is_empty() {
+            let list: Vec<&str> = wishes.still.iter().map(|part| part.name()).collect();
+            text += &format!(" --still {}", list.join(","));
         }
         text
     }

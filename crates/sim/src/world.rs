@@ -6,6 +6,7 @@ mod fault;
 mod finish;
 mod log;
 mod net;
+mod script;
 mod start;
 mod step;
 mod target;
@@ -27,6 +28,8 @@ use net::{Links, Parcel};
 use replica::{Effects, Reply};
 use std::collections::BTreeMap;
 use watch::{Delivery, Watcher};
+
+pub use script::{Picture, Told};
 
 /// A store of things on their way, by number.
 pub(crate) struct Slab<T> {
@@ -56,10 +59,6 @@ impl<T> Slab<T> {
             self.free.push(at);
         }
         item
-    }
-
-    pub fn get_mut(&mut self, at: u32) -> Option<&mut T> {
-        self.items.get_mut(at as usize)?.as_mut()
     }
 }
 
@@ -208,6 +207,13 @@ impl World {
         self.judge.violation.as_ref()
     }
 
+    /// Operations on single keys, when a trace is kept.
+    pub(crate) fn registers(
+        &self,
+    ) -> Vec<check::Operation<check::models::KvInput, check::models::KvOutput>> {
+        if self.tracer.is_full() { crate::client::registers(&self.ops) } else { Vec::new() }
+    }
+
     fn slot_of(&self, id: NodeId) -> usize {
         usize::try_from(id.0 - 1).expect("ids are slots plus one")
     }
@@ -236,5 +242,6 @@ fn node(slot: usize, plan: &Plan, random: &mut Streams) -> Node {
         images: Vec::new(),
         effects_left: None,
         shunned: false,
+        put_back: false,
     }
 }

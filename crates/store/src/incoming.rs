@@ -68,8 +68,13 @@ impl Incoming {
             let what = format!("{} of {} bytes are here", self.offset, self.offer.len);
             return Err(StoreError::new(StoreErrorKind::Invalid, &self.name, self.offset, what));
         }
-        // Sync first: what is verified is then what a restart will read.
-        self.file.sync().map_err(|e| StoreError::io(&self.name, "sync", &e))?;
+        // Sync first: what is verified is then what a restart will read. After a sync that failed
+        // the next one would succeed without these pages: the part is received afresh.
+        if let Err(e) = self.file.sync() {
+            let failed = StoreError::io(&self.name, "sync", &e);
+            disk.remove(&self.name).map_err(|e| StoreError::io(&self.name, "remove", &e))?;
+            return Err(failed);
+        }
         let meta = match verify(disk, &self.name, &self.offer) {
             Ok(meta) => meta,
             Err(e) => {

@@ -119,7 +119,7 @@ impl<'a> Writer<'a> {
         for op in ops {
             match op {
                 RequestOp::Range(range) => txn::check_range(self.view, range)?,
-                RequestOp::Put(put) => check_put_in_txn(self.view, put)?,
+                RequestOp::Put(put) => check_put(self.view, put)?,
                 RequestOp::Delete(_) => {}
                 RequestOp::Txn(_) => unreachable!("the taken path is flat"),
             }
@@ -173,25 +173,11 @@ impl<'a> Writer<'a> {
     }
 }
 
+/// In etcd's order: of two faults a client is told about the lease.
 fn check_put(view: &View, request: &PutRequest) -> Result<(), Error> {
-    check_lease(view, request)?;
-    check_kept(view, request)
-}
-
-/// The same in the other order: of two faults a client is told the one that etcd tells.
-fn check_put_in_txn(view: &View, request: &PutRequest) -> Result<(), Error> {
-    check_kept(view, request)?;
-    check_lease(view, request)
-}
-
-fn check_lease(view: &View, request: &PutRequest) -> Result<(), Error> {
     if request.lease != 0 && view.leases.get(&request.lease).is_none() {
         return Err(Error::LeaseNotFound);
     }
-    Ok(())
-}
-
-fn check_kept(view: &View, request: &PutRequest) -> Result<(), Error> {
     let keeps = request.ignore_value || request.ignore_lease;
     if keeps && view.live_at(&request.key, view.revision).is_none() {
         return Err(Error::KeyNotFound);

@@ -22,8 +22,11 @@ enum Aim {
 #[derive(Args, Clone, Debug)]
 struct Wish {
     /// A member's figures: NAME:cap=WRITE/READ,latency=1s,zone=eu (repeat; default 1, 1, 1s)
-    #[arg(long = "node", value_name = "NODE")]
-    nodes: Vec<String>,
+    #[arg(long, value_name = "NODE")]
+    node: Vec<String>,
+    /// Several members at once, apart by spaces; or plain names apart by commas
+    #[arg(long, value_name = "NODES")]
+    nodes: Option<String>,
     /// Fraction of reads, or fractions with weights such as 0.9:10,0.5:20
     #[arg(long, default_value = "0.5")]
     reads: String,
@@ -93,8 +96,15 @@ type Answer = Result<(String, bool), String>;
 
 impl Wish {
     fn read_nodes(&self) -> Result<Vec<Node>, String> {
-        let read = |text: &String| Node::parse(text).map_err(|error| error.to_string());
-        let nodes: Vec<Node> = self.nodes.iter().map(read).collect::<Result<_, _>>()?;
+        let mut texts: Vec<&str> = self.node.iter().map(String::as_str).collect();
+        for word in self.nodes.iter().flat_map(|list| list.split_whitespace()) {
+            match word.contains(':') {
+                true => texts.push(word),
+                false => texts.extend(word.split(',').filter(|name| !name.is_empty())),
+            }
+        }
+        let read = |text: &&str| Node::parse(text).map_err(|error| error.to_string());
+        let nodes: Vec<Node> = texts.iter().map(read).collect::<Result<_, _>>()?;
         for (at, node) in nodes.iter().enumerate() {
             if nodes[..at].iter().any(|other| other.name == node.name) {
                 return Err(format!("member `{}` is given twice", node.name));

@@ -43,6 +43,7 @@ pub fn report(report: &Report, failures: &[Ratio]) -> Value {
         "safety": safety.collect::<Vec<_>>(),
         "elect": side(report, &report.elect),
         "commit": side(report, &report.commit),
+        "resilience": report.resilience(),
         "dominated": match report.dominance {
             Dominance::Never => json!(false),
             Dominance::By(set) => json!({ "by": names(set) }),

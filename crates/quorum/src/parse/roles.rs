@@ -13,13 +13,25 @@ type Server = (usize, Box<str>);
 /// A group's column and its servers.
 type Group = (usize, Vec<Server>);
 
+/// What begins a line of a ZooKeeper configuration that says something about quorums.
+const ZOOKEEPER: [&str; 3] = ["group.", "weight.", "server."];
+
+/// Such lines.
+#[derive(Default)]
+struct Lines {
+    groups: Vec<Group>,
+    weights: Vec<(usize, Box<str>, u32)>,
+    /// Those that vote.
+    servers: Vec<Server>,
+}
+
 impl Parser {
     /// (elect, commit) of a whole text.
     pub(super) fn system(&mut self) -> Result<(Expr, Expr), ParseError> {
         if self.starts_role() {
             return self.roles();
         }
-        if self.starts_line("group.") || self.starts_line("weight.") {
+        if ZOOKEEPER.iter().any(|kind| self.starts_line(kind)) {
             let both = self.zookeeper()?;
             return Ok((both.clone(), both));
         }
@@ -124,50 +136,25 @@ impl Parser {
 
     /// ZooKeeper's hierarchical quorums: a majority of the groups that weigh anything, each by
     /// a majority of its weight; without groups a majority of the weight. A server without a
-    /// line weighs 1, one that weighs 0 has no vote.
+    /// weight weighs 1, one that weighs 0 or observes has no vote.
     fn zookeeper(&mut self) -> Result<Expr, ParseError> {
         let start = self.column();
-        let mut groups: Vec<Group> = Vec::new();
-        let mut weights: Vec<(usize, Box<str>, u32)> = Vec::new();
-        loop {
-            let column = self.column();
-            if self.starts_line("group.") {
-                self.advance();
-                self.expect("=")?;
-                groups.push((column, self.servers(&groups)?));
-            } else if self.starts_line("weight.") {
-                let Token::Word(line) = self.peek().clone() else { break };
-                self.advance();
-                self.expect("=")?;
-                let server: Box<str> = line["weight.".len()..].into();
-                if weights.iter().any(|(_, other, _)| *other == server) {
-                    let message = format!("the weight of `{server}` is given twice");
-                    return Err(ParseError::new(column, message));
-                }
-                let at = self.column();
-                let weight = self.number("a weight")?;
-                if weight > WEIGHT_MAX {
-                    return Err(ParseError::new(at, format!("a weight is 0 to {WEIGHT_MAX}")));
-                }
-                weights.push((column, server, weight));
-            } else {
-                break;
+        let mut lines = Lines::default();
+        while self.zookeeper_line(&mut lines)? {}
+        let Lines { mut groups, mut weights, servers } = lines;
+        if groups.is_empty() {
+            let weighed = || weights.iter().map(|(column, server, _)| (*column, server.clone()));
+            let all = if servers.is_empty() { weighed().collect() } else { servers };
+            groups.push((start, all));
+        }
+        for (column, server, _) in &weights {
+            if !groups.iter().any(|(_, all)| all.iter().any(|(_, known)| known == server)) {
+                return Err(ParseError::new(*column, format!("`{server}` is in no group")));
             }
         }
-        if groups.is_empty() {
-            let servers = weights.iter().map(|(column, server, _)| (*column, server.clone()));
-            groups.push((start, servers.collect()));
-        }
-        let known =
-            |server: &str| groups.iter().any(|(_, all)| all.iter().any(|s| *s.1 == *server));
-        if let Some((column, server, _)) = weights.iter().find(|(_, server, _)| !known(server)) {
-            return Err(ParseError::new(*column, format!("`{server}` is in no group")));
-        }
-        let weight = |server: &str| {
-            weights
-                .iter()
-                .find(|(_, other, _)| **other == *server)
-                .map_or(1, |(.., weight)| *weight)
+        let mut weight = |server: &str| {
+            let at = weights.iter().position(|(_, other, _)| **other == *server);
+            at.map_or(1, |at| weights.swap_remove(at).2)
         };
         let gates = groups.into_iter().filter_map(|(column, servers)| {
             let items = servers.into_iter().filter_map(|(column, server)| {
@@ -181,6 +168,52 @@ impl Parser {
             return Err(ParseError::new(start, "no group weighs anything"));
         }
         Ok(Expr::at_least(start, gates.len() as u32 / 2 + 1, gates))
+    }
+
+    /// One `KEY.N=..`; false when no more follows.
+    fn zookeeper_line(&mut self, lines: &mut Lines) -> Result<bool, ParseError> {
+        let column = self.column();
+        let Token::Word(key) = self.peek().clone() else { return Ok(false) };
+        let Some((kind, id)) =
+            ZOOKEEPER.iter().find_map(|kind| Some((*kind, key.strip_prefix(kind)?)))
+        else {
+            return Ok(false);
+        };
+        self.advance();
+        self.expect("=")?;
+        let twice = |what: &str| ParseError::new(column, format!("{what} `{id}` is given twice"));
+        if id.is_empty() {
+            return Err(ParseError::new(column, "a number follows the dot"));
+        }
+        match kind {
+            "group." => lines.groups.push((column, self.servers(&lines.groups)?)),
+            "weight." => {
+                if lines.weights.iter().any(|(_, other, _)| **other == *id) {
+                    return Err(twice("the weight of"));
+                }
+                let at = self.column();
+                let weight = self.number("a weight")?;
+                if weight > WEIGHT_MAX {
+                    return Err(ParseError::new(at, format!("a weight is 0 to {WEIGHT_MAX}")));
+                }
+                lines.weights.push((column, id.into(), weight));
+            }
+            _ => {
+                if lines.servers.iter().any(|(_, other)| **other == *id) {
+                    return Err(twice("server"));
+                }
+                // The address says one thing about quorums: whether the server votes.
+                let mut votes = true;
+                while *self.peek() != Token::End && !ZOOKEEPER.iter().any(|k| self.starts_line(k)) {
+                    votes &= !self.is_word("observer");
+                    self.advance();
+                }
+                if votes {
+                    lines.servers.push((column, id.into()));
+                }
+            }
+        }
+        Ok(true)
     }
 
     /// `1:2:3`, with the column of each; a server is in one group.

@@ -25,6 +25,8 @@ const PLANES: [(usize, &[usize]); 5] = [
 pub(super) fn repeats(form: &str, rows: &Rows) -> usize {
     match form {
         "plane" => 10,
+        // 256 items make 22 rows.
+        "triangle" => 24,
         "tree" | "hqs" | "column" | "cross" => 4,
         _ => rows.len() + 1,
     }

@@ -123,6 +123,12 @@ fn zookeeper_lines_mean_its_hierarchical_quorums() {
     // The second group weighs nothing and does not count; server 1 has half of the first.
     let expected = family("weighted{1:2, 2:1, 3:1}").minimal_quorums();
     assert_eq!(weighted.commit().minimal_quorums(), expected);
+    let file = "server.1=zoo1:2888:3888;2181\nserver.2=zoo2:2888:3888:participant;2181\n\
+                server.3=10.0.0.3:2888:3888;2181\nserver.4=zoo4:2888:3888:observer;2181\n";
+    let three = family("majority(1,2,3)").minimal_quorums();
+    assert_eq!(system(file).commit().minimal_quorums(), three);
+    let heavy = family("weighted{1:3, 2:1, 3:1}").minimal_quorums();
+    assert_eq!(system(&format!("{file}weight.1=3")).commit().minimal_quorums(), heavy);
     let flat = system("weight.1=1 weight.2=1 weight.3=1");
     assert_eq!(flat.commit().minimal_quorums(), family("majority(1,2,3)").minimal_quorums());
     let spec = SystemSpec::parse(lines).unwrap();

@@ -66,6 +66,9 @@ fn an_error_points_at_its_column() {
         ("group.1=1:2 group.2=3:1", 23, "server `1` appears twice"),
         ("group.1=1:2 weight.3=1", 13, "`3` is in no group"),
         ("weight.1=0", 1, "no group weighs anything"),
+        ("weight.1=1 weight.1=2", 12, "the weight of `1` is given twice"),
+        ("server.1=a:1:2 server.1=b:1:2", 16, "server `1` is given twice"),
+        ("group.1=1 weight.=2", 11, "a number follows the dot"),
     ] {
         let error = SystemSpec::parse(text).unwrap_err();
         assert_eq!((error.column, error.message.as_str()), (column, message), "{text}");

@@ -218,6 +218,18 @@ proptest! {
     }
 
     #[test]
+    fn the_cheapest_quorum_is_as_cheap_as_any(
+        tree in naive::tree(9), costs in prop::collection::vec(0..9u64, 9),
+    ) {
+        let family = compiled(&tree);
+        let price = |set: NodeSet| set.iter().map(|slot| costs[slot as usize]).sum::<u64>();
+        if let Some((set, cost)) = family.cheapest(0, |slot| costs[slot as usize]) {
+            let least = family.minimal_quorums().into_iter().map(price).min().unwrap();
+            prop_assert_eq!((cost, price(set)), (least, least));
+        }
+    }
+
+    #[test]
     fn a_join_is_both_and_a_choice_is_either(
         x in naive::tree(8), y in naive::tree(8), s in set(8),
     ) {
@@ -235,4 +247,6 @@ proptest! {
 }
 
 const CHARS: &str = "[a-c 0-9(){},;:=/>\"\\\\]{0,40}";
-const WORDS: &str = "( |a|b|1|2|and |or |of|zones|grid|majority|weighted|[(){},;:=/]){0,24}";
+const WORDS: &str = "( |a|b|c|1|2|and |or |of|zones|grid|majority|weighted|tree|hqs|plane|cross\
+    |wall|wheel|triangle|dual|witness|flexible|gifford|two_threshold|masking|byzantine\
+    |group\\.1=|weight\\.2=|server\\.1=|elect=|commit=|[(){},;:=/]){0,24}";

@@ -176,8 +176,8 @@ fn a_read_of_any_size_is_served_and_an_unknown_service_is_named() {
     with_server(|address| async move {
         let mut client = Client::connect(address).await;
         let end = vec![b'z'; 1_600_000];
-        let range =
-            pb::RangeRequest { range_end: end.into(), key: "k".into(), ..Default::default() };
+        let (key, range_end) = ("k".into(), end.into());
+        let range = pb::RangeRequest { key, range_end, ..Default::default() };
         let read = op(pb::request_op::Request::RequestRange(range));
         let txn = pb::TxnRequest { success: vec![read], ..Default::default() };
         let answer: pb::TxnResponse = client.call("KV/Txn", &txn).await.unwrap();

@@ -51,7 +51,8 @@ impl Inode {
     pub fn write(&mut self, change: Change) {
         if let Change::Write { offset, bytes } = &change {
             if self.pending.is_empty() {
-                self.candidate = self.synced_end;
+                // What is written again is vouched for only up to where that begins.
+                self.candidate = self.synced_end.min(*offset);
             }
             put(&mut self.written, *offset, bytes);
             if *offset == 0 {
@@ -132,8 +133,8 @@ impl Inode {
             }
         }
         self.written.clone_from(&self.durable);
-        self.data_end = self.data_end.min(self.durable.len());
         self.synced_end = self.synced_end.min(self.durable.len());
+        self.data_end = self.synced_end;
         self.candidate = self.vouched;
     }
 

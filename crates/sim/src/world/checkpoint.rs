@@ -125,7 +125,7 @@ impl World {
             && self.nodes[to].runs()
             && !self.links.is_cut(from, to)
             && !self.links.is_cut(to, from)
-            && self.welcome(to, from, transfer.birth, transfer.incarnation);
+            && self.greet(to, from, (transfer.birth, transfer.incarnation));
         if !alive {
             return self.sent(from, transfer.from_life, to, false);
         }
@@ -138,6 +138,13 @@ impl World {
             }
             Err(text) => self.transfer_failed(&transfer, &text),
         }
+    }
+
+    /// Both ends of the stream look at each other.
+    fn greet(&mut self, to: usize, from: usize, sender: (u64, Incarnation)) -> bool {
+        let here = self.nodes[to].up().map(|member| (member.birth, member.incarnation));
+        here.is_some_and(|(birth, incarnation)| self.welcome(from, to, birth, incarnation))
+            && self.welcome(to, from, sender.0, sender.1)
     }
 
     fn take_chunk(&mut self, transfer: &mut Transfer) -> Result<bool, String> {

@@ -13,6 +13,9 @@ const ATTEMPTS_MAX: u8 = 6;
 /// Pause before the next member is tried.
 const RETRY: Nanos = Nanos::from_millis(30);
 
+/// A client that asks one member only.
+const HERE: u16 = u16::MAX;
+
 impl World {
     pub(super) fn client_delay(&mut self) -> Nanos {
         Nanos(50_000 + self.random.client.below(500_000))
@@ -52,6 +55,8 @@ impl World {
             outcome: Outcome::Waiting,
             floor: self.judge.floor,
             effect: None,
+            returned: Nanos::ZERO,
+            found: None,
         };
         if self.tracer.is_full() {
             let rest =
@@ -91,12 +96,26 @@ impl World {
         self.give(node, life, event);
     }
 
+    /// Sends an operation to one member and to no other.
+    pub(super) fn begin_here(&mut self, node: usize, ask: Ask) -> u32 {
+        let number = self.begin(HERE, ask, node as u8);
+        self.ops[number as usize].invoked = self.now;
+        number
+    }
+
+    pub(super) fn op_count(&self) -> u32 {
+        self.ops.len() as u32
+    }
+
     fn try_another(&mut self, number: u32) {
         let nodes = self.plan.nodes as u64;
         let op = &mut self.ops[number as usize];
+        if op.client == HERE {
+            return self.settle(number, Outcome::Refused);
+        }
         op.attempt += 1;
         if op.attempt >= ATTEMPTS_MAX {
-            return self.end(number, Outcome::Refused);
+            return self.settle(number, Outcome::Refused);
         }
         op.node = ((u64::from(op.node) + 1) % nodes) as u8;
         if let Some(client) = self.clients.get_mut(usize::from(op.client)) {
@@ -115,14 +134,18 @@ impl World {
         }
         match &reply {
             Reply::Refused(_) => return self.try_another(number),
-            Reply::Unknown(_) => return self.end(number, Outcome::Unknown),
+            Reply::Unknown(_) => return self.settle(number, Outcome::Unknown),
             _ => {}
         }
-        let op = &self.ops[number as usize];
+        let op = &mut self.ops[number as usize];
+        op.returned = self.now;
+        if let Reply::Range(Ok(range)) = &reply {
+            op.found = range.kvs.first().map(|kv| kv.value.clone());
+        }
         self.judge.heard(op, &reply);
         let failed = matches!(&reply, Reply::Applied { result: Err(_), .. });
         self.remember(number, &reply);
-        self.end(number, if failed { Outcome::Refused } else { Outcome::Done });
+        self.settle(number, if failed { Outcome::Refused } else { Outcome::Done });
     }
 
     fn remember(&mut self, number: u32, reply: &Reply) {
@@ -163,11 +186,11 @@ impl World {
             if let Some(client) = self.clients.get_mut(usize::from(op.client)) {
                 client.node = next as u8;
             }
-            self.end(number, Outcome::Unknown);
+            self.settle(number, Outcome::Unknown);
         }
     }
 
-    fn end(&mut self, number: u32, outcome: Outcome) {
+    fn settle(&mut self, number: u32, outcome: Outcome) {
         let (client, reads) = {
             let op = &mut self.ops[number as usize];
             // A read that was not answered changed nothing, whoever knows.

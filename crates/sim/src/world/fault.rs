@@ -165,7 +165,7 @@ impl World {
                 }
                 self.stop(node, Loss::None, "fault");
                 self.nodes[node].disk.machine().restore(&image);
-                self.nodes[node].shunned = true;
+                (self.nodes[node].shunned, self.nodes[node].put_back) = (true, true);
                 Some(())
             }
             _ => {
@@ -176,7 +176,12 @@ impl World {
                 };
                 drop(machine);
                 done.map(|place| {
-                    self.tracer.node(self.now, node, "damage", format_args!(",\"at\":\"{place}\""));
+                    self.tracer.node(
+                        self.now,
+                        node,
+                        "damage",
+                        format_args!(",\"place\":\"{place}\""),
+                    );
                     self.stop(node, Loss::None, "fault");
                 })
             }
@@ -270,6 +275,7 @@ impl World {
             Some(Relief::Mend(pairs)) => {
                 self.tracer.line(self.now, "heal", format_args!(""));
                 pairs.into_iter().for_each(|pair| self.links.mend(pair));
+                (0..self.nodes.len()).for_each(|node| self.meet(node));
             }
             Some(Relief::Unclog(pairs)) => pairs.into_iter().for_each(|pair| self.unclog(pair)),
             Some(Relief::Fast(node)) => self.nodes[node].slow = 1,
@@ -300,6 +306,7 @@ impl World {
             if matches!(self.nodes[node].process, Process::Down) {
                 self.start(node);
             }
+            self.meet(node);
         }
     }
 }

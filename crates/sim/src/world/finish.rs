@@ -12,6 +12,9 @@ const LEADER_TIMEOUTS_MAX: u64 = 16;
 /// Longest time until all members are equal, in the same unit.
 const EQUAL_TIMEOUTS_MAX: u64 = 16;
 
+/// Operations of a standard life.
+const OPS_MIN: u32 = 320;
+
 impl World {
     /// The whole life: faults, the heal, and what must hold after it.
     pub fn live(&mut self) {
@@ -35,6 +38,7 @@ impl World {
             return self.blame("faults stay within the budget", what);
         }
         self.leads_again();
+        self.ask_the_rest();
         self.answers_everywhere();
         self.ends_leases();
         self.closing = true;
@@ -74,10 +78,18 @@ impl World {
         }
     }
 
+    /// What faults kept clients from asking is asked now: every life has its operations.
+    fn ask_the_rest(&mut self) {
+        let least = self.plan.ops.min(OPS_MIN) as usize;
+        while self.judge.violation.is_none() && self.ops.len() < least {
+            self.run_until(self.now.plus(self.plan.knobs.think_max));
+        }
+    }
+
     /// A write and a read at every member succeed.
     fn answers_everywhere(&mut self) {
         let until = self.now.plus(self.timeouts(LEADER_TIMEOUTS_MAX));
-        let client = u16::MAX;
+        let client = u16::MAX - 1;
         for node in self.present().iter() {
             loop {
                 if self.judge.violation.is_some() {

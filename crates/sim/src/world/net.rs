@@ -2,6 +2,8 @@
 
 use super::World;
 use crate::agenda::What;
+use crate::disk::Loss;
+use crate::member::Process;
 use base::crc::crc32c;
 use base::{Incarnation, Nanos};
 use replica::{Event, PeerMessage};
@@ -169,7 +171,14 @@ impl World {
         if self.links.is_cut(from, to) {
             return self.stats.fault("frame-cut");
         }
-        if !self.nodes[to].runs() || !self.welcome(to, from, parcel.birth, parcel.incarnation) {
+        let Some(here) = self.nodes[to].up().map(|member| (member.birth, member.incarnation))
+        else {
+            return;
+        };
+        // Both ends of a connection look at each other.
+        if !self.welcome(from, to, here.0, here.1)
+            || !self.welcome(to, from, parcel.birth, parcel.incarnation)
+        {
             return;
         }
         let (crc, body) = parcel.bytes.split_at(4);
@@ -199,9 +208,18 @@ impl World {
         // A replayed frame of an earlier life is one the connection still held.
         let current = self.nodes[peer].up().map(|member| (member.birth, member.incarnation));
         let known = self.nodes[here].known.entry(peer as u8).or_insert((birth, incarnation));
-        if known.0 != birth || (current == Some((birth, incarnation)) && incarnation < known.1) {
+        if known.0 != birth {
             self.stats.fault("peer-refused");
             self.nodes[peer].shunned = true;
+            return false;
+        }
+        if current == Some((birth, incarnation)) && incarnation < known.1 {
+            // Told so, it stops for good: starting often enough would make it look new again.
+            let text = format!("n{} met incarnation {}, this is {incarnation}", here + 1, known.1);
+            self.stats.fault("put-back-refused");
+            self.nodes[peer].shunned = true;
+            self.stop(peer, Loss::None, "put back");
+            self.nodes[peer].process = Process::Refused(text);
             return false;
         }
         known.1 = known.1.max(incarnation);

@@ -74,8 +74,25 @@ impl World {
         );
         self.tracer.node(self.now, node, "restart", rest);
         self.check_state(node);
+        self.meet(node);
         // The first step looks at the clock and plans the next one.
-        self.step(node, [replica::Event::Tick]);
+        if self.nodes[node].runs() {
+            self.step(node, [replica::Event::Tick]);
+        }
+    }
+
+    /// Members connect to every peer they reach, and each side looks at the other.
+    pub(super) fn meet(&mut self, node: usize) {
+        for other in 0..self.nodes.len() {
+            let cut = self.links.is_cut(node, other) || self.links.is_cut(other, node);
+            let who = |n: usize| self.nodes[n].up().map(|m| (m.birth, m.incarnation));
+            if other == node || cut {
+                continue;
+            }
+            let (Some(here), Some(there)) = (who(node), who(other)) else { continue };
+            let _ = self.welcome(other, node, here.0, here.1)
+                && self.welcome(node, other, there.0, there.1);
+        }
     }
 
     fn settings(&mut self, node: usize, incarnation: Incarnation) -> ReplicaSettings {
@@ -249,9 +266,18 @@ impl World {
 
     pub(super) fn restart(&mut self, node: usize, life: u32) {
         let place = &self.nodes[node];
-        if place.life == life && matches!(place.process, Process::Down) {
-            self.start(node);
+        if place.life != life || !matches!(place.process, Process::Down) {
+            return;
         }
+        let seen = |other: &usize| {
+            let cut = self.links.is_cut(node, *other) || self.links.is_cut(*other, node);
+            *other != node && self.nodes[*other].runs() && !cut
+        };
+        if place.put_back && !(0..self.nodes.len()).any(|other| seen(&other)) {
+            // Starting unseen again and again would make it look new: nobody could tell.
+            return self.restart_in(node, Nanos::from_millis(200));
+        }
+        self.start(node);
     }
 
     pub(super) fn resume(&mut self, node: usize, life: u32) {

@@ -22,6 +22,13 @@ fn refused_with(answer: &Answer, code: u16) -> bool {
     answer.refused.as_ref().is_some_and(|(found, _)| *found == code)
 }
 
+/// The number after `label` in an answer's text.
+fn number(answer: &Answer, label: &str) -> Option<i64> {
+    let (_, rest) = answer.text.split_once(label)?;
+    let end = rest.find(|c: char| c != '-' && !c.is_ascii_digit()).unwrap_or(rest.len());
+    rest[..end].parse().ok()
+}
+
 pub const WANTED: &[Wanted] = &[
     Wanted {
         name: "not there yet",
@@ -54,6 +61,22 @@ pub const WANTED: &[Wanted] = &[
             matches!(step, Step::Txn(_)) && refused_with(ours, 8) && theirs.refused.is_none()
         },
         diverges: true,
+    },
+    Wanted {
+        name: "HashKV at a compacted revision",
+        etcd: "answers from memory for the last ten compactions since its start, with the \
+               compact revision before each",
+        quorate: "computes it as for any revision, and refuses those below the compact revision",
+        reason: "members of etcd differ there after a restart; what is stored here has one answer",
+        explains: |step, ours, theirs| {
+            let Step::HashKv(request) = step else { return false };
+            let compacted = |answer| number(answer, "compact_revision: ");
+            let remembered = number(theirs, "hash_revision: ") == Some(request.revision)
+                && compacted(theirs).is_some_and(|before| before < request.revision);
+            let passed = compacted(ours).is_some_and(|compacted| compacted >= request.revision);
+            request.revision > 0 && remembered && (passed || refused_with(ours, 11))
+        },
+        diverges: false,
     },
     Wanted {
         name: "compacted watchers are forgotten",

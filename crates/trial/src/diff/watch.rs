@@ -64,6 +64,8 @@ impl Log {
         if response.created {
             if !response.canceled {
                 self.active.insert(id, 0);
+                // An id may be given again.
+                self.newest.remove(&id);
             }
             self.tell(id, format!("{response:?}"));
             self.created = (self.created.0 + 1, response);

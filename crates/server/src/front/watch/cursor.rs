@@ -9,6 +9,8 @@ use mvcc::{Error, EventKind, KeyRange, View};
 
 /// Revisions read at once; as in etcd, which syncs 1,000 a response.
 const REVISIONS_MAX: usize = 1_000;
+/// Revisions looked at before other work gets its turn, whether they concern the watcher or not.
+const SCAN_MAX: usize = 10_000;
 /// A response is closed once it holds this much, at a revision's end; bytes.
 const RESPONSE_BYTES_TARGET: usize = 1024 * 1024;
 
@@ -59,7 +61,7 @@ impl Cursor {
     }
 
     /// What it sees next, as one event list and the revision to put in the header; none when
-    /// nothing up to the view's revision concerns it. Moves the cursor.
+    /// nothing that was looked at concerns it. Moves the cursor, at most by `SCAN_MAX` revisions.
     ///
     /// # Errors
     /// `Compacted` when what it should see next is gone.
@@ -67,8 +69,8 @@ impl Cursor {
         if self.in_sync(view.revision()) {
             return Ok(None);
         }
-        let changes = view.history(self.next, &self.range, REVISIONS_MAX)?;
-        let mut complete = changes.len() < REVISIONS_MAX;
+        let page = view.history_page(self.next, &self.range, REVISIONS_MAX, SCAN_MAX)?;
+        let (changes, mut next) = (page.changes, page.next);
         let (mut events, mut bytes, mut last) = (Vec::new(), 0, self.next);
         for (place, change) in changes.iter().enumerate() {
             for event in change.matching(&self.range).filter(|e| !self.filtered(e.kind)) {
@@ -78,13 +80,15 @@ impl Cursor {
             }
             last = change.revision;
             if bytes >= RESPONSE_BYTES_TARGET && place + 1 < changes.len() {
-                complete = false;
+                next = last + 1;
                 break;
             }
         }
         assert!(last >= self.next, "history never goes backwards");
+        assert!(next > self.next, "every page is progress");
+        let complete = next > view.revision();
         let revision = if complete && !self.synced { view.revision() } else { last };
-        self.next = if complete { view.revision() + 1 } else { last + 1 };
+        self.next = next;
         self.synced |= complete;
         if events.is_empty() {
             return Ok(None);

@@ -147,7 +147,7 @@ impl Session {
         after.chain(before).find(|(_, w)| !w.in_sync(revision)).map(|(id, _)| *id)
     }
 
-    /// Advances watchers from `id` on until one has something to say.
+    /// Advances watchers from `id` on until one has something to say, or has looked far enough.
     fn pump(&mut self, mut id: i64, view: &View) {
         loop {
             self.served = id;
@@ -158,6 +158,8 @@ impl Session {
                     let answers = cursor.responses(batch, header, self.message_bytes_max);
                     return self.answers.extend(answers);
                 }
+                // A long way back without a match: the rest is for the next turn.
+                Ok(None) if !cursor.in_sync(view.revision()) => return,
                 Ok(None) => {}
                 Err(_) => return self.compacted(id, view),
             }

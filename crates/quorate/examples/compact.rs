@@ -1,4 +1,4 @@
-//! How long one apply takes when it compacts: `cargo run --release -p mvcc --example compact
+//! How long one apply takes when it compacts: `cargo run --release -p quorate --example compact
 //! [REVISIONS] [KEYS]`. Prints milliseconds of the command itself, and the longest of the applies
 //! after it.
 

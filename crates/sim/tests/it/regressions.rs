@@ -1,0 +1,16 @@
+//! Seeds that found a bug of the product, by what the bug was.
+
+use super::clean;
+use sim::Profile;
+
+#[test]
+fn a_failed_sync_does_not_hide_pages_from_the_next_recovery() {
+    // wal: recovery synced pages that the kernel called clean after a failed sync; a power loss
+    // then took a batch that a later one vouched for.
+    for seed in [0, 3, 4, 8, 10, 12, 13, 15, 16] {
+        clean(seed, Profile::Rough);
+    }
+    for seed in [2, 10, 18, 25, 33] {
+        clean(seed, Profile::Swarm);
+    }
+}
