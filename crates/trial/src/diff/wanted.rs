@@ -1,5 +1,8 @@
 //! Differences that are wanted, each with its reason: one table.
 
+use api::etcdserverpb as pb;
+use pb::request_op::Request;
+
 use super::answer::Answer;
 use super::step::Step;
 
@@ -20,6 +23,22 @@ pub struct Wanted {
 
 fn refused_with(answer: &Answer, code: u16) -> bool {
     answer.refused.as_ref().is_some_and(|(found, _)| *found == code)
+}
+
+fn any_op(txn: &pb::TxnRequest, is: fn(&Request) -> bool) -> bool {
+    let ops = txn.success.iter().chain(&txn.failure).filter_map(|op| op.request.as_ref());
+    ops.into_iter().any(|op| match op {
+        Request::RequestTxn(nested) => any_op(nested, is),
+        op => is(op),
+    })
+}
+
+fn deletes_to_the_end(txn: &pb::TxnRequest) -> bool {
+    any_op(txn, |op| matches!(op, Request::RequestDeleteRange(r) if r.range_end[..] == *b"\0"))
+}
+
+fn keeps(txn: &pb::TxnRequest) -> bool {
+    any_op(txn, |op| matches!(op, Request::RequestPut(r) if r.ignore_lease || r.ignore_value))
 }
 
 /// The number after `label` in an answer's text.
@@ -63,6 +82,17 @@ pub const WANTED: &[Wanted] = &[
         diverges: true,
     },
     Wanted {
+        name: "a key deleted, then put to keep its lease or value, in one transaction",
+        etcd: "its range check misses an open end (`\\0`); applying it then ends the process",
+        quorate: "applies it: there is nothing left to keep",
+        reason: "a request must not end a server",
+        explains: |step, _, theirs| {
+            let Step::Txn(txn) = step else { return false };
+            theirs.text.starts_with("broken") && deletes_to_the_end(txn) && keeps(txn)
+        },
+        diverges: true,
+    },
+    Wanted {
         name: "HashKV at a compacted revision",
         etcd: "answers from memory for the last ten compactions since its start, with the \
                compact revision before each",
@@ -70,11 +100,14 @@ pub const WANTED: &[Wanted] = &[
         reason: "members of etcd differ there after a restart; what is stored here has one answer",
         explains: |step, ours, theirs| {
             let Step::HashKv(request) = step else { return false };
-            let compacted = |answer| number(answer, "compact_revision: ");
-            let remembered = number(theirs, "hash_revision: ") == Some(request.revision)
-                && compacted(theirs).is_some_and(|before| before < request.revision);
-            let passed = compacted(ours).is_some_and(|compacted| compacted >= request.revision);
-            request.revision > 0 && remembered && (passed || refused_with(ours, 11))
+            // Fields of value 0 are not printed. Revision 0 asks for the newest: etcd answers with
+            // what it remembers of a compaction at 0 instead, if there was one.
+            let field = |answer, label| number(answer, label).unwrap_or(0);
+            let remembered = theirs.refused.is_none()
+                && field(theirs, "hash_revision: ") == request.revision
+                && field(theirs, "compact_revision: ") < request.revision;
+            let passed = field(ours, "compact_revision: ") >= request.revision;
+            remembered && (passed || refused_with(ours, 11))
         },
         diverges: false,
     },
