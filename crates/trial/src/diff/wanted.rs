@@ -17,6 +17,8 @@ pub struct Wanted {
     pub reason: &'static str,
     /// Whether these two answers (quorate's, etcd's) differ in this way.
     explains: fn(&Step, &Answer, &Answer) -> bool,
+    /// Only where there is more than one member.
+    cluster_only: bool,
     /// The two servers hold different data from then on.
     pub diverges: bool,
 }
@@ -58,6 +60,7 @@ pub const WANTED: &[Wanted] = &[
             let Step::Raw { what, .. } = step else { return false };
             *what == NOT_YET && refused_with(ours, 12)
         },
+        cluster_only: false,
         diverges: false,
     },
     Wanted {
@@ -69,6 +72,7 @@ pub const WANTED: &[Wanted] = &[
             let is = matches!(step, Step::Raw { what, .. } if *what == UNDECODABLE);
             is && refused_with(ours, 13) && refused_with(theirs, 13)
         },
+        cluster_only: false,
         diverges: false,
     },
     Wanted {
@@ -79,6 +83,7 @@ pub const WANTED: &[Wanted] = &[
         explains: |step, ours, theirs| {
             matches!(step, Step::Txn(_)) && refused_with(ours, 8) && theirs.refused.is_none()
         },
+        cluster_only: false,
         diverges: true,
     },
     Wanted {
@@ -90,7 +95,19 @@ pub const WANTED: &[Wanted] = &[
             let Step::Txn(txn) = step else { return false };
             theirs.text.starts_with("broken") && deletes_to_the_end(txn) && keeps(txn)
         },
+        cluster_only: false,
         diverges: true,
+    },
+    Wanted {
+        name: "leases at a change of leader",
+        etcd: "start anew with their whole time",
+        quorate: "keep the time they had left",
+        reason: "a lease ends late by the time without a leader at most, not by its whole TTL",
+        explains: |step, ours, theirs| {
+            matches!(step, Step::TimeToLive(_)) && ours.text == theirs.text && ours.ttl < theirs.ttl
+        },
+        cluster_only: true,
+        diverges: false,
     },
     Wanted {
         name: "HashKV at a compacted revision",
@@ -109,6 +126,7 @@ pub const WANTED: &[Wanted] = &[
             let passed = field(ours, "compact_revision: ") >= request.revision;
             remembered && (passed || refused_with(ours, 11))
         },
+        cluster_only: false,
         diverges: false,
     },
     Wanted {
@@ -119,6 +137,7 @@ pub const WANTED: &[Wanted] = &[
         reason: "clients do not cancel what was canceled: their bookmarks would stop for ever; the \
                  trial cancels it on etcd's side",
         explains: |_, _, _| false,
+        cluster_only: false,
         diverges: false,
     },
 ];
@@ -127,9 +146,15 @@ pub const WANTED: &[Wanted] = &[
 pub const NOT_YET: &str = "a service that is not there yet";
 pub const UNDECODABLE: &str = "bytes that are no message";
 
-/// The row of the table that these two answers are an instance of.
-pub fn explains(step: &Step, quorate: &Answer, etcd: &Answer) -> Option<&'static Wanted> {
-    WANTED.iter().find(|wanted| (wanted.explains)(step, quorate, etcd))
+/// The row of the table that these two answers of so many members are an instance of.
+pub fn explains(
+    members: usize,
+    step: &Step,
+    quorate: &Answer,
+    etcd: &Answer,
+) -> Option<&'static Wanted> {
+    let mut rows = WANTED.iter().filter(|row| members > 1 || !row.cluster_only);
+    rows.find(|row| (row.explains)(step, quorate, etcd))
 }
 
 /// The table as `docs/design/diff-etcd.md` has it.

@@ -79,7 +79,11 @@ impl Generator {
 
     /// What `RangeStream` serves, and now and then what it does not.
     pub(super) fn stream_range(&mut self) -> pb::RangeRequest {
-        if self.chance(92) { self.range(4) } else { self.plain_range(3) }
+        let mut request = if self.chance(92) { self.range(4) } else { self.plain_range(3) };
+        if self.chance(4) {
+            request.max_mod_revision = CURRENT;
+        }
+        request
     }
 
     fn plain_range(&mut self, faulty: u64) -> pb::RangeRequest {
