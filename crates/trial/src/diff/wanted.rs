@@ -110,6 +110,20 @@ pub const WANTED: &[Wanted] = &[
         diverges: false,
     },
     Wanted {
+        name: "RangeStream by another target, without an order",
+        etcd: "resumes each page after the last key of the sorted page before, and so counts or \
+               sends keys again",
+        quorate: "sends and counts each key once",
+        reason: "an answer with a key twice is wrong",
+        explains: |step, ours, theirs| {
+            let Step::RangeStream(range) = step else { return false };
+            let served = ours.refused.is_none() && theirs.refused.is_none();
+            served && range.sort_target != 0 && range.sort_order == 0 && range.limit > 0
+        },
+        cluster_only: false,
+        diverges: false,
+    },
+    Wanted {
         name: "HashKV at a compacted revision",
         etcd: "answers from memory for the last ten compactions since its start, with the \
                compact revision before each",
