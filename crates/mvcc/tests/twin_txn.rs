@@ -63,12 +63,11 @@ impl Twin {
         })
     }
 
-    fn check_put(&self, r: &PutRequest, in_txn: bool) -> Result<(), Error> {
+    fn check_put(&self, r: &PutRequest) -> Result<(), Error> {
         let lease = r.lease != 0 && !self.leases.contains_key(&r.lease);
         let kept = (r.ignore_value || r.ignore_lease) && !self.keys.contains_key(&r.key);
         match (lease, kept) {
-            (true, true) => Err(if in_txn { Error::KeyNotFound } else { Error::LeaseNotFound }),
-            (true, false) => Err(Error::LeaseNotFound),
+            (true, _) => Err(Error::LeaseNotFound),
             (false, true) => Err(Error::KeyNotFound),
             (false, false) => Ok(()),
         }
@@ -151,7 +150,7 @@ impl Twin {
     fn apply(&mut self, command: &Command) -> Result<Response, Error> {
         match command {
             Command::Put(r) => {
-                self.check_put(r, false)?;
+                self.check_put(r)?;
                 self.revision += 1;
                 Ok(Response::Put(self.put(r, self.revision)))
             }
@@ -167,7 +166,7 @@ impl Twin {
                 self.plan(txn, &mut taken, &mut ops);
                 for op in ops {
                     if let RequestOp::Put(r) = op {
-                        self.check_put(r, true)?;
+                        self.check_put(r)?;
                     }
                 }
                 let mut wrote = false;

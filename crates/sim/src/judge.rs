@@ -322,7 +322,7 @@ impl Judge {
         }
         for slot in votes.iter() {
             let promise = ledgers[usize::from(slot)].promise;
-            if promise < ballot {
+            if promise < ballot && !ledgers[usize::from(slot)].excused {
                 let what = format!("slot {slot} votes {ballot}; its disk promises {promise}");
                 self.blame(at, "a vote is durable", what);
             }

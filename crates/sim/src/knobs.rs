@@ -235,8 +235,9 @@ impl Knobs {
         self.segment_bytes = 4096 << r.below(5);
         let often = [20, 100, 400][r.below(3) as usize];
         self.checkpoint_entries = 5 + r.below(often);
+        // Fewer than one interval, and a slow peer may never catch up with the next checkpoint.
         let kept = [1, 10, 100][r.below(3) as usize];
-        self.catchup_entries = r.below(kept);
+        self.catchup_entries = self.checkpoint_entries + r.below(kept);
         self.append_bytes_max = 256 << r.below(13);
         self.inflight_bytes_max = self.append_bytes_max * (1 + r.below(8) as usize);
         self.chunk_bytes = 512 << r.below(8);
@@ -252,7 +253,7 @@ impl Knobs {
         self.op_weights[0] = self.op_weights[0].max(1);
         self.op_weights[1] = self.op_weights[1].max(1);
         self.watchers = r.below(4);
-        self.faults = 10 + r.below(40);
+        self.faults = 16 + r.below(40);
         for weight in &mut self.fault_weights {
             *weight = [0, 1, 2, 6][r.below(4) as usize];
         }

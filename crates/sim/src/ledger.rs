@@ -13,6 +13,9 @@ pub struct Ledger {
     log: VecDeque<Ballot>,
     /// A durable checkpoint holds everything up to here.
     pub covered: LogIndex,
+    /// The disk was put back or emptied: what it vouched for before still counts, because every
+    /// elect set of the others meets every commit set it was part of.
+    pub excused: bool,
 }
 
 impl Ledger {
@@ -83,6 +86,6 @@ impl Ledger {
 
     /// Whether the entry at `index` is durable here, in the log or in a checkpoint.
     pub fn holds(&self, index: LogIndex, ballot: Ballot) -> bool {
-        index <= self.covered || self.ballot_at(index) == Some(ballot)
+        self.excused || index <= self.covered || self.ballot_at(index) == Some(ballot)
     }
 }

@@ -65,7 +65,9 @@ impl Plan {
             None if swarm => draw_quorum(nodes, drawn_quorum),
             None => (majority(nodes), BallotRule::SharedTerms),
         };
-        let mut faults = fault::plan(&knobs.fault_weights, knobs.faults, LIFE, &mut random);
+        // Nothing between members can go wrong where there is one.
+        let count = if nodes == 1 { knobs.faults * 4 } else { knobs.faults };
+        let mut faults = fault::plan(&knobs.fault_weights, count, LIFE, &mut random);
         if let Some(kept) = &wishes.faults {
             faults = kept.iter().filter_map(|at| faults.get(*at).copied()).collect();
         }

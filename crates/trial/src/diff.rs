@@ -247,7 +247,7 @@ impl Course {
         if quorate.agrees(&etcd) {
             return Ok(None);
         }
-        if let Some(wanted) = wanted::explains(&sent, &quorate, &etcd) {
+        if let Some(wanted) = wanted::explains(self.members, &sent, &quorate, &etcd) {
             self.coverage.count(&format!("wanted difference: {}", wanted.name), 1);
             self.diverged |= wanted.diverges;
             return Ok(None);

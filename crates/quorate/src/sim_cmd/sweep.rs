@@ -66,7 +66,7 @@ impl Sum {
         seen("torn tail cut", stats.cuts > 0);
         seen("unknown outcome", stats.ops_unknown > 0);
         seen("damaged member refused", stats.faults.contains_key("refused-damaged"));
-        seen("peer refused after a rollback", stats.faults.contains_key("peer-refused"));
+        seen("disk put back and refused", stats.faults.contains_key("put-back-refused"));
         seen("not a majority", !plan.quorum.starts_with("majority"));
     }
 }

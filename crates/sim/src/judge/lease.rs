@@ -92,12 +92,13 @@ impl Leases {
         (lease.granted < index && !ended).then_some(lease.ttl)
     }
 
-    /// When every lease left must have ended by itself, given a leader.
-    pub fn last_end(&self) -> Nanos {
+    /// When every lease left must have ended by itself, given one leader since then: cluster time
+    /// stands still without one, and a change of leader may lose a second of it.
+    pub fn last_end(&self, leader_since: Nanos) -> Nanos {
         let open = self.all.values().filter(|lease| lease.ended.is_none());
         let ends = open.map(|lease| {
             let ttl = Nanos(lease.ttl.unsigned_abs() * (SECOND + SECOND / 50));
-            lease.renewal.1.plus(ttl)
+            lease.renewal.1.max(leader_since).plus(ttl)
         });
         ends.max().unwrap_or(Nanos::ZERO)
     }

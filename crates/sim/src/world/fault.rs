@@ -166,6 +166,7 @@ impl World {
                 self.stop(node, Loss::None, "fault");
                 self.nodes[node].disk.machine().restore(&image);
                 (self.nodes[node].shunned, self.nodes[node].put_back) = (true, true);
+                self.nodes[node].ledger.excused = true;
                 Some(())
             }
             _ => {

@@ -175,6 +175,7 @@ impl World {
         self.nodes[node].disk.machine().erase();
         self.nodes[node].damaged = true;
         self.nodes[node].shunned = true;
+        self.nodes[node].ledger.excused = true;
     }
 
     /// Flips a bit of a stopped member's disk that a later write vouches for.

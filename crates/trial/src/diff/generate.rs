@@ -66,8 +66,8 @@ impl Generator {
             1_705..1_835 => self.maintenance_step(),
             1_835..1_872 if self.alarm.is_none() => self.alarm_on(),
             1_835..1_890 => self.alarm_odd(),
-            1_890..1_996 => self.raw_step(),
-            1_996 if self.chance(20) && self.alarm.is_none() => self.expiry(),
+            1_890..1_995 => self.raw_step(),
+            1_995 if self.chance(20) && self.alarm.is_none() => self.expiry(),
             _ if self.alarm.is_none() => return out.extend(self.big_block()),
             _ => Step::Status,
         };

@@ -1,5 +1,8 @@
 //! Differences that are wanted, each with its reason: one table.
 
+use api::etcdserverpb as pb;
+use pb::request_op::Request;
+
 use super::answer::Answer;
 use super::step::Step;
 
@@ -14,12 +17,30 @@ pub struct Wanted {
     pub reason: &'static str,
     /// Whether these two answers (quorate's, etcd's) differ in this way.
     explains: fn(&Step, &Answer, &Answer) -> bool,
+    /// Only where there is more than one member.
+    cluster_only: bool,
     /// The two servers hold different data from then on.
     pub diverges: bool,
 }
 
 fn refused_with(answer: &Answer, code: u16) -> bool {
     answer.refused.as_ref().is_some_and(|(found, _)| *found == code)
+}
+
+fn any_op(txn: &pb::TxnRequest, is: fn(&Request) -> bool) -> bool {
+    let ops = txn.success.iter().chain(&txn.failure).filter_map(|op| op.request.as_ref());
+    ops.into_iter().any(|op| match op {
+        Request::RequestTxn(nested) => any_op(nested, is),
+        op => is(op),
+    })
+}
+
+fn deletes_to_the_end(txn: &pb::TxnRequest) -> bool {
+    any_op(txn, |op| matches!(op, Request::RequestDeleteRange(r) if r.range_end[..] == *b"\0"))
+}
+
+fn keeps(txn: &pb::TxnRequest) -> bool {
+    any_op(txn, |op| matches!(op, Request::RequestPut(r) if r.ignore_lease || r.ignore_value))
 }
 
 /// The number after `label` in an answer's text.
@@ -39,6 +60,7 @@ pub const WANTED: &[Wanted] = &[
             let Step::Raw { what, .. } = step else { return false };
             *what == NOT_YET && refused_with(ours, 12)
         },
+        cluster_only: false,
         diverges: false,
     },
     Wanted {
@@ -50,6 +72,7 @@ pub const WANTED: &[Wanted] = &[
             let is = matches!(step, Step::Raw { what, .. } if *what == UNDECODABLE);
             is && refused_with(ours, 13) && refused_with(theirs, 13)
         },
+        cluster_only: false,
         diverges: false,
     },
     Wanted {
@@ -60,7 +83,45 @@ pub const WANTED: &[Wanted] = &[
         explains: |step, ours, theirs| {
             matches!(step, Step::Txn(_)) && refused_with(ours, 8) && theirs.refused.is_none()
         },
+        cluster_only: false,
         diverges: true,
+    },
+    Wanted {
+        name: "a key deleted, then put to keep its lease or value, in one transaction",
+        etcd: "its range check misses an open end (`\\0`); applying it then ends the process",
+        quorate: "applies it: there is nothing left to keep",
+        reason: "a request must not end a server",
+        explains: |step, _, theirs| {
+            let Step::Txn(txn) = step else { return false };
+            theirs.text.starts_with("broken") && deletes_to_the_end(txn) && keeps(txn)
+        },
+        cluster_only: false,
+        diverges: true,
+    },
+    Wanted {
+        name: "leases at a change of leader",
+        etcd: "start anew with their whole time",
+        quorate: "keep the time they had left",
+        reason: "a lease ends late by the time without a leader at most, not by its whole TTL",
+        explains: |step, ours, theirs| {
+            matches!(step, Step::TimeToLive(_)) && ours.text == theirs.text && ours.ttl < theirs.ttl
+        },
+        cluster_only: true,
+        diverges: false,
+    },
+    Wanted {
+        name: "RangeStream by another target, without an order",
+        etcd: "resumes each page after the last key of the sorted page before, and so counts or \
+               sends keys again",
+        quorate: "sends and counts each key once",
+        reason: "an answer with a key twice is wrong",
+        explains: |step, ours, theirs| {
+            let Step::RangeStream(range) = step else { return false };
+            let served = ours.refused.is_none() && theirs.refused.is_none();
+            served && range.sort_target != 0 && range.sort_order == 0 && range.limit > 0
+        },
+        cluster_only: false,
+        diverges: false,
     },
     Wanted {
         name: "HashKV at a compacted revision",
@@ -70,12 +131,16 @@ pub const WANTED: &[Wanted] = &[
         reason: "members of etcd differ there after a restart; what is stored here has one answer",
         explains: |step, ours, theirs| {
             let Step::HashKv(request) = step else { return false };
-            let compacted = |answer| number(answer, "compact_revision: ");
-            let remembered = number(theirs, "hash_revision: ") == Some(request.revision)
-                && compacted(theirs).is_some_and(|before| before < request.revision);
-            let passed = compacted(ours).is_some_and(|compacted| compacted >= request.revision);
-            request.revision > 0 && remembered && (passed || refused_with(ours, 11))
+            // Fields of value 0 are not printed. Revision 0 asks for the newest: etcd answers with
+            // what it remembers of a compaction at 0 instead, if there was one.
+            let field = |answer, label| number(answer, label).unwrap_or(0);
+            let remembered = theirs.refused.is_none()
+                && field(theirs, "hash_revision: ") == request.revision
+                && field(theirs, "compact_revision: ") < request.revision;
+            let passed = field(ours, "compact_revision: ") >= request.revision;
+            remembered && (passed || refused_with(ours, 11))
         },
+        cluster_only: false,
         diverges: false,
     },
     Wanted {
@@ -86,6 +151,7 @@ pub const WANTED: &[Wanted] = &[
         reason: "clients do not cancel what was canceled: their bookmarks would stop for ever; the \
                  trial cancels it on etcd's side",
         explains: |_, _, _| false,
+        cluster_only: false,
         diverges: false,
     },
 ];
@@ -94,9 +160,15 @@ pub const WANTED: &[Wanted] = &[
 pub const NOT_YET: &str = "a service that is not there yet";
 pub const UNDECODABLE: &str = "bytes that are no message";
 
-/// The row of the table that these two answers are an instance of.
-pub fn explains(step: &Step, quorate: &Answer, etcd: &Answer) -> Option<&'static Wanted> {
-    WANTED.iter().find(|wanted| (wanted.explains)(step, quorate, etcd))
+/// The row of the table that these two answers of so many members are an instance of.
+pub fn explains(
+    members: usize,
+    step: &Step,
+    quorate: &Answer,
+    etcd: &Answer,
+) -> Option<&'static Wanted> {
+    let mut rows = WANTED.iter().filter(|row| members > 1 || !row.cluster_only);
+    rows.find(|row| (row.explains)(step, quorate, etcd))
 }
 
 /// The table as `docs/design/diff-etcd.md` has it.

@@ -79,7 +79,11 @@ impl Generator {
 
     /// What `RangeStream` serves, and now and then what it does not.
     pub(super) fn stream_range(&mut self) -> pb::RangeRequest {
-        if self.chance(80) { self.range(4) } else { self.plain_range(3) }
+        let mut request = if self.chance(92) { self.range(4) } else { self.plain_range(3) };
+        if self.chance(4) {
+            request.max_mod_revision = CURRENT;
+        }
+        request
     }
 
     fn plain_range(&mut self, faulty: u64) -> pb::RangeRequest {
@@ -91,7 +95,7 @@ impl Generator {
         pb::RangeRequest {
             key,
             range_end,
-            limit: if self.chance(40) { limit } else { 0 },
+            limit: if self.chance(50) { limit } else { 0 },
             revision: if self.chance(40) { self.revision() } else { 0 },
             serializable: self.chance(15),
             keys_only: self.chance(15),

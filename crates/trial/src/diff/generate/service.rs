@@ -123,7 +123,7 @@ impl Generator {
             filters,
             // On a stream that cannot promise progress, a compaction may come before the answer.
             prev_kv: stream == 0 && self.chance(40),
-            watch_id: if self.chance(30) { self.pick(&[1, 1, 2, 1_000]) } else { 0 },
+            watch_id: if self.chance(40) { self.pick(&[1, 1, 2, 1_000]) } else { 0 },
             fragment: self.chance(20),
         };
         let union = RequestUnion::CreateRequest(create);
