@@ -30,7 +30,7 @@ enum What {
     /// From, to, bytes.
     Frame(usize, usize, Vec<u8>),
     Persisted(usize, u64, Ticket),
-    Checkpoint(usize, u64, Checkpoint),
+    Checkpoint(usize, u64, Box<Checkpoint>),
     /// The newest checkpoint of one goes to another.
     Snapshot(usize, usize),
 }
@@ -308,7 +308,7 @@ impl Cluster {
                 let newest = self.disks[node].checkpoint.as_ref().map(|c| c.index);
                 if self.lives[node] == life && self.runs(node) && newest < Some(checkpoint.index) {
                     let index = checkpoint.index;
-                    self.disks[node].checkpoint = Some(checkpoint);
+                    self.disks[node].checkpoint = Some(*checkpoint);
                     self.release(node, index);
                     self.step(node, Event::CheckpointWritten { index });
                 }
@@ -365,7 +365,7 @@ impl Cluster {
             let records = view.encode_checkpoint();
             let checkpoint = Checkpoint { index, ballot, config, records, extra };
             let at = self.now.plus(Nanos(1 + self.prng.below(50_000_000)));
-            self.push(at, What::Checkpoint(node, self.lives[node], checkpoint));
+            self.push(at, What::Checkpoint(node, self.lives[node], Box::new(checkpoint)));
         }
         for to in out.snapshots {
             let at = self.now.plus(Nanos(1 + self.prng.below(50_000_000)));
