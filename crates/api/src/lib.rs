@@ -3,6 +3,7 @@
 //! `src/gen` is written by `cargo xtask codegen` from `/proto`; do not edit it by hand.
 
 pub mod error;
+pub mod quoratepb;
 
 pub use prost::Message;
 

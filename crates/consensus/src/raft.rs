@@ -2,6 +2,7 @@
 
 mod ballot;
 mod candidate;
+mod change;
 mod config;
 mod configs;
 mod disk;
@@ -13,6 +14,7 @@ mod progress;
 mod read;
 mod ready;
 
+pub use change::{Change, ChangeError, ChangeState, Newcomer, REMOVED_MAX, label};
 pub use config::{
     BallotRule, ConfigError, Configuration, LIMITS_MAX, MEMBERS_MAX, Member, URLS_MAX,
 };
@@ -341,7 +343,7 @@ impl Raft {
                     self.disk.truncate(self.log.base().next());
                 }
                 self.log = Log::new(index, ballot);
-                self.configs = configs;
+                self.configs = configs.replacing(&self.configs);
                 self.advance_commit(index, out);
             } else {
                 return; // Not compiled by this build: the leader will offer it again.
@@ -424,6 +426,28 @@ impl Raft {
     /// may not be committed yet, and could never be rolled back out of a checkpoint.
     pub fn config_at(&self, index: LogIndex) -> &Configuration {
         self.configs.config_at(index)
+    }
+
+    /// Changes with everything that changes the configuration in force.
+    pub fn config_version(&self) -> u64 {
+        self.configs.version()
+    }
+
+    /// Whether the configuration in force is committed, as far as this member knows.
+    pub fn config_is_committed(&self) -> bool {
+        self.configs.index() <= self.commit
+    }
+
+    /// At a leader: slots of the members that answered it within an election timeout, and its
+    /// own. Empty elsewhere.
+    pub fn live(&self) -> NodeSet {
+        self.live_slots()
+    }
+
+    /// At a leader: whether that member was heard within an election timeout and its durable log
+    /// ends at most `slack` entries before the leader's.
+    pub fn has_caught_up(&self, id: NodeId, slack: u64) -> bool {
+        self.is_close(id, slack)
     }
 
     /// At a leader: slots whose durable log reaches `index`. Empty elsewhere.

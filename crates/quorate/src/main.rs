@@ -4,6 +4,7 @@ mod bench;
 mod check_cmd;
 mod demo;
 mod flags;
+mod member_cmd;
 mod quorum_cmd;
 mod serve;
 mod sim_cmd;
@@ -34,7 +35,9 @@ enum Command {
     Sim(sim_cmd::SimArgs),
     /// Checks recorded histories: is there an order that explains every answer?
     Check(check_cmd::CheckArgs),
-    /// Analyses a quorum system.
+    /// Lists, adds, removes, promotes and replaces members of a running cluster.
+    Member(member_cmd::MemberArgs),
+    /// Analyses a quorum system, or sets that of a running cluster.
     Quorum(quorum_cmd::QuorumArgs),
 }
 
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
         Command::Quorum(args) => return quorum_cmd::run(args),
         Command::Check(args) => return check_cmd::run(&args),
         Command::Sim(args) => return sim_cmd::run(args),
+        Command::Member(args) => member_cmd::run(args).map(|()| ExitCode::SUCCESS),
         Command::Demo(args) => demo::run(&args),
         Command::Bench(args) => bench::run(args).map(|()| ExitCode::SUCCESS),
     };

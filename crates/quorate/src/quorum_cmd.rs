@@ -31,6 +31,13 @@ enum What {
     Analyze(analyze::AnalyzeArgs),
     /// The same figures of several systems side by side
     Compare(analyze::CompareArgs),
+    /// Moves a running cluster to another quorum
+    Set {
+        /// For example "weighted{a:2, b:1, c:1} >= 3"
+        expr: String,
+        #[command(flatten)]
+        target: crate::member_cmd::Target,
+    },
     /// Finds the best system over given members
     Search(analyze::SearchArgs),
 }
@@ -42,6 +49,16 @@ const EXIT_SYNTAX: u8 = 2;
 
 /// Prints the report on standard output, or the error under its column on standard error.
 pub fn run(args: QuorumArgs) -> ExitCode {
+    if let What::Set { expr, target } = args.what {
+        let done = crate::member_cmd::set_quorum(expr, target);
+        return done.map_or_else(
+            |error| {
+                eprintln!("quorate: {error:#}");
+                ExitCode::FAILURE
+            },
+            |()| ExitCode::SUCCESS,
+        );
+    }
     let (code, text) = evaluate(&args.what);
     // A reader that has seen enough (`| head`) closes the pipe: no error.
     let _ = match code {
@@ -59,6 +76,7 @@ fn evaluate(what: &What) -> (u8, String) {
         What::Analyze(args) => analyze::analyze(args),
         What::Compare(args) => analyze::compare(args),
         What::Search(args) => analyze::search(args),
+        What::Set { .. } => unreachable!("run separately: it needs a cluster"),
     };
     match result {
         Ok((text, true)) => (0, text),

@@ -44,6 +44,10 @@ pub fn run(args: &[String]) -> ExitCode {
     };
     match follow(handle) {
         Ok(End::Stopped | End::Killed) => ExitCode::SUCCESS,
+        Ok(End::Removed(text)) => {
+            eprintln!("quorate serve: {text}; its data directory is of no more use");
+            ExitCode::SUCCESS
+        }
         Ok(End::Failed(text)) => {
             eprintln!("quorate serve: {text}");
             ExitCode::FAILURE

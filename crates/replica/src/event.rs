@@ -6,7 +6,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use base::{Ballot, LogIndex, NodeId, Ticket, Token};
-use consensus::raft::{Configuration, Persist};
+use consensus::raft::{Change, ChangeError, Configuration, Persist};
 use mvcc::{Changes, Command, RangeRequest, RangeResponse, Response, TxnRequest, View};
 
 /// Something that happened outside the machine.
@@ -17,6 +17,8 @@ pub enum Event {
     Message(PeerMessage),
     /// A client's write.
     Propose { token: Token, command: Command },
+    /// Somebody's change of members or quorum, at any member.
+    Change { token: Token, change: Change },
     /// A client's read of a range; linearizable unless the request says `serializable`.
     Read { token: Token, request: RangeRequest },
     /// A read-only transaction, linearizable.
@@ -65,6 +67,8 @@ pub struct Effects {
     /// Set when a committed entry cannot be applied: the machine does nothing more, the shell
     /// names the reason and stops.
     pub halted: Option<Halt>,
+    /// This member has left the cluster for good: the shell says so and stops.
+    pub removed: bool,
 }
 
 /// A committed entry that this build cannot apply, because a newer one wrote it or because what
@@ -86,6 +90,7 @@ impl Effects {
             && self.trace.is_empty()
             && self.diverged.is_none()
             && self.halted.is_none()
+            && !self.removed
     }
 
     pub fn clear(&mut self) {
@@ -114,6 +119,10 @@ pub enum Reply {
     Txn(Result<mvcc::TxnResponse, mvcc::Error>),
     /// The state applied here now is linearizable for the request.
     Barrier,
+    /// A change is committed: done, or for a newcomer under way. The configuration after it.
+    Changed { index: LogIndex, config: Box<Configuration> },
+    /// Nothing of the change was done, or will be.
+    ChangeRefused(ChangeError),
     /// Not applied, and never will be.
     Refused(Refusal),
     /// May have been applied, or may be later.

@@ -1,6 +1,7 @@
 //! The machine itself: its state, its step, and the order of work inside one step.
 
 mod apply;
+mod change;
 mod propose;
 mod read;
 
@@ -75,6 +76,7 @@ pub struct Replica {
     /// Writes of this batch for the leader's log, own and forwarded.
     batch: Vec<(base::RequestId, base::Blob)>,
     reads: Reads,
+    changes: change::Changes,
     /// Expiry of these lease renewals is already proposed in this leadership.
     revoking: BTreeSet<(i64, u64)>,
     leading: Option<Ballot>,
@@ -116,6 +118,7 @@ impl Replica {
             seq_next: 1,
             batch: Vec::new(),
             reads: Reads::default(),
+            changes: change::Changes::default(),
             revoking: BTreeSet::new(),
             leading: None,
             followed: None,
@@ -157,6 +160,7 @@ impl Replica {
         self.notice_leader();
         self.expire_leases();
         self.flush_writes(out);
+        self.drive_changes(out);
         self.start_read_round();
         self.settle(out);
     }
@@ -171,6 +175,9 @@ impl Replica {
             && self.raft.leader().is_some_and(|l| l != self.settings.raft.id)
         {
             at = at.min(due);
+        }
+        if let Some(deadline) = self.changes_deadline() {
+            at = at.min(deadline);
         }
         if let Some(deadline) = self.reads.oldest_deadline() {
             at = at.min(deadline);
@@ -208,7 +215,7 @@ impl Replica {
             revision: self.store.revision(),
             chain_hash: self.store.chain_hash(),
             content_hash: self.store.content_hash(),
-            pending: self.writes.len() + self.reads.len(),
+            pending: self.writes.len() + self.reads.len() + self.changes.len(),
             diverged: self.diverged,
         }
     }
@@ -219,6 +226,7 @@ impl Replica {
             Event::Tick => self.raft.tick(now, &mut self.ready),
             Event::Message(message) => self.on_message(message, out),
             Event::Propose { token, command } => self.on_propose(token, &command, out),
+            Event::Change { token, change } => self.on_change(token, change, out),
             Event::Read { token, request } => self.on_read(token, request, out),
             Event::ReadTxn { token, request } => self.on_read_txn(token, request, out),
             Event::ReadBarrier { token } => self.on_read_barrier(token, out),
@@ -251,6 +259,11 @@ impl Replica {
             PeerBody::Forward(items) => self.on_forward(message.from, items, out),
             // Sent again when another leader is known, or after the retry interval.
             PeerBody::ForwardRefused { .. } => {}
+            PeerBody::Change { id, change } => {
+                self.on_peer_change(message.from, id, &change, out);
+            }
+            PeerBody::ChangeRefused { id, error } => self.on_change_refused(id, error, out),
+            PeerBody::Removed => self.on_removed(message.from, out),
             PeerBody::StateHash { index, chain } => {
                 self.on_state_hash(message.from, index, chain, out);
             }

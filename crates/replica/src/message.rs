@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use base::codec::{DecodeError, Get, Put};
 use base::{Blob, LogIndex, NodeId, RequestId};
-use consensus::raft::Message;
+use consensus::raft::{Change, ChangeError, Message};
 
 const VERSION: u8 = 1;
 
@@ -30,6 +30,18 @@ pub enum PeerBody {
         index: LogIndex,
         chain: u64,
     },
+    /// A change of members or quorum that reached a follower.
+    Change {
+        id: RequestId,
+        change: Change,
+    },
+    /// The leader refused it: nothing of it was done, or will be.
+    ChangeRefused {
+        id: RequestId,
+        error: ChangeError,
+    },
+    /// The receiver has left the cluster: that is committed.
+    Removed,
 }
 
 impl PeerMessage {
@@ -63,6 +75,17 @@ impl PeerMessage {
                 out.put_u64(index.0);
                 out.put_u64(*chain);
             }
+            PeerBody::Change { id, change } => {
+                out.put_u8(5);
+                out.put_request_id(*id);
+                change.encode(out);
+            }
+            PeerBody::ChangeRefused { id, error } => {
+                out.put_u8(6);
+                out.put_request_id(*id);
+                error.encode(out);
+            }
+            PeerBody::Removed => out.put_u8(7),
         }
     }
 
@@ -96,6 +119,12 @@ impl PeerMessage {
                 PeerBody::ForwardRefused { ids, leader }
             }
             4 => PeerBody::StateHash { index: get.index()?, chain: get.u64()? },
+            5 => PeerBody::Change { id: get.request_id()?, change: Change::decode(&mut get)? },
+            6 => {
+                let id = get.request_id()?;
+                PeerBody::ChangeRefused { id, error: ChangeError::decode(&mut get)? }
+            }
+            7 => PeerBody::Removed,
             kind => {
                 let value = u64::from(kind);
                 return Err(DecodeError::Unknown { what: "peer message kind", value });

@@ -34,6 +34,8 @@ pub enum TraceKind {
     Unknown { id: RequestId, reason: UnknownReason },
     /// The origin answered its client.
     Replied { id: RequestId },
+    /// The leader put a configuration into its log; both quorums decide while `joint` is there.
+    Changing { id: RequestId, index: LogIndex, quorum: String, joint: Option<String> },
     /// A checkpoint replaced the state.
     Installed { index: LogIndex },
     /// This replica's chain hash differs from a quorum's at this index.

@@ -31,6 +31,7 @@ fn configuration() -> Configuration {
         joint: None,
         rule: BallotRule::SharedTerms,
         limits: vec![],
+        change: Default::default(),
     }
 }
 

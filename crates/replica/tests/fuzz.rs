@@ -136,6 +136,7 @@ fn start(extra: Vec<u8>) -> bool {
             joint: None,
             rule: BallotRule::SharedTerms,
             limits: vec![],
+            change: Default::default(),
         },
         entries: vec![],
         commit: LogIndex(5),

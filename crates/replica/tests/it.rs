@@ -1,6 +1,8 @@
 //! Clusters of whole replicas under virtual time: encoded frames, seeded delays and losses, and
 //! crashes that lose what was not persisted.
 
+#[path = "it/changes.rs"]
+mod changes;
 #[path = "it/cluster.rs"]
 mod cluster;
 #[path = "it/storm.rs"]

@@ -4,7 +4,7 @@
 //! URLs and the token, a cluster's of the sorted member ids (and of the quorum system, when it
 //! is not a plain majority).
 
-use crate::config::{ClusterState, Config, ConfigError, InitialMember, Url};
+use crate::config::{Config, ConfigError, InitialMember, Url};
 use base::NodeId;
 use consensus::raft::{BallotRule, Configuration, Member};
 use sha1::{Digest as _, Sha1};
@@ -72,6 +72,7 @@ pub fn from_flags(config: &Config) -> Result<Bootstrap, ConfigError> {
             (LIMIT_QUOTA.to_string(), config.quota_backend_bytes),
             (LIMIT_TXN_OPS.to_string(), config.max_txn_ops as u64),
         ],
+        change: consensus::raft::ChangeState::default(),
     })?;
     let member = configuration.members.iter().find(|member| member.name == config.name);
     Ok(Bootstrap {
@@ -161,21 +162,6 @@ pub fn refuse_foreign_directory(config: &Config) -> Result<(), ConfigError> {
     Ok(())
 }
 
-/// Whether a fresh data directory may be created for this member.
-///
-/// # Errors
-/// With state `existing` there is nothing to bootstrap from.
-pub fn may_create(config: &Config) -> Result<(), ConfigError> {
-    match config.cluster_state {
-        ClusterState::New => Ok(()),
-        ClusterState::Existing => Err(ConfigError(format!(
-            "--initial-cluster-state=existing, but {} holds no member; joining a running cluster \
-             is not supported yet",
-            config.data_dir.display()
-        ))),
-    }
-}
-
 /// Flags after bootstrap are only compared: one warning per difference, none takes effect.
 ///
 /// # Errors
@@ -187,6 +173,9 @@ pub fn compare(
     stored: &Configuration,
 ) -> Result<Vec<String>, ConfigError> {
     let dir = config.data_dir.display();
+    if stored.members.iter().all(|member| member.id != stored_member) {
+        return Ok(Vec::new()); // it joined later: the flags name another cluster by now
+    }
     let member = stored.members.iter().find(|member| member.id == stored_member);
     let name = member.map_or("", |member| member.name.as_str());
     if name != config.name {

@@ -1,5 +1,6 @@
 //! The services of etcd's v3 API over an [`engine::Engine`]; protobuf types stop here.
 
+mod cluster;
 pub mod convert;
 mod cut;
 pub mod engine;

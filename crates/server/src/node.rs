@@ -35,6 +35,8 @@ pub enum End {
     Stopped,
     /// As asked, at once.
     Killed,
+    /// This member was removed from its cluster; the text is for the operator.
+    Removed(String),
     /// The disk failed or state was unusable; the text is for the operator.
     Failed(String),
 }
@@ -63,6 +65,8 @@ pub struct Node {
     last_failure: RefCell<Option<Failure>>,
     stop_at: Cell<Option<Instant>>,
     random: RefCell<Prng>,
+    /// The configuration the links follow, by the replica's count.
+    followed: Cell<Option<(u64, bool)>>,
     quota_bytes: u64,
     metrics: Metrics,
     disk_metrics: Arc<DiskMetrics>,

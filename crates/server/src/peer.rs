@@ -5,8 +5,10 @@ pub mod births;
 pub mod bulk;
 pub mod frame;
 pub mod hello;
+pub mod join;
 pub mod link;
 pub mod listen;
+pub mod members;
 
 #[cfg(test)]
 mod fuzz;
@@ -14,6 +16,7 @@ mod fuzz;
 pub use births::Births;
 pub use hello::{Hello, Purpose};
 pub use link::Link;
+pub use members::Members;
 
 /// Resets and refused connections end a wait at once; these bound everything else.
 pub mod limits {

@@ -106,6 +106,7 @@ impl Plan {
             joint: None,
             rule: self.rule,
             limits: Vec::new(),
+            change: consensus::raft::ChangeState::default(),
         }
     }
 

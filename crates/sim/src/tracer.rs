@@ -129,6 +129,11 @@ impl Tracer {
             TraceKind::Replied { id } => {
                 self.node(at, node, "reply", format_args!(",\"id\":\"{id}\""));
             }
+            TraceKind::Changing { index, quorum, joint, .. } => {
+                let rest =
+                    format_args!(",\"index\":{index},\"quorum\":{quorum:?},\"joint\":{joint:?}");
+                self.node(at, node, "config", rest);
+            }
             TraceKind::Installed { index } => {
                 self.node(at, node, "install", format_args!(",\"index\":{index}"));
             }

@@ -1,5 +1,6 @@
 //! The replicated configuration: members, quorum system, ballot rule, limits.
 
+use super::change::ChangeState;
 use alloc::string::String;
 use alloc::vec::Vec;
 use base::NodeId;
@@ -8,7 +9,9 @@ use base::crc::{crc32c, crc32c_append};
 use core::fmt;
 use quorum::{NODES_MAX, Names, NodeSet, Protocol, System, SystemSpec};
 
+/// What a cluster is born with; a change makes it [`VERSION_CHANGED`].
 const VERSION: u8 = 1;
+const VERSION_CHANGED: u8 = 2;
 /// Members of one configuration, learners included; a member's slot is a bit of a `NodeSet`.
 pub const MEMBERS_MAX: usize = NODES_MAX;
 /// URLs a member may list, of each kind.
@@ -49,6 +52,8 @@ pub struct Configuration {
     pub rule: BallotRule,
     /// Replicated limits by name (quota and the like).
     pub limits: Vec<(String, u64)>,
+    /// The change that made it and what of that is still to be done.
+    pub change: ChangeState,
 }
 
 /// Why a configuration cannot be used.
@@ -154,7 +159,8 @@ impl Configuration {
 
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
-        out.put_u8(VERSION);
+        let changed = self.change != ChangeState::default();
+        out.put_u8(if changed { VERSION_CHANGED } else { VERSION });
         out.put_u8(match self.rule {
             BallotRule::SharedTerms => 1,
             BallotRule::TermAndNode => 2,
@@ -178,6 +184,9 @@ impl Configuration {
             out.put_bytes(name.as_bytes());
             out.put_u64(*value);
         }
+        if changed {
+            self.change.encode(&mut out);
+        }
         out
     }
 
@@ -185,7 +194,7 @@ impl Configuration {
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let mut get = Get::new(bytes);
         let version = get.u8()?;
-        if version != VERSION {
+        if version != VERSION && version != VERSION_CHANGED {
             let value = u64::from(version);
             return Err(DecodeError::Unknown { what: "configuration version", value });
         }
@@ -212,8 +221,12 @@ impl Configuration {
         for _ in 0..get_len(&mut get, LIMITS_MAX)? {
             limits.push((String::from(get.str()?), get.u64()?));
         }
+        let change = match version {
+            VERSION => ChangeState::default(),
+            _ => ChangeState::decode(&mut get)?,
+        };
         get.finish()?;
-        Ok(Self { members, quorum, joint, rule, limits })
+        Ok(Self { members, quorum, joint, rule, limits, change })
     }
 }
 

@@ -10,12 +10,14 @@ use quorum::{Names, Protocol, System, SystemSpec};
 pub(crate) struct Configs {
     /// By index, never empty; the first is committed.
     list: Vec<(LogIndex, Configuration, System)>,
+    /// Counts the changes of what is in force or committed below it.
+    version: u64,
 }
 
 impl Configs {
     pub fn new(base: LogIndex, config: Configuration) -> Result<Self, ConfigError> {
         let system = config.system()?;
-        Ok(Self { list: alloc::vec![(base, config, system)] })
+        Ok(Self { list: alloc::vec![(base, config, system)], version: 0 })
     }
 
     fn current(&self) -> &(LogIndex, Configuration, System) {
@@ -34,6 +36,16 @@ impl Configs {
         self.current().0
     }
 
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Takes the place of `old` after an installed checkpoint.
+    pub fn replacing(mut self, old: &Self) -> Self {
+        self.version = old.version + 1;
+        self
+    }
+
     /// The configuration of the log up to `index`: a later one may still be rolled back.
     pub fn config_at(&self, index: LogIndex) -> &Configuration {
         let at = self.list.iter().rposition(|(i, _, _)| *i <= index).unwrap_or(0);
@@ -50,6 +62,7 @@ impl Configs {
     pub fn push(&mut self, index: LogIndex, config: Configuration, system: System) {
         assert!(index >= self.index(), "configurations follow the log");
         self.list.push((index, config, system));
+        self.version += 1;
     }
 
     /// True when the configuration in force changed.
@@ -57,6 +70,7 @@ impl Configs {
         let before = self.list.len();
         while self.list.len() > 1 && self.index() >= from {
             self.list.pop();
+            self.version += 1;
         }
         self.list.len() != before
     }
@@ -87,8 +101,10 @@ pub(crate) fn may_follow(old: &Configuration, new: &Configuration) -> bool {
     }
     for a in &old.members {
         for b in &new.members {
+            // A learner stands in no quorum text, so it may still take another name.
+            let named = !a.learner && !b.learner;
             let same = (a.id == b.id, a.slot == b.slot, a.name == b.name);
-            if same.0 != same.1 || same.0 != same.2 {
+            if same.0 != same.1 || (named && same.0 != same.2) {
                 return false;
             }
         }
@@ -98,7 +114,7 @@ pub(crate) fn may_follow(old: &Configuration, new: &Configuration) -> bool {
         all.filter_map(|t| SystemSpec::parse(t).ok()).collect()
     };
     let mut names = Names::new();
-    for m in old.members.iter().chain(&new.members) {
+    for m in old.members.iter().chain(&new.members).filter(|m| !m.learner) {
         if names.slot(&m.name).is_none() {
             names.insert(m.slot, &m.name);
         }

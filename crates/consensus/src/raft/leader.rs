@@ -312,6 +312,30 @@ impl Raft {
         self.configs.system().commit().is_quorum(at_least(&heard, 1))
     }
 
+    /// A peer counts once it answered this leader: at its election all seem to have been heard.
+    fn answers(&self, peer: &Peer) -> bool {
+        let limit = self.settings.election_timeout_min;
+        peer.matched > LogIndex::ZERO && self.now.since(peer.heard) <= limit
+    }
+
+    pub(crate) fn live_slots(&self) -> NodeSet {
+        let mut live = NodeSet::new();
+        let Role::Leader(leader) = &self.role else { return live };
+        let own = self.configs.config().slot_of(self.settings.id);
+        let peers = leader.peers.iter().filter(|p| self.answers(p)).map(|p| p.slot);
+        peers.chain(own).for_each(|slot| {
+            live.insert(slot);
+        });
+        live
+    }
+
+    pub(crate) fn is_close(&self, id: NodeId, slack: u64) -> bool {
+        let Role::Leader(leader) = &self.role else { return false };
+        let last = self.log.last_index().0;
+        let close = |p: &Peer| self.answers(p) && last.saturating_sub(p.matched.0) <= slack;
+        leader.peers.iter().any(|p| p.id == id && close(p))
+    }
+
     pub(crate) fn start_transfer(&mut self, to: Option<NodeId>, out: &mut Ready) {
         let deadline = self.now.plus(self.settings.election_timeout_min);
         let voter = |id: &NodeId| {

@@ -57,7 +57,7 @@ pub fn configuration(voters: u64, learners: u64, quorum: &str, rule: BallotRule)
     let names: Vec<_> = (1..=voters).map(|i| format!("n{i}")).collect();
     let majority = format!("majority({})", names.join(","));
     let quorum = if quorum.is_empty() { majority } else { quorum.to_string() };
-    Configuration { members, quorum, joint: None, rule, limits: vec![] }
+    Configuration { members, quorum, joint: None, rule, limits: vec![], change: Default::default() }
 }
 
 impl Cluster {

@@ -7,6 +7,7 @@
 mod etcdctl;
 mod interactive;
 mod member;
+mod members;
 mod python;
 mod restart;
 mod rust_client;

@@ -57,6 +57,8 @@ pub struct Cluster {
     /// Behind a lock only so that tests may share the cluster.
     starting: Mutex<Vec<Receiver<String>>>,
     flags: Vec<String>,
+    /// Members at bootstrap; later ones join.
+    initial: usize,
 }
 
 impl Cluster {
@@ -73,10 +75,49 @@ impl Cluster {
         let ports = ports.chunks(2).map(|pair| (pair[0], pair[1])).collect();
         let children = (0..count).map(|_| None).collect();
         let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
-        let mut cluster = Self { root, ports, children, starting: Mutex::default(), flags };
+        let mut cluster =
+            Self { root, ports, children, starting: Mutex::default(), flags, initial: count };
         let ready: Vec<_> = (0..count).map(|n| cluster.spawn(n)).collect();
         ready.into_iter().for_each(await_ready);
         cluster
+    }
+
+    /// Room for one more member, which is not started.
+    pub fn reserve(&mut self) -> usize {
+        let ports = free_ports(2);
+        self.ports.push((ports[0], ports[1]));
+        self.children.push(None);
+        self.ports.len() - 1
+    }
+
+    pub fn peer_url(&self, at: usize) -> String {
+        format!("http://127.0.0.1:{}", self.ports[at].1)
+    }
+
+    /// Waits for a member's own end; true when it left with success.
+    pub fn await_end(&mut self, at: usize) -> bool {
+        let mut child = self.children[at].take().expect("the member was started");
+        let end = Instant::now() + WAIT_MAX;
+        while Instant::now() < end {
+            if let Some(status) = child.try_wait().expect("our own child") {
+                return status.success();
+            }
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        let _ = (child.kill(), child.wait());
+        panic!("member {at} did not end within {WAIT_MAX:?}");
+    }
+
+    /// The directory of a member is emptied.
+    pub fn wipe(&self, at: usize) {
+        let dir = self.root.join(format!("n{}", at + 1));
+        std::fs::remove_dir_all(dir).expect("it was there");
+    }
+
+    /// Starts a member with state `existing` and waits for its end; what it said.
+    pub fn run_to_end(&self, at: usize) -> Output {
+        let child = self.command(at, true).spawn().expect("the binary starts");
+        Output::from(child.wait_with_output().expect("our own child"))
     }
 
     /// Three members that tests running at the same time use together: each has its own keys,
@@ -107,12 +148,13 @@ impl Cluster {
         self.root.join(name)
     }
 
-    fn spawn(&mut self, at: usize) -> Receiver<String> {
+    fn command(&self, at: usize, existing: bool) -> Command {
         let url = |port: u16| format!("http://127.0.0.1:{port}");
         let (client, peer) = self.ports[at];
         let initial: Vec<_> =
             (0..self.ports.len()).map(|n| format!("n{}={}", n + 1, url(self.ports[n].1))).collect();
-        let mut child = server()
+        let mut command = server();
+        command
             .args(["--name", &format!("n{}", at + 1)])
             .arg("--data-dir")
             .arg(self.root.join(format!("n{}", at + 1)))
@@ -123,9 +165,15 @@ impl Cluster {
             .args(&self.flags)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the binary starts");
+            .stderr(Stdio::piped());
+        if existing {
+            command.args(["--initial-cluster-state", "existing"]);
+        }
+        command
+    }
+
+    fn spawn(&mut self, at: usize) -> Receiver<String> {
+        let mut child = self.command(at, at >= self.initial).spawn().expect("the binary starts");
         let out = child.stdout.take().expect("piped");
         let err = child.stderr.take().expect("piped");
         self.children[at] = Some(child);

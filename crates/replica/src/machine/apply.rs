@@ -35,6 +35,9 @@ impl Replica {
     }
 
     fn apply(&mut self, entry: &Entry, out: &mut Effects) -> Result<(), DecodeError> {
+        if entry.kind == EntryKind::Config {
+            self.apply_config(entry, out);
+        }
         if entry.kind != EntryKind::Data {
             self.store.advance(entry.index, self.clock.last());
             self.trace_applied(entry.index, None, out);
@@ -162,6 +165,7 @@ impl Replica {
         let (index, ballot) = (installed.index, installed.ballot);
         self.raft.installed(self.now, index, ballot, installed.config, &mut self.ready);
         self.emit(out, TraceKind::Installed { index });
+        self.changes_in_checkpoint(out);
         for seq in self.writes.seqs() {
             if self.dedupe.contains(self.own_id(seq))
                 && let Some(write) = self.writes.remove(seq)
@@ -202,6 +206,7 @@ mod tests {
             joint: None,
             rule: BallotRule::SharedTerms,
             limits: vec![],
+            change: Default::default(),
         };
         let index = LogIndex(1);
         let payload = Blob::from(payload);

@@ -64,6 +64,7 @@ impl Replica {
     /// After a change of leader every unanswered write is offered again under its own id.
     pub(super) fn resend_all(&mut self) {
         self.writes.offer_all_again();
+        self.changes.offer_again();
     }
 
     /// Hands waiting writes to the leader's log, here or there, as one batch.
@@ -135,6 +136,7 @@ impl Replica {
             self.refuse_parked(out);
         }
         self.expire_reads(out);
+        self.expire_changes(out);
     }
 
     fn refuse_parked(&mut self, out: &mut Effects) {

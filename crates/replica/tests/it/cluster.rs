@@ -30,7 +30,7 @@ enum What {
     /// From, to, bytes.
     Frame(usize, usize, Vec<u8>),
     Persisted(usize, u64, Ticket),
-    Checkpoint(usize, u64, Checkpoint),
+    Checkpoint(usize, u64, Box<Checkpoint>),
     /// The newest checkpoint of one goes to another.
     Snapshot(usize, usize),
 }
@@ -40,6 +40,10 @@ pub struct Cluster {
     pub duplicate_percent: u64,
     /// (from, to) links that carry nothing.
     pub cut: BTreeSet<(usize, usize)>,
+    /// Nodes that were told, or saw, that they have left.
+    pub removed: BTreeSet<usize>,
+    /// Members at bootstrap.
+    initial: usize,
     /// Nodes whose disk finishes nothing.
     pub stalled: BTreeSet<usize>,
     /// Checkpoints that took the place of a log.
@@ -96,6 +100,7 @@ fn configuration(count: usize) -> Configuration {
         joint: None,
         rule: BallotRule::SharedTerms,
         limits: vec![],
+        change: Default::default(),
     }
 }
 
@@ -105,6 +110,8 @@ impl Cluster {
             loss_percent: 0,
             duplicate_percent: 0,
             cut: BTreeSet::new(),
+            removed: BTreeSet::new(),
+            initial: count,
             stalled: BTreeSet::new(),
             installs: 0,
             hashes: BTreeMap::new(),
@@ -123,6 +130,37 @@ impl Cluster {
             cluster.restart(node);
         }
         cluster
+    }
+
+    /// A node with an empty disk that knows the bootstrap configuration; not in it.
+    pub fn newcomer(&mut self) -> usize {
+        self.nodes.push(None);
+        self.lives.push(0);
+        self.disks.push(Disk::default());
+        self.pending.push(Vec::new());
+        self.restart(self.nodes.len() - 1);
+        self.nodes.len() - 1
+    }
+
+    pub fn nodes(&self) -> usize {
+        self.nodes.len()
+    }
+
+    pub fn config(&self, node: usize) -> Configuration {
+        self.nodes[node].as_ref().expect("the node runs").raft().config().clone()
+    }
+
+    /// Runs until the leader's configuration is committed and nothing is left to do in it.
+    pub fn run_until_settled(&mut self) -> Configuration {
+        for _ in 0..600 {
+            let leader = self.run_until_leader();
+            let raft = self.nodes[leader].as_ref().expect("it leads").raft();
+            if raft.config_is_committed() && !raft.config().is_changing() {
+                return raft.config().clone();
+            }
+            self.run_for(Nanos::from_millis(50));
+        }
+        panic!("a change did not end within 30 virtual seconds");
     }
 
     pub fn restart(&mut self, node: usize) {
@@ -148,7 +186,7 @@ impl Cluster {
         let (base, base_ballot, base_config, store, extra) = match disk.checkpoint {
             None => {
                 let store = mvcc::Store::new(mvcc::Limits::default());
-                (LogIndex::ZERO, Ballot::ZERO, configuration(self.nodes.len()), store, vec![])
+                (LogIndex::ZERO, Ballot::ZERO, configuration(self.initial), store, vec![])
             }
             Some(c) => (c.index, c.ballot, c.config, restored(c.records), c.extra),
         };
@@ -270,7 +308,7 @@ impl Cluster {
                 let newest = self.disks[node].checkpoint.as_ref().map(|c| c.index);
                 if self.lives[node] == life && self.runs(node) && newest < Some(checkpoint.index) {
                     let index = checkpoint.index;
-                    self.disks[node].checkpoint = Some(checkpoint);
+                    self.disks[node].checkpoint = Some(*checkpoint);
                     self.release(node, index);
                     self.step(node, Event::CheckpointWritten { index });
                 }
@@ -311,10 +349,13 @@ impl Cluster {
     }
 
     fn step(&mut self, node: usize, event: Event) {
-        let Some(replica) = self.nodes[node].as_mut() else { return };
+        let Some(replica) = self.nodes.get_mut(node).and_then(Option::as_mut) else { return };
         let mut out = Effects::default();
         replica.step(self.now, event, &mut out);
         assert!(out.diverged.is_none(), "equal logs give equal states");
+        if out.removed {
+            self.removed.insert(node);
+        }
         let status = replica.status();
         let hashes = (status.chain_hash, status.content_hash);
         let known = *self.hashes.entry(status.applied).or_insert(hashes);
@@ -324,7 +365,7 @@ impl Cluster {
             let records = view.encode_checkpoint();
             let checkpoint = Checkpoint { index, ballot, config, records, extra };
             let at = self.now.plus(Nanos(1 + self.prng.below(50_000_000)));
-            self.push(at, What::Checkpoint(node, self.lives[node], checkpoint));
+            self.push(at, What::Checkpoint(node, self.lives[node], Box::new(checkpoint)));
         }
         for to in out.snapshots {
             let at = self.now.plus(Nanos(1 + self.prng.below(50_000_000)));
@@ -354,6 +395,9 @@ impl Cluster {
         }
         for (token, reply) in out.replies {
             self.replies.entry((node, token)).or_default().push(reply);
+        }
+        if self.removed.contains(&node) && self.runs(node) {
+            self.crash(node); // the shell stops
         }
     }
 

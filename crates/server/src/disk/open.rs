@@ -5,8 +5,9 @@
 
 use super::{Files, Place, log};
 use crate::bootstrap;
-use crate::config::Config;
+use crate::config::{ClusterState, Config};
 use crate::node::start::{StartError, entropy, store_limits};
+use crate::peer::join;
 use base::{Ballot, Incarnation, LogIndex};
 use consensus::raft::{Configuration, Entry, Recovered};
 use std::fs;
@@ -88,8 +89,11 @@ pub fn open(config: &Config, place: &Place) -> Result<Opened, StartError> {
 
 /// The identity of a directory that has none; written only after its journal exists.
 fn begin(config: &Config) -> Result<(Identity, Configuration), StartError> {
-    bootstrap::may_create(config)?;
-    let born = bootstrap::from_flags(config)?;
+    let birth = entropy();
+    let born = match config.cluster_state {
+        ClusterState::New => bootstrap::from_flags(config)?,
+        ClusterState::Existing => join::ask(config, birth)?,
+    };
     // A start that broke off before the identity was written never spoke to anybody.
     for part in ["journal", "checkpoints"] {
         let path = config.data_dir.join(part);
@@ -109,7 +113,7 @@ fn begin(config: &Config) -> Result<(Identity, Configuration), StartError> {
     let identity = Identity {
         cluster: born.cluster,
         member: born.member,
-        birth: entropy(),
+        birth,
         incarnation: Incarnation::ZERO,
         config: born.config.encode(),
         peers: Vec::new(),

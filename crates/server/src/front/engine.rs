@@ -7,6 +7,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use consensus::raft::{Change, ChangeError};
 use mvcc::{
     Changes, Command, Error, RangeRequest, RangeResponse, Response, TxnRequest, TxnResponse, View,
 };
@@ -47,6 +48,8 @@ pub enum Failure {
     Corrupt,
     /// The client's own deadline passed; a write's outcome is unknown.
     Deadline,
+    /// A change of members or quorum that was not begun.
+    Change(ChangeError),
     /// Anything else, with the exact gRPC code and text to send.
     Status(u32, String),
 }
@@ -126,6 +129,15 @@ pub trait Engine {
     fn txn_ops_max(&self) -> usize;
     fn status(&self) -> Status;
     fn members(&self) -> Vec<MemberInfo>;
+    /// Changes members or quorum; the answer is the membership after it.
+    fn change(&self, change: Change, done: Done<Vec<MemberInfo>>) {
+        let text = format!("{change:?} is not possible here");
+        done(Err(Failure::Status(12, text)));
+    }
+    /// The quorum text in force, and the one that is being moved to.
+    fn quorum(&self) -> (String, Option<String>) {
+        (String::new(), None)
+    }
     /// Active alarms as (member id, 1 = NOSPACE, 2 = CORRUPT).
     fn alarms(&self) -> Vec<(u64, i32)>;
     /// The leader this member follows, and who is missing.

@@ -1,6 +1,6 @@
 //! The Maintenance and Cluster services, auth status, and the gRPC health check.
 
-use super::engine::{Engine, Failure};
+use super::engine::Failure;
 use super::service::{Front, store_failure};
 use super::{convert, refusal};
 use crate::grpc::{Responder, Status};
@@ -12,20 +12,6 @@ use mvcc::{AlarmAction, AlarmKind, Command, Response};
 /// The etcd release whose API this server speaks; clients parse it as plain `X.Y.Z`.
 pub const ETCD_VERSION: &str = "3.7.0";
 const STORAGE_VERSION: &str = "3.7.0";
-
-pub(super) fn members(engine: &dyn Engine) -> pb::MemberListResponse {
-    let mut header = convert::header(engine.header());
-    header.revision = 0; // as etcd: cluster headers carry none
-    let member = |m: super::engine::MemberInfo| pb::Member {
-        id: m.id,
-        name: m.name,
-        peer_ur_ls: m.peer_urls,
-        client_ur_ls: m.client_urls,
-        is_learner: m.learner,
-    };
-    let members = engine.members().into_iter().map(member).collect();
-    pb::MemberListResponse { header: Some(header), members }
-}
 
 pub(super) const CORRUPT: &str = "CORRUPT";
 

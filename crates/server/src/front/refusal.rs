@@ -3,6 +3,7 @@
 use super::engine::Failure;
 use crate::grpc::Status;
 use api::error::{Code, EtcdError};
+use consensus::raft::ChangeError;
 use mvcc::Error;
 
 const fn store_error(error: Error) -> EtcdError {
@@ -21,6 +22,19 @@ const fn store_error(error: Error) -> EtcdError {
         Error::InvalidSort => EtcdError::InvalidSortOption,
         Error::NoSpace => EtcdError::NoSpace,
         Error::Corrupt => EtcdError::Corrupt,
+    }
+}
+
+const fn change_error(error: &ChangeError) -> EtcdError {
+    match error {
+        ChangeError::MemberNotFound => EtcdError::MemberNotFound,
+        ChangeError::IdExists => EtcdError::MemberExists,
+        ChangeError::PeerUrlsExist => EtcdError::PeerUrlsExist,
+        ChangeError::NotLearner => EtcdError::NotLearner,
+        ChangeError::LearnerNotReady => EtcdError::LearnerNotReady,
+        ChangeError::TooManyLearners => EtcdError::TooManyLearners,
+        ChangeError::NotEnoughStarted(_) | ChangeError::Invalid(_) => EtcdError::NotEnoughStarted,
+        ChangeError::Pending(_) => EtcdError::Unhealthy,
     }
 }
 
@@ -43,6 +57,11 @@ pub fn status(failure: Failure) -> Status {
             let status = Status::new(Code::DeadlineExceeded, text).outcome("unknown");
             return status.reason("deadline", None, &[]);
         }
+        Failure::Change(ChangeError::Invalid(why)) => {
+            let text = format!("etcdserver: {why}");
+            return Status::new(Code::FailedPrecondition, text).outcome("not-applied");
+        }
+        Failure::Change(error) => (change_error(error), "not-applied", "change-refused"),
         Failure::Status(code, text) => {
             return Status { code: *code, ..Status::new(Code::Unknown, text.clone()) };
         }

@@ -4,7 +4,7 @@ use super::cut::Leaderless;
 use super::engine::{Engine, Failure};
 use super::methods::{self, Method};
 use super::watch::Hub;
-use super::{convert, lease, maintenance, probe, range_stream, refusal};
+use super::{cluster, convert, lease, maintenance, probe, range_stream, refusal};
 use crate::grpc::{
     CallStats, GrpcLimits, HttpDone, Kind, Metadata, RequestStream, Responder, Service, Status,
     StreamSender,
@@ -158,7 +158,7 @@ impl Front {
         let engine = self.engine.clone();
         let done = move |result: Result<(), Failure>| match result {
             Err(failure) => responder.fail(&refusal::status(failure)),
-            Ok(()) => responder.ok(&maintenance::members(&*engine)),
+            Ok(()) => responder.ok(&cluster::list(&*engine)),
         };
         if request.linearizable { self.engine.barrier(Box::new(done)) } else { done(Ok(())) }
     }
@@ -187,6 +187,12 @@ impl Front {
             Method::LeaseTimeToLive => decoded!(r => lease::time_to_live(self, &r, responder)),
             Method::LeaseLeases => decoded!(r => lease::leases(self, &r, responder)),
             Method::MemberList => decoded!(r => self.member_list(&r, responder)),
+            Method::MemberAdd => decoded!(r => cluster::add(self, &r, responder)),
+            Method::MemberRemove => decoded!(r => cluster::remove(self, &r, responder)),
+            Method::MemberUpdate => decoded!(r => cluster::update(self, &r, responder)),
+            Method::MemberPromote => decoded!(r => cluster::promote(self, &r, responder)),
+            Method::ClusterChange => decoded!(r => cluster::own_change(self, &r, responder)),
+            Method::ClusterDescribe => decoded!(r => cluster::describe(self, &r, responder)),
             Method::Alarm => decoded!(r => maintenance::alarm(self, &r, responder)),
             Method::Status => decoded!(r => maintenance::status(self, &r, responder)),
             Method::Defragment => decoded!(r => maintenance::defragment(&r, responder)),

@@ -4,11 +4,14 @@ use super::Node;
 use crate::config::AutoCompaction;
 use crate::front::engine::{Engine as _, Failure};
 use crate::metrics::Page;
+use consensus::raft::{Change, Member};
 use mvcc::Command;
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+/// How soon a newcomer's name is known to all.
+const PUBLISH_INTERVAL: Duration = Duration::from_millis(50);
 /// How often the revision mode looks.
 const REVISION_INTERVAL: Duration = Duration::from_secs(300);
 
@@ -34,6 +37,32 @@ pub(super) async fn auto_compact(node: Rc<Node>) {
                     }
                 }
             }
+        }
+    }
+}
+
+/// A leader writes into the configuration what newcomers say of themselves.
+pub(super) async fn publish(node: Rc<Node>) {
+    loop {
+        tokio::time::sleep(PUBLISH_INTERVAL).await;
+        let unsaid = {
+            let replica = node.replica.borrow();
+            let raft = replica.raft();
+            let ready = raft.leader_ready() && raft.config_is_committed();
+            let config = raft.config();
+            let announced = node.peers.state.announced.borrow();
+            let news = |m: &Member| {
+                let (name, client_urls) = announced.get(&m.id)?.clone();
+                // Members of the first hour stand in everybody's bootstrap configuration.
+                let newcomer = node.peers.config.member(m.id).is_none();
+                let newcomer = newcomer && m.client_urls != client_urls;
+                newcomer.then_some(Change::Publish { id: m.id, name, client_urls })
+            };
+            let may = ready && config.joint.is_none();
+            may.then(|| config.members.iter().find_map(news)).flatten()
+        };
+        if let Some(change) = unsaid {
+            node.change(change, Box::new(|_| {}));
         }
     }
 }
@@ -77,14 +106,14 @@ impl Node {
             self.peers.state.received_bytes.get()
         });
         page.line("# TYPE etcd_network_peer_sent_bytes_total counter");
-        for (id, link) in &self.peers.links {
-            let (id, n) = (id.0, link.sent_bytes.get());
+        for link in self.peers.members.links() {
+            let (id, n) = (link.peer.0, link.sent_bytes.get());
             page.line(&format!("etcd_network_peer_sent_bytes_total{{To=\"{id:x}\"}} {n}"));
         }
         let peers = |name: &str, value: &dyn Fn(&crate::peer::Link) -> u8| {
             page.line(&format!("# TYPE {name} gauge"));
-            for (id, link) in &self.peers.links {
-                let (local, remote, n) = (status.id.0, id.0, value(link));
+            for link in self.peers.members.links() {
+                let (local, remote, n) = (status.id.0, link.peer.0, value(&link));
                 page.line(&format!("{name}{{Local=\"{local:x}\",Remote=\"{remote:x}\"}} {n}"));
             }
         };

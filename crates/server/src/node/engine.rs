@@ -6,6 +6,7 @@ use crate::front::engine::{
     ChangeListener, Done, Engine, Failure, Header, LeaseInfo, MemberInfo, Status, Why,
 };
 use base::{NodeId, Token};
+use consensus::raft::{Change, Configuration, label};
 use mvcc::{Command, Error, RangeRequest, RangeResponse, Response, TxnRequest, TxnResponse, View};
 use replica::{Event, RefusalReason, Reply, UnknownReason};
 use std::rc::Rc;
@@ -21,6 +22,7 @@ pub(super) enum Pending {
     Range(Done<RangeResponse>),
     Txn(Done<TxnResponse>),
     Barrier(Done<()>),
+    Change(Done<Vec<MemberInfo>>),
 }
 
 impl Pending {
@@ -30,6 +32,7 @@ impl Pending {
             Self::Range(done) => done(Err(failure)),
             Self::Txn(done) => done(Err(failure)),
             Self::Barrier(done) => done(Err(failure)),
+            Self::Change(done) => done(Err(failure)),
         }
     }
 }
@@ -64,6 +67,13 @@ impl Node {
                 return done(result.map_err(Failure::Store));
             }
             (Reply::Barrier, Pending::Barrier(done)) => return done(Ok(())),
+            (Reply::Changed { config, .. }, Pending::Change(done)) => {
+                return done(Ok(self.members_of(&config)));
+            }
+            (Reply::ChangeRefused(error), Pending::Change(done)) => {
+                tracing::warn!("change refused: {error}");
+                return done(Err(Failure::Change(error)));
+            }
             (Reply::Refused(refusal), pending) => {
                 let leader = refusal.leader.map(|leader| self.name_of(leader));
                 let why = Why { leader, missing: refusal.missing };
@@ -109,6 +119,30 @@ impl Node {
         let replica = self.replica.borrow();
         let member = replica.raft().config().members.iter().find(|member| member.id == id);
         member.map_or_else(|| "unknown".to_string(), |member| member.name.clone())
+    }
+
+    /// A configuration as clients see it; who has not said its name yet has none.
+    fn members_of(&self, config: &Configuration) -> Vec<MemberInfo> {
+        let announced = self.peers.state.announced.borrow();
+        let own = (self.peers.name.clone(), self.peers.client_urls.clone());
+        let info = |member: &consensus::raft::Member| {
+            let said =
+                if member.id == self.peers.member { Some(&own) } else { announced.get(&member.id) };
+            let unnamed = member.name == label(member.id);
+            let name = match said {
+                Some((name, _)) if unnamed => name.clone(),
+                None if unnamed => String::new(),
+                _ => member.name.clone(),
+            };
+            MemberInfo {
+                id: member.id.0,
+                name,
+                peer_urls: member.peer_urls.clone(),
+                client_urls: said.map_or(&member.client_urls, |(_, urls)| urls).clone(),
+                learner: member.learner,
+            }
+        };
+        config.members.iter().map(info).collect()
     }
 
     pub(super) fn propose_for(
@@ -196,28 +230,26 @@ impl Engine for Node {
             db_size: signed(store.size_bytes()),
             db_size_in_use: signed(store.size_in_use()),
             db_size_quota: signed(self.quota_bytes),
-            learner: false,
+            learner: replica.raft().config().member(status.id).is_none_or(|m| m.learner),
             diverged: status.diverged,
         }
     }
 
     fn members(&self) -> Vec<MemberInfo> {
         let replica = self.replica.borrow();
-        let announced = self.peers.state.announced.borrow();
-        let members = replica.raft().config().members.iter();
-        members
-            .map(|member| MemberInfo {
-                id: member.id.0,
-                name: member.name.clone(),
-                peer_urls: member.peer_urls.clone(),
-                client_urls: if member.id == self.peers.member {
-                    self.peers.client_urls.clone()
-                } else {
-                    announced.get(&member.id).unwrap_or(&member.client_urls).clone()
-                },
-                learner: member.learner,
-            })
-            .collect()
+        self.members_of(replica.raft().config())
+    }
+
+    fn change(&self, change: Change, done: Done<Vec<MemberInfo>>) {
+        if let Some(token) = self.wait(Pending::Change(done)) {
+            self.enqueue(Event::Change { token, change });
+        }
+    }
+
+    fn quorum(&self) -> (String, Option<String>) {
+        let replica = self.replica.borrow();
+        let config = replica.raft().config();
+        (config.quorum.clone(), config.joint.clone())
     }
 
     fn alarms(&self) -> Vec<(u64, i32)> {

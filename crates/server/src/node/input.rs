@@ -25,6 +25,8 @@ pub enum Input {
     /// A checkpoint of the leader is durable and loaded.
     Installed(Box<Installed>),
     PeerLost(NodeId),
+    /// A member says that this one has left the cluster.
+    Removed(String),
     SnapshotSent {
         to: NodeId,
         ok: bool,

@@ -2,6 +2,7 @@
 
 use super::input::{Checkpointed, Control, Input};
 use super::{End, Node};
+use crate::peer::Link;
 use base::{LogIndex, Nanos};
 use replica::{Effects, Event};
 use std::rc::Rc;
@@ -44,6 +45,9 @@ impl Node {
             let now = self.now();
             self.replica.borrow_mut().step_batch(now, events.drain(..), &mut effects);
             self.dispatch(&mut effects);
+            if std::mem::take(&mut effects.removed) {
+                return End::Removed(self.farewell());
+            }
             if let Some(halt) = effects.halted.take() {
                 return End::Failed(format!("entry {}: {}", halt.index, halt.why));
             }
@@ -87,6 +91,7 @@ impl Node {
                 self.replaced.set(true);
                 events.push(Event::Install(installed));
             }
+            Input::Removed(text) => return Some(End::Removed(text)),
             Input::PeerLost(node) => events.push(Event::PeerLost(node)),
             Input::SnapshotSent { to, ok } => {
                 self.sending.borrow_mut().remove(&to);
@@ -119,6 +124,22 @@ impl Node {
         None
     }
 
+    /// What a member that has left says last.
+    fn farewell(&self) -> String {
+        let (name, id, cluster) = (&self.config.name, self.peers.member.0, self.peers.cluster);
+        format!("member {name} ({id:x}) was removed from cluster {cluster:x}")
+    }
+
+    /// Links follow the configuration, in force and committed.
+    pub(super) fn follow_configuration(&self) {
+        let replica = self.replica.borrow();
+        let raft = replica.raft();
+        let now = (raft.config_version(), raft.config_is_committed());
+        if self.followed.replace(Some(now)) != Some(now) {
+            self.peers.follow(raft.config(), raft.config_at(raft.commit()));
+        }
+    }
+
     /// A stop waits for leadership to be gone, for one election timeout at most.
     fn stop_is_due(&self) -> bool {
         let Some(at) = self.stop_at.get() else { return false };
@@ -137,11 +158,11 @@ impl Node {
         if !effects.send.is_empty() {
             let cut = self.cut.borrow();
             for message in effects.send.drain(..).filter(|message| !cut.contains(&message.to)) {
-                if let Some(link) = self.peers.links.get(&message.to) {
+                if let Some(link) = self.peers.members.link(message.to) {
                     link.push(&message);
                 }
             }
-            self.peers.links.values().for_each(|link| link.flush());
+            self.peers.members.for_each(Link::flush);
         }
         if self.replaced.take() || !effects.changes.is_empty() {
             let listeners = self.listeners.borrow().clone();
@@ -165,6 +186,7 @@ impl Node {
             effects.trace.iter().for_each(|event| sinks.iter().for_each(|sink| sink(event)));
             effects.trace.clear();
         }
+        self.follow_configuration();
         self.notice_leader();
     }
 

@@ -11,12 +11,11 @@ use crate::front::Front;
 use crate::grpc::{self, GrpcLimits, Service};
 use crate::metrics::{DiskMetrics, Metrics};
 use crate::peer::listen::{self, Shared};
-use crate::peer::{Births, Link};
+use crate::peer::{Births, Members};
 use base::{Nanos, NodeId, Prng};
 use consensus::raft::{Configuration, Settings};
 use replica::{Replica, ReplicaRecovered, ReplicaSettings};
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::{Arc, mpsc};
@@ -124,7 +123,7 @@ fn live(
     drop(local);
     drop(runtime);
     drop(lock);
-    if let End::Failed(text) = &end {
+    if let End::Failed(text) | End::Removed(text) = &end {
         tracing::error!("stopped: {text}");
     }
     phase.send_replace(Phase::Ended(end));
@@ -172,9 +171,8 @@ fn serve(node: &Rc<Node>, listeners: Listeners) {
     for listener in listeners.peer {
         tokio::task::spawn_local(listen::run(listener, Rc::clone(&node.peers)));
     }
-    for link in node.peers.links.values() {
-        tokio::task::spawn_local(Rc::clone(link).run(Rc::clone(&node.peers)));
-    }
+    node.follow_configuration();
+    tokio::task::spawn_local(chores::publish(Rc::clone(node)));
     tokio::task::spawn_local(chores::auto_compact(Rc::clone(node)));
     let limits =
         GrpcLimits { request_bytes_max: node.config.max_request_bytes, ..GrpcLimits::default() };
@@ -238,11 +236,13 @@ fn build(
         incarnation: identity.incarnation,
         birth: identity.birth,
         config: Arc::new(opened.bootstrap),
+        name: config.name.clone(),
+        peer_urls: config.advertise_peer_urls.iter().map(ToString::to_string).collect(),
         client_urls: config.advertise_client_urls.iter().map(ToString::to_string).collect(),
         births: Births::new(Box::new(place.disk("")?), identity.clone()),
         files: opened.files,
         inbox: inbox.clone(),
-        links: links(&members, identity.member)?,
+        members: Members::default(),
         state: listen::State::default(),
     });
     Ok(Rc::new_cyclic(|me| Node {
@@ -265,21 +265,12 @@ fn build(
         last_failure: RefCell::default(),
         stop_at: Cell::new(None),
         random: RefCell::new(Prng::new(seed ^ identity.birth)),
+        followed: Cell::new(None),
         quota_bytes,
         metrics: Metrics::default(),
         disk_metrics,
         phase,
     }))
-}
-
-fn links(config: &Configuration, me: NodeId) -> Result<BTreeMap<NodeId, Rc<Link>>, ConfigError> {
-    let mut links = BTreeMap::new();
-    for member in config.members.iter().filter(|member| member.id != me) {
-        let addresses = member.peer_urls.iter().map(|url| Ok(Url::parse(url)?.authority()));
-        let addresses: Vec<String> = addresses.collect::<Result<_, ConfigError>>()?;
-        links.insert(member.id, Link::new(member.id, addresses));
-    }
-    Ok(links)
 }
 
 /// A replicated limit, or the flag's value where the configuration has none.

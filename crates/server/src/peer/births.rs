@@ -29,7 +29,7 @@ impl Births {
             Some((_, old)) => Err(format!(
                 "member {:x} was born as {old:x} and is back as {birth:x}: its data directory \
                  was emptied or replaced, so it has forgotten its votes; restore the directory, \
-                 or remove the member and add it under a new id",
+                 or replace the member under a new id with `quorate member replace`",
                 member.0
             )),
             None => {
@@ -42,6 +42,12 @@ impl Births {
                 Ok(())
             }
         }
+    }
+
+    /// The birth under which `member` was first met here.
+    pub fn knows(&self, member: NodeId) -> Option<u64> {
+        let identity = self.identity.borrow();
+        identity.peers.iter().find(|(id, _)| *id == member).map(|(_, birth)| *birth)
     }
 
     /// A copy for another thread.

@@ -27,7 +27,7 @@ fn invalid(text: impl Into<String>) -> io::Error {
 
 /// Sends the latest checkpoint; the outcome comes as `Input::SnapshotSent`.
 pub fn send(to: NodeId, shared: &Rc<Shared>) {
-    let addresses = match shared.links.get(&to) {
+    let addresses = match shared.members.link(to) {
         Some(link) => link.addresses().to_vec(),
         None => Vec::new(),
     };

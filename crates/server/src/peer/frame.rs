@@ -33,6 +33,12 @@ pub enum Kind {
     BulkEnd = 7,
     /// The receiver's verdict: one byte, 1 when installed, then a UTF-8 reason.
     BulkDone = 8,
+    /// A newcomer asks who it is.
+    Ask = 9,
+    /// What a newcomer begins its life with, or why not.
+    Answer = 10,
+    /// UTF-8 text: the dialer has left the cluster for good.
+    Gone = 11,
 }
 
 impl Kind {
@@ -46,6 +52,9 @@ impl Kind {
             6 => Self::BulkChunk,
             7 => Self::BulkEnd,
             8 => Self::BulkDone,
+            9 => Self::Ask,
+            10 => Self::Answer,
+            11 => Self::Gone,
             _ => return None,
         })
     }

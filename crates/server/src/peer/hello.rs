@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"quorate\n");
 /// Version of what members say to each other after the handshake.
-pub const PROTOCOL: u32 = 2;
+pub const PROTOCOL: u32 = 3;
 
 /// What a connection is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,9 +35,13 @@ pub struct Hello {
     pub config: Arc<Configuration>,
     /// Where the sender serves clients; the bootstrap configuration cannot know it.
     pub client_urls: Vec<String>,
+    /// Its name, and where members reach it: the configuration of a member that lags behind knows
+    /// neither.
+    pub name: String,
+    pub peer_urls: Vec<String>,
 }
 
-/// Client URLs one member may announce.
+/// URLs of a kind one member may announce.
 const URLS_MAX: u32 = 64;
 
 impl Hello {
@@ -54,8 +58,11 @@ impl Hello {
         out.put_u64(self.incarnation.0);
         out.put_u64(self.birth);
         out.put_bytes(&self.config.encode());
-        out.put_u32(self.client_urls.len() as u32);
-        self.client_urls.iter().for_each(|url| out.put_bytes(url.as_bytes()));
+        out.put_bytes(self.name.as_bytes());
+        for urls in [&self.client_urls, &self.peer_urls] {
+            out.put_u32(urls.len() as u32);
+            urls.iter().for_each(|url| out.put_bytes(url.as_bytes()));
+        }
     }
 
     /// # Errors
@@ -85,14 +92,18 @@ impl Hello {
             incarnation: Incarnation(get.u64()?),
             birth: get.u64()?,
             config: Arc::new(Configuration::decode(get.bytes()?)?),
+            name: get.str()?.to_string(),
             client_urls: Vec::new(),
+            peer_urls: Vec::new(),
         };
-        let count = get.u32()?;
-        if count > URLS_MAX {
-            return Err(DecodeError::Invalid { what: "number of client URLs" });
-        }
-        for _ in 0..count {
-            hello.client_urls.push(get.str()?.to_string());
+        for urls in [&mut hello.client_urls, &mut hello.peer_urls] {
+            let count = get.u32()?;
+            if count > URLS_MAX {
+                return Err(DecodeError::Invalid { what: "number of URLs" });
+            }
+            for _ in 0..count {
+                urls.push(get.str()?.to_string());
+            }
         }
         get.finish()?;
         Ok(hello)
@@ -126,7 +137,14 @@ mod tests {
     fn config(quorum: &str) -> Configuration {
         let (members, joint, limits) = (Vec::new(), None, vec![("quota_bytes".to_string(), 9)]);
         let rule = consensus::raft::BallotRule::SharedTerms;
-        Configuration { members, quorum: quorum.to_string(), joint, rule, limits }
+        Configuration {
+            members,
+            quorum: quorum.to_string(),
+            joint,
+            rule,
+            limits,
+            change: Default::default(),
+        }
     }
 
     fn hello(member: u64, to: u64) -> Hello {
@@ -140,6 +158,8 @@ mod tests {
             birth: 9,
             config: Arc::new(config("majority(a, b)")),
             client_urls: vec!["http://h:1".to_string()],
+            name: "a".to_string(),
+            peer_urls: vec!["http://h:2".to_string()],
         }
     }
 

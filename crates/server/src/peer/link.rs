@@ -58,6 +58,12 @@ impl Link {
         self.stream.borrow().is_some()
     }
 
+    /// The peer has left: what was written is still delivered, nothing more is.
+    pub fn disconnect(&self) {
+        *self.stream.borrow_mut() = None;
+        self.forget();
+    }
+
     /// The peer just connected to us, so it is up.
     pub fn wake(&self) {
         if !self.is_connected() {
@@ -125,6 +131,9 @@ impl Link {
                     if was_up && refused {
                         was_up = false;
                         shared.send(Input::PeerLost(self.peer));
+                    }
+                    if error.get_ref().is_some_and(|e| e.is::<Gone>()) {
+                        shared.send(Input::Removed(error.to_string()));
                     }
                     let text = error.to_string();
                     if text != last_error {
@@ -207,6 +216,11 @@ async fn closed(stream: &TcpStream) {
     }
 }
 
+/// A member says that this one has left.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Gone(String);
+
 /// What the dialer makes of the acceptor's first frame.
 pub fn check_answer(
     hello: &Hello,
@@ -226,6 +240,10 @@ pub fn check_answer(
                 return Err(refused(difference));
             }
             meet(&other).map_err(refused)
+        }
+        Kind::Gone => {
+            let gone = Gone(String::from_utf8_lossy(body).into_owned());
+            Err(io::Error::new(io::ErrorKind::PermissionDenied, gone))
         }
         Kind::Refuse => Err(refused(format!("refused us: {}", String::from_utf8_lossy(body)))),
         _ => Err(refused("unexpected frame in the handshake".to_string())),

@@ -2,7 +2,9 @@
 
 use super::frame::{self, Kind};
 use super::hello::{Hello, PROTOCOL, Purpose};
-use super::link::{Link, read_frame, write_all};
+use super::join::{self, Ask, Introduction};
+use super::link::{read_frame, write_all};
+use super::members::Members;
 use super::{Births, bulk, limits};
 use crate::disk::Files;
 use crate::node::input::Input;
@@ -29,11 +31,13 @@ pub struct Shared {
     pub birth: u64,
     /// The bootstrap configuration.
     pub config: Arc<Configuration>,
+    pub name: String,
     pub client_urls: Vec<String>,
+    pub peer_urls: Vec<String>,
     pub births: Births,
     pub files: Files,
     pub inbox: UnboundedSender<Input>,
-    pub links: BTreeMap<NodeId, Rc<Link>>,
+    pub members: Members,
     pub state: State,
 }
 
@@ -41,8 +45,8 @@ pub struct Shared {
 #[derive(Default)]
 pub struct State {
     pub incoming: RefCell<BTreeMap<NodeId, AbortHandle>>,
-    /// Client URLs as the peers announced them.
-    pub announced: RefCell<BTreeMap<NodeId, Vec<String>>>,
+    /// Names and client URLs as the peers announced them.
+    pub announced: RefCell<BTreeMap<NodeId, (String, Vec<String>)>>,
     pub received_bytes: Cell<u64>,
     last_refusal: RefCell<String>,
 }
@@ -58,7 +62,9 @@ impl Shared {
             incarnation: self.incarnation,
             birth: self.birth,
             config: Arc::clone(&self.config),
+            name: self.name.clone(),
             client_urls: self.client_urls.clone(),
+            peer_urls: self.peer_urls.clone(),
         }
     }
 
@@ -68,22 +74,24 @@ impl Shared {
     }
 
     /// Why `hello` may not come in, in words.
-    fn refusal(&self, hello: &Hello) -> Option<String> {
+    fn refusal(&self, hello: &Hello) -> Option<(Kind, String)> {
         let mine = self.hello(hello.purpose, hello.member);
         if let Some(difference) = mine.difference(hello) {
-            return Some(difference);
+            return Some((Kind::Refuse, difference));
         }
-        if !self.links.contains_key(&hello.member) {
-            return Some(format!("member {:x} is not in the configuration", hello.member.0));
+        if let Some(name) = self.members.gone(hello.member) {
+            let (id, cluster) = (hello.member.0, self.cluster);
+            let text = format!("member {name} ({id:x}) was removed from cluster {cluster:x}");
+            return Some((Kind::Gone, text));
         }
-        self.meet(hello).err()
+        self.meet(hello).err().map(|text| (Kind::Refuse, text))
     }
 
     /// Checks the peer's birth and learns where it serves clients.
     pub fn meet(&self, hello: &Hello) -> Result<(), String> {
         self.births.check(hello.member, hello.birth)?;
-        let urls = hello.client_urls.clone();
-        self.state.announced.borrow_mut().insert(hello.member, urls);
+        let said = (hello.name.clone(), hello.client_urls.clone());
+        self.state.announced.borrow_mut().insert(hello.member, said);
         Ok(())
     }
 
@@ -106,7 +114,10 @@ pub async fn run(listener: TcpListener, shared: Rc<Shared>) {
                 tokio::task::spawn_local(async move {
                     let welcome = timeout(limits::HANDSHAKE_MAX, welcome(stream, &shared)).await;
                     match welcome {
-                        Ok(Ok((stream, hello, buffer))) => start(stream, hello, buffer, &shared),
+                        Ok(Ok(Some((stream, hello, buffer)))) => {
+                            start(stream, &hello, buffer, &shared);
+                        }
+                        Ok(Ok(None)) => {}
                         Ok(Err(error)) => {
                             shared.log_refusal(&address.ip().to_string(), &error.to_string());
                         }
@@ -122,11 +133,18 @@ pub async fn run(listener: TcpListener, shared: Rc<Shared>) {
     }
 }
 
-async fn welcome(stream: TcpStream, shared: &Shared) -> io::Result<(TcpStream, Hello, BytesMut)> {
+/// None after a newcomer's question was answered.
+async fn welcome(
+    stream: TcpStream,
+    shared: &Shared,
+) -> io::Result<Option<(TcpStream, Hello, BytesMut)>> {
     stream.set_nodelay(true)?;
     let mut buffer = BytesMut::new();
     let (kind, body) = read_frame(&stream, &mut buffer, frame::HELLO_LEN_MAX).await?;
     let refuse = |text: String| io::Error::new(io::ErrorKind::PermissionDenied, text);
+    if kind == Kind::Ask {
+        return answer_newcomer(&stream, &body, shared).await.map(|()| None);
+    }
     if kind != Kind::Hello {
         return Err(refuse(format!("first frame is {kind:?}, not a hello")));
     }
@@ -134,28 +152,44 @@ async fn welcome(stream: TcpStream, shared: &Shared) -> io::Result<(TcpStream, H
     let checked = match Hello::decode(&body) {
         Ok(hello) => match shared.refusal(&hello) {
             None => Ok(hello),
-            Some(text) => Err(text),
+            Some(refusal) => Err(refusal),
         },
-        Err(error) => Err(error.to_string()),
+        Err(error) => Err((Kind::Refuse, error.to_string())),
     };
     match checked {
         Ok(hello) => {
             let mine = shared.hello(hello.purpose, hello.member);
             frame::encode(Kind::Welcome, &mut answer, |out| mine.encode(out));
             write_all(&stream, &answer).await?;
-            Ok((stream, hello, buffer))
+            Ok(Some((stream, hello, buffer)))
         }
-        Err(text) => {
-            frame::encode(Kind::Refuse, &mut answer, |out| out.extend_from_slice(text.as_bytes()));
+        Err((kind, text)) => {
+            frame::encode(kind, &mut answer, |out| out.extend_from_slice(text.as_bytes()));
             write_all(&stream, &answer).await?;
             Err(refuse(text))
         }
     }
 }
 
-fn start(stream: TcpStream, hello: Hello, buffer: BytesMut, shared: &Rc<Shared>) {
+async fn answer_newcomer(stream: &TcpStream, body: &[u8], shared: &Shared) -> io::Result<()> {
+    let ask = Ask::decode(body);
+    let answer = match &ask {
+        Ok(ask) => shared.members.introduce(ask, &shared.births).map(|member| Introduction {
+            cluster: shared.cluster,
+            member,
+            config: Configuration::clone(&shared.config),
+        }),
+        Err(error) => Err(join::No::Never(error.to_string())),
+    };
+    let mut out = Vec::new();
+    frame::encode(Kind::Answer, &mut out, |out| join::encode_answer(&answer, out));
+    write_all(stream, &out).await
+}
+
+fn start(stream: TcpStream, hello: &Hello, buffer: BytesMut, shared: &Rc<Shared>) {
     let from = hello.member;
-    if let Some(link) = shared.links.get(&from) {
+    shared.learn_way_back(hello);
+    if let Some(link) = shared.members.link(from) {
         link.wake();
     }
     match hello.purpose {

@@ -85,6 +85,8 @@ fn hello_of(config: &Config, to: &Handle) -> Hello {
         birth: 4711,
         config: std::sync::Arc::new(born.config),
         client_urls: Vec::new(),
+        name: config.name.clone(),
+        peer_urls: Vec::new(),
     }
 }
 

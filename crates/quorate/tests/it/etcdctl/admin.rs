@@ -228,9 +228,6 @@ fn what_is_not_there_yet_says_so_by_name() {
     let file = cluster.path("snapshot.db").to_string_lossy().into_owned();
     for (args, service, method) in [
         (&["snapshot", "save", file.as_str()][..], "Maintenance", "Snapshot"),
-        (&["member", "add", "n4", "--peer-urls", "http://127.0.0.1:1"], "Cluster", "MemberAdd"),
-        (&["member", "remove", "123"], "Cluster", "MemberRemove"),
-        (&["member", "promote", "123"], "Cluster", "MemberPromote"),
         (&["auth", "enable"], "Auth", "AuthEnable"),
         (&["user", "list"], "Auth", "UserList"),
         (&["role", "list"], "Auth", "RoleList"),

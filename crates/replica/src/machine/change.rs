@@ -1,0 +1,292 @@
+//! Changes of members and quorum: from whoever was asked to the leader's log, and on from there
+//! by themselves. `docs/design/reconfiguration.md` has the whole walk.
+
+use super::Replica;
+use crate::{Effects, PeerBody, PeerMessage, RefusalReason, Reply, TraceKind, UnknownReason};
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
+use base::{Blob, Nanos, NodeId, RequestId, Token};
+use consensus::raft::{Change, ChangeError, Configuration, Entry, EntryKind};
+
+/// Changes pending at one member.
+const PENDING_MAX: usize = 64;
+/// Refusals a leader repeats when a frame comes twice: what was refused is never done later.
+const REFUSED_MAX: usize = 64;
+/// How soon a change is looked at again while the last entry of another is being committed.
+const PAUSE: Nanos = Nanos::from_millis(10);
+/// Entries a learner may lack when it becomes a voter: less than a round trip under load.
+const SLACK: u64 = 1024;
+
+/// A change asked for here.
+struct Asked {
+    token: Token,
+    change: Change,
+    deadline: Nanos,
+    /// When it is offered to the leader, again or for the first time.
+    offer_at: Nanos,
+    sent: bool,
+}
+
+#[derive(Default)]
+pub(super) struct Changes {
+    asked: BTreeMap<u64, Asked>,
+    refused: VecDeque<(RequestId, ChangeError)>,
+}
+
+impl Changes {
+    pub fn deadline(&self) -> Option<Nanos> {
+        self.asked.values().map(|a| a.deadline.min(a.offer_at)).min()
+    }
+
+    pub fn len(&self) -> usize {
+        self.asked.len()
+    }
+
+    /// Another leader: everything is offered to it.
+    pub fn offer_again(&mut self) {
+        self.asked.values_mut().for_each(|a| a.offer_at = Nanos::ZERO);
+    }
+}
+
+impl Replica {
+    pub(super) fn on_change(&mut self, token: Token, change: Change, out: &mut Effects) {
+        if self.diverged || self.changes.len() >= PENDING_MAX {
+            let reason = match self.diverged {
+                true => RefusalReason::Diverged,
+                false => RefusalReason::Overloaded,
+            };
+            out.replies.push((token, self.refusal(reason)));
+            return;
+        }
+        let seq = self.seq_next;
+        self.seq_next += 1;
+        let deadline = self.now.plus(self.settings.request_timeout);
+        let asked = Asked { token, change, deadline, offer_at: Nanos::ZERO, sent: false };
+        self.changes.asked.insert(seq, asked);
+        self.emit(out, TraceKind::Proposed { id: self.own_id(seq) });
+    }
+
+    pub(super) fn on_peer_change(
+        &mut self,
+        from: NodeId,
+        id: RequestId,
+        change: &Change,
+        out: &mut Effects,
+    ) {
+        if id.seq == 0 || id.origin != from || !self.leads_firmly() {
+            return; // it is offered again, to whoever leads then
+        }
+        if let Err(error) = self.try_change(id, change, out) {
+            let body = PeerBody::ChangeRefused { id, error };
+            out.send.push(PeerMessage { from: self.settings.raft.id, to: from, body });
+        }
+    }
+
+    pub(super) fn on_change_refused(
+        &mut self,
+        id: RequestId,
+        error: ChangeError,
+        out: &mut Effects,
+    ) {
+        if id == self.own_id(id.seq)
+            && let Some(asked) = self.changes.asked.remove(&id.seq)
+        {
+            self.reply_change(id, asked.token, Reply::ChangeRefused(error), out);
+        }
+    }
+
+    /// The leader says that this member is out: what it asked for itself is done.
+    pub(super) fn on_removed(&mut self, from: NodeId, out: &mut Effects) {
+        if self.raft.leader() != Some(from) && self.raft.config().member(from).is_none() {
+            return;
+        }
+        let config = self.raft.config().clone();
+        for (seq, asked) in core::mem::take(&mut self.changes.asked) {
+            let own = matches!(asked.change, Change::Remove { id, .. }
+                if id == self.settings.raft.id);
+            let reply = match own {
+                true => Reply::Changed { index: self.applied, config: Box::new(config.done()) },
+                false => Reply::Unknown(UnknownReason::Timeout),
+            };
+            self.reply_change(self.own_id(seq), asked.token, reply, out);
+        }
+        out.removed = true;
+    }
+
+    /// Offers what is pending, and at a leader takes the change under way one step further.
+    pub(super) fn drive_changes(&mut self, out: &mut Effects) {
+        self.offer_changes(out);
+        if !self.raft.config().is_changing() || !self.leads_firmly() {
+            return;
+        }
+        if !self.raft.config_is_committed() {
+            return;
+        }
+        let live = self.raft.live();
+        let next = self.raft.config().advance(live, |id| self.raft.has_caught_up(id, SLACK));
+        // What cannot go on now can later, when more of its members are alive.
+        if let Ok(Some(next)) = next {
+            self.append_config(&next, out);
+        }
+    }
+
+    /// When there is something to offer, to give up, or to go on with.
+    pub(super) fn changes_deadline(&self) -> Option<Nanos> {
+        let firm = self.leads_firmly();
+        if firm && self.raft.config().joint.is_some() && self.raft.config_is_committed() {
+            return Some(self.now);
+        }
+        let heard = self.raft.leader().is_some_and(|l| l != self.settings.raft.id || firm);
+        self.changes.deadline().filter(|_| heard)
+    }
+
+    fn leads_firmly(&self) -> bool {
+        self.raft.leader_ready() && self.raft.takes_proposals() && !self.diverged
+    }
+
+    fn offer_changes(&mut self, out: &mut Effects) {
+        let (now, me) = (self.now, self.settings.raft.id);
+        let Some(leader) = self.raft.leader() else { return };
+        if leader == me && !self.leads_firmly() {
+            return;
+        }
+        let again = now.plus(self.settings.raft.election_timeout_min);
+        let mut due: Vec<(u64, Change)> = Vec::new();
+        for (seq, asked) in &mut self.changes.asked {
+            if asked.offer_at <= now {
+                (asked.offer_at, asked.sent) = (again, true);
+                due.push((*seq, asked.change.clone()));
+            }
+        }
+        for (seq, change) in due {
+            let id = self.own_id(seq);
+            if leader != me {
+                let body = PeerBody::Change { id, change };
+                out.send.push(PeerMessage { from: me, to: leader, body });
+            } else if let Err(error) = self.try_change(id, &change, out) {
+                self.on_change_refused(id, error, out);
+            }
+        }
+    }
+
+    /// At a leader: begins the change, unless it was begun or refused before. Ok also when it is
+    /// under way or done: whoever asked hears of that when it applies the entry.
+    fn try_change(
+        &mut self,
+        id: RequestId,
+        change: &Change,
+        out: &mut Effects,
+    ) -> Result<(), ChangeError> {
+        if let Some((_, error)) = self.changes.refused.iter().find(|(old, _)| *old == id) {
+            return Err(error.clone());
+        }
+        if self.raft.config().change.request == id || self.dedupe.contains(id) {
+            return Ok(());
+        }
+        if self.raft.config().joint.is_none() && !self.raft.config_is_committed() {
+            // A moment later it is, and then this can be judged.
+            if let Some(asked) = self.changes.asked.get_mut(&id.seq)
+                && id.origin == self.settings.raft.id
+            {
+                asked.offer_at = self.now.plus(PAUSE);
+            }
+            return Ok(());
+        }
+        let begun = if self.raft.config_is_committed() {
+            let live = self.raft.live();
+            let close = |id| self.raft.has_caught_up(id, SLACK);
+            self.raft.config().begin(change, id, live, close)
+        } else {
+            Err(ChangeError::Pending("another change is not committed yet".into()))
+        };
+        let begun = begun.and_then(|next| {
+            let refused = || ChangeError::Invalid("it does not meet the quorum in force".into());
+            self.append_config(&next, out).ok_or_else(refused)
+        });
+        if let Err(error) = &begun {
+            self.changes.refused.push_back((id, error.clone()));
+            if self.changes.refused.len() > REFUSED_MAX {
+                self.changes.refused.pop_front();
+            }
+        }
+        begun
+    }
+
+    fn append_config(&mut self, next: &Configuration, out: &mut Effects) -> Option<()> {
+        let payload = Blob::from(next.encode());
+        let item = core::iter::once((EntryKind::Config, payload));
+        let index = self.raft.propose(self.now, item, &mut self.ready).ok()?;
+        let (ballot, id) = (self.raft.ballot(), next.change.request);
+        self.emit(out, TraceKind::Logged { id, index, ballot });
+        let (quorum, joint) = (next.quorum.clone(), next.joint.clone());
+        self.emit(out, TraceKind::Changing { id, index, quorum, joint });
+        Some(())
+    }
+
+    /// A configuration entry was applied: it joins the window, answers, and says farewell.
+    pub(super) fn apply_config(&mut self, entry: &Entry, out: &mut Effects) {
+        let config = Configuration::decode(&entry.payload).expect("in the log because it decodes");
+        let before = self.raft.config_at(entry.index.prev());
+        let me = self.settings.raft.id;
+        let gone: Vec<NodeId> = before.members.iter().map(|m| m.id).collect();
+        let gone = gone.into_iter().filter(|id| config.member(*id).is_none());
+        let mut removed = false;
+        for to in gone {
+            removed |= to == me;
+            if to != me && self.raft.is_leader() {
+                out.send.push(PeerMessage { from: me, to, body: PeerBody::Removed });
+            }
+        }
+        let id = config.change.request;
+        if id.seq > 0 {
+            self.dedupe.insert(id);
+        }
+        if config.joint.is_none()
+            && id == self.own_id(id.seq)
+            && let Some(asked) = self.changes.asked.remove(&id.seq)
+        {
+            let reply = Reply::Changed { index: entry.index, config: Box::new(config) };
+            self.reply_change(id, asked.token, reply, out);
+        }
+        out.removed |= removed;
+    }
+
+    /// Requests whose entry went into a checkpoint that was installed here.
+    pub(super) fn changes_in_checkpoint(&mut self, out: &mut Effects) {
+        let seqs: Vec<u64> = self.changes.asked.keys().copied().collect();
+        for seq in seqs {
+            let id = self.own_id(seq);
+            if self.dedupe.contains(id)
+                && let Some(asked) = self.changes.asked.remove(&seq)
+            {
+                let config = Box::new(self.raft.config().clone());
+                let reply = Reply::Changed { index: self.applied, config };
+                self.reply_change(id, asked.token, reply, out);
+            }
+        }
+    }
+
+    pub(super) fn expire_changes(&mut self, out: &mut Effects) {
+        let now = self.now;
+        let leaderless = self.leaderless_since.is_some_and(|since| {
+            self.raft.leader().is_none() && now >= since.plus(self.settings.leaderless_wait)
+        });
+        let over = |a: &Asked| a.deadline <= now || (leaderless && !a.sent);
+        let due: Vec<u64> =
+            self.changes.asked.iter().filter(|(_, a)| over(a)).map(|(seq, _)| *seq).collect();
+        for seq in due {
+            let asked = self.changes.asked.remove(&seq).expect("listed above");
+            let reply = match asked.sent {
+                true => Reply::Unknown(UnknownReason::Timeout),
+                false => self.refusal(RefusalReason::NoLeader),
+            };
+            self.reply_change(self.own_id(seq), asked.token, reply, out);
+        }
+    }
+
+    fn reply_change(&self, id: RequestId, token: Token, reply: Reply, out: &mut Effects) {
+        out.replies.push((token, reply));
+        self.emit(out, TraceKind::Replied { id });
+    }
+}

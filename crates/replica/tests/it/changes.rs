@@ -1,0 +1,401 @@
+//! Changes of members and quorum on whole replicas: each kind, a crash at each stage, partitions,
+//! two at once, and what must be refused.
+
+use super::cluster::{Cluster, command_put, range_of};
+use base::{Nanos, NodeId, Token};
+use consensus::raft::{Change, ChangeError, Configuration, Newcomer};
+use replica::{Event, Reply};
+
+fn id(node: usize) -> NodeId {
+    NodeId(node as u64 + 1)
+}
+
+fn newcomer(node: usize) -> Newcomer {
+    let peer_urls = vec![format!("http://n{}", node + 1)];
+    Newcomer { id: id(node), name: format!("n{}", node + 1), peer_urls }
+}
+
+fn add(node: usize) -> Change {
+    Change::Add { member: newcomer(node), learner: false, quorum: None }
+}
+
+fn remove(node: usize) -> Change {
+    Change::Remove { id: id(node), quorum: None }
+}
+
+fn quorum(text: &str) -> Change {
+    Change::Quorum { text: text.into() }
+}
+
+fn ask(c: &mut Cluster, node: usize, change: Change) -> Token {
+    c.event(node, |token| Event::Change { token, change })
+}
+
+#[track_caller]
+fn done(c: &mut Cluster, node: usize, change: Change) -> Configuration {
+    let token = ask(c, node, change);
+    match c.await_reply(node, token) {
+        Reply::Changed { config, .. } => *config,
+        other => panic!("not changed: {other:?}"),
+    }
+}
+
+#[track_caller]
+fn refused(c: &mut Cluster, node: usize, change: Change) -> ChangeError {
+    let token = ask(c, node, change);
+    match c.await_reply(node, token) {
+        Reply::ChangeRefused(error) => error,
+        other => panic!("not refused: {other:?}"),
+    }
+}
+
+#[track_caller]
+fn put(c: &mut Cluster, node: usize, key: &str) {
+    let token = c.event(node, |token| Event::Propose { token, command: command_put(key, key) });
+    let reply = c.await_reply(node, token);
+    assert!(matches!(reply, Reply::Applied { result: Ok(_), .. }), "{reply:?}");
+}
+
+#[track_caller]
+fn has(c: &mut Cluster, node: usize, key: &str) {
+    let token = c.event(node, |token| Event::Read { token, request: range_of(key) });
+    let Reply::Range(Ok(range)) = c.await_reply(node, token) else { panic!("no range") };
+    assert_eq!(range.count, 1, "{key} at {node}");
+}
+
+#[test]
+fn a_fourth_member_catches_up_becomes_a_voter_and_leaves_again() {
+    for asked in 0..3 {
+        let mut c = Cluster::new(3, 1);
+        c.run_until_leader();
+        put(&mut c, asked, "before");
+        let config = done(&mut c, asked, add(3));
+        assert!(config.member(id(3)).expect("in").learner, "nobody is counted before it is there");
+        let new = c.newcomer();
+        let config = c.run_until_settled();
+        assert_eq!(config.quorum, "majority(n1, n2, n3, n4)");
+        has(&mut c, new, "before");
+        put(&mut c, new, "by the fourth");
+        let config = done(&mut c, asked, remove(new));
+        assert_eq!((config.members.len(), &config.quorum[..]), (3, "majority(n1, n2, n3)"));
+        c.run_for(Nanos::from_millis(500));
+        assert!(c.removed.contains(&new), "it hears that it left");
+        put(&mut c, asked, "after");
+        assert_eq!(refused(&mut c, asked, remove(new)), ChangeError::MemberNotFound);
+        assert_eq!(refused(&mut c, asked, add(new)), ChangeError::IdExists);
+    }
+}
+
+#[test]
+fn a_leader_that_is_removed_finishes_the_change_and_another_leads_at_once() {
+    let mut c = Cluster::new(3, 2);
+    let leader = c.run_until_leader();
+    done(&mut c, leader, remove(leader));
+    assert!(c.removed.contains(&leader));
+    c.run_for(Nanos::from_millis(300));
+    let heir = c.run_until_leader();
+    assert!(heir != leader);
+    put(&mut c, heir, "k");
+    assert_eq!(c.config(heir).members.len(), 2);
+}
+
+#[test]
+fn a_member_that_asks_for_its_own_removal_is_told() {
+    let mut c = Cluster::new(3, 3);
+    let follower = (c.run_until_leader() + 1) % 3;
+    done(&mut c, follower, remove(follower));
+    assert!(c.removed.contains(&follower));
+}
+
+#[test]
+fn a_dead_member_is_replaced_in_one_change() {
+    let mut c = Cluster::new(3, 4);
+    let leader = c.run_until_leader();
+    put(&mut c, leader, "k");
+    let dead = (leader + 1) % 3;
+    c.crash(dead);
+    let change = Change::Replace { old: id(dead), member: newcomer(3), quorum: None };
+    done(&mut c, leader, change);
+    let new = c.newcomer();
+    let config = c.run_until_settled();
+    assert!(config.member(id(dead)).is_none() && !config.member(id(new)).expect("in").learner);
+    // The replaced one does not count any more, the new one does.
+    c.crash((leader + 2) % 3);
+    c.run_for(Nanos::from_millis(3000));
+    let leader = c.run_until_leader();
+    put(&mut c, leader, "l");
+    has(&mut c, leader, "k");
+}
+
+#[test]
+fn a_quorum_that_names_members_is_rewritten_for_a_replacement() {
+    let mut c = Cluster::new(3, 5);
+    let leader = c.run_until_leader();
+    done(&mut c, leader, quorum("weighted{n1:2, n2:2, n3:1} >= 3"));
+    let change = Change::Replace { old: id(2), member: newcomer(3), quorum: None };
+    assert!(matches!(refused(&mut c, leader, add(3)), ChangeError::Invalid(_)));
+    assert!(matches!(refused(&mut c, leader, remove(2)), ChangeError::Invalid(_)));
+    done(&mut c, leader, change);
+    c.newcomer();
+    let config = c.run_until_settled();
+    assert_eq!(config.quorum, "weighted{n1:2, n2:2, \"n4\":1} >= 3");
+    c.run_until_leader();
+}
+
+#[test]
+fn a_learner_stays_one_until_it_is_promoted() {
+    let mut c = Cluster::new(3, 6);
+    let leader = c.run_until_leader();
+    let learner = Change::Add { member: newcomer(3), learner: true, quorum: None };
+    done(&mut c, leader, learner);
+    let promote = Change::Promote { id: id(3), quorum: None };
+    assert_eq!(refused(&mut c, leader, promote.clone()), ChangeError::LearnerNotReady);
+    let new = c.newcomer();
+    c.run_for(Nanos::from_millis(3000));
+    assert!(c.config(leader).member(id(new)).expect("in").learner);
+    let more = Change::Add { member: newcomer(4), learner: true, quorum: None };
+    assert_eq!(refused(&mut c, leader, more), ChangeError::TooManyLearners);
+    let config = done(&mut c, leader, promote.clone());
+    assert_eq!(config.quorum, "majority(n1, n2, n3, n4)");
+    assert_eq!(refused(&mut c, leader, promote), ChangeError::NotLearner);
+}
+
+#[test]
+fn the_quorum_moves_from_family_to_family_under_writes() {
+    let mut c = Cluster::new(6, 7);
+    let texts = [
+        "zones(eu: {n1, n2, n3}, us: {n4, n5, n6}; elect = 2 of 2)",
+        "elect = all of (n1, n2, n3) and any of (n4, n5, n6); commit = 2 of (n1, n2, n3)",
+        "weighted{n1:3, n2:1, n3:1, n4:1, n5:1, n6:1} >= 5",
+        "elect = 5 of (n1, n2, n3, n4, n5, n6); commit = 2 of (n1, n2, n3, n4, n5, n6)",
+        "majority(n1, n2, n3, n4, n5, n6)",
+    ];
+    let mut moved = 0;
+    for (at, text) in texts.iter().enumerate() {
+        let leader = c.run_until_leader();
+        put(&mut c, leader, &format!("k{at}"));
+        let token = ask(&mut c, (leader + at) % 6, quorum(text));
+        match c.await_reply((leader + at) % 6, token) {
+            Reply::Changed { config, .. } => {
+                moved += 1;
+                assert_eq!(&config.quorum, text);
+            }
+            Reply::ChangeRefused(ChangeError::Invalid(_)) => {}
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+    assert!(moved >= 3, "only {moved} of them are safe for shared terms");
+    let leader = c.run_until_leader();
+    (0..texts.len()).for_each(|at| has(&mut c, leader, &format!("k{at}")));
+}
+
+#[test]
+fn unsafe_systems_and_lost_quorums_are_refused_with_the_reason() {
+    let mut c = Cluster::new(3, 8);
+    let leader = c.run_until_leader();
+    let ChangeError::Invalid(why) = refused(&mut c, leader, quorum("1 of (n1, n2, n3)")) else {
+        panic!("unsafe is invalid");
+    };
+    assert!(why.contains("n1") && why.contains("n2"), "two sets are named: {why}");
+    assert!(matches!(refused(&mut c, leader, quorum("2 of (n1, x, y)")), ChangeError::Invalid(_)));
+    let (a, b) = ((leader + 1) % 3, (leader + 2) % 3);
+    c.crash(a);
+    c.run_for(Nanos::from_millis(1500));
+    let error = refused(&mut c, leader, remove(b));
+    let ChangeError::NotEnoughStarted(why) = error else { panic!("{error:?}") };
+    assert!(why.contains(&format!("n{}", a + 1)), "the dead one is named: {why}");
+    let error = refused(&mut c, leader, quorum("all of (n1, n2, n3)"));
+    assert!(matches!(error, ChangeError::NotEnoughStarted(_)), "{error:?}");
+    let config = done(&mut c, leader, remove(a));
+    assert_eq!(config.members.len(), 2);
+    let mut one = Cluster::new(1, 8);
+    one.run_until_leader();
+    assert!(matches!(refused(&mut one, 0, remove(0)), ChangeError::NotEnoughStarted(_)));
+}
+
+#[test]
+fn of_two_changes_at_once_one_is_refused_and_the_other_can_be_called_off() {
+    let mut c = Cluster::new(3, 9);
+    let leader = c.run_until_leader();
+    done(&mut c, leader, add(3));
+    let error = refused(&mut c, leader, add(4));
+    let ChangeError::Pending(why) = error else { panic!("{error:?}") };
+    assert!(why.contains("n4"), "{why}");
+    let error = refused(&mut c, leader, quorum("all of (n1, n2, n3)"));
+    assert!(matches!(error, ChangeError::Pending(_)));
+    done(&mut c, leader, remove(3));
+    assert!(!c.config(leader).is_changing());
+    done(&mut c, leader, add(4));
+}
+
+#[test]
+fn a_repeated_request_is_done_once() {
+    let mut c = Cluster::new(3, 10);
+    let follower = (c.run_until_leader() + 1) % 3;
+    c.duplicate_percent = 100;
+    done(&mut c, follower, remove((follower + 1) % 3));
+    c.run_for(Nanos::from_millis(3000));
+    let config = c.run_until_settled();
+    assert_eq!(config.change.removed.len(), 1, "{config:?}");
+}
+
+/// Crashes the leader `steps` events after the change began; whoever leads next ends it.
+#[test]
+fn a_crash_of_the_leader_at_any_stage_leaves_the_change_done_or_undone() {
+    let (mut ended, mut undone) = (0, 0);
+    for moment in 0..40u64 {
+        let mut c = Cluster::new(3, 100 + moment);
+        let leader = c.run_until_leader();
+        put(&mut c, leader, "k");
+        if moment % 4 == 0 {
+            // What it appends reaches nobody.
+            c.cut.extend((0..4).map(|to| (leader, to)));
+        }
+        let token = ask(&mut c, leader, add(3));
+        let new = c.newcomer();
+        c.run_for(Nanos(moment * 4_000_000));
+        let acknowledged = c.replies.contains_key(&(leader, token));
+        c.crash(leader);
+        c.cut.clear();
+        c.run_for(Nanos::from_millis(5000));
+        let config = c.run_until_settled();
+        let voter = config.member(id(new)).is_some_and(|m| !m.learner);
+        assert!(voter || !acknowledged, "moment {moment}: an answered change goes on");
+        if voter {
+            ended += 1
+        } else {
+            undone += 1
+        }
+        c.restart(leader);
+        c.run_for(Nanos::from_millis(3000));
+        put(&mut c, leader, "l");
+        has(&mut c, (leader + 1) % 3, "k");
+    }
+    assert!(ended > 5 && undone > 0, "{ended} ended, {undone} did not");
+}
+
+#[test]
+fn a_partition_while_both_quorums_decide_ends_when_it_heals() {
+    let mut c = Cluster::new(4, 11);
+    let leader = c.run_until_leader();
+    let others: Vec<usize> = (0..4).filter(|n| *n != leader).collect();
+    let token = ask(&mut c, leader, quorum("all of (n1, n2, n3, n4)"));
+    for other in &others[..2] {
+        c.cut.extend([(leader, *other), (*other, leader)]);
+        c.cut.extend([(others[2], *other), (*other, others[2])]);
+    }
+    c.run_for(Nanos::from_millis(4000));
+    assert!(
+        !matches!(c.replies.get(&(leader, token)), Some(r) if matches!(r[0], Reply::Changed { .. }))
+    );
+    c.cut.clear();
+    c.run_for(Nanos::from_millis(4000));
+    let config = c.run_until_settled();
+    assert!(config.joint.is_none(), "{config:?}");
+    let leader = c.run_until_leader();
+    put(&mut c, leader, "k");
+}
+
+/// Random changes at random members under crashes, cuts, losses and repeated frames.
+#[test]
+fn a_storm_of_changes_loses_nothing_that_was_acknowledged() {
+    let number = |name: &str| std::env::var(name).ok().and_then(|v| v.parse().ok());
+    let from: u64 = number("QUORATE_STORM_FROM").unwrap_or(0);
+    let seeds: u64 = number("QUORATE_STORM_SEEDS").unwrap_or(30);
+    let mut changed = 0;
+    for seed in from..from + seeds {
+        changed += storm(seed);
+    }
+    assert!(changed > seeds, "{changed} changes in {seeds} seeds say little");
+}
+
+fn storm(seed: u64) -> u64 {
+    let mut c = Cluster::new(3 + (seed % 3) as usize, 5000 + seed);
+    c.run_until_leader();
+    let (mut keys, mut asked) = (Vec::new(), Vec::new());
+    for round in 0..30 {
+        c.loss_percent = c.prng.below(10);
+        c.duplicate_percent = c.prng.below(20);
+        if (0..c.nodes()).all(|n| !c.runs(n)) {
+            revive(&mut c);
+        }
+        let up: Vec<usize> = (0..c.nodes()).filter(|n| c.runs(*n)).collect();
+        let at = up[c.prng.below(up.len() as u64) as usize];
+        let other = c.prng.below(c.nodes() as u64) as usize;
+        match c.prng.below(8) {
+            0 if c.nodes() < 12 => {
+                let new = c.newcomer();
+                asked.push((at, ask(&mut c, at, add(new))));
+            }
+            1 if c.nodes() < 12 => {
+                let new = c.newcomer();
+                let member = newcomer(new);
+                let change = Change::Replace { old: id(other), member, quorum: None };
+                asked.push((at, ask(&mut c, at, change)));
+            }
+            2 => asked.push((at, ask(&mut c, at, remove(other)))),
+            3 => {
+                let voters = c.config(at).members.into_iter().filter(|m| !m.learner);
+                let names: Vec<String> = voters.map(|m| m.name).collect();
+                let text = match c.prng.below(3) {
+                    0 => format!("weighted{{{}:2{}}}", names[0], {
+                        names[1..].iter().map(|n| format!(", {n}:1")).collect::<String>()
+                    }),
+                    1 => format!("majority({})", names.join(", ")),
+                    _ => format!("elect = all of ({0}); commit = majority({0})", names.join(", ")),
+                };
+                asked.push((at, ask(&mut c, at, quorum(&text))));
+            }
+            4 if up.len() + 1 > c.nodes() - c.removed.len() => c.crash(at),
+            5 => c.cut.extend([(at, other), (other, at)]),
+            _ => {}
+        }
+        let key = format!("k{round}");
+        let command = command_put(&key, &key);
+        let writer = if c.runs(at) { at } else { other };
+        let token = c.event(writer, |token| Event::Propose { token, command });
+        keys.push((writer, token, key));
+        let pause = c.prng.below(1500);
+        c.run_for(Nanos::from_millis(pause));
+        if c.prng.below(3) == 0 {
+            revive(&mut c);
+        }
+    }
+    calm(&mut c, seed, &keys);
+    let is_done = |key: &&(usize, Token)| {
+        matches!(c.replies.get(key).map(|r| &r[0]), Some(Reply::Changed { .. }))
+    };
+    asked.iter().filter(is_done).count() as u64
+}
+
+fn revive(c: &mut Cluster) {
+    c.cut.clear();
+    for node in 0..c.nodes() {
+        if !c.runs(node) && !c.removed.contains(&node) {
+            c.restart(node);
+        }
+    }
+}
+
+/// Everybody is back: there is a leader, every acknowledged write is there, all agree.
+fn calm(c: &mut Cluster, seed: u64, keys: &[(usize, Token, String)]) {
+    (c.loss_percent, c.duplicate_percent) = (0, 0);
+    revive(c);
+    c.run_for(Nanos::from_millis(10_000));
+    let leader = c.run_until_leader();
+    let config = c.config(leader);
+    assert!(config.joint.is_none(), "seed {seed}: a joint configuration stays: {config:?}");
+    for (node, token, key) in keys {
+        let acknowledged = c.replies.get(&(*node, *token));
+        if acknowledged.is_some_and(|r| matches!(r[0], Reply::Applied { result: Ok(_), .. })) {
+            let view = c.store(leader).view().range(&range_of(key)).expect("readable");
+            assert_eq!(view.count, 1, "seed {seed}: {key} was acknowledged and is lost");
+        }
+    }
+    let applied = c.status(leader).applied;
+    for member in &config.members {
+        let node = member.id.0 as usize - 1;
+        assert!(c.runs(node), "seed {seed}: member {} stopped: {config:?}", member.name);
+        assert_eq!(c.status(node).applied, applied, "seed {seed}: {} lags", member.name);
+    }
+}
