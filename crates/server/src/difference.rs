@@ -57,7 +57,8 @@ mod tests {
         let same = made(|_| {});
         assert_eq!(difference(&same, &made(|_| {})), None);
         assert_eq!(difference(&same, &made(|c| c.cluster_token = "other".into())), None);
-        let cases: [(&str, &dyn Fn(&mut Config)); 5] = [
+        type Case<'a> = (&'a str, &'a dyn Fn(&mut Config));
+        let cases: [Case<'_>; 5] = [
             ("quorum \"majority(a, b, c)\" here, \"all of (a, b, c)\" there", &|c| {
                 c.quorum = Some("all of (a, b, c)".into());
             }),
