@@ -44,7 +44,7 @@ fn arguments_that_cannot_be_used_end_it_with_code_2_and_a_name() {
     let three = "--initial-cluster=a=http://127.0.0.1:1,b=http://127.0.0.1:2,c=http://127.0.0.1:3";
     let mine = "--initial-advertise-peer-urls=http://127.0.0.1:1";
     let of_three = |more: &'static str| vec!["--name=a", mine, three, more];
-    let cases: [(Vec<&str>, &str); 8] = [
+    let cases: [(Vec<&str>, &str); 7] = [
         (vec!["--nonsense=1"], "unknown flag --nonsense"),
         (vec!["--cert-file=x"], "--cert-file is not supported"),
         (vec!["stray"], "unexpected argument \"stray\""),
@@ -52,7 +52,6 @@ fn arguments_that_cannot_be_used_end_it_with_code_2_and_a_name() {
         (vec!["--name=b", mine, three], "--initial-advertise-peer-urls is http://127.0.0.1:1"),
         (of_three("--quorum=1 of (a, b, c)"), "--quorum"),
         (of_three("--quorum=2 of (a, b, x)"), "x"),
-        (of_three("--initial-cluster-state=existing"), "--initial-cluster-state=existing"),
     ];
     for (mut args, named) in cases {
         let data = dir.flag("none");
@@ -62,6 +61,22 @@ fn arguments_that_cannot_be_used_end_it_with_code_2_and_a_name() {
         assert_eq!(output.status.code(), Some(2), "{args:?}: {text}");
         assert!(text.contains(named), "{args:?}: {text}");
     }
+}
+
+#[test]
+fn a_member_that_reaches_nobody_of_the_cluster_it_is_to_join_says_so_and_ends() {
+    let dir = Temporary::new("join");
+    let args = [
+        "--name=b",
+        "--initial-advertise-peer-urls=http://127.0.0.1:2",
+        "--initial-cluster=a=http://127.0.0.1:1,b=http://127.0.0.1:2",
+        "--initial-cluster-state=existing",
+        &dir.flag("none"),
+    ];
+    let output = serve(&args).output().expect("it runs");
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("cannot join the cluster: 127.0.0.1:1"), "{text}");
 }
 
 struct Member {
