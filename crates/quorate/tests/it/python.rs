@@ -53,5 +53,5 @@ fn pythons_etcd3_holds_leases_and_locks() {
 
 #[test]
 fn pythons_etcd3_maintains_the_cluster() {
-    run(&Cluster::start(3), "Admin", 3);
+    run(&Cluster::start(3), "Admin", 4);
 }

@@ -92,7 +92,9 @@ fn begin(config: &Config) -> Result<(Identity, Configuration), StartError> {
     let birth = entropy();
     let born = match config.cluster_state {
         ClusterState::New => bootstrap::from_flags(config)?,
-        ClusterState::Existing => join::ask(config, birth)?,
+        ClusterState::Existing => {
+            join::ask(config, birth).map_err(|e| StartError::Join(e.to_string()))?
+        }
     };
     // A start that broke off before the identity was written never spoke to anybody.
     for part in ["journal", "checkpoints"] {

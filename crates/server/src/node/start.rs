@@ -35,6 +35,9 @@ const INFLIGHT_BYTES_MAX: usize = 16 << 20;
 pub enum StartError {
     #[error("{0}")]
     Config(#[from] ConfigError),
+    /// The cluster to join could not be reached, or did not take the member.
+    #[error("{0}")]
+    Join(String),
     #[error("{0}")]
     Disk(String),
     #[error("cannot listen on {0}: {1}")]
