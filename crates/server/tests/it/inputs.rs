@@ -107,7 +107,7 @@ fn a_directory_of_somebody_else_is_refused_by_name() {
         ..a.clone()
     };
     let error = Node::start(existing).err().expect("nothing to join");
-    assert!(matches!(error, StartError::Config(_)), "{error}");
+    assert!(matches!(error, StartError::Join(_)), "{error}");
 }
 
 #[test]
