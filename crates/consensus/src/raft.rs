@@ -350,12 +350,25 @@ impl Raft {
             }
         }
         self.disk.covered(index.min(self.commit));
+        self.acknowledge_commit();
+        self.finish(out);
+    }
+
+    /// A checkpoint came that this log had passed already. It is not installed, and the leader
+    /// hears where the log really is, or it would wait for an answer and offer the same again.
+    pub fn checkpoint_passed(&mut self, now: Nanos, out: &mut Ready) {
+        self.advance_clock(now);
+        self.acknowledge_commit();
+        self.finish(out);
+    }
+
+    /// What is committed here equals every later leader's log; it is said once it is durable.
+    fn acknowledge_commit(&mut self) {
         if let Some(leader) = self.follower().and_then(|f| f.leader) {
-            let outcome = AppendOutcome::Matched(index);
+            let outcome = AppendOutcome::Matched(self.commit);
             let body = Body::AppendReply { of: leader, round: 0, outcome };
             self.send(Wait::Log, leader.node, body);
         }
-        self.finish(out);
     }
 
     /// Forgets entries at or below `upto`, which a durable checkpoint covers.

@@ -3,6 +3,8 @@
 
 #[path = "it/changes.rs"]
 mod changes;
+#[path = "it/checkpoints.rs"]
+mod checkpoints;
 #[path = "it/cluster.rs"]
 mod cluster;
 #[path = "it/storm.rs"]

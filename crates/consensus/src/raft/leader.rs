@@ -202,6 +202,12 @@ impl Raft {
                 match peer.state {
                     State::Probe { .. } => peer.replicate(),
                     State::Snapshot { .. } if matched >= base => peer.replicate(),
+                    // It arrived, and the log was cut again meanwhile: on to the next one.
+                    State::Snapshot { floor, retry_at }
+                        if matched >= floor && retry_at != Nanos(u64::MAX) =>
+                    {
+                        peer.probe(matched.next());
+                    }
                     _ => {}
                 }
                 if news {
@@ -294,7 +300,7 @@ impl Raft {
         leader.heartbeat_due = true;
         for peer in &mut leader.peers {
             match peer.state {
-                State::Snapshot { retry_at } if now >= retry_at => {
+                State::Snapshot { retry_at, .. } if now >= retry_at => {
                     peer.probe(self.log.last_index().next());
                 }
                 _ => {}
@@ -390,9 +396,12 @@ impl Raft {
         let retry_at = self.now.plus(patience);
         let Role::Leader(leader) = &mut self.role else { return };
         if let Some(peer) = leader.peer_mut(id)
-            && matches!(peer.state, State::Snapshot { .. })
+            && let State::Snapshot { floor, .. } = peer.state
         {
-            peer.state = State::Snapshot { retry_at };
+            match peer.matched >= floor {
+                true => peer.probe(peer.matched.next()), // the ack was faster than this
+                false => peer.state = State::Snapshot { floor, retry_at },
+            }
         }
     }
 
@@ -420,7 +429,7 @@ impl Raft {
         if self.log.ballot_at(peer.next.prev()).is_none()
             && !matches!(peer.state, State::Snapshot { .. })
         {
-            peer.snapshot(Nanos(u64::MAX));
+            peer.snapshot(self.log.base());
             out.snapshots.push(peer.id);
         }
         let room = match peer.state {

@@ -9,8 +9,9 @@ pub(crate) enum State {
     Probe { sent: bool },
     /// Logs meet: appends are pipelined optimistically.
     Replicate,
-    /// Needs a checkpoint; probed again at `retry_at` if no ack shows it arrived.
-    Snapshot { retry_at: Nanos },
+    /// Needs a checkpoint that covers `floor`; an ack from there on shows that it arrived. Probed
+    /// again at `retry_at` without one; `Nanos(u64::MAX)` while the transfer is under way.
+    Snapshot { floor: LogIndex, retry_at: Nanos },
 }
 
 #[derive(Clone, Debug)]
@@ -86,8 +87,9 @@ impl Peer {
         self.inflight_bytes = 0;
     }
 
-    pub fn snapshot(&mut self, retry_at: Nanos) {
-        self.state = State::Snapshot { retry_at };
+    pub fn snapshot(&mut self, floor: LogIndex) {
+        assert!(floor > self.matched, "a log that meets ours needs no checkpoint");
+        self.state = State::Snapshot { floor, retry_at: Nanos(u64::MAX) };
         self.inflight.clear();
         self.inflight_bytes = 0;
     }

@@ -116,3 +116,75 @@ fn a_checkpoint_below_a_configuration_entry_states_the_one_before() {
     append(&mut raft, 3, vec![entry(2, 3)], &mut out);
     assert_eq!(*raft.config(), before);
 }
+
+/// Node 2 leads members 1 to 5 at term 9, with entries up to 10 and everything below `base` cut.
+fn leads(base: u64) -> Raft {
+    let mut raft = machine(Ballot::new(8, 1));
+    let mut out = Ready::default();
+    let due = raft.deadline();
+    raft.tick(due, &mut out);
+    let grant = |from: u64, pre: bool| {
+        let of = Ballot::new(9, 2);
+        let body = match pre {
+            true => Body::PreVoteReply { of, granted: true },
+            false => Body::VoteReply { of, granted: true },
+        };
+        Message { from: NodeId(from), to: NodeId(2), ballot: of, body }
+    };
+    [1, 3, 4].iter().for_each(|from| raft.receive(due, grant(*from, true), &mut out));
+    all_durable(&mut raft, &mut out);
+    [1, 3].iter().for_each(|from| raft.receive(due, grant(*from, false), &mut out));
+    assert!(raft.is_leader());
+    let items = (3..=10).map(|i| (EntryKind::Data, Blob::from(format!("{i}").as_bytes())));
+    raft.propose(due, items, &mut out).unwrap();
+    all_durable(&mut raft, &mut out);
+    [1, 3].iter().for_each(|from| raft.receive(due, acked(*from, 10), &mut out));
+    assert_eq!(raft.commit(), LogIndex(10));
+    raft.compact(LogIndex(base));
+    raft
+}
+
+fn all_durable(raft: &mut Raft, out: &mut Ready) {
+    let ticket = out.persist.last().unwrap().ticket;
+    raft.persisted(Nanos(1), ticket, out);
+}
+
+fn acked(from: u64, index: u64) -> Message {
+    let ballot = Ballot::new(9, 2);
+    let outcome = AppendOutcome::Matched(LogIndex(index));
+    let body = Body::AppendReply { of: ballot, round: 0, outcome };
+    Message { from: NodeId(from), to: NodeId(2), ballot, body }
+}
+
+/// Node 5 has nothing: it is offered a checkpoint, which arrives while the log is cut again.
+#[test]
+fn a_checkpoint_overtaken_on_its_way_is_followed_by_the_next_one_at_once() {
+    for ack_first in [false, true] {
+        let mut raft = leads(4);
+        let mut out = Ready::default();
+        raft.peer_lost(Nanos(1), NodeId(5), &mut out);
+        assert_eq!(out.snapshots, [NodeId(5)], "nothing below entry 4 is here");
+        raft.compact(LogIndex(8));
+        out.clear();
+        if ack_first {
+            raft.receive(Nanos(1), acked(5, 4), &mut out);
+            assert_eq!(out.snapshots, [], "the transfer is not over");
+        }
+        raft.snapshot_done(Nanos(1), NodeId(5), true, &mut out);
+        if !ack_first {
+            assert_eq!(out.snapshots, [], "sent is not installed");
+            raft.receive(Nanos(1), acked(5, 3), &mut out);
+            assert_eq!(out.snapshots, [], "an old answer says nothing about the checkpoint");
+            raft.receive(Nanos(1), acked(5, 4), &mut out);
+        }
+        assert_eq!(out.snapshots, [NodeId(5)], "entry 5 is gone too, ack first: {ack_first}");
+        raft.snapshot_done(Nanos(1), NodeId(5), true, &mut out);
+        out.clear();
+        raft.receive(Nanos(1), acked(5, 8), &mut out);
+        let sent = out.messages.iter().any(|m| match &m.body {
+            Body::Append { prev, entries, .. } => *prev == LogIndex(8) && entries.len() == 2,
+            _ => false,
+        });
+        assert!(sent, "entries 9 and 10 follow");
+    }
+}

@@ -151,7 +151,9 @@ impl Replica {
 
     pub(super) fn on_install(&mut self, installed: Installed, out: &mut Effects) {
         if installed.index <= self.applied {
-            return; // a late transfer: the log has passed it
+            // A late transfer: the log has passed it. The leader waits for an answer all the same.
+            self.raft.checkpoint_passed(self.now, &mut self.ready);
+            return;
         }
         let Ok((stamp, dedupe)) = decode_extra(&installed.extra) else {
             return; // verified by its file's digest; an unknown version is left alone

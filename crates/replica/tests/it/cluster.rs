@@ -326,10 +326,12 @@ impl Cluster {
         let checkpoint = self.disks[from].checkpoint.clone().expect("a log was cut for one");
         let to_id = NodeId(to as u64 + 1);
         let ok = self.runs(to) && !self.cut.contains(&(from, to)) && !self.stalled.contains(&to);
-        if ok && self.status(to).applied < checkpoint.index {
-            self.installs += 1;
+        if ok {
             let Checkpoint { index, ballot, config, records, extra } = checkpoint.clone();
-            self.disks[to].checkpoint = Some(checkpoint);
+            if self.status(to).applied < index {
+                self.installs += 1;
+                self.disks[to].checkpoint = Some(checkpoint);
+            }
             let store = restored(records);
             let installed = Installed { index, ballot, config, store, extra };
             self.step(to, Event::Install(Box::new(installed)));
