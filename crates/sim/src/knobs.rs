@@ -235,9 +235,8 @@ impl Knobs {
         self.segment_bytes = 4096 << r.below(5);
         let often = [20, 100, 400][r.below(3) as usize];
         self.checkpoint_entries = 5 + r.below(often);
-        // Fewer than one interval, and a slow peer may never catch up with the next checkpoint.
         let kept = [1, 10, 100][r.below(3) as usize];
-        self.catchup_entries = self.checkpoint_entries + r.below(kept);
+        self.catchup_entries = r.below(kept);
         self.append_bytes_max = 256 << r.below(13);
         self.inflight_bytes_max = self.append_bytes_max * (1 + r.below(8) as usize);
         self.chunk_bytes = 512 << r.below(8);
