@@ -13,6 +13,7 @@ mod message;
 mod progress;
 mod read;
 mod ready;
+mod repair;
 
 pub use change::{Change, ChangeError, ChangeState, Newcomer, REMOVED_MAX, label};
 pub use config::{
@@ -20,6 +21,7 @@ pub use config::{
 };
 pub use message::{AppendOutcome, Body, Entry, EntryKind, Message};
 pub use ready::{NoLeader, Persist, ReadOutcome, Ready, Trace, Why};
+pub use repair::Repair;
 
 use alloc::vec::Vec;
 use ballot::{Promise, TERM_MAX};
@@ -32,6 +34,7 @@ use leader::Leader;
 use log::Log;
 use quorum::NodeSet;
 use read::LocalRead;
+use repair::Standing;
 
 /// What one member is told at start; nothing here is replicated.
 #[derive(Clone, Debug)]
@@ -104,6 +107,7 @@ pub struct Raft {
     configs: Configs,
     commit: LogIndex,
     role: Role,
+    standing: Standing,
     disk: Disk,
     reads: Vec<LocalRead>,
     tracing: bool,
@@ -155,6 +159,7 @@ impl Raft {
                 deadline: now,
                 round: 0,
             }),
+            standing: Standing::Sound,
             disk: Disk::new(last),
             reads: Vec::new(),
             tracing: true,
@@ -365,9 +370,7 @@ impl Raft {
     /// What is committed here equals every later leader's log; it is said once it is durable.
     fn acknowledge_commit(&mut self) {
         if let Some(leader) = self.follower().and_then(|f| f.leader) {
-            let outcome = AppendOutcome::Matched(self.commit);
-            let body = Body::AppendReply { of: leader, round: 0, outcome };
-            self.send(Wait::Log, leader.node, body);
+            self.answer(Wait::Log, leader, 0, AppendOutcome::Matched(self.commit));
         }
     }
 
@@ -479,8 +482,9 @@ impl Raft {
     /// Whether this member may campaign. One that a configuration entry removes goes on until
     /// that entry is committed: the entry may be on the removed members' disks only, and then
     /// nobody else can win (Ongaro 2014 section 4.2.2). Its own vote does not count meanwhile.
+    /// One that repairs waits for a leader.
     fn may_campaign(&self) -> bool {
-        self.configs.votes_since(self.commit, self.settings.id)
+        !self.is_repairing() && self.configs.votes_since(self.commit, self.settings.id)
     }
 
     fn is_quorum_alone(&self) -> bool {
@@ -565,6 +569,7 @@ impl Raft {
     /// Ends every call: reads to whoever leads, appends to peers, one write, then the messages
     /// that need not wait for it.
     fn finish(&mut self, out: &mut Ready) {
+        self.prove(out);
         self.ask_reads();
         self.confirm_reads(out);
         self.flush_peers(out);

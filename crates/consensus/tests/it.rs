@@ -25,9 +25,12 @@ fn fixed(quorum: &str, rule: BallotRule) -> Plan<'_> {
 
 #[test]
 fn random_schedules_keep_every_invariant_and_heal_under_majorities() {
+    let (mut lives, mut damaged) = (0, 0);
     for seed in seeds(150) {
-        play(seed, fixed("", BallotRule::SharedTerms));
+        lives += 1;
+        damaged += play(seed, fixed("", BallotRule::SharedTerms)).damaged;
     }
+    assert!(damaged >= lives, "{damaged} damaged disks in {lives} lives are too few");
 }
 
 #[test]
@@ -63,7 +66,7 @@ fn random_schedules_keep_every_invariant_while_members_and_systems_change() {
         lives += 1;
         let rule = [BallotRule::SharedTerms, BallotRule::TermAndNode][(seed % 2) as usize];
         let voters = 3 + seed % 3;
-        changes += play(seed, Plan { voters, spares: 7 - voters, quorum: "", rule });
+        changes += play(seed, Plan { voters, spares: 7 - voters, quorum: "", rule }).configs;
     }
     assert!(changes >= 3 * lives, "{changes} configurations in {lives} lives are too few");
 }

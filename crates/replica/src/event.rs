@@ -37,6 +37,8 @@ pub enum Event {
     SnapshotSent { to: NodeId, ok: bool },
     /// A peer's connection was reset and it refuses a new one.
     PeerLost(NodeId),
+    /// The end of the repair that [`Effects::repaired`] asked for is durable.
+    Repaired,
     /// Hand leadership to `to`, or to the best follower.
     TransferLeader { to: Option<NodeId> },
 }
@@ -67,6 +69,9 @@ pub struct Effects {
     /// Set when a committed entry cannot be applied: the machine does nothing more, the shell
     /// names the reason and stops.
     pub halted: Option<Halt>,
+    /// The log of a damaged member is whole again up to this commit: make the end of the repair
+    /// durable, then say so with [`Event::Repaired`].
+    pub repaired: Option<LogIndex>,
     /// This member has left the cluster for good: the shell says so and stops.
     pub removed: bool,
 }
@@ -90,6 +95,7 @@ impl Effects {
             && self.trace.is_empty()
             && self.diverged.is_none()
             && self.halted.is_none()
+            && self.repaired.is_none()
             && !self.removed
     }
 

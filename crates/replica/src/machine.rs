@@ -17,7 +17,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use base::codec::{DecodeError, Get, Put};
 use base::{Ballot, ClusterTime, Incarnation, LogIndex, Nanos, NodeId};
-use consensus::raft::{ConfigError, Raft, Ready, Recovered, Settings};
+use consensus::raft::{ConfigError, Raft, Ready, Recovered, Repair, Settings};
 use read::Reads;
 
 /// Fixed for the life of the machine.
@@ -60,6 +60,8 @@ pub struct Status {
     pub content_hash: u64,
     pub pending: usize,
     pub diverged: bool,
+    /// Its disk was damaged: it fetches what it lost and does not vote.
+    pub repairing: bool,
 }
 
 /// One replica; see the crate's first page.
@@ -131,6 +133,11 @@ impl Replica {
             now,
             ready: Ready::default(),
         })
+    }
+
+    /// Begins as a member whose disk was damaged. Before the first step.
+    pub fn repair(&mut self, repair: Repair) {
+        self.raft.repair(repair);
     }
 
     /// Handles one event.
@@ -217,6 +224,7 @@ impl Replica {
             content_hash: self.store.content_hash(),
             pending: self.writes.len() + self.reads.len() + self.changes.len(),
             diverged: self.diverged,
+            repairing: self.raft.is_repairing(),
         }
     }
 
@@ -241,6 +249,7 @@ impl Replica {
                 self.raft.snapshot_done(now, to, ok, &mut self.ready);
             }
             Event::PeerLost(node) => self.raft.peer_lost(now, node, &mut self.ready),
+            Event::Repaired => self.raft.repaired(now, &mut self.ready),
             Event::TransferLeader { to } => self.raft.transfer(now, to, &mut self.ready),
         }
     }
@@ -280,6 +289,7 @@ impl Replica {
             out.send.push(PeerMessage { from, to, body: PeerBody::Raft(message) });
         }
         out.snapshots.append(&mut ready.snapshots);
+        out.repaired = out.repaired.or(ready.repaired);
         for event in ready.trace.drain(..) {
             self.emit(out, TraceKind::Raft(event));
         }

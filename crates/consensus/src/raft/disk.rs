@@ -55,6 +55,11 @@ impl Disk {
         }
     }
 
+    /// Nothing was written or sent yet.
+    pub fn is_unused(&self) -> bool {
+        self.latest == Ticket::ZERO && self.held.is_empty() && self.outbox.is_empty()
+    }
+
     /// Entries up to here survive a crash.
     pub fn durable(&self) -> LogIndex {
         self.durable
@@ -72,7 +77,8 @@ impl Disk {
         self.truncate_from = Some(self.truncate_from.map_or(from, |t| t.min(from)));
         let vouches = |held: &Held| match held {
             Held::Message(Message { body: Body::AppendReply { outcome, .. }, .. }) => {
-                matches!(outcome, AppendOutcome::Matched(m) if *m >= from)
+                use AppendOutcome::{Held, Matched};
+                matches!(outcome, Matched(m) | Held(m) if *m >= from)
             }
             _ => false,
         };

@@ -32,10 +32,8 @@ pub(crate) struct Append {
 
 impl Raft {
     pub(crate) fn on_append(&mut self, ballot: Ballot, append: Append, out: &mut Ready) {
-        let from = ballot.node;
         if !self.promise.obeys(self.rule(), ballot) {
-            let outcome = AppendOutcome::Stale;
-            self.send(Wait::Now, from, Body::AppendReply { of: ballot, round: 0, outcome });
+            self.answer(Wait::Now, ballot, 0, AppendOutcome::Stale);
             return;
         }
         if !self.obey(ballot, out) {
@@ -51,7 +49,7 @@ impl Raft {
             Some(outcome) => (outcome, Wait::Ballot),
         };
         self.note_round(round);
-        self.send(wait, from, Body::AppendReply { of: ballot, round, outcome });
+        self.answer(wait, ballot, round, outcome);
     }
 
     /// Follows the leader of `ballot`; false when the claim cannot be true.
@@ -76,7 +74,7 @@ impl Raft {
 
     /// A round is confirmed ahead of the disk when the append itself has to wait for it.
     fn confirm_round(&mut self, ballot: Ballot, round: u64) {
-        if self.follower().is_some_and(|f| f.round < round) {
+        if !self.is_repairing() && self.follower().is_some_and(|f| f.round < round) {
             self.send(Wait::Ballot, ballot.node, Body::RoundAck { of: ballot, round });
         }
     }
@@ -162,6 +160,9 @@ impl Raft {
         last_ballot: Ballot,
         out: &mut Ready,
     ) {
+        if self.is_repairing() {
+            return; // What it lacks may be what the candidate lacks.
+        }
         if self.follower().is_some_and(|f| f.leader == Some(ballot)) {
             return; // A duplicate: this candidate has won and leads us.
         }
@@ -190,6 +191,9 @@ impl Raft {
 
     /// A pre-vote changes nothing here: no promise, no timer (Ongaro 2014 section 9.6).
     pub(crate) fn on_pre_vote(&mut self, ballot: Ballot, last: LogIndex, last_ballot: Ballot) {
+        if self.is_repairing() {
+            return;
+        }
         let led = match &self.role {
             Role::Leader(_) => true,
             // The leader we follow may itself ask: it has restarted or stepped down.

@@ -130,14 +130,14 @@ impl Raft {
         Ok((config, system))
     }
 
-    /// Values by slot: this node's own, and each peer's.
+    /// Values by slot: this node's own, and each peer's. One that repairs counts nowhere.
     fn by_slot(&self, own: u64, value: impl Fn(&Peer) -> u64) -> [u64; NODES_MAX] {
         let mut values = [0; NODES_MAX];
         let Role::Leader(leader) = &self.role else { return values };
         if let Some(slot) = self.configs.config().slot_of(self.settings.id) {
             values[usize::from(slot)] = own;
         }
-        for peer in &leader.peers {
+        for peer in leader.peers.iter().filter(|p| !p.repairing) {
             values[usize::from(peer.slot)] = value(peer);
         }
         values
@@ -196,20 +196,18 @@ impl Raft {
         peer.heard = now;
         peer.round = peer.round.max(round.min(sent_round));
         match outcome {
+            AppendOutcome::Lacking { prev, hint, hint_ballot } => {
+                self.on_lacking(from, prev, hint, hint_ballot);
+            }
+            AppendOutcome::Held(index) if index <= last => {
+                peer.repair();
+                peer.ack(index);
+                peer.advance(base);
+            }
             AppendOutcome::Matched(index) if index <= last => {
-                let news = peer.ack(index);
-                let matched = peer.matched;
-                match peer.state {
-                    State::Probe { .. } => peer.replicate(),
-                    State::Snapshot { .. } if matched >= base => peer.replicate(),
-                    // It arrived, and the log was cut again meanwhile: on to the next one.
-                    State::Snapshot { floor, retry_at }
-                        if matched >= floor && retry_at != Nanos(u64::MAX) =>
-                    {
-                        peer.probe(matched.next());
-                    }
-                    _ => {}
-                }
+                let sound = core::mem::take(&mut peer.repairing);
+                let news = peer.ack(index) || sound;
+                peer.advance(base);
                 if news {
                     self.trace(out, Trace::Acked { by: from, index });
                     self.count_acks(out);
@@ -230,6 +228,24 @@ impl Raft {
             _ => {}
         }
         self.confirm_reads(out);
+    }
+
+    /// The peer's log ends before `prev`, or differs there, because its disk was damaged. It may
+    /// lack what it once acknowledged, so the search goes below that too.
+    fn on_lacking(&mut self, from: NodeId, prev: LogIndex, hint: LogIndex, hint_ballot: Ballot) {
+        let (base, meet) = (self.log.base(), self.log.meeting_point(hint, hint_ballot).0);
+        let Role::Leader(leader) = &mut self.role else { return };
+        let Some(peer) = leader.peer_mut(from) else { return };
+        peer.repair();
+        let credible = match peer.state {
+            State::Probe { .. } => prev == peer.next.prev(),
+            State::Replicate => prev < peer.next,
+            State::Snapshot { .. } => false,
+        };
+        if credible && hint < prev {
+            peer.matched = peer.matched.min(hint);
+            peer.probe(if hint < base { hint.next() } else { meet.next() });
+        }
     }
 
     pub(crate) fn on_round_ack(&mut self, from: NodeId, round: u64, out: &mut Ready) {
@@ -321,7 +337,8 @@ impl Raft {
     /// A peer counts once it answered this leader: at its election all seem to have been heard.
     fn answers(&self, peer: &Peer) -> bool {
         let limit = self.settings.election_timeout_min;
-        peer.matched > LogIndex::ZERO && self.now.since(peer.heard) <= limit
+        let sound = peer.matched > LogIndex::ZERO && !peer.repairing;
+        sound && self.now.since(peer.heard) <= limit
     }
 
     pub(crate) fn live_slots(&self) -> NodeSet {
@@ -346,7 +363,8 @@ impl Raft {
         let deadline = self.now.plus(self.settings.election_timeout_min);
         let voter = |id: &NodeId| {
             let member = self.configs.config().member(*id);
-            *id != self.settings.id && member.is_some_and(|m| !m.learner)
+            let sound = !self.repairs(*id);
+            *id != self.settings.id && member.is_some_and(|m| !m.learner) && sound
         };
         let target = match to {
             Some(id) => Some(id).filter(voter),
@@ -358,6 +376,11 @@ impl Raft {
         self.trace(out, Trace::Transfer { to });
     }
 
+    fn repairs(&self, id: NodeId) -> bool {
+        let Role::Leader(leader) = &self.role else { return false };
+        leader.peers.iter().any(|p| p.id == id && p.repairing)
+    }
+
     /// Of the voters heard within an election timeout, the one with the fullest log.
     fn fullest_voter(&self) -> Option<NodeId> {
         let Role::Leader(leader) = &self.role else { return None };
@@ -365,6 +388,7 @@ impl Raft {
         let voter = |p: &&Peer| config.member(p.id).is_some_and(|m| !m.learner);
         let alive = |p: &Peer| self.now.since(p.heard) <= self.settings.election_timeout_min;
         let voters = leader.peers.iter().filter(voter);
+        let voters = voters.filter(|p| !p.repairing);
         voters.max_by_key(|p| (alive(p), p.matched, p.heard)).map(|p| p.id)
     }
 
@@ -373,7 +397,8 @@ impl Raft {
         let Role::Leader(leader) = &mut self.role else { return };
         let Some(transfer) = &mut leader.transfer else { return };
         let to = transfer.to;
-        if !transfer.sent && leader.peers.iter().any(|p| p.id == to && p.matched == last) {
+        let full = |p: &Peer| p.id == to && p.matched == last && !p.repairing;
+        if !transfer.sent && leader.peers.iter().any(full) {
             transfer.sent = true;
             self.send(Wait::Now, to, Body::TimeoutNow);
         }

@@ -81,6 +81,10 @@ pub enum AppendOutcome {
     Rejected { prev: LogIndex, hint: LogIndex, hint_ballot: Ballot },
     /// The sender's ballot is too low; the message's ballot is the one promised.
     Stale,
+    /// As `Matched`, of a member whose disk was damaged: progress, and no acknowledgement.
+    Held(LogIndex),
+    /// As `Rejected`, of such a member. What it acknowledged before may be missing too.
+    Lacking { prev: LogIndex, hint: LogIndex, hint_ballot: Ballot },
 }
 
 /// What a message says. `of` in an answer is the ballot of the request it answers, so an answer
@@ -302,6 +306,16 @@ impl AppendOutcome {
                 out.put_ballot(*hint_ballot);
             }
             Self::Stale => out.put_u8(3),
+            Self::Held(index) => {
+                out.put_u8(4);
+                out.put_u64(index.0);
+            }
+            Self::Lacking { prev, hint, hint_ballot } => {
+                out.put_u8(5);
+                out.put_u64(prev.0);
+                out.put_u64(hint.0);
+                out.put_ballot(*hint_ballot);
+            }
         }
     }
 
@@ -314,6 +328,10 @@ impl AppendOutcome {
                 hint_ballot: get.ballot()?,
             },
             3 => Self::Stale,
+            4 => Self::Held(get.index()?),
+            5 => {
+                Self::Lacking { prev: get.index()?, hint: get.index()?, hint_ballot: get.ballot()? }
+            }
             v => {
                 let value = u64::from(v);
                 return Err(DecodeError::Unknown { what: "append outcome", value });

@@ -32,6 +32,8 @@ pub(crate) struct Peer {
     pub round: u64,
     pub sent_round: u64,
     pub sent_commit: LogIndex,
+    /// Its disk was damaged: `matched` is progress only, and it stands in no tally.
+    pub repairing: bool,
 }
 
 impl Peer {
@@ -48,6 +50,15 @@ impl Peer {
             round: 0,
             sent_round: 0,
             sent_commit: LogIndex::ZERO,
+            repairing: false,
+        }
+    }
+
+    /// The peer repairs a damaged disk: what it acknowledged before is not there any more.
+    pub fn repair(&mut self) {
+        if !self.repairing {
+            self.repairing = true;
+            self.matched = LogIndex::ZERO;
         }
     }
 
@@ -64,6 +75,21 @@ impl Peer {
             self.inflight.pop_front();
         }
         news
+    }
+
+    /// The peer holds our log up to `matched`: more of it can follow. `base` is where ours starts.
+    pub fn advance(&mut self, base: LogIndex) {
+        match self.state {
+            State::Probe { .. } => self.replicate(),
+            State::Snapshot { .. } if self.matched >= base => self.replicate(),
+            // It arrived, and the log was cut again meanwhile: on to the next one.
+            State::Snapshot { floor, retry_at }
+                if self.matched >= floor && retry_at != Nanos(u64::MAX) =>
+            {
+                self.probe(self.matched.next());
+            }
+            _ => {}
+        }
     }
 
     pub fn sent(&mut self, last: LogIndex, bytes: usize) {

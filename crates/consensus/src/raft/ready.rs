@@ -40,6 +40,9 @@ pub struct Ready {
     /// Peers that need the latest checkpoint; answer with `Raft::snapshot_done`.
     pub snapshots: Vec<NodeId>,
     pub trace: Vec<Trace>,
+    /// The log is whole again up to this commit index: make the end of the repair durable, then
+    /// call `Raft::repaired`.
+    pub repaired: Option<LogIndex>,
     /// Reserved; nothing is reported yet.
     pub lost: Vec<(LogIndex, Ballot)>,
 }
@@ -52,6 +55,7 @@ impl Ready {
         self.reads.clear();
         self.snapshots.clear();
         self.trace.clear();
+        self.repaired = None;
         self.lost.clear();
     }
 }

@@ -11,6 +11,8 @@ pub struct Node {
     pub disk: Recovered,
     pub unsynced: VecDeque<Persist>,
     pub stalled: bool,
+    /// Its disk was damaged and the end of the repair is not durable.
+    pub repair: Option<Repair>,
     incarnation: u64,
     /// Milliseconds this node's clock is ahead of the cluster's.
     ahead: u64,
@@ -20,6 +22,7 @@ enum Event {
     Deliver(NodeId, NodeId, Vec<u8>),
     Sync(NodeId, u64, Ticket),
     Snapshot(NodeId, NodeId),
+    Repaired(NodeId, u64),
 }
 
 pub struct Cluster {
@@ -42,6 +45,8 @@ pub struct Cluster {
     pub lanes: bool,
     /// Configuration entries seen committed.
     pub configs_committed: usize,
+    /// Disks that were damaged.
+    pub damaged: usize,
     genesis: Configuration,
     steps: u64,
     read_floor: BTreeMap<u64, LogIndex>,
@@ -78,6 +83,7 @@ impl Cluster {
             show_acks: false,
             lanes: false,
             configs_committed: 0,
+            damaged: 0,
             genesis: config.clone(),
             steps: 0,
             read_floor: BTreeMap::new(),
@@ -97,7 +103,8 @@ impl Cluster {
             commit: LogIndex(0),
         };
         let unsynced = VecDeque::new();
-        let node = Node { raft: None, disk, unsynced, stalled: false, incarnation: 0, ahead: 0 };
+        let (stalled, repair) = (false, None);
+        let node = Node { raft: None, disk, unsynced, stalled, repair, incarnation: 0, ahead: 0 };
         assert!(self.nodes.insert(id, node).is_none(), "n{id} is there already");
         self.start(id);
     }
@@ -133,7 +140,11 @@ impl Cluster {
             append_bytes_max: 200,
             inflight_bytes_max: 400,
         };
-        node.raft = Some(Raft::new(settings, node.disk.clone(), now).unwrap());
+        let mut raft = Raft::new(settings, node.disk.clone(), now).unwrap();
+        if let Some(repair) = node.repair {
+            raft.repair(repair);
+        }
+        node.raft = Some(raft);
         self.seen.insert(id, LogIndex(0));
     }
 
@@ -141,6 +152,30 @@ impl Cluster {
         let node = self.nodes.get_mut(&id).unwrap();
         node.raft = None;
         node.unsynced.clear();
+    }
+
+    /// Loses durable entries of a node that is down, if the others can go on without it and no
+    /// other one is damaged. Its promise survives, and how far its log went.
+    pub fn damage(&mut self, id: NodeId) -> bool {
+        let others = self.nodes.values().any(|n| n.repair.is_some());
+        let config = self.genesis.clone();
+        let mut left = config.voters();
+        config.slot_of(id).map(|slot| left.remove(slot));
+        let system = config.system().unwrap();
+        let enough = system.elect().is_quorum(left) && system.commit().is_quorum(left);
+        let random = self.prng.next_u64();
+        let node = self.nodes.get_mut(&id).unwrap();
+        if node.raft.is_some() || others || !enough || node.disk.entries.is_empty() {
+            return false;
+        }
+        let (ballot, disk) = (node.disk.ballot, &mut node.disk);
+        let term = |e: &&Entry| e.ballot.term == ballot.term;
+        let index = disk.entries.iter().rev().find(term).map_or(LogIndex(0), |e| e.index);
+        disk.entries.truncate(random as usize % disk.entries.len());
+        disk.commit = disk.commit.min(disk.entries.last().map_or(disk.base, |e| e.index));
+        node.repair = Some(Repair { ballot, index });
+        self.lines.push(format!("{:>5} n{id} is damaged: {ballot} {index}", self.now));
+        true
     }
 
     fn clock(&self, id: NodeId) -> Nanos {
@@ -180,6 +215,14 @@ impl Cluster {
             }
         }
         for message in out.messages {
+            let speaks = match &message.body {
+                Body::VoteReply { granted, .. } | Body::PreVoteReply { granted, .. } => *granted,
+                Body::AppendReply { outcome: AppendOutcome::Matched(_), .. } => true,
+                Body::RoundAck { .. } | Body::Vote { .. } | Body::PreVote { .. } => true,
+                _ => false,
+            };
+            let damaged = self.nodes[&id].repair.is_some();
+            assert!(!(speaks && damaged), "n{id} repairs and says {message:?}");
             let mut bytes = vec![];
             message.encode(&mut bytes);
             let (loss, twice, jitter) = self.noise;
@@ -190,6 +233,15 @@ impl Cluster {
                     self.push(delay, Event::Deliver(message.from, message.to, bytes.clone()));
                 }
             }
+        }
+        if let Some(index) = out.repaired {
+            assert!(
+                self.nodes[&id].disk.entries.last().map_or(LogIndex(0), |e| e.index) >= index
+                    || self.nodes[&id].disk.base >= index,
+                "n{id} holds {index} durably"
+            );
+            let delay = self.prng.below(30);
+            self.push(delay, Event::Repaired(id, incarnation));
         }
         out.snapshots.into_iter().for_each(|to| self.push(10, Event::Snapshot(id, to)));
         for trace in &out.trace {
@@ -240,7 +292,9 @@ impl Cluster {
             assert!(config.voters().contains(slot), "n{member} does not vote");
             let disk = &self.nodes[&member].disk;
             let entry = disk.entries.iter().find(|e| e.index == index).map(|e| e.ballot);
-            let holds = disk.base >= index || entry == ballot;
+            // An old acknowledgement of a damaged member still counts: it keeps its vote back.
+            let damaged = self.nodes[&member].repair.is_some();
+            let holds = damaged || disk.base >= index || entry == ballot;
             assert!(holds, "n{id} counts {index} at n{member}, whose disk has {entry:?}");
         }
     }
@@ -397,6 +451,13 @@ impl Cluster {
                 }
             }
             Event::Snapshot(from, to) => self.snapshot(from, to),
+            Event::Repaired(id, incarnation) => {
+                let node = self.nodes.get_mut(&id).unwrap();
+                if node.incarnation == incarnation && node.raft.is_some() {
+                    node.repair = None;
+                    self.with(id, |r, now, out| r.repaired(now, out));
+                }
+            }
         }
     }
 

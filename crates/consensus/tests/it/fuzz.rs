@@ -67,9 +67,15 @@ fn message(p: &mut Prng) -> Message {
             Body::Append { prev, prev_ballot, commit: index(p), round: number(p), entries }
         }
         5 => {
-            let outcome = match p.below(3) {
+            let outcome = match p.below(5) {
                 0 => AppendOutcome::Matched(index(p)),
                 1 => AppendOutcome::Rejected {
+                    prev: index(p),
+                    hint: index(p),
+                    hint_ballot: ballot(p),
+                },
+                2 => AppendOutcome::Held(index(p)),
+                3 => AppendOutcome::Lacking {
                     prev: index(p),
                     hint: index(p),
                     hint_ballot: ballot(p),

@@ -34,8 +34,16 @@ pub fn seeds(quick: u64) -> std::ops::Range<u64> {
     from..from + number("QUORATE_STORM_SEEDS").unwrap_or(quick)
 }
 
-/// Plays one schedule; returns how many configurations were committed in it.
-pub fn play(seed: u64, plan: Plan<'_>) -> usize {
+/// What happened in a schedule.
+pub struct Played {
+    /// Configurations committed.
+    pub configs: usize,
+    /// Disks damaged, and repaired by the end.
+    pub damaged: usize,
+}
+
+/// Plays one schedule.
+pub fn play(seed: u64, plan: Plan<'_>) -> Played {
     let name = Seed(seed);
     let mut c = Cluster::new(configuration(plan.voters, 0, plan.quorum, plan.rule), seed);
     (1..=plan.spares).for_each(|i| c.spare(NodeId(plan.voters + i)));
@@ -46,7 +54,11 @@ pub fn play(seed: u64, plan: Plan<'_>) -> usize {
         let ms = 1 + c.prng.below(80);
         c.run(ms);
         let (a, b) = (NodeId(1 + c.prng.below(nodes)), NodeId(1 + c.prng.below(nodes)));
-        match c.prng.below(16) {
+        match c.prng.below(17) {
+            16 if plan.spares == 0 => {
+                c.crash(a);
+                c.damaged += usize::from(c.damage(a));
+            }
             0 => c.crash(a),
             1 | 2 => c.start(a),
             3 if a != b => drop(c.cut.insert((a.0, b.0))),
@@ -70,7 +82,7 @@ pub fn play(seed: u64, plan: Plan<'_>) -> usize {
     }
     heal(&mut c, nodes);
     drop(name);
-    c.configs_committed
+    Played { configs: c.configs_committed, damaged: c.damaged }
 }
 
 fn heal(c: &mut Cluster, nodes: u64) {
@@ -88,7 +100,9 @@ fn heal(c: &mut Cluster, nodes: u64) {
     c.check_log_matching();
     let config = c.nodes[&leader].raft.as_ref().unwrap().config().clone();
     for m in &config.members {
-        let commit = c.nodes[&m.id].raft.as_ref().unwrap().commit();
+        let raft = c.nodes[&m.id].raft.as_ref().unwrap();
+        assert!(!raft.is_repairing(), "{} votes again", m.name);
+        let commit = raft.commit();
         assert!(commit >= first, "{} is at {commit}, not {first}", m.name);
     }
 }

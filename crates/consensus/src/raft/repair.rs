@@ -1,0 +1,94 @@
+//! A member whose disk was damaged: it follows and fetches again, and takes no part in any
+//! decision until it holds all it may ever have acknowledged (protocol-aware recovery,
+//! Alagappan et al., FAST 2018; `docs/design/repair.md`).
+//!
+//! Its old acknowledgements may still be counted, by this leader or by one before it. That is
+//! safe because it grants no vote meanwhile: an elect set that meets a commit set in this member
+//! alone cannot form. When it votes again its log is the log of a leader of `Repair::ballot` or
+//! above, up to an entry of that leader's own. By leader completeness (Ongaro 2014 section 3.6.3)
+//! that holds all that was committed under lower ballots. If that leader led before the damage
+//! already, `Repair::index` covers what was acknowledged to it.
+
+use super::disk::Wait;
+use super::message::{AppendOutcome, Body};
+use super::{Raft, Ready, Role};
+use base::{Ballot, LogIndex, Nanos};
+
+/// What a damaged journal proves about the member it belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Repair {
+    /// The promise (term and vote) restated by the last intact header: nothing was promised or
+    /// acknowledged above it.
+    pub ballot: Ballot,
+    /// No entry of that ballot's term above this was ever acknowledged. A leader of a later term
+    /// settles all others.
+    pub index: LogIndex,
+}
+
+/// Whether this member takes part in decisions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    Sound,
+    /// Grants, acknowledges and confirms nothing.
+    Repairing(Repair),
+    /// Holds everything; the shell makes the end durable before it is acted on.
+    Proven,
+}
+
+impl Raft {
+    /// Begins as a damaged member. Before the first call of any other method.
+    pub fn repair(&mut self, repair: Repair) {
+        let fresh = self.disk.is_unused() && matches!(&self.role, Role::Follower(_));
+        assert!(fresh, "a repair begins with the life of the member");
+        assert!(self.promise.get() >= repair.ballot, "what was promised is still promised");
+        self.standing = Standing::Repairing(repair);
+    }
+
+    /// True until [`Raft::repaired`] was called.
+    pub fn is_repairing(&self) -> bool {
+        self.standing != Standing::Sound
+    }
+
+    /// The end of the repair, reported by `Ready.repaired`, is durable: the member votes again.
+    pub fn repaired(&mut self, now: Nanos, out: &mut Ready) {
+        self.advance_clock(now);
+        assert!(self.standing != Standing::Sound, "only a repair that was begun ends");
+        if self.standing == Standing::Proven {
+            self.standing = Standing::Sound;
+            let deadline = self.random_deadline();
+            if let Some(follower) = self.follower_mut() {
+                follower.deadline = deadline;
+            }
+            self.acknowledge_commit();
+        }
+        self.finish(out);
+    }
+
+    /// Looks whether everything is here again: durable, equal to the log of a leader that the old
+    /// promise allows, past all that was proven, up to a commit by that leader's own ballot.
+    pub(crate) fn prove(&mut self, out: &mut Ready) {
+        let Standing::Repairing(Repair { ballot, index }) = self.standing else { return };
+        let Some(leader) = self.follower().and_then(|f| f.leader) else { return };
+        let own = self.log.ballot_at(self.commit) == Some(leader);
+        assert!(leader.term >= ballot.term, "a leader below the promise is not followed");
+        let past = leader.term > ballot.term || self.commit >= index;
+        if own && past && self.disk.durable() >= self.commit {
+            self.standing = Standing::Proven;
+            out.repaired = Some(self.commit);
+        }
+    }
+
+    /// Sends the answer to an append. One that repairs says how far it is, which nobody counts,
+    /// and confirms no read round.
+    pub(crate) fn answer(&mut self, wait: Wait, of: Ballot, round: u64, outcome: AppendOutcome) {
+        let (outcome, round) = match (self.is_repairing(), outcome) {
+            (false, outcome) => (outcome, round),
+            (true, AppendOutcome::Matched(index)) => (AppendOutcome::Held(index), 0),
+            (true, AppendOutcome::Rejected { prev, hint, hint_ballot }) => {
+                (AppendOutcome::Lacking { prev, hint, hint_ballot }, 0)
+            }
+            (true, other) => (other, 0),
+        };
+        self.send(wait, of.node, Body::AppendReply { of, round, outcome });
+    }
+}
