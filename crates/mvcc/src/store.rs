@@ -6,7 +6,7 @@ use crate::check;
 use crate::command::{AlarmAction, AlarmKind, Command, Error, Response};
 use crate::hash::Hasher;
 use crate::lease::{Lease, TTL_MAX};
-use crate::sweep::{SLICE, SLICE_IDLE};
+use crate::sweep::Slice;
 use crate::types::{Changes, RangeRequest, RangeResponse, RequestOp, TxnRequest, TxnResponse};
 use crate::view::View;
 use alloc::sync::Arc;
@@ -110,7 +110,7 @@ impl Store {
     /// An entry without a command (empty, configuration) was applied.
     pub fn advance(&mut self, index: LogIndex, now: ClusterTime) {
         self.moved_to(index, now);
-        self.view.sweep(SLICE_IDLE);
+        self.view.sweep(Slice::IDLE);
     }
 
     fn moved_to(&mut self, index: LogIndex, now: ClusterTime) {
@@ -128,7 +128,7 @@ impl Store {
         let changes = writer.finish();
         assert!(result.is_ok() || changes.is_none(), "a refused command changes nothing");
         assert_eq!(self.view.revision, before + i64::from(changes.is_some()));
-        self.view.sweep(SLICE);
+        self.view.sweep(Slice::BUSY);
         self.chain(command, &result);
         Applied { result, changes }
     }

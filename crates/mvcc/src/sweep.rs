@@ -3,10 +3,10 @@
 //!
 //! The retained versions are under the content hash and the quota, so every member must remove the
 //! same ones at the same applied index, also one that was restored from a checkpoint in between.
-//! So a slice is a number of *revisions* (not of entries or keys, which depend on what is left),
-//! and one pass over them has one target: a compaction that comes meanwhile waits for the next
-//! pass. Within a pass a key needs no second visit, and what a restored member knows of the
-//! revisions ahead, from the versions it still holds, names every key that does.
+//! So one pass has one target: a compaction that comes meanwhile waits for the next pass. Passing
+//! a revision removes the versions that it superseded and no others: however often a key was
+//! written a slice costs the same, and every version ahead is still held, so that a restored
+//! member has the same revisions and keys ahead as everybody.
 
 use crate::view::{OldKey, Record, View};
 use alloc::collections::BTreeSet;
@@ -14,10 +14,27 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use base::Blob;
 
-/// Revisions passed by an apply that has a command of its own to carry out.
-pub(crate) const SLICE: i64 = if cfg!(test) { 1 } else { 16 };
-/// Revisions passed by a compaction itself, and by an entry without a command.
-pub(crate) const SLICE_IDLE: i64 = if cfg!(test) { 3 } else { 256 };
+/// What one apply passes at most; always a revision whole.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Slice {
+    pub revisions: u32,
+    /// Once so many keys were visited no further revision is begun.
+    pub keys: usize,
+}
+
+impl Slice {
+    /// By an apply that has a command of its own to carry out.
+    pub const BUSY: Self =
+        if cfg!(test) { Self { revisions: 1, keys: 9 } } else { Self { revisions: 16, keys: 512 } };
+    /// By a compaction itself, and by an entry without a command.
+    pub const IDLE: Self = if cfg!(test) {
+        Self { revisions: 3, keys: 2 }
+    } else {
+        Self { revisions: 256, keys: 2048 }
+    };
+    #[cfg(test)]
+    const WHOLE: Self = Self { revisions: u32::MAX, keys: usize::MAX };
+}
 
 /// How far the removal has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,8 +76,8 @@ impl View {
         }
     }
 
-    /// Removes what the next `max` revisions of the pass superseded.
-    pub(crate) fn sweep(&mut self, max: i64) {
+    /// Removes what the next revisions of the pass superseded.
+    pub(crate) fn sweep(&mut self, slice: Slice) {
         if !self.is_sweeping() {
             return;
         }
@@ -69,23 +86,32 @@ impl View {
             let passed = self.sweep.target.saturating_sub(1);
             self.sweep = Sweep { passed, target: self.compact_revision };
         }
-        let Sweep { passed, target } = self.sweep;
-        let upto = target.min(passed.saturating_add(max));
-        let ahead = self.history.iter_from(&(passed + 1), false).map(|(_, changes)| changes);
-        let slice: Vec<_> = ahead.take_while(|changes| changes.revision <= upto).cloned().collect();
-        let events = slice.iter().flat_map(|changes| &changes.events);
-        let keys: BTreeSet<&Blob> = events.map(|event| &event.kv.key).collect();
-        for key in keys {
-            self.compact_key(key, target);
+        let target = self.sweep.target;
+        let (mut revisions, mut visited) = (0, 0);
+        while revisions < slice.revisions && visited < slice.keys {
+            let next = self.history.iter_from(&(self.sweep.passed + 1), false).next();
+            let Some((&at, changes)) = next.filter(|(at, _)| **at <= target) else {
+                self.sweep.passed = target;
+                return;
+            };
+            let changes = changes.clone();
+            let keys: BTreeSet<&Blob> = changes.events.iter().map(|event| &event.kv.key).collect();
+            visited += keys.len();
+            revisions += 1;
+            for key in keys {
+                self.pass_key(key, at, target);
+            }
+            if at < target {
+                self.history.remove(&at);
+            }
+            self.sweep.passed = at;
         }
-        for changes in slice.iter().filter(|changes| changes.revision < target) {
-            self.history.remove(&changes.revision);
-        }
-        self.sweep.passed = upto;
     }
 
-    fn compact_key(&mut self, key: &Blob, revision: i64) {
-        // A key deleted long before is gone altogether after its first visit.
+    /// Removes what revision `at` superseded of a key that it changed; a tombstone of `at` too,
+    /// before the target.
+    fn pass_key(&mut self, key: &Blob, at: i64, target: i64) {
+        // A key deleted by the last target is gone altogether after its second visit.
         let Some(newest) = self.current.get(&**key).cloned() else {
             return;
         };
@@ -93,15 +119,15 @@ impl View {
         let mut gone: Vec<Arc<Record>> = self
             .old
             .iter_from(&from, false)
-            .take_while(|(at, _)| at.key == *key && at.main <= revision)
+            .take_while(|(old, _)| old.key == *key && old.main <= at)
             .map(|(_, record)| record.clone())
             .collect();
-        if newest.kv.mod_revision > revision {
+        if newest.kv.mod_revision > at {
             // The newest passed version is among the superseded ones.
-            if gone.last().is_some_and(|x| !x.tombstone || x.kv.mod_revision == revision) {
+            if gone.last().is_some_and(|x| !x.tombstone || x.kv.mod_revision == target) {
                 gone.pop();
             }
-        } else if newest.tombstone && newest.kv.mod_revision < revision {
+        } else if newest.tombstone && newest.kv.mod_revision < target {
             self.current.remove(&**key).expect("it was just found");
             self.forget(&newest);
         }
@@ -124,6 +150,7 @@ impl View {
 
 #[cfg(test)]
 mod tests {
+    use super::Slice;
     use crate::{
         Command, DeleteRequest, KeyRange, Limits, PutRequest, RangeRequest, RequestOp, Store,
         TxnRequest,
@@ -221,8 +248,8 @@ mod tests {
                 for store in [&mut store, &mut whole, &mut member] {
                     step(store, index, command.as_ref());
                 }
-                whole.view.sweep(i64::MAX / 2);
-                whole.view.sweep(i64::MAX / 2);
+                whole.view.sweep(Slice::WHOLE);
+                whole.view.sweep(Slice::WHOLE);
                 assert!(!whole.is_sweeping());
                 if p.below(6) == 0 {
                     let records = member.encode_checkpoint();
@@ -249,5 +276,29 @@ mod tests {
             assert_eq!(store.view.history.len(), whole.view.history.len(), "seed {seed}");
         }
         assert!(waits > 400 && restores > 40, "{waits} {restores}");
+    }
+
+    #[test]
+    fn a_key_written_often_is_removed_in_slices_too() {
+        let mut store = Store::new(Limits::default());
+        let put = |n: u8| PutRequest {
+            key: Blob::from(&b"hot"[..]),
+            value: Blob::from(&[n][..]),
+            ..PutRequest::default()
+        };
+        for n in 1..=60 {
+            step(&mut store, n.into(), Some(&Command::Put(put(n))));
+        }
+        let mut kept = store.view.old.len();
+        assert_eq!(kept, 59);
+        step(&mut store, 61, Some(&Command::Compact { revision: 60 }));
+        for index in 62..200 {
+            let now = store.view.old.len();
+            assert!(kept - now <= 2 * Slice::IDLE.revisions as usize, "{kept} to {now}");
+            kept = now;
+            step(&mut store, index, None);
+        }
+        assert!(!store.is_sweeping());
+        assert_eq!(store.view.old.len(), 1, "the version in sight at the compact revision");
     }
 }

@@ -4,7 +4,7 @@ use super::version_bytes;
 use crate::command::{Error, Response};
 use crate::key_range::KeyRange;
 use crate::lease::Lease;
-use crate::sweep::SLICE_IDLE;
+use crate::sweep::Slice;
 use crate::txn;
 use crate::types::{
     Changes, DeleteRequest, DeleteResponse, Event, EventKind, KeyValue, PutRequest, PutResponse,
@@ -168,7 +168,7 @@ impl<'a> Writer<'a> {
             return Err(Error::FutureRevision);
         }
         self.view.compact(revision);
-        self.view.sweep(SLICE_IDLE);
+        self.view.sweep(Slice::IDLE);
         Ok(Response::Compact { revision: self.view.revision })
     }
 }
