@@ -91,6 +91,8 @@ pub struct Replica {
     halted: bool,
     /// When each peer last said anything, to name who is missing.
     heard: BTreeMap<NodeId, Nanos>,
+    /// Who did not answer when this member stopped leading, and was not heard since.
+    left: BTreeSet<NodeId>,
     now: Nanos,
     ready: Ready,
 }
@@ -130,6 +132,7 @@ impl Replica {
             diverged: false,
             halted: false,
             heard: BTreeMap::new(),
+            left: BTreeSet::new(),
             now,
             ready: Ready::default(),
         })
@@ -259,6 +262,7 @@ impl Replica {
             return; // a frame for another life of this address
         }
         self.heard.insert(message.from, self.now);
+        self.left.remove(&message.from);
         match message.body {
             PeerBody::Raft(inner) => {
                 if inner.from == message.from {
@@ -314,6 +318,12 @@ impl Replica {
         }
         let leader = self.raft.leader();
         if leader != self.followed {
+            self.left.clear();
+            if leader.is_none() && self.followed == Some(self.settings.raft.id) {
+                // Everybody who lived answered several heartbeats meanwhile.
+                let silence = Nanos(self.settings.raft.election_timeout_min.0 / 2);
+                self.left = self.silent(silence, Nanos::ZERO);
+            }
             self.followed = leader;
             self.leaderless_since = if leader.is_none() { Some(self.now) } else { None };
             if leader.is_some() {
@@ -342,19 +352,27 @@ impl Replica {
         self.raft.compact(upto);
     }
 
-    /// Names of the voting members not heard from for an election timeout. Only a leader and a
-    /// candidate are spoken to by everybody: a follower of a live leader names nobody.
+    /// Names of the voting members that do not answer. Only a leader and a candidate are spoken
+    /// to by everybody: a follower of a live leader names nobody, and a member that has lost its
+    /// leader waits until the others had the time to campaign or to answer its own campaigns.
     pub fn missing(&self) -> Vec<String> {
-        if self.raft.leader().is_some() && !self.raft.is_leader() {
-            return Vec::new();
-        }
-        let silent = |id: &NodeId| {
-            let heard = self.heard.get(id).copied().unwrap_or(Nanos::ZERO);
-            *id != self.settings.raft.id
-                && self.now.since(heard) >= self.settings.raft.election_timeout_min
+        let timeout = self.settings.raft.election_timeout_min;
+        let silent = match (self.raft.is_leader(), self.leaderless_since) {
+            (true, _) => self.silent(timeout, Nanos::ZERO),
+            (false, Some(since)) => self.silent(Nanos(3 * timeout.0), since),
+            (false, None) => BTreeSet::new(),
         };
-        let members = &self.raft.config().members;
-        members.iter().filter(|m| !m.learner && silent(&m.id)).map(|m| m.name.clone()).collect()
+        let members = self.raft.config().members.iter();
+        let away = |id: &NodeId| silent.contains(id) || self.left.contains(id);
+        members.filter(|m| !m.learner && away(&m.id)).map(|m| m.name.clone()).collect()
+    }
+
+    /// Who was not heard from for that long, counted from `since` at the earliest.
+    fn silent(&self, span: Nanos, since: Nanos) -> BTreeSet<NodeId> {
+        let members = self.raft.config().members.iter().map(|m| m.id);
+        let heard = |id: &NodeId| self.heard.get(id).copied().unwrap_or(Nanos::ZERO).max(since);
+        let others = members.filter(|id| *id != self.settings.raft.id);
+        others.filter(|id| self.now.since(heard(id)) >= span).collect()
     }
 
     fn refusal(&self, reason: RefusalReason) -> Reply {
