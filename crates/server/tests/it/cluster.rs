@@ -2,7 +2,7 @@
 
 use base::Blob;
 use mvcc::{Command, PutRequest, RangeRequest, RangeResponse};
-use server::config::{Config, local_cluster};
+use server::config::{ClusterState, Config, local_cluster};
 use server::node::{Handle, Node};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -32,6 +32,25 @@ impl Cluster {
             assert!(node.wait_ready(WAIT), "{} knows a leader", node.name);
         }
         cluster
+    }
+
+    /// Starts a member that the cluster took in.
+    pub fn join(&mut self, newcomer: Config) -> usize {
+        self.nodes.push(Some(start(&newcomer)));
+        self.configs.push(newcomer);
+        self.nodes.len() - 1
+    }
+
+    /// The configuration of one more member, which knows the others.
+    pub fn newcomer(&self, name: &str) -> Config {
+        let mut newcomer = local_cluster(&[name], &self.root).expect("free ports").remove(0);
+        let first = &self.configs[0];
+        newcomer.initial_cluster.extend(first.initial_cluster.iter().cloned());
+        newcomer.cluster_state = ClusterState::Existing;
+        newcomer.checkpoint_bytes_min = first.checkpoint_bytes_min;
+        newcomer.snapshot_count = first.snapshot_count;
+        newcomer.snapshot_catchup_entries = first.snapshot_catchup_entries;
+        newcomer
     }
 
     pub fn node(&self, at: usize) -> &Handle {

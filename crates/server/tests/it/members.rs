@@ -1,6 +1,9 @@
 //! Crashes, restarts, cuts, emptied directories, checkpoints.
 
-use crate::cluster::{Cluster, WAIT};
+use crate::cluster::{Cluster, WAIT, outside};
+use api::etcdserverpb as pb;
+use api::quoratepb::{ChangeRequest, ChangeResponse};
+use client::method;
 use server::node::{End, Node};
 use std::time::{Duration, Instant};
 
@@ -108,6 +111,76 @@ fn a_member_that_fell_behind_the_log_is_brought_back_by_a_checkpoint() {
         cluster.restart(at);
     }
     assert_eq!(cluster.all(behind).kvs, there.kvs, "checkpoints and journals join after a restart");
+}
+
+/// Ids and roles (true: learner) as member `at` knows them.
+fn roles(cluster: &Cluster, at: usize) -> Vec<(u64, bool)> {
+    let list = outside(async {
+        let request = pb::MemberListRequest::default();
+        let list: pb::MemberListResponse =
+            cluster.channel(at).call(method::cluster::MEMBER_LIST, &request).await.expect("a list");
+        list
+    });
+    list.members.iter().map(|m| (m.id, m.is_learner)).collect()
+}
+
+/// Changes the cluster at member `at`; the id of the member it is about.
+fn change(cluster: &Cluster, at: usize, request: &ChangeRequest) -> u64 {
+    outside(async {
+        let path = "/quoratepb.Cluster/Change";
+        let done: ChangeResponse = cluster.channel(at).call(path, request).await.expect("done");
+        done.id
+    })
+}
+
+fn await_voter(cluster: &Cluster, at: usize, id: u64) {
+    let until = Instant::now() + WAIT;
+    while !roles(cluster, at).contains(&(id, false)) {
+        assert!(Instant::now() < until, "{id:x} is promoted in time: {:?}", roles(cluster, at));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn members_that_join_past_the_log_come_by_checkpoint_and_vote() {
+    let mut cluster = Cluster::start_with("join", &["a", "b", "c"], |config| {
+        config.checkpoint_bytes_min = 1;
+        config.snapshot_count = 50;
+        config.snapshot_catchup_entries = 5;
+    });
+    for n in 0..300 {
+        cluster.put(n % 3, &format!("k{n:03}"), "v");
+    }
+    // One more, then one in the place of a member that died.
+    for (name, dead) in [("d", None), ("e", Some(0))] {
+        let newcomer = cluster.newcomer(name);
+        let peer_urls = newcomer.advertise_peer_urls.iter().map(ToString::to_string).collect();
+        let (mut kind, mut old) = (1, 0);
+        if let Some(dead) = dead {
+            (kind, old) = (4, cluster.node(dead).id.0);
+            cluster.kill(dead);
+            cluster.put(1, "one is dead", "v");
+        }
+        let name = name.to_owned();
+        let request = ChangeRequest { kind, id: old, name, peer_urls, ..Default::default() };
+        let id = change(&cluster, 1, &request);
+        let new = cluster.join(newcomer);
+        await_voter(&cluster, 1, id);
+        let (there, here) = (cluster.all(1), cluster.all(new));
+        assert_eq!(there.kvs, here.kvs, "the newcomer has everything");
+        let taken = cluster.configs[new].data_dir.join("checkpoints");
+        let taken = std::fs::read_dir(taken).expect("a directory").count();
+        assert!(taken > 0, "it came by checkpoint");
+    }
+    assert_eq!(roles(&cluster, 1).len(), 4);
+    // Both newcomers count: without one old member they decide with the other.
+    cluster.kill(2);
+    cluster.put(1, "by newcomers", "v");
+    for at in [3, 4] {
+        cluster.kill(at);
+        cluster.restart(at);
+    }
+    assert_eq!(cluster.all(3).kvs, cluster.all(1).kvs, "what was joined survives a restart");
 }
 
 #[test]
