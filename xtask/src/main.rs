@@ -16,11 +16,11 @@ const USAGE: &str = "usage: cargo xtask <chore>
   test            tidy, the clients the tests drive (.ci/tools), every test of the workspace
   ci              formatting, clippy, test
   codegen         regenerates crates/api/src/gen from crates/api/proto
-  chaos, compare, diff-etcd, unavailable
+  chaos, compare, diff-etcd, replace, unavailable
                   trials with real processes, built in release; --help shows their options";
 
 /// Subcommands of crate `trial`.
-const TRIALS: [&str; 4] = ["chaos", "compare", "diff-etcd", "unavailable"];
+const TRIALS: [&str; 5] = ["chaos", "compare", "diff-etcd", "replace", "unavailable"];
 
 fn main() -> ExitCode {
     match run() {

@@ -64,6 +64,14 @@ struct Member {
     stopped: bool,
 }
 
+impl Member {
+    /// One that does not run, at its client and its peer port.
+    fn at(ports: &[u16]) -> Self {
+        let (client, peer) = (ports[0], ports[1]);
+        Self { client, peer, peer_seen: peer, child: None, stopped: false }
+    }
+}
+
 /// Processes of one cluster, with their directories; dropped, all are killed and removed.
 pub struct Cluster {
     program: Program,
@@ -71,6 +79,8 @@ pub struct Cluster {
     token: String,
     flags: Vec<String>,
     members: Vec<Member>,
+    /// Members at bootstrap; those after them join a running cluster.
+    initial: usize,
     keep: bool,
 }
 
@@ -98,16 +108,19 @@ impl Cluster {
         let root = std::env::temp_dir().join(&token);
         std::fs::create_dir_all(&root).with_context(|| root.display().to_string())?;
         let ports = free_ports(2 * count)?;
-        let member = |pair: &[u16]| Member {
-            client: pair[0],
-            peer: pair[1],
-            peer_seen: pair[1],
-            child: None,
-            stopped: false,
-        };
-        let members = ports.chunks(2).map(member).collect();
+        let members = ports.chunks(2).map(Member::at).collect();
         let flags = flags.iter().map(|&flag| flag.to_owned()).collect();
-        Ok(Self { program: program.clone(), root, token, flags, members, keep: false })
+        let (program, initial) = (program.clone(), count);
+        Ok(Self { program, root, token, flags, members, initial, keep: false })
+    }
+
+    /// Room for one more member, which joins the running cluster when it is started.
+    ///
+    /// # Errors
+    /// No free port.
+    pub fn reserve(&mut self) -> Result<usize> {
+        self.members.push(Member::at(&free_ports(2)?));
+        Ok(self.members.len() - 1)
     }
 
     /// Members, running or not.
@@ -201,6 +214,7 @@ impl Cluster {
             .args(["--initial-cluster", &initial.join(",")])
             .args(["--initial-cluster-token", &self.token])
             .args(&self.flags)
+            .args((at >= self.initial).then_some("--initial-cluster-state=existing"))
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log);

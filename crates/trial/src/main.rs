@@ -7,7 +7,9 @@ mod chaos;
 mod cluster;
 mod compare;
 mod diff;
+mod gap;
 mod proxy;
+mod replace;
 mod unavailable;
 
 use std::path::PathBuf;
@@ -36,6 +38,8 @@ enum Trial {
     Compare(compare::Args),
     /// Send random sequences to quorate and to the real etcd and compare every answer
     DiffEtcd(diff::Options),
+    /// Time without acknowledged puts while a dead member of a loaded cluster is replaced
+    Replace(replace::Args),
     /// Time without acknowledged puts when the leader is killed or stopped, beside etcd
     Unavailable(unavailable::Args),
 }
@@ -48,6 +52,7 @@ fn main() -> ExitCode {
         Trial::Chaos(args) => chaos::run(&cluster::Program::Quorate(quorate), &args),
         Trial::Compare(args) => compare::run(&quorate, &args),
         Trial::DiffEtcd(options) => diff::run(quorate, options),
+        Trial::Replace(args) => replace::run(&quorate, &args),
         Trial::Unavailable(args) => unavailable::run(&cluster::Program::Quorate(quorate), &args),
     };
     match result {

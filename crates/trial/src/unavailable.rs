@@ -1,23 +1,18 @@
 //! How long nobody's put is acknowledged when the leader dies or stops: quorate beside etcd.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use api::etcdserverpb as pb;
-use client::{Channel, method};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, Program};
+use crate::gap::{Load, leader, median, ms, spread};
 
 const MEMBERS: usize = 3;
 const ELECTION_TIMEOUT: Duration = Duration::from_millis(1000);
 /// etcd's defaults, said explicitly.
 const FLAGS: [&str; 4] = ["--heartbeat-interval", "100", "--election-timeout", "1000"];
-/// Short, so that a client whose request was lost with the leader soon asks again.
-const REQUEST_MAX: Duration = Duration::from_millis(100);
 const WARM_UP: Duration = Duration::from_millis(1500);
 /// Watched after the event; longer than any election should take.
 const WATCHED: Duration = Duration::from_secs(6);
@@ -107,42 +102,19 @@ fn print(result: &Value, ratio: f64, timeouts: f64) {
     println!("stopped: {timeouts:.2} election timeouts (bar {STOP_TIMEOUTS_MAX})");
 }
 
-fn ms(span: Duration) -> u64 {
-    u64::try_from(span.as_millis()).expect("a short span")
-}
-
-fn median(gaps: &mut [Duration]) -> Duration {
-    gaps.sort_unstable();
-    gaps[gaps.len() / 2]
-}
-
-fn spread(gaps: &mut [Duration]) -> Value {
-    let median = median(gaps);
-    let all: Vec<_> = gaps.iter().map(|gap| ms(*gap)).collect();
-    json!({ "median_ms": ms(median), "min_ms": all[0], "max_ms": all[all.len() - 1], "all": all })
-}
-
 /// One cluster: its leader killed, and the next one stopped.
 fn measure(program: &Program) -> Result<(Duration, Duration)> {
     let mut cluster = Cluster::start(program, MEMBERS, &FLAGS)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let load = Arc::new(Load::default());
-    let endpoints = cluster.endpoints();
-    let clients: Vec<_> = endpoints
-        .iter()
-        .enumerate()
-        .map(|(n, endpoint)| runtime.spawn(Arc::clone(&load).put(n, Channel::new(endpoint))))
-        .collect();
+    let _entered = runtime.enter();
+    let load = Load::start(&cluster.endpoints(), 1);
     let result = runtime.block_on(async {
         let kill = hurt(&mut cluster, &load, Event::Kill).await?;
         cluster.await_ready()?;
         let stop = hurt(&mut cluster, &load, Event::Stop).await?;
         Ok((kill, stop))
     });
-    load.stop.store(true, Ordering::Relaxed);
-    for client in clients {
-        runtime.block_on(client).context("a client")?;
-    }
+    runtime.block_on(load.stop())?;
     result
 }
 
@@ -172,86 +144,4 @@ async fn hurt(cluster: &mut Cluster, load: &Load, event: Event) -> Result<Durati
         Event::Stop => cluster.signal(leader, Signal::CONT),
     }
     Ok(gap)
-}
-
-/// The member that says it leads.
-async fn leader(cluster: &Cluster) -> Result<usize> {
-    for at in 0..cluster.len() {
-        let channel = Channel::new(&cluster.endpoint(at));
-        let request = pb::StatusRequest::default();
-        let status: pb::StatusResponse =
-            channel.call_within(ELECTION_TIMEOUT, method::maintenance::STATUS, &request).await?;
-        if status.header.is_some_and(|header| header.member_id == status.leader) {
-            return Ok(at);
-        }
-    }
-    anyhow::bail!("no member leads")
-}
-
-/// One client a member, each with one put at a time.
-#[derive(Default)]
-struct Load {
-    stop: AtomicBool,
-    /// Moments of acknowledgements, in order.
-    acknowledged: Mutex<Vec<Instant>>,
-}
-
-impl Load {
-    async fn put(self: Arc<Self>, client: usize, channel: Channel) {
-        let request = pb::PutRequest {
-            key: format!("unavailable/{client}").into(),
-            value: vec![b'x'; 256].into(),
-            ..Default::default()
-        };
-        while !self.stop.load(Ordering::Relaxed) {
-            let answer: Result<pb::PutResponse, _> =
-                channel.call_within(REQUEST_MAX, method::kv::PUT, &request).await;
-            if answer.is_ok() {
-                self.acknowledged.lock().expect("no holder panics").push(Instant::now());
-            } else {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        }
-    }
-
-    /// The longest time without an acknowledgement between two moments.
-    fn gap(&self, from: Instant, until: Instant) -> Duration {
-        let acknowledged = self.acknowledged.lock().expect("no holder panics");
-        longest_gap(&acknowledged, from, until)
-    }
-}
-
-fn longest_gap(moments: &[Instant], from: Instant, until: Instant) -> Duration {
-    let first = moments.partition_point(|at| *at < from);
-    let mut last = from;
-    let mut longest = Duration::ZERO;
-    for &at in moments[first..].iter().take_while(|at| **at < until) {
-        longest = longest.max(at - last);
-        last = at;
-    }
-    longest.max(until - last)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_longest_gap_counts_both_ends_of_the_window() {
-        let start = Instant::now();
-        let at = |n: u64| start + Duration::from_millis(n);
-        let moments = [at(10), at(20), at(70), at(80)];
-        assert_eq!(longest_gap(&moments, at(0), at(90)), Duration::from_millis(50));
-        assert_eq!(longest_gap(&moments, at(0), at(300)), Duration::from_millis(220));
-        assert_eq!(longest_gap(&moments, at(30), at(60)), Duration::from_millis(30));
-        assert_eq!(longest_gap(&[], at(0), at(5)), Duration::from_millis(5));
-    }
-
-    #[test]
-    fn the_median_is_the_middle_of_the_sorted() {
-        let mut gaps: Vec<_> = [30, 10, 20].map(Duration::from_millis).into();
-        assert_eq!(median(&mut gaps), Duration::from_millis(20));
-        let row = spread(&mut gaps);
-        assert_eq!((row["min_ms"].as_u64(), row["max_ms"].as_u64()), (Some(10), Some(30)));
-    }
 }
