@@ -2,6 +2,7 @@
 
 mod codegen;
 mod edges;
+mod planted;
 mod scan;
 mod tidy;
 

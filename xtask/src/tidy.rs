@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use crate::edges;
 use crate::scan::{Scanned, scan};
+use crate::{edges, planted};
 
 const LINE_CHARS_MAX: usize = 100;
 const FUNCTION_LINES_MAX: usize = 70;
@@ -52,6 +52,7 @@ pub fn run(lower: bool) -> Result<()> {
     }
     check_manifests(&root, &mut breaches)?;
     let mut problems = edges::problems()?;
+    problems.extend(planted::problems()?);
     problems.extend(apply_ratchets(&root, breaches, lower)?);
     for (name, density) in &densities {
         let per_thousand = density.asserts * 1000 / density.lines.max(1);
@@ -100,6 +101,9 @@ fn check_file(path: &str, source: &str, scanned: &Scanned, breaches: &mut Vec<Br
         if line.chars().count() > LINE_CHARS_MAX {
             add("lines", at, "line longer than 100 characters");
         }
+        if name != "xtask" && planted::asks_for_the_feature(path, line) {
+            add("planted", at, "only base::planted! asks for the feature");
+        }
     }
     if !tests && source.lines().count() > FILE_LINES_MAX {
         add("files", 0, "file longer than 600 lines");
@@ -120,7 +124,7 @@ fn check_file(path: &str, source: &str, scanned: &Scanned, breaches: &mut Vec<Br
         if line.contains(".unwrap()") {
             add("unwrap", at, "unwrap outside tests: expect(\"why it holds\")");
         }
-        if edges::PURE.contains(&name) && names_std(line) {
+        if edges::PURE.contains(&name) && !planted::is_home(path) && names_std(line) {
             add("std", at, "std in a pure crate");
         }
         let packed: String = line.chars().filter(|c| !c.is_whitespace()).collect();

@@ -6,6 +6,8 @@ extern crate alloc;
 pub mod codec;
 pub mod crc;
 mod ids;
+#[cfg(feature = "planted")]
+pub mod planted;
 mod prng;
 
 pub use ids::{
@@ -16,3 +18,26 @@ pub use prng::Prng;
 
 /// Shared immutable bytes: keys, values, entry payloads. Cloning copies a pointer.
 pub type Blob = alloc::sync::Arc<[u8]>;
+
+#[cfg(not(feature = "planted"))]
+#[doc(hidden)]
+pub const NOTHING_IS_PLANTED: bool = false;
+
+/// Whether a known bug is planted here: never, unless the tests of the tests are built with the
+/// feature `planted` (`docs/bugs.md`).
+#[cfg(not(feature = "planted"))]
+#[macro_export]
+macro_rules! planted {
+    ($bug:ident) => {
+        $crate::NOTHING_IS_PLANTED
+    };
+}
+
+/// Whether a known bug is planted here (`docs/bugs.md`).
+#[cfg(feature = "planted")]
+#[macro_export]
+macro_rules! planted {
+    ($bug:ident) => {
+        $crate::planted::is($crate::planted::Bug::$bug)
+    };
+}

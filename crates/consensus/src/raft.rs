@@ -25,7 +25,7 @@ pub use repair::Repair;
 
 use alloc::vec::Vec;
 use ballot::{Promise, TERM_MAX};
-use base::{Ballot, Blob, Incarnation, LogIndex, Nanos, NodeId, Prng, Ticket};
+use base::{Ballot, Blob, Incarnation, LogIndex, Nanos, NodeId, Prng, Ticket, planted};
 use candidate::{Candidate, PreCandidate};
 use configs::Configs;
 use disk::{Disk, Held, Wait};
@@ -134,7 +134,7 @@ impl Raft {
             // The checkpoint was durable before the truncation it proves: what follows another
             // entry than its own was never committed.
             diverged |= last == recovered.base && entry.ballot < ballot;
-            if diverged {
+            if diverged && !planted!(InstallKeepsSuffix) {
                 break;
             }
             if entry.index != last.next() || entry.ballot < ballot {
@@ -247,7 +247,9 @@ impl Raft {
             Body::AppendReply { of, round, outcome } if self.leads(of) => {
                 self.on_append_reply(from, round, outcome, out);
             }
-            Body::RoundAck { of, round } if self.leads(of) => self.on_round_ack(from, round, out),
+            Body::RoundAck { of, round } if self.leads(of) || planted!(StaleRoundAck) => {
+                self.on_round_ack(from, round, out);
+            }
             Body::ReadIndex { incarnation, seq } => {
                 self.on_read_index(from, ballot, (incarnation, seq));
             }
@@ -540,6 +542,10 @@ impl Raft {
         };
         if let Some(ballot) = ballot {
             self.trace(out, Trace::SteppedDown { ballot, why });
+            if planted!(VoteErasedOnStepDown) && self.rule() == BallotRule::SharedTerms {
+                let term = self.promise.get().term;
+                self.promise = Promise::recovered(Ballot { term, node: NodeId::ZERO });
+            }
         }
         let deadline = self.random_deadline();
         let heard = self.now;
@@ -576,9 +582,13 @@ impl Raft {
         let changed = self.promise.take_dirty();
         let last = self.log.last_index();
         if let Some((ticket, truncate_from, from)) = self.disk.begin(changed, last) {
+            let mut ballot = self.promise.get();
+            if planted!(VoteInTwoWrites) && changed {
+                ballot.node = NodeId::ZERO;
+            }
             out.persist.push(Persist {
                 ticket,
-                ballot: self.promise.get(),
+                ballot,
                 truncate_from,
                 entries: self.log.range(from, last).cloned().collect(),
                 commit: self.commit,

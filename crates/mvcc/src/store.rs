@@ -11,7 +11,7 @@ use crate::types::{Changes, RangeRequest, RangeResponse, RequestOp, TxnRequest, 
 use crate::view::View;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use base::{ClusterTime, LogIndex};
+use base::{ClusterTime, LogIndex, planted};
 use core::ops::Deref;
 use write::Writer;
 
@@ -242,7 +242,7 @@ fn renew(view: &mut View, ids: &[i64]) -> Response {
     let mut ttls = Vec::with_capacity(ids.len());
     for &id in ids {
         let ttl = match view.remove_lease(id) {
-            None => 0,
+            None => i64::from(planted!(RenewsTheDead)),
             Some(lease) => {
                 view.add_lease(Lease::new(id, lease.ttl, view.now, view.applied.0));
                 lease.ttl

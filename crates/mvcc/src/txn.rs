@@ -9,6 +9,7 @@ use crate::types::{
 };
 use crate::view::View;
 use alloc::vec::Vec;
+use base::planted;
 use core::cmp::Ordering;
 
 /// Outcomes of the compares on the taken path, in the order they are met.
@@ -31,7 +32,8 @@ pub(crate) fn branch(txn: &TxnRequest, succeeded: bool) -> &[RequestOp] {
 
 fn holds(view: &View, compare: &Compare) -> bool {
     let range = KeyRange::new(compare.key.clone(), compare.range_end.clone());
-    let mut found = view.live(&range, view.revision(), view.revision()).peekable();
+    let at = view.revision() + i64::from(planted!(CompareAfterWrite));
+    let mut found = view.live(&range, at, at).peekable();
     if found.peek().is_none() {
         // A value cannot be compared with nothing: false even for NOT_EQUAL.
         let is_value = matches!(compare.target, CompareTarget::Value(_));

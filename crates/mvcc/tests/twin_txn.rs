@@ -310,45 +310,58 @@ fn agree(store: &Store, twin: &Twin) {
     assert_eq!(store.lease_expired(now, 99), due);
 }
 
+/// What the lives so far met, to show that they were not idle.
+#[derive(Default)]
+pub struct Met {
+    nested: usize,
+    expired: usize,
+    taken: [usize; 2],
+    refused: BTreeSet<String>,
+}
+
+/// Sixty commands to the store and to its twin.
+pub fn life(seed: u64, met: &mut Met) {
+    let mut p = Prng::new(seed);
+    let mut store = Store::new(Limits::default());
+    let mut twin = Twin { revision: 1, ..Twin::default() };
+    for index in 1..=60 {
+        twin.index = index;
+        twin.now += p.below(2 * SECOND);
+        // What a leader does with the leases that are due, at once or after a while.
+        let due = store.lease_expired(ClusterTime(twin.now), 1).pop();
+        let command = match due.filter(|_| p.below(2) == 0) {
+            Some((id, renewal)) => {
+                met.expired += 1;
+                Command::LeaseRevoke { id, renewal: Some(renewal) }
+            }
+            None => command(&mut p, &twin),
+        };
+        let valid = store.validate(&command);
+        let wanted = valid.and_then(|()| twin.clone().apply(&command));
+        let done = store.apply(LogIndex(index), ClusterTime(twin.now), &command);
+        assert_eq!(done.result, wanted, "seed {seed} index {index}: {command:?}");
+        match wanted {
+            Ok(response) => {
+                let before = twin.revision;
+                twin.apply(&command).unwrap();
+                assert_eq!(done.changes.is_some(), twin.revision > before);
+                if let Response::Txn(txn) = response {
+                    met.taken[usize::from(txn.succeeded)] += 1;
+                    let deep = |op: &ResponseOp| matches!(op, ResponseOp::Txn(_));
+                    met.nested += txn.responses.iter().filter(|op| deep(op)).count();
+                }
+            }
+            Err(error) => drop(met.refused.insert(format!("{error:?}"))),
+        }
+        agree(&store, &twin);
+    }
+}
+
 #[test]
 fn nested_transactions_range_compares_and_leases_are_the_naive_twins() {
-    let (mut nested, mut refused, mut expired, mut taken) = (0, BTreeSet::new(), 0, [0, 0]);
-    for seed in 0..1500 {
-        let mut p = Prng::new(seed);
-        let mut store = Store::new(Limits::default());
-        let mut twin = Twin { revision: 1, ..Twin::default() };
-        for index in 1..=60 {
-            twin.index = index;
-            twin.now += p.below(2 * SECOND);
-            // What a leader does with the leases that are due, at once or after a while.
-            let due = store.lease_expired(ClusterTime(twin.now), 1).pop();
-            let command = match due.filter(|_| p.below(2) == 0) {
-                Some((id, renewal)) => {
-                    expired += 1;
-                    Command::LeaseRevoke { id, renewal: Some(renewal) }
-                }
-                None => command(&mut p, &twin),
-            };
-            let valid = store.validate(&command);
-            let wanted = valid.and_then(|()| twin.clone().apply(&command));
-            let done = store.apply(LogIndex(index), ClusterTime(twin.now), &command);
-            assert_eq!(done.result, wanted, "seed {seed} index {index}: {command:?}");
-            match wanted {
-                Ok(response) => {
-                    let before = twin.revision;
-                    twin.apply(&command).unwrap();
-                    assert_eq!(done.changes.is_some(), twin.revision > before);
-                    if let Response::Txn(txn) = response {
-                        taken[usize::from(txn.succeeded)] += 1;
-                        let deep = |op: &ResponseOp| matches!(op, ResponseOp::Txn(_));
-                        nested += txn.responses.iter().filter(|op| deep(op)).count();
-                    }
-                }
-                Err(error) => drop(refused.insert(format!("{error:?}"))),
-            }
-            agree(&store, &twin);
-        }
-    }
+    let mut met = Met::default();
+    (0..1500).for_each(|seed| life(seed, &mut met));
+    let Met { nested, expired, taken, refused } = met;
     assert!(nested > 1000 && expired > 1000 && taken.iter().all(|n| *n > 1000));
     let kinds = ["DuplicateKey", "KeyNotFound", "LeaseExists", "LeaseNotFound", "LeaseRenewed"];
     assert!(kinds.iter().all(|kind| refused.contains(*kind)), "{refused:?}");

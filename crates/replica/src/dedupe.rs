@@ -8,7 +8,7 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use base::codec::{DecodeError, Get, Put};
-use base::{Incarnation, NodeId, RequestId};
+use base::{Incarnation, NodeId, RequestId, planted};
 
 /// Sequence numbers remembered above the floor, per origin.
 pub const SEEN_MAX: usize = 8192;
@@ -36,12 +36,13 @@ impl Dedupe {
         }
         let origin = self.origins.entry(id.origin).or_default();
         if id.incarnation < origin.incarnation {
-            return false;
+            return planted!(OldIncarnationApplies);
         }
         if id.incarnation > origin.incarnation {
             *origin = Origin { incarnation: id.incarnation, ..Origin::default() };
         }
-        if id.seq <= origin.floor || !origin.seen.insert(id.seq) {
+        let known = id.seq <= origin.floor && !planted!(DedupeForgets);
+        if known || !origin.seen.insert(id.seq) {
             return false;
         }
         origin.settle();

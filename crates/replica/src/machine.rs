@@ -16,7 +16,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
 use base::codec::{DecodeError, Get, Put};
-use base::{Ballot, ClusterTime, Incarnation, LogIndex, Nanos, NodeId};
+use base::{Ballot, ClusterTime, Incarnation, LogIndex, Nanos, NodeId, planted};
 use consensus::raft::{ConfigError, Raft, Ready, Recovered, Repair, Settings};
 use read::Reads;
 
@@ -336,12 +336,18 @@ impl Replica {
         let mut extra = Vec::new();
         extra.put_u8(1);
         extra.put_u64(self.clock.last().0);
-        self.dedupe.encode(&mut extra);
+        let forgotten = Dedupe::default();
+        if planted!(DedupeLostInCheckpoint) { &forgotten } else { &self.dedupe }.encode(&mut extra);
+        let mut index = self.applied;
+        if planted!(CheckpointIndexAhead) && self.raft.ballot_at(index.next()).is_some() {
+            index = index.next();
+        }
+        let last = if planted!(UncommittedConfigStated) { self.raft.last().0 } else { index };
         CheckpointJob {
             view: self.store.view(),
-            index: self.applied,
+            index,
             ballot: self.applied_ballot,
-            config: self.raft.config_at(self.applied).clone(),
+            config: self.raft.config_at(last).clone(),
             extra,
         }
     }

@@ -2,7 +2,7 @@
 //! next incarnation, checkpoint, and the join of the two.
 
 use crate::disk::SimDisk;
-use base::{Ballot, Incarnation, LogIndex, NodeId};
+use base::{Ballot, Incarnation, LogIndex, NodeId, planted};
 use consensus::raft::{Configuration, Entry, EntryKind, Recovered};
 use replica::{CheckpointJob, Installed};
 use store::{CheckpointFile, CheckpointMeta, Identity};
@@ -67,7 +67,9 @@ pub fn open(
         }
         (journal, Some(recovery))
     };
-    identity.incarnation = identity.incarnation.next();
+    if fresh || !planted!(StaleIncarnation) {
+        identity.incarnation = identity.incarnation.next();
+    }
     store::write_identity(&mut root, &identity).map_err(text)?;
     let (base, store, extra) = match store::latest(&mut checkpoints).map_err(text)? {
         Some(file) => {
@@ -123,7 +125,8 @@ fn void_conflict(
 ) -> Result<Option<Recovery>, String> {
     let Some(mut recovery) = recovery else { return Ok(None) };
     let at_base = recovery.records.iter().find(|record| record.index == base);
-    if at_base.is_some_and(|record| record.ballot != base_ballot) {
+    let conflicts = at_base.is_some_and(|record| record.ballot != base_ballot);
+    if conflicts && !planted!(InstallKeepsSuffix) {
         recovery.records.retain(|record| record.index < base);
         let truncation = Batch {
             ballot: recovery.ballot,

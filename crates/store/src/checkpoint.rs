@@ -4,7 +4,7 @@ use crate::digest::Digest;
 use crate::{StoreError, StoreErrorKind};
 use base::codec::{DecodeError, Get, Put};
 use base::crc::{crc32c, crc32c_append};
-use base::{Ballot, LogIndex, NodeId, Term};
+use base::{Ballot, LogIndex, NodeId, Term, planted};
 use wal::{Disk, DiskFile};
 
 const MAGIC: &[u8; 8] = b"QCKPT\0\0\0";
@@ -189,7 +189,9 @@ impl Writer<'_> {
         out.put_u32(crc);
         assert_eq!(out.len(), FOOTER_BYTES, "the layout of the format page");
         self.write(&out)?;
-        self.file.sync().map_err(|e| StoreError::io(self.name, "sync", &e))?;
+        if !planted!(RenameBeforeSync) {
+            self.file.sync().map_err(|e| StoreError::io(self.name, "sync", &e))?;
+        }
         Ok((len, digest))
     }
 }
@@ -204,7 +206,7 @@ fn block_crc(block: u64, len: u32, count: u32, body: &[u8]) -> u32 {
 /// Gives a synced file its final name, durably.
 pub(crate) fn publish(disk: &mut dyn Disk, tmp: &str, name: &str) -> Result<(), StoreError> {
     disk.rename(tmp, name)
-        .and_then(|()| disk.sync_dir())
+        .and_then(|()| if planted!(NamesNotSynced) { Ok(()) } else { disk.sync_dir() })
         .map_err(|e| StoreError::io(name, "rename into place", &e))
 }
 
@@ -255,7 +257,11 @@ fn describe(
 /// when read. Errors: `Io`, `Corrupt` (never answered with an older one: the journal between the
 /// two may be gone).
 pub fn latest(disk: &mut dyn Disk) -> Result<Option<CheckpointFile>, StoreError> {
-    let newest = names(disk)?.pop();
+    let mut names = names(disk)?;
+    if planted!(OlderCheckpoint) {
+        names.retain(|(_, _, name)| read_checkpoint(disk, name).is_ok());
+    }
+    let newest = names.pop();
     newest.map(|(index, ballot, name)| describe(disk, index, ballot, name)).transpose()
 }
 

@@ -9,7 +9,7 @@ use crate::{
     BODY_BYTES_MAX, Batch, Disk, DiskFile, Owner, PAYLOAD_BYTES_MAX, Recovery, WalError,
     WalErrorKind, recover,
 };
-use base::{Ballot, LogIndex};
+use base::{Ballot, LogIndex, planted};
 use std::io;
 
 /// Sizes of the journal; free to change between starts.
@@ -155,8 +155,11 @@ impl Journal {
     /// One `fdatasync`: all appended batches are durable on return. Errors: `Io`, `Poisoned`.
     pub fn sync(&mut self) -> Result<(), WalError> {
         self.healthy()?;
-        if self.dirty {
-            let synced = self.file.sync();
+        if self.dirty && !planted!(SyncSkipped) {
+            let mut synced = self.file.sync();
+            if planted!(SyncRetried) {
+                synced = synced.or_else(|_| self.file.sync());
+            }
             synced.map_err(|e| self.io("sync", &e)).map_err(|e| self.poisoned(e))?;
             self.dirty = false;
         }
@@ -184,6 +187,7 @@ impl Journal {
     /// them). Oldest first, each removal durable before the next. Errors: `Io`, `Poisoned`.
     pub fn release(&mut self, upto: LogIndex) -> Result<(), WalError> {
         self.healthy()?;
+        let upto = LogIndex(upto.0 + u64::from(planted!(ReleaseTooMuch)));
         while self.segments.len() > 1 && self.segments[0].index_max <= Some(upto) {
             // A truncation that emptied this segment must not be lost once the segment is gone.
             self.sync()?;
@@ -286,7 +290,9 @@ impl Journal {
 
     /// Begins the next segment. Everything before it is durable first: its header says so.
     pub(crate) fn roll(&mut self) -> Result<(), WalError> {
-        self.file.sync().map_err(|e| self.io("sync", &e))?;
+        if !planted!(RollWithoutSync) {
+            self.file.sync().map_err(|e| self.io("sync", &e))?;
+        }
         self.dirty = false;
         self.synced = self.sequence;
         let before = self.active().generation;

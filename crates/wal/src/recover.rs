@@ -8,7 +8,7 @@ use crate::segment::{
 };
 use crate::spare::next_prepared;
 use crate::{Disk, DiskFile, Owner, Record, WalError, WalErrorKind};
-use base::{Ballot, LogIndex};
+use base::{Ballot, LogIndex, planted};
 use std::collections::{BTreeMap, VecDeque};
 
 /// What a journal held when it was opened.
@@ -93,7 +93,8 @@ pub(crate) fn open(
     // What was read may sit only in the page cache of a killed process: make it durable before
     // anything vouches for it. A sync alone is not enough: after one that failed the kernel keeps
     // such pages and calls them clean, so they are written again (Rebello et al., ATC 2020).
-    file.write_at(stop.unvouched as u64, &bytes[stop.unvouched..stop.offset])
+    let rewritten = if planted!(RecoveryTrustsCache) { stop.offset } else { stop.unvouched };
+    file.write_at(rewritten as u64, &bytes[rewritten..stop.offset])
         .and_then(|()| file.sync())
         .and_then(|()| disk.sync_dir())
         .map_err(|e| WalError::io(&name, 0, "sync after recovery", &e))?;
@@ -238,7 +239,7 @@ impl Reader {
         let mut at = offset;
         while at + HEADER_BYTES <= bytes.len() {
             if let Some(later) = batch::header(&bytes[at..], seal, self.generation) {
-                if later.durable_through > self.sequence {
+                if later.durable_through > self.sequence && !planted!(DamageCut) {
                     let what = format!(
                         "batch {} is damaged; batch {} at byte {at} vouches for all up to {}",
                         self.sequence + 1,

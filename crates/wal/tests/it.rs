@@ -171,12 +171,15 @@ fn what_is_synced_is_there_after_reopening() {
 
 #[test]
 fn a_crash_at_any_change_loses_nothing_synced_and_leaves_a_prefix() {
-    for seed in 0..20 {
-        let whole = MemDisk::new();
-        Run::new(seed).go(&whole, 40).unwrap();
-        for n in 0..whole.changes() {
-            crash_at(seed, n);
-        }
+    (0..20).for_each(crash_anywhere);
+}
+
+/// One journal, stopped at each of its changes.
+pub fn crash_anywhere(seed: u64) {
+    let whole = MemDisk::new();
+    Run::new(seed).go(&whole, 40).unwrap();
+    for n in 0..whole.changes() {
+        crash_at(seed, n);
     }
 }
 

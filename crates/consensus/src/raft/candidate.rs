@@ -4,7 +4,7 @@ use super::disk::{Held, Wait};
 use super::message::Body;
 use super::{Raft, Ready, Role, Trace, Why};
 use alloc::vec::Vec;
-use base::{Ballot, Nanos, NodeId};
+use base::{Ballot, Nanos, NodeId, planted};
 use quorum::{Tally, Verdict};
 
 /// Asks whether an election could be won, before any promise changes.
@@ -43,7 +43,8 @@ impl Raft {
         self.role = Role::Candidate(Candidate { ballot, tally: Tally::new(), deadline });
         self.trace(out, Trace::Campaign { ballot });
         let (last, last_ballot) = self.log.last();
-        self.ask_voters(Wait::Log, ballot, || Body::Vote { last, last_ballot });
+        let wait = if planted!(RequestBeforePersist) { Wait::Now } else { Wait::Log };
+        self.ask_voters(wait, ballot, || Body::Vote { last, last_ballot });
         self.disk.outbox.push((Wait::Log, Held::OwnVote(ballot)));
     }
 
@@ -79,7 +80,8 @@ impl Raft {
 
     pub(crate) fn count_vote(&mut self, from: NodeId, of: Ballot, granted: bool, out: &mut Ready) {
         let Some(slot) = self.configs.config().slot_of(from) else { return };
-        let elect = self.configs.system().elect();
+        let system = self.configs.system();
+        let elect = if planted!(ElectCommitSwapped) { system.commit() } else { system.elect() };
         let Role::Candidate(role) = &mut self.role else { return };
         if role.ballot != of {
             return;

@@ -5,7 +5,7 @@ use super::disk::Wait;
 use super::message::{AppendOutcome, Body, Entry};
 use super::{Raft, Ready, Role, Trace};
 use alloc::vec::Vec;
-use base::{Ballot, LogIndex, Nanos, NodeId};
+use base::{Ballot, LogIndex, Nanos, NodeId, planted};
 
 #[derive(Debug)]
 pub(crate) struct Follower {
@@ -32,7 +32,7 @@ pub(crate) struct Append {
 
 impl Raft {
     pub(crate) fn on_append(&mut self, ballot: Ballot, append: Append, out: &mut Ready) {
-        if !self.promise.obeys(self.rule(), ballot) {
+        if !self.promise.obeys(self.rule(), ballot) && !planted!(OldLeaderObeyed) {
             self.answer(Wait::Now, ballot, 0, AppendOutcome::Stale);
             return;
         }
@@ -44,7 +44,8 @@ impl Raft {
             None => return,
             Some(AppendOutcome::Matched(m)) if m > self.disk.durable() => {
                 self.confirm_round(ballot, round);
-                (AppendOutcome::Matched(m), Wait::Log)
+                let wait = if planted!(AckBeforeSync) { Wait::Now } else { Wait::Log };
+                (AppendOutcome::Matched(m), wait)
             }
             Some(outcome) => (outcome, Wait::Ballot),
         };
@@ -127,8 +128,12 @@ impl Raft {
             for (at, config, system) in configs {
                 self.configs.push(at, config, system);
             }
+        } else if planted!(ShortAppendTruncates) && self.commit <= index && index < last {
+            self.log.truncate(index.next());
+            self.disk.truncate(index.next());
         }
-        self.advance_commit(commit.min(index), out);
+        let held = if planted!(CommitBeyondMatch) { self.log.last_index() } else { index };
+        self.advance_commit(commit.min(held), out);
         Some(AppendOutcome::Matched(index))
     }
 
@@ -179,13 +184,16 @@ impl Raft {
                 .is_some_and(|l| l.term == ballot.term && l != ballot);
         let granted = !led
             && self.promise.may_grant(rule, ballot)
-            && self.log.is_not_ahead_of(last, last_ballot);
+            && (self.log.is_not_ahead_of(last, last_ballot) || planted!(VoteIgnoresLog));
         if granted {
             self.promise.grant(rule, ballot);
             self.become_follower(None, super::Why::HigherBallot, out);
         }
+        if planted!(VoteNotPersisted) && granted {
+            self.promise.take_dirty();
+        }
         self.trace(out, Trace::Vote { ballot, to: ballot.node, granted });
-        let wait = if granted { Wait::Log } else { Wait::Now };
+        let wait = if granted && !planted!(VoteBeforeSync) { Wait::Log } else { Wait::Now };
         self.send(wait, ballot.node, Body::VoteReply { of: ballot, granted });
     }
 

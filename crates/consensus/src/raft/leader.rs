@@ -6,9 +6,10 @@ use super::message::{AppendOutcome, Body, Entry, EntryKind};
 use super::progress::{Peer, State};
 use super::read::{Origin, Rounds};
 use super::{NotLeaderReason, Raft, Ready, Role, Trace, Why};
+use alloc::borrow::Cow;
 use alloc::vec::Vec;
-use base::{Ballot, Blob, LogIndex, Nanos, NodeId};
-use quorum::{NODES_MAX, NodeSet, commit_index};
+use base::{Ballot, Blob, LogIndex, Nanos, NodeId, planted};
+use quorum::{Family, NODES_MAX, NodeSet, commit_index};
 
 /// A hand-over under way: proposals stop until it succeeds or the deadline passes.
 #[derive(Debug)]
@@ -154,16 +155,31 @@ impl Raft {
         acked.intersect(self.configs.system().commit().support())
     }
 
+    /// The family whose sets commit.
+    fn counting(&self) -> Cow<'_, Family> {
+        let system = self.configs.system();
+        if planted!(HiddenMajority) {
+            return Cow::Owned(Family::majority(system.commit().support()));
+        }
+        let swapped = planted!(ElectCommitSwapped);
+        Cow::Borrowed(if swapped { system.elect() } else { system.commit() })
+    }
+
     /// Commits by counting, own-ballot entries only (Raft section 5.4.2, figure 8).
     pub(crate) fn count_acks(&mut self, out: &mut Ready) {
         let Role::Leader(leader) = &self.role else { return };
         let ballot = leader.ballot;
-        let own = self.disk.durable().min(self.log.last_index());
+        let mut own = self.disk.durable().min(self.log.last_index());
+        if planted!(OwnEntryBeforeSync) {
+            own = self.log.last_index();
+        }
         let matched = self.by_slot(own.0, |p| p.matched.0);
-        let index = LogIndex(commit_index(self.configs.system().commit(), &matched));
-        if index <= self.commit || self.log.ballot_at(index) != Some(ballot) {
+        let index = LogIndex(commit_index(&self.counting(), &matched));
+        let others = self.log.ballot_at(index) != Some(ballot) && !planted!(PriorBallotCommit);
+        if index <= self.commit || others {
             return;
         }
+        let index = if planted!(IncrementalTally) { own.max(index) } else { index };
         let acked = self.counted(at_least(&matched, index.0));
         self.trace(out, Trace::Quorum { index, acked, ballot });
         self.advance_commit(index, out);
@@ -206,6 +222,7 @@ impl Raft {
             }
             AppendOutcome::Matched(index) if index <= last => {
                 let sound = core::mem::take(&mut peer.repairing);
+                let index = if planted!(SentIsAcked) { peer.next.prev().max(index) } else { index };
                 let news = peer.ack(index) || sound;
                 peer.advance(base);
                 if news {
@@ -259,7 +276,8 @@ impl Raft {
     }
 
     pub(crate) fn leader_read(&mut self, origin: Origin) {
-        let (ready, commit) = (self.leader_ready(), self.commit);
+        let ready = self.leader_ready() || planted!(ReadBeforeOwnCommit);
+        let commit = self.commit;
         let Role::Leader(leader) = &mut self.role else { return };
         if ready {
             leader.rounds.join(origin, commit);
@@ -269,7 +287,8 @@ impl Raft {
     }
 
     fn start_queued_reads(&mut self) {
-        let (ready, commit) = (self.leader_ready(), self.commit);
+        let ready = self.leader_ready() || planted!(ReadBeforeOwnCommit);
+        let commit = self.commit;
         let Role::Leader(leader) = &mut self.role else { return };
         if ready {
             for origin in core::mem::take(&mut leader.rounds.queued) {
@@ -286,7 +305,11 @@ impl Raft {
         }
         let ballot = leader.ballot;
         let rounds = self.by_slot(leader.rounds.round, |p| p.round);
-        let confirmed = commit_index(self.configs.system().commit(), &rounds);
+        let mut confirmed = commit_index(self.configs.system().commit(), &rounds);
+        let leased = planted!(LeaderLease) && self.hears_commit_set();
+        if leased || planted!(ReadWithoutRound) {
+            confirmed = leader.rounds.round;
+        }
         loop {
             let Role::Leader(leader) = &mut self.role else { return };
             let Some((index, origin)) = leader.rounds.pop(confirmed) else { return };

@@ -10,7 +10,7 @@ use super::message::Body;
 use super::{NoLeader, Raft, ReadOutcome, Ready, Role};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use base::{Ballot, Incarnation, LogIndex, Nanos, NodeId};
+use base::{Ballot, Incarnation, LogIndex, Nanos, NodeId, planted};
 
 /// A read that began at this node.
 #[derive(Clone, Debug)]
@@ -57,7 +57,7 @@ impl Rounds {
     }
 
     pub fn close(&mut self) {
-        self.open = false;
+        self.open = planted!(ReadJoinsOldRound) && self.is_waiting();
     }
 
     /// Takes one read that `confirmed` covers.
@@ -168,8 +168,9 @@ impl Raft {
         index: LogIndex,
         out: &mut Ready,
     ) {
-        let ours = incarnation == self.settings.incarnation;
-        let asked = |r: &LocalRead| r.seq == seq && r.asked.is_some_and(|(b, _)| b == of);
+        let any = planted!(StaleReadContext);
+        let ours = any || incarnation == self.settings.incarnation;
+        let asked = |r: &LocalRead| r.seq == seq && r.asked.is_some_and(|(b, _)| b == of || any);
         if ours && self.reads.iter().any(asked) {
             self.finish_read(seq, index, out);
         }

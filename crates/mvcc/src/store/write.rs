@@ -13,7 +13,7 @@ use crate::types::{
 use crate::view::{Record, View};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use base::Blob;
+use base::{Blob, planted};
 
 pub(super) struct Writer<'a> {
     pub view: &'a mut View,
@@ -116,13 +116,19 @@ impl<'a> Writer<'a> {
         let (mut path, mut ops) = (txn::Path::new(), Vec::new());
         txn::path(self.view, request, &mut path);
         txn::taken(request, &mut path.as_slice(), &mut ops);
-        for op in ops {
-            match op {
-                RequestOp::Range(range) => txn::check_range(self.view, range)?,
-                RequestOp::Put(put) => check_put(self.view, put)?,
-                RequestOp::Delete(_) => {}
+        for (at, op) in ops.iter().enumerate() {
+            let checked = match op {
+                RequestOp::Range(range) => txn::check_range(self.view, range),
+                RequestOp::Put(put) => check_put(self.view, put),
+                RequestOp::Delete(_) => Ok(()),
                 RequestOp::Txn(_) => unreachable!("the taken path is flat"),
+            };
+            if let (Err(_), Some(RequestOp::Put(put))) = (checked, ops[..at].first())
+                && planted!(PartialTxn)
+            {
+                self.put(put);
             }
+            checked?;
         }
         let mut response = self.branch(request, &mut path.as_slice());
         response.revision = self.current();
@@ -136,11 +142,19 @@ impl<'a> Writer<'a> {
         for op in txn::branch(request, *succeeded) {
             responses.push(match op {
                 RequestOp::Range(range) => {
-                    let answer = self.view.range_at(range, self.current());
+                    let blind = planted!(TxnReadMissesOwnWrite);
+                    let at = if blind { self.view.revision } else { self.current() };
+                    let answer = self.view.range_at(range, at);
                     ResponseOp::Range(answer.expect("its revision was checked"))
                 }
                 RequestOp::Put(put) => ResponseOp::Put(self.put(put)),
                 RequestOp::Delete(delete) => ResponseOp::Delete(self.delete(delete)),
+                RequestOp::Txn(nested) if planted!(CompareAfterWrite) => {
+                    txn::taken(nested, path, &mut Vec::new());
+                    let mut late = txn::Path::new();
+                    txn::path(self.view, nested, &mut late);
+                    ResponseOp::Txn(self.branch(nested, &mut late.as_slice()))
+                }
                 RequestOp::Txn(nested) => ResponseOp::Txn(self.branch(nested, path)),
             });
         }
@@ -150,7 +164,7 @@ impl<'a> Writer<'a> {
     /// Deletes the lease's keys in sorted order in one revision.
     pub fn revoke(&mut self, id: i64, renewal: Option<u64>) -> Result<Response, Error> {
         let lease = self.view.leases.get(&id).ok_or(Error::LeaseNotFound)?;
-        if renewal.is_some_and(|seen| seen != lease.renewal) {
+        if renewal.is_some_and(|seen| seen != lease.renewal) && !planted!(RevokeOverRenewal) {
             return Err(Error::LeaseRenewed);
         }
         for key in self.view.lease_keys(id) {
@@ -216,7 +230,7 @@ impl View {
         if !old.tombstone {
             self.live_bytes -= version_bytes(old.kv.key.len(), old.kv.value.len());
         }
-        if old.kv.lease != 0 && old.kv.lease != lease {
+        if old.kv.lease != 0 && old.kv.lease != lease && !planted!(AttachmentKept) {
             self.lease_keys.remove(&(old.kv.lease, old.kv.key.clone()));
         }
         self.old.insert(old.old_key(), old);

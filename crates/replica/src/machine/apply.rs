@@ -5,7 +5,7 @@ use crate::envelope::{Envelope, EnvelopeBody};
 use crate::{Effects, Halt, Installed, PeerBody, PeerMessage, Reply, TraceKind, UnknownReason};
 use alloc::collections::BTreeMap;
 use base::codec::{DecodeError, Get};
-use base::{LogIndex, NodeId, RequestId};
+use base::{LogIndex, NodeId, RequestId, planted};
 use consensus::raft::{Entry, EntryKind};
 use mvcc::Command;
 use quorum::NodeSet;
@@ -48,14 +48,17 @@ impl Replica {
             EnvelopeBody::Command(bytes) => Some(Command::decode(&mut Get::new(bytes))?),
             EnvelopeBody::Mark => None,
         };
-        let time = self.clock.apply(envelope.stamp, self.now);
+        let mut time = self.clock.apply(envelope.stamp, self.now);
+        if planted!(LocalTimeApplied) {
+            time = self.clock.estimate(self.now);
+        }
         let Some(command) = command else {
             self.store.advance(entry.index, time);
             self.trace_applied(entry.index, None, out);
             return Ok(());
         };
         let id = envelope.id;
-        if id.seq > 0 && !self.dedupe.insert(id) {
+        if id.seq > 0 && !self.dedupe.insert(id) && !planted!(DedupeOff) {
             self.store.advance(entry.index, time);
             self.emit(out, TraceKind::Deduplicated { index: entry.index, id });
             return Ok(());

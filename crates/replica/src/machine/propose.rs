@@ -6,7 +6,7 @@ use crate::pending::{Sent, Write};
 use crate::{Effects, PeerBody, PeerMessage, RefusalReason, Reply, TraceKind, UnknownReason};
 use alloc::vec::Vec;
 use base::codec::Get;
-use base::{Blob, LogIndex, Nanos, NodeId, RequestId, Token};
+use base::{Blob, LogIndex, Nanos, NodeId, RequestId, Token, planted};
 use consensus::raft::EntryKind;
 use mvcc::Command;
 
@@ -125,6 +125,9 @@ impl Replica {
         for (seq, write) in self.writes.expired(now) {
             match write.sent {
                 Sent::Parked => self.refuse_write(seq, &write, out),
+                Sent::Gone { .. } if planted!(RefusedThoughSent) => {
+                    out.replies.push((write.token, self.refusal(RefusalReason::NoLeader)));
+                }
                 Sent::Gone { .. } => self.give_up(seq, &write, UnknownReason::Timeout, out),
             }
         }

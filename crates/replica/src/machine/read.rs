@@ -4,7 +4,7 @@ use super::Replica;
 use crate::{Effects, RefusalReason, Reply};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use base::{LogIndex, Nanos, Token};
+use base::{LogIndex, Nanos, Token, planted};
 use consensus::raft::ReadOutcome;
 use mvcc::{RangeRequest, TxnRequest};
 
@@ -115,7 +115,7 @@ impl Replica {
     pub(super) fn serve_reads(&mut self, out: &mut Effects) {
         let mut held = VecDeque::new();
         while let Some((index, requests)) = self.reads.confirmed.pop_front() {
-            if index > self.applied {
+            if index > self.applied && !planted!(ReadBeforeApply) {
                 held.push_back((index, requests));
                 continue;
             }

@@ -14,7 +14,7 @@ fn seeds(quick: u64) -> std::ops::Range<u64> {
 }
 
 #[derive(Default)]
-struct Tally {
+pub struct Tally {
     acknowledged: u64,
     refused: u64,
     unknown: u64,
@@ -158,18 +158,23 @@ impl Storm {
     }
 }
 
+/// One storm, its heal and its verdict.
+pub fn life(seed: u64) -> Tally {
+    let nodes = if seed.is_multiple_of(3) { 3 } else { 5 };
+    let mut c = Cluster::new(nodes, seed);
+    (c.loss_percent, c.duplicate_percent) = (seed % 7, seed % 11);
+    c.run_until_leader();
+    let mut storm = Storm { c, seed, nodes, writes: vec![], reads: vec![] };
+    storm.run();
+    storm.heal();
+    storm.judge()
+}
+
 #[test]
 fn in_any_storm_acknowledged_writes_survive_refused_ones_do_not_apply_and_none_applies_twice() {
     let (mut sum, mut lives) = (Tally::default(), 0);
     for seed in seeds(60) {
-        let nodes = if seed % 3 == 0 { 3 } else { 5 };
-        let mut c = Cluster::new(nodes, seed);
-        (c.loss_percent, c.duplicate_percent) = (seed % 7, seed % 11);
-        c.run_until_leader();
-        let mut storm = Storm { c, seed, nodes, writes: vec![], reads: vec![] };
-        storm.run();
-        storm.heal();
-        let tally = storm.judge();
+        let tally = life(seed);
         lives += 1;
         sum.acknowledged += tally.acknowledged;
         sum.refused += tally.refused;

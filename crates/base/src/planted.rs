@@ -1,0 +1,102 @@
+//! Bugs that other systems had, planted to see whether the tests notice (`docs/bugs.md`).
+//!
+//! Only the feature `planted` compiles this, and no shipped build enables it. One bug at most is
+//! planted in a process: the one that [`VARIABLE`] names.
+extern crate std;
+
+use std::sync::OnceLock;
+
+/// The environment variable that names the bug; empty or absent plants none.
+pub const VARIABLE: &str = "QUORATE_PLANTED_BUG";
+
+macro_rules! bugs {
+    ($($bug:ident $name:literal,)*) => {
+        /// What can be planted.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Bug { $($bug,)* }
+
+        /// Every bug with its name.
+        pub const ALL: &[(Bug, &str)] = &[$((Bug::$bug, $name),)*];
+    };
+}
+
+bugs! {
+    // consensus: promises and durability
+    AckBeforeSync "ack-before-sync",
+    OwnEntryBeforeSync "own-entry-before-sync",
+    VoteBeforeSync "vote-before-sync",
+    VoteNotPersisted "vote-not-persisted",
+    VoteInTwoWrites "vote-in-two-writes",
+    VoteErasedOnStepDown "vote-erased-on-step-down",
+    RequestBeforePersist "vote-request-before-persist",
+    VoteIgnoresLog "vote-ignores-log",
+    VoteByLength "vote-by-length",
+    OldLeaderObeyed "old-leader-obeyed",
+    // consensus: the log
+    PriorBallotCommit "prior-ballot-commit",
+    IncrementalTally "incremental-tally",
+    HiddenMajority "hidden-majority",
+    ElectCommitSwapped "elect-commit-swapped",
+    CommitBeyondMatch "commit-beyond-match",
+    ShortAppendTruncates "short-append-truncates",
+    ForgottenTruncation "forgotten-truncation",
+    LateWriteVouches "late-write-vouches",
+    SentIsAcked "sent-is-acked",
+    InstallKeepsSuffix "install-keeps-suffix",
+    // consensus: reads
+    ReadBeforeOwnCommit "read-before-own-commit",
+    ReadWithoutRound "read-without-round",
+    ReadJoinsOldRound "read-joins-old-round",
+    StaleReadContext "stale-read-context",
+    StaleRoundAck "stale-round-ack",
+    LeaderLease "leader-lease",
+    // replica
+    ReadBeforeApply "read-before-apply",
+    DedupeOff "dedupe-off",
+    DedupeLostInCheckpoint "dedupe-lost-in-checkpoint",
+    DedupeForgets "dedupe-forgets",
+    OldIncarnationApplies "old-incarnation-applies",
+    RefusedThoughSent "refused-though-sent",
+    LocalTimeApplied "local-time-applied",
+    CheckpointIndexAhead "checkpoint-index-ahead",
+    UncommittedConfigStated "uncommitted-config-stated",
+    // data
+    LeaseEarly "lease-early",
+    RevokeOverRenewal "revoke-over-renewal",
+    RenewsTheDead "renews-the-dead",
+    AttachmentKept "attachment-kept",
+    CompareAfterWrite "compare-after-write",
+    PartialTxn "partial-txn",
+    CompactOffByOne "compact-off-by-one",
+    CompactDropsEvents "compact-drops-events",
+    TxnReadMissesOwnWrite "txn-read-misses-own-write",
+    // disk
+    TornBatchKept "torn-batch-kept",
+    DamageCut "damage-cut",
+    SyncSkipped "sync-skipped",
+    SyncRetried "sync-retried",
+    RecoveryTrustsCache "recovery-trusts-cache",
+    ReleaseTooMuch "release-too-much",
+    RollWithoutSync "roll-without-sync",
+    RenameBeforeSync "rename-before-sync",
+    NamesNotSynced "names-not-synced",
+    OlderCheckpoint "older-checkpoint",
+    StaleIncarnation "stale-incarnation",
+}
+
+/// The bug of this name.
+#[must_use]
+pub fn named(name: &str) -> Option<Bug> {
+    ALL.iter().find(|(_, known)| *known == name).map(|(bug, _)| *bug)
+}
+
+/// Whether `bug` is the one planted in this process.
+#[must_use]
+pub fn is(bug: Bug) -> bool {
+    static PLANTED: OnceLock<Option<Bug>> = OnceLock::new();
+    let planted = PLANTED.get_or_init(|| {
+        let name = std::env::var(VARIABLE).ok().filter(|name| !name.is_empty())?;
+        Some(named(&name).unwrap_or_else(|| panic!("no bug is called {name}")))
+    });
+    *planted == Some(bug)
+}

@@ -1,0 +1,5 @@
+pub fn print() {
+    for (_, name) in base::planted::ALL {
+        println!("{name}");
+    }
+}
