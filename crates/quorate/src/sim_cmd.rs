@@ -5,6 +5,7 @@ mod show;
 mod sweep;
 
 use clap::{Args, Subcommand};
+use sim::families::Group;
 use sim::{Plan, Profile, Stats, Still, Verdict, Wishes};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -60,6 +61,13 @@ pub struct LifeArgs {
     /// drift,batches,watches
     #[arg(long, value_name = "LIST")]
     pub still: Option<String>,
+    /// Members and the quorum change in every life; under swarm else in every third
+    #[arg(long)]
+    pub changes: bool,
+    /// Draws the quorum system from a family: majority, flexible, weighted, grid, tree, hqs,
+    /// zones, wall, wheel, plane, or all
+    #[arg(long, value_parser = family, conflicts_with = "quorum")]
+    pub family: Option<Group>,
     /// Clocks run at most this much too fast or too slow; leases allow for 10000
     #[arg(long, value_name = "PPM")]
     pub drift_ppm: Option<u64>,
@@ -81,6 +89,11 @@ struct RunArgs {
 
 fn profile(text: &str) -> Result<Profile, String> {
     Profile::parse(text).ok_or_else(|| "calm, rough, hostile or swarm".to_owned())
+}
+
+fn family(text: &str) -> Result<Group, String> {
+    let names = || Group::ALL.iter().map(|group| group.name()).collect::<Vec<_>>().join(", ");
+    Group::parse(text).ok_or_else(|| format!("one of {}", names()))
 }
 
 impl LifeArgs {
@@ -110,6 +123,8 @@ impl LifeArgs {
             faults: self.faults.as_ref().map(numbers).transpose()?,
             still: self.still.as_ref().map(parts).transpose()?.unwrap_or_default(),
             drift_ppm: self.drift_ppm,
+            changes: self.changes,
+            family: self.family,
         })
     }
 }
@@ -144,6 +159,7 @@ fn one(args: &RunArgs) -> Result<ExitCode, String> {
     }
     println!("{} members, {}, {:?}", plan.nodes, plan.quorum, plan.rule);
     println!("{}", faults(&verdict.stats));
+    changes(&verdict.stats).iter().for_each(|line| println!("{line}"));
     for (name, why) in &verdict.refused {
         println!("{name} refuses to start: {why}");
     }
@@ -213,6 +229,13 @@ fn last_line(plan: &Plan, verdict: &Verdict) -> String {
         verdict.chain,
         verdict.digest
     )
+}
+
+/// Changes of members and quorum, if there were any.
+pub fn changes(stats: &Stats) -> Option<String> {
+    let counts = stats.changes.iter().map(|(name, n)| format!("{name} {n}"));
+    let counts: Vec<String> = counts.collect();
+    (!counts.is_empty()).then(|| format!("changes: {}", counts.join(", ")))
 }
 
 /// Faults that took effect, by kind.

@@ -1,37 +1,39 @@
-//! `lives A..B PROFILE`: many lives, one line each that is not clean.
+//! `lives A..B PROFILE [changes] [family=NAME] [trace=FILE]`: many lives, one line each that is
+//! not clean.
 
+use sim::families::Group;
 use sim::{Plan, Profile, Stats, Wishes, run};
+
 fn main() {
     let args: Vec<String> = std::env::args().collect();
     let (a, b) = args[1].split_once("..").expect("A..B");
     let profile = Profile::parse(&args[2]).expect("profile");
+    let rest = &args[3..];
+    let value = |name: &str| rest.iter().find_map(|arg| arg.strip_prefix(name));
+    let family = value("family=").map(|name| Group::parse(name).expect("family"));
+    let changes = rest.iter().any(|arg| arg == "changes");
+    let wishes = Wishes { changes, family, ..Wishes::default() };
+    let trace = value("trace=");
     std::panic::set_hook(Box::new(|_| {}));
     let mut all = Stats::default();
     let mut bad = 0;
     let mut short = 0;
     for seed in a.parse::<u64>().expect("A")..b.parse().expect("B") {
-        let plan = Plan::new(seed, profile, &Wishes::default()).expect("plan");
-        let v = run(&plan, args.len() > 3).expect("runs");
+        let plan = Plan::new(seed, profile, &wishes).expect("plan");
+        let v = run(&plan, trace.is_some()).expect("runs");
         if v.stats.ops() < 300 {
             short += 1;
         }
         all.add(&v.stats);
-        if let Some(path) = args.get(3) {
+        if let Some(path) = trace {
             std::fs::write(path, &v.trace).expect("writable");
         }
         if let Some(x) = v.violation {
             bad += 1;
-            let mut w = x.what.clone();
-            w.truncate(600);
-            println!(
-                "seed {seed} n{} {} {:?}: {} at {}: {}",
-                plan.nodes,
-                plan.quorum,
-                plan.rule,
-                x.rule,
-                x.at.0 / 1_000_000,
-                w
-            );
+            let what: String = x.what.chars().take(600).collect();
+            let (nodes, quorum, rule) = (plan.nodes, &plan.quorum, plan.rule);
+            let at = x.at.0 / 1_000_000;
+            println!("seed {seed} n{nodes} {quorum} {rule:?}: {} at {at}: {what}", x.rule);
         }
     }
     println!("bad {bad} short {short} {all:?}");

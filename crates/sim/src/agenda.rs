@@ -62,6 +62,8 @@ pub enum What {
     Watch(u32),
     Rewatch(u16),
     Fault(u16),
+    /// The operator asks for a change of the slab.
+    Ask(u32),
     /// A fault ends.
     Relief(u32),
 }

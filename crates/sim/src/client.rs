@@ -2,6 +2,7 @@
 
 use base::{Blob, LogIndex, Nanos, Prng};
 use check::models::{KvInput, KvOutput};
+use consensus::raft::Change;
 use mvcc::{
     Command, Compare, CompareOp, CompareTarget, DeleteRequest, PutRequest, RangeRequest, RequestOp,
     SortOrder, SortTarget, TxnRequest,
@@ -57,6 +58,8 @@ pub enum Ask {
     Write(Command),
     Range(RangeRequest),
     ReadTxn(TxnRequest),
+    /// Of members or quorum, by an operator.
+    Change(Change),
 }
 
 /// How an operation stands.

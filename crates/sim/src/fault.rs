@@ -70,6 +70,45 @@ kinds! {
     Leader "leader" 3,
     /// Leadership is handed over.
     Transfer "transfer" 2,
+    /// An operator asks for a newcomer to come in as a voter.
+    ChangeAdd "change-add" 0,
+    ChangeLearner "change-learner" 0,
+    ChangePromote "change-promote" 0,
+    ChangeRemove "change-remove" 0,
+    /// One in and one out, often one whose machine is gone.
+    ChangeReplace "change-replace" 0,
+    ChangeQuorum "change-quorum" 0,
+    /// A newcomer that is awaited is called off.
+    ChangeCancel "change-cancel" 0,
+}
+
+impl Kind {
+    /// Changes that an operator asks for, and how often each.
+    pub const CHANGES: [(Kind, u64); 7] = [
+        (Kind::ChangeAdd, 4),
+        (Kind::ChangeLearner, 1),
+        (Kind::ChangePromote, 2),
+        (Kind::ChangeRemove, 3),
+        (Kind::ChangeReplace, 4),
+        (Kind::ChangeQuorum, 6),
+        (Kind::ChangeCancel, 1),
+    ];
+
+    pub fn is_change(self) -> bool {
+        Self::CHANGES.iter().any(|(kind, _)| *kind == self)
+    }
+
+    pub(crate) fn hostile_weights() -> [u64; Kind::COUNT] {
+        let mut weights = [1; Kind::COUNT];
+        Self::CHANGES.iter().for_each(|(kind, _)| weights[*kind as usize] = 0);
+        weights
+    }
+
+    pub(crate) fn change_weights() -> [u64; Kind::COUNT] {
+        let mut weights = [0; Kind::COUNT];
+        Self::CHANGES.iter().for_each(|(kind, weight)| weights[*kind as usize] = *weight);
+        weights
+    }
 }
 
 /// One planned fault. Everything it needs is in it, so leaving one out changes no other.

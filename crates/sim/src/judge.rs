@@ -4,6 +4,7 @@
 //! Nothing here costs more than the event it looks at; only an election looks along the logs.
 
 mod answer;
+mod configs;
 mod lease;
 
 use crate::client::{self, Floor};
@@ -11,14 +12,18 @@ use crate::ledger::Ledger;
 use crate::model::Model;
 use base::codec::Get;
 use base::{Ballot, LogIndex, Nanos, NodeId, RequestId};
-use consensus::raft::{BallotRule, Trace};
+use configs::{Configs, Ruling};
+use consensus::raft::{BallotRule, Configuration, Trace};
 use lease::Leases;
 use mvcc::{Changes, Command, EventKind};
-use quorum::{NodeSet, System};
+use quorum::{Family, NodeSet, System};
 use replica::envelope::{Envelope, EnvelopeBody};
 use replica::{Replica, TraceEvent, TraceKind};
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 use std::sync::Arc;
+
+pub use configs::place;
 
 /// A promise that was broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,15 +59,17 @@ pub struct Judge {
     pub leases: Leases,
     pub floor: Floor,
     rule: BallotRule,
-    pub system: System,
+    pub configs: Configs,
     pub violation: Option<Violation>,
     /// Checks made, to show that they were.
     pub checks: u64,
 }
 
 impl Judge {
-    pub fn new(rule: BallotRule, system: System) -> Self {
-        Self {
+    /// # Errors
+    /// A configuration that is unsafe.
+    pub fn new(config: Configuration) -> Result<Self, String> {
+        Ok(Self {
             model: Model::default(),
             entries: Vec::new(),
             requests: BTreeSet::new(),
@@ -70,11 +77,11 @@ impl Judge {
             commits: BTreeMap::new(),
             leases: Leases::default(),
             floor: Floor { revision: 1, ..Floor::default() },
-            rule,
-            system,
+            rule: config.rule,
+            configs: Configs::new(config)?,
             violation: None,
             checks: 0,
-        }
+        })
     }
 
     pub fn blame(&mut self, at: Nanos, rule: &'static str, what: impl Into<String>) {
@@ -102,15 +109,17 @@ impl Judge {
     }
 
     /// What one step of one replica showed.
+    /// True when what it goes by changed.
     pub fn step(
         &mut self,
         at: Nanos,
-        replica: &Replica,
+        (id, replica): (NodeId, &Replica),
         trace: &[TraceEvent],
         changes: &[Arc<Changes>],
         effects: &mut Effects<'_>,
         ledgers: &[&Ledger],
-    ) {
+    ) -> bool {
+        let reconfigured = self.look_at_config(at, id, replica);
         let mut moved = false;
         for event in trace {
             match &event.kind {
@@ -123,6 +132,7 @@ impl Judge {
                     self.deduplicated(at, replica, *index, *id);
                 }
                 TraceKind::Installed { .. } => moved = true,
+                TraceKind::Changing { index, .. } => self.config_appended(id, *index),
                 TraceKind::Diverged { index } => {
                     let what = format!("{} says its state differs at {index}", event.node);
                     self.blame(at, "equal state", what);
@@ -137,6 +147,7 @@ impl Judge {
         if moved {
             self.hashes(at, replica);
         }
+        reconfigured
     }
 
     fn applied_entry(
@@ -167,6 +178,7 @@ impl Judge {
         }
         let entry = replica.raft().entries(index, index).next();
         let ballot = entry.map(|entry| entry.ballot);
+        self.config_applied(at, index, entry);
         self.entries.push(Entry { ballot, chain, revision, content: None });
         if let Some(id) = id
             && id.seq > 0
@@ -277,11 +289,7 @@ impl Judge {
         match event {
             Trace::Elected { ballot, votes } => self.elected(at, replica, *ballot, *votes, ledgers),
             Trace::Quorum { index, acked, ballot } => {
-                self.checks += 1;
-                if !self.system.commit().is_quorum(*acked) {
-                    let what = format!("{me} commits {index} with {acked:?}");
-                    self.blame(at, "a quorum commits", what);
-                }
+                let acked = self.decided(at, me, *acked, System::commit, "a quorum commits");
                 let highest = self.commits.entry(*ballot).or_default();
                 *highest = (*highest).max(*index);
                 let entry = replica.raft().ballot_at(*index).unwrap_or(*ballot);
@@ -289,7 +297,8 @@ impl Judge {
                     let ledger = ledgers[usize::from(slot)];
                     if !ledger.holds(*index, entry) {
                         let what = format!(
-                            "slot {slot} counts for {index} of {entry}; its disk ends at {} {:?}",
+                            "n{} counts for {index} of {entry}; its disk ends at {} {:?}",
+                            slot + 1,
                             ledger.last(),
                             ledger.ballot_at(*index)
                         );
@@ -297,8 +306,32 @@ impl Judge {
                     }
                 }
             }
+            Trace::ReadConfirmed { acked, .. } => {
+                self.decided(at, me, *acked, System::commit, "a quorum confirms a read");
+            }
             _ => {}
         }
+    }
+
+    /// The places of a set that decided something, which must be a quorum of what the member
+    /// goes by.
+    fn decided(
+        &mut self,
+        at: Nanos,
+        me: NodeId,
+        set: NodeSet,
+        family: fn(&System) -> &Family,
+        rule: &'static str,
+    ) -> NodeSet {
+        self.checks += 1;
+        let decides = |ruling: &&Rc<Ruling>| family(&ruling.system).is_quorum(set);
+        let by = self.configs.by(me).find(decides).or(self.configs.of(me));
+        let Some(by) = by.cloned() else { return set };
+        if !decides(&&by) {
+            let (quorum, joint) = (&by.config.quorum, &by.config.joint);
+            self.blame(at, rule, format!("{me} counts {set:?} under {quorum}, joint {joint:?}"));
+        }
+        by.places(set)
     }
 
     fn elected(
@@ -309,11 +342,9 @@ impl Judge {
         votes: NodeSet,
         ledgers: &[&Ledger],
     ) {
-        self.checks += 1;
         let me = replica.status().id;
-        if !self.system.elect().is_quorum(votes) {
-            self.blame(at, "a quorum elects", format!("{me} leads {ballot} with {votes:?}"));
-        }
+        let votes = self.decided(at, me, votes, System::elect, "a quorum elects");
+        self.config_of_log(at, me, replica);
         let node = if self.rule == BallotRule::SharedTerms { 0 } else { ballot.node.0 };
         let leader = *self.leaders.entry((ballot.term.0, node)).or_insert(me);
         if leader != me {
@@ -323,7 +354,7 @@ impl Judge {
         for slot in votes.iter() {
             let promise = ledgers[usize::from(slot)].promise;
             if promise < ballot && !ledgers[usize::from(slot)].excused {
-                let what = format!("slot {slot} votes {ballot}; its disk promises {promise}");
+                let what = format!("n{} votes {ballot}; its disk promises {promise}", slot + 1);
                 self.blame(at, "a vote is durable", what);
             }
         }

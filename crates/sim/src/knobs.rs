@@ -81,6 +81,8 @@ pub struct Knobs {
     /// Faults planned over the life, and how often each kind.
     pub faults: u64,
     pub fault_weights: [u64; Kind::COUNT],
+    /// Changes of members and quorum that an operator asks for.
+    pub changes: u64,
 }
 
 /// A part of the environment that can be made well-behaved, to see whether it matters.
@@ -165,6 +167,7 @@ impl Knobs {
             watchers: 2,
             faults: 0,
             fault_weights: [0; Kind::COUNT],
+            changes: 0,
         }
     }
 
@@ -187,11 +190,16 @@ impl Knobs {
                 knobs.spike_max = Nanos::from_millis(400);
                 knobs.drift_ppm_max = 4_000;
                 knobs.faults = 48;
-                knobs.fault_weights = [1; Kind::COUNT];
+                knobs.fault_weights = Kind::hostile_weights();
             }
             Profile::Swarm => knobs.swarm(random),
         }
         knobs
+    }
+
+    /// Changes of a life that has some.
+    pub(crate) fn draw_changes(random: &mut Prng) -> u64 {
+        4 + random.below(14)
     }
 
     pub(crate) fn still(&mut self, part: Still) {
@@ -256,6 +264,8 @@ impl Knobs {
         for weight in &mut self.fault_weights {
             *weight = [0, 1, 2, 6][r.below(4) as usize];
         }
+        Kind::CHANGES.iter().for_each(|(kind, _)| self.fault_weights[*kind as usize] = 0);
+        self.changes = if r.below(3) == 0 { Self::draw_changes(r) } else { 0 };
         self.fault_weights[Kind::Crash as usize] += 1;
     }
 }

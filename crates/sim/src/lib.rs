@@ -8,6 +8,7 @@
 mod agenda;
 mod client;
 mod disk;
+pub mod families;
 pub mod fault;
 mod judge;
 mod knobs;

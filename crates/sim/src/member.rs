@@ -14,6 +14,7 @@ pub struct Node {
     pub slot: u8,
     pub name: String,
     pub disk: SimDisk,
+    pub stage: Stage,
     /// Starts so far; what was planned for an earlier one is void.
     pub life: u32,
     pub process: Process,
@@ -39,6 +40,18 @@ pub struct Node {
     pub shunned: bool,
     /// An older image of its disk was put back, and no peer has seen it since.
     pub put_back: bool,
+}
+
+/// Whether a machine is a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Waits to hear from a member that it is to come in, by the operation that asks for that.
+    Newcomer {
+        asked: u32,
+    },
+    Member,
+    /// Was removed and has been told.
+    Left,
 }
 
 pub enum Process {

@@ -1,13 +1,18 @@
 //! Everything that determines a life.
 
-use crate::fault::{self, Fault};
+use crate::families::{self, Group};
+use crate::fault::{self, Fault, Kind};
 use crate::knobs::{Knobs, Profile, Still};
 use base::{Nanos, NodeId, Prng};
 use consensus::raft::{BallotRule, Configuration, Member};
 
 /// Virtual time of a standard life, before its faults are healed.
 pub const LIFE: Nanos = Nanos::from_millis(60_000);
-pub const NODES_MAX: usize = 9;
+pub const NODES_MAX: usize = 13;
+/// Machines of one life, those that left included.
+const PLACES_MAX: usize = 40;
+/// Part of a life in which changes are asked for, in hundredths.
+const CHANGES_PERCENT: u64 = 95;
 /// A clock may run at half or one and a half times its rate, no worse.
 const DRIFT_PPM_MAX: u64 = 500_000;
 
@@ -24,6 +29,10 @@ pub struct Wishes {
     pub still: Vec<Still>,
     /// Clocks run at most this much too fast or too slow. Leases allow for 10,000.
     pub drift_ppm: Option<u64>,
+    /// Members and quorum change in every life.
+    pub changes: bool,
+    /// The quorum system is drawn from this family.
+    pub family: Option<Group>,
 }
 
 /// One life, complete: equal plans give byte-identical traces.
@@ -48,26 +57,38 @@ impl Plan {
         let mut random = Prng::new(seed ^ 0x7175_6f72_6174_6521);
         let swarm = profile == Profile::Swarm;
         let drawn =
-            if swarm { [3, 3, 5, 5, 3, 5, 4, 7, 6, 1, 2][random.below(11) as usize] } else { 3 };
-        let drawn_quorum = random.below(10);
+            if swarm { [3, 3, 5, 5, 3, 5, 4, 7, 6, 1, 2, 9][random.below(12) as usize] } else { 3 };
+        let drawn_quorum = random.next_u64();
         let mut knobs = Knobs::draw(profile, &mut random);
         let ops = 400 + if swarm { random.below(500) as u32 } else { 200 };
         let clients = 3 + if swarm { random.below(8) as u16 } else { 3 };
         let mut nodes = wishes.nodes.unwrap_or(drawn);
-        if let (None, Some(text)) = (wishes.nodes, &wishes.quorum) {
-            nodes = names_in(text)?;
+        match (wishes.nodes, &wishes.quorum, wishes.family) {
+            (None, Some(text), _) => nodes = names_in(text)?,
+            (None, None, Some(group)) => {
+                let sizes = group.sizes();
+                nodes = sizes[(seed % sizes.len() as u64) as usize];
+            }
+            _ => {}
         }
         if !(1..=NODES_MAX).contains(&nodes) {
             return Err(format!("between 1 and {NODES_MAX} nodes, not {nodes}"));
         }
         let (quorum, rule) = match &wishes.quorum {
             Some(text) => (text.clone(), BallotRule::SharedTerms),
-            None if swarm => draw_quorum(nodes, drawn_quorum),
-            None => (majority(nodes), BallotRule::SharedTerms),
+            None => draw_quorum(nodes, drawn_quorum, swarm, wishes.family),
         };
         // Nothing between members can go wrong where there is one.
         let count = if nodes == 1 { knobs.faults * 4 } else { knobs.faults };
         let mut faults = fault::plan(&knobs.fault_weights, count, LIFE, &mut random);
+        let mut random = Prng::new(seed ^ 0x6368_616e_6765_7321);
+        if wishes.changes && knobs.changes == 0 {
+            knobs.changes = Knobs::draw_changes(&mut random);
+        }
+        let until = Nanos(LIFE.0 / 100 * CHANGES_PERCENT);
+        let changes = fault::plan(&Kind::change_weights(), knobs.changes, until, &mut random);
+        faults.extend(changes);
+        faults.sort_by_key(|fault| fault.at);
         if let Some(kept) = &wishes.faults {
             faults = kept.iter().filter_map(|at| faults.get(*at).copied()).collect();
         }
@@ -89,6 +110,14 @@ impl Plan {
         };
         plan.configuration().system().map_err(|error| error.message)?;
         Ok(plan)
+    }
+
+    /// Machines of the whole life: the first members and every newcomer.
+    pub fn places(&self) -> usize {
+        let comes = |fault: &&Fault| {
+            matches!(fault.kind, Kind::ChangeAdd | Kind::ChangeLearner | Kind::ChangeReplace)
+        };
+        (self.nodes + self.faults.iter().filter(comes).count()).min(PLACES_MAX)
     }
 
     pub fn configuration(&self) -> Configuration {
@@ -134,6 +163,12 @@ impl Plan {
         if let Some(drift) = wishes.drift_ppm {
             text += &format!(" --drift-ppm {drift}");
         }
+        if wishes.changes {
+            text += " --changes";
+        }
+        if let Some(group) = wishes.family {
+            text += &format!(" --family {}", group.name());
+        }
         if !wishes.still.is_empty() {
             let list: Vec<&str> = wishes.still.iter().map(|part| part.name()).collect();
             text += &format!(" --still {}", list.join(","));
@@ -146,12 +181,12 @@ pub fn name(slot: usize) -> String {
     format!("n{}", slot + 1)
 }
 
-fn list(nodes: std::ops::Range<usize>) -> String {
-    nodes.map(name).collect::<Vec<_>>().join(", ")
+fn names(nodes: usize) -> Vec<String> {
+    (0..nodes).map(name).collect()
 }
 
 pub fn majority(nodes: usize) -> String {
-    format!("majority({})", list(0..nodes))
+    format!("majority({})", names(nodes).join(", "))
 }
 
 /// The highest member a text names as `nK`.
@@ -165,32 +200,23 @@ fn names_in(text: &str) -> Result<usize, String> {
 }
 
 /// Half the lives use majorities; the others everything the language can say.
-fn draw_quorum(nodes: usize, choice: u64) -> (String, BallotRule) {
-    let all = list(0..nodes);
-    let shared = BallotRule::SharedTerms;
-    match (choice, nodes) {
-        (5, 3..) => {
-            let heavy = format!("n1: 2, {}", list(1..nodes).replace(", ", ": 1, "));
-            (format!("weighted{{{heavy}: 1}}"), shared)
-        }
-        (6, 4) => ("grid(n1 n2 / n3 n4)".to_owned(), BallotRule::TermAndNode),
-        (6, 6) => ("grid(n1 n2 n3 / n4 n5 n6)".to_owned(), BallotRule::TermAndNode),
-        (7, 4..) => {
-            let elect = nodes - 1;
-            (format!("elect = {elect} of ({all}); commit = 2 of ({all})"), shared)
-        }
-        (8, 3..) => {
-            let elect = nodes - 1;
-            let text = format!("elect = 2 of ({all}); commit = {elect} of ({all})");
-            (text, BallotRule::TermAndNode)
-        }
-        (9, 5) => {
-            let text = "(n1 and 2 of (n2, n3, n4, n5)) or 4 of (n1, n2, n3, n4, n5)";
-            (text.to_owned(), BallotRule::TermAndNode)
-        }
-        (4, _) => (majority(nodes), BallotRule::TermAndNode),
-        _ => (majority(nodes), shared),
-    }
+fn draw_quorum(
+    nodes: usize,
+    choice: u64,
+    swarm: bool,
+    family: Option<Group>,
+) -> (String, BallotRule) {
+    let mut random = Prng::new(choice);
+    let rule = match random.below(3) {
+        0 if swarm || family.is_some() => BallotRule::TermAndNode,
+        _ => BallotRule::SharedTerms,
+    };
+    let group = match family {
+        Some(group) => group,
+        None if swarm && random.below(2) == 0 => Group::All,
+        None => return (majority(nodes), rule),
+    };
+    (families::draw(group, &names(nodes), rule, &mut random), rule)
 }
 
 #[cfg(test)]

@@ -18,6 +18,8 @@ pub struct Stats {
     pub starts: u64,
     /// Torn tails cut at a start.
     pub cuts: u64,
+    /// Changes of members and quorum, by what came of them.
+    pub changes: BTreeMap<&'static str, u64>,
     /// Faults that took effect, by name.
     pub faults: BTreeMap<&'static str, u64>,
 }
@@ -31,6 +33,10 @@ impl Stats {
         if n > 0 {
             *self.faults.entry(name).or_insert(0) += n;
         }
+    }
+
+    pub fn change(&mut self, name: &'static str) {
+        *self.changes.entry(name).or_insert(0) += 1;
     }
 
     pub fn disk(&mut self, counts: &DiskCounts) {
@@ -66,6 +72,9 @@ impl Stats {
         self.installs += other.installs;
         self.starts += other.starts;
         self.cuts += other.cuts;
+        for (name, n) in &other.changes {
+            *self.changes.entry(name).or_insert(0) += n;
+        }
         for (name, n) in &other.faults {
             self.faults(name, *n);
         }

@@ -5,7 +5,7 @@
 
 use crate::plan::Plan;
 use base::{Nanos, NodeId};
-use consensus::raft::Trace;
+use consensus::raft::{Configuration, Member, Trace};
 use replica::{TraceEvent, TraceKind};
 use std::fmt::Write as _;
 
@@ -84,6 +84,24 @@ impl Tracer {
         }
     }
 
+    /// What a member goes by from now on: the texts, and the bit of each member in every set.
+    pub fn config(&mut self, at: Nanos, node: usize, config: &Configuration) {
+        if self.lines.is_none() {
+            return;
+        }
+        let slot = |m: &Member| format!("{:?}:{}", m.name, m.slot);
+        let slots: Vec<String> = config.members.iter().map(slot).collect();
+        let learners = config.members.iter().filter(|m| m.learner).map(|m| &m.name[..]);
+        let learners: Vec<&str> = learners.collect();
+        let joint = config.joint.as_ref().map_or("null".to_owned(), |text| format!("{text:?}"));
+        let rest = format_args!(
+            ",\"quorum\":{:?},\"joint\":{joint},\"slots\":{{{}}},\"learners\":{learners:?}",
+            config.quorum,
+            slots.join(",")
+        );
+        self.node(at, node, "config", rest);
+    }
+
     /// What a replica says of itself, at virtual time `at`.
     pub fn event(&mut self, at: Nanos, event: &TraceEvent) {
         if let TraceKind::Applied { index, chain, .. } = &event.kind {
@@ -130,9 +148,10 @@ impl Tracer {
                 self.node(at, node, "reply", format_args!(",\"id\":\"{id}\""));
             }
             TraceKind::Changing { index, quorum, joint, .. } => {
+                let joint = joint.as_ref().map_or("null".to_owned(), |text| format!("{text:?}"));
                 let rest =
-                    format_args!(",\"index\":{index},\"quorum\":{quorum:?},\"joint\":{joint:?}");
-                self.node(at, node, "config", rest);
+                    format_args!(",\"index\":{index},\"quorum\":{quorum:?},\"joint\":{joint}");
+                self.node(at, node, "change", rest);
             }
             TraceKind::Installed { index } => {
                 self.node(at, node, "install", format_args!(",\"index\":{index}"));

@@ -1,5 +1,6 @@
 //! One life: a cluster, its network, disks, clocks and clients under one agenda.
 
+mod change;
 mod checkpoint;
 mod clients;
 mod fault;
@@ -17,12 +18,12 @@ use crate::client::{Memory, Op};
 use crate::disk::SimDisk;
 use crate::judge::{Judge, Violation};
 use crate::ledger::Ledger;
-use crate::member::{Node, Process};
+use crate::member::{Node, Process, Stage};
 use crate::plan::{self, Plan};
 use crate::stats::Stats;
 use crate::tracer::Tracer;
 use base::{Nanos, NodeId, Prng};
-use consensus::raft::Configuration;
+use consensus::raft::{Change, Configuration};
 use fault::Relief;
 use net::{Links, Parcel};
 use replica::{Effects, Reply};
@@ -95,6 +96,9 @@ pub struct World {
     watchers: Vec<Watcher>,
     deliveries: Slab<Delivery>,
     transfers: Slab<checkpoint::Transfer>,
+    asks: Slab<Change>,
+    /// An operator waits until then.
+    change_after: Nanos,
     reliefs: BTreeMap<u32, Relief>,
     relief_next: u32,
     /// Clients ask for nothing new.
@@ -109,7 +113,6 @@ impl World {
     /// A quorum system that is unsafe.
     pub fn new(plan: Plan, tracer: Tracer) -> Result<Self, String> {
         let config = plan.configuration();
-        let system = config.system().map_err(|error| error.message)?;
         let mut seeds = Prng::new(plan.seed);
         let mut stream = || Prng::new(seeds.next_u64());
         let mut random =
@@ -119,13 +122,13 @@ impl World {
             .map(|n| Client { node: (usize::from(n) % plan.nodes) as u8, ..Client::default() });
         let mut world = Self {
             now: Nanos(1),
-            judge: Judge::new(plan.rule, system),
+            judge: Judge::new(config.clone())?,
             stats: Stats::default(),
             tracer,
             config,
             agenda: Agenda::default(),
             nodes,
-            links: Links::new(plan.nodes),
+            links: Links::new(plan.places()),
             parcels: Slab::default(),
             ops: Vec::new(),
             clients: clients.collect(),
@@ -133,6 +136,8 @@ impl World {
             watchers: Vec::new(),
             deliveries: Slab::default(),
             transfers: Slab::default(),
+            asks: Slab::default(),
+            change_after: Nanos::ZERO,
             reliefs: BTreeMap::new(),
             relief_next: 0,
             closing: false,
@@ -194,6 +199,7 @@ impl World {
             What::GiveUp { op } => self.give_up(op),
             What::Watch(delivery) => self.watched(delivery),
             What::Rewatch(watcher) => self.rewatch(usize::from(watcher)),
+            What::Ask(ask) => self.ask(ask),
             What::Fault(at) => self.fault(usize::from(at)),
             What::Relief(relief) => self.relieve(relief),
         }
@@ -213,10 +219,6 @@ impl World {
     ) -> Vec<check::Operation<check::models::KvInput, check::models::KvOutput>> {
         if self.tracer.is_full() { crate::client::registers(&self.ops) } else { Vec::new() }
     }
-
-    fn slot_of(&self, id: NodeId) -> usize {
-        usize::try_from(id.0 - 1).expect("ids are slots plus one")
-    }
 }
 
 fn node(slot: usize, plan: &Plan, random: &mut Streams) -> Node {
@@ -228,6 +230,7 @@ fn node(slot: usize, plan: &Plan, random: &mut Streams) -> Node {
         id: NodeId(slot as u64 + 1),
         slot: slot as u8,
         name: plan::name(slot),
+        stage: Stage::Member,
         disk: SimDisk::new(random.node.next_u64()),
         life: 0,
         process: Process::Down,

@@ -1,6 +1,6 @@
 //! `quorate sim sweep`: many lives on a few threads, until one breaks a promise.
 
-use super::{LifeArgs, faults};
+use super::{LifeArgs, changes, faults};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use sim::{Plan, Stats, Verdict};
@@ -67,6 +67,10 @@ impl Sum {
         seen("unknown outcome", stats.ops_unknown > 0);
         seen("damaged member refused", stats.faults.contains_key("refused-damaged"));
         seen("disk put back and refused", stats.faults.contains_key("put-back-refused"));
+        let change = |name: &str| stats.changes.contains_key(name);
+        seen("members or quorum changed", change("change-done"));
+        seen("a change was refused", stats.changes.keys().any(|n| n.starts_with("change-refused")));
+        seen("a member was removed and stopped", change("member-left"));
         seen("not a majority", !plan.quorum.starts_with("majority"));
     }
 }
@@ -162,6 +166,7 @@ fn report(args: &SweepArgs, sum: &Sum, busy: Duration, wall: Duration) {
         stats.ops_unknown
     );
     println!("{}", faults(stats));
+    changes(stats).iter().for_each(|line| println!("{line}"));
     for (name, lives) in &sum.seen {
         println!("  {lives:>6} lives: {name}");
     }

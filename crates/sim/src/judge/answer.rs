@@ -21,6 +21,8 @@ impl Judge {
             }
             (Reply::Range(result), Ask::Range(request)) => self.range_answer(op, request, result),
             (Reply::Txn(result), Ask::ReadTxn(_)) => self.read_txn_answer(op, result),
+            (Reply::Changed { .. }, Ask::Change(change)) => self.changed_answer(change),
+            (Reply::ChangeRefused(_), Ask::Change(_)) => Ok(()),
             (Reply::Refused(_), _) if op.effect.is_some() => Err((
                 "refused is not applied",
                 format!("refused, and it is revision {:?}", op.effect),

@@ -2,6 +2,7 @@
 
 use super::World;
 use crate::agenda::What;
+use crate::judge::place;
 use crate::recover;
 use base::{Incarnation, Nanos, NodeId};
 use replica::{CheckpointJob, Event};
@@ -69,7 +70,7 @@ impl World {
     }
 
     pub(super) fn send_checkpoint(&mut self, node: usize, to: NodeId) {
-        let target = self.slot_of(to);
+        let target = place(to);
         let life = self.nodes[node].life;
         let mut dir = self.nodes[node].disk.dir("checkpoints/");
         let Some(member) = self.nodes[node].up_mut() else { return };
@@ -143,7 +144,9 @@ impl World {
     /// Both ends of the stream look at each other.
     fn greet(&mut self, to: usize, from: usize, sender: (u64, Incarnation)) -> bool {
         let here = self.nodes[to].up().map(|member| (member.birth, member.incarnation));
-        here.is_some_and(|(birth, incarnation)| self.welcome(from, to, birth, incarnation))
+        !self.turns_away(to, from)
+            && !self.turns_away(from, to)
+            && here.is_some_and(|(birth, incarnation)| self.welcome(from, to, birth, incarnation))
             && self.welcome(to, from, sender.0, sender.1)
     }
 

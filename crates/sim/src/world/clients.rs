@@ -2,6 +2,7 @@
 //! that stay unknown.
 
 use super::World;
+use super::change::newcomer_of;
 use crate::agenda::What;
 use crate::client::{Ask, Asker, Op, Outcome};
 use base::{LogIndex, Nanos, Token};
@@ -27,6 +28,7 @@ impl World {
             return;
         }
         let number = self.ops.len() as u32;
+        let doors = self.doors();
         let knobs = &self.plan.knobs;
         let place = &mut self.clients[usize::from(client)];
         let ask = Asker {
@@ -37,7 +39,8 @@ impl World {
         }
         .ask(number, &place.memory);
         if self.random.client.below(4) == 0 {
-            place.node = self.random.client.below(self.plan.nodes as u64) as u8;
+            let door = self.random.client.below(doors.len() as u64) as usize;
+            place.node = doors[door];
         }
         let node = place.node;
         self.begin(client, ask, node);
@@ -91,6 +94,7 @@ impl World {
             Ask::Write(command) => Event::Propose { token, command },
             Ask::Range(request) => Event::Read { token, request },
             Ask::ReadTxn(request) => Event::ReadTxn { token, request },
+            Ask::Change(change) => Event::Change { token, change },
         };
         let life = self.nodes[node].life;
         self.give(node, life, event);
@@ -107,8 +111,14 @@ impl World {
         self.ops.len() as u32
     }
 
+    /// The member after this one, as far as clients know.
+    fn next_door(&self, node: u8) -> u8 {
+        let doors = self.doors();
+        doors.iter().copied().find(|door| *door > node).unwrap_or(doors[0])
+    }
+
     fn try_another(&mut self, number: u32) {
-        let nodes = self.plan.nodes as u64;
+        let next = self.next_door(self.ops[number as usize].node);
         let op = &mut self.ops[number as usize];
         if op.client == HERE {
             return self.settle(number, Outcome::Refused);
@@ -117,7 +127,7 @@ impl World {
         if op.attempt >= ATTEMPTS_MAX {
             return self.settle(number, Outcome::Refused);
         }
-        op.node = ((u64::from(op.node) + 1) % nodes) as u8;
+        op.node = next;
         if let Some(client) = self.clients.get_mut(usize::from(op.client)) {
             client.node = op.node;
         }
@@ -143,7 +153,9 @@ impl World {
             op.found = range.kvs.first().map(|kv| kv.value.clone());
         }
         self.judge.heard(op, &reply);
-        let failed = matches!(&reply, Reply::Applied { result: Err(_), .. });
+        let failed =
+            matches!(&reply, Reply::Applied { result: Err(_), .. } | Reply::ChangeRefused(_));
+        self.change_told(number, &reply);
         self.remember(number, &reply);
         self.settle(number, if failed { Outcome::Refused } else { Outcome::Done });
     }
@@ -182,9 +194,9 @@ impl World {
     pub(super) fn give_up(&mut self, number: u32) {
         if self.ops[number as usize].outcome == Outcome::Waiting {
             let op = &self.ops[number as usize];
-            let next = (usize::from(op.node) + 1) % self.plan.nodes;
+            let next = self.next_door(op.node);
             if let Some(client) = self.clients.get_mut(usize::from(op.client)) {
-                client.node = next as u8;
+                client.node = next;
             }
             self.settle(number, Outcome::Unknown);
         }
@@ -195,8 +207,18 @@ impl World {
             let op = &mut self.ops[number as usize];
             // A read that was not answered changed nothing, whoever knows.
             op.outcome = outcome;
-            (op.client, !matches!(op.ask, Ask::Write(_)))
+            (op.client, matches!(op.ask, Ask::Range(_) | Ask::ReadTxn(_)))
         };
+        if let Ask::Change(change) = &self.ops[number as usize].ask {
+            if outcome == Outcome::Unknown {
+                self.stats.change("change-unknown");
+            }
+            if outcome == Outcome::Refused
+                && let Some(id) = newcomer_of(change)
+            {
+                self.judge.newcomer_refused(self.now, id);
+            }
+        }
         match outcome {
             Outcome::Done => self.stats.ops_done += 1,
             Outcome::Refused => self.stats.ops_refused += 1,
@@ -240,5 +262,6 @@ fn brief(ask: &Ask) -> String {
         Ask::Write(Command::Alarm { .. }) => "alarm".to_owned(),
         Ask::Range(range) => format!("range {}", text(&range.key)),
         Ask::ReadTxn(_) => "read txn".to_owned(),
+        Ask::Change(change) => format!("{change:?}"),
     }
 }

@@ -4,7 +4,7 @@ use super::World;
 use crate::agenda::What;
 use crate::disk::Loss;
 use crate::fault::{Fault, Kind};
-use crate::member::Process;
+use crate::member::{Process, Stage};
 use base::{Nanos, Prng};
 use quorum::NodeSet;
 
@@ -28,7 +28,8 @@ impl World {
     /// Carries out one fault now.
     pub fn strike(&mut self, fault: &Fault) {
         let mut random = Prng::new(fault.pick);
-        let node = random.below(self.nodes.len() as u64) as usize;
+        let doors = self.doors();
+        let node = usize::from(doors[random.below(doors.len() as u64) as usize]);
         let name = fault.kind.name();
         let rest = format_args!(",\"fault\":\"{name}\",\"span\":{}", fault.span);
         self.tracer.node(self.now, node, "fault", rest);
@@ -67,6 +68,7 @@ impl World {
                 })
             }
             Kind::Transfer => self.transfer(node),
+            kind if kind.is_change() => self.change(kind, &mut random),
             _ => self.cut(fault, node, &mut random),
         };
         if took {
@@ -150,6 +152,7 @@ impl World {
         if self.nodes[node].damaged || !self.affordable(hit) {
             return false;
         }
+        self.operator_waits();
         let place = &self.nodes[node];
         let done = match fault.kind {
             Kind::Rollback => {
@@ -160,7 +163,8 @@ impl World {
                 let met = |n: &crate::member::Node| {
                     n.slot == place.slot || n.known.get(&place.slot).is_some_and(|k| k.1 == now)
                 };
-                if !self.nodes.iter().all(met) {
+                let joined = |n: &&crate::member::Node| n.stage == Stage::Member && n.life > 0;
+                if !self.nodes.iter().filter(joined).all(met) {
                     return false;
                 }
                 self.stop(node, Loss::None, "fault");
@@ -304,7 +308,10 @@ impl World {
                 let life = place.life;
                 self.resume(node, life);
             }
-            if matches!(self.nodes[node].process, Process::Down) {
+            if matches!(self.nodes[node].process, Process::Down)
+                && self.nodes[node].stage != Stage::Left
+                && self.introduced(node)
+            {
                 self.start(node);
             }
             self.meet(node);

@@ -2,7 +2,7 @@
 
 use super::World;
 use crate::client::{Ask, Outcome};
-use crate::member::Process;
+use crate::member::{Process, Stage};
 use base::{Blob, LogIndex, Nanos};
 use mvcc::{Command, PutRequest, RangeRequest};
 use quorum::NodeSet;
@@ -30,14 +30,12 @@ impl World {
 
     pub fn finish(&mut self) {
         self.heal();
-        let left = self.present();
-        let system = &self.judge.system;
-        if !system.elect().is_quorum(left) || !system.commit().is_quorum(left) {
+        if let Some(what) = self.is_stuck() {
             // A story may go beyond what any protocol survives; a planned life never does.
-            let what = format!("only {left:?} are left");
             return self.blame("faults stay within the budget", what);
         }
         self.leads_again();
+        self.ends_changes();
         let since = self.now;
         self.ask_the_rest();
         self.answers_everywhere();
@@ -45,18 +43,48 @@ impl World {
         self.closing = true;
         self.agrees();
         if self.judge.violation.is_none() {
+            // A newcomer whose change was never committed hears nothing.
+            let members = self.members();
+            let strangers = (0..self.nodes.len()).filter(|n| !members.contains(*n as u8));
+            strangers.collect::<Vec<_>>().into_iter().for_each(|n| self.lose_watchers(n));
             self.run_until(self.now.plus(Nanos::from_millis(1000)));
             self.check_watchers();
         }
     }
 
-    /// Members that run and are not refused by their peers.
-    fn present(&self) -> NodeSet {
-        let present = self.nodes.iter().filter(|n| n.runs() && !n.shunned);
+    /// Machines that run and are not refused by their peers.
+    pub(super) fn present(&self) -> NodeSet {
+        let present =
+            self.nodes.iter().filter(|n| n.runs() && !n.shunned && n.stage == Stage::Member);
         present.map(|node| node.slot).collect()
     }
 
-    fn timeouts(&self, n: u64) -> Nanos {
+    /// Those of them that are members, and vote.
+    pub(super) fn members(&self) -> NodeSet {
+        let ruling = self.judge.configs.committed();
+        let slots = ruling.config.members.iter().map(|m| m.slot).collect();
+        ruling.places(slots).intersect(self.present())
+    }
+
+    fn voters(&self) -> NodeSet {
+        let ruling = self.judge.configs.committed();
+        ruling.places(ruling.config.voters()).intersect(self.present())
+    }
+
+    /// Why what some member goes by cannot be decided by those that are left.
+    fn is_stuck(&self) -> Option<String> {
+        let present = self.present();
+        let configs = &self.judge.configs;
+        let ids = present.iter().map(|place| self.nodes[usize::from(place)].id);
+        let next = ids.filter_map(|id| configs.of(id)).filter(|ruling| !configs.is_past(ruling));
+        let stuck = next.chain([configs.committed()]).find(|ruling| !ruling.decides(present));
+        stuck.map(|ruling| {
+            let (quorum, joint) = (&ruling.config.quorum, &ruling.config.joint);
+            format!("only {present:?} are left for {quorum}, joint {joint:?}")
+        })
+    }
+
+    pub(super) fn timeouts(&self, n: u64) -> Nanos {
         Nanos(self.plan.knobs.election.0 * 2 * n)
     }
 
@@ -91,7 +119,7 @@ impl World {
     fn answers_everywhere(&mut self) {
         let until = self.now.plus(self.timeouts(LEADER_TIMEOUTS_MAX));
         let client = u16::MAX - 1;
-        for node in self.present().iter() {
+        for node in self.voters().iter() {
             loop {
                 if self.judge.violation.is_some() {
                     return;
@@ -136,7 +164,12 @@ impl World {
     fn agrees(&mut self) {
         let until = self.now.plus(self.timeouts(EQUAL_TIMEOUTS_MAX));
         while self.judge.violation.is_none() {
-            let present = self.present();
+            let lingers = |n: &&crate::member::Node| n.runs() && self.judge.configs.has_left(n.id);
+            let lingering = self.nodes.iter().find(lingers).map(|n| usize::from(n.slot));
+            if let Some(node) = lingering {
+                self.meet(node);
+            }
+            let present = self.members();
             let states: Vec<(LogIndex, u64, u64)> = present
                 .iter()
                 .filter_map(|slot| self.nodes[usize::from(slot)].up())
@@ -145,11 +178,14 @@ impl World {
                 .collect();
             let equal = states.windows(2).all(|pair| pair[0] == pair[1]);
             let all = states.iter().all(|(applied, ..)| *applied == self.judge.applied());
-            if equal && all {
+            if equal && all && lingering.is_none() {
                 break;
             }
             if self.now >= until {
-                let what = format!("states {states:?}, {} committed", self.judge.applied());
+                let what = format!(
+                    "states {states:?}, {} committed, {lingering:?} lingers",
+                    self.judge.applied()
+                );
                 return self.blame("all members agree", what);
             }
             self.run_until(self.now.plus(self.plan.knobs.heartbeat));

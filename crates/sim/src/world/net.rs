@@ -3,6 +3,7 @@
 use super::World;
 use crate::agenda::What;
 use crate::disk::Loss;
+use crate::judge::place;
 use crate::member::Process;
 use base::crc::crc32c;
 use base::{Incarnation, Nanos};
@@ -45,6 +46,11 @@ impl Links {
             last: vec![Nanos::ZERO; pairs],
             old: VecDeque::new(),
         }
+    }
+
+    /// Machines there is room for.
+    pub fn places(&self) -> usize {
+        self.count
     }
 
     pub fn pair(&self, from: usize, to: usize) -> usize {
@@ -100,7 +106,7 @@ impl World {
 
     /// Sends one message.
     pub(super) fn post(&mut self, from: usize, message: &PeerMessage) {
-        let to = self.slot_of(message.to);
+        let to = place(message.to);
         let Some(member) = self.nodes[from].up() else { return };
         let mut bytes = Vec::with_capacity(160);
         bytes.extend_from_slice(&[0; 4]);
@@ -176,7 +182,8 @@ impl World {
             return;
         };
         // Both ends of a connection look at each other.
-        if !self.welcome(from, to, here.0, here.1)
+        if self.turns_away(to, from)
+            || !self.welcome(from, to, here.0, here.1)
             || !self.welcome(to, from, parcel.birth, parcel.incarnation)
         {
             return;
@@ -194,6 +201,15 @@ impl World {
                 self.blame("frames decode", format!("n{} to n{}: {error}", from + 1, to + 1))
             }
         }
+    }
+
+    /// A member that is known to have left is told so, and stops.
+    pub(super) fn turns_away(&mut self, here: usize, peer: usize) -> bool {
+        let gone = self.knows_gone(here, peer);
+        if gone && self.nodes[peer].runs() {
+            self.leave(peer);
+        }
+        gone
     }
 
     /// The handshake: another birth is another directory, and an earlier incarnation than one

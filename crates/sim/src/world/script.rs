@@ -256,7 +256,9 @@ impl World {
         let leader = self.nodes[self.leader()?].up()?;
         let (last, _) = leader.replica.raft().last();
         let acked = leader.replica.raft().acked(last);
-        Some((last, acked, self.judge.system.commit().what_is_missing(acked)))
+        let ruling = self.judge.configs.of(leader.replica.status().id)?;
+        let missing = ruling.system.commit().what_is_missing(acked);
+        Some((last, ruling.places(acked), ruling.places(missing)))
     }
 
     /// Ends a script: the faults stop, and everything must hold.

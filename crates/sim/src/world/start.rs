@@ -3,7 +3,7 @@
 use super::World;
 use crate::agenda::What;
 use crate::disk::Loss;
-use crate::member::{Checkpoint, Job, Member, Process};
+use crate::member::{Checkpoint, Job, Member, Process, Stage};
 use crate::recover::{self, Opened};
 use base::{Ballot, Incarnation, LogIndex, Nanos};
 use consensus::raft::{BallotRule, Settings};
@@ -90,6 +90,9 @@ impl World {
                 continue;
             }
             let (Some(here), Some(there)) = (who(node), who(other)) else { continue };
+            if self.turns_away(other, node) || self.turns_away(node, other) {
+                continue;
+            }
             let _ = self.welcome(other, node, here.0, here.1)
                 && self.welcome(node, other, there.0, there.1);
         }
@@ -269,9 +272,14 @@ impl World {
         if place.life != life || !matches!(place.process, Process::Down) {
             return;
         }
+        if place.stage == Stage::Left || !self.introduced(node) {
+            return;
+        }
+        let place = &self.nodes[node];
         let seen = |other: &usize| {
             let cut = self.links.is_cut(node, *other) || self.links.is_cut(*other, node);
-            *other != node && self.nodes[*other].runs() && !cut
+            let met = self.nodes[*other].known.contains_key(&place.slot);
+            *other != node && self.nodes[*other].runs() && !cut && met
         };
         if place.put_back && !(0..self.nodes.len()).any(|other| seen(&other)) {
             // Starting unseen again and again would make it look new: nobody could tell.

@@ -108,14 +108,18 @@ impl World {
             self.nodes.iter().map(|node| &node.ledger).collect()
         };
         let mut known = judge::Effects { ops: &mut self.ops };
-        self.judge.step(
+        let id = self.nodes[node].id;
+        let reconfigured = self.judge.step(
             self.now,
-            &member.replica,
+            (id, &member.replica),
             &effects.trace,
             &effects.changes,
             &mut known,
             &ledgers,
         );
+        if reconfigured && let Some(ruling) = self.judge.configs.of(id) {
+            self.tracer.config(self.now, node, &ruling.config);
+        }
         let mut elected = false;
         for event in &effects.trace {
             self.tracer.event(self.now, event);
@@ -179,7 +183,9 @@ impl World {
         if let Some(job) = effects.checkpoint.take() {
             self.begin_checkpoint(node, job);
         }
-        self.stops_here(node);
+        if !self.stops_here(node) && std::mem::take(&mut effects.removed) {
+            self.leave(node);
+        }
     }
 
     fn persist(&mut self, node: usize, effects: &mut Effects) {

@@ -9,7 +9,7 @@ const SETS_MAX: usize = 64;
 
 impl World {
     pub(super) fn everyone(&self) -> NodeSet {
-        NodeSet::first(self.nodes.len())
+        self.doors().into_iter().collect()
     }
 
     /// Members whose disk may be trusted.
@@ -20,9 +20,13 @@ impl World {
 
     /// Whether the promises can still be kept when these members never come back.
     pub(super) fn affordable(&self, gone: NodeSet) -> bool {
-        let left = self.sound().minus(gone);
-        let system = &self.judge.system;
-        system.elect().is_quorum(left) && system.commit().is_quorum(left)
+        // While a change is on its way it may still ask for whoever is lost now.
+        let counts = gone.iter().any(|place| {
+            let id = self.nodes[usize::from(place)].id;
+            self.judge.configs.possible().any(|ruling| ruling.config.member(id).is_some())
+        });
+        let changing = !self.judge.configs.settled() || self.change_is_asked();
+        !counts || (!changing && self.judge.configs.always_decides(self.sound().minus(gone)))
     }
 
     fn one_of(family: &Family, random: &mut Prng) -> NodeSet {
@@ -32,25 +36,26 @@ impl World {
 
     /// Everybody outside one minimal commit quorum, which also holds an elect quorum if one can.
     pub(super) fn all_but_one_quorum(&self, random: &mut Prng) -> NodeSet {
-        let system = &self.judge.system;
-        let commit = Self::one_of(system.commit(), random);
-        let elect = Self::one_of(system.elect(), random);
+        let ruling = self.judge.configs.newest();
+        let commit = Self::one_of(ruling.system.commit(), random);
+        let elect = Self::one_of(ruling.system.elect(), random);
         let alive = if random.below(2) == 0 { commit } else { elect };
-        self.everyone().minus(alive)
+        self.everyone().minus(ruling.places(alive))
     }
 
     /// What an elect set and a commit set share: nobody else can tell a new leader.
     pub(super) fn intersection(&self, random: &mut Prng) -> NodeSet {
-        let system = &self.judge.system;
-        let elect = Self::one_of(system.elect(), random);
-        Self::one_of(system.commit(), random).intersect(elect)
+        let ruling = self.judge.configs.newest();
+        let elect = Self::one_of(ruling.system.elect(), random);
+        ruling.places(Self::one_of(ruling.system.commit(), random).intersect(elect))
     }
 
     /// A minimal set without which nothing is decided.
     pub(super) fn blocking(&self, random: &mut Prng) -> NodeSet {
-        let system = &self.judge.system;
+        let ruling = self.judge.configs.newest();
+        let system = &ruling.system;
         let family = if random.below(2) == 0 { system.commit() } else { system.elect() };
-        Self::one_of(&family.dual(), random)
+        ruling.places(Self::one_of(&family.dual(), random))
     }
 
     /// The member that leads the highest ballot, if one does.

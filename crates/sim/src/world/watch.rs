@@ -47,10 +47,11 @@ impl World {
 
     /// Opens a watch at some running member, after what was seen.
     pub(super) fn rewatch(&mut self, number: usize) {
-        let start = self.random.client.below(self.plan.nodes as u64) as usize;
+        let start = self.random.client.below(self.nodes.len() as u64) as usize;
         let count = self.nodes.len();
         let running = (0..count).map(|n| (start + n) % count);
-        let member = running.into_iter().find(|n| self.nodes[*n].runs() && !self.nodes[*n].shunned);
+        let members = if self.healed { self.members() } else { self.present() };
+        let member = running.into_iter().find(|n| members.contains(*n as u8));
         let watcher = &mut self.watchers[number];
         watcher.stream += 1;
         watcher.next = watcher.seen + 1;

@@ -1,5 +1,6 @@
 //! Lives as tests: byte-identical runs, every fault by script, and seeds that found something.
 
+mod changes;
 mod faults;
 mod regressions;
 

@@ -1,0 +1,280 @@
+//! Which configurations there are: the committed one, those on their way, and the one each member
+//! goes by, each with the system it stands for.
+
+use super::Judge;
+use base::{Incarnation, LogIndex, Nanos, NodeId};
+use consensus::raft::{BallotRule, Change, Configuration, Entry, EntryKind};
+use quorum::{NodeSet, Protocol, System, check_pair};
+use replica::Replica;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+/// A configuration and what decides under it.
+#[derive(Clone, Debug)]
+pub struct Ruling {
+    pub index: LogIndex,
+    pub config: Configuration,
+    pub system: System,
+}
+
+impl Ruling {
+    fn new(index: LogIndex, config: Configuration) -> Result<Rc<Self>, String> {
+        let system = config.system().map_err(|error| error.message)?;
+        Ok(Rc::new(Self { index, config, system }))
+    }
+
+    /// Places of members, which are their ids less one, from slots of this configuration.
+    pub fn places(&self, slots: NodeSet) -> NodeSet {
+        let ids = slots.iter().filter_map(|slot| self.config.id_of(slot));
+        ids.map(|id| place(id) as u8).collect()
+    }
+
+    /// Slots of this configuration, from places; who is no member has none.
+    pub fn slots(&self, places: NodeSet) -> NodeSet {
+        let ids = places.iter().map(|place| NodeId(u64::from(place) + 1));
+        ids.filter_map(|id| self.config.slot_of(id)).collect()
+    }
+
+    /// Whether these places elect and commit.
+    pub fn decides(&self, places: NodeSet) -> bool {
+        let slots = self.slots(places);
+        self.system.elect().is_quorum(slots) && self.system.commit().is_quorum(slots)
+    }
+}
+
+/// Where a member stands in every list of a life.
+pub fn place(id: NodeId) -> usize {
+    usize::try_from(id.0 - 1).expect("ids are places plus one")
+}
+
+/// What one member goes by, as of its last step and of the one before the last change.
+struct Follows {
+    incarnation: Incarnation,
+    version: u64,
+    now: Rc<Ruling>,
+    before: Option<Rc<Ruling>>,
+}
+
+/// Every configuration of a life.
+pub struct Configs {
+    rule: BallotRule,
+    committed: Rc<Ruling>,
+    /// Appended by some leader above the committed one; each may still come into force.
+    open: Vec<Rc<Ruling>>,
+    follows: BTreeMap<NodeId, Follows>,
+    /// Every member of any committed configuration.
+    pub were_in: BTreeSet<NodeId>,
+    /// Newcomers whose change was refused: they never come in.
+    refused: BTreeSet<NodeId>,
+    /// Every committed configuration, the first one first.
+    history: Vec<Rc<Ruling>>,
+    /// Configurations committed since the first.
+    pub changes: u64,
+}
+
+impl Configs {
+    pub fn new(config: Configuration) -> Result<Self, String> {
+        let rule = config.rule;
+        let were_in = config.members.iter().map(|member| member.id).collect();
+        let committed = Ruling::new(LogIndex::ZERO, config)?;
+        Ok(Self {
+            rule,
+            open: Vec::new(),
+            follows: BTreeMap::new(),
+            were_in,
+            refused: BTreeSet::new(),
+            history: vec![Rc::clone(&committed)],
+            committed,
+            changes: 0,
+        })
+    }
+
+    /// The last one any member applied.
+    pub fn committed(&self) -> &Rc<Ruling> {
+        &self.committed
+    }
+
+    /// Whether a committed configuration is without a member that was in one before.
+    pub fn has_left(&self, id: NodeId) -> bool {
+        self.were_in.contains(&id) && self.committed.config.member(id).is_none()
+    }
+
+    /// Whether it was committed, by now or long ago: who goes by it may only lag behind.
+    pub fn is_past(&self, ruling: &Ruling) -> bool {
+        self.history.iter().any(|past| past.config == ruling.config)
+    }
+
+    /// Nothing is on its way.
+    pub fn settled(&self) -> bool {
+        self.open.is_empty() && !self.committed.config.is_changing()
+    }
+
+    /// The committed one and all that may come into force after it.
+    pub fn possible(&self) -> impl Iterator<Item = &Rc<Ruling>> {
+        std::iter::once(&self.committed).chain(&self.open)
+    }
+
+    /// The last of those.
+    pub fn newest(&self) -> &Rc<Ruling> {
+        self.open.last().unwrap_or(&self.committed)
+    }
+
+    /// Whether these places can elect and commit, whichever configuration comes into force.
+    pub fn always_decides(&self, places: NodeSet) -> bool {
+        self.possible().all(|ruling| ruling.decides(places))
+    }
+
+    /// What a member goes by now.
+    pub fn of(&self, id: NodeId) -> Option<&Rc<Ruling>> {
+        self.follows.get(&id).map(|follows| &follows.now)
+    }
+
+    /// What a member may have decided by in its last step: it goes over to a new configuration
+    /// in the middle of one.
+    pub fn by(&self, id: NodeId) -> impl Iterator<Item = &Rc<Ruling>> {
+        let follows = self.follows.get(&id);
+        follows.into_iter().flat_map(|f| std::iter::once(&f.now).chain(&f.before))
+    }
+
+    /// Looks at what a member goes by; true when that changed.
+    fn look(&mut self, id: NodeId, replica: &Replica) -> Result<bool, String> {
+        let raft = replica.raft();
+        let (incarnation, version) = (replica.incarnation(), raft.config_version());
+        let old = self.follows.get_mut(&id);
+        if let Some(old) = old
+            && old.incarnation == incarnation
+            && old.version == version
+        {
+            old.before = None;
+            return Ok(false);
+        }
+        let known = self.follows.remove(&id).filter(|old| old.incarnation == incarnation);
+        let config = raft.config();
+        let same = self.possible().find(|ruling| ruling.config == *config);
+        let now = match same {
+            Some(ruling) => Rc::clone(ruling),
+            None => Ruling::new(LogIndex::ZERO, config.clone())?,
+        };
+        let before = known.map(|old| old.now);
+        self.follows.insert(id, Follows { incarnation, version, now, before });
+        Ok(true)
+    }
+}
+
+impl Judge {
+    /// True when what a member goes by changed in its last step.
+    pub(super) fn look_at_config(&mut self, at: Nanos, id: NodeId, replica: &Replica) -> bool {
+        match self.configs.look(id, replica) {
+            Ok(false) => false,
+            Ok(true) => {
+                self.config_of_log(at, id, replica);
+                true
+            }
+            Err(what) => {
+                self.blame(at, "a configuration is safe", what);
+                true
+            }
+        }
+    }
+
+    /// What a member goes by must be what its log says last.
+    pub(super) fn config_of_log(&mut self, at: Nanos, id: NodeId, replica: &Replica) {
+        self.checks += 1;
+        let raft = replica.raft();
+        let last = raft.last().0;
+        let entries = raft.entries(LogIndex(1), last);
+        let newest = entries.filter(|entry| entry.kind == EntryKind::Config).last();
+        if let Some(entry) = newest {
+            let same = Configuration::decode(&entry.payload).is_ok_and(|c| c == *raft.config());
+            if !same {
+                let what = format!("{id} does not go by entry {}", entry.index);
+                self.blame(at, "the last configuration of the log is in force", what);
+            }
+        }
+    }
+
+    /// A leader appended what it goes by now.
+    pub(super) fn config_appended(&mut self, id: NodeId, index: LogIndex) {
+        if let Some(ruling) = self.configs.of(id) {
+            let ruling = Ruling { index, ..Ruling::clone(ruling) };
+            self.configs.open.push(Rc::new(ruling));
+        }
+    }
+
+    /// An entry is applied for the first time.
+    pub(super) fn config_applied(&mut self, at: Nanos, index: LogIndex, entry: Option<&Entry>) {
+        self.configs.open.retain(|ruling| ruling.index > index);
+        let Some(entry) = entry.filter(|entry| entry.kind == EntryKind::Config) else { return };
+        let decoded = Configuration::decode(&entry.payload).map_err(|error| error.to_string());
+        let ruling = match decoded.and_then(|config| Ruling::new(index, config)) {
+            Ok(ruling) => ruling,
+            Err(what) => return self.blame(at, "a configuration is safe", what),
+        };
+        if let Err(what) = self.configs.may_follow(&ruling) {
+            self.blame(at, "a configuration meets the one before", what);
+        }
+        let configs = &mut self.configs;
+        configs.were_in.extend(ruling.config.members.iter().map(|member| member.id));
+        let late = ruling.config.members.iter().find(|m| configs.refused.contains(&m.id));
+        let late = late.map(|member| format!("{} was refused and is in at {index}", member.id));
+        configs.changes += 1;
+        configs.history.push(Rc::clone(&ruling));
+        configs.committed = ruling;
+        if let Some(what) = late {
+            self.blame(at, "refused is not applied", what);
+        }
+    }
+
+    /// Somebody was told that this newcomer does not come in.
+    pub fn newcomer_refused(&mut self, at: Nanos, id: NodeId) {
+        self.configs.refused.insert(id);
+        if self.configs.were_in.contains(&id) {
+            self.blame(at, "refused is not applied", format!("newcomer {id} is in"));
+        }
+    }
+
+    /// A change that was answered is in a committed configuration, or its joint is.
+    pub(super) fn changed_answer(&self, change: &Change) -> Result<(), (&'static str, String)> {
+        let shows = |config: &Configuration| match change {
+            Change::Add { member, .. } => config.member(member.id).is_some(),
+            Change::Replace { old, member, .. } => {
+                config.member(member.id).is_some() || config.member(*old).is_none()
+            }
+            Change::Remove { id, .. } => config.member(*id).is_none(),
+            Change::Promote { id, .. } => config.member(*id).is_none_or(|m| !m.learner),
+            Change::Update { id, peer_urls } => {
+                config.member(*id).is_some_and(|m| m.peer_urls == *peer_urls)
+            }
+            Change::Quorum { text } => config.quorum == *text,
+            Change::Publish { id, .. } => config.member(*id).is_some(),
+        };
+        match self.configs.history.iter().any(|ruling| shows(&ruling.config.done())) {
+            true => Ok(()),
+            false => Err(("an answered change is done", format!("{change:?}"))),
+        }
+    }
+}
+
+impl Configs {
+    /// Decisions of one configuration are seen by those of the next; ids never come back.
+    fn may_follow(&self, next: &Ruling) -> Result<(), String> {
+        let old = &self.committed;
+        for member in &next.config.members {
+            let before = old.config.id_of(member.slot);
+            if before.is_some_and(|id| id != member.id) {
+                return Err(format!("slot {} goes over to {}", member.slot, member.id));
+            }
+            if old.config.member(member.id).is_none() && self.were_in.contains(&member.id) {
+                return Err(format!("{} comes back", member.id));
+            }
+        }
+        let protocol = match self.rule {
+            BallotRule::SharedTerms => Protocol::RaftSharedTerms,
+            BallotRule::TermAndNode => Protocol::RaftTermAndNode,
+        };
+        check_pair(next.system.elect(), old.system.commit(), Protocol::Paxos)
+            .and_then(|()| check_pair(old.system.elect(), next.system.commit(), Protocol::Paxos))
+            .and_then(|()| next.system.check(protocol))
+            .map_err(|offence| format!("{offence:?} from {:?} to {:?}", old.config, next.config))
+    }
+}
