@@ -12,6 +12,26 @@ pub struct Expr {
     /// Where it starts in the text it was parsed from, in characters from 1.
     pub(crate) column: usize,
     pub(crate) kind: Kind,
+    /// What the text called it; for sentences, never for decisions.
+    pub(crate) word: Option<Word>,
+}
+
+/// A gate by the name its text gave it.
+#[derive(Clone, Debug)]
+pub(crate) enum Word {
+    /// A zone and its label.
+    Zone(Box<str>),
+    Zones,
+    /// Two of three, of two of three.
+    Groups,
+    /// One of these whole: rows, columns or lines.
+    Whole(&'static str),
+    /// One member of each of these.
+    Each(&'static str),
+    /// A full row and one of each row below, from the top row down.
+    Wall,
+    Wheel,
+    Tree,
 }
 
 #[derive(Clone, Debug)]
@@ -27,14 +47,23 @@ pub(crate) enum Kind {
 }
 
 impl Expr {
+    pub(crate) const fn new(column: usize, kind: Kind) -> Self {
+        Self { column, kind, word: None }
+    }
+
+    #[must_use]
+    pub(crate) fn called(mut self, word: Word) -> Self {
+        self.word = Some(word);
+        self
+    }
+
     /// A strict majority of the names, as the text `majority(...)` would give.
     ///
     /// # Panics
     /// On an empty list.
     pub fn majority<S: AsRef<str>>(names: impl IntoIterator<Item = S>) -> Self {
         let names = names.into_iter();
-        let items: Vec<Expr> =
-            names.map(|n| Expr { column: 1, kind: Kind::Name(n.as_ref().into()) }).collect();
+        let items: Vec<Expr> = names.map(|n| Expr::new(1, Kind::Name(n.as_ref().into()))).collect();
         Self::at_least(1, items.len() as u32 / 2 + 1, items)
     }
 
@@ -45,7 +74,7 @@ impl Expr {
             return items.remove(0);
         }
         let items = items.into_iter().map(|item| (item, 1)).collect();
-        Self { column, kind: Kind::Sum { need, items } }
+        Self::new(column, Kind::Sum { need, items })
     }
 
     pub(crate) fn all(column: usize, items: Vec<Expr>) -> Self {
@@ -67,7 +96,7 @@ impl Expr {
             let items: Vec<Expr> = items.into_iter().map(|(item, _)| item).collect();
             return Some(Self::at_least(column, items.len() as u32 / 2 + 1, items));
         }
-        Some(Self { column, kind: Kind::Sum { need: total / 2 + 1, items } })
+        Some(Self::new(column, Kind::Sum { need: total / 2 + 1, items }))
     }
 
     /// The sets that meet every quorum of this one.
@@ -81,7 +110,7 @@ impl Expr {
             }
             name => name.clone(),
         };
-        Self { column: self.column, kind }
+        Self::new(self.column, kind)
     }
 
     /// Every name, in order of appearance, once.
@@ -144,7 +173,7 @@ impl Expr {
     }
 }
 
-/// Structural: columns do not count.
+/// Structural: columns and words do not count.
 impl PartialEq for Expr {
     fn eq(&self, other: &Self) -> bool {
         match (&self.kind, &other.kind) {

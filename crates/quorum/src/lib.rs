@@ -12,6 +12,7 @@ extern crate std;
 mod analyse;
 mod cheapest;
 mod commit;
+mod explain;
 mod expr;
 mod family;
 mod meet;

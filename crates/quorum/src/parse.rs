@@ -228,7 +228,7 @@ impl Parser {
         let word = match self.peek().clone() {
             Token::Quoted(name) => {
                 self.advance();
-                return Ok(Expr { column, kind: Kind::Name(name) });
+                return Ok(Expr::new(column, Kind::Name(name)));
             }
             Token::Symbol("(") => {
                 self.open("(")?;
@@ -252,7 +252,7 @@ impl Parser {
             "zones" if opens || zones_of => self.zones(column),
             "witness" if opens => self.witness(),
             _ if opens => self.call(column, &word),
-            _ => Ok(Expr { column, kind: Kind::Name(word) }),
+            _ => Ok(Expr::new(column, Kind::Name(word))),
         }
     }
 
@@ -265,7 +265,7 @@ impl Parser {
         };
         self.advance();
         self.close(")")?;
-        Ok(Expr { column, kind: Kind::Witness(name) })
+        Ok(Expr::new(column, Kind::Witness(name)))
     }
 
     /// `K of (...)`, the cursor on `of`.

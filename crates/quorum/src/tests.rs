@@ -5,6 +5,7 @@ mod language;
 mod naive;
 mod properties;
 mod tables;
+mod words;
 
 use crate::{Family, Names, NodeSet, System, SystemSpec};
 

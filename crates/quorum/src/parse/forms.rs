@@ -4,7 +4,7 @@ use alloc::format;
 use alloc::vec::Vec;
 
 use super::{ITEMS_MAX, ParseError, Parser, SIZE_MAX, WEIGHT_MAX, WEIGHT_SUM_MAX, once, shapes};
-use crate::expr::{Expr, Kind};
+use crate::expr::{Expr, Kind, Word};
 use crate::token::Token;
 
 const KNOWN: &str = "majority, weighted, zones, byzantine, masking, joint, dual, witness, grid, \
@@ -96,7 +96,7 @@ impl Parser {
             let message = format!("the threshold is 1 to {total}, the sum of weights");
             return Err(ParseError::new(at, message));
         }
-        Ok(Expr { column, kind: Kind::Sum { need, items } })
+        Ok(Expr::new(column, Kind::Sum { need, items }))
     }
 
     /// `X:3, Y:1, ...` and the sum of the weights.
@@ -147,15 +147,17 @@ impl Parser {
         }
         self.close(")")?;
         let need = self.need(at, &word, zones.len())?;
-        Ok(Expr::at_least(column, need, zones))
+        let many = zones.len() > 1;
+        let zones = Expr::at_least(column, need, zones);
+        Ok(if many { zones.called(Word::Zones) } else { zones })
     }
 
     /// `label{item, ...}`: a majority of its items, which may be zones themselves.
     fn zone(&mut self) -> Result<Expr, ParseError> {
         let column = self.column();
-        if !matches!(self.peek(), Token::Word(_) | Token::Quoted(_)) {
+        let (Token::Word(label) | Token::Quoted(label)) = self.peek().clone() else {
             return self.expected("a zone such as `eu{a, b, c}`");
-        }
+        };
         self.advance();
         self.open("{")?;
         let mut items: Vec<Expr> = Vec::new();
@@ -169,7 +171,8 @@ impl Parser {
             }
         }
         self.close("}")?;
-        Ok(Expr::at_least(column, items.len() as u32 / 2 + 1, items))
+        let zone = Expr::at_least(column, items.len() as u32 / 2 + 1, items);
+        Ok(zone.called(Word::Zone(label)))
     }
 
     /// `(a b c / d e f)`: rows apart by `/`, members by spaces or commas.

@@ -111,7 +111,7 @@ impl Parser {
                 return Err(ParseError::new(at, message));
             }
         }
-        let sum = |need: u32| Expr { column, kind: Kind::Sum { need, items: items.clone() } };
+        let sum = |need: u32| Expr::new(column, Kind::Sum { need, items: items.clone() });
         Ok((sum(read), sum(write)))
     }
 
@@ -159,7 +159,7 @@ impl Parser {
         let gates = groups.into_iter().filter_map(|(column, servers)| {
             let items = servers.into_iter().filter_map(|(column, server)| {
                 let weight = weight(&server);
-                (weight > 0).then_some((Expr { column, kind: Kind::Name(server) }, weight))
+                (weight > 0).then_some((Expr::new(column, Kind::Name(server)), weight))
             });
             Expr::most_weight(column, items.collect())
         });

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use super::ParseError;
 use super::forms::Rows;
-use crate::expr::Expr;
+use crate::expr::{Expr, Word};
 
 pub(super) const SHAPES: [&str; 11] = [
     "grid", "row", "cover", "column", "cross", "wall", "wheel", "triangle", "tree", "hqs", "plane",
@@ -35,14 +35,16 @@ pub(super) fn repeats(form: &str, rows: &Rows) -> usize {
 /// The gates of a shape. Errors point at the row that does not fit.
 pub(super) fn arrange(column: usize, form: &str, mut rows: Rows) -> Result<Expr, ParseError> {
     match form {
-        "row" => Ok(rows_of(column, &rows)),
+        "row" => Ok(rows_of(column, &rows, "row")),
         "cover" => Ok(cover(column, &rows)),
-        "grid" => Ok(Expr::all(column, [rows_of(column, &rows), cover(column, &rows)].into())),
-        "column" => Ok(rows_of(column, &columns(rows)?)),
+        "grid" => {
+            Ok(Expr::all(column, [rows_of(column, &rows, "row"), cover(column, &rows)].into()))
+        }
+        "column" => Ok(rows_of(column, &columns(rows)?, "column")),
         "cross" => {
             // Maekawa 1985: a full row and a full column.
-            let row = rows_of(column, &rows);
-            Ok(Expr::all(column, [row, rows_of(column, &columns(rows)?)].into()))
+            let row = rows_of(column, &rows, "row");
+            Ok(Expr::all(column, [row, rows_of(column, &columns(rows)?, "column")].into()))
         }
         "wall" => Ok(wall(column, &rows)),
         "wheel" => {
@@ -51,7 +53,7 @@ pub(super) fn arrange(column: usize, form: &str, mut rows: Rows) -> Result<Expr,
                 return Err(ParseError::new(column, "a wheel is a hub and a rim of two or more"));
             }
             let hub = Vec::from([rim.remove(0)]);
-            Ok(wall(column, &Vec::from([hub, rim])))
+            Ok(wall(column, &Vec::from([hub, rim])).called(Word::Wheel))
         }
         "triangle" => {
             rows = shaped(column, rows, form, "1, 2, 3, ..", |row| row + 1)?;
@@ -59,7 +61,8 @@ pub(super) fn arrange(column: usize, form: &str, mut rows: Rows) -> Result<Expr,
         }
         "tree" => {
             rows = shaped(column, rows, form, "1, 2, 4, ..", |row| 1 << row.min(16))?;
-            Ok(tree(column, &rows, 0, 0))
+            let tree = tree(column, &rows, 0, 0);
+            Ok(if rows.len() > 1 { tree.called(Word::Tree) } else { tree })
         }
         "hqs" => hqs(column, rows),
         _ => plane(column, rows),
@@ -70,12 +73,14 @@ fn flat(rows: Rows) -> Vec<Expr> {
     rows.into_iter().flatten().collect()
 }
 
-fn rows_of(column: usize, rows: &Rows) -> Expr {
-    Expr::any(column, rows.iter().map(|row| Expr::all(column, row.clone())).collect())
+fn rows_of(column: usize, rows: &Rows, noun: &'static str) -> Expr {
+    let any = Expr::any(column, rows.iter().map(|row| Expr::all(column, row.clone())).collect());
+    if rows.len() > 1 { any.called(Word::Whole(noun)) } else { any }
 }
 
 fn cover(column: usize, rows: &Rows) -> Expr {
-    Expr::all(column, rows.iter().map(|row| Expr::any(column, row.clone())).collect())
+    let all = Expr::all(column, rows.iter().map(|row| Expr::any(column, row.clone())).collect());
+    if rows.len() > 1 { all.called(Word::Each("row")) } else { all }
 }
 
 /// Rows to columns; rows must be of one length.
@@ -95,7 +100,8 @@ fn wall(column: usize, rows: &Rows) -> Expr {
         parts.extend(rows[top + 1..].iter().map(|row| Expr::any(column, row.clone())));
         Expr::all(column, parts)
     };
-    Expr::any(column, (0..rows.len()).map(from).collect())
+    let any = Expr::any(column, (0..rows.len()).map(from).collect());
+    if rows.len() > 1 { any.called(Word::Wall) } else { any }
 }
 
 /// Rows of the lengths that `width` gives. One row alone may hold them all, in order.
@@ -142,7 +148,7 @@ fn tree(column: usize, rows: &Rows, depth: usize, at: usize) -> Expr {
 /// Hierarchical quorum consensus (Kumar 1991): two of three, of two of three, and so on.
 fn hqs(column: usize, rows: Rows) -> Result<Expr, ParseError> {
     let mut items = flat(rows);
-    let count = items.len();
+    let (count, mut groups) = (items.len(), 0);
     while items.len() > 1 {
         if !items.len().is_multiple_of(3) {
             let message = format!("hqs has 3, 9 or 27 items, not {count}");
@@ -150,8 +156,10 @@ fn hqs(column: usize, rows: Rows) -> Result<Expr, ParseError> {
         }
         let triples = items.chunks(3).map(|triple| Expr::at_least(column, 2, triple.to_vec()));
         items = triples.collect();
+        groups += 1;
     }
-    Ok(items.remove(0))
+    let root = items.remove(0);
+    Ok(if groups > 1 { root.called(Word::Groups) } else { root })
 }
 
 /// The lines of a finite projective plane (Maekawa 1985).
@@ -166,5 +174,5 @@ fn plane(column: usize, rows: Rows) -> Result<Expr, ParseError> {
         let points = shifts.iter().map(|shift| items[(start + shift) % count].clone());
         Expr::all(column, points.collect())
     };
-    Ok(Expr::any(column, (0..count).map(line).collect()))
+    Ok(Expr::any(column, (0..count).map(line).collect()).called(Word::Whole("line")))
 }
