@@ -34,6 +34,10 @@ impl World {
         if self.now < self.change_after {
             return false; // who is lost for good still seems alive to the leader
         }
+        // One whose damage has not been found yet would be relied on.
+        if self.nodes.iter().any(|n| n.damaged && !matches!(n.process, Process::Refused(_))) {
+            return false;
+        }
         let config = self.judge.configs.committed().config.clone();
         let change = match kind {
             Kind::ChangeAdd | Kind::ChangeLearner => {

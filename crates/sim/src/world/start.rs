@@ -201,12 +201,12 @@ impl World {
             place.disk.machine().rot_reads(0);
             self.stats.fault("refused-misread");
             self.restart_in(node, Nanos::from_millis(500));
-        } else if place.damaged {
-            place.process = Process::Refused(text);
-            self.stats.fault("refused-damaged");
         } else if text.contains("input/output error") || text.contains("no space left") {
             let wait = Nanos::from_millis(500 + self.random.node.below(1000));
             self.restart_in(node, wait);
+        } else if place.damaged {
+            place.process = Process::Refused(text);
+            self.stats.fault("refused-damaged");
         } else {
             let name = place.name.clone();
             self.blame("a sound disk starts", format!("{name}: {text}"));
