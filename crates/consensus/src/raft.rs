@@ -7,6 +7,7 @@ mod config;
 mod configs;
 mod disk;
 mod follower;
+mod install;
 mod leader;
 mod log;
 mod message;
@@ -14,6 +15,7 @@ mod progress;
 mod read;
 mod ready;
 mod repair;
+mod witness;
 
 pub use change::{Change, ChangeError, ChangeState, Newcomer, REMOVED_MAX, label};
 pub use config::{
@@ -330,52 +332,6 @@ impl Raft {
         self.finish(out);
     }
 
-    /// A durable checkpoint replaced the state; the log restarts after `index`, unless it
-    /// already holds that very entry.
-    pub fn installed(
-        &mut self,
-        now: Nanos,
-        index: LogIndex,
-        ballot: Ballot,
-        config: Configuration,
-        out: &mut Ready,
-    ) {
-        self.advance_clock(now);
-        if index > self.commit {
-            if self.log.ballot_at(index) == Some(ballot) {
-                self.advance_commit(index, out);
-                self.compact(index);
-            } else if let Ok(configs) = Configs::new(index, config) {
-                if self.log.last_index() > self.log.base() {
-                    self.disk.truncate(self.log.base().next());
-                }
-                self.log = Log::new(index, ballot);
-                self.configs = configs.replacing(&self.configs);
-                self.advance_commit(index, out);
-            } else {
-                return; // Not compiled by this build: the leader will offer it again.
-            }
-        }
-        self.disk.covered(index.min(self.commit));
-        self.acknowledge_commit();
-        self.finish(out);
-    }
-
-    /// A checkpoint came that this log had passed already. It is not installed, and the leader
-    /// hears where the log really is, or it would wait for an answer and offer the same again.
-    pub fn checkpoint_passed(&mut self, now: Nanos, out: &mut Ready) {
-        self.advance_clock(now);
-        self.acknowledge_commit();
-        self.finish(out);
-    }
-
-    /// What is committed here equals every later leader's log; it is said once it is durable.
-    fn acknowledge_commit(&mut self) {
-        if let Some(leader) = self.follower().and_then(|f| f.leader) {
-            self.answer(Wait::Log, leader, 0, AppendOutcome::Matched(self.commit));
-        }
-    }
-
     /// Forgets entries at or below `upto`, which a durable checkpoint covers.
     pub fn compact(&mut self, upto: LogIndex) {
         let upto = upto.min(self.commit);
@@ -484,9 +440,12 @@ impl Raft {
     /// Whether this member may campaign. One that a configuration entry removes goes on until
     /// that entry is committed: the entry may be on the removed members' disks only, and then
     /// nobody else can win (Ongaro 2014 section 4.2.2). Its own vote does not count meanwhile.
-    /// One that repairs waits for a leader.
+    /// One that repairs waits for a leader. A witness never campaigns: it could lead only with
+    /// what it does not have.
     fn may_campaign(&self) -> bool {
-        !self.is_repairing() && self.configs.votes_since(self.commit, self.settings.id)
+        !self.is_repairing()
+            && !self.is_witness()
+            && self.configs.votes_since(self.commit, self.settings.id)
     }
 
     fn is_quorum_alone(&self) -> bool {
@@ -578,6 +537,7 @@ impl Raft {
         self.prove(out);
         self.ask_reads();
         self.confirm_reads(out);
+        self.mark_members(out);
         self.flush_peers(out);
         let changed = self.promise.take_dirty();
         let last = self.log.last_index();

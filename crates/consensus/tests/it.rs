@@ -11,8 +11,8 @@ mod script;
 #[path = "it/storm.rs"]
 mod storm;
 
-use consensus::raft::BallotRule;
-use storm::{Plan, play, seeds};
+use consensus::raft::{BallotRule, EntryKind};
+use storm::{Plan, play, play_and_lose_each, seeds};
 
 #[test]
 fn every_script_prints_its_golden_trace() {
@@ -20,7 +20,7 @@ fn every_script_prints_its_golden_trace() {
 }
 
 fn fixed(quorum: &str, rule: BallotRule) -> Plan<'_> {
-    Plan { voters: 5, spares: 0, quorum, rule }
+    Plan { voters: 5, spares: 0, quorum, rule, marks: "" }
 }
 
 #[test]
@@ -55,7 +55,7 @@ fn random_schedules_keep_every_invariant_over_grids_and_zones() {
     let plans = [(grid, shared), (zones, shared), (rows, BallotRule::TermAndNode)];
     for seed in seeds(150) {
         let (quorum, rule) = plans[(seed % 3) as usize];
-        play(seed, Plan { voters: 6, spares: 0, quorum, rule });
+        play(seed, Plan { voters: 6, spares: 0, quorum, rule, marks: "" });
     }
 }
 
@@ -66,7 +66,85 @@ fn random_schedules_keep_every_invariant_while_members_and_systems_change() {
         lives += 1;
         let rule = [BallotRule::SharedTerms, BallotRule::TermAndNode][(seed % 2) as usize];
         let voters = 3 + seed % 3;
-        changes += play(seed, Plan { voters, spares: 7 - voters, quorum: "", rule }).configs;
+        let plan = Plan { voters, spares: 7 - voters, quorum: "", rule, marks: "" };
+        changes += play(seed, plan).configs;
     }
     assert!(changes >= 3 * lives, "{changes} configurations in {lives} lives are too few");
+}
+
+#[test]
+fn random_schedules_keep_every_invariant_with_witnesses() {
+    let one = "majority(n1, n2, witness(n3))";
+    let two = "majority(n1, n2, n3, witness(n4), witness(n5))";
+    let few = "3 of (n1, n2, n3, n4, witness(n5))";
+    let blind = "elect = 2 of (n1, n2, n3, witness(n4)); commit = 3 of (n1, n2, n3, witness(n4))";
+    let (shared, node) = (BallotRule::SharedTerms, BallotRule::TermAndNode);
+    let plans = [(3, one, shared), (5, two, shared), (5, few, shared), (4, blind, node)];
+    let (mut marks, mut lives) = (0, 0);
+    for seed in seeds(400) {
+        lives += 1;
+        let (voters, quorum, rule) = plans[(seed % 4) as usize];
+        marks += play(seed, Plan { voters, spares: 0, quorum, rule, marks: "" }).configs;
+    }
+    assert!(marks >= lives, "{marks} records of losses and returns in {lives} lives");
+}
+
+#[test]
+fn random_schedules_keep_every_invariant_while_witnesses_come_and_go() {
+    let (mut changes, mut lives) = (0, 0);
+    for seed in seeds(300) {
+        lives += 1;
+        let rule = [BallotRule::SharedTerms, BallotRule::TermAndNode][(seed % 2) as usize];
+        let (voters, marks) = (3 + seed % 3, "any of (witness(n6), witness(n7))");
+        let plan = Plan { voters, spares: 7 - voters, quorum: "", rule, marks };
+        changes += play(seed, plan).configs;
+    }
+    assert!(changes >= 3 * lives, "{changes} configurations in {lives} lives are too few");
+}
+
+#[test]
+fn with_a_witness_any_one_member_may_be_lost_after_any_schedule() {
+    let quorum = "majority(n1, n2, witness(n3))";
+    for seed in seeds(200) {
+        let rule = [BallotRule::SharedTerms, BallotRule::TermAndNode][(seed % 2) as usize];
+        play_and_lose_each(seed, Plan { voters: 3, spares: 0, quorum, rule, marks: "" });
+    }
+}
+
+/// n1 commits with n3, whose log is gone when n1 is: a voter that counts and keeps nothing.
+fn a_member_and_a_voter_without_a_log(quorum: &str) -> cluster::Cluster {
+    let config = cluster::configuration(3, 0, quorum, BallotRule::SharedTerms);
+    let mut c = cluster::Cluster::new(config, 7);
+    let (n1, n2, n3) = (base::NodeId(1), base::NodeId(2), base::NodeId(3));
+    c.time_out(n1);
+    c.run(60);
+    c.cut.extend([(1, 2), (2, 1)]);
+    let item = (EntryKind::Data, base::Blob::from(&b"kept"[..]));
+    c.with(n1, |r, now, out| r.propose(now, [item].into_iter(), out).unwrap());
+    c.run(30);
+    c.crash(n3);
+    c.nodes.get_mut(&n3).unwrap().disk.entries.clear();
+    c.start(n3);
+    c.crash(n1);
+    c.cut.clear();
+    c.run(600);
+    assert_eq!(c.leader(), Some(n2));
+    c
+}
+
+/// Counted like anyone, and its log forgotten: what n1 and n3 committed is gone with n1.
+#[test]
+#[should_panic(expected = "n2 leads 2.2 without 2")]
+fn a_careless_witness_loses_data() {
+    a_member_and_a_voter_without_a_log("majority(n1, n2, n3)");
+}
+
+/// The same schedule under the rule: n2 was not marked out, so nothing was committed without it.
+#[test]
+fn a_witness_under_the_rule_commits_nothing_that_one_data_member_alone_has() {
+    let mut c = a_member_and_a_voter_without_a_log("majority(n1, n2, witness(n3))");
+    c.start(base::NodeId(1));
+    c.run(600);
+    let commits = c.nodes.values().map(|n| n.raft.as_ref().unwrap().commit());
+    assert!(commits.into_iter().all(|commit| commit >= base::LogIndex(2)));
 }

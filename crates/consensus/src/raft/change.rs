@@ -33,6 +33,9 @@ pub struct ChangeState {
     pub quorum: Option<String>,
     /// Ids and names of members that have left, the last one last.
     pub removed: Vec<(NodeId, String)>,
+    /// Data members marked out: commits go on without them, with a witness in their place
+    /// (`docs/design/witness.md`). Empty where there is no witness.
+    pub out: Vec<NodeId>,
 }
 
 /// A member that is to come in.

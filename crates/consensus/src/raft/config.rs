@@ -12,6 +12,8 @@ use quorum::{NODES_MAX, Names, NodeSet, Protocol, System, SystemSpec};
 /// What a cluster is born with; a change makes it [`VERSION_CHANGED`].
 const VERSION: u8 = 1;
 const VERSION_CHANGED: u8 = 2;
+/// With members marked out.
+const VERSION_MARKED: u8 = 3;
 /// Members of one configuration, learners included; a member's slot is a bit of a `NodeSet`.
 pub const MEMBERS_MAX: usize = NODES_MAX;
 /// URLs a member may list, of each kind.
@@ -137,6 +139,29 @@ impl Configuration {
         set
     }
 
+    /// Slots of the members that a quorum text calls `witness(..)`, the text being moved to and
+    /// the one a newcomer waits for included: they vote and keep the log's positions, no data.
+    pub fn witnesses(&self) -> NodeSet {
+        let texts = [Some(&self.quorum), self.joint.as_ref(), self.change.quorum.as_ref()];
+        let mut set = NodeSet::new();
+        for spec in texts.into_iter().flatten().filter_map(|t| SystemSpec::parse(t).ok()) {
+            let names = spec.witnesses();
+            self.members.iter().filter(|m| names.contains(&m.name.as_str())).for_each(|m| {
+                set.insert(m.slot);
+            });
+        }
+        set
+    }
+
+    pub fn is_witness(&self, id: NodeId) -> bool {
+        self.slot_of(id).is_some_and(|slot| self.witnesses().contains(slot))
+    }
+
+    /// Slots of the members marked out.
+    pub fn out(&self) -> NodeSet {
+        self.change.out.iter().filter_map(|id| self.slot_of(*id)).collect()
+    }
+
     pub fn member(&self, id: NodeId) -> Option<&Member> {
         self.members.iter().find(|m| m.id == id)
     }
@@ -160,7 +185,11 @@ impl Configuration {
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
         let changed = self.change != ChangeState::default();
-        out.put_u8(if changed { VERSION_CHANGED } else { VERSION });
+        out.put_u8(match (changed, self.change.out.is_empty()) {
+            (false, _) => VERSION,
+            (true, true) => VERSION_CHANGED,
+            (true, false) => VERSION_MARKED,
+        });
         out.put_u8(match self.rule {
             BallotRule::SharedTerms => 1,
             BallotRule::TermAndNode => 2,
@@ -194,7 +223,7 @@ impl Configuration {
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let mut get = Get::new(bytes);
         let version = get.u8()?;
-        if version != VERSION && version != VERSION_CHANGED {
+        if !(VERSION..=VERSION_MARKED).contains(&version) {
             let value = u64::from(version);
             return Err(DecodeError::Unknown { what: "configuration version", value });
         }
@@ -223,7 +252,7 @@ impl Configuration {
         }
         let change = match version {
             VERSION => ChangeState::default(),
-            _ => ChangeState::decode(&mut get)?,
+            _ => ChangeState::decode(&mut get, version == VERSION_MARKED)?,
         };
         get.finish()?;
         Ok(Self { members, quorum, joint, rule, limits, change })

@@ -2,14 +2,31 @@
 
 use super::config::{BallotRule, ConfigError, Configuration};
 use super::message::{Entry, EntryKind};
+use super::witness::Roles;
 use alloc::vec::Vec;
 use base::{LogIndex, NodeId};
 use quorum::{Names, Protocol, System, SystemSpec};
 
+/// One configuration of the log, compiled.
+#[derive(Debug)]
+struct Version {
+    index: LogIndex,
+    config: Configuration,
+    system: System,
+    roles: Roles,
+}
+
+impl Version {
+    fn new(index: LogIndex, config: Configuration, system: System) -> Self {
+        let roles = Roles::of(&config, &system);
+        Self { index, config, system, roles }
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Configs {
     /// By index, never empty; the first is committed.
-    list: Vec<(LogIndex, Configuration, System)>,
+    list: Vec<Version>,
     /// Counts the changes of what is in force or committed below it.
     version: u64,
 }
@@ -17,23 +34,28 @@ pub(crate) struct Configs {
 impl Configs {
     pub fn new(base: LogIndex, config: Configuration) -> Result<Self, ConfigError> {
         let system = config.system()?;
-        Ok(Self { list: alloc::vec![(base, config, system)], version: 0 })
+        Ok(Self { list: alloc::vec![Version::new(base, config, system)], version: 0 })
     }
 
-    fn current(&self) -> &(LogIndex, Configuration, System) {
+    fn current(&self) -> &Version {
         self.list.last().expect("never empty")
     }
 
     pub fn config(&self) -> &Configuration {
-        &self.current().1
+        &self.current().config
     }
 
     pub fn system(&self) -> &System {
-        &self.current().2
+        &self.current().system
+    }
+
+    /// Who holds data and who only votes.
+    pub fn roles(&self) -> &Roles {
+        &self.current().roles
     }
 
     pub fn index(&self) -> LogIndex {
-        self.current().0
+        self.current().index
     }
 
     pub fn version(&self) -> u64 {
@@ -48,20 +70,20 @@ impl Configs {
 
     /// The configuration of the log up to `index`: a later one may still be rolled back.
     pub fn config_at(&self, index: LogIndex) -> &Configuration {
-        let at = self.list.iter().rposition(|(i, _, _)| *i <= index).unwrap_or(0);
-        &self.list[at].1
+        let at = self.list.iter().rposition(|v| v.index <= index).unwrap_or(0);
+        &self.list[at].config
     }
 
     /// Whether `id` votes in the last configuration known to be committed, or in a later one.
     pub fn votes_since(&self, commit: LogIndex, id: NodeId) -> bool {
-        let at = self.list.iter().rposition(|(i, _, _)| *i <= commit).unwrap_or(0);
+        let at = self.list.iter().rposition(|v| v.index <= commit).unwrap_or(0);
         let votes = |c: &Configuration| c.member(id).is_some_and(|m| !m.learner);
-        self.list[at..].iter().any(|(_, config, _)| votes(config))
+        self.list[at..].iter().any(|v| votes(&v.config))
     }
 
     pub fn push(&mut self, index: LogIndex, config: Configuration, system: System) {
         assert!(index >= self.index(), "configurations follow the log");
-        self.list.push((index, config, system));
+        self.list.push(Version::new(index, config, system));
         self.version += 1;
     }
 
@@ -77,7 +99,7 @@ impl Configs {
 
     /// Forgets what a checkpoint at `upto` supersedes.
     pub fn compact(&mut self, upto: LogIndex) {
-        let keep = self.list.iter().rposition(|(i, _, _)| *i <= upto).unwrap_or(0);
+        let keep = self.list.iter().rposition(|v| v.index <= upto).unwrap_or(0);
         self.list.drain(..keep);
     }
 }
@@ -96,7 +118,7 @@ pub(crate) fn of_entry(entry: &Entry) -> Result<Option<(Configuration, System)>,
 /// Whether `new` may follow `old` directly: members keep their slots, and some system of each
 /// meets the other in every role (joint configurations hold two; Ongaro 2014 section 4.3).
 pub(crate) fn may_follow(old: &Configuration, new: &Configuration) -> bool {
-    if old.rule != new.rule {
+    if old.rule != new.rule || old.changes_a_role(new).is_some() {
         return false;
     }
     for a in &old.members {

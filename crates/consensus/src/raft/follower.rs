@@ -103,7 +103,7 @@ impl Raft {
         let mut first_new = None;
         let mut configs = Vec::new();
         for (i, entry) in entries.iter().enumerate() {
-            if entry.index.0 != index.0 + 1 || entry.ballot > ballot {
+            if entry.index.0 != index.0 + 1 || entry.ballot > ballot || !self.may_keep(entry) {
                 return None;
             }
             index = entry.index;
@@ -145,8 +145,9 @@ impl Raft {
             self.disk.truncate(from);
             self.configs.truncate(from);
         }
+        let strips = self.is_witness();
         for entry in entries.into_iter().skip(first) {
-            self.log.push(entry);
+            self.log.push(if strips { entry.stripped() } else { entry });
         }
         let (to, ballot) = self.log.last();
         self.trace(out, Trace::Appended { from, to, ballot });

@@ -29,6 +29,17 @@ pub(crate) struct Leader {
     heartbeat_due: bool,
     pub rounds: Rounds,
     pub transfer: Option<Transfer>,
+    /// Since when the entry after the commit index has waited; where there are witnesses only.
+    pub stalled: Option<Nanos>,
+}
+
+/// What one round of appends is about.
+struct Flush {
+    /// A heartbeat is due.
+    due: bool,
+    round: u64,
+    /// Witnesses are sent nothing above it.
+    witness_limit: LogIndex,
 }
 
 impl Leader {
@@ -49,6 +60,7 @@ impl Raft {
             heartbeat_due: true,
             rounds: Rounds::default(),
             transfer: None,
+            stalled: None,
         });
         self.rebuild_peers();
         self.trace(out, Trace::Elected { ballot, votes });
@@ -70,7 +82,7 @@ impl Raft {
         }
     }
 
-    fn append_own(&mut self, kind: EntryKind, payload: Blob) -> LogIndex {
+    pub(crate) fn append_own(&mut self, kind: EntryKind, payload: Blob) -> LogIndex {
         let ballot = self.promise.get();
         let index = self.log.last_index().next();
         self.log.push(Entry { index, ballot, kind, payload });
@@ -144,6 +156,13 @@ impl Raft {
         values
     }
 
+    /// Durable log ends by slot, as far as this leader knows.
+    pub(crate) fn matched(&self) -> [u64; NODES_MAX] {
+        let last = self.log.last_index();
+        let durable = if planted!(OwnEntryBeforeSync) { last } else { self.disk.durable() };
+        self.by_slot(durable.min(last).0, |p| p.matched.0)
+    }
+
     /// Slots whose durable log reaches `index`, as far as this leader knows.
     pub(crate) fn acked_slots(&self, index: LogIndex) -> NodeSet {
         let matched = self.by_slot(self.disk.durable().0, |p| p.matched.0);
@@ -169,20 +188,17 @@ impl Raft {
     pub(crate) fn count_acks(&mut self, out: &mut Ready) {
         let Role::Leader(leader) = &self.role else { return };
         let ballot = leader.ballot;
-        let mut own = self.disk.durable().min(self.log.last_index());
-        if planted!(OwnEntryBeforeSync) {
-            own = self.log.last_index();
-        }
-        let matched = self.by_slot(own.0, |p| p.matched.0);
-        let index = LogIndex(commit_index(&self.counting(), &matched));
+        let matched = self.matched();
+        let index = self.committable(&self.counting(), &matched);
         let others = self.log.ballot_at(index) != Some(ballot) && !planted!(PriorBallotCommit);
         if index <= self.commit || others {
             return;
         }
-        let index = if planted!(IncrementalTally) { own.max(index) } else { index };
+        let index = if planted!(IncrementalTally) { self.log.last_index() } else { index };
         let acked = self.counted(at_least(&matched, index.0));
         self.trace(out, Trace::Quorum { index, acked, ballot });
         self.advance_commit(index, out);
+        self.restart_stall();
         self.start_queued_reads();
         let me = self.settings.id;
         let stays = self.configs.config().member(me).is_some_and(|m| !m.learner);
@@ -209,8 +225,7 @@ impl Raft {
         let Role::Leader(leader) = &mut self.role else { return };
         let sent_round = leader.rounds.round;
         let Some(peer) = leader.peer_mut(from) else { return };
-        peer.heard = now;
-        peer.round = peer.round.max(round.min(sent_round));
+        peer.hear(now, round.min(sent_round));
         match outcome {
             AppendOutcome::Lacking { prev, hint, hint_ballot } => {
                 self.on_lacking(from, prev, hint, hint_ballot);
@@ -270,8 +285,7 @@ impl Raft {
         let Role::Leader(leader) = &mut self.role else { return };
         let sent_round = leader.rounds.round;
         let Some(peer) = leader.peer_mut(from) else { return };
-        peer.heard = now;
-        peer.round = peer.round.max(round.min(sent_round));
+        peer.hear(now, round.min(sent_round));
         self.confirm_reads(out);
     }
 
@@ -384,11 +398,7 @@ impl Raft {
 
     pub(crate) fn start_transfer(&mut self, to: Option<NodeId>, out: &mut Ready) {
         let deadline = self.now.plus(self.settings.election_timeout_min);
-        let voter = |id: &NodeId| {
-            let member = self.configs.config().member(*id);
-            let sound = !self.repairs(*id);
-            *id != self.settings.id && member.is_some_and(|m| !m.learner) && sound
-        };
+        let voter = |id: &NodeId| *id != self.settings.id && self.may_lead(*id);
         let target = match to {
             Some(id) => Some(id).filter(voter),
             None => self.fullest_voter(),
@@ -399,19 +409,20 @@ impl Raft {
         self.trace(out, Trace::Transfer { to });
     }
 
-    fn repairs(&self, id: NodeId) -> bool {
+    fn may_lead(&self, id: NodeId) -> bool {
         let Role::Leader(leader) = &self.role else { return false };
-        leader.peers.iter().any(|p| p.id == id && p.repairing)
+        let sound = !leader.peers.iter().any(|p| p.id == id && p.repairing);
+        let witnesses = self.configs.roles().witnesses;
+        let votes = |m: &&super::Member| !m.learner && !witnesses.contains(m.slot);
+        sound && self.configs.config().member(id).filter(votes).is_some()
     }
 
     /// Of the voters heard within an election timeout, the one with the fullest log.
     fn fullest_voter(&self) -> Option<NodeId> {
         let Role::Leader(leader) = &self.role else { return None };
-        let config = self.configs.config();
-        let voter = |p: &&Peer| config.member(p.id).is_some_and(|m| !m.learner);
+        let voter = |p: &&Peer| self.may_lead(p.id);
         let alive = |p: &Peer| self.now.since(p.heard) <= self.settings.election_timeout_min;
         let voters = leader.peers.iter().filter(voter);
-        let voters = voters.filter(|p| !p.repairing);
         voters.max_by_key(|p| (alive(p), p.matched, p.heard)).map(|p| p.id)
     }
 
@@ -431,6 +442,7 @@ impl Raft {
         let Role::Leader(leader) = &mut self.role else { return };
         if let Some(peer) = leader.peer_mut(id) {
             let next = peer.matched.next();
+            peer.lost = true;
             if !matches!(peer.state, State::Snapshot { .. }) {
                 peer.probe(next);
             }
@@ -457,20 +469,22 @@ impl Raft {
     /// there is (heartbeat, commit index, read round).
     pub(crate) fn flush_peers(&mut self, out: &mut Ready) {
         self.push_transfer();
+        let witness_limit = self.witness_limit();
         let Role::Leader(leader) = &mut self.role else { return };
         leader.rounds.close();
         let mut peers = core::mem::take(&mut leader.peers);
         let due = core::mem::take(&mut leader.heartbeat_due);
-        let round = leader.rounds.round;
+        let flush = Flush { due, round: leader.rounds.round, witness_limit };
         for peer in &mut peers {
-            self.flush_peer(peer, due, round, out);
+            self.flush_peer(peer, &flush, out);
         }
         let Role::Leader(leader) = &mut self.role else { unreachable!("flushing changes no role") };
         leader.peers = peers;
     }
 
-    fn flush_peer(&mut self, peer: &mut Peer, due: bool, round: u64, out: &mut Ready) {
-        let news = due || peer.sent_round < round;
+    fn flush_peer(&mut self, peer: &mut Peer, flush: &Flush, out: &mut Ready) {
+        let round = flush.round;
+        let news = flush.due || peer.sent_round < round;
         if peer.state != State::Replicate && !news && peer.state != (State::Probe { sent: false }) {
             return;
         }
@@ -493,6 +507,9 @@ impl Raft {
             }
         };
         let (entries, bytes) = match room {
+            true if self.configs.roles().witnesses.contains(peer.slot) => {
+                self.witness_batch(peer.next, flush.witness_limit)
+            }
             true => self.log.batch(peer.next, self.settings.append_bytes_max),
             false => (Vec::new(), 0),
         };

@@ -19,6 +19,8 @@ pub enum EntryKind {
     Empty,
     /// An encoded `Configuration`; takes effect when appended.
     Config,
+    /// A data entry as a witness keeps it: its place in the log, without the payload.
+    Stripped,
 }
 
 impl EntryKind {
@@ -27,6 +29,7 @@ impl EntryKind {
             Self::Data => 1,
             Self::Empty => 2,
             Self::Config => 3,
+            Self::Stripped => 4,
         }
     }
 
@@ -35,6 +38,7 @@ impl EntryKind {
             1 => Ok(Self::Data),
             2 => Ok(Self::Empty),
             3 => Ok(Self::Config),
+            4 => Ok(Self::Stripped),
             _ => Err(DecodeError::Unknown { what: "entry kind", value: u64::from(code) }),
         }
     }
@@ -53,6 +57,17 @@ impl Entry {
     /// Bytes this entry takes on the wire.
     pub fn size(&self) -> usize {
         ENTRY_OVERHEAD + self.payload.len()
+    }
+
+    /// The entry as a witness keeps it.
+    pub fn stripped(&self) -> Entry {
+        match self.kind {
+            EntryKind::Data => {
+                let (index, ballot) = (self.index, self.ballot);
+                Self { index, ballot, kind: EntryKind::Stripped, payload: Blob::from(&[][..]) }
+            }
+            _ => self.clone(),
+        }
     }
 
     pub fn encode(&self, out: &mut Vec<u8>) {

@@ -28,6 +28,8 @@ pub(crate) struct Peer {
     pub inflight_bytes: usize,
     /// Last message of this ballot from the peer.
     pub heard: Nanos,
+    /// The shell says its connection is gone, and nothing came since.
+    pub lost: bool,
     /// Highest read round it confirmed, and highest sent to it.
     pub round: u64,
     pub sent_round: u64,
@@ -47,6 +49,7 @@ impl Peer {
             inflight: VecDeque::new(),
             inflight_bytes: 0,
             heard: now,
+            lost: false,
             round: 0,
             sent_round: 0,
             sent_commit: LogIndex::ZERO,
@@ -60,6 +63,13 @@ impl Peer {
             self.repairing = true;
             self.matched = LogIndex::ZERO;
         }
+    }
+
+    /// Something of this ballot came from the peer, which confirms the read rounds up to `round`.
+    pub fn hear(&mut self, now: Nanos, round: u64) {
+        self.heard = now;
+        self.lost = false;
+        self.round = self.round.max(round);
     }
 
     /// The peer holds our log durably up to `index`. True when that is news.

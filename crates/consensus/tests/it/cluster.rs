@@ -271,11 +271,12 @@ impl Cluster {
         assert!(other.is_none(), "{ballot} elected {id} and {other:?}");
         let raft = self.nodes[&id].raft.as_ref().unwrap();
         let (last, base) = (raft.last().0, self.nodes[&id].disk.base);
-        for (index, (ballot, payload)) in self.committed.iter().filter(|(i, _)| **i > base) {
+        for (index, (of, payload)) in self.committed.iter().filter(|(i, _)| **i > base) {
             let entry = raft.entries(*index, *index).next();
             // Compacted entries are covered by a checkpoint that is not in `disk` any more.
             let covered = entry.is_none() && *index <= raft.commit();
-            let holds = entry.is_some_and(|e| e.ballot == *ballot && e.payload == *payload);
+            let holds = entry.is_some_and(|e| e.ballot == *of && e.payload == *payload);
+            assert!(!raft.is_witness(), "n{id} leads without data");
             assert!(covered || holds, "n{id} leads {ballot} without {index} (last {last})");
         }
     }
@@ -297,6 +298,27 @@ impl Cluster {
             let holds = damaged || disk.base >= index || entry == ballot;
             assert!(holds, "n{id} counts {index} at n{member}, whose disk has {entry:?}");
         }
+        self.check_copies(config, index, acked);
+    }
+
+    /// What is committed is on the disks of a commit set of data members, or of all that the
+    /// witnesses that were counted do not hold a record against.
+    fn check_copies(&self, config: &Configuration, index: LogIndex, acked: quorum::NodeSet) {
+        let witnesses = config.witnesses();
+        let copies = acked.minus(witnesses);
+        let system = config.system().unwrap();
+        if system.commit().is_quorum(copies) {
+            return;
+        }
+        let missing = config.voters().intersect(system.support()).minus(witnesses).minus(copies);
+        assert!(!copies.is_empty(), "nobody has the data of {index}");
+        for slot in acked.intersect(witnesses).iter() {
+            let disk = &self.nodes[&config.id_of(slot).unwrap()].disk;
+            let record = disk.entries.iter().rev().find(|e| e.kind == EntryKind::Config);
+            let record = record.map(|e| Configuration::decode(&e.payload).unwrap());
+            let out = record.as_ref().unwrap_or(&disk.base_config).out();
+            assert!(missing.is_subset(out), "{index} counts a witness that knows of no loss");
+        }
     }
 
     /// Two logs that agree at one (index, ballot) agree at every index below (Raft, figure 3).
@@ -311,6 +333,8 @@ impl Cluster {
                 }
                 while let (Some(x), Some(y)) = (a.entries(at, at).next(), b.entries(at, at).next())
                 {
+                    let hollow = [x.kind, y.kind].contains(&EntryKind::Stripped);
+                    let (x, y) = if hollow { (&x.stripped(), &y.stripped()) } else { (x, y) };
                     assert_eq!(x, y, "logs agree above {at} and differ there");
                     at = at.prev();
                 }
@@ -330,6 +354,11 @@ impl Cluster {
             let value = (entry.ballot, entry.payload.clone());
             if entry.kind == EntryKind::Config && !self.committed.contains_key(&entry.index) {
                 self.configs_committed += 1;
+            }
+            if entry.kind == EntryKind::Stripped {
+                let known = self.committed[&entry.index].0;
+                assert_eq!(known, value.0, "witness n{id} has another entry at {}", entry.index);
+                continue;
             }
             let known = self.committed.entry(entry.index).or_insert_with(|| value.clone());
             assert_eq!(*known, value, "n{id} committed another entry at {}", entry.index);

@@ -6,7 +6,7 @@
 //! `unstall nK`, `read nK SEQ`, `transfer nK`, `compact nK`, `timeout nK`, `lost nK nL`,
 //! `noise LOSS TWICE JITTER`, `config joint QUORUM` / `config final QUORUM`, `config retire QUORUM`
 //! (final, and whom it does not name is a learner from now on), `config learner nK`,
-//! `config voter nK`, `config drop nK`, `spare nK` (a node outside the configuration),
+//! `config voter nK`, `config drop nK`, `config mark [QUORUM]` (whom it calls a witness is one), `spare nK` (a node outside the configuration),
 //! `log nK PROMISE BALLOT[*SIZE]..` (of a node that is down), `promise nK BALLOT`
 //! (likewise), `sync nK COUNT` (a stalled disk's oldest
 //! writes), `disk nK`, `acks on`, `status`. `TEXT*COUNT` repeats a text.
@@ -67,6 +67,7 @@ fn changed(config: &Configuration, words: &[&str]) -> Configuration {
             let named = super::storm::named(&config.quorum);
             config.members.iter_mut().for_each(|m| m.learner |= !named.contains(&m.name));
         }
+        "mark" => config.change.quorum = Some(text).filter(|t| !t.is_empty()),
         "drop" => config.members.retain(|m| m.name != text),
         role => {
             let learner = role == "learner";
@@ -127,7 +128,11 @@ fn command(c: &mut Cluster, words: &[&str], out: &mut String) {
         "disk" => {
             let node = &c.nodes[&node(arg(1))];
             let durable = node.raft.as_ref().unwrap().durable();
-            let log: Vec<_> = node.disk.entries.iter().map(|e| e.ballot.to_string()).collect();
+            let hollow = |e: &consensus::raft::Entry| match e.kind {
+                EntryKind::Stripped => format!("({})", e.ballot),
+                _ => e.ballot.to_string(),
+            };
+            let log: Vec<_> = node.disk.entries.iter().map(hollow).collect();
             let (log, waits) = (log.join(" "), node.unsynced.len());
             writeln!(out, "  vouches for {durable}, disk [{log}], {waits} writes wait").unwrap();
         }
@@ -174,7 +179,11 @@ fn status(c: &Cluster, out: &mut String) {
             .collect();
         let role = if r.is_leader() { "leads" } else { "" };
         let (commit, log) = (r.commit(), log.join(" "));
-        writeln!(out, "  n{id} {} commit {commit} log [{log}] {role}", r.ballot()).unwrap();
+        let marked = &r.config().change.out;
+        let marked: Vec<_> = marked.iter().map(|id| format!("n{id}")).collect();
+        let out_of_it = if marked.is_empty() { String::new() } else { marked.join(" ") + " out " };
+        writeln!(out, "  n{id} {} commit {commit} log [{log}] {out_of_it}{role}", r.ballot())
+            .unwrap();
     }
 }
 

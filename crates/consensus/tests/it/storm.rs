@@ -14,6 +14,8 @@ pub struct Plan<'a> {
     pub spares: u64,
     pub quorum: &'a str,
     pub rule: BallotRule,
+    /// A quorum text that is in no force: whom it calls a witness comes in as one.
+    pub marks: &'a str,
 }
 
 /// Names the seed when a schedule fails.
@@ -45,7 +47,35 @@ pub struct Played {
 /// Plays one schedule.
 pub fn play(seed: u64, plan: Plan<'_>) -> Played {
     let name = Seed(seed);
-    let mut c = Cluster::new(configuration(plan.voters, 0, plan.quorum, plan.rule), seed);
+    let c = play_on(seed, plan);
+    drop(name);
+    Played { configs: c.configs_committed, damaged: c.damaged }
+}
+
+/// Plays one schedule, and then every member is lost for a while, one after the other: the others
+/// go on.
+pub fn play_and_lose_each(seed: u64, plan: Plan<'_>) {
+    let name = Seed(seed);
+    let mut c = play_on(seed, plan);
+    for lost in (1..=plan.voters).map(NodeId) {
+        c.crash(lost);
+        c.run(2000);
+        let leader = c.leader().expect("the others elect one");
+        let first = c.with(leader, |r, now, out| r.propose(now, [data("on")].into_iter(), out));
+        let first = first.unwrap().expect("it takes proposals");
+        c.run(200);
+        let commit = c.nodes[&leader].raft.as_ref().unwrap().commit();
+        assert!(commit >= first, "without n{lost}: at {commit}, not {first}");
+        c.start(lost);
+        c.run(1000);
+    }
+    drop(name);
+}
+
+fn play_on(seed: u64, plan: Plan<'_>) -> Cluster {
+    let mut config = configuration(plan.voters, 0, plan.quorum, plan.rule);
+    config.change.quorum = Some(plan.marks.to_string()).filter(|text| !text.is_empty());
+    let mut c = Cluster::new(config, seed);
     (1..=plan.spares).for_each(|i| c.spare(NodeId(plan.voters + i)));
     let nodes = plan.voters + plan.spares;
     c.noise = (5, 5, 8);
@@ -81,8 +111,7 @@ pub fn play(seed: u64, plan: Plan<'_>) -> Played {
         }
     }
     heal(&mut c, nodes);
-    drop(name);
-    Played { configs: c.configs_committed, damaged: c.damaged }
+    c
 }
 
 fn heal(c: &mut Cluster, nodes: u64) {
@@ -141,7 +170,17 @@ fn reconfigure(c: &mut Cluster, rule: BallotRule) {
             while names.len() > keep.max(2) {
                 names.remove(c.prng.below(names.len() as u64) as usize);
             }
-            config.joint = Some(system(c, &names, rule));
+            let mut marked = config.clone();
+            marked.members.iter_mut().for_each(|m| m.learner = false);
+            let witnesses = marked.witnesses();
+            let only = |name: &String| {
+                let member = marked.members.iter().find(|m| m.name == *name).unwrap();
+                witnesses.contains(member.slot)
+            };
+            config.joint = Some(match names.iter().any(only) {
+                true => with_witnesses(c, &names, only),
+                false => system(c, &names, rule),
+            });
         }
     }
     let payload = Blob::from(config.encode());
@@ -154,6 +193,18 @@ fn reconfigure(c: &mut Cluster, rule: BallotRule) {
 pub fn named(text: &str) -> Vec<String> {
     let spec = quorum::SystemSpec::parse(text).unwrap();
     spec.names().into_iter().map(String::from).collect()
+}
+
+/// Some threshold system over the names. What has too little data is refused by the leader.
+fn with_witnesses(c: &mut Cluster, names: &[String], only: impl Fn(&String) -> bool) -> String {
+    let word = |m: &String| if only(m) { format!("witness({m})") } else { m.clone() };
+    let (n, list) = (names.len(), names.iter().map(word).collect::<Vec<_>>().join(","));
+    let most = (n / 2 + 1 + c.prng.below((n - n / 2) as u64) as usize).min(n);
+    let rest = n + 1 - most;
+    match c.prng.below(3) {
+        0 => format!("elect = {most} of ({list}); commit = {rest} of ({list})"),
+        _ => format!("{most} of ({list})"),
+    }
 }
 
 /// Some system over the names. What does not suit the ballot rule is refused by the leader.

@@ -11,3 +11,10 @@ fn a_failed_sync_does_not_hide_pages_from_the_next_recovery() {
         clean(seed, Profile::Rough);
     }
 }
+
+#[test]
+fn a_leader_is_answered_when_its_checkpoint_comes_too_late() {
+    // replica: a checkpoint that the log had passed was dropped without a word, and the leader
+    // waited four election timeouts for it, again and again.
+    clean(5570, Profile::Swarm);
+}

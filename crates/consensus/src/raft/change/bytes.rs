@@ -1,6 +1,7 @@
 //! What a change and its state look like as bytes. Decoders are bounded and never panic.
 
 use super::{Change, ChangeError, ChangeState, Newcomer, REMOVED_MAX};
+use crate::raft::MEMBERS_MAX;
 use alloc::string::String;
 use alloc::vec::Vec;
 use base::NodeId;
@@ -19,9 +20,14 @@ impl ChangeState {
             out.put_u64(id.0);
             out.put_bytes(name.as_bytes());
         }
+        if !self.out.is_empty() {
+            out.put_u32(u32::try_from(self.out.len()).expect("members are few"));
+            self.out.iter().for_each(|id| out.put_u64(id.0));
+        }
     }
 
-    pub(crate) fn decode(get: &mut Get<'_>) -> Result<Self, DecodeError> {
+    /// `marks`: whether the list of members marked out follows.
+    pub(crate) fn decode(get: &mut Get<'_>, marks: bool) -> Result<Self, DecodeError> {
         let request = get.request_id()?;
         let promote = Some(NodeId(get.u64()?)).filter(|id| *id != NodeId::ZERO);
         let remove = Some(NodeId(get.u64()?)).filter(|id| *id != NodeId::ZERO);
@@ -30,7 +36,13 @@ impl ChangeState {
         for _ in 0..get_len(get, REMOVED_MAX)? {
             removed.push((NodeId(get.u64()?), String::from(get.str()?)));
         }
-        Ok(Self { request, promote, remove, quorum, removed })
+        let mut out = Vec::new();
+        if marks {
+            for _ in 0..get_len(get, MEMBERS_MAX)? {
+                out.push(NodeId(get.u64()?));
+            }
+        }
+        Ok(Self { request, promote, remove, quorum, removed, out })
     }
 }
 

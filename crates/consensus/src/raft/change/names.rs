@@ -32,6 +32,6 @@ pub(super) fn renamed(text: &str, old: &str, new: &str) -> String {
     out
 }
 
-fn quoted(name: &str) -> String {
+pub(super) fn quoted(name: &str) -> String {
     alloc::format!("\"{name}\"")
 }

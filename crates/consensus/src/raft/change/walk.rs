@@ -1,6 +1,6 @@
 //! From one configuration to the next.
 
-use super::names::renamed;
+use super::names::{quoted, renamed};
 use super::{Change, ChangeError, LEARNERS_MAX, Newcomer, REMOVED_MAX, label};
 use crate::raft::{ConfigError, Configuration, Member};
 use alloc::string::{String, ToString};
@@ -19,7 +19,16 @@ impl Configuration {
     /// The plain majority of the voters, as text.
     fn majority(&self) -> String {
         let voters = self.members.iter().filter(|m| !m.learner);
-        Expr::majority(voters.map(|m| m.name.as_str())).to_string()
+        let witnesses = self.witnesses();
+        if witnesses.is_empty() {
+            return Expr::majority(voters.map(|m| m.name.as_str())).to_string();
+        }
+        let word = |m: &Member| match witnesses.contains(m.slot) {
+            true => alloc::format!("witness({})", quoted(&m.name)),
+            false => quoted(&m.name),
+        };
+        let text = alloc::format!("majority({})", voters.map(word).collect::<Vec<_>>().join(", "));
+        SystemSpec::parse(&text).map_or(text, |spec| spec.to_string())
     }
 
     /// The configuration a change begins with, or why it may not. `live` are the slots of the
@@ -32,6 +41,18 @@ impl Configuration {
         caught_up: impl Fn(NodeId) -> bool,
     ) -> Result<Configuration, ChangeError> {
         self.refuse_second(change)?;
+        let next = self.first_step(change, request, live, caught_up)?;
+        self.refuse_new_roles(&next)?;
+        Ok(next)
+    }
+
+    fn first_step(
+        &self,
+        change: &Change,
+        request: RequestId,
+        live: NodeSet,
+        caught_up: impl Fn(NodeId) -> bool,
+    ) -> Result<Configuration, ChangeError> {
         let mut next = self.clone();
         next.change.request = request;
         match change {
@@ -53,7 +74,8 @@ impl Configuration {
                 next.change.promote = Some(member.id);
                 next.change.remove = Some(*old);
                 next.change.quorum.clone_from(quorum);
-                if quorum.is_none() && !self.follows_members() {
+                let marks = !self.witnesses().is_empty();
+                if quorum.is_none() && (marks || !self.follows_members()) {
                     let name = &next.members.last().expect("just taken in").name;
                     next.change.quorum = Some(renamed(&self.quorum, &leaving.name, name));
                 }
@@ -135,6 +157,28 @@ impl Configuration {
                 new.0
             ))),
         }
+    }
+
+    /// A member whose log has no data can hold none, and one that has data keeps it.
+    fn refuse_new_roles(&self, next: &Configuration) -> Result<(), ChangeError> {
+        let Some(member) = self.changes_a_role(next) else { return Ok(()) };
+        let (is, other) = match self.is_witness(member.id) {
+            true => ("is a witness", "hold data"),
+            false => ("holds data", "be a witness"),
+        };
+        Err(ChangeError::Invalid(alloc::format!(
+            "member {} ({:x}) {is} and cannot {other} in place: remove it, and add a new member",
+            member.name,
+            member.id.0
+        )))
+    }
+
+    /// A member of both configurations that is a witness in one of them only.
+    pub(crate) fn changes_a_role(&self, next: &Configuration) -> Option<&Member> {
+        let (before, after) = (self.witnesses(), next.witnesses());
+        let both = self.members.iter().filter(|m| next.member(m.id).is_some());
+        let mut both = both.filter(|m| before.contains(m.slot) != after.contains(m.slot));
+        both.next()
     }
 
     /// Learners that stay learners until somebody promotes them.
@@ -260,6 +304,7 @@ impl Configuration {
                 )));
             }
         };
+        self.refuse_new_roles(&target)?;
         let invalid = |e: ConfigError| ChangeError::Invalid(e.to_string());
         let system = target.system().map_err(invalid)?;
         if !system.commit().is_quorum(live) || !system.elect().is_quorum(live) {
@@ -290,6 +335,7 @@ impl Configuration {
             end.change.removed.push((gone.id, gone.name));
             let surplus = end.change.removed.len().saturating_sub(REMOVED_MAX);
             end.change.removed.drain(..surplus);
+            end.change.out.retain(|id| *id != gone.id);
         }
         end
     }
