@@ -235,6 +235,7 @@ fn record(entry: &Entry) -> Record {
             EntryKind::Data => 1,
             EntryKind::Empty => 2,
             EntryKind::Config => 3,
+            EntryKind::Stripped => 4,
         },
         index: entry.index,
         ballot: entry.ballot,
@@ -248,6 +249,7 @@ pub fn entry(record: Record) -> Result<Entry, String> {
         1 => EntryKind::Data,
         2 => EntryKind::Empty,
         3 => EntryKind::Config,
+        4 => EntryKind::Stripped,
         kind => return Err(format!("entry {} is of unknown kind {kind}", record.index)),
     };
     Ok(Entry { index: record.index, ballot: record.ballot, kind, payload: record.payload })
