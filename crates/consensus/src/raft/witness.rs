@@ -183,7 +183,9 @@ impl Raft {
 
     /// Not heard, or heard to repair a damaged disk.
     fn is_silent(&self, peer: &Peer) -> bool {
-        peer.lost || peer.repairing || self.now.since(peer.heard) > self.settings.election_timeout_min
+        peer.lost
+            || peer.repairing
+            || self.now.since(peer.heard) > self.settings.election_timeout_min
     }
 
     fn append_marks(&mut self, config: Configuration, out: &mut Ready) {

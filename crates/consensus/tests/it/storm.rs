@@ -52,13 +52,14 @@ pub fn play(seed: u64, plan: Plan<'_>) -> Played {
     Played { configs: c.configs_committed, damaged: c.damaged }
 }
 
-/// Plays one schedule, and then every member is lost for a while, one after the other: the others
-/// go on.
+/// Plays one schedule, and then every member is lost for a while, one after the other, and its
+/// disk damaged: the others go on.
 pub fn play_and_lose_each(seed: u64, plan: Plan<'_>) {
     let name = Seed(seed);
     let mut c = play_on(seed, plan);
     for lost in (1..=plan.voters).map(NodeId) {
         c.crash(lost);
+        c.damage(lost);
         c.run(2000);
         let leader = c.leader().expect("the others elect one");
         let first = c.with(leader, |r, now, out| r.propose(now, [data("on")].into_iter(), out));
@@ -85,7 +86,8 @@ fn play_on(seed: u64, plan: Plan<'_>) -> Cluster {
         c.run(ms);
         let (a, b) = (NodeId(1 + c.prng.below(nodes)), NodeId(1 + c.prng.below(nodes)));
         match c.prng.below(17) {
-            16 if plan.spares == 0 => {
+            // Beside a member marked out, damage to what took its place is a second loss.
+            16 if plan.spares == 0 && !plan.quorum.contains("witness") => {
                 c.crash(a);
                 c.damaged += usize::from(c.damage(a));
             }
