@@ -3,7 +3,7 @@
 use super::configs::Configs;
 use super::disk::Wait;
 use super::log::Log;
-use super::message::{AppendOutcome, Body};
+use super::message::AppendOutcome;
 use super::{Configuration, Raft, Ready};
 use base::{Ballot, LogIndex, Nanos};
 

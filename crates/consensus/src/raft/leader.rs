@@ -194,7 +194,8 @@ impl Raft {
         if index <= self.commit || others {
             return;
         }
-        let index = if planted!(IncrementalTally) { self.log.last_index() } else { index };
+        let own = self.disk.durable().min(self.log.last_index());
+        let index = if planted!(IncrementalTally) { own.max(index) } else { index };
         let acked = self.counted(at_least(&matched, index.0));
         self.trace(out, Trace::Quorum { index, acked, ballot });
         self.advance_commit(index, out);
