@@ -28,13 +28,14 @@ pub struct Limits {
     /// Bytes of retained versions; 0 = no quota.
     pub quota_bytes: u64,
     pub max_txn_ops: usize,
-    /// Seconds; shorter grants are raised to it.
+    /// Seconds; shorter grants are raised to it. Members raise what they propose to a minimum of
+    /// their own, by their election timeout.
     pub lease_ttl_min: i64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { quota_bytes: 2 << 30, max_txn_ops: 128, lease_ttl_min: 2 }
+        Self { quota_bytes: 2 << 30, max_txn_ops: 128, lease_ttl_min: 1 }
     }
 }
 

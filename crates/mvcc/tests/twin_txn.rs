@@ -179,7 +179,7 @@ impl Twin {
                 if self.leases.contains_key(id) {
                     return Err(Error::LeaseExists);
                 }
-                let ttl = (*ttl).max(2);
+                let ttl = (*ttl).max(1);
                 self.leases.insert(*id, self.lease(ttl));
                 Ok(Response::LeaseGrant { id: *id, ttl, revision: self.revision })
             }

@@ -148,6 +148,8 @@ pub struct Refusal {
 pub enum RefusalReason {
     /// No leader was known for as long as a request may wait.
     NoLeader,
+    /// A read that a known leader did not confirm in time.
+    Timeout,
     /// As many requests are pending as the bound allows.
     Overloaded,
     /// This replica's state differs from a quorum's.

@@ -96,6 +96,23 @@ fn without_a_quorum_a_new_write_is_refused_and_names_who_is_missing() {
 }
 
 #[test]
+fn a_read_that_a_known_leader_does_not_confirm_times_out_and_does_not_blame_a_missing_leader() {
+    let mut c = Cluster::new(3, 9);
+    let leader = c.run_until_leader();
+    let mute = (leader + 1) % 3;
+    c.cut.insert((mute, leader));
+    c.run_for(Nanos::from_millis(1000));
+    let token = c.event(mute, |t| Event::Read { token: t, request: range_of("k") });
+    match c.await_reply(mute, token) {
+        Reply::Refused(refusal) => {
+            assert_eq!(refusal.reason, RefusalReason::Timeout);
+            assert!(refusal.leader.is_some(), "{refusal:?}");
+        }
+        other => panic!("a read without confirmation got {other:?}"),
+    }
+}
+
+#[test]
 fn a_write_in_the_log_of_a_leader_without_quorum_is_unknown() {
     let mut c = Cluster::new(3, 5);
     let leader = c.run_until_leader();

@@ -144,6 +144,14 @@ impl Config {
         }
     }
 
+    /// The shortest lease this member grants, seconds: one and a half election timeouts, counted
+    /// in whole heartbeats as etcd does (`server/etcdserver/server.go`, `minTTL`).
+    pub fn lease_ttl_min(&self) -> i64 {
+        assert!(self.heartbeat_interval_ms > 0, "a checked configuration has heartbeats");
+        let beats = 3 * (self.election_timeout_ms / self.heartbeat_interval_ms) / 2;
+        i64::try_from((beats * self.heartbeat_interval_ms).div_ceil(1000)).unwrap_or(i64::MAX)
+    }
+
     /// Refuses values no server could run with; the rules are etcd's.
     pub fn validate(&self) -> Result<(), ConfigError> {
         let fail = |text: String| Err(ConfigError(text));
@@ -237,6 +245,16 @@ mod tests {
         assert_eq!(members[0].peer_urls[0].port, 1);
         assert!(parse_initial_cluster("").is_err());
         assert!(parse_initial_cluster("a").is_err());
+    }
+
+    #[test]
+    fn the_shortest_lease_follows_the_timeouts_as_the_real_etcd_counts_them() {
+        let min = |heartbeat_interval_ms, election_timeout_ms| {
+            let single = Config::single("a");
+            Config { heartbeat_interval_ms, election_timeout_ms, ..single }.lease_ttl_min()
+        };
+        assert_eq!([min(100, 1_000), min(10, 100), min(400, 2_100)], [2, 1, 3]);
+        assert_eq!(min(100, 50_000), 75);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 mod answer;
 mod coverage;
 mod generate;
+mod probe;
 mod service;
 mod show;
 mod shrink;
@@ -28,7 +29,7 @@ use crate::cluster::Program;
 use answer::Answer;
 use coverage::Coverage;
 use generate::Generator;
-use side::Pair;
+use side::{Pair, Setup};
 use step::{Clock, Step};
 
 /// What to compare, and how much of it.
@@ -63,12 +64,29 @@ pub struct Options {
     no_shrink: bool,
 }
 
+/// Heartbeat interval and election timeout of pairs of one member, ms: the shortest lease that is
+/// granted follows them.
+const TIMEOUTS_MS: [(u64, u64); 4] = [(100, 1_000), (10, 100), (400, 2_100), (100, 1_000)];
+
+impl Options {
+    /// How the pair of this life is started.
+    fn setup(&self, life: u64) -> Setup {
+        if self.three_every > 0 && life % self.three_every == self.three_every - 1 {
+            // Short timeouts would only test the machine: leaders would change.
+            return Setup::of(3);
+        }
+        let at = usize::try_from(life % TIMEOUTS_MS.len() as u64).expect("a small number");
+        let (heartbeat_ms, election_ms) = TIMEOUTS_MS[at];
+        Setup { members: 1, heartbeat_ms, election_ms }
+    }
+}
+
 /// Two answers that should have been equal.
 #[derive(Clone, Debug)]
 struct Difference {
     /// Every step since the servers were fresh; the last one differed.
     steps: Vec<Step>,
-    members: usize,
+    setup: Setup,
     /// The last step as it was sent.
     sent: Step,
     quorate: Answer,
@@ -84,7 +102,7 @@ impl Difference {
     }
 
     fn print(&self, title: &str) {
-        println!("{title}: {} steps on {} member(s)", self.steps.len(), self.members);
+        println!("{title}: {} steps on {:?}", self.steps.len(), self.setup);
         for step in &self.steps {
             println!("  {}", show::brief(&format!("{step:?}")));
         }
@@ -159,10 +177,9 @@ impl Trial {
     async fn live(&self, life: u64) -> Result<Option<Difference>> {
         let options = &self.options;
         let seed = options.seed.wrapping_mul(1_000_003).wrapping_add(life);
-        let three =
-            options.three_every > 0 && life % options.three_every == options.three_every - 1;
-        let mut generator = Generator::new(seed, options.keys, !three);
-        let mut course = Course::start(&self.quorate, if three { 3 } else { 1 })?;
+        let setup = options.setup(life);
+        let mut generator = Generator::new(seed, options.keys, setup.members == 1);
+        let mut course = Course::start(&self.quorate, setup).await?;
         let mut found = None;
         for _ in 0..options.life {
             for step in generator.sequence(options.sequence_len) {
@@ -215,7 +232,7 @@ impl Trial {
 struct Course {
     pair: Pair,
     clock: Clock,
-    members: usize,
+    setup: Setup,
     steps: Vec<Step>,
     coverage: Coverage,
     /// A wanted difference left them with different data: nothing more can be compared.
@@ -223,12 +240,13 @@ struct Course {
 }
 
 impl Course {
-    fn start(quorate: &Program, members: usize) -> Result<Self> {
-        let pair = Pair::start(quorate, members)?;
+    async fn start(quorate: &Program, setup: Setup) -> Result<Self> {
+        let pair = Pair::start(quorate, setup)?;
+        pair.etcd.await_storage_version().await?;
         Ok(Self {
             pair,
             clock: Clock::FRESH,
-            members,
+            setup,
             steps: Vec::new(),
             coverage: Coverage::default(),
             diverged: false,
@@ -247,12 +265,18 @@ impl Course {
         if quorate.agrees(&etcd) {
             return Ok(None);
         }
-        if let Some(wanted) = wanted::explains(self.members, &sent, &quorate, &etcd) {
+        if let Some(wanted) = wanted::explains(self.setup.members, &sent, &quorate, &etcd) {
             self.coverage.count(&format!("wanted difference: {}", wanted.name), 1);
             self.diverged |= wanted.diverges;
             return Ok(None);
         }
-        let (steps, members) = (std::mem::take(&mut self.steps), self.members);
-        Ok(Some(Difference { steps, members, sent, quorate, etcd }))
+        for (who, answer) in [("quorate", &quorate), ("etcd", &etcd)] {
+            if let Some(end) = &answer.ended {
+                self.pair.keep();
+                bail!("{who} ended ({end}) by {}", show::brief(&format!("{sent:?}")));
+            }
+        }
+        let (steps, setup) = (std::mem::take(&mut self.steps), self.setup);
+        Ok(Some(Difference { steps, setup, sent, quorate, etcd }))
     }
 }

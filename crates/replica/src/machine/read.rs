@@ -153,8 +153,10 @@ impl Replica {
         reads.rounds.retain(|(_, requests)| !requests.is_empty());
         reads.confirmed.retain(|(_, requests)| !requests.is_empty());
         reads.count -= expired.len();
+        let led = self.raft.leader().is_some();
+        let reason = if led { RefusalReason::Timeout } else { RefusalReason::NoLeader };
         for request in expired {
-            out.replies.push((request.token, self.refusal(RefusalReason::NoLeader)));
+            out.replies.push((request.token, self.refusal(reason)));
         }
     }
 }

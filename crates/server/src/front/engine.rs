@@ -32,6 +32,8 @@ pub enum Failure {
     LeaderChanged,
     /// Unknown outcome: no answer within the request timeout.
     Timeout(Why),
+    /// A read that its leader did not confirm within the request timeout.
+    ReadTimeout(Why),
     /// Unknown outcome: the state that would tell came as a checkpoint, without this answer.
     InCheckpoint,
     /// Not applied: too much is pending already.
@@ -146,6 +148,10 @@ pub trait Engine {
     fn lease_ttl(&self, id: i64, keys: bool) -> Option<LeaseInfo>;
     /// Ids of the leases known here, ascending.
     fn leases(&self) -> Vec<i64>;
+    /// Seconds; a shorter grant is raised to it.
+    fn lease_ttl_min(&self) -> i64 {
+        1
+    }
     /// A positive lease id no other grant was given.
     fn fresh_lease_id(&self) -> i64;
     /// Asks the leader to hand over to `target`.

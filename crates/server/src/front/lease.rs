@@ -19,7 +19,10 @@ const RENEW_BATCH_MAX: usize = 256;
 
 pub(super) fn grant(front: &Front, request: &pb::LeaseGrantRequest, responder: Responder) {
     let id = if request.id == 0 { front.engine.fresh_lease_id() } else { request.id };
-    let command = Ok(Command::LeaseGrant { id, ttl: request.ttl });
+    // The minimum follows the timeouts of the member that is asked: what it proposes has it, so
+    // that all members grant the same.
+    let ttl = request.ttl.max(front.engine.lease_ttl_min());
+    let command = Ok(Command::LeaseGrant { id, ttl });
     front.submit(command, responder, |mut header, response| {
         let Response::LeaseGrant { id, ttl, revision } = response else { return None };
         header.revision = revision;

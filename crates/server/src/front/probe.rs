@@ -71,7 +71,7 @@ fn health(engine: &Rc<dyn Engine>, query: &str, done: HttpDone) {
     }
     engine.barrier(Box::new(move |result: Result<(), Failure>| match result {
         Ok(()) => done(answer("")),
-        Err(failure) => done(answer(&format!("QGET ERROR:{}", refusal::status(failure).text))),
+        Err(failure) => done(answer(&format!("RANGE ERROR:{}", refusal::status(failure).text))),
     }));
 }
 

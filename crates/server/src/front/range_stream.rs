@@ -7,7 +7,7 @@ use crate::grpc::{Status, StreamSender};
 use api::error::Code;
 use api::etcdserverpb as pb;
 use base::Blob;
-use mvcc::{RangeRequest, SortOrder, SortTarget, View};
+use mvcc::{RangeRequest, RangeResponse, SortOrder, SortTarget, View};
 use std::rc::Rc;
 use tokio::sync::oneshot;
 
@@ -31,7 +31,7 @@ pub(super) fn run(
         request.min_create_revision,
         request.max_create_revision,
     ];
-    // The order NONE is that of the keys, whatever the target.
+    // etcd takes the order NONE, whatever the target.
     let sorted = match request.sort_order {
         SortOrder::None => false,
         SortOrder::Ascend => request.sort_target != SortTarget::Key,
@@ -78,8 +78,48 @@ async fn stream(
         receive.await.unwrap_or(Err(Failure::Stopped)).map_err(failed)?;
     }
     let view = engine.view();
+    if request.sort_target != SortTarget::Key && !request.count_only {
+        let sent = sorted(&*engine, &view, &request, bytes_max, out).await;
+        return sent.map_err(|failure| failure.and_then(failed));
+    }
     let sent = chunks(&*engine, &view, request, bytes_max, out).await;
     sent.map_err(|failure| failure.and_then(failed))
+}
+
+/// An answer by another target than the key, which the order NONE sorts too, cannot be continued
+/// after its last key: it is made at once, from shared records, and sent in chunks.
+/// `Err(None)`: the client went away.
+async fn sorted(
+    engine: &dyn Engine,
+    view: &View,
+    request: &RangeRequest,
+    bytes_max: usize,
+    out: &mut StreamSender,
+) -> Result<(), Option<Failure>> {
+    let mut rest = view.range(request).map_err(|e| Some(Failure::Store(e)))?;
+    let (count, more) = (rest.count, rest.more);
+    let mut keys = FIRST_CHUNK_KEYS;
+    loop {
+        out.ready().await.map_err(|_| None)?;
+        let here = usize::try_from(keys).unwrap_or(usize::MAX).min(rest.kvs.len());
+        let later = rest.kvs.split_off(here);
+        let last = later.is_empty();
+        (rest.count, rest.more) = if last { (count, more) } else { (0, false) };
+        keys = next_keys(keys, &rest, bytes_max);
+        let header = last.then(|| convert::header(engine.header()));
+        let range_response = Some(convert::range_response(&rest, header));
+        out.send(&pb::RangeStreamResponse { range_response }).map_err(|_| None)?;
+        if last {
+            return Ok(());
+        }
+        rest.kvs = later;
+    }
+}
+
+/// Keys of the chunk after this one: twice as many while chunks are small, else half.
+fn next_keys(keys: i64, chunk: &RangeResponse, bytes_max: usize) -> i64 {
+    let size: usize = chunk.kvs.iter().map(|kv| kv.key.len() + kv.value.len()).sum();
+    if size * 2 < bytes_max { keys * 2 } else { keys / 2 }.clamp(1, CHUNK_KEYS_MAX)
 }
 
 /// `Err(None)`: the client went away.
@@ -105,12 +145,11 @@ async fn chunks(
         let more = chunk.more;
         chunk.more = last && more;
         let header = last.then(|| convert::header(engine.header()));
-        let size: usize = chunk.kvs.iter().map(|kv| kv.key.len() + kv.value.len()).sum();
+        keys = next_keys(keys, &chunk, bytes_max);
         let next = chunk.kvs.last().map(|kv| [&kv.key[..], b"\0"].concat());
         let range_response = Some(convert::range_response(&chunk, header));
         out.send(&pb::RangeStreamResponse { range_response }).map_err(|_| None)?;
         let Some(next) = next.filter(|_| !last) else { return Ok(()) };
         request.key = Blob::from(next);
-        keys = if size * 2 < bytes_max { keys * 2 } else { keys / 2 }.clamp(1, CHUNK_KEYS_MAX);
     }
 }

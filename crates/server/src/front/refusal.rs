@@ -45,6 +45,7 @@ pub fn status(failure: Failure) -> Status {
         Failure::NoLeader(_) => (EtcdError::NoLeader, "not-applied", "no-leader"),
         Failure::LeaderChanged => (EtcdError::LeaderChanged, "unknown", "leader-changed"),
         Failure::Timeout(_) => (EtcdError::Timeout, "unknown", "timeout"),
+        Failure::ReadTimeout(_) => (EtcdError::Timeout, "not-applied", "timeout"),
         Failure::InCheckpoint => (EtcdError::Timeout, "unknown", "in-checkpoint"),
         Failure::Overloaded(_) => (EtcdError::TooManyRequests, "not-applied", "overloaded"),
         Failure::Stopped => (EtcdError::Stopped, "unknown", "stopped"),
@@ -69,9 +70,10 @@ pub fn status(failure: Failure) -> Status {
     let status = Status::from(error).outcome(outcome);
     match failure {
         _ if reason.is_empty() => status,
-        Failure::NoLeader(why) | Failure::Timeout(why) | Failure::Overloaded(why) => {
-            status.reason(reason, why.leader.as_deref(), &why.missing)
-        }
+        Failure::NoLeader(why)
+        | Failure::Timeout(why)
+        | Failure::ReadTimeout(why)
+        | Failure::Overloaded(why) => status.reason(reason, why.leader.as_deref(), &why.missing),
         _ => status.reason(reason, None, &[]),
     }
 }
@@ -92,6 +94,13 @@ mod tests {
         assert_eq!(headers["quorate-reason"], "no-leader");
         assert_eq!(headers["quorate-missing"], "c,d%2C of Malm%C3%B6");
         assert!(!headers.contains_key("quorate-leader"));
+    }
+
+    #[test]
+    fn a_read_that_timed_out_has_etcds_text_and_changed_nothing() {
+        let status = status(Failure::ReadTimeout(Why::default()));
+        assert_eq!((status.code, &status.text[..]), (14, "etcdserver: request timed out"));
+        assert_eq!(status.outcome, Some("not-applied"));
     }
 
     #[test]

@@ -79,6 +79,7 @@ impl Node {
                 let why = Why { leader, missing: refusal.missing };
                 let failure = match refusal.reason {
                     RefusalReason::NoLeader => Failure::NoLeader(why),
+                    RefusalReason::Timeout => Failure::ReadTimeout(why),
                     RefusalReason::Overloaded => Failure::Overloaded(why),
                     RefusalReason::Diverged => Failure::Corrupt,
                 };
@@ -280,6 +281,10 @@ impl Engine for Node {
 
     fn leases(&self) -> Vec<i64> {
         self.replica.borrow().store().leases()
+    }
+
+    fn lease_ttl_min(&self) -> i64 {
+        self.config.lease_ttl_min()
     }
 
     fn fresh_lease_id(&self) -> i64 {

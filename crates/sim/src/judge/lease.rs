@@ -28,7 +28,7 @@ impl Leases {
     pub(super) fn granted(&mut self, id: i64, ttl: i64, index: LogIndex, at: Nanos) {
         let renewal = (index, at);
         let lease =
-            Lease { ttl: ttl.max(2), granted: index, renewal, ended: None, promises: vec![] };
+            Lease { ttl: ttl.max(1), granted: index, renewal, ended: None, promises: vec![] };
         self.all.entry(id).or_insert(lease);
     }
 

@@ -29,6 +29,8 @@ pub struct Answer {
     pub revision: i64,
     /// Fragmented watch answers; how many depends on batching, so they are only counted.
     pub fragments: u64,
+    /// How a process of the server ended by this step, and where its log is.
+    pub ended: Option<String>,
 }
 
 impl Answer {

@@ -12,6 +12,14 @@ use rows::note;
 /// Requests of the run that the counts of [`Row::full`] are meant for.
 const FULL_RUN: u64 = 100_000;
 
+/// A shorter run needs a quarter of its share: chance has a larger part in it.
+const SHORT_RUN_DIVISOR: u64 = 4;
+
+/// The least count in a run of so many requests of a row with this one in a full run.
+fn least(full: u64, requests: u64) -> u64 {
+    if requests >= FULL_RUN { full } else { full * requests / FULL_RUN / SHORT_RUN_DIVISOR }
+}
+
 /// Counts by row.
 #[derive(Clone, Debug, Default)]
 pub struct Coverage {
@@ -42,7 +50,7 @@ impl Coverage {
         println!("\n   count  at least  what");
         for row in rows::ROWS {
             let count = self.counts.get(row.name).copied().unwrap_or(0);
-            let least = (row.full * requests / FULL_RUN).min(row.full);
+            let least = least(row.full, requests);
             let mark = if count < least { " <- too few" } else { "" };
             println!("{count:8}  {least:8}  {}{mark}", row.name);
             enough &= count >= least;
@@ -68,6 +76,10 @@ mod tests {
         }
         assert!(coverage.print(FULL_RUN));
         assert!(coverage.print(10 * FULL_RUN), "longer runs need no more");
+        assert_eq!(
+            [least(500, FULL_RUN), least(500, FULL_RUN - 1), least(500, 5_000)],
+            [500, 124, 6]
+        );
         let mut none = Coverage::default();
         assert!(none.print(0));
         none.count("put", 1);

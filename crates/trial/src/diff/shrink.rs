@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
+use super::side::Setup;
 use super::step::Step;
 use super::{Course, Difference};
 use crate::cluster::Program;
@@ -21,7 +22,7 @@ pub fn shrink(quorate: &Program, from: &Difference) -> Result<Option<Difference>
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let wanted = from.signature();
     let attempt = |steps: &[Step]| -> Result<Option<Difference>> {
-        let found = runtime.block_on(replay(quorate, from.members, steps))?;
+        let found = runtime.block_on(replay(quorate, from.setup, steps))?;
         Ok(found.filter(|found| found.signature() == wanted))
     };
     let deadline = Instant::now() + TIME_MAX;
@@ -61,11 +62,14 @@ pub fn shrink(quorate: &Program, from: &Difference) -> Result<Option<Difference>
     Ok(Some(least))
 }
 
-async fn replay(quorate: &Program, members: usize, steps: &[Step]) -> Result<Option<Difference>> {
-    let mut course = Course::start(quorate, members)?;
+async fn replay(quorate: &Program, setup: Setup, steps: &[Step]) -> Result<Option<Difference>> {
+    let mut course = Course::start(quorate, setup).await?;
     for step in steps {
         if let Some(difference) = course.step(step.clone()).await? {
             return Ok(Some(difference));
+        }
+        if course.diverged {
+            break;
         }
     }
     Ok(None)

@@ -1,24 +1,43 @@
 //! One of the two servers: its processes, one connection, its watch streams.
 
 use std::fmt::Debug;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
 use api::Message;
 use api::etcdserverpb as pb;
 use bytes::Bytes;
 use client::{Channel, Failure, frame, method};
 
 use super::answer::{self, Answer};
+use super::probe;
 use super::step::{Body, Step};
 use super::watch::Streams;
 use crate::cluster::{Cluster, Program};
 
 /// Longer than any request of the trial may take on a busy machine.
 pub(super) const CALL_MAX: Duration = Duration::from_secs(30);
+/// So long after its connection broke, a process that goes on is taken to be alive.
+const END_MAX: Duration = Duration::from_secs(3);
+const END_POLL: Duration = Duration::from_millis(10);
 /// What both servers are started with, small enough that the limits are met.
 pub const TXN_OPS_MAX: usize = 12;
 pub const REQUEST_BYTES_MAX: usize = 64 << 10;
+
+/// How a pair of servers is started; both the same way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Setup {
+    pub members: usize,
+    pub heartbeat_ms: u64,
+    pub election_ms: u64,
+}
+
+impl Setup {
+    /// The defaults of both.
+    pub const fn of(members: usize) -> Self {
+        Self { members, heartbeat_ms: 100, election_ms: 1_000 }
+    }
+}
 
 /// A server under comparison.
 pub struct Side {
@@ -30,22 +49,24 @@ pub struct Side {
 }
 
 impl Side {
-    /// Starts a fresh server of `members`; requests go to the last of them.
+    /// Starts a fresh server; requests go to the last of its members.
     ///
     /// # Errors
     /// The server does not start.
-    pub fn start(program: &Program, members: usize) -> Result<Self> {
+    pub fn start(program: &Program, setup: Setup) -> Result<Self> {
         let ops = format!("--max-txn-ops={TXN_OPS_MAX}");
         let bytes = format!("--max-request-bytes={REQUEST_BYTES_MAX}");
-        let mut flags = vec![&ops[..], &bytes[..]];
+        let heartbeat = format!("--heartbeat-interval={}", setup.heartbeat_ms);
+        let election = format!("--election-timeout={}", setup.election_ms);
+        let mut flags = vec![&ops[..], &bytes[..], &heartbeat[..], &election[..]];
         if matches!(program, Program::Etcd) {
             // Not under trial, and this way it leaves the disk to the other.
             flags.extend(["--unsafe-no-fsync", "--log-level=error"]);
         } else {
             flags.push("--log-level=error");
         }
-        let cluster = Cluster::start(program, members, &flags)?;
-        let channel = Channel::new(&cluster.endpoint(members - 1));
+        let cluster = Cluster::start(program, setup.members, &flags)?;
+        let channel = Channel::new(&cluster.endpoint(setup.members - 1));
         let keeps_compacted = matches!(program, Program::Etcd);
         let streams = Streams::new(keeps_compacted);
         Ok(Self { channel, cluster, streams, current: 1 })
@@ -54,22 +75,53 @@ impl Side {
     /// Sends one resolved step and makes its answer comparable.
     ///
     /// # Errors
-    /// The member ended: nothing more can be compared.
+    /// The system call that asks after the processes.
     pub async fn perform(&mut self, step: &Step) -> Result<Answer> {
-        let answer = self.dispatch(step).await;
+        let mut answer = self.dispatch(step).await;
         self.current = self.current.max(answer.revision);
         if let (Step::Compact(compact), None) = (step, &answer.refused) {
             self.streams.compacted = compact.revision;
         }
-        let broken = answer.text.starts_with("connect:") || answer.text.starts_with("broken:");
-        for at in 0..self.cluster.len() {
-            if broken && let Some(status) = self.cluster.ended(at)? {
-                let log = self.cluster.log(at);
-                self.cluster.keep();
-                bail!("the member ended ({status}); its log: {}", log.display());
-            }
+        if answer.text.starts_with("connect:") || answer.text.starts_with("broken:") {
+            answer.ended = self.end().await?;
         }
         Ok(answer)
+    }
+
+    /// A fresh etcd serves before it knows the version of its own storage.
+    ///
+    /// # Errors
+    /// It does not answer, or does not learn it in time.
+    pub async fn await_storage_version(&self) -> Result<()> {
+        let deadline = Instant::now() + CALL_MAX;
+        loop {
+            let path = method::maintenance::STATUS;
+            let request = pb::StatusRequest::default();
+            let status: pb::StatusResponse =
+                self.channel.call_within(CALL_MAX, path, &request).await?;
+            if !status.storage_version.is_empty() {
+                return Ok(());
+            }
+            ensure!(Instant::now() < deadline, "etcd has no storage version");
+            tokio::time::sleep(END_POLL).await;
+        }
+    }
+
+    /// How a member ended after its connection broke, if it did: the connection goes first.
+    async fn end(&mut self) -> Result<Option<String>> {
+        let deadline = Instant::now() + END_MAX;
+        while Instant::now() < deadline {
+            for at in 0..self.cluster.len() {
+                if let Some(status) = self.cluster.ended(at)? {
+                    return Ok(Some(format!(
+                        "{status}; its log: {}",
+                        self.cluster.log(at).display()
+                    )));
+                }
+            }
+            tokio::time::sleep(END_POLL).await;
+        }
+        Ok(None)
     }
 
     async fn dispatch(&mut self, step: &Step) -> Answer {
@@ -95,6 +147,7 @@ impl Side {
             | Step::TimeToLive(_)
             | Step::Leases
             | Step::Expire { .. } => self.lease(step).await,
+            Step::Probe { target } => probe::get(self.channel.authority(), target).await,
             Step::HashKv(_)
             | Step::Hash
             | Step::Status
@@ -245,20 +298,26 @@ pub struct Pair {
 impl Pair {
     /// # Errors
     /// One of them does not start.
-    pub fn start(quorate: &Program, members: usize) -> Result<Self> {
+    pub fn start(quorate: &Program, setup: Setup) -> Result<Self> {
         let (ours, theirs) = std::thread::scope(|scope| {
-            let theirs = scope.spawn(|| Side::start(&Program::Etcd, members));
-            let ours = Side::start(quorate, members);
+            let theirs = scope.spawn(|| Side::start(&Program::Etcd, setup));
+            let ours = Side::start(quorate, setup);
             (ours, theirs.join().expect("starting a process does not panic"))
         });
         let quorate = ours.context("start quorate")?;
         Ok(Self { quorate, etcd: theirs.context("start etcd")? })
     }
 
+    /// Keeps directories and logs of both.
+    pub fn keep(&mut self) {
+        self.quorate.cluster.keep();
+        self.etcd.cluster.keep();
+    }
+
     /// One resolved step on both at once.
     ///
     /// # Errors
-    /// A member ended.
+    /// A system call.
     pub async fn perform(&mut self, step: &Step) -> Result<(Answer, Answer)> {
         let (ours, theirs) = tokio::join!(self.quorate.perform(step), self.etcd.perform(step));
         Ok((ours.context("quorate")?, theirs.context("etcd")?))

@@ -52,6 +52,10 @@ pub enum Step {
     },
     /// Ends every stream, after all they are owed has come.
     WatchEnd,
+    /// A GET of HTTP/1.
+    Probe {
+        target: &'static str,
+    },
     /// Bytes that no client library would send.
     Raw {
         path: &'static str,

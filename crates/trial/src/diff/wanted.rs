@@ -50,6 +50,15 @@ fn number(answer: &Answer, label: &str) -> Option<i64> {
     rest[..end].parse().ok()
 }
 
+/// An answer's text without the number after `label`.
+fn without(answer: &Answer, label: &str) -> String {
+    let Some((before, rest)) = answer.text.split_once(label) else { return answer.text.clone() };
+    format!("{before}{}", rest.trim_start_matches(|c: char| c == '-' || c.is_ascii_digit()))
+}
+
+/// Keys of the first page of a `RangeStream`.
+const PAGE_KEYS: i64 = 10;
+
 pub const WANTED: &[Wanted] = &[
     Wanted {
         name: "not there yet",
@@ -91,9 +100,10 @@ pub const WANTED: &[Wanted] = &[
         etcd: "its range check misses an open end (`\\0`); applying it then ends the process",
         quorate: "applies it: there is nothing left to keep",
         reason: "a request must not end a server",
-        explains: |step, _, theirs| {
+        explains: |step, ours, theirs| {
             let Step::Txn(txn) = step else { return false };
-            theirs.text.starts_with("broken") && deletes_to_the_end(txn) && keeps(txn)
+            let served = ours.refused.is_none() && ours.revision > 0;
+            served && theirs.ended.is_some() && deletes_to_the_end(txn) && keeps(txn)
         },
         cluster_only: false,
         diverges: true,
@@ -111,14 +121,20 @@ pub const WANTED: &[Wanted] = &[
     },
     Wanted {
         name: "RangeStream by another target, without an order",
-        etcd: "resumes each page after the last key of the sorted page before, and so counts or \
-               sends keys again",
-        quorate: "sends and counts each key once",
-        reason: "an answer with a key twice is wrong",
+        etcd: "sorts each page of ten keys or more by itself and resumes after its last one, and \
+               so counts or sends keys again, or never",
+        quorate: "answers as `Range` does: each key once, sorted and counted as a whole",
+        reason: "an answer with a key twice, or without one, is wrong",
         explains: |step, ours, theirs| {
             let Step::RangeStream(range) = step else { return false };
             let served = ours.refused.is_none() && theirs.refused.is_none();
-            served && range.sort_target != 0 && range.sort_order == 0 && range.limit > 0
+            let only_count = || without(ours, "count: ") == without(theirs, "count: ");
+            let count = number(ours, "count: ").unwrap_or(0);
+            let one_page = range.limit > 0 && range.limit <= PAGE_KEYS;
+            served
+                && range.sort_target != 0
+                && range.sort_order == 0
+                && if one_page { only_count() } else { count > PAGE_KEYS }
         },
         cluster_only: false,
         diverges: false,

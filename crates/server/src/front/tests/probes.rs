@@ -69,7 +69,7 @@ fn without_a_quorum_a_member_lives_but_is_not_ready() {
         engine.leader.set(1);
         let (code, body) = get(at, "/health").await;
         assert_eq!(code, 503);
-        assert!(body.contains("QGET ERROR:etcdserver: request timed out"), "{body}");
+        assert!(body.contains("RANGE ERROR:etcdserver: request timed out"), "{body}");
     });
 }
 

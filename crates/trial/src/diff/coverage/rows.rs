@@ -63,6 +63,7 @@ pub const ROWS: &[Row] = &[
     row("status: with alarms"), row("alarm get"), row("alarm on: NOSPACE"),
     row("alarm on: CORRUPT"), row("alarm off"), row("defragment"), row("member list"),
     row("member list: linearizable"), row("move leader"),
+    row("probe"), rare("probe: unwell or unknown", 100),
     row("9: etcdserver: bad leader transferee"),
     row("3: etcdserver: key is not provided"), row("3: etcdserver: key not found"),
     row("3: etcdserver: value is provided"), row("3: etcdserver: lease is provided"),
@@ -128,6 +129,12 @@ pub fn note(sent: &Step, etcd: &Answer, hit: &mut impl FnMut(String)) {
             compacted.for_each(|_| to("watch: compacted"));
         }
         Step::Raw { .. } => {}
+        Step::Probe { .. } => {
+            to("probe");
+            if !etcd.text.starts_with("http 200") {
+                to("probe: unwell or unknown");
+            }
+        }
         _ => service(sent, etcd, &mut to),
     }
 }

@@ -95,7 +95,7 @@ impl Generator {
         pb::RangeRequest {
             key,
             range_end,
-            limit: if self.chance(50) { limit } else { 0 },
+            limit: if self.chance(70) { limit } else { 0 },
             revision: if self.chance(40) { self.revision() } else { 0 },
             serializable: self.chance(15),
             keys_only: self.chance(15),
@@ -229,7 +229,7 @@ impl Generator {
             range_end,
             target_union: Some(target_union),
         };
-        if self.chance(4) {
+        if self.chance(6) {
             // The operand is of another kind than the target, or one of the numbers is unknown.
             match self.below(4) {
                 0 => compare.target_union = None,

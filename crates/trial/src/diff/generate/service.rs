@@ -34,26 +34,42 @@ const SERVICES_TO_COME: [(&str, &[u8]); 10] = [
     ("/v3electionpb.Election/Leader", b"\x0a\x01x"),
 ];
 
+/// What is asked over HTTP/1; answers with more than one reason depend on the order of a Go map.
+const PROBES: [&str; 12] = [
+    "/health",
+    "/health",
+    "/health?exclude=NOSPACE",
+    "/health?exclude=CORRUPT",
+    "/health?serializable=true",
+    "/livez?verbose",
+    "/readyz",
+    "/readyz?verbose",
+    "/readyz?exclude=data_corruption",
+    "/readyz/data_corruption",
+    "/readyz/nope",
+    "/livez/linearizable_read",
+];
+
 impl Generator {
     pub(super) fn lease_step(&mut self) -> Step {
         let id = self.lease();
         match self.below(100) {
-            0..28 => {
+            0..30 => {
                 let ttl = match self.below(10) {
-                    0 => TTL_MAX + 1,
+                    0 | 3 => TTL_MAX + 1,
                     1 => TTL_MAX,
                     2 => i64::MAX,
                     _ => TTL + i64::try_from(self.below(50)).expect("small"),
                 };
                 Step::Grant(pb::LeaseGrantRequest { ttl, id })
             }
-            28..36 => Step::GrantAny { ttl: self.pick(&[-5, 0, 1, 2, 3, 100]) },
-            36..53 => Step::Revoke(pb::LeaseRevokeRequest { id }),
-            53..67 => {
+            30..38 => Step::GrantAny { ttl: self.pick(&[-5, 0, 1, 2, 3, 100]) },
+            38..54 => Step::Revoke(pb::LeaseRevokeRequest { id }),
+            54..68 => {
                 let ids = 1 + self.below(3);
                 Step::KeepAlive((0..ids).map(|_| self.pick(&LEASES)).collect())
             }
-            67..92 => {
+            68..92 => {
                 let id = self.pick(&LEASES);
                 Step::TimeToLive(pb::LeaseTimeToLiveRequest { id, keys: self.chance(60) })
             }
@@ -73,8 +89,8 @@ impl Generator {
 
     pub(super) fn watch_step(&mut self) -> Step {
         match self.below(100) {
-            0..68 => self.watch_create(),
-            68..86 => {
+            0..64 => self.watch_create(),
+            64..87 => {
                 let stream = usize::from(self.chance(30));
                 let watch_id = i64::try_from(self.below(4)).expect("small");
                 let cancel = pb::WatchCancelRequest { watch_id };
@@ -82,7 +98,7 @@ impl Generator {
                 let request = pb::WatchRequest { request_union: Some(union) };
                 Step::Watch { stream, request }
             }
-            86..93 => Step::Watch { stream: 0, request: progress_request() },
+            87..93 => Step::Watch { stream: 0, request: progress_request() },
             _ => Step::WatchEnd,
         }
     }
@@ -157,7 +173,7 @@ impl Generator {
     pub(super) fn alarm_on(&mut self) -> Step {
         let kind = self.pick(&[1, 2]);
         let member = self.pick(&[7, 1 << 40]);
-        self.alarm = Some((kind, member, 2 + self.below(4)));
+        self.alarm = Some((kind, member, 2 + self.below(5)));
         alarm(1, kind, member)
     }
 
@@ -178,6 +194,10 @@ impl Generator {
             0..3 => alarm(0, self.pick(&[0, 1, 2]), self.pick(&[0, 7])),
             _ => alarm(2, self.pick(&[0, 1, 2]), 99),
         }
+    }
+
+    pub(super) fn probe(&mut self) -> Step {
+        Step::Probe { target: self.pick(&PROBES) }
     }
 
     pub(super) fn raw_step(&mut self) -> Step {
