@@ -4,6 +4,7 @@
 //! equal throughout and nothing is mapped. Several pairs run beside each other; a pair is
 //! replaced after a few sequences. See `docs/design/diff-etcd.md`.
 
+mod alone;
 mod answer;
 mod coverage;
 mod generate;
@@ -50,6 +51,9 @@ pub struct Options {
     /// Sequences sent to a pair of servers before it is replaced by a fresh one
     #[arg(long, default_value_t = 10)]
     life: u64,
+    /// The first pair: with the seed it decides what is sent
+    #[arg(long, default_value_t = 0)]
+    first_pair: u64,
     /// Pairs of servers at a time
     #[arg(long, default_value_t = 4)]
     pairs: usize,
@@ -62,6 +66,9 @@ pub struct Options {
     /// Print the first difference as it came, without shrinking the sequence
     #[arg(long)]
     no_shrink: bool,
+    /// Only leave one member of three alone and compare what it answers
+    #[arg(long)]
+    alone: bool,
 }
 
 /// Heartbeat interval and election timeout of pairs of one member, ms: the shortest lease that is
@@ -98,7 +105,11 @@ impl Difference {
     fn signature(&self) -> String {
         let kind = format!("{:?}", self.sent);
         let kind = kind.split(['(', ' ']).next().unwrap_or_default().to_owned();
-        format!("{kind} {:?} {:?}", self.quorate.refused, self.etcd.refused)
+        let side = |answer: &Answer| match answer.ended {
+            Some(_) => "ended".to_owned(),
+            None => format!("{:?}", answer.refused),
+        };
+        format!("{kind} {} {}", side(&self.quorate), side(&self.etcd))
     }
 
     fn print(&self, title: &str) {
@@ -109,7 +120,13 @@ impl Difference {
         println!("  the last as sent: {}", show::brief(&format!("{:?}", self.sent)));
         let (ours, theirs) = show::part(&self.quorate.text, &self.etcd.text);
         println!("  quorate: {} {:?}", show::brief(ours), self.quorate.ttl);
-        println!("  etcd:    {} {:?}\n", show::brief(theirs), self.etcd.ttl);
+        println!("  etcd:    {} {:?}", show::brief(theirs), self.etcd.ttl);
+        for (who, answer) in [("quorate", &self.quorate), ("etcd", &self.etcd)] {
+            if let Some(end) = &answer.ended {
+                println!("  {who} ended: {end}");
+            }
+        }
+        println!();
     }
 }
 
@@ -129,9 +146,16 @@ struct Trial {
 /// A server that does not start, or a difference that nobody wanted.
 pub fn run(quorate: PathBuf, options: Options) -> Result<()> {
     let start = Instant::now();
+    if options.alone || options.requests >= coverage::FULL_RUN {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(alone::run(&Program::Quorate(quorate.clone())))?;
+    }
+    if options.alone {
+        return Ok(());
+    }
     let trial = Trial {
         quorate: Program::Quorate(quorate),
-        next_life: AtomicU64::new(0),
+        next_life: AtomicU64::new(options.first_pair),
         sent: AtomicU64::new(0),
         found: Mutex::default(),
         coverage: Mutex::default(),
@@ -269,12 +293,6 @@ impl Course {
             self.coverage.count(&format!("wanted difference: {}", wanted.name), 1);
             self.diverged |= wanted.diverges;
             return Ok(None);
-        }
-        for (who, answer) in [("quorate", &quorate), ("etcd", &etcd)] {
-            if let Some(end) = &answer.ended {
-                self.pair.keep();
-                bail!("{who} ended ({end}) by {}", show::brief(&format!("{sent:?}")));
-            }
         }
         let (steps, setup) = (std::mem::take(&mut self.steps), self.setup);
         Ok(Some(Difference { steps, setup, sent, quorate, etcd }))

@@ -6,3 +6,4 @@ mod inputs;
 mod maintenance;
 mod members;
 mod metrics;
+mod reads;

@@ -29,7 +29,7 @@ pub struct Answer {
     pub revision: i64,
     /// Fragmented watch answers; how many depends on batching, so they are only counted.
     pub fragments: u64,
-    /// How a process of the server ended by this step, and where its log is.
+    /// How a process of the server ended by this step, and the last line it logged.
     pub ended: Option<String>,
 }
 

@@ -10,7 +10,7 @@ use super::step::Step;
 use rows::note;
 
 /// Requests of the run that the counts of [`Row::full`] are meant for.
-const FULL_RUN: u64 = 100_000;
+pub const FULL_RUN: u64 = 100_000;
 
 /// A shorter run needs a quarter of its share: chance has a larger part in it.
 const SHORT_RUN_DIVISOR: u64 = 4;

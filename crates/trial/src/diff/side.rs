@@ -19,6 +19,8 @@ use crate::cluster::{Cluster, Program};
 pub(super) const CALL_MAX: Duration = Duration::from_secs(30);
 /// So long after its connection broke, a process that goes on is taken to be alive.
 const END_MAX: Duration = Duration::from_secs(3);
+/// Characters of a log's last line that are shown.
+const LOG_MAX: usize = 400;
 const END_POLL: Duration = Duration::from_millis(10);
 /// What both servers are started with, small enough that the limits are met.
 pub const TXN_OPS_MAX: usize = 12;
@@ -88,7 +90,7 @@ impl Side {
         Ok(answer)
     }
 
-    /// A fresh etcd serves before it knows the version of its own storage.
+    /// A fresh etcd serves before its storage has the version it will have.
     ///
     /// # Errors
     /// It does not answer, or does not learn it in time.
@@ -99,11 +101,47 @@ impl Side {
             let request = pb::StatusRequest::default();
             let status: pb::StatusResponse =
                 self.channel.call_within(CALL_MAX, path, &request).await?;
-            if !status.storage_version.is_empty() {
+            let minor = status.version.rsplit_once('.').map_or("", |(minor, _)| minor);
+            if status.storage_version.starts_with(minor) && !minor.is_empty() {
                 return Ok(());
             }
             ensure!(Instant::now() < deadline, "etcd has no storage version");
             tokio::time::sleep(END_POLL).await;
+        }
+    }
+
+    /// Kills every member but the one that is asked.
+    pub fn kill_others(&mut self) {
+        (0..self.cluster.len() - 1).for_each(|at| self.cluster.kill(at));
+    }
+
+    /// One step that needs no watch stream.
+    ///
+    /// # Panics
+    /// For a step that does.
+    pub async fn one(&self, step: &Step) -> Answer {
+        match step {
+            Step::Compact(_) | Step::Range(_) | Step::Put(_) | Step::Delete(_) | Step::Txn(_) => {
+                self.kv(step).await
+            }
+            Step::RangeStream(request) => self.range_stream(request).await,
+            Step::Raw { path, body, .. } => self.raw(path, body).await,
+            Step::Probe { target } => probe::get(self.channel.authority(), target).await,
+            Step::Grant(_)
+            | Step::GrantAny { .. }
+            | Step::Revoke(_)
+            | Step::KeepAlive(_)
+            | Step::TimeToLive(_)
+            | Step::Leases
+            | Step::Expire { .. } => self.lease(step).await,
+            Step::HashKv(_)
+            | Step::Hash
+            | Step::Status
+            | Step::Alarm(_)
+            | Step::Defragment
+            | Step::Members { .. }
+            | Step::MoveLeader { .. } => self.maintenance(step).await,
+            Step::Watch { .. } | Step::WatchEnd => unreachable!("streams have a state"),
         }
     }
 
@@ -113,10 +151,10 @@ impl Side {
         while Instant::now() < deadline {
             for at in 0..self.cluster.len() {
                 if let Some(status) = self.cluster.ended(at)? {
-                    return Ok(Some(format!(
-                        "{status}; its log: {}",
-                        self.cluster.log(at).display()
-                    )));
+                    let log = std::fs::read_to_string(self.cluster.log(at)).unwrap_or_default();
+                    let last = log.lines().rev().find(|line| !line.trim().is_empty());
+                    let last: String = last.unwrap_or_default().chars().take(LOG_MAX).collect();
+                    return Ok(Some(format!("{status}, {last}")));
                 }
             }
             tokio::time::sleep(END_POLL).await;
@@ -127,12 +165,9 @@ impl Side {
     async fn dispatch(&mut self, step: &Step) -> Answer {
         match step {
             Step::Compact(_) => match self.streams.settle().await {
-                Ok(()) => self.kv(step).await,
+                Ok(()) => self.one(step).await,
                 Err(failure) => Answer::failed(&failure),
             },
-            Step::Range(_) | Step::Put(_) | Step::Delete(_) | Step::Txn(_) => self.kv(step).await,
-            Step::RangeStream(request) => self.range_stream(request).await,
-            Step::Raw { path, body, .. } => self.raw(path, body).await,
             Step::Watch { stream, request } => {
                 self.streams.perform(&self.channel, *stream, request).await
             }
@@ -140,21 +175,7 @@ impl Side {
                 let fragments = self.streams.fragments();
                 Answer { fragments, ..self.streams.end(self.current).await }
             }
-            Step::Grant(_)
-            | Step::GrantAny { .. }
-            | Step::Revoke(_)
-            | Step::KeepAlive(_)
-            | Step::TimeToLive(_)
-            | Step::Leases
-            | Step::Expire { .. } => self.lease(step).await,
-            Step::Probe { target } => probe::get(self.channel.authority(), target).await,
-            Step::HashKv(_)
-            | Step::Hash
-            | Step::Status
-            | Step::Alarm(_)
-            | Step::Defragment
-            | Step::Members { .. }
-            | Step::MoveLeader { .. } => self.maintenance(step).await,
+            _ => self.one(step).await,
         }
     }
 
@@ -306,12 +327,6 @@ impl Pair {
         });
         let quorate = ours.context("start quorate")?;
         Ok(Self { quorate, etcd: theirs.context("start etcd")? })
-    }
-
-    /// Keeps directories and logs of both.
-    pub fn keep(&mut self) {
-        self.quorate.cluster.keep();
-        self.etcd.cluster.keep();
     }
 
     /// One resolved step on both at once.

@@ -170,6 +170,17 @@ pub const WANTED: &[Wanted] = &[
         cluster_only: false,
         diverges: false,
     },
+    Wanted {
+        name: "a request that waits for a leader in vain",
+        etcd: "a read ends with `request timed out`, a proposal with `context deadline exceeded`, \
+               seven seconds or more later",
+        quorate: "both end with `no leader` after two election timeouts: not applied",
+        reason: "it is known that nothing was proposed, so it is said, and soon; tried with one \
+                 member of three left alone",
+        explains: |_, _, _| false,
+        cluster_only: true,
+        diverges: false,
+    },
 ];
 
 /// Marks of raw requests that rows of the table are about.
