@@ -17,7 +17,7 @@ mod step;
 mod wanted;
 mod watch;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -259,6 +259,8 @@ struct Course {
     setup: Setup,
     steps: Vec<Step>,
     coverage: Coverage,
+    /// Revisions of transactions after which etcd cannot compact at that revision.
+    fragile: BTreeSet<i64>,
     /// A wanted difference left them with different data: nothing more can be compared.
     diverged: bool,
 }
@@ -273,6 +275,7 @@ impl Course {
             setup,
             steps: Vec::new(),
             coverage: Coverage::default(),
+            fragile: BTreeSet::new(),
             diverged: false,
         })
     }
@@ -284,6 +287,15 @@ impl Course {
         self.clock.current = self.clock.current.max(etcd.revision);
         if let (Step::Compact(compact), None) = (&sent, &etcd.refused) {
             self.clock.compacted = compact.revision;
+            if self.fragile.contains(&compact.revision) {
+                self.coverage.count(&format!("wanted difference: {}", wanted::COMPACTED_AWAY), 1);
+                self.diverged = true;
+            }
+        }
+        if let (Step::Txn(txn), None) = (&sent, &etcd.refused)
+            && wanted::puts_what_it_deleted(txn)
+        {
+            self.fragile.insert(etcd.revision);
         }
         self.coverage.add(&sent, &etcd);
         if quorate.agrees(&etcd) {

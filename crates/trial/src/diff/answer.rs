@@ -5,6 +5,7 @@ use std::fmt::Debug;
 
 use api::etcdserverpb as pb;
 use api::mvccpb::KeyValue;
+use bytes::Bytes;
 use client::Failure;
 use pb::range_request::SortTarget;
 use pb::request_op::Request;
@@ -102,6 +103,7 @@ pub fn range(request: &pb::RangeRequest, answer: &mut pb::RangeResponse) {
     let of_last = |kv: &&mut KeyValue| cut && last.as_ref().is_some_and(|last| tied(kv, last));
     for kv in answer.kvs.iter_mut().filter(of_last) {
         let value = std::mem::take(&mut kv.value);
+        let value = if target == SortTarget::Value { value } else { Bytes::new() };
         *kv = KeyValue { value, mod_revision: rank(kv), ..KeyValue::default() };
     }
 }
@@ -147,6 +149,8 @@ mod tests {
         let cut = answer(vec![kv("a", 1), kv("b", 2)], true);
         assert_eq!(cut, answer(vec![kv("a", 1), kv("z", 2)], true));
         assert_ne!(cut, answer(vec![kv("a", 1), kv("b", 3)], true));
+        let other = KeyValue { value: "w".into(), ..kv("z", 2) };
+        assert_eq!(cut, answer(vec![kv("a", 1), other], true), "the value ranks nothing here");
     }
 
     #[test]
