@@ -1,5 +1,6 @@
 //! The verdict of a whole history: its parts one by one, the search in [`search`].
 
+mod earliest;
 mod list;
 mod memo;
 mod merge;
@@ -117,6 +118,8 @@ pub fn check<M: Model>(
         match found {
             Found::Order(order) => orders.push(order),
             Found::Stuck { prefix, stuck } => {
+                let first = earliest::earliest(model, ops, part, &mut budget);
+                let (prefix, stuck) = first.unwrap_or((prefix, stuck));
                 violation = Some(Verdict::NotLinearizable { part: part.clone(), prefix, stuck });
                 break;
             }

@@ -7,6 +7,7 @@
 //! narrows it down ([`Etcd::study`]).
 
 mod history;
+mod narrow;
 mod range;
 mod run;
 mod timeline;

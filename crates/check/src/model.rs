@@ -33,6 +33,51 @@ pub trait Model {
         false
     }
 
+    /// True only if no order that explains every answer goes from `state` to `after` by this
+    /// operation. A shortcut for models that were made from the history.
+    fn leads_nowhere(
+        &self,
+        state: &Self::State,
+        input: &Self::Input,
+        output: Option<&Self::Output>,
+        after: &Self::State,
+    ) -> bool {
+        let _ = (state, input, output, after);
+        false
+    }
+
+    /// The same object for other operations, where the model was made from the history; none
+    /// where it was not.
+    fn restudied(&self, ops: &[Operation<Self::Input, Self::Output>]) -> Option<Self>
+    where
+        Self: Sized,
+    {
+        let _ = ops;
+        None
+    }
+
+    /// True only if `state` stays as it is under `input` with any answer that it can have there,
+    /// and every order that places the operation later can place it here instead. Such an
+    /// operation is placed at once.
+    fn is_harmless(&self, state: &Self::State, input: &Self::Input) -> bool {
+        let _ = (state, input);
+        false
+    }
+
+    /// Where an operation with this answer fits one state only, which the object is in during one
+    /// stretch and never again: the number of that stretch. The search does not leave it before
+    /// all such operations are placed.
+    fn stretch(&self, input: &Self::Input, output: Option<&Self::Output>) -> Option<u32> {
+        let _ = (input, output);
+        None
+    }
+
+    /// The stretch that `state` is, in the part that `input` is of.
+    fn stretch_of(&self, state: &Self::State, input: &Self::Input) -> Option<u32> {
+        let _ = (state, input);
+        None
+    }
+
     /// False only if in `state` no operation of unknown outcome can take effect: a shortcut for
     /// models that would refuse each of them in [`Self::step`].
     fn unknown_may_act(&self, state: &Self::State) -> bool {

@@ -1,6 +1,7 @@
 //! The objects that histories are checked against.
 
 mod cas_register;
+mod chains;
 mod kv;
 mod register;
 

@@ -175,11 +175,12 @@ impl Loaded {
     pub fn check(&self, limits: Limits, cancel: &dyn Fn() -> bool) -> Report {
         match self {
             Self::Register(ops) => {
-                report(&Register, ops, limits, cancel, text::register, |_, now| text::value(now))
+                let state = |_: &_, now: &Option<i64>| text::value(now);
+                report(&Register, (ops, ops), limits, cancel, text::register, state)
             }
             Self::CasRegister(ops) => {
                 let state = |_: &CasInput, now: &Option<i64>| text::value(now);
-                report(&CasRegister, ops, limits, cancel, text::cas_register, state)
+                report(&CasRegister, (ops, ops), limits, cancel, text::cas_register, state)
             }
             Self::Kv(ops) => {
                 // The model tells only values that were read; a reader wants all of them.
@@ -193,27 +194,32 @@ impl Loaded {
                     }
                     text::quoted(now)
                 };
-                report(&Kv::of(ops), ops, limits, cancel, text::kv, state)
+                report(&Kv::of(ops), (ops, ops), limits, cancel, text::kv, state)
             }
             Self::Etcd(history) => {
                 let mut model = Etcd::starting_at(history.revision, history.keys.clone());
                 model.study(&history.ops);
+                let known = model.narrow(&history.ops);
                 let state = |_: &Request, now: &EtcdState| format!("revision {}", now.revision());
-                report(&model, &history.ops, limits, cancel, text::etcd, state)
+                report(&model, (&history.ops, &known), limits, cancel, text::etcd, state)
             }
         }
     }
 }
 
+/// Operations of a model.
+type Ops<M> = [Operation<<M as Model>::Input, <M as Model>::Output>];
+
+/// `ops`: as they are shown, and as they are searched.
 fn report<M: Model>(
     model: &M,
-    ops: &[Operation<M::Input, M::Output>],
+    (ops, searched): (&Ops<M>, &Ops<M>),
     limits: Limits,
     cancel: &dyn Fn() -> bool,
     describe: impl Fn(&M::Input, Option<&M::Output>) -> String,
     mut describe_state: impl FnMut(&M::Input, &M::State) -> String,
 ) -> Report {
-    let outcome = check(model, ops, limits, cancel);
+    let outcome = check(model, searched, limits, cancel);
     let shown = ops.iter().map(|op| Shown {
         process: op.process,
         text: describe(&op.input, op.output.as_ref()),
@@ -228,7 +234,7 @@ fn report<M: Model>(
     };
     // Parts have states of their own, and an order may run through many parts.
     let mut part_of = vec![0; ops.len()];
-    let parts = model.partition(ops);
+    let parts = model.partition(searched);
     for (part, members) in parts.iter().enumerate() {
         for &index in members {
             part_of[index] = part;
@@ -238,7 +244,7 @@ fn report<M: Model>(
     let mut placed = Vec::with_capacity(order.len());
     for &index in order {
         let state = &mut states[part_of[index]];
-        let op = &ops[index];
+        let op = &searched[index];
         let next = model.step(state, &op.input, op.output.as_ref());
         *state = next.expect("the search made this step");
         placed.push(Placed { index, state: describe_state(&op.input, state) });

@@ -25,6 +25,8 @@ pub struct Must {
     pub input: u32,
     /// Number of the pair of input and output.
     pub pair: u32,
+    /// See [`Model::stretch`].
+    pub stretch: Option<u32>,
 }
 
 /// Operations of one part by kind.
@@ -63,7 +65,8 @@ impl Plan {
                 let count = number(pairs.len());
                 let pair = *pairs.entry((&op.input, output)).or_insert(count);
                 let (invoked, deadline) = (op.invoked, op.deadline());
-                must.push(Must { index, invoked, deadline, read_only, input, pair });
+                let stretch = model.stretch(&op.input, Some(output));
+                must.push(Must { index, invoked, deadline, read_only, input, pair, stretch });
             } else {
                 let class = *class_of.entry(input).or_insert(classes.len());
                 if class == classes.len() {

@@ -5,8 +5,9 @@
 //! What keeps it small, and why nothing is missed:
 //!
 //! 1. A situation visited before is not visited again (Lowe).
-//! 2. An operation that never changes the state is placed as soon as it fits, without an
-//!    alternative: in any order that places it later it can be moved here.
+//! 2. An operation that never changes the state, or of which the model says that it does no harm
+//!    in this one, is placed as soon as it fits, without an alternative: in any order that places
+//!    it later it can be moved here.
 //! 3. Of two candidates with equal input and output only the one with the earlier deadline is
 //!    tried: in an order that uses the other they can be exchanged.
 //! 4. Unknown operations with equal inputs are counted, not told apart: once invoked they stay
@@ -19,6 +20,8 @@
 //! 7. Where every candidate that fits leaves the state as it is, only the one with the earliest
 //!    deadline is tried: it must come before any new candidate does, so it can as well come
 //!    first. If that one does not fit, nothing helps. (Asked only in a last resort.)
+//! 8. A state that does not come back is not left while an operation is not placed that fits
+//!    nowhere else ([`Model::stretch`]): no order goes on from there.
 //!
 //! If an order exists, take the visited situation with the shortest rest of one. Each rule that
 //! would drop the next step of that rest names a visited situation with a shorter rest: so there
@@ -125,6 +128,8 @@ pub struct Search<'a, M: Model> {
     by_deadline: List,
     placed: Vec<u64>,
     placed_count: u32,
+    /// Of each stretch: operations not yet placed that fit nowhere else.
+    stretches: Vec<u32>,
     used: Vec<(u32, u32)>,
     state: M::State,
     frames: Vec<Frame<M::State>>,
@@ -147,9 +152,16 @@ impl<'a, M: Model> Search<'a, M> {
         let by_deadline: Vec<u32> = (0..count).collect();
         let mut by_call = by_deadline.clone();
         by_call.sort_by_key(|&at| plan.must[at as usize].invoked);
+        let mut stretches = Vec::new();
+        for stretch in plan.must.iter().filter_map(|op| op.stretch) {
+            let stretch = stretch as usize;
+            stretches.resize(stretches.len().max(stretch + 1), 0);
+            stretches[stretch] += 1;
+        }
         Self {
             model,
             ops,
+            stretches,
             by_call: List::new(&by_call),
             by_deadline: List::new(&by_deadline),
             placed: vec![0; plan.must.len().div_ceil(64)],
@@ -223,6 +235,16 @@ impl<'a, M: Model> Search<'a, M> {
         self.model.step(state, &self.ops[class.members[0]].input, None)
     }
 
+    fn leads_nowhere(&self, code: u32, after: &M::State) -> bool {
+        let (index, output) = if code & CLASS == 0 {
+            let index = self.plan.must[code as usize].index;
+            (index, self.ops[index].output.as_ref())
+        } else {
+            (self.plan.classes[(code & !CLASS) as usize].members[0], None)
+        };
+        self.model.leads_nowhere(&self.state, &self.ops[index].input, output, after)
+    }
+
     /// Rule 2, until none fits.
     fn place_readers(&mut self, budget: &mut Budget<'_>) {
         let end = self.plan.must.len();
@@ -232,9 +254,7 @@ impl<'a, M: Model> Search<'a, M> {
             let mut at = self.by_call.first();
             while (at as usize) < end && self.plan.must[at as usize].invoked <= horizon {
                 let next = self.by_call.after(at);
-                if self.plan.must[at as usize].read_only
-                    && self.step_must(at, &self.state, budget).is_some()
-                {
+                if self.does_no_harm(at) && self.step_must(at, &self.state, budget).is_some() {
                     self.place(at, None, budget);
                     placed = true;
                 }
@@ -246,6 +266,22 @@ impl<'a, M: Model> Search<'a, M> {
         }
     }
 
+    /// Whether rule 2 is about this operation.
+    fn does_no_harm(&self, at: u32) -> bool {
+        let op = &self.plan.must[at as usize];
+        op.read_only || self.model.is_harmless(&self.state, &self.ops[op.index].input)
+    }
+
+    /// Rule 8.
+    fn must_stay(&self) -> bool {
+        let Some(any) = self.plan.must.first() else { return false };
+        if self.stretches.is_empty() {
+            return false;
+        }
+        let stretch = self.model.stretch_of(&self.state, &self.ops[any.index].input);
+        stretch.is_some_and(|at| self.stretches.get(at as usize).is_some_and(|left| *left > 0))
+    }
+
     /// Places an operation. `after`: the new state, none if it stays.
     fn place(&mut self, code: u32, after: Option<M::State>, budget: &mut Budget<'_>) {
         if code & CLASS == 0 {
@@ -253,6 +289,9 @@ impl<'a, M: Model> Search<'a, M> {
             self.by_deadline.take_out(code);
             self.placed[code as usize / 64] |= 1 << (code % 64);
             self.placed_count += 1;
+            if let Some(stretch) = self.plan.must[code as usize].stretch {
+                self.stretches[stretch as usize] -= 1;
+            }
         } else {
             let class = code & !CLASS;
             match self.used.binary_search_by_key(&class, |&(class, _)| class) {
@@ -285,6 +324,9 @@ impl<'a, M: Model> Search<'a, M> {
             self.by_call.put_back(frame.via);
             self.placed[frame.via as usize / 64] &= !(1 << (frame.via % 64));
             self.placed_count -= 1;
+            if let Some(stretch) = self.plan.must[frame.via as usize].stretch {
+                self.stretches[stretch as usize] += 1;
+            }
         } else {
             let class = frame.via & !CLASS;
             let at = self.used.binary_search_by_key(&class, |&(class, _)| class);
@@ -390,6 +432,7 @@ impl<'a, M: Model> Search<'a, M> {
 
     /// Places the next candidate that fits; false if the top frame has none left.
     fn advance(&mut self, budget: &mut Budget<'_>) -> bool {
+        let stays = self.must_stay();
         loop {
             let end = self.candidates.len();
             let top = self.frames.last_mut().expect("the root stays");
@@ -404,6 +447,9 @@ impl<'a, M: Model> Search<'a, M> {
             top.cursor += 1;
             let pass = top.pass;
             let Some(after) = self.step_any(code, &self.state, budget) else { continue };
+            if stays && after != self.state || self.leads_nowhere(code, &after) {
+                continue;
+            }
             let last_resort = self.model.last_resort(&after);
             if last_resort != (pass == Pass::Second) {
                 if last_resort {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use base::Blob;
 
+use super::narrow::Narrow;
 use super::range::Keys;
 use super::run::Run;
 use super::types::{KeyValue, Reply, Request, Response, Seen};
@@ -104,6 +105,19 @@ impl Etcd {
     /// Somebody saw that `revision` deleted `key`.
     pub fn observe_delete(&mut self, revision: i64, key: Blob) {
         self.evidence.entry(revision).or_default().push(Evidence::Deleted(key));
+    }
+
+    /// The same operations, one by one, with what the answers tell of those of unknown outcome;
+    /// after [`Self::study`]. The verdict on them is the verdict on `ops`.
+    pub fn narrow(&mut self, ops: &[EtcdOperation]) -> Vec<EtcdOperation> {
+        let held = self.initial.keys().map(|kv| (kv.key.clone(), kv.value.clone()));
+        let mut narrow = Narrow::new(ops, held);
+        for evidence in self.evidence.values().flatten() {
+            if let Evidence::Put(seen) = evidence {
+                narrow.read_seen(seen);
+            }
+        }
+        narrow.apply(ops, &mut self.claimed)
     }
 
     fn collect(&mut self, request: &Request, reply: &Reply) {
@@ -272,7 +286,8 @@ pub fn check(
     cancel: &dyn Fn() -> bool,
 ) -> EtcdOutcome {
     model.study(ops);
-    let outcome = crate::check(&model, ops, limits, cancel);
+    let known = model.narrow(ops);
+    let outcome = crate::check(&model, &known, limits, cancel);
     let timeline = match &outcome.verdict {
         Verdict::Linearizable { order } => Some(replay(&model.initial, ops, order)),
         Verdict::NotLinearizable { .. } | Verdict::Unknown { .. } => None,

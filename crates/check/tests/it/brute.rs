@@ -49,7 +49,7 @@ fn go<M: Model>(
 }
 
 /// The key-value map with all keys in one state and one part.
-struct Whole;
+pub struct Whole;
 
 impl Model for Whole {
     type State = BTreeMap<String, String>;
@@ -248,13 +248,14 @@ fn a_cas_register_gets_the_verdict_of_brute_force() {
     );
 }
 
-#[test]
-fn a_key_value_map_gets_the_verdict_of_brute_force() {
+/// Histories of gets, puts and appends of these letters.
+fn differ_on_letters(letters: &[&str]) {
     let mut texts = vec![String::new()];
     for length in 1..=7 {
-        let shorter = texts.iter().filter(|text| text.len() == length - 1);
-        let longer: Vec<_> =
-            shorter.flat_map(|text| [format!("{text}a"), format!("{text}b")]).collect();
+        let shorter: Vec<_> =
+            texts.iter().filter(|text| text.len() == length - 1).cloned().collect();
+        let longer =
+            shorter.iter().flat_map(|text| letters.iter().map(move |x| format!("{text}{x}")));
         texts.extend(longer);
     }
     differ(
@@ -267,7 +268,7 @@ fn a_key_value_map_gets_the_verdict_of_brute_force() {
                 rng,
                 |rng| {
                     let key = ["x", "y"][rng.below(2) as usize].to_owned();
-                    let value = ["a", "b"][rng.below(2) as usize].to_owned();
+                    let value = letters[rng.below(letters.len() as u64) as usize].to_owned();
                     match rng.below(4) {
                         0 | 1 => KvInput::Get { key },
                         2 => KvInput::Put { key, value },
@@ -281,4 +282,14 @@ fn a_key_value_map_gets_the_verdict_of_brute_force() {
             )
         },
     );
+}
+
+#[test]
+fn a_key_value_map_gets_the_verdict_of_brute_force() {
+    differ_on_letters(&["a", "b"]);
+}
+
+#[test]
+fn values_that_mostly_differ_get_the_verdict_of_brute_force() {
+    differ_on_letters(&["a", "b", "c"]);
 }

@@ -4,6 +4,7 @@ mod brute;
 mod corpus;
 mod etcd;
 mod fuzz;
+mod hard;
 mod report;
 mod store;
 mod watch;

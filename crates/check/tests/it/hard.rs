@@ -1,0 +1,253 @@
+//! Long histories of many clients with lost answers, whose verdicts are known from how they were
+//! made: each operation took effect at one moment between its request and its answer, and in a bad
+//! one a single answer was changed into one that nothing explains.
+
+use std::collections::BTreeMap;
+
+use base::{Blob, Prng};
+use check::etcd::{
+    Compare, CompareOp, Etcd, EtcdOperation, KeyValue, Put, Range, Reply, Request, Response, Seen,
+    Target, Txn,
+};
+use check::models::{Kv, KvInput, KvOutput};
+use check::{Limits, Operation, Outcome, Verdict};
+
+/// What a history is made of.
+#[derive(Clone, Copy)]
+struct Shape {
+    clients: u64,
+    count: u64,
+    keys: u64,
+    /// Of 100 requests, how many get no answer; half of them take effect at some later moment.
+    lost: u64,
+    /// Of 100 requests.
+    puts: u64,
+    gets: u64,
+}
+
+/// Moments of one request.
+struct Moments {
+    process: u32,
+    invoked: u64,
+    /// When it took effect, if it did.
+    point: Option<u64>,
+    returned: Option<u64>,
+}
+
+fn moments(rng: &mut Prng, shape: Shape) -> Vec<Moments> {
+    const HOLD: u64 = 1000;
+    let mut free: Vec<(u64, u32)> =
+        (0..shape.clients).map(|client| (rng.below(HOLD), client as u32)).collect();
+    let mut all = Vec::new();
+    for _ in 0..shape.count {
+        let client = (0..free.len()).min_by_key(|&at| free[at]).unwrap();
+        let (invoked, process) = free[client];
+        if rng.below(100) < shape.lost {
+            let point = (rng.below(2) == 0).then(|| invoked + rng.below(6 * HOLD));
+            all.push(Moments { process, invoked, point, returned: None });
+            free[client] = (invoked + 2 * HOLD, process + shape.clients as u32);
+        } else {
+            let length = 1 + rng.below(2 * HOLD);
+            let (point, returned) = (Some(invoked + rng.below(length)), Some(invoked + length));
+            all.push(Moments { process, invoked, point, returned });
+            free[client] = (invoked + length + 1 + rng.below(HOLD / 4), process);
+        }
+    }
+    all
+}
+
+/// In the order in which they took effect.
+fn effects(moments: &[Moments]) -> Vec<usize> {
+    let mut order: Vec<_> =
+        (0..moments.len()).filter_map(|at| Some((moments[at].point?, at))).collect();
+    order.sort_unstable();
+    order.into_iter().map(|(_, at)| at).collect()
+}
+
+fn key_value(seed: u64, shape: Shape, good: bool) -> Vec<Operation<KvInput, KvOutput>> {
+    let mut rng = Prng::new(seed);
+    let moments = moments(&mut rng, shape);
+    let inputs: Vec<KvInput> = (0..moments.len())
+        .map(|at| {
+            let key = rng.below(shape.keys).to_string();
+            let value = format!("x {} {at} y", moments[at].process);
+            match rng.below(100) {
+                kind if kind < shape.gets => KvInput::Get { key },
+                kind if kind < shape.gets + shape.puts => KvInput::Put { key, value },
+                _ => KvInput::Append { key, value },
+            }
+        })
+        .collect();
+    let mut state: BTreeMap<&str, String> = BTreeMap::new();
+    let mut outputs: Vec<Option<KvOutput>> = vec![None; inputs.len()];
+    for at in effects(&moments) {
+        let now = state.entry(inputs[at].key()).or_default();
+        match &inputs[at] {
+            KvInput::Get { .. } => {}
+            KvInput::Put { value, .. } => now.clone_from(value),
+            KvInput::Append { value, .. } => now.push_str(value),
+        }
+        let is_get = matches!(inputs[at], KvInput::Get { .. });
+        outputs[at] = Some(if is_get { KvOutput::Value(now.clone()) } else { KvOutput::Done });
+    }
+    if !good {
+        // A value that was read twice is changed in one of the two: it misses its second part.
+        // Every part is written once, so the two exclude each other.
+        let value = |at: usize| match &outputs[at] {
+            Some(KvOutput::Value(value)) if moments[at].returned.is_some() => value.as_str(),
+            _ => "",
+        };
+        let long = |at: &usize| value(*at).matches('x').count() > 2;
+        let twice = |at: &usize| (0..*at).any(|other| value(other) == value(*at));
+        let reads: Vec<usize> = (0..outputs.len()).filter(|at| long(at) && twice(at)).collect();
+        let Some(KvOutput::Value(value)) = &mut outputs[reads[reads.len() * 3 / 4]] else {
+            panic!("a read");
+        };
+        let second = value.match_indices('x').nth(1).unwrap().0;
+        let third = value.match_indices('x').nth(2).unwrap().0;
+        value.replace_range(second..third, "");
+    }
+    let all = moments.into_iter().zip(inputs).zip(outputs);
+    all.map(|((moments, input), output)| {
+        let Moments { process, invoked, returned, .. } = moments;
+        Operation { process, input, output: returned.and(output), invoked, returned }
+    })
+    .collect()
+}
+
+fn blob(text: &str) -> Blob {
+    Blob::from(text.as_bytes())
+}
+
+fn etcd(seed: u64, shape: Shape, good: bool) -> Vec<EtcdOperation> {
+    let mut rng = Prng::new(seed);
+    let moments = moments(&mut rng, shape);
+    let mut held: BTreeMap<Blob, KeyValue> = BTreeMap::new();
+    let mut read: BTreeMap<Blob, i64> = BTreeMap::new();
+    let mut revision = 1;
+    let plain = |key: &Blob, value: &str| {
+        Request::Put(Put { key: key.clone(), value: blob(value), ..Put::default() })
+    };
+    let guarded = |key: &Blob, at: i64, value: &str| {
+        let (range_end, op) = (Blob::default(), CompareOp::Equal);
+        let compare = Compare { key: key.clone(), range_end, op, target: Target::Mod(at) };
+        Request::Txn(Txn {
+            compare: vec![compare],
+            success: vec![plain(key, value)],
+            failure: vec![],
+        })
+    };
+    let keys: Vec<Blob> =
+        moments.iter().map(|_| blob(&format!("k{}", rng.below(shape.keys)))).collect();
+    let kinds: Vec<u64> = moments.iter().map(|_| rng.below(100)).collect();
+    let mut inputs: Vec<Request> =
+        (0..keys.len()).map(|at| guarded(&keys[at], 0, &format!("v{at}"))).collect();
+    let mut outputs: Vec<Option<Response>> = vec![None; keys.len()];
+    for at in effects(&moments) {
+        let key = &keys[at];
+        let old = held.get(key).cloned();
+        let now = old.as_ref().map_or(0, |kv| kv.mod_revision);
+        let mut write = |revision: &mut i64| {
+            *revision += 1;
+            let kv = KeyValue {
+                key: key.clone(),
+                value: blob(&format!("v{at}")),
+                create_revision: old.as_ref().map_or(*revision, |kv| kv.create_revision),
+                mod_revision: *revision,
+                version: old.as_ref().map_or(1, |kv| kv.version + 1),
+                lease: 0,
+            };
+            held.insert(key.clone(), kv);
+        };
+        let reply = match kinds[at] {
+            kind if kind < shape.gets => {
+                inputs[at] = Request::Range(Range { key: key.clone(), ..Range::default() });
+                let kvs: Vec<Seen> = old.iter().map(Seen::from).collect();
+                Reply::Range { count: Some(kvs.len() as i64), kvs, more: Some(false) }
+            }
+            kind if kind < shape.gets + shape.puts => {
+                inputs[at] = plain(key, &format!("v{at}"));
+                write(&mut revision);
+                Reply::Put { prev: None }
+            }
+            kind => {
+                let expected = if kind % 3 > 0 { now } else { *read.get(key).unwrap_or(&0) };
+                inputs[at] = guarded(key, expected, &format!("v{at}"));
+                read.insert(key.clone(), now);
+                let succeeded = expected == now;
+                if succeeded {
+                    write(&mut revision);
+                }
+                let replies = if succeeded { vec![Reply::Put { prev: None }] } else { vec![] };
+                Reply::Txn { succeeded, replies }
+            }
+        };
+        outputs[at] = Some(Response { revision: Some(revision), reply: Some(reply) });
+    }
+    if !good {
+        let full = |at: &usize| match &outputs[*at] {
+            Some(Response { reply: Some(Reply::Range { kvs, .. }), .. }) => {
+                moments[*at].returned.is_some() && !kvs.is_empty()
+            }
+            _ => false,
+        };
+        let reads: Vec<usize> = (0..outputs.len()).filter(full).collect();
+        let wrong = &mut outputs[reads[reads.len() * 3 / 4]];
+        let Some(Response { reply: Some(Reply::Range { kvs, .. }), .. }) = wrong else {
+            panic!("a read");
+        };
+        kvs[0].version = kvs[0].version.map(|version| version + 1);
+    }
+    let all = moments.into_iter().zip(inputs).zip(outputs);
+    all.map(|((moments, input), output)| {
+        let Moments { process, invoked, returned, .. } = moments;
+        Operation { process, input, output: returned.and(output), invoked, returned }
+    })
+    .collect()
+}
+
+#[track_caller]
+fn expect(outcome: &Outcome, good: bool, what: &str) {
+    match outcome.verdict {
+        Verdict::Linearizable { .. } => assert!(good, "{what}: missed what is wrong"),
+        Verdict::NotLinearizable { .. } => assert!(!good, "{what}: there is an order"),
+        Verdict::Unknown { why } => panic!("{what}: {why}: {:?}", outcome.stats),
+    }
+}
+
+/// Steps that a second is long enough for, by far.
+const LIMITS: Limits = Limits { steps_max: 3_000_000, memory_bytes_max: 1 << 30 };
+
+#[test]
+fn fifty_clients_on_few_keys_get_their_verdicts_in_few_states() {
+    for (keys, lost, puts, gets) in
+        [(10, 0, 5, 45), (10, 10, 5, 45), (1, 0, 5, 45), (1, 10, 5, 45), (2, 20, 20, 30)]
+    {
+        let shape = Shape { clients: 50, count: 2000, keys, lost, puts, gets };
+        for seed in 0..3 {
+            for good in [true, false] {
+                let ops = key_value(seed, shape, good);
+                let outcome = check::check(&Kv::of(&ops), &ops, LIMITS, &|| false);
+                let what = format!("{keys} keys, {lost} lost, seed {seed}, {good}");
+                println!("{what}: {:?}", outcome.stats);
+                expect(&outcome, good, &what);
+            }
+        }
+    }
+}
+
+#[test]
+fn lost_writes_of_fifty_clients_of_etcd_do_not_multiply() {
+    for lost in [0, 10, 20] {
+        let shape = Shape { clients: 50, count: 2000, keys: 10, lost, puts: 30, gets: 40 };
+        for seed in 0..3 {
+            for good in [true, false] {
+                let ops = etcd(seed, shape, good);
+                let outcome = check::etcd::check(Etcd::new(), &ops, LIMITS, &|| false).outcome;
+                let what = format!("{lost} lost, seed {seed}, {good}");
+                println!("{what}: {:?}", outcome.stats);
+                expect(&outcome, good, &what);
+            }
+        }
+    }
+}
