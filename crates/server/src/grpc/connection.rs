@@ -82,9 +82,10 @@ fn accept(
         has_leader: header_is(&head.headers, "hasleader", b"true"),
         deadline: head.headers.get("grpc-timeout").and_then(|v| deadline::parse(v.as_bytes())),
     };
+    let assembler = Assembler::for_call(&head.headers, limits.message_bytes_max());
     let answer = match (kind, metadata.deadline) {
         (Kind::Bidi, _) => {
-            let input = RequestStream::new(body, limits.message_bytes_max());
+            let input = RequestStream::new(body, assembler);
             return service.bidi(method, metadata, input, StreamSender::new(send, tally));
         }
         (Kind::ServerStream, _) => Answer::Stream(StreamSender::new(send, tally)),
@@ -92,7 +93,8 @@ fn accept(
         (Kind::Unary, Some(at)) => Answer::Unary(Responder::timed(deadlines.add(at, send), tally)),
     };
     let call = Call { method, metadata, answer };
-    let mut reading = Reading { body, assembler: Assembler::new(limits.message_bytes_max()) };
+    let unary = matches!(call.answer, Answer::Unary(_));
+    let mut reading = Reading { body, assembler, unary };
     // The common case: the whole body came with the headers, and no task is needed.
     match reading.poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(message) => call.dispatch(&**service, message),
@@ -171,10 +173,17 @@ impl Call {
     }
 }
 
+const NO_REQUEST: &str =
+    "cardinality violation: received no request message from non-client-streaming RPC";
+const MANY_REQUESTS: &str =
+    "cardinality violation: received multiple request messages for non-client-streaming RPC";
+
 /// The one request message of a call.
 struct Reading {
     body: RecvStream,
     assembler: Assembler,
+    /// One answer follows, not a stream of them.
+    unary: bool,
 }
 
 impl Reading {
@@ -196,11 +205,18 @@ impl Reading {
         }
     }
 
+    /// grpc-go's answers to one message, to none and to more, as the real etcd gave them: a unary
+    /// call reads one message and no further, a stream of answers wants exactly one.
     fn finish(&mut self) -> Result<Bytes, Status> {
+        let code = if self.unary { Code::Unknown } else { Code::Internal };
         match self.assembler.next()? {
-            Some(message) if self.assembler.is_empty() => Ok(message),
-            Some(_) => Err(Status::new(Code::Internal, "more than one message in a unary call")),
-            None => Err(Status::new(Code::Internal, "unexpected EOF")),
+            Some(message) if self.unary || !matches!(self.assembler.next(), Ok(Some(_))) => {
+                Ok(message)
+            }
+            Some(_) => Err(Status::new(Code::Internal, MANY_REQUESTS)),
+            None if self.assembler.has_head() => Err(Status::new(code, "unexpected EOF")),
+            None if self.unary => Err(Status::new(code, "EOF")),
+            None => Err(Status::new(code, NO_REQUEST)),
         }
     }
 }

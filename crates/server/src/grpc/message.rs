@@ -4,6 +4,7 @@ use super::Status;
 use api::Message;
 use api::error::Code;
 use bytes::{BufMut, Bytes, BytesMut};
+use http::HeaderMap;
 
 /// Compressed flag and big-endian length.
 pub const FRAME_HEAD_BYTES: usize = 5;
@@ -25,11 +26,21 @@ pub(super) struct Assembler {
     buffer: BytesMut,
     whole: Bytes,
     message_bytes_max: usize,
+    /// `grpc-encoding` of the call; empty: none.
+    encoding: String,
 }
 
 impl Assembler {
     pub(super) fn new(message_bytes_max: usize) -> Self {
-        Self { buffer: BytesMut::new(), whole: Bytes::new(), message_bytes_max }
+        let (buffer, whole) = (BytesMut::new(), Bytes::new());
+        Self { buffer, whole, message_bytes_max, encoding: String::new() }
+    }
+
+    /// For a call with these headers.
+    pub(super) fn for_call(headers: &HeaderMap, message_bytes_max: usize) -> Self {
+        let encoding = headers.get("grpc-encoding").and_then(|value| value.to_str().ok());
+        let encoding = encoding.unwrap_or_default().to_owned();
+        Self { encoding, ..Self::new(message_bytes_max) }
     }
 
     pub(super) fn push(&mut self, data: Bytes) {
@@ -52,8 +63,7 @@ impl Assembler {
         };
         let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]) as usize;
         if head[0] != 0 {
-            let text = "grpc: Decompressor is not installed for grpc-encoding \"gzip\"";
-            return Err(Status::new(Code::Unimplemented, text));
+            return Err(self.unreadable(head[0]));
         }
         if length > self.message_bytes_max {
             let max = self.message_bytes_max;
@@ -61,6 +71,21 @@ impl Assembler {
             return Err(Status::new(Code::ResourceExhausted, text));
         }
         Ok((rest.len() >= length).then_some(length))
+    }
+
+    /// grpc-go's refusals of a payload that is not plain, as the real etcd gave them.
+    fn unreadable(&self, format: u8) -> Status {
+        let encoding = &self.encoding;
+        if format > 1 {
+            let text = format!("grpc: received unexpected payload format {format}");
+            return Status::new(Code::Internal, text);
+        }
+        if encoding.is_empty() || encoding == "identity" {
+            let text = "grpc: compressed flag set with identity or empty encoding";
+            return Status::new(Code::Internal, text);
+        }
+        let text = format!("grpc: Decompressor is not installed for grpc-encoding {encoding:?}");
+        Status::new(Code::Unimplemented, text)
     }
 
     /// The next complete message. `Ok(None)` needs more data.
@@ -72,6 +97,11 @@ impl Assembler {
             self.whole.split_to(FRAME_HEAD_BYTES + length)
         };
         Ok(Some(message.split_off(FRAME_HEAD_BYTES)))
+    }
+
+    /// True when a message has begun with its whole head.
+    pub(super) fn has_head(&self) -> bool {
+        self.buffer.len().max(self.whole.len()) >= FRAME_HEAD_BYTES
     }
 
     /// True when no byte of an unfinished message is held.
@@ -113,6 +143,14 @@ mod tests {
         assert_eq!(status.text, "grpc: received message larger than max (101 vs. 100)");
         let mut assembler = Assembler::new(100);
         assembler.push(Bytes::from_static(&[1, 0, 0, 0, 1]));
-        assert_eq!(assembler.next().unwrap_err().code, 12);
+        let plain = assembler.next().unwrap_err();
+        assert_eq!(plain.code, 13, "no encoding was named: {}", plain.text);
+        let mut headers = HeaderMap::new();
+        headers.insert("grpc-encoding", "gzip".parse().unwrap());
+        let mut assembler = Assembler::for_call(&headers, 100);
+        assembler.push(Bytes::from_static(&[1, 0, 0, 0, 1]));
+        let status = assembler.next().unwrap_err();
+        assert_eq!(status.code, 12);
+        assert!(status.text.ends_with("grpc-encoding \"gzip\""), "{}", status.text);
     }
 }

@@ -29,8 +29,8 @@ pub struct RequestStream {
 }
 
 impl RequestStream {
-    pub(super) fn new(body: RecvStream, message_bytes_max: usize) -> Self {
-        Self { body, assembler: Assembler::new(message_bytes_max), ended: false }
+    pub(super) fn new(body: RecvStream, assembler: Assembler) -> Self {
+        Self { body, assembler, ended: false }
     }
 
     /// The next message; `None` when the client half-closed or went away.

@@ -127,3 +127,46 @@ fn a_member_with_another_quorum_in_its_flags_is_told_the_difference() {
     cluster.put(0, "k", "the others go on");
     assert_eq!(other.stop(), End::Stopped);
 }
+
+#[test]
+fn frames_that_are_none_get_what_the_real_etcd_answers() {
+    let cluster = Cluster::start("frames", &["solo"]);
+    const NONE: &str =
+        "cardinality violation: received no request message from non-client-streaming RPC";
+    const MANY: &str =
+        "cardinality violation: received multiple request messages for non-client-streaming RPC";
+    const FLAG: &str = "grpc: compressed flag set with identity or empty encoding";
+    const FORMAT: &str = "grpc: received unexpected payload format 7";
+    const CUT: &str = "unexpected EOF";
+    let one = b"\0\0\0\0\x03\x0a\x01x";
+    let (two, more) = ([&one[..], &one[..]].concat(), [&one[..], b"\0\0"].concat());
+    // Bytes after the headers; the refusals of a unary call and of a stream of answers.
+    type Refusal = Option<(u16, &'static str)>;
+    let cases: [(&[u8], Refusal, Refusal); 8] = [
+        (b"", Some((2, "EOF")), Some((13, NONE))),
+        (b"\0\0\0", Some((2, "EOF")), Some((13, NONE))),
+        (b"\0\0\0\0\x05\x0a", Some((2, CUT)), Some((13, CUT))),
+        (b"\x01\0\0\0\x03\x0a\x01x", Some((13, FLAG)), Some((13, FLAG))),
+        (b"\x07\0\0\0\x03\x0a\x01x", Some((13, FORMAT)), Some((13, FORMAT))),
+        (one, None, None),
+        (&two, None, Some((13, MANY))),
+        (&more, None, None),
+    ];
+    outside(async {
+        let to = cluster.channel(0);
+        for (wire, unary, stream) in cases {
+            for (path, expected) in [(method::kv::RANGE, unary), (RANGE_STREAM, stream)] {
+                let body = bytes::Bytes::copy_from_slice(wire);
+                let refused = match to.raw(&to.prepare(path), body).await {
+                    Ok(_) => None,
+                    Err(Failure::Status(status)) => Some((status.code, status.text)),
+                    Err(other) => panic!("{path} {wire:?}: {other}"),
+                };
+                let expected = expected.map(|(code, text)| (code, text.to_owned()));
+                assert_eq!(refused, expected, "{path} {wire:?}");
+            }
+        }
+    });
+}
+
+const RANGE_STREAM: &str = "/etcdserverpb.KV/RangeStream";
