@@ -251,13 +251,23 @@ async fn pump(
             } => moved,
         };
         let Ok(count @ 1..) = moved else { return };
-        match now {
-            Path::Lossy => {
-                lost = true;
+        if now == Path::Open && start < end {
+            start += count;
+            continue;
+        }
+        // What was sent after the path changed must not slip through because both were ready.
+        match *path.borrow() {
+            Path::Open if !lost => (start, end) = (0, count),
+            Path::Held if !lost => {
                 hindered.fetch_add(1, Ordering::Relaxed);
+                (start, end) = (0, count);
             }
-            _ if start < end => start += count,
-            _ => (start, end) = (0, count),
+            Path::Lossy => {
+                hindered.fetch_add(1, Ordering::Relaxed);
+                lost = true;
+            }
+            // The next round ends it.
+            Path::Open | Path::Held | Path::Cut => {}
         }
     }
 }
