@@ -148,3 +148,70 @@ fn a_witness_under_the_rule_commits_nothing_that_one_data_member_alone_has() {
     let commits = c.nodes.values().map(|n| n.raft.as_ref().unwrap().commit());
     assert!(commits.into_iter().all(|commit| commit >= base::LogIndex(2)));
 }
+
+/// Elect sets that do not meet, as rows: refused where terms are shared, with the two rows.
+#[test]
+fn elect_sets_that_do_not_meet_need_ballots_of_term_and_node() {
+    let rows = "elect = row(n1 n2 / n3 n4); commit = cover(n1 n2 / n3 n4)";
+    let shared = cluster::configuration(4, 0, rows, BallotRule::SharedTerms);
+    let error = shared.system().unwrap_err().to_string();
+    assert!(error.contains("share no member"), "{error}");
+    let config = cluster::configuration(4, 0, rows, BallotRule::TermAndNode);
+    config.system().expect("ballots of (term, node) are unique");
+    let mut c = cluster::Cluster::new(config, 7);
+    c.cut.extend([(1, 3), (1, 4), (2, 3), (2, 4), (3, 1), (4, 1), (3, 2), (4, 2)]);
+    c.run(400);
+    let elected: Vec<_> = c.lines.iter().filter(|line| line.contains("elected 1.")).collect();
+    assert_eq!(elected.len(), 2, "two leaders in term 1, of two ballots: {elected:?}");
+}
+
+/// The rule switched off: each row believes what the refused system says, that it elects alone,
+/// and terms are shared. The harness sees two leaders of one ballot.
+#[test]
+#[should_panic(expected = "term 1 elected")]
+fn two_halves_that_elect_alone_make_two_leaders_of_one_term() {
+    let config = cluster::configuration(4, 0, "majority(n1, n2, n3, n4)", BallotRule::SharedTerms);
+    let mut c = cluster::Cluster::new(config, 7);
+    for (id, row) in [(1, "n1, n2"), (2, "n1, n2"), (3, "n3, n4"), (4, "n3, n4")] {
+        let id = base::NodeId(id);
+        c.crash(id);
+        c.nodes.get_mut(&id).unwrap().disk.base_config.quorum = format!("all of ({row})");
+        c.start(id);
+    }
+    c.cut.extend([(1, 3), (1, 4), (2, 3), (2, 4), (3, 1), (4, 1), (3, 2), (4, 2)]);
+    c.run(400);
+}
+
+/// A cluster that shares terms is told so when it is to move to a system that cannot.
+#[test]
+fn a_change_that_needs_the_other_ballot_rule_is_refused_and_says_so() {
+    use consensus::raft::{Change, ChangeError};
+    let text = "elect = row(n1 n2 / n3 n4); commit = cover(n1 n2 / n3 n4)".to_string();
+    let change = Change::Quorum { text };
+    let request = base::RequestId { seq: 1, ..Default::default() };
+    for (rule, refused) in [(BallotRule::SharedTerms, true), (BallotRule::TermAndNode, false)] {
+        let config = cluster::configuration(4, 0, "", rule);
+        let begun = config.begin(&change, request, config.voters(), |_| true);
+        let says = |e: &ChangeError| e.to_string().contains("needs (term, node) ballots");
+        assert_eq!(begun.as_ref().err().is_some_and(says), refused, "{begun:?}");
+        assert_eq!(begun.is_err(), refused);
+    }
+}
+
+/// What a witness is stays what it is: its log has no data that it could serve.
+#[test]
+fn a_witness_cannot_become_a_data_member_in_place_nor_the_other_way_round() {
+    use consensus::raft::{Change, ChangeError};
+    let request = base::RequestId { seq: 1, ..Default::default() };
+    let quorum = "majority(n1, n2, witness(n3))";
+    let config = cluster::configuration(3, 0, quorum, BallotRule::SharedTerms);
+    for text in ["majority(n1, n2, n3)", "majority(n1, witness(n2), n3)", "all of (n1, n2)"] {
+        let change = Change::Quorum { text: text.to_string() };
+        let refused = config.begin(&change, request, config.voters(), |_| true).unwrap_err();
+        let ChangeError::Invalid(why) = refused else { panic!("{refused:?}") };
+        assert!(why.contains("remove it, and add a new member"), "{why}");
+    }
+    let remove = Change::Remove { id: base::NodeId(3), quorum: None };
+    let joint = config.begin(&remove, request, config.voters(), |_| true).unwrap();
+    assert_eq!(joint.done().quorum, "all of (n1, n2)");
+}

@@ -154,6 +154,8 @@ pub enum RefusalReason {
     Overloaded,
     /// This replica's state differs from a quorum's.
     Diverged,
+    /// This member is a witness: it votes and has no data.
+    Witness,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

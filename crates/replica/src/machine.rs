@@ -381,6 +381,14 @@ impl Replica {
         others.filter(|id| self.now.since(heard(id)) >= span).collect()
     }
 
+    /// Why no client may read or write here, if so.
+    fn serves_no_data(&self) -> Option<RefusalReason> {
+        match self.diverged {
+            true => Some(RefusalReason::Diverged),
+            false => self.raft.is_witness().then_some(RefusalReason::Witness),
+        }
+    }
+
     fn refusal(&self, reason: RefusalReason) -> Reply {
         Reply::Refused(Refusal { reason, leader: self.raft.leader(), missing: self.missing() })
     }

@@ -58,6 +58,13 @@ impl Configs {
         self.current().index
     }
 
+    /// Where the joint configuration in force began, if one is: marks may have followed.
+    pub fn joint_since(&self) -> Option<LogIndex> {
+        let joint = self.config().joint.as_ref()?;
+        let same = |v: &&Version| v.config.joint.as_ref() == Some(joint);
+        self.list.iter().rev().take_while(same).last().map(|v| v.index)
+    }
+
     pub fn version(&self) -> u64 {
         self.version
     }

@@ -360,16 +360,54 @@ impl Raft {
                 _ => {}
             }
         }
-        if !self.hears_commit_set() {
+        if !self.hears_commit_set() && !self.call_off(out) {
             self.become_follower(None, Why::QuorumLost, out);
         }
     }
 
+    /// While the system before a joint configuration is heard and the one it moves to is not:
+    /// goes back to the former, if the joint one is this leader's own and not committed. Then
+    /// nobody can have gone on to the new system alone, and every elect and commit set of the
+    /// three configurations holds one of the old system (`docs/design/reconfiguration.md`).
+    fn call_off(&mut self, out: &mut Ready) -> bool {
+        let config = self.configs.config();
+        let begun = self.configs.joint_since().filter(|index| *index > self.commit);
+        let own = begun.is_some_and(|at| self.log.ballot_at(at) == Some(self.promise.get()));
+        if !own || !self.takes_proposals() {
+            return false;
+        }
+        let back = config.called_off();
+        let Ok(system) = back.system() else { return false };
+        if !system.commit().is_quorum(self.heard_slots()) {
+            return false;
+        }
+        self.append_config(back, system, out);
+        true
+    }
+
+    pub(crate) fn append_config(
+        &mut self,
+        config: super::Configuration,
+        system: quorum::System,
+        out: &mut Ready,
+    ) {
+        let ballot = self.promise.get();
+        let index = self.append_own(EntryKind::Config, Blob::from(config.encode()));
+        self.configs.push(index, config, system);
+        self.rebuild_peers();
+        self.restart_stall();
+        self.trace(out, Trace::Appended { from: index, to: index, ballot });
+    }
+
     /// Check-quorum: a commit set was heard within an election timeout.
     fn hears_commit_set(&self) -> bool {
+        self.configs.system().commit().is_quorum(self.heard_slots())
+    }
+
+    fn heard_slots(&self) -> NodeSet {
         let (now, limit) = (self.now, self.settings.election_timeout_min);
         let heard = self.by_slot(1, |p| u64::from(now.since(p.heard) <= limit));
-        self.configs.system().commit().is_quorum(at_least(&heard, 1))
+        at_least(&heard, 1)
     }
 
     /// A peer counts once it answered this leader: at its election all seem to have been heard.

@@ -9,9 +9,9 @@
 use super::config::Configuration;
 use super::message::{Entry, EntryKind};
 use super::progress::{Peer, State};
-use super::{Raft, Ready, Role, Trace};
+use super::{Raft, Ready, Role};
 use alloc::vec::Vec;
-use base::{Blob, LogIndex, NodeId};
+use base::{LogIndex, NodeId};
 use quorum::{Family, NODES_MAX, NodeSet, System, commit_index};
 
 /// Entries a member marked out may lack when commits begin to wait for it again.
@@ -191,11 +191,7 @@ impl Raft {
     fn append_marks(&mut self, config: Configuration, out: &mut Ready) {
         let Ok(system) = config.system() else { return };
         assert_eq!(system, *self.configs.system(), "marks change no quorum");
-        let ballot = self.promise.get();
-        let index = self.append_own(EntryKind::Config, Blob::from(config.encode()));
-        self.configs.push(index, config, system);
-        self.restart_stall();
-        self.trace(out, Trace::Appended { from: index, to: index, ballot });
+        self.append_config(config, system, out);
     }
 
     /// A commit, or marks: what waits now has not waited yet.

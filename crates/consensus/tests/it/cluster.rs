@@ -267,6 +267,10 @@ impl Cluster {
 
     /// One leader a ballot, and it holds everything committed before (Raft, figure 3).
     fn check_leader(&mut self, id: NodeId, ballot: Ballot) {
+        if self.genesis.rule == BallotRule::SharedTerms {
+            let term = self.leaders.keys().find(|b| b.term == ballot.term);
+            assert!(term.is_none(), "term {} elected {id} and {term:?}", ballot.term);
+        }
         let other = self.leaders.insert(ballot, id);
         assert!(other.is_none(), "{ballot} elected {id} and {other:?}");
         let raft = self.nodes[&id].raft.as_ref().unwrap();

@@ -188,3 +188,34 @@ fn a_checkpoint_overtaken_on_its_way_is_followed_by_the_next_one_at_once() {
         assert!(sent, "entries 9 and 10 follow");
     }
 }
+
+/// `docs/design/bug-ledger.md` names scripts and tests: all of them are there.
+#[test]
+fn every_script_and_test_that_the_bug_ledger_names_exists() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let ledger = std::fs::read_to_string(root.join("docs/design/bug-ledger.md")).unwrap();
+    let mut sources = String::new();
+    let mut dirs = vec![root.join("crates")];
+    while let Some(dir) = dirs.pop() {
+        for path in std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().path()) {
+            if path.is_dir() {
+                dirs.push(path);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                sources.push_str(&std::fs::read_to_string(path).unwrap());
+            }
+        }
+    }
+    let mut named = 0;
+    for row in ledger.lines().filter(|line| line.starts_with('|')) {
+        let words = row.split('`').skip(1).step_by(2);
+        for word in words.filter(|w| w.contains('_') && !w.contains(' ')) {
+            let script = root.join(format!("crates/consensus/tests/scripts/{word}.txt"));
+            let test = sources.contains(&format!("fn {word}("));
+            assert!(test || script.exists(), "{word} is neither a script nor a test: {row}");
+            named += 1;
+        }
+    }
+    let rows = (1..=22).filter(|n| ledger.contains(&format!("\n| {n} |"))).count();
+    assert_eq!(rows, 22, "every row of the reference list has one here");
+    assert!(named >= 30, "{named} names");
+}

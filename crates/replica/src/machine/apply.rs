@@ -86,8 +86,8 @@ impl Replica {
 
     /// At fixed indexes a follower tells the leader its chain hash, and the leader everyone.
     fn compare_hashes(&mut self, index: LogIndex, out: &mut Effects) {
-        if !index.0.is_multiple_of(HASH_EVERY) {
-            return;
+        if !index.0.is_multiple_of(HASH_EVERY) || self.raft.is_witness() {
+            return; // a witness has no state to compare
         }
         let chain = self.store.chain_hash();
         self.hashes.insert(index, chain);
@@ -133,7 +133,7 @@ impl Replica {
         let config = self.raft.config();
         let Ok(system) = config.system() else { return };
         let mut agreeing: BTreeMap<u64, NodeSet> = BTreeMap::new();
-        let mut silent = config.voters();
+        let mut silent = config.voters().minus(config.witnesses());
         let me = config.slot_of(self.settings.raft.id).map(|slot| (slot, *own));
         for (slot, chain) in votes.iter().copied().chain(me) {
             agreeing.entry(chain).or_default().insert(slot);
@@ -161,7 +161,17 @@ impl Replica {
         let Ok((stamp, dedupe)) = decode_extra(&installed.extra) else {
             return; // verified by its file's digest; an unknown version is left alone
         };
-        self.store = installed.store;
+        self.store = match installed.config.is_witness(self.settings.raft.id) {
+            false => installed.store,
+            true => {
+                // Only the place in the log is kept, whatever the file held.
+                let mut empty = mvcc::Store::new(installed.store.limits());
+                if installed.index > LogIndex::ZERO {
+                    empty.advance(installed.index, stamp);
+                }
+                empty
+            }
+        };
         self.dedupe = dedupe;
         self.clock = crate::clock::ClusterClock::new(stamp, self.now);
         self.applied = installed.index;

@@ -238,6 +238,18 @@ impl Replica {
                 out.send.push(PeerMessage { from: me, to, body: PeerBody::Removed });
             }
         }
+        let asked_before = before.change.request;
+        let called_off = before.joint.as_ref().filter(|text| {
+            config.joint.is_none() && config.change.request.seq == 0 && config.quorum != **text
+        });
+        if let Some(text) = called_off
+            && asked_before == self.own_id(asked_before.seq)
+            && let Some(asked) = self.changes.asked.remove(&asked_before.seq)
+        {
+            let why = alloc::format!("called off: no quorum of {text} was heard from");
+            let reply = Reply::ChangeRefused(ChangeError::NotEnoughStarted(why));
+            self.reply_change(asked_before, asked.token, reply, out);
+        }
         let id = config.change.request;
         if id.seq > 0 {
             self.dedupe.insert(id);

@@ -19,8 +19,8 @@ const SWEEP_INTERVAL: Nanos = Nanos::from_millis(50);
 
 impl Replica {
     pub(super) fn on_propose(&mut self, token: Token, command: &Command, out: &mut Effects) {
-        if self.diverged {
-            out.replies.push((token, self.refusal(RefusalReason::Diverged)));
+        if let Some(reason) = self.serves_no_data() {
+            out.replies.push((token, self.refusal(reason)));
             return;
         }
         if let Err(error) = self.store.validate(command) {

@@ -52,7 +52,7 @@ impl Reads {
 
 impl Replica {
     pub(super) fn on_read(&mut self, token: Token, request: RangeRequest, out: &mut Effects) {
-        if request.serializable && !self.diverged {
+        if request.serializable && self.serves_no_data().is_none() {
             out.replies.push((token, Reply::Range(self.store.read(&request))));
             return;
         }
@@ -68,8 +68,10 @@ impl Replica {
     }
 
     fn queue_read(&mut self, token: Token, kind: ReadKind, out: &mut Effects) {
-        if self.diverged {
-            out.replies.push((token, self.refusal(RefusalReason::Diverged)));
+        let barrier = matches!(kind, ReadKind::Barrier);
+        let refused = self.serves_no_data();
+        if let Some(reason) = refused.filter(|r| !barrier || *r != RefusalReason::Witness) {
+            out.replies.push((token, self.refusal(reason)));
             return;
         }
         if self.writes.len() + self.reads.len() >= self.settings.pending_max {

@@ -9,7 +9,7 @@ use replica::{CheckpointJob, Installed};
 use std::io;
 use store::{CheckpointFile, CheckpointMeta, StoreError};
 use tokio::sync::mpsc::UnboundedSender;
-use wal::{Disk as _, DiskFile};
+use wal::{Disk as _, DiskFile, MemDisk};
 
 /// Checkpoints kept: the newest, and the one before it while it may be on its way to a peer.
 const KEEP: usize = 2;
@@ -124,6 +124,31 @@ impl Files {
         let latest = latest.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
         let file = disk.open(&latest.name)?;
         Ok((latest, file))
+    }
+
+    /// As [`Files::open_latest`], with the same place in the log and no data: for a witness.
+    ///
+    /// # Errors
+    /// `NotFound` when there is none, damage by name.
+    pub fn hollow(&self) -> io::Result<(CheckpointFile, Box<dyn DiskFile>)> {
+        let (latest, _) = self.open_latest()?;
+        let reader = store::open_checkpoint(&mut self.disk()?, &latest.name).map_err(other)?;
+        let meta = reader.meta();
+        let config = Configuration::decode(&meta.config).map_err(other)?;
+        let mut empty = mvcc::Store::new(store_limits(&config));
+        empty.advance(meta.index, base::ClusterTime::ZERO);
+        let view = empty.view();
+        let meta = CheckpointMeta {
+            revision: view.revision(),
+            chain_hash: view.chain_hash(),
+            content_hash: view.content_hash(),
+            ..meta.clone()
+        };
+        let mut disk = MemDisk::new();
+        let records = view.checkpoint_records();
+        let file = store::write_checkpoint(&mut disk, &meta, records).map_err(other)?;
+        let open = disk.open(&file.name)?;
+        Ok((file, open))
     }
 
     /// Begins or resumes taking what a peer offers.

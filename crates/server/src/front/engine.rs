@@ -48,6 +48,8 @@ pub enum Failure {
     Learner,
     /// State differs from the cluster's.
     Corrupt,
+    /// Not applied: this member votes and has no data.
+    Witness,
     /// The client's own deadline passed; a write's outcome is unknown.
     Deadline,
     /// A change of members or quorum that was not begun.
@@ -130,6 +132,10 @@ pub trait Engine {
     /// Operations one transaction may have, as this cluster replicates it.
     fn txn_ops_max(&self) -> usize;
     fn status(&self) -> Status;
+    /// Whether this member votes without data: it serves none.
+    fn is_witness(&self) -> bool {
+        false
+    }
     fn members(&self) -> Vec<MemberInfo>;
     /// Changes members or quorum; the answer is the membership after it.
     fn change(&self, change: Change, done: Done<Vec<MemberInfo>>) {

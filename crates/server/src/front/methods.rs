@@ -44,6 +44,27 @@ methods! {
     HealthCheck Unary "/grpc.health.v1.Health/Check",
 }
 
+impl Method {
+    /// Whether its answer depends on keys, leases or alarms: a witness has none.
+    pub const fn needs_data(self) -> bool {
+        !matches!(
+            self,
+            Self::MemberList
+                | Self::MemberAdd
+                | Self::MemberRemove
+                | Self::MemberUpdate
+                | Self::MemberPromote
+                | Self::ClusterChange
+                | Self::ClusterDescribe
+                | Self::Status
+                | Self::Defragment
+                | Self::MoveLeader
+                | Self::AuthStatus
+                | Self::HealthCheck
+        )
+    }
+}
+
 /// Paths and kinds, by number.
 pub fn table() -> impl ExactSizeIterator<Item = (&'static str, Kind)> {
     TABLE.iter().map(|(_, kind, path)| (*path, *kind))

@@ -53,6 +53,11 @@ pub fn status(failure: Failure) -> Status {
         Failure::BadTransferee => (EtcdError::BadLeaderTransferee, "not-applied", "bad-target"),
         Failure::Learner => (EtcdError::LearnerUnsupported, "not-applied", "learner"),
         Failure::Corrupt => (EtcdError::Corrupt, "not-applied", "diverged"),
+        Failure::Witness => {
+            let text = "etcdserver: this member is a witness and has no data, ask another one";
+            let status = Status::new(Code::Unavailable, text).outcome("not-applied");
+            return status.reason("witness", None, &[]);
+        }
         Failure::Deadline => {
             let text = "context deadline exceeded";
             let status = Status::new(Code::DeadlineExceeded, text).outcome("unknown");
@@ -61,6 +66,11 @@ pub fn status(failure: Failure) -> Status {
         Failure::Change(ChangeError::Invalid(why)) => {
             let text = format!("etcdserver: {why}");
             return Status::new(Code::FailedPrecondition, text).outcome("not-applied");
+        }
+        Failure::Change(ChangeError::Pending(why)) => {
+            let text = format!("etcdserver: another change of the cluster is under way: {why}");
+            let status = Status::new(Code::FailedPrecondition, text).outcome("not-applied");
+            return status.reason("change-pending", None, &[]);
         }
         Failure::Change(error) => (change_error(error), "not-applied", "change-refused"),
         Failure::Status(code, text) => {

@@ -47,8 +47,16 @@ impl Front {
         self.hub.set_progress_interval(interval);
     }
 
-    fn leaderless(&self, metadata: Metadata) -> bool {
-        metadata.has_leader && self.engine.status().leader == 0
+    /// Why a call ends before it begins, if so.
+    fn refused(&self, method: Method, metadata: Metadata) -> Option<Status> {
+        let failure = match () {
+            () if method.needs_data() && self.engine.is_witness() => Failure::Witness,
+            () if metadata.has_leader && self.engine.status().leader == 0 => {
+                Failure::NoLeader(self.engine.why())
+            }
+            () => return None,
+        };
+        Some(refusal::status(failure))
     }
 
     /// Sends a write and answers with `reply` once it applied here.
@@ -253,8 +261,8 @@ impl Service for Front {
 
     fn unary(&self, method: u16, metadata: Metadata, message: Bytes, responder: Responder) {
         let method = methods::method(method);
-        if self.leaderless(metadata) {
-            return responder.fail(&refusal::status(Failure::NoLeader(self.engine.why())));
+        if let Some(status) = self.refused(method, metadata) {
+            return responder.fail(&status);
         }
         if message.len() > self.limits.request_bytes_max && is_proposed(method, &message) {
             return responder
@@ -265,9 +273,9 @@ impl Service for Front {
         }
     }
 
-    fn server_stream(&self, _: u16, metadata: Metadata, message: Bytes, out: StreamSender) {
-        if self.leaderless(metadata) {
-            return out.fail(&refusal::status(Failure::NoLeader(self.engine.why())));
+    fn server_stream(&self, method: u16, metadata: Metadata, message: Bytes, out: StreamSender) {
+        if let Some(status) = self.refused(methods::method(method), metadata) {
+            return out.fail(&status);
         }
         let cut = self.leaderless.cut(metadata, self.engine.clone());
         match pb::RangeRequest::decode(message) {
@@ -277,8 +285,8 @@ impl Service for Front {
     }
 
     fn bidi(&self, method: u16, metadata: Metadata, input: RequestStream, out: StreamSender) {
-        if self.leaderless(metadata) {
-            return out.fail(&refusal::status(Failure::NoLeader(self.engine.why())));
+        if let Some(status) = self.refused(methods::method(method), metadata) {
+            return out.fail(&status);
         }
         let cut = self.leaderless.cut(metadata, self.engine.clone());
         match methods::method(method) {

@@ -82,6 +82,7 @@ impl Node {
                     RefusalReason::Timeout => Failure::ReadTimeout(why),
                     RefusalReason::Overloaded => Failure::Overloaded(why),
                     RefusalReason::Diverged => Failure::Corrupt,
+                    RefusalReason::Witness => Failure::Witness,
                 };
                 (pending, failure)
             }
@@ -236,6 +237,10 @@ impl Engine for Node {
         }
     }
 
+    fn is_witness(&self) -> bool {
+        self.replica.borrow().raft().is_witness()
+    }
+
     fn members(&self) -> Vec<MemberInfo> {
         let replica = self.replica.borrow();
         self.members_of(replica.raft().config())
@@ -306,7 +311,8 @@ impl Engine for Node {
                 return done(Err(Failure::NotLeader));
             }
             let members = &replica.raft().config().members;
-            if !members.iter().any(|member| member.id == target && !member.learner) {
+            let witness = replica.raft().config().is_witness(target);
+            if witness || !members.iter().any(|m| m.id == target && !m.learner) {
                 drop(replica);
                 return done(Err(Failure::BadTransferee));
             }

@@ -254,7 +254,8 @@ impl Node {
             self.peers.send(Input::SnapshotSent { to, ok: false });
             return;
         }
-        crate::peer::bulk::send(to, &self.peers);
+        let hollow = self.replica.borrow().raft().config().is_witness(to);
+        crate::peer::bulk::send(to, hollow, &self.peers);
     }
 }
 

@@ -25,8 +25,9 @@ fn invalid(text: impl Into<String>) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, text.into())
 }
 
-/// Sends the latest checkpoint; the outcome comes as `Input::SnapshotSent`.
-pub fn send(to: NodeId, shared: &Rc<Shared>) {
+/// Sends the latest checkpoint, `hollow` without its data; the outcome comes as
+/// `Input::SnapshotSent`.
+pub fn send(to: NodeId, hollow: bool, shared: &Rc<Shared>) {
     let addresses = match shared.members.link(to) {
         Some(link) => link.addresses().to_vec(),
         None => Vec::new(),
@@ -37,7 +38,7 @@ pub fn send(to: NodeId, shared: &Rc<Shared>) {
     let work = move || {
         let sent = addresses.iter().find_map(|address| connect(address)).map_or_else(
             || Err(io::Error::from(io::ErrorKind::NotConnected)),
-            |stream| transfer(stream, &hello, &births, &files),
+            |stream| transfer(stream, &hello, &births, &files, hollow),
         );
         match &sent {
             Ok(bytes) => tracing::info!("checkpoint of {bytes} bytes sent to {:x}", to.0),
@@ -62,6 +63,7 @@ fn transfer(
     hello: &super::Hello,
     births: &std::collections::BTreeMap<u64, u64>,
     files: &Files,
+    hollow: bool,
 ) -> io::Result<u64> {
     stream.set_read_timeout(Some(limits::BULK_STALL_MAX))?;
     stream.set_write_timeout(Some(limits::STALL_MAX))?;
@@ -74,7 +76,7 @@ fn transfer(
         Some(birth) if *birth != other.birth => Err("its data directory changed".to_string()),
         _ => Ok(()),
     })?;
-    let (offer, mut file) = files.open_latest()?;
+    let (offer, mut file) = if hollow { files.hollow()? } else { files.open_latest()? };
     let size = offer.len;
     out.clear();
     frame::encode(Kind::BulkBegin, &mut out, |out| encode_offer(&offer, out));

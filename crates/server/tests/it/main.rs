@@ -7,3 +7,4 @@ mod maintenance;
 mod members;
 mod metrics;
 mod reads;
+mod witness;

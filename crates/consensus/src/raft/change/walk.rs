@@ -2,7 +2,7 @@
 
 use super::names::{quoted, renamed};
 use super::{Change, ChangeError, LEARNERS_MAX, Newcomer, REMOVED_MAX, label};
-use crate::raft::{ConfigError, Configuration, Member};
+use crate::raft::{BallotRule, ConfigError, Configuration, Member};
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use base::{NodeId, RequestId};
@@ -181,6 +181,13 @@ impl Configuration {
         both.next()
     }
 
+    /// Whether its system is refused for one reason only: elect sets that do not meet each other,
+    /// where terms are shared.
+    fn needs_other_ballots(&self) -> bool {
+        let other = Configuration { rule: BallotRule::TermAndNode, ..self.clone() };
+        self.rule == BallotRule::SharedTerms && self.system().is_err() && other.system().is_ok()
+    }
+
     /// Learners that stay learners until somebody promotes them.
     fn learners(&self) -> usize {
         let stays = |m: &&Member| m.learner && self.change.promote != Some(m.id);
@@ -306,7 +313,13 @@ impl Configuration {
         };
         self.refuse_new_roles(&target)?;
         let invalid = |e: ConfigError| ChangeError::Invalid(e.to_string());
-        let system = target.system().map_err(invalid)?;
+        let system = target.system().map_err(|e| match target.needs_other_ballots() {
+            true => ChangeError::Invalid(alloc::format!(
+                "{e}: such a system needs (term, node) ballots, and this cluster shares terms \
+                 since it was bootstrapped; that cannot change while it runs"
+            )),
+            false => invalid(e),
+        })?;
         if !system.commit().is_quorum(live) || !system.elect().is_quorum(live) {
             let dead = |m: &&Member| !m.learner && !live.contains(m.slot);
             let dead: Vec<_> = target.members.iter().filter(dead).map(|m| &m.name[..]).collect();
@@ -321,6 +334,28 @@ impl Configuration {
         }
         self.system().map_err(invalid)?;
         Ok(self)
+    }
+
+    /// The way back from a joint configuration: the members and the quorum before it, but a
+    /// newcomer stays, as a learner. It names no request: what was asked for is not done.
+    pub fn called_off(&self) -> Configuration {
+        let mut back = self.clone();
+        let text = back.joint.take().unwrap_or_default();
+        let names = |text: &str| -> Vec<String> {
+            let spec = SystemSpec::parse(text);
+            spec.map_or(Vec::new(), |s| s.names().into_iter().map(String::from).collect())
+        };
+        let (old, new) = (names(&back.quorum), names(&text));
+        for member in &mut back.members {
+            member.learner |= new.contains(&member.name) && !old.contains(&member.name);
+        }
+        back.change.request = RequestId::default();
+        (back.change.promote, back.change.remove, back.change.quorum) = (None, None, None);
+        // Who came in as a witness stays one.
+        if self.witnesses() != back.witnesses() {
+            back.change.quorum = Some(text);
+        }
+        back
     }
 
     /// The end of the change under way.
