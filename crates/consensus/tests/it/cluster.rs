@@ -47,7 +47,7 @@ pub struct Cluster {
     pub configs_committed: usize,
     /// Disks that were damaged.
     pub damaged: usize,
-    genesis: Configuration,
+    pub genesis: Configuration,
     steps: u64,
     read_floor: BTreeMap<u64, LogIndex>,
 }

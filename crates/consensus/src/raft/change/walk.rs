@@ -353,7 +353,7 @@ impl Configuration {
         (back.change.promote, back.change.remove, back.change.quorum) = (None, None, None);
         // Who came in as a witness stays one.
         if self.witnesses() != back.witnesses() {
-            back.change.quorum = Some(text);
+            back.change.quorum = self.change.quorum.clone().or(Some(text));
         }
         back
     }
