@@ -6,8 +6,8 @@
 //! `unstall nK`, `read nK SEQ`, `transfer nK`, `compact nK`, `timeout nK`, `lost nK nL`,
 //! `noise LOSS TWICE JITTER`, `config joint QUORUM` / `config final QUORUM`, `config retire QUORUM`
 //! (final, and whom it does not name is a learner from now on), `config learner nK`,
-//! `config voter nK`, `config drop nK`, `config mark [QUORUM]` (whom it calls a witness is one), `spare nK` (a node outside the configuration),
-//! `log nK PROMISE BALLOT[*SIZE]..` (of a node that is down), `promise nK BALLOT`
+//! `config voter nK`, `config drop nK`, `config mark [QUORUM]` (whom it
+//! calls a witness is one), `spare nK` (a node outside the configuration), `log nK PROMISE BALLOT[*SIZE]..` (of a node that is down), `promise nK BALLOT`
 //! (likewise), `sync nK COUNT` (a stalled disk's oldest
 //! writes), `disk nK`, `acks on`, `status`. `TEXT*COUNT` repeats a text.
 
@@ -126,15 +126,7 @@ fn command(c: &mut Cluster, words: &[&str], out: &mut String) {
         "promise" => c.nodes.get_mut(&node(arg(1))).unwrap().disk.ballot = ballot(arg(2)),
         "sync" => c.sync_some(node(arg(1)), num(2) as usize),
         "disk" => {
-            let node = &c.nodes[&node(arg(1))];
-            let durable = node.raft.as_ref().unwrap().durable();
-            let hollow = |e: &consensus::raft::Entry| match e.kind {
-                EntryKind::Stripped => format!("({})", e.ballot),
-                _ => e.ballot.to_string(),
-            };
-            let log: Vec<_> = node.disk.entries.iter().map(hollow).collect();
-            let (log, waits) = (log.join(" "), node.unsynced.len());
-            writeln!(out, "  vouches for {durable}, disk [{log}], {waits} writes wait").unwrap();
+            show_disk(c, node(arg(1)), out);
         }
         "acks" => c.show_acks = arg(1) == "on",
         "crash" => c.crash(node(arg(1))),
@@ -165,6 +157,18 @@ fn command(c: &mut Cluster, words: &[&str], out: &mut String) {
         "status" => status(c, out),
         other => panic!("unknown command {other}"),
     }
+}
+
+fn show_disk(c: &Cluster, id: NodeId, out: &mut String) {
+    let node = &c.nodes[&id];
+    let durable = node.raft.as_ref().unwrap().durable();
+    let hollow = |e: &consensus::raft::Entry| match e.kind {
+        EntryKind::Stripped => format!("({})", e.ballot),
+        _ => e.ballot.to_string(),
+    };
+    let log: Vec<_> = node.disk.entries.iter().map(hollow).collect();
+    let (log, waits) = (log.join(" "), node.unsynced.len());
+    writeln!(out, "  vouches for {durable}, disk [{log}], {waits} writes wait").unwrap();
 }
 
 fn status(c: &Cluster, out: &mut String) {
