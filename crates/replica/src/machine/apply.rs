@@ -133,13 +133,18 @@ impl Replica {
         let config = self.raft.config();
         let Ok(system) = config.system() else { return };
         let mut agreeing: BTreeMap<u64, NodeSet> = BTreeMap::new();
-        let mut silent = config.voters().minus(config.witnesses());
+        let witnesses = config.witnesses();
+        let mut silent = config.voters().minus(witnesses);
+        let commit = system.commit();
+        // A witness has no state. Where the data members are a commit set they decide alone,
+        // elsewhere it agrees with everybody.
+        let granted = if commit.is_quorum(silent) { NodeSet::new() } else { witnesses };
         let me = config.slot_of(self.settings.raft.id).map(|slot| (slot, *own));
-        for (slot, chain) in votes.iter().copied().chain(me) {
-            agreeing.entry(chain).or_default().insert(slot);
+        let votes = votes.iter().copied().filter(|(slot, _)| !witnesses.contains(*slot));
+        for (slot, chain) in votes.chain(me) {
+            agreeing.entry(chain).or_insert(granted).insert(slot);
             silent.remove(slot);
         }
-        let commit = system.commit();
         let contradicted = agreeing.iter().any(|(chain, by)| chain != own && commit.is_quorum(*by));
         let undecidable = agreeing.values().all(|by| !commit.is_quorum(by.union(silent)));
         if (contradicted || undecidable) && !self.diverged {
@@ -275,6 +280,33 @@ mod tests {
             out.clear();
             replica.step(Nanos::from_millis(9_000), Event::Tick, &mut out);
             assert!(out.is_empty(), "a halted machine says nothing more");
+        }
+    }
+
+    #[test]
+    fn states_are_compared_among_data_members_and_a_witness_stands_in_nobodys_way() {
+        let index = LogIndex(HASH_EVERY);
+        let three = (&["a", "b", "w"][..], "majority(a, b, witness(w))");
+        let all = (&["a", "b", "w"][..], "all of (a, b, witness(w))");
+        let two = (&["a", "w"][..], "all of (a, witness(w))");
+        for ((names, quorum), told, diverged) in [
+            (three, &[][..], false),
+            (three, &[(2, 5)], false),
+            (three, &[(2, 6)], true), // nobody can tell which state is right
+            (three, &[(2, 5), (3, 6)], false), // a witness has no state
+            (all, &[(2, 5)], false),
+            (all, &[(2, 6)], true),
+            (two, &[], false),
+        ] {
+            let mut replica = first_of(names, quorum, b"");
+            let mut out = Effects::default();
+            replica.hashes.insert(index, 5);
+            replica.hash_votes.entry(index).or_default();
+            replica.judge(index, &mut out);
+            for (node, chain) in told {
+                replica.on_state_hash(NodeId(*node), index, *chain, &mut out);
+            }
+            assert_eq!(replica.diverged, diverged, "{quorum} {told:?}");
         }
     }
 

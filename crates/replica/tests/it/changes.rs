@@ -229,6 +229,53 @@ fn of_two_changes_at_once_one_is_refused_and_the_other_can_be_called_off() {
 }
 
 #[test]
+fn a_change_whose_new_quorum_dies_is_called_off_and_whoever_asked_is_told() {
+    for seed in 0..10 {
+        let mut c = Cluster::new(3, seed);
+        let leader = c.run_until_leader();
+        let (follower, dies) = ((leader + 1) % 3, (leader + 2) % 3);
+        put(&mut c, leader, "before");
+        c.run_for(Nanos::from_millis(300));
+        c.crash(dies);
+        let asked = if seed % 2 == 0 { leader } else { follower };
+        let error = refused(&mut c, asked, quorum("all of (n1, n2, n3)"));
+        let ChangeError::NotEnoughStarted(why) = &error else { panic!("{error:?}") };
+        assert!(why.starts_with("called off: no quorum of all of (n1, n2, n3)"), "{why}");
+        put(&mut c, asked, "after");
+        assert_eq!(c.run_until_leader(), leader, "seed {seed}: it did not step down");
+        let config = c.run_until_settled();
+        assert_eq!((&config.quorum[..], &config.joint), ("majority(n1, n2, n3)", &None));
+        c.restart(dies);
+        c.run_for(Nanos::from_millis(2000));
+        let config = done(&mut c, asked, quorum("all of (n1, n2, n3)"));
+        assert_eq!(config.quorum, "all of (n1, n2, n3)", "asked for again it is done");
+    }
+}
+
+#[test]
+fn a_witness_comes_in_without_data_and_refuses_clients() {
+    let mut c = Cluster::new(2, 3);
+    let leader = c.run_until_leader();
+    put(&mut c, leader, "before");
+    let text = "majority(n1, n2, witness(n3))";
+    let change = Change::Add { member: newcomer(2), learner: false, quorum: Some(text.into()) };
+    done(&mut c, leader, change);
+    let witness = c.newcomer();
+    assert_eq!(c.run_until_settled().quorum, text);
+    put(&mut c, leader, "after");
+    c.run_for(Nanos::from_millis(500));
+    assert_eq!(c.status(witness).applied, c.status(leader).applied);
+    assert_eq!((c.status(witness).revision, c.status(leader).revision), (1, 3));
+    let token = c.event(witness, |token| Event::Read { token, request: range_of("after") });
+    let reply = c.await_reply(witness, token);
+    let Reply::Refused(refusal) = reply else { panic!("{reply:?}") };
+    assert_eq!(refusal.reason, replica::RefusalReason::Witness);
+    c.crash(1 - leader);
+    put(&mut c, leader, "with the witness");
+    has(&mut c, leader, "after");
+}
+
+#[test]
 fn a_repeated_request_is_done_once() {
     let mut c = Cluster::new(3, 10);
     let follower = (c.run_until_leader() + 1) % 3;

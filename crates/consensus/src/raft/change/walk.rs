@@ -291,7 +291,7 @@ impl Configuration {
     /// The joint of this configuration and the one its change asks for; the latter at once when
     /// both decide alike.
     fn join(mut self, live: NodeSet) -> Result<Configuration, ChangeError> {
-        let follows = self.follows_members();
+        let (follows, before) = (self.follows_members(), self.clone());
         let promoted = self.change.promote.take();
         let mut target = self.clone();
         for config in [&mut self, &mut target] {
@@ -311,7 +311,7 @@ impl Configuration {
                 )));
             }
         };
-        self.refuse_new_roles(&target)?;
+        before.refuse_new_roles(&target)?;
         let invalid = |e: ConfigError| ChangeError::Invalid(e.to_string());
         let system = target.system().map_err(|e| match target.needs_other_ballots() {
             true => ChangeError::Invalid(alloc::format!(
