@@ -23,6 +23,27 @@ pub trait Disk: Send {
     fn sync_dir(&mut self) -> io::Result<()>;
 }
 
+impl Disk for Box<dyn Disk> {
+    fn list(&mut self) -> io::Result<Vec<String>> {
+        (**self).list()
+    }
+    fn open(&mut self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        (**self).open(name)
+    }
+    fn create(&mut self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        (**self).create(name)
+    }
+    fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
+        (**self).rename(from, to)
+    }
+    fn remove(&mut self, name: &str) -> io::Result<()> {
+        (**self).remove(name)
+    }
+    fn sync_dir(&mut self) -> io::Result<()> {
+        (**self).sync_dir()
+    }
+}
+
 /// An open file. Offsets and lengths are bytes.
 pub trait DiskFile: Send {
     fn len(&mut self) -> io::Result<u64>;

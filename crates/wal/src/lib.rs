@@ -11,12 +11,14 @@ mod journal;
 mod recover;
 mod segment;
 mod spare;
+mod survey;
 
 pub use disk::{DirLock, Disk, DiskFile, MemDisk, RealDisk};
 pub use error::{WalError, WalErrorKind};
 pub use journal::{Journal, Options};
 pub use recover::{Cut, Recovery};
 pub use spare::SpareJob;
+pub use survey::{Proven, Survey, survey};
 
 use base::{Ballot, Blob, LogIndex, NodeId};
 

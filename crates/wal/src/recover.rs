@@ -148,7 +148,10 @@ fn finish(
     Ok((journal, recovery))
 }
 
-fn load(disk: &mut dyn Disk, generation: u64) -> Result<(Box<dyn DiskFile>, Vec<u8>), WalError> {
+pub(crate) fn load(
+    disk: &mut dyn Disk,
+    generation: u64,
+) -> Result<(Box<dyn DiskFile>, Vec<u8>), WalError> {
     let name = segment_name(generation);
     let fail = |e: std::io::Error| WalError::io(&name, 0, "read", &e);
     let mut file = disk.open(&name).map_err(fail)?;
