@@ -2,7 +2,8 @@
 //! happens to each. Safety and security flags without support are refused, never ignored.
 
 use server::config::{
-    AutoCompaction, ClusterState, Config, ConfigError, Url, parse_initial_cluster, parse_urls,
+    AutoCompaction, ClusterState, Config, ConfigError, OnDamage, Url, parse_initial_cluster,
+    parse_urls,
 };
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -66,6 +67,7 @@ const FLAGS: &[Flag] = &[
     used("max-request-bytes", "bytes in one request (default: 1572864)"),
     used("watch-progress-notify-interval", "how often quiet watchers hear (default: 10m)"),
     used("experimental-watch-progress-notify-interval", "its older name"),
+    used("repair", "a damaged member fetches what it lost: auto or refuse (default: auto)"),
     used("log-level", "debug, info, warn or error (default: info)"),
     refused("cert-file"),
     refused("key-file"),
@@ -315,6 +317,13 @@ impl Parsed {
             auto_compaction: self.auto_compaction()?,
             max_txn_ops: self.number("max-txn-ops", base.max_txn_ops)?,
             max_request_bytes: self.number("max-request-bytes", base.max_request_bytes)?,
+            on_damage: match self.text("repair") {
+                None | Some("auto") => OnDamage::Repair,
+                Some("refuse") => OnDamage::Refuse,
+                Some(other) => {
+                    return Err(ConfigError(format!("--repair={other}: auto or refuse")));
+                }
+            },
             watch_progress_interval: self.watch_progress_interval()?,
             trace: false,
             name: base.name,

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+pub use store::OnDamage;
 
 /// `http://host:port`: where to listen, or where to reach somebody.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -106,6 +107,8 @@ pub struct Config {
     pub auto_compaction: AutoCompaction,
     pub max_txn_ops: usize,
     pub max_request_bytes: usize,
+    /// Whether a member whose disk is damaged fetches what it lost from the others.
+    pub on_damage: OnDamage,
     /// How often a quiet watcher that asked for it hears of progress.
     pub watch_progress_interval: Duration,
     /// Emit trace events for `Handle::subscribe_trace`.
@@ -139,6 +142,7 @@ impl Config {
             auto_compaction: AutoCompaction::Off,
             max_txn_ops: 128,
             max_request_bytes: 1536 * 1024,
+            on_damage: OnDamage::Repair,
             watch_progress_interval: Duration::from_secs(600),
             trace: false,
         }

@@ -1,7 +1,7 @@
 //! What each member has made durable, kept apart from the member itself: the truth against which
 //! its promises, votes and acknowledgements are held.
 
-use base::{Ballot, LogIndex};
+use base::{Ballot, LogIndex, Term};
 use consensus::raft::Persist;
 use std::collections::VecDeque;
 
@@ -30,6 +30,12 @@ impl Ledger {
     pub fn ballot_at(&self, index: LogIndex) -> Option<Ballot> {
         let at = index.0.checked_sub(self.base.0 + 1)?;
         self.log.get(usize::try_from(at).ok()?).copied()
+    }
+
+    /// The highest durable entry of a term.
+    pub fn reach(&self, term: Term) -> LogIndex {
+        let last = self.log.iter().rposition(|ballot| ballot.term == term);
+        last.map_or(LogIndex::ZERO, |at| LogIndex(self.base.0 + 1 + at as u64))
     }
 
     /// A persist request became durable.

@@ -2,7 +2,7 @@
 
 use crate::disk::{Image, SimDisk};
 use crate::ledger::Ledger;
-use base::{Incarnation, LogIndex, Nanos, NodeId};
+use base::{Ballot, Incarnation, LogIndex, Nanos, NodeId};
 use consensus::raft::Persist;
 use replica::{CheckpointJob, Event, Replica};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -28,8 +28,10 @@ pub struct Node {
     pub rate_ppm: i64,
     /// Disk times are multiplied by this.
     pub slow: u64,
-    /// Its disk was damaged or put back: it may refuse to start, and must never lie.
+    /// Its disk was damaged or put back: it repairs or refuses to start, and must never lie.
     pub damaged: bool,
+    /// The promise and index it repairs with; `None` when it takes part.
+    pub repairing: Option<(Ballot, LogIndex)>,
     /// A read of its disk may be wrong once.
     pub misreads: bool,
     /// Older images of its disk, with the incarnation that wrote them.

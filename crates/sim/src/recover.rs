@@ -1,12 +1,15 @@
-//! A start, in the order of the shell that ships (`server/src/disk/open.rs`): identity, journal,
-//! next incarnation, checkpoint, and the join of the two.
+//! A start, in the order of the shell that ships (`server/src/disk/open.rs`): identity, journal
+//! and checkpoint (joined by `store::open`, which decides about damage), next incarnation.
 
 use crate::disk::SimDisk;
 use base::{Ballot, Incarnation, LogIndex, NodeId, planted};
 use consensus::raft::{Configuration, Entry, EntryKind, Recovered};
 use replica::{CheckpointJob, Installed};
-use store::{CheckpointFile, CheckpointMeta, Identity};
-use wal::{Batch, Disk as _, Journal, Options, Owner, Record, Recovery};
+use store::{
+    Ask, CheckpointFile, CheckpointMeta, Home, Identity, OnDamage, Repair, StoreError,
+    StoreErrorKind,
+};
+use wal::{Disk, Journal, Options, Owner, Record};
 
 /// Checkpoints kept: the newest, and the one before it while it may be on its way to a peer.
 const KEEP: usize = 2;
@@ -16,6 +19,8 @@ const CLUSTER: u64 = 0x51;
 pub struct Opened {
     pub journal: Journal,
     pub recovered: Recovered,
+    /// The disk is damaged: no vote before the end of the repair is durable.
+    pub repair: Option<Repair>,
     pub store: mvcc::Store,
     pub extra: Vec<u8>,
     pub incarnation: Incarnation,
@@ -39,6 +44,16 @@ pub fn record(entry: &Entry) -> Record {
     }
 }
 
+impl Home for SimDisk {
+    fn disk(&self, part: &str) -> std::io::Result<Box<dyn Disk>> {
+        Ok(Box::new(self.dir(match part {
+            "journal" => "journal/",
+            "checkpoints" => "checkpoints/",
+            _ => "",
+        })))
+    }
+}
+
 /// # Errors
 /// A damaged file, by name and offset; or the disk's own error.
 pub fn open(
@@ -49,44 +64,61 @@ pub fn open(
     nonce: u64,
 ) -> Result<Opened, String> {
     let mut root = disk.dir("");
-    let mut checkpoints = disk.dir("checkpoints/");
-    let options = Options { segment_bytes, prefill_bytes: 0, spares_max: 1 };
     let (mut identity, fresh) = match store::read_identity(&mut root).map_err(text)? {
         Some(identity) => (identity, false),
         None => (begin(disk, member, config, nonce)?, true),
     };
-    store::clean(&mut checkpoints).map_err(text)?;
-    let owner = Owner { cluster: CLUSTER, member };
-    let place = disk.dir("journal/");
-    let (mut journal, recovery) = if fresh {
-        (Journal::create(place, options, owner, nonce).map_err(text)?, None)
-    } else {
-        let (journal, recovery) = Journal::open(place, options).map_err(text)?;
-        if recovery.owner != owner {
-            return Err(format!("the journal belongs to {:?}", recovery.owner));
-        }
-        (journal, Some(recovery))
+    store::clean(&mut disk.dir("checkpoints/")).map_err(text)?;
+    let ask = Ask {
+        owner: Owner { cluster: CLUSTER, member },
+        options: Options { segment_bytes, prefill_bytes: 0, spares_max: 1 },
+        key: nonce,
+        incarnation: identity.incarnation.next().0,
+        fresh,
+        on_damage: OnDamage::Repair,
     };
+    let may = |base: Option<&Installed>, records: &[Record]| {
+        let base = base.map_or(config, |installed| &installed.config);
+        let mut entries = records.iter().rev().filter_map(|record| entry(record.clone()).ok());
+        let newest = entries.find(|entry| entry.kind == EntryKind::Config);
+        let newest = newest.and_then(|entry| Configuration::decode(&entry.payload).ok());
+        newest.as_ref().unwrap_or(base).decides_without(member)
+    };
+    let state = store::open(disk, &ask, &mut |file| load(disk, file), &may).map_err(text)?;
     if fresh || !planted!(StaleIncarnation) {
         identity.incarnation = identity.incarnation.next();
     }
     store::write_identity(&mut root, &identity).map_err(text)?;
-    let (base, store, extra) = match store::latest(&mut checkpoints).map_err(text)? {
-        Some(file) => {
-            let installed = load(disk, &file)?;
-            let base = (installed.index, installed.ballot, installed.config);
-            (base, installed.store, installed.extra)
+    let (base, store, extra) = match state.base {
+        Some((_, loaded)) => {
+            ((loaded.index, loaded.ballot, loaded.config), loaded.store, loaded.extra)
         }
         None => {
             let base = (LogIndex::ZERO, Ballot::ZERO, config.clone());
             (base, mvcc::Store::new(mvcc::Limits::default()), Vec::new())
         }
     };
-    let cut = recovery.as_ref().is_some_and(|recovery| recovery.cut.is_some());
-    let recovery = void_conflict(&mut journal, recovery, base.0, base.1)?;
-    let recovered = join(recovery, base)?;
-    let (incarnation, birth) = (identity.incarnation, identity.birth);
-    Ok(Opened { journal, recovered, store, extra, incarnation, birth, cut, fresh })
+    let entries = state.records.into_iter().map(entry).collect::<Result<Vec<Entry>, String>>()?;
+    let last = entries.last().map_or(base.0, |entry| entry.index);
+    let recovered = Recovered {
+        ballot: state.ballot.max(Ballot { term: base.1.term, node: NodeId::ZERO }),
+        base: base.0,
+        base_ballot: base.1,
+        base_config: base.2,
+        commit: state.commit.clamp(base.0, last),
+        entries,
+    };
+    Ok(Opened {
+        journal: state.journal,
+        recovered,
+        repair: state.repair,
+        store,
+        extra,
+        incarnation: identity.incarnation,
+        birth: identity.birth,
+        cut: state.cut.is_some(),
+        fresh,
+    })
 }
 
 fn text(error: impl std::fmt::Display) -> String {
@@ -116,62 +148,6 @@ fn begin(
     })
 }
 
-/// A crash between an installed checkpoint and the log's truncation is made up for here.
-fn void_conflict(
-    journal: &mut Journal,
-    recovery: Option<Recovery>,
-    base: LogIndex,
-    base_ballot: Ballot,
-) -> Result<Option<Recovery>, String> {
-    let Some(mut recovery) = recovery else { return Ok(None) };
-    let at_base = recovery.records.iter().find(|record| record.index == base);
-    let conflicts = at_base.is_some_and(|record| record.ballot != base_ballot);
-    if conflicts && !planted!(InstallKeepsSuffix) {
-        recovery.records.retain(|record| record.index < base);
-        let truncation = Batch {
-            ballot: recovery.ballot,
-            truncate_from: Some(base),
-            entries: &[],
-            commit: recovery.commit.min(base),
-        };
-        journal.append(&[truncation]).map_err(text)?;
-        journal.sync().map_err(text)?;
-    }
-    Ok(Some(recovery))
-}
-
-fn join(
-    recovery: Option<Recovery>,
-    (base, base_ballot, base_config): (LogIndex, Ballot, Configuration),
-) -> Result<Recovered, String> {
-    let Some(recovery) = recovery else {
-        let (ballot, commit) = (Ballot::ZERO, LogIndex::ZERO);
-        return Ok(Recovered { ballot, base, base_ballot, base_config, entries: vec![], commit });
-    };
-    let above = recovery.records.into_iter().filter(|record| record.index > base);
-    let entries = above.map(entry).collect::<Result<Vec<Entry>, String>>()?;
-    let mut expected = base;
-    for entry in &entries {
-        expected = expected.next();
-        if entry.index != expected {
-            return Err(format!(
-                "entries {expected} to {} are missing between the checkpoint at {base} and the \
-                 journal",
-                entry.index.prev()
-            ));
-        }
-    }
-    let seen = Ballot { term: base_ballot.term, node: NodeId::ZERO };
-    Ok(Recovered {
-        ballot: recovery.ballot.max(seen),
-        base,
-        base_ballot,
-        base_config,
-        commit: recovery.commit.clamp(base, expected),
-        entries,
-    })
-}
-
 /// Writes a checkpoint and drops older ones. Durable on return.
 pub fn write_checkpoint(disk: &SimDisk, job: &CheckpointJob) -> Result<CheckpointFile, String> {
     let meta = CheckpointMeta {
@@ -191,12 +167,14 @@ pub fn write_checkpoint(disk: &SimDisk, job: &CheckpointJob) -> Result<Checkpoin
 }
 
 /// Loads a checkpoint, verified whole.
-pub fn load(disk: &SimDisk, file: &CheckpointFile) -> Result<Installed, String> {
+pub fn load(disk: &SimDisk, file: &CheckpointFile) -> Result<Installed, StoreError> {
     let mut dir = disk.dir("checkpoints/");
-    let mut reader = store::open_checkpoint(&mut dir, &file.name).map_err(text)?;
+    let mut reader = store::open_checkpoint(&mut dir, &file.name)?;
     let meta = reader.meta().clone();
-    let named = |what: &dyn std::fmt::Display| format!("{}: {what}", file.name);
-    let config = Configuration::decode(&meta.config).map_err(|error| named(&error))?;
+    let named =
+        |kind, what: &dyn std::fmt::Display| StoreError::new(kind, &file.name, 0, what.to_string());
+    let config = Configuration::decode(&meta.config)
+        .map_err(|error| named(StoreErrorKind::Invalid, &error))?;
     let mut failed = None;
     let records = std::iter::from_fn(|| match reader.next()? {
         Ok(record) => Some(record),
@@ -207,11 +185,12 @@ pub fn load(disk: &SimDisk, file: &CheckpointFile) -> Result<Installed, String> 
     });
     let restored = mvcc::Store::restore(mvcc::Limits::default(), records);
     if let Some(error) = failed {
-        return Err(text(error));
+        return Err(error);
     }
-    let store = restored.map_err(|error| named(&error))?;
+    let store = restored.map_err(|error| named(StoreErrorKind::Invalid, &error))?;
     if (store.chain_hash(), store.content_hash()) != (meta.chain_hash, meta.content_hash) {
-        return Err(named(&"the state is not the one its header vouches for"));
+        let what = "the state is not the one its header vouches for";
+        return Err(named(StoreErrorKind::Corrupt, &what));
     }
     Ok(Installed { index: meta.index, ballot: meta.ballot, config, store, extra: meta.extra })
 }

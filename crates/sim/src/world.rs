@@ -7,6 +7,7 @@ mod fault;
 mod finish;
 mod log;
 mod net;
+mod repair;
 mod script;
 mod start;
 mod step;
@@ -241,6 +242,7 @@ fn node(slot: usize, plan: &Plan, random: &mut Streams) -> Node {
         rate_ppm: span,
         slow: 1,
         damaged: false,
+        repairing: None,
         misreads: false,
         images: Vec::new(),
         effects_left: None,

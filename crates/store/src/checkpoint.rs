@@ -233,7 +233,7 @@ pub fn list(disk: &mut dyn Disk) -> Result<Listing, StoreError> {
 }
 
 /// Index, ballot and name of every complete checkpoint, oldest first.
-fn names(disk: &mut dyn Disk) -> Result<Vec<(LogIndex, Ballot, String)>, StoreError> {
+pub(crate) fn names(disk: &mut dyn Disk) -> Result<Vec<(LogIndex, Ballot, String)>, StoreError> {
     let names = disk.list().map_err(|e| StoreError::io("", "list", &e))?;
     let parsed = |name: String| parse_name(&name).map(|(index, ballot)| (index, ballot, name));
     let mut found: Vec<_> = names.into_iter().filter_map(parsed).collect();
@@ -241,7 +241,7 @@ fn names(disk: &mut dyn Disk) -> Result<Vec<(LogIndex, Ballot, String)>, StoreEr
     Ok(found)
 }
 
-fn describe(
+pub(crate) fn describe(
     disk: &mut dyn Disk,
     index: LogIndex,
     ballot: Ballot,

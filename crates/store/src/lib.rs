@@ -7,6 +7,8 @@ mod digest;
 mod error;
 mod identity;
 mod incoming;
+mod open;
+mod repair;
 
 pub use checkpoint::{
     CheckpointFile, CheckpointMeta, Listing, Reader, clean, latest, list, open_checkpoint,
@@ -15,3 +17,5 @@ pub use checkpoint::{
 pub use error::{StoreError, StoreErrorKind};
 pub use identity::{Identity, read_identity, write_identity};
 pub use incoming::Incoming;
+pub use open::{Ask, Home, OnDamage, OpenError, Opened, open};
+pub use repair::{Repair, end_repair, is_aside};

@@ -2,6 +2,7 @@
 //! `docs/design/repair.md` says why each fact holds.
 
 use crate::batch::{self, ALIGN, HEADER_BYTES, Header, RECORD_HEADER_BYTES, Seal};
+use crate::disk::read_up_to;
 use crate::recover::load;
 use crate::segment::{SEGMENT_HEADER_BYTES, SegmentHeader, generation_of, segment_name};
 use crate::{Disk, Owner, Record, WalError, WalErrorKind};
@@ -251,4 +252,27 @@ impl Walk {
         };
         Survey { records: self.records.into_values().collect(), commit: self.commit, proven }
     }
+}
+
+/// Renames every segment that is not of the journal with this `key` to `<name><suffix>`, where no
+/// journal looks for it, and removes spare files. Durable on return; may be done again after a
+/// crash. How many segments of that journal are there. Errors: `Io`.
+pub fn set_aside(disk: &mut dyn Disk, key: u64, suffix: &str) -> Result<usize, WalError> {
+    let names = disk.list().map_err(|e| WalError::io("", 0, "list", &e))?;
+    let mut kept = 0;
+    for name in &names {
+        let fail = |e: std::io::Error| WalError::io(name, 0, "set aside", &e);
+        if generation_of(name, "segment-").is_some() {
+            let mut file = disk.open(name).map_err(fail)?;
+            let bytes = read_up_to(file.as_mut(), 0, SEGMENT_HEADER_BYTES).map_err(fail)?;
+            match SegmentHeader::decode(name, &bytes) {
+                Ok((header, _)) if header.key == key => kept += 1,
+                _ => disk.rename(name, &format!("{name}{suffix}")).map_err(fail)?,
+            }
+        } else if generation_of(name, "spare-").is_some() {
+            disk.remove(name).map_err(fail)?;
+        }
+    }
+    disk.sync_dir().map_err(|e| WalError::io("", 0, "sync the directory", &e))?;
+    Ok(kept)
 }

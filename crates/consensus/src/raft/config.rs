@@ -162,6 +162,20 @@ impl Configuration {
         self.change.out.iter().filter_map(|id| self.slot_of(*id)).collect()
     }
 
+    /// Whether the others can elect and commit while `id` takes no part; the error says who is
+    /// too few.
+    pub fn decides_without(&self, id: NodeId) -> Result<(), String> {
+        let system = self.system().map_err(|error| error.message)?;
+        let mut others = self.voters();
+        self.slot_of(id).map(|slot| others.remove(slot));
+        if system.elect().is_quorum(others) && system.commit().is_quorum(others) {
+            return Ok(());
+        }
+        let voters = self.members.iter().filter(|m| !m.learner && m.id != id);
+        let names: Vec<&str> = voters.map(|m| m.name.as_str()).collect();
+        Err(alloc::format!("the others ({}) are no quorum without this member", names.join(", ")))
+    }
+
     pub fn member(&self, id: NodeId) -> Option<&Member> {
         self.members.iter().find(|m| m.id == id)
     }

@@ -7,7 +7,7 @@ use base::codec::{DecodeError, Get, Put};
 use consensus::raft::Configuration;
 use replica::{CheckpointJob, Installed};
 use std::io;
-use store::{CheckpointFile, CheckpointMeta, StoreError};
+use store::{CheckpointFile, CheckpointMeta, StoreError, StoreErrorKind};
 use tokio::sync::mpsc::UnboundedSender;
 use wal::{Disk as _, DiskFile, MemDisk};
 
@@ -18,12 +18,6 @@ const KEEP: usize = 2;
 #[derive(Clone)]
 pub struct Files {
     place: Place,
-}
-
-/// A checkpoint read back.
-pub struct Loaded {
-    pub installed: Installed,
-    pub bytes: u64,
 }
 
 fn other(error: impl std::fmt::Display) -> io::Error {
@@ -73,27 +67,19 @@ impl Files {
         Ok(Checkpointed { index: file.index, bytes: file.len })
     }
 
-    /// The newest checkpoint, loaded and verified in full.
+    /// Loads a checkpoint and verifies it in full.
     ///
     /// # Errors
-    /// A damaged checkpoint, by name. An older one is never taken in its place: the journal
-    /// before it is gone.
-    pub fn load_latest(&self) -> io::Result<Option<Loaded>> {
-        let mut disk = self.disk()?;
-        for damaged in store::list(&mut disk).map_err(other)?.damaged {
-            tracing::error!("a checkpoint is damaged: {damaged}");
-        }
-        match store::latest(&mut disk).map_err(other)? {
-            None => Ok(None),
-            Some(file) => Ok(Some(Loaded { installed: self.load(&file)?, bytes: file.len })),
-        }
-    }
-
-    fn load(&self, file: &CheckpointFile) -> io::Result<Installed> {
-        let mut reader = store::open_checkpoint(&mut self.disk()?, &file.name).map_err(other)?;
+    /// `Corrupt` for damage; `Invalid` for what this build cannot read.
+    pub fn load(&self, file: &CheckpointFile) -> Result<Installed, StoreError> {
+        let named = |kind, what: &dyn std::fmt::Display| {
+            StoreError::new(kind, &file.name, 0, what.to_string())
+        };
+        let mut disk = self.disk().map_err(|error| named(StoreErrorKind::Io, &error))?;
+        let mut reader = store::open_checkpoint(&mut disk, &file.name)?;
         let meta = reader.meta().clone();
-        let named = |what: &dyn std::fmt::Display| other(format!("{}: {what}", file.name));
-        let config = Configuration::decode(&meta.config).map_err(|error| named(&error))?;
+        let config = Configuration::decode(&meta.config)
+            .map_err(|error| named(StoreErrorKind::Invalid, &error))?;
         let mut failed: Option<StoreError> = None;
         let records = std::iter::from_fn(|| match reader.next()? {
             Ok(record) => Some(record),
@@ -104,11 +90,12 @@ impl Files {
         });
         let restored = mvcc::Store::restore(store_limits(&config), records);
         if let Some(error) = failed {
-            return Err(other(error));
+            return Err(error);
         }
-        let store = restored.map_err(|error| named(&error))?;
+        let store = restored.map_err(|error| named(StoreErrorKind::Invalid, &error))?;
         if (store.chain_hash(), store.content_hash()) != (meta.chain_hash, meta.content_hash) {
-            return Err(named(&"the state is not the one its header vouches for"));
+            let what = "the state is not the one its header vouches for";
+            return Err(named(StoreErrorKind::Corrupt, &what));
         }
         Ok(Installed { index: meta.index, ballot: meta.ballot, config, store, extra: meta.extra })
     }
@@ -151,6 +138,14 @@ impl Files {
         Ok((file, open))
     }
 
+    /// The member is whole again: durable on return.
+    ///
+    /// # Errors
+    /// Those of the file system; the member must not vote then.
+    pub fn end_repair(&self) -> Result<(), StoreError> {
+        store::end_repair(&self.place)
+    }
+
     /// Begins or resumes taking what a peer offers.
     ///
     /// # Errors
@@ -186,7 +181,7 @@ impl Incoming {
     pub fn finish(self) -> io::Result<Installed> {
         let mut disk = self.files.disk()?;
         let file = self.inner.finish(&mut disk).map_err(other)?;
-        self.files.load(&file)
+        self.files.load(&file).map_err(other)
     }
 }
 

@@ -8,11 +8,12 @@ use crate::bootstrap;
 use crate::config::{ClusterState, Config};
 use crate::node::start::{StartError, entropy, store_limits};
 use crate::peer::join;
-use base::{Ballot, Incarnation, LogIndex};
-use consensus::raft::{Configuration, Entry, Recovered};
+use base::{Ballot, Incarnation, LogIndex, NodeId};
+use consensus::raft::{Configuration, EntryKind, Recovered, Repair};
+use replica::Installed;
 use std::fs;
-use store::Identity;
-use wal::{DirLock, Journal, Options, Owner, Recovery};
+use store::{Ask, Identity};
+use wal::{DirLock, Journal, Options, Owner};
 
 /// A directory ready to run from.
 pub struct Opened {
@@ -23,6 +24,8 @@ pub struct Opened {
     pub bootstrap: Configuration,
     pub journal: Journal,
     pub recovered: Recovered,
+    /// The disk is damaged: no vote before the end of the repair is durable.
+    pub repair: Option<Repair>,
     pub store: mvcc::Store,
     /// The machine's part of the checkpoint.
     pub extra: Vec<u8>,
@@ -59,27 +62,42 @@ pub fn open(config: &Config, place: &Place) -> Result<Opened, StartError> {
             }
         };
     let files = Files::open(place.clone()).map_err(|e| named(&e))?;
-    let (mut journal, recovery) = open_journal(place, &identity, fresh)?;
+    let ask = Ask {
+        owner: Owner { cluster: identity.cluster, member: identity.member },
+        options: Options::default(),
+        key: entropy(),
+        incarnation: identity.incarnation.next().0,
+        fresh,
+        on_damage: config.on_damage,
+    };
+    let may = |base: Option<&Installed>, records: &[wal::Record]| {
+        others_decide(identity.member, &bootstrap, base, records)
+    };
+    let state = store::open(place, &ask, &mut |file| files.load(file), &may);
+    let state = state.map_err(|e| named(&e))?;
+    state.notes.iter().for_each(|note| tracing::warn!("{note}"));
+    if let Some(cut) = &state.cut {
+        tracing::warn!("a torn tail was cut: {} at byte {}", cut.file, cut.offset);
+    }
     identity.incarnation = identity.incarnation.next();
     store::write_identity(&mut root, &identity).map_err(|e| named(&e))?;
-    let (base, store, extra, checkpoint_bytes) = match files.load_latest().map_err(disk)? {
-        Some(loaded) => {
-            let base = (loaded.installed.index, loaded.installed.ballot, loaded.installed.config);
-            (base, loaded.installed.store, loaded.installed.extra, loaded.bytes)
+    let log = (state.ballot, state.commit, state.records);
+    let (base, store, extra, checkpoint_bytes) = match state.base {
+        Some((file, loaded)) => {
+            ((loaded.index, loaded.ballot, loaded.config), loaded.store, loaded.extra, file.len)
         }
         None => {
             let base = (LogIndex::ZERO, Ballot::ZERO, bootstrap.clone());
             (base, mvcc::Store::new(store_limits(&bootstrap)), Vec::new(), 0)
         }
     };
-    let recovery = void_conflict(&mut journal, recovery, base.0, base.1)?;
-    let recovered = recover(recovery, base)?;
     Ok(Opened {
         lock: Some(lock),
+        recovered: recovered(log, base)?,
         identity,
         bootstrap,
-        journal,
-        recovered,
+        journal: state.journal,
+        repair: state.repair.map(|r| Repair { ballot: r.ballot, index: r.index }),
         store,
         extra,
         files,
@@ -123,102 +141,41 @@ fn begin(config: &Config) -> Result<(Identity, Configuration), StartError> {
     Ok((identity, born.config))
 }
 
-fn open_journal(
-    place: &Place,
-    identity: &Identity,
-    fresh: bool,
-) -> Result<(Journal, Option<Recovery>), StartError> {
-    let owner = Owner { cluster: identity.cluster, member: identity.member };
-    let dir = place.dir();
-    let journal = place.disk("journal").map_err(disk)?;
-    if fresh {
-        let journal = Journal::create(journal, Options::default(), owner, entropy());
-        return Ok((journal.map_err(disk)?, None));
-    }
-    let (journal, recovery) = Journal::open(journal, Options::default()).map_err(disk)?;
-    if recovery.owner != owner {
-        return Err(StartError::Disk(format!(
-            "{}: the journal belongs to member {:x} of cluster {:x}, the identity names {:x} of \
-             {:x}",
-            dir.display(),
-            recovery.owner.member.0,
-            recovery.owner.cluster,
-            owner.member.0,
-            owner.cluster
-        )));
-    }
-    if let Some(cut) = &recovery.cut {
-        tracing::warn!("a torn tail was cut: {} at byte {}", cut.file, cut.offset);
-    }
-    Ok((journal, Some(recovery)))
-}
-
-/// A checkpoint taken from a leader replaces a log that disagrees with it. A crash may come after
-/// the checkpoint and before the log's truncation; then the truncation is made up for here.
-fn void_conflict(
-    journal: &mut Journal,
-    recovery: Option<Recovery>,
-    base: LogIndex,
-    base_ballot: Ballot,
-) -> Result<Option<Recovery>, StartError> {
-    let Some(mut recovery) = recovery else { return Ok(None) };
-    let at_base = recovery.records.iter().find(|record| record.index == base);
-    if at_base.is_some_and(|record| record.ballot != base_ballot) {
-        tracing::warn!("entries from {base} on contradict the checkpoint and are void");
-        recovery.records.retain(|record| record.index < base);
-        let truncation = wal::Batch {
-            ballot: recovery.ballot,
-            truncate_from: Some(base),
-            entries: &[],
-            commit: recovery.commit.min(base),
-        };
-        journal.append(&[truncation]).map_err(disk)?;
-        journal.sync().map_err(disk)?;
-    }
-    Ok(Some(recovery))
+/// Whether the others can decide without this member, as far as its own disk knows them.
+fn others_decide(
+    member: NodeId,
+    born: &Configuration,
+    base: Option<&Installed>,
+    records: &[wal::Record],
+) -> Result<(), String> {
+    let base = base.map_or(born, |installed| &installed.config);
+    let mut entries = records.iter().rev().filter_map(|record| log::entry(record.clone()).ok());
+    let newest = entries.find(|entry| entry.kind == EntryKind::Config);
+    let newest = newest.and_then(|entry| Configuration::decode(&entry.payload).ok());
+    newest.as_ref().unwrap_or(base).decides_without(member).map_err(|why| {
+        format!("{why}: nobody could decide while it repairs; restore its files from a backup")
+    })
 }
 
 /// Joins the journal's records to the checkpoint's end.
-fn recover(
-    recovery: Option<Recovery>,
+fn recovered(
+    (ballot, commit, records): (Ballot, LogIndex, Vec<wal::Record>),
     (base, base_ballot, base_config): (LogIndex, Ballot, Configuration),
 ) -> Result<Recovered, StartError> {
-    let Some(recovery) = recovery else {
-        return Ok(Recovered {
-            ballot: Ballot::ZERO,
-            base,
-            base_ballot,
-            base_config,
-            entries: Vec::new(),
-            commit: LogIndex::ZERO,
-        });
-    };
-    let mut entries: Vec<Entry> = Vec::new();
-    for record in recovery.records.into_iter().filter(|record| record.index > base) {
-        entries.push(log::entry(record).map_err(StartError::Disk)?);
-    }
-    let mut expected = base;
-    for entry in &entries {
-        expected = expected.next();
-        if entry.index != expected {
-            return Err(StartError::Disk(format!(
-                "entries {expected} to {} are missing between the checkpoint at {base} and the \
-                 journal",
-                entry.index.prev()
-            )));
-        }
-    }
+    let entries = records.into_iter().map(log::entry).collect::<Result<Vec<_>, String>>();
+    let entries = entries.map_err(StartError::Disk)?;
+    let last = entries.last().map_or(base, |entry| entry.index);
     Ok(Recovered {
-        ballot: recovery.ballot.max(base_ballot_promise(base_ballot)),
+        ballot: ballot.max(base_ballot_promise(base_ballot)),
         base,
         base_ballot,
         base_config,
-        commit: recovery.commit.clamp(base, expected),
+        commit: commit.clamp(base, last),
         entries,
     })
 }
 
 /// A checkpoint's last entry was accepted in its term, so that term was seen; the vote was not.
 fn base_ballot_promise(base: Ballot) -> Ballot {
-    Ballot { term: base.term, node: base::NodeId::ZERO }
+    Ballot { term: base.term, node: NodeId::ZERO }
 }

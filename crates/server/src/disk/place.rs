@@ -39,6 +39,12 @@ impl Place {
     }
 }
 
+impl store::Home for Place {
+    fn disk(&self, part: &str) -> io::Result<Box<dyn Disk>> {
+        Ok(Box::new(Place::disk(self, part)?))
+    }
+}
+
 /// Any disk behind one type.
 pub struct AnyDisk(Box<dyn Disk>);
 

@@ -101,6 +101,7 @@ impl Node {
         page.counter("etcd_disk_wal_write_bytes_total", load(&self.disk_metrics.write_bytes));
         page.counter("quorate_disk_wal_batches_total", load(&self.disk_metrics.batches));
         page.counter("quorate_disk_wal_entries_total", load(&self.disk_metrics.entries));
+        page.gauge("quorate_repairing", u8::from(status.repairing));
         page.gauge("quorate_journal_bytes", self.checkpoint.borrow().journal_bytes);
         page.counter("etcd_network_peer_received_bytes_total", {
             self.peers.state.received_bytes.get()

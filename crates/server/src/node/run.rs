@@ -181,6 +181,9 @@ impl Node {
         if let Some(index) = effects.diverged.take() {
             tracing::error!("state differs from a quorum's at index {index}: no longer serving");
         }
+        if let Some(index) = effects.repaired.take() {
+            self.end_repair(index);
+        }
         if !effects.trace.is_empty() {
             let sinks = self.traces.borrow();
             effects.trace.iter().for_each(|event| sinks.iter().for_each(|sink| sink(event)));
@@ -212,6 +215,17 @@ impl Node {
                 tracing::info!("leader is {name} ({:x})", id.0);
             }
             None => tracing::warn!("no leader"),
+        }
+    }
+
+    /// A damaged member holds everything again. It votes once that is durable.
+    fn end_repair(&self, index: LogIndex) {
+        match self.peers.files.end_repair() {
+            Ok(()) => {
+                tracing::warn!("repaired: all up to index {index} is here again, voting");
+                self.peers.send(Input::Event(Event::Repaired));
+            }
+            Err(error) => self.peers.send(Input::DiskFailed(error.to_string())),
         }
     }
 

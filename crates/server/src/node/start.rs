@@ -229,8 +229,11 @@ fn build(
     };
     let recovered =
         ReplicaRecovered { raft: opened.recovered, store: opened.store, extra: opened.extra };
-    let replica = Replica::new(settings, recovered, Nanos::ZERO)
+    let mut replica = Replica::new(settings, recovered, Nanos::ZERO)
         .map_err(|error| StartError::Disk(error.to_string()))?;
+    if let Some(repair) = opened.repair {
+        replica.repair(repair);
+    }
     let disk_metrics = Arc::new(DiskMetrics::default());
     let disk = Log::start(opened.journal, place.clone(), inbox.clone(), Arc::clone(&disk_metrics))?;
     let peers = Rc::new(Shared {

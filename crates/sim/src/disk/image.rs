@@ -39,9 +39,11 @@ impl Inode {
     /// Bytes from the start whose damage must be noticed: in a journal those a later batch
     /// vouches for, in any other file all that is durable.
     pub fn vouched(&self, name: &str) -> usize {
-        if name.starts_with("journal/segment-") {
+        if store::is_aside(name) {
+            0
+        } else if name.starts_with("journal/segment-") {
             self.vouched.min(self.durable.len())
-        } else if name.ends_with(".qc") || name == "identity" {
+        } else if name.ends_with(".qc") || name == "identity" || name == "repair" {
             if self.pending.is_empty() { self.durable.len() } else { 0 }
         } else {
             0

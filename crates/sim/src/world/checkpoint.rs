@@ -170,7 +170,7 @@ impl World {
         let incoming = transfer.incoming.take().expect("it is complete");
         let done = incoming.finish(&mut disk.dir("checkpoints/"));
         let loaded =
-            done.map_err(|error| error.to_string()).and_then(|file| recover::load(&disk, &file));
+            done.and_then(|file| recover::load(&disk, &file)).map_err(|error| error.to_string());
         let installed = match loaded {
             Ok(installed) => installed,
             Err(text) => return self.transfer_failed(&transfer, &text),

@@ -149,7 +149,9 @@ impl World {
     /// A disk is damaged for good, or put back: only where the promises survive without it.
     fn damage(&mut self, node: usize, fault: &Fault) -> bool {
         let hit = NodeSet::from_iter([node as u8]);
-        if self.nodes[node].damaged || !self.affordable(hit) {
+        // What repairs is outside the budget already: it may be damaged once more.
+        let again = self.nodes[node].repairing.is_some() && fault.kind != Kind::Rollback;
+        if self.nodes[node].damaged && !again || !self.affordable(hit) {
             return false;
         }
         self.operator_waits();

@@ -190,6 +190,7 @@ impl World {
             }
             self.run_until(self.now.plus(self.plan.knobs.heartbeat));
         }
+        self.check_repairs_ended();
         for a in 0..self.nodes.len() {
             for b in 0..a {
                 self.compare_logs(a, b);

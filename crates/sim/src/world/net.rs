@@ -106,6 +106,7 @@ impl World {
 
     /// Sends one message.
     pub(super) fn post(&mut self, from: usize, message: &PeerMessage) {
+        self.check_silence(from, message);
         let to = place(message.to);
         let Some(member) = self.nodes[from].up() else { return };
         let mut bytes = Vec::with_capacity(160);

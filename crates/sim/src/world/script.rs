@@ -235,6 +235,7 @@ impl World {
         let state = match (status.is_leader, status.leader) {
             _ if place.paused => "paused".to_owned(),
             (true, _) => "leads".to_owned(),
+            (false, Some(_)) if status.repairing => "repairs".to_owned(),
             (false, Some(leader)) => format!("follows n{leader}"),
             (false, None) => "asks around".to_owned(),
         };

@@ -6,7 +6,7 @@ use crate::disk::Loss;
 use crate::member::{Checkpoint, Job, Member, Process, Stage};
 use crate::recover::{self, Opened};
 use base::{Ballot, Incarnation, LogIndex, Nanos};
-use consensus::raft::{BallotRule, Settings};
+use consensus::raft::{BallotRule, Repair, Settings};
 use replica::{Replica, ReplicaRecovered, ReplicaSettings};
 use std::collections::{BTreeSet, VecDeque};
 
@@ -26,7 +26,11 @@ impl World {
             Ok(opened) => opened,
             Err(text) => return self.not_started(node, text),
         };
-        self.check_recovery(node, &opened);
+        let repair = opened.repair.as_ref().map(|r| Repair { ballot: r.ballot, index: r.index });
+        self.check_repair(node, &opened);
+        if repair.is_none() {
+            self.check_recovery(node, &opened);
+        }
         let settings = self.settings(node, opened.incarnation);
         let place = &mut self.nodes[node];
         let base = opened.recovered.base;
@@ -44,10 +48,13 @@ impl World {
         let (ballot, incarnation) = (opened.recovered.ballot, opened.incarnation);
         let recovered =
             ReplicaRecovered { raft: opened.recovered, store: opened.store, extra: opened.extra };
-        let replica = match Replica::new(settings, recovered, Nanos::ZERO) {
+        let mut replica = match Replica::new(settings, recovered, Nanos::ZERO) {
             Ok(replica) => replica,
             Err(error) => return self.not_started(node, error.message),
         };
+        repair.into_iter().for_each(|repair| replica.repair(repair));
+        self.nodes[node].misreads = false;
+        disk.machine().rot_reads(0);
         let member = Member {
             replica,
             journal: opened.journal,
@@ -121,7 +128,7 @@ impl World {
     /// What was durable is still there: the promise, no second vote of its term, every entry.
     fn check_recovery(&mut self, node: usize, opened: &Opened) {
         let place = &self.nodes[node];
-        if place.damaged && (opened.fresh || place.shunned) || place.misreads {
+        if place.damaged && (opened.fresh || place.shunned) {
             return;
         }
         let (ledger, found) = (&place.ledger, &opened.recovered);
@@ -142,7 +149,9 @@ impl World {
                 format!("{} promised {}, finds {}", place.name, ledger.promise, found.ballot);
             return self.blame("what is durable is found again", what);
         }
-        if found.base < ledger.covered {
+        // The journal may make up for a damaged checkpoint.
+        let last = LogIndex(found.base.0 + found.entries.len() as u64);
+        if found.base < ledger.covered && !(place.damaged && last >= ledger.covered) {
             let what = format!(
                 "{} had a checkpoint at {}, finds {}",
                 place.name, ledger.covered, found.base
@@ -205,8 +214,9 @@ impl World {
             let wait = Nanos::from_millis(500 + self.random.node.below(1000));
             self.restart_in(node, wait);
         } else if place.damaged {
+            let lost = text.contains("cannot be repaired");
             place.process = Process::Refused(text);
-            self.stats.fault("refused-damaged");
+            self.stats.fault(if lost { "repair-refused" } else { "refused-damaged" });
         } else {
             let name = place.name.clone();
             self.blame("a sound disk starts", format!("{name}: {text}"));

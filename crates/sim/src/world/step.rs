@@ -183,6 +183,11 @@ impl World {
         if let Some(job) = effects.checkpoint.take() {
             self.begin_checkpoint(node, job);
         }
+        if let Some(index) = effects.repaired.take()
+            && !self.stops_here(node)
+        {
+            self.end_repair(node, index);
+        }
         if !self.stops_here(node) && std::mem::take(&mut effects.removed) {
             self.leave(node);
         }

@@ -1,0 +1,103 @@
+//! A damaged member repairs: what its disk proves is true, it says nothing meanwhile, and at the
+//! end it votes again.
+
+use super::World;
+use crate::recover::Opened;
+use base::LogIndex;
+use consensus::raft::{AppendOutcome, BallotRule, Body};
+use replica::{Event, PeerBody, PeerMessage};
+
+impl World {
+    /// Holds the facts a repair begins with against what the member made durable.
+    pub(super) fn check_repair(&mut self, node: usize, opened: &Opened) {
+        let place = &self.nodes[node];
+        let Some(repair) = &opened.repair else {
+            if place.repairing.is_some() {
+                let what = format!("{} forgot that it repairs", place.name);
+                self.blame("a repair is not forgotten", what);
+            }
+            return;
+        };
+        let (name, damage) = (place.name.clone(), repair.damage.clone());
+        if !place.damaged {
+            return self.blame("a sound disk starts", format!("{name}: {damage}"));
+        }
+        let facts = (repair.ballot, repair.index);
+        let ledger = &place.ledger;
+        let rest =
+            format_args!(",\"promise\":\"{}\",\"index\":{},\"why\":{damage:?}", facts.0, facts.1);
+        self.tracer.node(self.now, node, "repair", rest);
+        if let Some(before) = place.repairing {
+            if before != facts {
+                self.blame("a repair is not forgotten", format!("{name}: {before:?}, {facts:?}"));
+            }
+            return;
+        }
+        let (ballot, promise) = (facts.0, ledger.promise);
+        let same_term = ballot.term == promise.term;
+        let other_vote = self.plan.rule == BallotRule::SharedTerms
+            && same_term
+            && promise.node.0 != 0
+            && ballot.node != promise.node;
+        let reach = if same_term { ledger.reach(promise.term) } else { LogIndex::ZERO };
+        if ballot < promise || other_vote || facts.1 < reach {
+            let what =
+                format!("{name} promised {promise} and reached {reach}, its disk says {facts:?}");
+            return self.blame("what a damaged disk proves is true", what);
+        }
+        self.stats.fault("repair-started");
+        let place = &mut self.nodes[node];
+        place.repairing = Some(facts);
+        // Others may still count what it acknowledged: it keeps its vote back.
+        place.ledger.excused = true;
+    }
+
+    /// Nobody may rest anything on a member that repairs.
+    pub(super) fn check_silence(&mut self, node: usize, message: &PeerMessage) {
+        if self.nodes[node].repairing.is_none() {
+            return;
+        }
+        let PeerBody::Raft(message) = &message.body else { return };
+        let says = match &message.body {
+            Body::VoteReply { granted, .. } | Body::PreVoteReply { granted, .. } => *granted,
+            Body::AppendReply { outcome, .. } => matches!(outcome, AppendOutcome::Matched(_)),
+            Body::PreVote { .. } | Body::Vote { .. } | Body::RoundAck { .. } => true,
+            _ => false,
+        };
+        if says {
+            let what = format!("{} repairs and says {message:?}", self.nodes[node].name);
+            self.blame("a member that repairs keeps silent", what);
+        }
+    }
+
+    /// Its log is whole: once that is durable it takes part again.
+    pub(super) fn end_repair(&mut self, node: usize, index: LogIndex) {
+        let place = &mut self.nodes[node];
+        let life = place.life;
+        match store::end_repair(&place.disk) {
+            Ok(()) => {
+                place.repairing = None;
+                place.damaged = false;
+                place.ledger.excused = false;
+                let held = place.ledger.last().max(place.ledger.covered);
+                if held < index {
+                    let what = format!("{} ends its repair at {index}, has {held}", place.name);
+                    return self.blame("a repair ends with everything", what);
+                }
+                self.stats.fault("repair-done");
+                self.tracer.node(self.now, node, "repaired", format_args!(",\"index\":{index}"));
+                self.give(node, life, Event::Repaired);
+            }
+            Err(error) => self.disk_failed(node, &error.to_string()),
+        }
+    }
+
+    /// Every member that repairs has ended by now.
+    pub(super) fn check_repairs_ended(&mut self) {
+        let open = self.nodes.iter().find(|n| n.runs() && !n.shunned && n.repairing.is_some());
+        if let Some(node) = open {
+            let what = format!("{} still repairs {:?}", node.name, node.repairing);
+            self.blame("a repair ends", what);
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! The hard state of a member that repairs a damaged disk, and what it keeps aside meanwhile
+//! (`docs/design/repair.md`).
+
+use crate::checkpoint::{publish, read_all};
+use crate::{Home, StoreError, StoreErrorKind};
+use base::codec::{DecodeError, Get, Put};
+use base::crc::crc32c;
+use base::{Ballot, LogIndex};
+use wal::Disk;
+
+const NAME: &str = "repair";
+const MAGIC: &[u8; 8] = b"QREPR\0\0\0";
+const VERSION: u32 = 1;
+const ASIDE: &str = ".damaged-";
+
+/// What the member promised and acknowledged at most when its disk was damaged. While the file
+/// is there the member says nothing that rests on its journal.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Repair {
+    /// Term and vote in one.
+    pub ballot: Ballot,
+    /// No entry of that term above this was acknowledged.
+    pub index: LogIndex,
+    /// The journal that was begun for the repair.
+    pub key: u64,
+    /// The incarnation that found the damage.
+    pub since: u64,
+    /// What was found, for the operator.
+    pub damage: String,
+}
+
+impl Repair {
+    fn encode(&self) -> Vec<u8> {
+        let mut out = MAGIC.to_vec();
+        out.put_u32(VERSION);
+        out.put_ballot(self.ballot);
+        out.put_u64(self.index.0);
+        out.put_u64(self.key);
+        out.put_u64(self.since);
+        out.put_bytes(self.damage.as_bytes());
+        let crc = crc32c(&out);
+        out.put_u32(crc);
+        out
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let mut get = Get::new(bytes);
+        let (ballot, index) = (get.ballot()?, get.index()?);
+        let (key, since) = (get.u64()?, get.u64()?);
+        let damage = get.str()?.to_owned();
+        get.finish()?;
+        Ok(Self { ballot, index, key, since, damage })
+    }
+
+    /// What is set aside gets this behind its name.
+    pub(crate) fn suffix(&self) -> String {
+        format!("{ASIDE}{:x}", self.since)
+    }
+}
+
+/// Whether a file name is of something that was set aside.
+pub fn is_aside(name: &str) -> bool {
+    name.contains(ASIDE)
+}
+
+/// The repair under way, if there is one. Errors: `Io`, `Corrupt`, `Unknown`.
+pub(crate) fn read_repair(disk: &mut dyn Disk) -> Result<Option<Repair>, StoreError> {
+    let names = disk.list().map_err(|e| StoreError::io(NAME, "list", &e))?;
+    if !names.iter().any(|n| n == NAME) {
+        return Ok(None);
+    }
+    let bytes = read_all(disk, NAME)?;
+    let Some((content, crc)) = bytes.split_last_chunk::<4>() else {
+        return Err(StoreError::corrupt(NAME, 0, "cut short"));
+    };
+    if crc32c(content) != u32::from_le_bytes(*crc) || !content.starts_with(MAGIC) {
+        return Err(StoreError::corrupt(NAME, 0, "checksum"));
+    }
+    let mut get = Get::new(&content[MAGIC.len()..]);
+    let version = get.u32().map_err(|e| StoreError::corrupt(NAME, 8, e.to_string()))?;
+    if version != VERSION {
+        let what = format!("version {version}; this build reads {VERSION}");
+        return Err(StoreError::new(StoreErrorKind::Unknown, NAME, 8, what));
+    }
+    let decoded = Repair::decode(&content[MAGIC.len() + 4..]);
+    decoded.map(Some).map_err(|e| StoreError::corrupt(NAME, 12, e.to_string()))
+}
+
+/// Atomic and durable. Errors: `Io`.
+pub(crate) fn write_repair(disk: &mut dyn Disk, repair: &Repair) -> Result<(), StoreError> {
+    let tmp = "repair.tmp";
+    let done = disk.create(tmp).and_then(|mut file| {
+        file.write_at(0, &repair.encode())?;
+        file.sync()
+    });
+    done.map_err(|e| StoreError::io(tmp, "write", &e))?;
+    publish(disk, tmp, NAME)
+}
+
+/// The repair is over: durable on return. Only then may the member vote. What was set aside is
+/// removed, at the next start if not now. Errors: `Io`.
+pub fn end_repair(home: &dyn Home) -> Result<(), StoreError> {
+    let fail = |e| StoreError::io(NAME, "remove", &e);
+    let mut root = home.disk("").map_err(fail)?;
+    root.remove(NAME).and_then(|()| root.sync_dir()).map_err(fail)?;
+    for part in ["journal", "checkpoints"] {
+        if let Ok(mut disk) = home.disk(part) {
+            let _ = sweep(disk.as_mut());
+        }
+    }
+    Ok(())
+}
+
+/// Removes what was set aside in one directory. Errors: `Io`.
+pub(crate) fn sweep(disk: &mut dyn Disk) -> Result<(), StoreError> {
+    let names = disk.list().map_err(|e| StoreError::io("", "list", &e))?;
+    for name in names.iter().filter(|name| is_aside(name)) {
+        disk.remove(name).map_err(|e| StoreError::io(name, "remove", &e))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wal::MemDisk;
+
+    struct Everywhere(MemDisk);
+
+    impl Home for Everywhere {
+        fn disk(&self, _: &str) -> std::io::Result<Box<dyn Disk>> {
+            Ok(Box::new(self.0.clone()))
+        }
+    }
+
+    #[test]
+    fn the_hard_state_of_a_repair_survives_a_crash_and_damage_to_it_is_refused() {
+        let mut disk = MemDisk::new();
+        assert_eq!(read_repair(&mut disk), Ok(None));
+        let repair = Repair {
+            ballot: Ballot::new(3, 2),
+            index: LogIndex(9),
+            key: 7,
+            since: 4,
+            damage: "segment-1 at byte 5".to_owned(),
+        };
+        write_repair(&mut disk, &repair).unwrap();
+        let mut after = disk.crash(1);
+        assert_eq!(read_repair(&mut after), Ok(Some(repair)));
+        let len = after.bytes(NAME).unwrap().len() as u64;
+        for at in 0..len {
+            let mut copy = after.fork();
+            assert!(copy.flip(NAME, at, 1));
+            assert_eq!(read_repair(&mut copy).unwrap_err().kind, StoreErrorKind::Corrupt);
+        }
+        end_repair(&Everywhere(after.clone())).unwrap();
+        assert_eq!(read_repair(&mut after.crash(1)), Ok(None));
+    }
+}
