@@ -145,6 +145,7 @@ fn begin(
         incarnation: Incarnation::ZERO,
         config: config.encode(),
         peers: Vec::new(),
+        void: String::new(),
     })
 }
 

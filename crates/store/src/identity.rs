@@ -9,7 +9,19 @@ use wal::Disk;
 
 const NAME: &str = "identity";
 const MAGIC: &[u8; 8] = b"QIDNT\0\0\0";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+/// Peers without incarnations, and nothing after them.
+const VERSION_FIRST: u32 = 1;
+
+/// A peer as this member knows it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Met {
+    pub member: NodeId,
+    /// As first met.
+    pub birth: u64,
+    /// The highest one met.
+    pub incarnation: Incarnation,
+}
 
 /// Born at bootstrap or join; rewritten at each start with the next incarnation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,8 +34,9 @@ pub struct Identity {
     pub incarnation: Incarnation,
     /// The bootstrap configuration, encoded.
     pub config: Vec<u8>,
-    /// Birth nonces of peers as first seen.
-    pub peers: Vec<(NodeId, u64)>,
+    pub peers: Vec<Met>,
+    /// Why this directory may never be started again; empty when it may.
+    pub void: String,
 }
 
 impl Identity {
@@ -36,16 +49,18 @@ impl Identity {
         out.put_u64(self.incarnation.0);
         out.put_bytes(&self.config);
         out.put_u32(u32::try_from(self.peers.len()).expect("members are few"));
-        for (member, birth) in &self.peers {
-            out.put_u64(member.0);
-            out.put_u64(*birth);
+        for met in &self.peers {
+            out.put_u64(met.member.0);
+            out.put_u64(met.birth);
+            out.put_u64(met.incarnation.0);
         }
+        out.put_bytes(self.void.as_bytes());
         let crc = crc32c(&out);
         out.put_u32(crc);
         out
     }
 
-    fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+    fn decode(bytes: &[u8], version: u32) -> Result<Self, DecodeError> {
         let mut get = Get::new(bytes);
         let mut identity = Self {
             cluster: get.u64()?,
@@ -54,9 +69,18 @@ impl Identity {
             incarnation: Incarnation(get.u64()?),
             config: get.bytes()?.to_vec(),
             peers: Vec::new(),
+            void: String::new(),
         };
         for _ in 0..get.u32()? {
-            identity.peers.push((NodeId(get.u64()?), get.u64()?));
+            let (member, birth) = (NodeId(get.u64()?), get.u64()?);
+            let incarnation = match version {
+                VERSION_FIRST => Incarnation::ZERO,
+                _ => Incarnation(get.u64()?),
+            };
+            identity.peers.push(Met { member, birth, incarnation });
+        }
+        if version > VERSION_FIRST {
+            identity.void = get.str()?.to_owned();
         }
         get.finish()?;
         Ok(identity)
@@ -66,6 +90,14 @@ impl Identity {
 /// The identity, or `None` in a directory that has never had one. Errors: `Io`, `Corrupt`,
 /// `Unknown`.
 pub fn read_identity(disk: &mut dyn Disk) -> Result<Option<Identity>, StoreError> {
+    // A wrong read is no damage.
+    match read_once(disk) {
+        Err(error) if error.kind == StoreErrorKind::Corrupt => read_once(disk),
+        other => other,
+    }
+}
+
+fn read_once(disk: &mut dyn Disk) -> Result<Option<Identity>, StoreError> {
     let names = disk.list().map_err(|e| StoreError::io(NAME, "list", &e))?;
     if !names.iter().any(|n| n == NAME) {
         return Ok(None);
@@ -79,11 +111,11 @@ pub fn read_identity(disk: &mut dyn Disk) -> Result<Option<Identity>, StoreError
     }
     let mut get = Get::new(&content[MAGIC.len()..]);
     let version = get.u32().map_err(|e| StoreError::corrupt(NAME, 8, e.to_string()))?;
-    if version != VERSION {
+    if !(VERSION_FIRST..=VERSION).contains(&version) {
         let what = format!("version {version}; this build reads {VERSION}");
         return Err(StoreError::new(StoreErrorKind::Unknown, NAME, 8, what));
     }
-    Identity::decode(&content[MAGIC.len() + 4..])
+    Identity::decode(&content[MAGIC.len() + 4..], version)
         .map(Some)
         .map_err(|e| StoreError::corrupt(NAME, 12, e.to_string()))
 }

@@ -15,7 +15,7 @@ pub use checkpoint::{
     read_checkpoint, read_chunk, remove_older, write_checkpoint,
 };
 pub use error::{StoreError, StoreErrorKind};
-pub use identity::{Identity, read_identity, write_identity};
+pub use identity::{Identity, Met, read_identity, write_identity};
 pub use incoming::Incoming;
 pub use open::{Ask, Home, OnDamage, OpenError, Opened, open};
 pub use repair::{Repair, end_repair, is_aside};

@@ -65,6 +65,13 @@ pub fn is_aside(name: &str) -> bool {
 
 /// The repair under way, if there is one. Errors: `Io`, `Corrupt`, `Unknown`.
 pub(crate) fn read_repair(disk: &mut dyn Disk) -> Result<Option<Repair>, StoreError> {
+    match read_once(disk) {
+        Err(error) if error.kind == StoreErrorKind::Corrupt => read_once(disk),
+        other => other,
+    }
+}
+
+fn read_once(disk: &mut dyn Disk) -> Result<Option<Repair>, StoreError> {
     let names = disk.list().map_err(|e| StoreError::io(NAME, "list", &e))?;
     if !names.iter().any(|n| n == NAME) {
         return Ok(None);

@@ -2,7 +2,7 @@
 
 use base::{Ballot, Incarnation, LogIndex, NodeId};
 use store::{
-    CheckpointMeta, Identity, Incoming, StoreErrorKind, latest, read_checkpoint, read_chunk,
+    CheckpointMeta, Identity, Incoming, Met, StoreErrorKind, latest, read_checkpoint, read_chunk,
     read_identity, remove_older, write_checkpoint, write_identity,
 };
 use wal::{Disk, MemDisk};
@@ -84,7 +84,8 @@ fn an_identity_is_read_back_and_damage_is_refused() {
         birth: 3,
         incarnation: Incarnation(4),
         config: vec![5; 9],
-        peers: vec![(NodeId(6), 7)],
+        peers: vec![Met { member: NodeId(6), birth: 7, incarnation: Incarnation(3) }],
+        void: "put back".to_owned(),
     };
     write_identity(&mut disk, &identity).unwrap();
     assert_eq!(read_identity(&mut disk.crash(1)).unwrap(), Some(identity));

@@ -47,6 +47,9 @@ pub fn open(config: &Config, place: &Place) -> Result<Opened, StartError> {
     let lock = DirLock::acquire(dir).map_err(disk)?;
     let (mut identity, bootstrap, fresh) =
         match store::read_identity(&mut root).map_err(|e| named(&e))? {
+            Some(identity) if !identity.void.is_empty() => {
+                return Err(named(&identity.void));
+            }
             Some(identity) => {
                 let stored = Configuration::decode(&identity.config)
                     .map_err(|e| named(&format_args!("identity: {e}")))?;
@@ -137,6 +140,7 @@ fn begin(config: &Config) -> Result<(Identity, Configuration), StartError> {
         incarnation: Incarnation::ZERO,
         config: born.config.encode(),
         peers: Vec::new(),
+        void: String::new(),
     };
     Ok((identity, born.config))
 }

@@ -27,6 +27,8 @@ pub enum Input {
     PeerLost(NodeId),
     /// A member says that this one has left the cluster.
     Removed(String),
+    /// A member has met a later life of this directory: it was put back, and stops for good.
+    PutBack(String),
     SnapshotSent {
         to: NodeId,
         ok: bool,

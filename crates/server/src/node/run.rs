@@ -92,6 +92,13 @@ impl Node {
                 events.push(Event::Install(installed));
             }
             Input::Removed(text) => return Some(End::Removed(text)),
+            Input::PutBack(text) => {
+                // Started often enough it would look new again.
+                if let Err(error) = self.peers.births.forswear(&text) {
+                    tracing::error!("{error}");
+                }
+                return Some(End::Failed(text));
+            }
             Input::PeerLost(node) => events.push(Event::PeerLost(node)),
             Input::SnapshotSent { to, ok } => {
                 self.sending.borrow_mut().remove(&to);

@@ -1,18 +1,36 @@
-//! Which data directory each peer had when it was first met.
+//! Which data directory each peer had when it was first met, and its latest life.
 //!
-//! A member whose directory was emptied has forgotten its votes. If it came back under its old
-//! id it could vote twice in one term, so it is refused until it is replaced under a new id.
+//! A member whose directory was emptied has forgotten its votes, and one whose directory was put
+//! back to an older image has forgotten the latest. Either could vote twice in one term, so it
+//! is refused until it is replaced under a new id.
 
-use base::NodeId;
+use base::{Incarnation, NodeId};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use store::Identity;
+use store::{Identity, Met, StoreError};
 use wal::Disk;
 
-/// Births by member, kept in this member's identity file: durable before they are relied on.
+/// Peers as met, kept in this member's identity file: durable before they are relied on, so
+/// that a restart forgets none of them.
 pub struct Births {
     disk: RefCell<Box<dyn Disk>>,
     identity: RefCell<Identity>,
+}
+
+/// Why a peer may not come in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unwelcome {
+    /// A later life of its directory was met: it must never start again.
+    PutBack(String),
+    Other(String),
+}
+
+impl Unwelcome {
+    pub fn text(self) -> String {
+        match self {
+            Self::PutBack(text) | Self::Other(text) => text,
+        }
+    }
 }
 
 impl Births {
@@ -21,38 +39,73 @@ impl Births {
         Self { disk: RefCell::new(disk), identity: RefCell::new(identity) }
     }
 
-    /// Remembers a first meeting; says why a later one must be refused.
-    pub fn check(&self, member: NodeId, birth: u64) -> Result<(), String> {
-        let known = self.identity.borrow().peers.iter().find(|(id, _)| *id == member).copied();
-        match known {
-            Some((_, old)) if old == birth => Ok(()),
-            Some((_, old)) => Err(format!(
-                "member {:x} was born as {old:x} and is back as {birth:x}: its data directory \
-                 was emptied or replaced, so it has forgotten its votes; restore the directory, \
-                 or replace the member under a new id with `quorate member replace`",
-                member.0
-            )),
-            None => {
-                let mut next = self.identity.borrow().clone();
-                next.peers.push((member, birth));
-                let written = store::write_identity(self.disk.borrow_mut().as_mut(), &next);
-                // What is not durable is not remembered: the next meeting is a first one again.
-                written.map_err(|error| error.to_string())?;
-                *self.identity.borrow_mut() = next;
-                Ok(())
+    /// Remembers a meeting, durably if it is the first of this life; says why a peer must be
+    /// refused.
+    pub fn check(
+        &self,
+        member: NodeId,
+        birth: u64,
+        incarnation: Incarnation,
+    ) -> Result<(), Unwelcome> {
+        let at = self.identity.borrow().peers.iter().position(|met| met.member == member);
+        let known = at.map(|at| self.identity.borrow().peers[at]);
+        if let Some(known) = known {
+            if known.birth != birth {
+                return Err(Unwelcome::Other(format!(
+                    "member {:x} was born as {:x} and is back as {birth:x}: its data directory \
+                     was emptied or replaced, so it has forgotten its votes; restore the \
+                     directory, or replace the member under a new id with `quorate member \
+                     replace`",
+                    member.0, known.birth
+                )));
+            }
+            if incarnation < known.incarnation {
+                return Err(Unwelcome::PutBack(format!(
+                    "member {:x} was met in its life {} and is back in life {incarnation}: its \
+                     data directory was put back to an older image, so it has forgotten votes and \
+                     acknowledgements; put the latest directory back, or replace the member under \
+                     a new id with `quorate member replace`",
+                    member.0, known.incarnation
+                )));
+            }
+            if incarnation == known.incarnation {
+                return Ok(());
             }
         }
+        let mut next = self.identity.borrow().clone();
+        let met = Met { member, birth, incarnation };
+        match at {
+            Some(at) => next.peers[at] = met,
+            None => next.peers.push(met),
+        }
+        // What is not durable is not remembered: the next meeting is a first one again.
+        self.keep(next).map_err(|error| Unwelcome::Other(error.to_string()))
+    }
+
+    /// This directory may never be started again.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn forswear(&self, why: &str) -> Result<(), StoreError> {
+        let next = Identity { void: why.to_string(), ..self.identity.borrow().clone() };
+        self.keep(next)
+    }
+
+    fn keep(&self, next: Identity) -> Result<(), StoreError> {
+        store::write_identity(self.disk.borrow_mut().as_mut(), &next)?;
+        *self.identity.borrow_mut() = next;
+        Ok(())
     }
 
     /// The birth under which `member` was first met here.
     pub fn knows(&self, member: NodeId) -> Option<u64> {
         let identity = self.identity.borrow();
-        identity.peers.iter().find(|(id, _)| *id == member).map(|(_, birth)| *birth)
+        identity.peers.iter().find(|met| met.member == member).map(|met| met.birth)
     }
 
-    /// A copy for another thread.
+    /// Births by member, for another thread.
     pub fn snapshot(&self) -> BTreeMap<u64, u64> {
-        self.identity.borrow().peers.iter().map(|(id, birth)| (id.0, *birth)).collect()
+        self.identity.borrow().peers.iter().map(|met| (met.member.0, met.birth)).collect()
     }
 }
 
@@ -61,18 +114,39 @@ mod tests {
     use super::*;
     use wal::MemDisk;
 
+    fn met(incarnation: u64) -> Met {
+        Met { member: NodeId(7), birth: 1, incarnation: Incarnation(incarnation) }
+    }
+
+    fn check(births: &Births, birth: u64, incarnation: u64) -> Result<(), Unwelcome> {
+        births.check(NodeId(7), birth, Incarnation(incarnation))
+    }
+
     #[test]
-    fn a_second_birth_is_refused_also_after_a_crash() {
+    fn another_birth_and_an_earlier_life_are_refused_also_after_a_crash() {
         let disk = MemDisk::new();
         let identity = Identity { cluster: 1, member: NodeId(1), ..Identity::default() };
         let births = Births::new(Box::new(disk.clone()), identity);
-        assert_eq!(births.check(NodeId(7), 1), Ok(()));
-        assert_eq!(births.check(NodeId(7), 1), Ok(()));
+        for life in [4, 4, 6] {
+            assert_eq!(check(&births, 1, life), Ok(()));
+        }
         let mut after = disk.crash(3);
         let identity = store::read_identity(&mut after).expect("reads").expect("there");
-        assert_eq!(identity.peers, [(NodeId(7), 1)]);
+        assert_eq!(identity.peers, [met(6)]);
         let births = Births::new(Box::new(after), identity);
-        let error = births.check(NodeId(7), 2).expect_err("another directory");
+        let error = check(&births, 2, 7).expect_err("another directory").text();
         assert!(error.contains("forgotten its votes"), "{error}");
+        let Err(Unwelcome::PutBack(error)) = check(&births, 1, 5) else { panic!("an older life") };
+        assert!(error.contains("older image") && error.contains("member replace"), "{error}");
+        assert_eq!(check(&births, 1, 6), Ok(()));
+    }
+
+    #[test]
+    fn a_directory_that_was_forsworn_says_so_after_a_crash() {
+        let disk = MemDisk::new();
+        let births = Births::new(Box::new(disk.clone()), Identity::default());
+        births.forswear("put back").expect("room");
+        let identity = store::read_identity(&mut disk.crash(1)).expect("reads").expect("there");
+        assert_eq!(identity.void, "put back");
     }
 }

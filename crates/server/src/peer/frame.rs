@@ -39,6 +39,8 @@ pub enum Kind {
     Answer = 10,
     /// UTF-8 text: the dialer has left the cluster for good.
     Gone = 11,
+    /// UTF-8 text: the dialer's data directory is older than one it was met with.
+    PutBack = 12,
 }
 
 impl Kind {
@@ -55,6 +57,7 @@ impl Kind {
             9 => Self::Ask,
             10 => Self::Answer,
             11 => Self::Gone,
+            12 => Self::PutBack,
             _ => return None,
         })
     }

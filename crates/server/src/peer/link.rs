@@ -132,8 +132,10 @@ impl Link {
                         was_up = false;
                         shared.send(Input::PeerLost(self.peer));
                     }
-                    if error.get_ref().is_some_and(|e| e.is::<Gone>()) {
-                        shared.send(Input::Removed(error.to_string()));
+                    match error.get_ref().and_then(|e| e.downcast_ref()) {
+                        Some(Farewell::Gone(text)) => shared.send(Input::Removed(text.clone())),
+                        Some(Farewell::PutBack(text)) => shared.send(Input::PutBack(text.clone())),
+                        None => {}
                     }
                     let text = error.to_string();
                     if text != last_error {
@@ -156,7 +158,8 @@ impl Link {
             write_all(&stream, &bytes).await?;
             let mut buffer = BytesMut::new();
             let (kind, body) = read_frame(&stream, &mut buffer, frame::HELLO_LEN_MAX).await?;
-            check_answer(&hello, kind, &body, |other| shared.meet(other))?;
+            let meet = |other: &Hello| shared.meet(other).map_err(|unwelcome| unwelcome.text());
+            check_answer(&hello, kind, &body, meet)?;
             Ok(stream)
         };
         timeout(limits::HANDSHAKE_MAX, dial)
@@ -216,10 +219,16 @@ async fn closed(stream: &TcpStream) {
     }
 }
 
-/// A member says that this one has left.
+/// A member says why this one has to stop.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-struct Gone(String);
+enum Farewell {
+    /// It has left.
+    #[error("{0}")]
+    Gone(String),
+    /// Its directory is an older image.
+    #[error("{0}")]
+    PutBack(String),
+}
 
 /// What the dialer makes of the acceptor's first frame.
 pub fn check_answer(
@@ -241,9 +250,13 @@ pub fn check_answer(
             }
             meet(&other).map_err(refused)
         }
-        Kind::Gone => {
-            let gone = Gone(String::from_utf8_lossy(body).into_owned());
-            Err(io::Error::new(io::ErrorKind::PermissionDenied, gone))
+        Kind::Gone | Kind::PutBack => {
+            let text = String::from_utf8_lossy(body).into_owned();
+            let farewell = match kind {
+                Kind::Gone => Farewell::Gone(text),
+                _ => Farewell::PutBack(text),
+            };
+            Err(io::Error::new(io::ErrorKind::PermissionDenied, farewell))
         }
         Kind::Refuse => Err(refused(format!("refused us: {}", String::from_utf8_lossy(body)))),
         _ => Err(refused("unexpected frame in the handshake".to_string())),

@@ -1,5 +1,6 @@
 //! The incoming side: accepts members, checks who they are, and hands their frames on.
 
+use super::births::Unwelcome;
 use super::frame::{self, Kind};
 use super::hello::{Hello, PROTOCOL, Purpose};
 use super::join::{self, Ask, Introduction};
@@ -84,12 +85,15 @@ impl Shared {
             let text = format!("member {name} ({id:x}) was removed from cluster {cluster:x}");
             return Some((Kind::Gone, text));
         }
-        self.meet(hello).err().map(|text| (Kind::Refuse, text))
+        self.meet(hello).err().map(|unwelcome| match unwelcome {
+            Unwelcome::PutBack(text) => (Kind::PutBack, text),
+            Unwelcome::Other(text) => (Kind::Refuse, text),
+        })
     }
 
-    /// Checks the peer's birth and learns where it serves clients.
-    pub fn meet(&self, hello: &Hello) -> Result<(), String> {
-        self.births.check(hello.member, hello.birth)?;
+    /// Checks the peer's birth and incarnation, and learns where it serves clients.
+    pub fn meet(&self, hello: &Hello) -> Result<(), Unwelcome> {
+        self.births.check(hello.member, hello.birth, hello.incarnation)?;
         let said = (hello.name.clone(), hello.client_urls.clone());
         self.state.announced.borrow_mut().insert(hello.member, said);
         Ok(())

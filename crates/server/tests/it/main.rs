@@ -7,4 +7,5 @@ mod maintenance;
 mod members;
 mod metrics;
 mod reads;
+mod repair;
 mod witness;

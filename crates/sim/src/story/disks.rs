@@ -28,11 +28,15 @@ pub(super) fn torn_journal(story: &mut Story) {
     w.halt(victim, false);
     let place = w.rot(victim, 7).unwrap_or_default();
     story.say(format!("One bit of n{} rots: {place}.", victim + 1));
-    let refused = w.boot(victim).err().unwrap_or_default();
-    story.say(format!("  n{} refuses to start: {refused}", victim + 1));
-    story.check("damage before the tail is named by file and offset", refused.contains("byte"));
+    let back = w.boot(victim);
+    story.check("damage before the tail is found, and the member starts", back.is_ok());
+    let repairs = w.picture(victim).state == "asks around" && w.is_repairing(victim);
+    story.check("it repairs: no vote and no acknowledgement until it is whole", repairs);
     let told = w.put(leader, "k");
     story.check("the others go on", told == Told::Done);
+    w.wait(3000);
+    story.show(&w, 3);
+    story.check("it has fetched what it lost and votes again", !w.is_repairing(victim));
     story.end(&mut w);
 }
 

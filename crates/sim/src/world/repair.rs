@@ -19,6 +19,9 @@ impl World {
             return;
         };
         let (name, damage) = (place.name.clone(), repair.damage.clone());
+        if place.shunned {
+            return; // put back to an image that was damaged: its peers remember for it
+        }
         if !place.damaged {
             return self.blame("a sound disk starts", format!("{name}: {damage}"));
         }

@@ -185,6 +185,11 @@ impl World {
         place
     }
 
+    /// Whether a member runs without a vote, because its disk was damaged.
+    pub fn is_repairing(&self, node: usize) -> bool {
+        self.nodes[node].up().is_some_and(|member| member.replica.status().repairing)
+    }
+
     /// Begins a write whose bytes reach the disk only in part before the power goes.
     pub fn tear(&mut self, node: usize) {
         self.stop(node, Loss::Prefix, "script");
