@@ -4,7 +4,7 @@
 use crate::checkpoint::{describe, names};
 use crate::repair::{Repair, read_repair, sweep, write_repair};
 use crate::{CheckpointFile, StoreError, StoreErrorKind};
-use base::{Ballot, LogIndex, NodeId};
+use base::{Ballot, LogIndex, NodeId, planted};
 use std::{fmt, io};
 use wal::{
     Batch, Cut, Disk, Journal, Options, Owner, Record, Recovery, Survey, WalError, WalErrorKind,
@@ -186,6 +186,9 @@ impl<T> Bases<T> {
                     break;
                 }
                 Err(error) if error.kind == StoreErrorKind::Corrupt => {
+                    if planted!(OlderCheckpoint) {
+                        continue;
+                    }
                     bases.damaged.push((index, ballot, error));
                 }
                 Err(error) => return Err(error),
@@ -432,7 +435,8 @@ fn fit(
     // A checkpoint taken from a leader replaces a log that disagrees with it. A crash may come
     // after the checkpoint and before the log's truncation.
     let at = records.iter().find(|record| record.index == base);
-    let void = at.is_some_and(|record| record.ballot != ballot);
+    let other = at.is_some_and(|record| record.ballot != ballot);
+    let void = other && !planted!(InstallKeepsSuffix);
     let above = records.iter().filter(|record| !void && record.index > base);
     let mut expected = base;
     for record in above.clone() {

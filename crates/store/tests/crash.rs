@@ -127,7 +127,7 @@ fn at_every_change(
             check(Place(place.0.crash(seed)), done);
         }
         if done {
-            assert!(n > 2, "{n} boundaries were crossed");
+            assert!(n >= 2, "{n} boundaries were crossed");
             return;
         }
     }

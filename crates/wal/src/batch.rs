@@ -11,7 +11,7 @@ const MAGIC: u32 = u32::from_le_bytes(*b"QJBT");
 const VERSION: u16 = 1;
 const KIND_RECORDS: u16 = 1;
 const KIND_MARK: u16 = 2;
-pub(crate) const RECORD_HEADER_BYTES: usize = 32;
+const RECORD_HEADER_BYTES: usize = 32;
 const CHECKSUM_AT: usize = 80;
 const NO_TRUNCATION: u64 = u64::MAX;
 

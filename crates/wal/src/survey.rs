@@ -1,7 +1,7 @@
 //! What a damaged journal still proves. Reads all of it and changes nothing;
 //! `docs/design/repair.md` says why each fact holds.
 
-use crate::batch::{self, ALIGN, HEADER_BYTES, Header, RECORD_HEADER_BYTES, Seal};
+use crate::batch::{self, ALIGN, HEADER_BYTES, Header, Seal};
 use crate::disk::read_up_to;
 use crate::recover::load;
 use crate::segment::{SEGMENT_HEADER_BYTES, SegmentHeader, generation_of, segment_name};
@@ -127,8 +127,27 @@ impl Walk {
                 self.commit = self.commit.max(header.commit);
             }
         }
+        let found = self.headers(generation, bytes)?;
+        let mut end = SEGMENT_HEADER_BYTES;
+        for (header, at) in &found {
+            let room = at.checked_sub(end);
+            self.whole &= room.is_some();
+            self.reaches(header.sequence - 1, header.ballot, room);
+            self.batch(header, header.body(&bytes[*at..]));
+            end = at.saturating_add(header.bytes()).min(bytes.len());
+        }
+        if last {
+            self.tail(&bytes[end.min(bytes.len())..], generation, header, found.is_empty());
+        }
+        Ok(())
+    }
+
+    /// Every header that verifies, by sequence, with its place. A misdirected write may have put
+    /// some where others were: what they say is true, and only their order counts.
+    fn headers(&self, generation: u64, bytes: &[u8]) -> Result<Vec<(Header, usize)>, WalError> {
         let seal = Seal::new(self.key, generation);
-        let (mut at, mut end, mut batches) = (SEGMENT_HEADER_BYTES, SEGMENT_HEADER_BYTES, 0);
+        let mut found: BTreeMap<u64, (Header, usize)> = BTreeMap::new();
+        let mut at = SEGMENT_HEADER_BYTES;
         while at + HEADER_BYTES <= bytes.len() {
             let Some(header) = batch::header(&bytes[at..], seal, generation) else {
                 at += ALIGN;
@@ -139,16 +158,15 @@ impl Walk {
                 let name = segment_name(generation);
                 return Err(WalError::new(WalErrorKind::Unknown, &name, at as u64, what));
             }
-            self.reaches(header.sequence - 1, header.ballot, Some(at - end));
-            self.batch(&header, header.body(&bytes[at..]));
-            batches += 1;
-            at = at.saturating_add(header.bytes()).min(bytes.len());
-            end = at;
+            let intact = header.body(&bytes[at..]).is_some();
+            let next = at + if intact { header.bytes() } else { HEADER_BYTES };
+            let twin = found.get(&header.sequence);
+            if intact || twin.is_none_or(|(twin, at)| twin.body(&bytes[*at..]).is_none()) {
+                found.insert(header.sequence, (header, at));
+            }
+            at = next;
         }
-        if last {
-            self.tail(&bytes[end.min(bytes.len())..], generation, header, batches);
-        }
-        Ok(())
+        Ok(found.into_values().collect())
     }
 
     /// Every batch up to `through` was written, under `ballot` or one below. Those not seen are
@@ -170,8 +188,8 @@ impl Walk {
         if gone == 0 {
             return self.whole &= room.unwrap_or(0) == 0;
         }
-        let heads = usize::try_from(gone).unwrap_or(usize::MAX).saturating_mul(HEADER_BYTES);
-        if room.is_none_or(|room| room >= heads.saturating_add(RECORD_HEADER_BYTES)) {
+        // Room for a header and nothing else: a vote, a mark or a truncation.
+        if (gone, room) != (1, Some(HEADER_BYTES)) {
             self.gone(ballot.term);
         }
         self.whole = false;
@@ -224,9 +242,9 @@ impl Walk {
     }
 
     /// Behind the last batch there must be nothing, or the last promise may have been there.
-    fn tail(&mut self, rest: &[u8], generation: u64, header: Option<&SegmentHeader>, batches: u64) {
+    fn tail(&mut self, rest: &[u8], generation: u64, header: Option<&SegmentHeader>, empty: bool) {
         let name = segment_name(generation);
-        if header.is_none() && batches == 0 {
+        if header.is_none() && empty {
             return self.fail(format!("nothing in {name}, the last segment, is intact"));
         }
         let clean = match header {
