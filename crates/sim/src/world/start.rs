@@ -26,11 +26,7 @@ impl World {
             Ok(opened) => opened,
             Err(text) => return self.not_started(node, text),
         };
-        let repair = opened.repair.as_ref().map(|r| Repair { ballot: r.ballot, index: r.index });
-        self.check_repair(node, &opened);
-        if repair.is_none() {
-            self.check_recovery(node, &opened);
-        }
+        let repair = self.check_found(node, &opened);
         let settings = self.settings(node, opened.incarnation);
         let place = &mut self.nodes[node];
         let base = opened.recovered.base;
@@ -53,8 +49,6 @@ impl World {
             Err(error) => return self.not_started(node, error.message),
         };
         repair.into_iter().for_each(|repair| replica.repair(repair));
-        self.nodes[node].misreads = false;
-        disk.machine().rot_reads(0);
         let member = Member {
             replica,
             journal: opened.journal,
@@ -86,6 +80,18 @@ impl World {
         if self.nodes[node].runs() {
             self.step(node, [replica::Event::Tick]);
         }
+    }
+
+    /// What was found must be true; a damaged member begins a repair with it.
+    fn check_found(&mut self, node: usize, opened: &Opened) -> Option<Repair> {
+        self.nodes[node].misreads = false;
+        self.nodes[node].disk.machine().rot_reads(0);
+        self.check_repair(node, opened);
+        let repair = opened.repair.as_ref().map(|r| Repair { ballot: r.ballot, index: r.index });
+        if repair.is_none() {
+            self.check_recovery(node, opened);
+        }
+        repair
     }
 
     /// Members connect to every peer they reach, and each side looks at the other.
