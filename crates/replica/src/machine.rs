@@ -20,6 +20,9 @@ use base::{Ballot, ClusterTime, Incarnation, LogIndex, Nanos, NodeId, planted};
 use consensus::raft::{ConfigError, Raft, Ready, Recovered, Repair, Settings};
 use read::Reads;
 
+/// Entries kept at least for a peer that a checkpoint is on its way to.
+const HELD_MIN: u64 = 10_000;
+
 /// Fixed for the life of the machine.
 #[derive(Clone, Debug)]
 pub struct ReplicaSettings {
@@ -81,6 +84,11 @@ pub struct Replica {
     changes: change::Changes,
     /// Expiry of these lease renewals is already proposed in this leadership.
     revoking: BTreeSet<(i64, u64)>,
+    /// Peers a checkpoint is on its way to, and an index that it covers: what follows is kept for
+    /// them, or they would need another one.
+    sending: BTreeMap<NodeId, LogIndex>,
+    /// The last checkpoint known to be durable here.
+    checkpointed: LogIndex,
     leading: Option<Ballot>,
     followed: Option<NodeId>,
     leaderless_since: Option<Nanos>,
@@ -124,6 +132,8 @@ impl Replica {
             reads: Reads::default(),
             changes: change::Changes::default(),
             revoking: BTreeSet::new(),
+            sending: BTreeMap::new(),
+            checkpointed: applied,
             leading: None,
             followed: None,
             leaderless_since: Some(now),
@@ -249,6 +259,7 @@ impl Replica {
             Event::CheckpointWritten { index } => self.on_checkpoint_written(index),
             Event::Install(installed) => self.on_install(*installed, out),
             Event::SnapshotSent { to, ok } => {
+                self.sending.remove(&to);
                 self.raft.snapshot_done(now, to, ok, &mut self.ready);
             }
             Event::PeerLost(node) => self.raft.peer_lost(now, node, &mut self.ready),
@@ -292,7 +303,10 @@ impl Replica {
             let to = message.to;
             out.send.push(PeerMessage { from, to, body: PeerBody::Raft(message) });
         }
-        out.snapshots.append(&mut ready.snapshots);
+        for peer in ready.snapshots.drain(..) {
+            self.sending.entry(peer).or_insert(self.checkpointed);
+            out.snapshots.push(peer);
+        }
         out.repaired = out.repaired.or(ready.repaired);
         for event in ready.trace.drain(..) {
             self.emit(out, TraceKind::Raft(event));
@@ -354,8 +368,12 @@ impl Replica {
 
     fn on_checkpoint_written(&mut self, index: LogIndex) {
         assert!(index <= self.applied, "a checkpoint holds applied entries only");
-        let upto = LogIndex(index.0.saturating_sub(self.settings.catchup_entries));
-        self.raft.compact(upto);
+        self.checkpointed = self.checkpointed.max(index);
+        let kept = self.settings.catchup_entries;
+        let held = self.sending.values().min().map_or(index, |held| index.min(*held));
+        // A transfer that takes for ever must not keep the log for ever.
+        let least = index.0.saturating_sub(kept.saturating_mul(4).max(HELD_MIN));
+        self.raft.compact(LogIndex(index.0.saturating_sub(kept).min(held.0.max(least))));
     }
 
     /// Names of the voting members that do not answer. Only a leader and a candidate are spoken

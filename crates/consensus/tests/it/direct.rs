@@ -219,3 +219,61 @@ fn every_script_and_test_that_the_bug_ledger_names_exists() {
     assert_eq!(rows, 22, "every row of the reference list has one here");
     assert!(named >= 30, "{named} names");
 }
+
+/// What a member that repairs is told: entries 2 to `upto` of the leader of `term`, committed.
+fn repairs(term: u64, upto: u64) -> (Raft, Ready) {
+    let mut raft = machine(Ballot::new(2, 1));
+    raft.repair(Repair { ballot: Ballot::new(2, 1), index: LogIndex(4) });
+    let mut out = Ready::default();
+    let (ballot, entries) = (leader(term), (2..=upto).map(|i| entry(i, term)).collect());
+    let (prev, prev_ballot, commit) = (LogIndex(1), leader(1), LogIndex(upto));
+    let body = Body::Append { prev, prev_ballot, commit, round: 7, entries };
+    let message = Message { from: ballot.node, to: NodeId(2), ballot, body };
+    raft.receive(Nanos(1), message, &mut out);
+    assert_eq!(out.repaired, None, "nothing of it is durable");
+    let ticket = out.persist.last().expect("entries to write").ticket;
+    raft.persisted(Nanos(2), ticket, &mut out);
+    (raft, out)
+}
+
+fn says(out: &Ready, what: impl Fn(&Body) -> bool) -> bool {
+    out.messages.iter().any(|message| what(&message.body))
+}
+
+#[test]
+fn a_repair_ends_past_the_proven_index_or_under_a_later_term() {
+    // In term 2 it may have acknowledged entries up to 4 to this very leader.
+    for (term, upto, ends) in [(2, 3, false), (2, 4, true), (3, 2, true)] {
+        let (_, out) = repairs(term, upto);
+        assert_eq!(out.repaired, ends.then_some(LogIndex(upto)), "term {term} up to {upto}");
+        assert!(matched(&out).is_empty(), "it acknowledges nothing meanwhile");
+        let held = |body: &Body| {
+            let outcome = AppendOutcome::Held(LogIndex(upto));
+            matches!(body, Body::AppendReply { outcome: o, round: 0, .. } if *o == outcome)
+        };
+        assert!(says(&out, held), "its leader hears how far it is");
+        assert!(!says(&out, |body| matches!(body, Body::RoundAck { .. })));
+    }
+}
+
+#[test]
+fn a_member_votes_again_once_the_end_of_its_repair_is_durable() {
+    let (mut raft, mut out) = repairs(3, 4);
+    let ask = |raft: &mut Raft, term, out: &mut Ready| {
+        let (ballot, last, last_ballot) = (Ballot::new(term, 5), LogIndex(9), leader(3));
+        let body = Body::Vote { last, last_ballot };
+        let message = Message { from: NodeId(5), to: NodeId(2), ballot, body };
+        raft.receive(Nanos(3), message, out);
+    };
+    let answers = |body: &Body| matches!(body, Body::VoteReply { .. });
+    ask(&mut raft, 5, &mut out);
+    assert!(raft.is_repairing() && !says(&out, answers), "it is proven, and not durable");
+    raft.tick(raft.deadline().min(Nanos::from_millis(900_000)), &mut out);
+    assert!(!says(&out, |body| matches!(body, Body::PreVote { .. })), "it never campaigns");
+    raft.repaired(Nanos::from_millis(900_001), &mut out);
+    assert_eq!(matched(&out).last(), Some(&(leader(3).node, LogIndex(4))));
+    ask(&mut raft, 5, &mut out);
+    let ticket = out.persist.last().expect("the vote is written").ticket;
+    raft.persisted(Nanos::from_millis(900_002), ticket, &mut out);
+    assert!(says(&out, |body| matches!(body, Body::VoteReply { granted: true, .. })));
+}
