@@ -15,6 +15,11 @@ impl Change {
     pub fn write(offset: usize, bytes: &[u8]) -> Self {
         Self::Write { offset, bytes: bytes.to_vec() }
     }
+
+    /// Zeros wipe a torn tail: they are no header that vouches for what is before it.
+    fn vouches(&self) -> bool {
+        matches!(self, Self::Write { bytes, .. } if !zeros(bytes))
+    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -52,7 +57,7 @@ impl Inode {
 
     pub fn write(&mut self, change: Change) {
         if let Change::Write { offset, bytes } = &change {
-            if self.pending.is_empty() {
+            if !zeros(bytes) && !self.pending.iter().any(Change::vouches) {
                 // What is written again is vouched for only up to where that begins.
                 self.candidate = self.synced_end.min(*offset);
             }
@@ -169,6 +174,10 @@ impl Inode {
         }
         true
     }
+}
+
+fn zeros(bytes: &[u8]) -> bool {
+    bytes.iter().all(|byte| *byte == 0)
 }
 
 fn apply(image: &mut Vec<u8>, change: &Change) {

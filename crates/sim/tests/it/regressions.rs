@@ -18,3 +18,10 @@ fn a_leader_is_answered_when_its_checkpoint_comes_too_late() {
     // waited four election timeouts for it, again and again.
     clean(5570, Profile::Swarm);
 }
+
+#[test]
+fn zeros_over_a_torn_tail_vouch_for_nothing() {
+    // sim: after a start on a full disk the last batch counted as vouched for, was damaged, and
+    // read as a torn tail, which nobody can tell apart.
+    clean(3556, Profile::Hostile);
+}
