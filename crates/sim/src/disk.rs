@@ -391,7 +391,7 @@ impl DiskFile for SimFile {
             // What failed may still have reached the disk, in part.
             Err(_) => machine.prng.below(bytes.len() as u64 + 1) as usize,
         };
-        machine.inodes[self.inode].write(Change::write(offset, &bytes[..keep]));
+        machine.inodes[self.inode].write(Change::write(offset, &bytes[..keep], done.is_ok()));
         done
     }
 

@@ -7,18 +7,24 @@ const SECTOR: usize = 512;
 
 #[derive(Clone, Debug)]
 pub(super) enum Change {
-    Write { offset: usize, bytes: Vec<u8> },
+    Write {
+        offset: usize,
+        bytes: Vec<u8>,
+        /// It did not fail half way.
+        whole: bool,
+    },
     Length(usize),
 }
 
 impl Change {
-    pub fn write(offset: usize, bytes: &[u8]) -> Self {
-        Self::Write { offset, bytes: bytes.to_vec() }
+    pub fn write(offset: usize, bytes: &[u8], whole: bool) -> Self {
+        Self::Write { offset, bytes: bytes.to_vec(), whole }
     }
 
-    /// Zeros wipe a torn tail: they are no header that vouches for what is before it.
+    /// Zeros wipe a torn tail, and what failed may be a part: neither is a header that vouches for
+    /// what is before it.
     fn vouches(&self) -> bool {
-        matches!(self, Self::Write { bytes, .. } if !zeros(bytes))
+        matches!(self, Self::Write { bytes, whole: true, .. } if bytes.iter().any(|b| *b != 0))
     }
 }
 
@@ -56,8 +62,8 @@ impl Inode {
     }
 
     pub fn write(&mut self, change: Change) {
-        if let Change::Write { offset, bytes } = &change {
-            if !zeros(bytes) && !self.pending.iter().any(Change::vouches) {
+        if let Change::Write { offset, bytes, .. } = &change {
+            if change.vouches() && !self.pending.iter().any(Change::vouches) {
                 // What is written again is vouched for only up to where that begins.
                 self.candidate = self.synced_end.min(*offset);
             }
@@ -112,7 +118,7 @@ impl Inode {
 
     pub fn power_off(&mut self, loss: Loss, random: &mut Prng, counts: &mut DiskCounts) {
         for change in std::mem::take(&mut self.pending) {
-            let Change::Write { offset, bytes } = &change else {
+            let Change::Write { offset, bytes, .. } = &change else {
                 if loss != Loss::Whole && random.below(2) == 0 {
                     apply(&mut self.durable, &change);
                 }
@@ -176,13 +182,9 @@ impl Inode {
     }
 }
 
-fn zeros(bytes: &[u8]) -> bool {
-    bytes.iter().all(|byte| *byte == 0)
-}
-
 fn apply(image: &mut Vec<u8>, change: &Change) {
     match change {
-        Change::Write { offset, bytes } => put(image, *offset, bytes),
+        Change::Write { offset, bytes, .. } => put(image, *offset, bytes),
         Change::Length(n) => image.resize(*n, 0),
     }
 }

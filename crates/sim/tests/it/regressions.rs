@@ -20,8 +20,8 @@ fn a_leader_is_answered_when_its_checkpoint_comes_too_late() {
 }
 
 #[test]
-fn zeros_over_a_torn_tail_vouch_for_nothing() {
-    // sim: after a start on a full disk the last batch counted as vouched for, was damaged, and
-    // read as a torn tail, which nobody can tell apart.
+fn a_write_that_failed_half_way_vouches_for_nothing() {
+    // sim: after half a mark on a full disk the last batch counted as vouched for, was damaged,
+    // and read as a torn tail, which nobody can tell apart.
     clean(3556, Profile::Hostile);
 }
