@@ -277,7 +277,7 @@ fn put_len(out: &mut Vec<u8>, len: usize) {
     out.put_u32(u32::try_from(len).expect("configuration lists are short"));
 }
 
-fn get_len(get: &mut Get<'_>, max: usize) -> Result<usize, DecodeError> {
+pub(super) fn get_len(get: &mut Get<'_>, max: usize) -> Result<usize, DecodeError> {
     let len = get.u32()? as usize;
     if len > max {
         return Err(DecodeError::Invalid { what: "list length" });
@@ -285,15 +285,11 @@ fn get_len(get: &mut Get<'_>, max: usize) -> Result<usize, DecodeError> {
     Ok(len)
 }
 
-fn put_strings(out: &mut Vec<u8>, strings: &[String]) {
+pub(super) fn put_strings(out: &mut Vec<u8>, strings: &[String]) {
     put_len(out, strings.len());
     strings.iter().for_each(|s| out.put_bytes(s.as_bytes()));
 }
 
-fn get_strings(get: &mut Get<'_>) -> Result<Vec<String>, DecodeError> {
-    let mut strings = Vec::new();
-    for _ in 0..get_len(get, URLS_MAX)? {
-        strings.push(String::from(get.str()?));
-    }
-    Ok(strings)
+pub(super) fn get_strings(get: &mut Get<'_>) -> Result<Vec<String>, DecodeError> {
+    (0..get_len(get, URLS_MAX)?).map(|_| Ok(String::from(get.str()?))).collect()
 }

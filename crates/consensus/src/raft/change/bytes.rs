@@ -1,13 +1,12 @@
 //! What a change and its state look like as bytes. Decoders are bounded and never panic.
 
+use super::super::config::{get_len, get_strings, put_strings};
 use super::{Change, ChangeError, ChangeState, Newcomer, REMOVED_MAX};
 use crate::raft::MEMBERS_MAX;
 use alloc::string::String;
 use alloc::vec::Vec;
 use base::NodeId;
 use base::codec::{DecodeError, Get, Put};
-
-const LIST_MAX: usize = 64;
 
 impl ChangeState {
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
@@ -55,23 +54,6 @@ fn put_text(out: &mut Vec<u8>, text: Option<&str>) {
 
 fn get_text(get: &mut Get<'_>) -> Result<Option<String>, DecodeError> {
     if get.bool()? { Ok(Some(String::from(get.str()?))) } else { Ok(None) }
-}
-
-fn get_len(get: &mut Get<'_>, max: usize) -> Result<usize, DecodeError> {
-    let len = get.u32()? as usize;
-    if len > max {
-        return Err(DecodeError::Invalid { what: "list length" });
-    }
-    Ok(len)
-}
-
-fn put_strings(out: &mut Vec<u8>, strings: &[String]) {
-    out.put_u32(u32::try_from(strings.len()).expect("lists of URLs are short"));
-    strings.iter().for_each(|s| out.put_bytes(s.as_bytes()));
-}
-
-fn get_strings(get: &mut Get<'_>) -> Result<Vec<String>, DecodeError> {
-    (0..get_len(get, LIST_MAX)?).map(|_| Ok(String::from(get.str()?))).collect()
 }
 
 impl Newcomer {
