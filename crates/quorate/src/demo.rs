@@ -2,6 +2,8 @@
 
 mod cluster;
 mod ledger;
+mod losses;
+mod plan;
 mod say;
 mod tour;
 
@@ -9,8 +11,10 @@ use anyhow::Context;
 use cluster::Cluster;
 use ledger::Lie;
 use say::Say;
+use server::config::ConfigError;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use tokio::signal::unix::SignalKind;
 use tour::Tour;
 
 /// Arguments of `quorate demo`.
@@ -41,7 +45,13 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     let root = args.data_dir.clone().unwrap_or_else(|| own.clone());
     std::fs::create_dir_all(&root).with_context(|| format!("data directory {}", root.display()))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let result = runtime.block_on(show(args, &root));
+    let mut result = runtime.block_on(show(args, &root));
+    if let Err(why) = &result
+        && why.is::<ConfigError>()
+    {
+        eprintln!("quorate demo: {why}");
+        result = Ok(ExitCode::from(2));
+    }
     if args.data_dir.is_none() {
         // Ours alone; a leftover in the system's temporary directory harms nobody.
         let _ = std::fs::remove_dir_all(&own);
@@ -79,6 +89,10 @@ async fn stay(say: &Say, cluster: &Cluster) -> anyhow::Result<()> {
     say.fact("etcdctl endpoint status -w table");
     say.fact("etcdctl put hello world");
     say.fact("etcdctl get --prefix '' -w fields");
-    tokio::signal::ctrl_c().await?;
+    let mut terminate = tokio::signal::unix::signal(SignalKind::terminate())?;
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted?,
+        _ = terminate.recv() => {}
+    }
     Ok(())
 }

@@ -1,12 +1,13 @@
 //! The demo's members: real servers in this process, with their own directories and ports.
 
 use super::ledger::{Decision, Ledger, Lie};
+use super::plan;
 use super::tour::fallback_name;
 use anyhow::{Context, bail};
 use base::{Ballot, NodeId};
 use quorum::{Names, NodeSet, Protocol, System, SystemSpec};
 use replica::TraceEvent;
-use server::config::{Config, local_cluster};
+use server::config::{Config, ConfigError, local_cluster};
 use server::node::{Handle, Node};
 use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -20,6 +21,8 @@ struct Slot {
 
 pub struct Cluster {
     nodes: Vec<Slot>,
+    spec: SystemSpec,
+    slots: Names,
     system: System,
     text: String,
     ledger: Ledger,
@@ -39,10 +42,11 @@ impl Cluster {
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let text = quorum.map_or_else(|| format!("majority({})", names.join(", ")), str::to_owned);
         let spec = SystemSpec::parse(&text)
-            .map_err(|why| anyhow::anyhow!("--quorum: {why}\n{}", why.caret(&text)))?;
-        let system = spec
-            .compile_for(&Names::in_order(&names), Protocol::RaftSharedTerms)
-            .map_err(|why| anyhow::anyhow!("--quorum: {why}"))?;
+            .map_err(|why| ConfigError(format!("--quorum\n{}", why.caret(&text))))?;
+        let slots = Names::in_order(&names);
+        // Members choose ballots of (term, node) where elect sets need not meet.
+        let system = spec.compile(&slots).map_err(|why| ConfigError(format!("--quorum: {why}")))?;
+        refuse_used(root, &names)?;
         let (sender, receiver) = channel();
         let mut configs = local_cluster(&names, root).context("no free ports on loopback")?;
         for config in &mut configs {
@@ -53,7 +57,8 @@ impl Cluster {
             .into_iter()
             .map(|config| Slot { config, id: NodeId::ZERO, handle: None })
             .collect();
-        let mut cluster = Self { nodes, system, text, ledger: Ledger::new(lie), sender, receiver };
+        let ledger = Ledger::new(lie);
+        let mut cluster = Self { nodes, spec, slots, system, text, ledger, sender, receiver };
         for node in 0..count {
             cluster.start(node)?;
         }
@@ -64,7 +69,7 @@ impl Cluster {
         let slot = &mut self.nodes[at];
         let config = slot.config.clone();
         let handle = Node::start(config)
-            .with_context(|| format!("member {} does not start", slot.config.name))?;
+            .map_err(|why| anyhow::anyhow!("member {} does not start: {why}", slot.config.name))?;
         let sender = self.sender.clone();
         handle.subscribe_trace(Box::new(move |event| {
             // The tour is over when nobody receives.
@@ -114,21 +119,28 @@ impl Cluster {
         &self.text
     }
 
-    /// Members besides the first failures of which, whichever they are, a quorum is left.
-    pub fn tolerated(&self) -> usize {
-        self.system.commit().resilience().min(self.system.elect().resilience())
+    /// What an elect quorum is to these members, in the words of the quorum's text.
+    pub fn why_elect(&self, set: NodeSet) -> String {
+        self.spec.elect.explain(&self.slots, set)
+    }
+
+    /// What a commit quorum is to these members, in the words of the quorum's text.
+    pub fn why_commit(&self, set: NodeSet) -> String {
+        self.spec.commit.explain(&self.slots, set)
     }
 
     pub fn all(&self) -> NodeSet {
         self.set(&(0..self.nodes.len()).collect::<Vec<_>>())
     }
 
-    fn set(&self, nodes: &[usize]) -> NodeSet {
-        let mut set = NodeSet::new();
-        for node in nodes {
-            set.insert(*node as u8);
-        }
-        set
+    /// Members as a set: they are configured, and so have their slots, in order.
+    pub fn set(&self, nodes: &[usize]) -> NodeSet {
+        nodes.iter().map(|node| *node as u8).collect()
+    }
+
+    /// `1 of n2`: a ballot for a reader.
+    pub fn ballot(&self, ballot: Ballot) -> String {
+        format!("{} of {}", ballot.term.0, self.name(ballot.node))
     }
 
     pub fn slot(&self, id: NodeId) -> Option<u8> {
@@ -154,6 +166,12 @@ impl Cluster {
 
     pub fn ledger(&self) -> &Ledger {
         &self.ledger
+    }
+
+    /// Two leaders where one may be: in one term, or under one ballot of (term, node).
+    pub fn split_brain(&self) -> Option<Ballot> {
+        let shared = self.system.check(Protocol::RaftSharedTerms).is_ok();
+        self.ledger.split_brain(shared)
     }
 
     /// Takes in what the members said since the last call.
@@ -244,14 +262,9 @@ impl Cluster {
 
     /// A split in two of which one side holds both kinds of quorum and the other does not.
     pub fn split(&self) -> Option<(Vec<usize>, Vec<usize>)> {
-        let all: Vec<usize> = (0..self.nodes.len()).collect();
-        (1..all.len()).find_map(|cut| {
-            let (with, without) = all.split_at(cut);
-            let (w, o) = (self.set(with), self.set(without));
-            let works = self.system.commit().is_quorum(w) && self.system.elect().is_quorum(w);
-            let idle = !self.system.commit().is_quorum(o) && !self.system.elect().is_quorum(o);
-            (works && idle).then(|| (with.to_vec(), without.to_vec()))
-        })
+        let (with, without) = plan::split(&self.system, self.all())?;
+        let nodes = |set: NodeSet| set.iter().map(usize::from).collect();
+        Some((nodes(with), nodes(without)))
     }
 
     pub fn cut(&mut self, a: &[usize], b: &[usize]) {
@@ -304,5 +317,17 @@ impl Cluster {
         let mut of_live = live.iter().filter_map(|n| hashes.get(&self.nodes[*n].id));
         let first = of_live.next();
         first.is_some() && of_live.all(|hash| Some(hash) == first)
+    }
+}
+
+/// A tour begins with fresh members: what earlier ones hold is for somebody to keep.
+fn refuse_used(root: &Path, names: &[&str]) -> Result<(), ConfigError> {
+    let used = |name: &&&str| root.join(format!("{name}.quorate")).exists();
+    match names.iter().find(used) {
+        Some(name) => Err(ConfigError(format!(
+            "--data-dir: {} holds {name} of an earlier demo; name an empty directory",
+            root.display()
+        ))),
+        None => Ok(()),
     }
 }

@@ -162,12 +162,14 @@ impl Ledger {
         })
     }
 
-    /// Two members elected under one ballot term: split brain.
-    pub fn split_brain(&self) -> Option<Ballot> {
-        let mut elected: BTreeMap<u64, NodeId> = BTreeMap::new();
+    /// Two members elected under one ballot, or in one term where members share terms: split
+    /// brain.
+    pub fn split_brain(&self, shared_terms: bool) -> Option<Ballot> {
+        let mut elected: BTreeMap<(u64, NodeId), NodeId> = BTreeMap::new();
         for event in &self.events {
             if let TraceKind::Raft(Trace::Elected { ballot, .. }) = event.kind
-                && *elected.entry(ballot.term.0).or_insert(event.node) != event.node
+                && let owner = if shared_terms { NodeId::ZERO } else { ballot.node }
+                && *elected.entry((ballot.term.0, owner)).or_insert(event.node) != event.node
             {
                 return Some(ballot);
             }

@@ -1,15 +1,16 @@
-//! The guided tour: five voters, what they decide, and what happens when they fail.
+//! The guided tour: what the members decide, and why that is a decision; [`super::losses`] has
+//! what happens when they fail.
 
 use super::cluster::Cluster;
 use super::say::Say;
 use api::etcdserverpb as pb;
 use base::NodeId;
-use client::{Channel, Failure, Outcome};
+use client::{Channel, Failure};
 use quorum::{Family, NodeSet};
 use std::time::Duration;
 
 const KV: &str = "/etcdserverpb.KV/";
-const PATIENCE: Duration = Duration::from_secs(15);
+pub const PATIENCE: Duration = Duration::from_secs(15);
 
 pub struct Tour<'a> {
     pub cluster: &'a mut Cluster,
@@ -38,10 +39,11 @@ impl Tour<'_> {
             return Ok(());
         };
         let names = self.cluster.names(votes);
-        let leader = self.cluster.name(leader);
+        let (leader, ballot) = (self.cluster.name(leader), self.cluster.ballot(ballot));
         self.say.fact(&format!("{leader} leads under ballot {ballot}; votes: {names}"));
         let won = self.cluster.system().elect().is_quorum(votes);
-        self.say.claim(won, "the votes are an elect quorum");
+        let why = self.cluster.why_elect(votes);
+        self.say.claim(won, &format!("the votes are an elect quorum ({why})"));
         Ok(())
     }
 
@@ -79,9 +81,6 @@ impl Tour<'_> {
         self.say.chapter("Is 1, 2, 4 a quorum of five?");
         let system = self.cluster.system().clone();
         let all = self.cluster.all();
-        let minimal = system.commit().minimal_quorums();
-        let text = self.cluster.quorum_text().to_owned();
-        self.say.fact(&format!("the system is {text}: {} minimal commit quorums", minimal.len()));
         let five = Family::majority(NodeSet::first(5));
         let mut asked = NodeSet::new();
         for slot in [0, 1, 3] {
@@ -100,18 +99,26 @@ impl Tour<'_> {
             "the folk formula ceil(5/2)+1 = 4 is safe but stops with two dead; \
              floor(5/2)+1 = 3 goes on",
         );
+        let text = self.cluster.quorum_text().to_owned();
+        let (elect, commit) = (system.elect().minimal_quorums(), system.commit().minimal_quorums());
+        self.say.fact(&format!(
+            "the system that runs here is {text}: {} minimal elect and {} minimal commit quorums",
+            elect.len(),
+            commit.len()
+        ));
+        let here = asked.intersect(all);
+        let (names, why) = (self.cluster.names(here), self.cluster.why_commit(here));
+        let word = if system.commit().is_quorum(here) { "a" } else { "no" };
+        self.say.fact(&format!("in it {names} is {word} commit quorum: {why}"));
+        let meet = elect.iter().all(|e| commit.iter().all(|c| !e.intersect(*c).is_empty()));
+        self.say.claim(meet, "each of its elect quorums meets each of its commit quorums");
         let whole = system.commit().is_quorum(all);
-        self.say.claim(whole, "all members together are a quorum of the running system");
+        self.say.claim(whole, "all members together are a quorum of it");
     }
 
     /// Puts through a socket, then explains the decision from the trace.
     pub async fn put(&mut self, at: usize, key: &str, value: &str) -> anyhow::Result<()> {
-        let request = pb::PutRequest {
-            key: key.as_bytes().to_vec().into(),
-            value: value.as_bytes().to_vec().into(),
-            ..Default::default()
-        };
-        match self.call::<pb::PutResponse>(at, "Put", &request).await {
+        match self.try_put(at, key, value).await {
             Ok(answer) => {
                 self.acknowledged.retain(|(k, _)| k != key.as_bytes());
                 self.acknowledged.push((key.into(), value.into()));
@@ -123,6 +130,21 @@ impl Tour<'_> {
             }
         }
         Ok(())
+    }
+
+    /// A put that may fail.
+    pub async fn try_put(
+        &self,
+        at: usize,
+        key: &str,
+        value: &str,
+    ) -> Result<pb::PutResponse, Failure> {
+        let request = pb::PutRequest {
+            key: key.as_bytes().to_vec().into(),
+            value: value.as_bytes().to_vec().into(),
+            ..Default::default()
+        };
+        self.call(at, "Put", &request).await
     }
 
     /// Linearizable or serializable read of one key.
@@ -151,7 +173,8 @@ impl Tour<'_> {
         channel.call_within(PATIENCE, &format!("{KV}{method}"), request).await
     }
 
-    async fn explain(&mut self, revision: i64) {
+    /// Why this revision is decided, from the trace.
+    pub async fn explain(&mut self, revision: i64) {
         let Some(decision) = self.cluster.decision(revision).await else {
             self.say.claim(false, &format!("revision {revision} was decided by a quorum"));
             return;
@@ -165,113 +188,21 @@ impl Tour<'_> {
             },
         );
         let order: Vec<_> = decision.acks.iter().map(|id| self.cluster.name(*id)).collect();
-        let minimal = commit.minimal_within(heard);
-        let shown = minimal.map_or("none".into(), |set| self.cluster.names(set));
+        let minimal = commit.minimal_within(heard).unwrap_or(heard);
+        let shown = self.cluster.names(minimal);
         self.say.fact(&format!(
             "revision {revision} = log {} under ballot {} from {} (leader {}): acknowledged {}; \
              minimal quorum {shown}; {:.2} ms",
             decision.index,
-            decision.ballot,
+            self.cluster.ballot(decision.ballot),
             self.cluster.name(decision.id.origin),
             self.cluster.name(decision.leader),
             order.join(" then "),
             decision.took.0 as f64 / 1e6,
         ));
         let holds = commit.is_quorum(heard) && decision.acked.is_subset(heard);
-        self.say.claim(holds, &format!("the acknowledgements of revision {revision} are a quorum"));
-    }
-
-    async fn lose_members(&mut self) -> anyhow::Result<()> {
-        self.say.chapter("Members die");
-        let tolerated = self.cluster.tolerated();
-        for n in 0..tolerated {
-            let leader = self.cluster.leader(PATIENCE).await?;
-            self.cluster.kill(leader);
-            let name = self.cluster.name_at(leader);
-            self.say.fact(&format!("killed the leader {name}"));
-            self.cluster.settle(PATIENCE).await?;
-            let at = self.cluster.live()[0];
-            self.put(at, &format!("demo/after-kill{n}"), "still here").await?;
-        }
-        self.lose_quorum().await
-    }
-
-    async fn lose_quorum(&mut self) -> anyhow::Result<()> {
-        let leader = self.cluster.leader(PATIENCE).await?;
-        let victims: Vec<_> = self.cluster.live().into_iter().filter(|n| *n != leader).collect();
-        let Some(victim) = victims.first().copied() else { return Ok(()) };
-        self.cluster.kill(victim);
-        let name = self.cluster.name_at(victim);
-        self.say.fact(&format!("killed {name} too: what is left is no quorum"));
-        let pending = pb::PutRequest {
-            key: b"demo/unknown".to_vec().into(),
-            value: b"in the log".to_vec().into(),
-            ..Default::default()
-        };
-        let answer: Result<pb::PutResponse, _> = self.call(leader, "Put", &pending).await;
-        match &answer {
-            Err(why @ Failure::Status(status)) => self.say.claim(
-                why.outcome() == Outcome::Unknown && status.detail("outcome") == Some("unknown"),
-                &format!("the write already in the leader's log is reported unknown: {why}"),
-            ),
-            other => self.say.claim(false, &format!("an unknown outcome, got {other:?}")),
-        }
-        let later = pb::PutRequest { key: b"demo/refused".to_vec().into(), ..pending };
-        let answer: Result<pb::PutResponse, _> = self.call(leader, "Put", &later).await;
-        match &answer {
-            Err(why @ Failure::Status(status)) => {
-                let missing = status.detail("missing").unwrap_or_default();
-                let dead: Vec<_> =
-                    self.cluster.dead().iter().map(|at| self.cluster.name_at(*at)).collect();
-                let named = missing.split(',').all(|name| dead.iter().any(|dead| dead == name));
-                self.say.claim(
-                    why.outcome() == Outcome::NotApplied && named,
-                    &format!("a later write is refused: {why}; missing: {missing}"),
-                );
-            }
-            other => self.say.claim(false, &format!("a refusal, got {other:?}")),
-        }
-        let local = self.get(leader, "demo/key1", true).await;
-        let served = matches!(&local, Ok(Some(v)) if v == b"value 1");
-        self.say.claim(served, "a serializable read still answers");
-        for node in self.cluster.dead() {
-            self.cluster.start(node)?;
-        }
-        self.cluster.settle(PATIENCE).await?;
-        let fate = self.get(leader, "demo/unknown", false).await;
-        let text = match &fate {
-            Ok(Some(_)) => "it was applied after the heal",
-            Ok(None) => "it was never applied",
-            Err(_) => "",
-        };
-        self.say.claim(fate.is_ok(), &format!("the unknown write's fate is known: {text}"));
-        let refused = self.get(leader, "demo/refused", false).await;
-        self.say.claim(matches!(refused, Ok(None)), "the refused write was not applied");
-        self.everything_acknowledged_is_there().await;
-        Ok(())
-    }
-
-    async fn partition(&mut self) -> anyhow::Result<()> {
-        let Some((with, without)) = self.cluster.split() else { return Ok(()) };
-        self.say.chapter("A partition");
-        let (a, b) = (self.cluster.names_at(&with), self.cluster.names_at(&without));
-        self.cluster.cut(&with, &without);
-        self.say.fact(&format!("{a} | {b} cannot hear each other"));
-        self.cluster.settle_among(&with, PATIENCE).await?;
-        self.put(with[0], "demo/partition", "the side with a quorum").await?;
-        let request = pb::PutRequest {
-            key: b"demo/minority".to_vec().into(),
-            value: b"no".to_vec().into(),
-            ..Default::default()
-        };
-        self.cluster.settle_leaderless(&without, PATIENCE).await?;
-        let answer: Result<pb::PutResponse, _> = self.call(without[0], "Put", &request).await;
-        let said = answer.as_ref().err().map(ToString::to_string).unwrap_or_default();
-        self.say.claim(answer.is_err(), &format!("the other side refuses: {said}"));
-        let split = self.cluster.ledger().split_brain();
-        self.say.claim(split.is_none(), "no two leaders were elected under one term");
-        self.cluster.heal();
-        self.same_everywhere("after the heal").await
+        let why = self.cluster.why_commit(minimal);
+        self.say.claim(holds, &format!("{shown} is a commit quorum: {why}"));
     }
 
     async fn restart_all(&mut self) -> anyhow::Result<()> {
@@ -288,7 +219,8 @@ impl Tour<'_> {
         Ok(())
     }
 
-    async fn same_everywhere(&mut self, when: &str) -> anyhow::Result<()> {
+    /// All members that run have the same index and hashes.
+    pub async fn same_everywhere(&mut self, when: &str) -> anyhow::Result<()> {
         let equal = self.cluster.wait_equal(PATIENCE).await;
         for (name, index, chain, content) in self.cluster.states() {
             self.say.fact(&format!(
@@ -300,7 +232,8 @@ impl Tour<'_> {
         Ok(())
     }
 
-    async fn everything_acknowledged_is_there(&mut self) {
+    /// Nothing that was acknowledged is lost.
+    pub async fn everything_acknowledged_is_there(&mut self) {
         let at = self.cluster.live()[0];
         let mut lost = Vec::new();
         for (key, value) in self.acknowledged.clone() {
@@ -319,11 +252,11 @@ impl Tour<'_> {
         self.cluster.collect();
         let ledger = self.cluster.ledger();
         let (count, divergence) = (ledger.len(), ledger.first_divergence());
-        let (orphan, split) = (ledger.commit_without_quorum(), ledger.split_brain());
+        let (orphan, split) = (ledger.commit_without_quorum(), self.cluster.split_brain());
         self.say.fact(&format!("{count} events"));
         self.say.claim(divergence.is_none(), "no two members differ at the same log index");
         self.say.claim(orphan.is_none(), "no commit without a quorum");
-        self.say.claim(split.is_none(), "never two leaders in one term");
+        self.say.claim(split.is_none(), "never two leaders under one ballot");
     }
 }
 
