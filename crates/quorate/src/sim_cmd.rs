@@ -52,6 +52,7 @@ pub struct LifeArgs {
     /// Client operations
     #[arg(long)]
     pub ops: Option<u32>,
+    /// Clients, each with one operation at a time
     #[arg(long)]
     pub clients: Option<u16>,
     /// Planned faults that happen, by number: 3,7 or none
@@ -75,6 +76,7 @@ pub struct LifeArgs {
 
 #[derive(Args, Clone, Debug)]
 struct RunArgs {
+    /// Equal seeds give equal lives
     #[arg(long)]
     seed: u64,
     #[command(flatten)]

@@ -1,7 +1,7 @@
 //! `quorate sim explain`: why something was committed, or why not, from the trace alone.
 
 use clap::Args;
-use quorum::{Family, Names, NodeSet, System, SystemSpec};
+use quorum::{Names, NodeSet, System, SystemSpec};
 use serde_json::Value;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -20,6 +20,7 @@ pub struct ExplainArgs {
 
 struct Trace {
     names: Names,
+    spec: SystemSpec,
     system: System,
     events: Vec<Value>,
 }
@@ -27,7 +28,8 @@ struct Trace {
 pub fn explain(args: &ExplainArgs) -> Result<ExitCode, String> {
     let text = std::fs::read_to_string(&args.trace)
         .map_err(|error| format!("{}: {error}", args.trace.display()))?;
-    let trace = Trace::parse(&text)?;
+    let trace = Trace::parse(&text)
+        .map_err(|error| format!("{}: no trace: {error}", args.trace.display()))?;
     let lines = match (args.revision, args.event) {
         (Some(revision), _) => trace.revision(revision),
         (None, Some(event)) => trace.event(event)?,
@@ -35,6 +37,13 @@ pub fn explain(args: &ExplainArgs) -> Result<ExitCode, String> {
     };
     lines.iter().for_each(|line| println!("{line}"));
     Ok(ExitCode::SUCCESS)
+}
+
+/// What a set of members is to do.
+#[derive(Clone, Copy)]
+enum Role {
+    Elect,
+    Commit,
 }
 
 fn number(event: &Value, field: &str) -> u64 {
@@ -60,16 +69,21 @@ impl Trace {
         let nodes = number(&header, "nodes");
         let names = Names::in_order((1..=nodes).map(|n| format!("n{n}")));
         let system = spec.compile(&names).map_err(|error| error.to_string())?;
-        Ok(Self { names, system, events: values.collect::<Result<_, _>>()? })
+        Ok(Self { names, spec, system, events: values.collect::<Result<_, _>>()? })
     }
 
     fn set(&self, event: &Value, field: &str) -> NodeSet {
         NodeSet::from_bits(number(event, field))
     }
 
-    /// What a set amounts to in a family: the quorum inside it, and who it hangs on.
-    fn weigh(&self, family: &Family, set: NodeSet) -> Vec<String> {
-        let mut lines = Vec::new();
+    /// What a set amounts to: why it is enough or not, the quorum inside it, and whom it hangs on.
+    fn weigh(&self, role: Role, set: NodeSet) -> Vec<String> {
+        let (family, expr) = match role {
+            Role::Elect => (self.system.elect(), &self.spec.elect),
+            Role::Commit => (self.system.commit(), &self.spec.commit),
+        };
+        let why = expr.explain(&self.names, family.minimal_within(set).unwrap_or(set));
+        let mut lines = vec![format!("  {why}")];
         let Some(minimal) = family.minimal_within(set) else {
             let missing = family.what_is_missing(set);
             lines.push(format!("  no quorum inside; {} would make one", self.names.show(missing)));
@@ -125,7 +139,7 @@ impl Trace {
             self.names.show(acked),
             number(quorum, "index")
         ));
-        lines.extend(self.weigh(self.system.commit(), acked));
+        lines.extend(self.weigh(Role::Commit, acked));
         let silent = self.system.support().minus(acked);
         lines.push(format!("  not counted: {}", self.names.show(silent)));
         lines
@@ -156,7 +170,7 @@ impl Trace {
         }
         let acked_names = self.names.show(acked);
         let mut lines = vec![format!("{leader} leads; its entry {index} is on {acked_names}")];
-        lines.extend(self.weigh(self.system.commit(), acked));
+        lines.extend(self.weigh(Role::Commit, acked));
         lines
     }
 
@@ -166,13 +180,21 @@ impl Trace {
         let mut lines = vec![event.to_string()];
         match text(event, "ev") {
             "quorum" => {
-                lines.extend(self.weigh(self.system.commit(), self.set(event, "acked")));
+                lines.extend(self.weigh(Role::Commit, self.set(event, "acked")));
             }
-            "elect" => lines.extend(self.weigh(self.system.elect(), self.set(event, "votes"))),
-            "read" => lines.extend(self.weigh(self.system.commit(), self.set(event, "acked"))),
+            "elect" => lines.extend(self.weigh(Role::Elect, self.set(event, "votes"))),
+            "read" => lines.extend(self.weigh(Role::Commit, self.set(event, "acked"))),
             "apply" => {
                 let revision = event["revision"].as_i64().unwrap_or(0);
                 lines.extend(self.revision(revision));
+            }
+            "commit" => {
+                let index = number(event, "index");
+                let decided = |e: &&Value| text(e, "ev") == "quorum" && number(e, "index") >= index;
+                if let Some(quorum) = self.events.iter().find(decided) {
+                    lines.push(format!("decided by event {}:", number(quorum, "n")));
+                    lines.extend(self.weigh(Role::Commit, self.set(quorum, "acked")));
+                }
             }
             "refuse" | "unknown" | "violation" => lines.extend(self.pending()),
             _ => {}
