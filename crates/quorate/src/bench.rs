@@ -82,8 +82,8 @@ struct LoadArgs {
     /// Stop after this many measured requests
     #[arg(long, conflicts_with = "duration")]
     total: Option<u64>,
-    /// Stop after this many measured seconds [default: 5 unless --total is given]
-    #[arg(long)]
+    /// Stop after this long: seconds, or with a unit (500ms, 2m) [default: 5 unless --total is given]
+    #[arg(long, value_parser = seconds)]
     duration: Option<f64>,
     /// Start this many requests a second, however slowly they are answered
     #[arg(long)]
@@ -91,8 +91,8 @@ struct LoadArgs {
     /// Kind of read: l(inearizable) or s(erializable)
     #[arg(long, value_enum, default_value = "l")]
     consistency: Consistency,
-    /// Seconds of load before measuring starts
-    #[arg(long, default_value_t = 0.5)]
+    /// Load before measuring starts: seconds, or with a unit
+    #[arg(long, default_value_t = 0.5, value_parser = seconds)]
     warmup: f64,
     /// Share of writes in a mixed load
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u8).range(0..=100))]
@@ -109,6 +109,21 @@ struct LoadArgs {
     /// Print the result as one line of JSON
     #[arg(long)]
     json: bool,
+}
+
+/// `2`, `0.5`, `500ms`, `3s` or `2m`, in seconds.
+fn seconds(text: &str) -> Result<f64, String> {
+    let (number, scale) = match text.strip_suffix("ms") {
+        Some(number) => (number, 1e-3),
+        None => match (text.strip_suffix('s'), text.strip_suffix('m')) {
+            (Some(number), _) => (number, 1.0),
+            (None, Some(number)) => (number, 60.0),
+            (None, None) => (text, 1.0),
+        },
+    };
+    let number: f64 = number.parse().map_err(|_| "a time such as 5, 2s or 500ms is expected")?;
+    let ok = number.is_finite() && number >= 0.0;
+    ok.then_some(number * scale).ok_or_else(|| "a time is not below 0".to_owned())
 }
 
 /// The largest key and value the generator makes; etcd refuses requests above 1.5 MiB.

@@ -86,3 +86,13 @@ fn json_is_one_line_with_the_numbers_a_script_needs() {
     assert!(value["latency_us"]["p99"].as_u64().unwrap() > 0);
     assert!(report::text(&header, &outcome).contains("50 ok, 0 errors"));
 }
+
+#[test]
+fn spans_are_seconds_or_have_a_unit() {
+    for (text, want) in [("2", 2.0), ("0.5", 0.5), ("3s", 3.0), ("250ms", 0.25), ("2m", 120.0)] {
+        assert_eq!(seconds(text), Ok(want), "{text}");
+    }
+    for wrong in ["", "s", "-1", "1h2", "nan", "inf"] {
+        assert!(seconds(wrong).is_err(), "{wrong}");
+    }
+}
