@@ -161,11 +161,14 @@ fn find(name: &str) -> Option<&'static Flag> {
 /// Text of `serve --help`.
 pub fn help() -> String {
     let mut text = String::from(
-        "Runs one member. Without flags: a durable single member on 2379 and 2380.\n\
-         Every flag is also read from ETCD_<NAME>; flags win. One dash or two.\n\n",
+        "Runs one member until SIGTERM or Ctrl-C, which hand leadership over first.\n\
+         Without flags: a durable single member on 2379 and 2380.\n\n\
+         Usage: quorate serve [--FLAG VALUE | --FLAG=VALUE]...\n\n\
+         Flags are etcd's, with one dash or two. Each is also read from ETCD_<NAME> (ETCD_DATA_DIR\n\
+         for --data-dir); flags win. Exit code 2: flags that cannot be used.\n\n",
     );
     for flag in FLAGS.iter().filter(|flag| flag.support == Support::Used) {
-        let _ = writeln!(text, "  --{:<28} {}", flag.name, flag.help);
+        let _ = writeln!(text, "  --{:<43} {}", flag.name, flag.help);
     }
     text
 }
@@ -253,8 +256,18 @@ impl Parsed {
     }
 
     /// `debug`, `info`, `warn` or `error`.
-    pub fn log_level(&self) -> &str {
-        self.text("log-level").unwrap_or("info")
+    ///
+    /// # Errors
+    /// Another word.
+    pub fn log_level(&self) -> Result<&str, ConfigError> {
+        match self.text("log-level").unwrap_or("info") {
+            level @ ("debug" | "info" | "warn" | "error") => Ok(level),
+            // etcd's levels above error.
+            "dpanic" | "panic" | "fatal" => Ok("error"),
+            other => Err(ConfigError(format!(
+                "--log-level: {other:?} is not debug, info, warn or error"
+            ))),
+        }
     }
 
     /// The server's configuration.
@@ -476,6 +489,11 @@ mod tests {
         let state = text(&["--initial-cluster-state=old"]);
         assert!(state.contains("neither new nor existing"), "{state}");
         assert!(text(&["--listen-peer-urls=https://h:1"]).contains("TLS"));
+        let one = ["--listen-client-urls=http://h:1", "--listen-peer-urls=http://h:1"];
+        assert!(text(&one).contains("both name http://h:1"), "{}", text(&one));
+        assert!(text(&["--name="]).contains("--name must not be empty"));
+        let loud = parse(&strings(&["--log-level=loud"]), []).expect("parses");
+        assert!(loud.log_level().is_err_and(|why| why.0.contains("loud")));
         assert!(text(&["--max-txn-ops=many"]).contains("--max-txn-ops"));
     }
 

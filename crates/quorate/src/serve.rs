@@ -19,10 +19,17 @@ pub fn run(args: &[String]) -> ExitCode {
         print!("{}", flags::help());
         return ExitCode::SUCCESS;
     }
+    let level = match parsed.log_level() {
+        Ok(level) => level,
+        Err(error) => {
+            eprintln!("quorate serve: {error}");
+            return ExitCode::from(2);
+        }
+    };
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_target(false)
-        .with_env_filter(tracing_subscriber::EnvFilter::new(parsed.log_level()))
+        .with_env_filter(tracing_subscriber::EnvFilter::new(level))
         .init();
     for warning in &parsed.warnings {
         tracing::warn!("{warning}");

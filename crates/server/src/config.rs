@@ -177,6 +177,16 @@ impl Config {
         if self.listen_client_urls.is_empty() || self.listen_peer_urls.is_empty() {
             return fail("at least one client URL and one peer URL to listen on".into());
         }
+        if self.name.is_empty() {
+            return fail("--name must not be empty".into());
+        }
+        let twice = |url: &&Url| url.port != 0 && self.listen_peer_urls.contains(url);
+        if let Some(url) = self.listen_client_urls.iter().find(twice) {
+            return fail(format!(
+                "--listen-client-urls and --listen-peer-urls both name {url}: clients and peers \
+                 need a port each"
+            ));
+        }
         Ok(())
     }
 }

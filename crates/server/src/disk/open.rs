@@ -114,7 +114,8 @@ fn begin(config: &Config) -> Result<(Identity, Configuration), StartError> {
     let born = match config.cluster_state {
         ClusterState::New => bootstrap::from_flags(config)?,
         ClusterState::Existing => {
-            join::ask(config, birth).map_err(|e| StartError::Join(e.to_string()))?
+            let others = join::others(config)?;
+            join::ask(config, &others, birth).map_err(|e| StartError::Join(e.to_string()))?
         }
     };
     // A start that broke off before the identity was written never spoke to anybody.

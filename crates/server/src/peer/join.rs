@@ -109,11 +109,11 @@ pub fn decode_answer(bytes: &[u8]) -> Result<Result<Introduction, No>, DecodeErr
     Ok(answer)
 }
 
-/// Asks the other members of `--initial-cluster` until one knows this one. Blocks.
+/// Where the other members of `--initial-cluster` listen for peers.
 ///
 /// # Errors
-/// Nobody to ask, nobody who knows it for [`PATIENCE`], or a refusal that stays one.
-pub fn ask(config: &Config, birth: u64) -> Result<Bootstrap, ConfigError> {
+/// There are none.
+pub fn others(config: &Config) -> Result<Vec<String>, ConfigError> {
     let own = |urls: &[Url]| urls.iter().any(|url| config.advertise_peer_urls.contains(url));
     let others = config.initial_cluster.iter().filter(|m| !own(&m.peer_urls));
     let addresses: Vec<String> = others.flat_map(|m| &m.peer_urls).map(Url::authority).collect();
@@ -123,13 +123,21 @@ pub fn ask(config: &Config, birth: u64) -> Result<Bootstrap, ConfigError> {
                 .into(),
         ));
     }
+    Ok(addresses)
+}
+
+/// Asks the other members, at `addresses`, until one knows this one. Blocks.
+///
+/// # Errors
+/// Nobody who knows it for [`PATIENCE`], or a refusal that stays one.
+pub fn ask(config: &Config, addresses: &[String], birth: u64) -> Result<Bootstrap, ConfigError> {
     let mut urls = config.advertise_peer_urls.clone();
     urls.sort();
     let ask = Ask { peer_urls: urls.iter().map(ToString::to_string).collect(), birth };
     let until = Instant::now() + PATIENCE;
     loop {
         let mut last = String::new();
-        for address in &addresses {
+        for address in addresses {
             match ask_one(address, &ask) {
                 Ok(Ok(Introduction { cluster, member, config })) => {
                     tracing::info!("{address} knows us as member {:x}", member.0);
