@@ -204,7 +204,8 @@ impl Session {
         println!(
             "  quorate serve --name {} --initial-cluster-state existing \\\n    \
              --listen-peer-urls {urls} --initial-advertise-peer-urls {urls} \\\n    \
-             --initial-cluster {}",
+             --initial-cluster {}\n\
+             (and its own --data-dir, --listen-client-urls and --advertise-client-urls)",
             request.name,
             initial.join(",")
         );
