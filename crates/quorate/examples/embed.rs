@@ -5,6 +5,7 @@
 
 use consensus::raft::Trace;
 use mvcc::{Command, PutRequest, Response};
+use quorum::{Names, NodeSet, SystemSpec};
 use replica::{TraceEvent, TraceKind};
 use server::config::local_cluster;
 use server::node::{Handle, Node};
@@ -12,12 +13,15 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(10);
+const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
+const QUORUM: &str = "majority(a, b, c, d, e)";
 
 fn main() -> anyhow::Result<()> {
     let root = std::env::temp_dir().join(format!("quorate-embed-{}", std::process::id()));
     let (sender, trace) = channel();
     let mut members = Vec::new();
-    for mut config in local_cluster(&["a", "b", "c", "d", "e"], &root)? {
+    for mut config in local_cluster(&NAMES, &root)? {
+        config.quorum = Some(QUORUM.to_owned());
         config.trace = true;
         let member = Node::start(config)?;
         let sender = sender.clone();
@@ -28,13 +32,15 @@ fn main() -> anyhow::Result<()> {
         members.push(member);
     }
     anyhow::ensure!(members.iter().all(|m| m.wait_ready(PATIENCE)), "no leader was elected");
-    let name = |id| members.iter().find(|m| m.id == id).map_or("?", |m| m.name.as_str());
+    let (spec, names) = (SystemSpec::parse(QUORUM)?, Names::in_order(NAMES));
+    let commit = spec.compile(&names)?.commit().clone();
 
     let answer = members[0].remote().propose(put("hello", "world"));
     let Ok(Response::Put(done)) = answer else { anyhow::bail!("not applied: {answer:?}") };
     let (index, votes) = decision(&trace, done.revision)?;
-    let votes: Vec<_> = votes.into_iter().map(name).collect();
-    println!("revision {} is log entry {index}; durable at {}", done.revision, votes.join(", "));
+    let quorum = commit.minimal_within(votes).expect("the leader counted a quorum");
+    println!("revision {} is log entry {index}; durable at {}", done.revision, names.show(votes));
+    println!("{} decided ({})", names.show(quorum), spec.commit.explain(&names, quorum));
 
     let rest: Vec<Handle> = members.drain(..2).collect();
     members.into_iter().for_each(Handle::kill);
@@ -57,19 +63,20 @@ fn put(key: &str, value: &str) -> Command {
 fn decision(
     trace: &Receiver<TraceEvent>,
     revision: i64,
-) -> anyhow::Result<(base::LogIndex, Vec<base::NodeId>)> {
-    let mut acks = Vec::new();
+) -> anyhow::Result<(base::LogIndex, NodeSet)> {
+    // Members report each by itself, so the leader's count may come after another's apply.
+    let (mut applied, mut counted) = (None, Vec::new());
     loop {
-        let event = trace.recv_timeout(PATIENCE)?;
-        match event.kind {
-            TraceKind::Raft(Trace::Acked { by, index }) => acks.push((by, index)),
+        match trace.recv_timeout(PATIENCE)?.kind {
+            TraceKind::Raft(Trace::Quorum { index, acked, .. }) => counted.push((index, acked)),
             TraceKind::Applied { index, revision: at, .. } if at == revision => {
-                acks.retain(|(_, upto)| *upto >= index);
-                let mut voters: Vec<_> = acks.into_iter().map(|(by, _)| by).collect();
-                voters.dedup();
-                return Ok((index, voters));
+                applied = Some(index);
             }
-            _ => {}
+            _ => continue,
+        }
+        let Some(index) = applied else { continue };
+        if let Some((_, acked)) = counted.iter().find(|(upto, _)| *upto >= index) {
+            return Ok((index, *acked));
         }
     }
 }

