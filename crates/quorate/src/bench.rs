@@ -82,7 +82,7 @@ struct LoadArgs {
     /// Stop after this many measured requests
     #[arg(long, conflicts_with = "duration")]
     total: Option<u64>,
-    /// Stop after this long: seconds, or with a unit (500ms, 2m) [default: 5 unless --total is given]
+    /// Stop after this long: seconds, or with a unit [default: 5 unless --total is given]
     #[arg(long, value_parser = seconds)]
     duration: Option<f64>,
     /// Start this many requests a second, however slowly they are answered

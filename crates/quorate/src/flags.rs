@@ -164,8 +164,8 @@ pub fn help() -> String {
         "Runs one member until SIGTERM or Ctrl-C, which hand leadership over first.\n\
          Without flags: a durable single member on 2379 and 2380.\n\n\
          Usage: quorate serve [--FLAG VALUE | --FLAG=VALUE]...\n\n\
-         Flags are etcd's, with one dash or two. Each is also read from ETCD_<NAME> (ETCD_DATA_DIR\n\
-         for --data-dir); flags win. Exit code 2: flags that cannot be used.\n\n",
+         Flags are etcd's, with one dash or two. Each is also read from ETCD_<NAME>\n\
+         (ETCD_DATA_DIR for --data-dir); flags win. Exit code 2: flags that cannot be used.\n\n",
     );
     for flag in FLAGS.iter().filter(|flag| flag.support == Support::Used) {
         let _ = writeln!(text, "  --{:<43} {}", flag.name, flag.help);

@@ -119,70 +119,79 @@ fn blob(text: &str) -> Blob {
     Blob::from(text.as_bytes())
 }
 
+fn plain(key: &Blob, value: &str) -> Request {
+    Request::Put(Put { key: key.clone(), value: blob(value), ..Put::default() })
+}
+
+/// A put if the key was last written at `at`.
+fn guarded(key: &Blob, at: i64, value: &str) -> Request {
+    let (range_end, op) = (Blob::default(), CompareOp::Equal);
+    let compare = Compare { key: key.clone(), range_end, op, target: Target::Mod(at) };
+    Request::Txn(Txn { compare: vec![compare], success: vec![plain(key, value)], failure: vec![] })
+}
+
+/// What etcd holds while a history is made.
+#[derive(Default)]
+struct Held {
+    keys: BTreeMap<Blob, KeyValue>,
+    /// What a client that read a key before thinks of it.
+    read: BTreeMap<Blob, i64>,
+    writes: i64,
+}
+
+impl Held {
+    fn write(&mut self, key: &Blob, value: &str) {
+        self.writes += 1;
+        let (mod_revision, old) = (1 + self.writes, self.keys.get(key));
+        let kv = KeyValue {
+            key: key.clone(),
+            value: blob(value),
+            create_revision: old.map_or(mod_revision, |kv| kv.create_revision),
+            mod_revision,
+            version: old.map_or(1, |kv| kv.version + 1),
+            lease: 0,
+        };
+        self.keys.insert(key.clone(), kv);
+    }
+
+    /// Carries out a request of this kind (of 100) and gives it with its answer.
+    fn act(&mut self, shape: Shape, kind: u64, key: &Blob, value: &str) -> (Request, Response) {
+        let now = self.keys.get(key).map_or(0, |kv| kv.mod_revision);
+        let (input, reply) = if kind < shape.gets {
+            let kvs: Vec<Seen> = self.keys.get(key).map(Seen::from).into_iter().collect();
+            let count = Some(kvs.len() as i64);
+            let range = Range { key: key.clone(), ..Range::default() };
+            (Request::Range(range), Reply::Range { kvs, count, more: Some(false) })
+        } else if kind < shape.gets + shape.puts {
+            self.write(key, value);
+            (plain(key, value), Reply::Put { prev: None })
+        } else {
+            let known = self.read.insert(key.clone(), now).unwrap_or(0);
+            let expected = if kind % 3 > 0 { now } else { known };
+            let (succeeded, mut replies) = (expected == now, vec![]);
+            if succeeded {
+                self.write(key, value);
+                replies.push(Reply::Put { prev: None });
+            }
+            (guarded(key, expected, value), Reply::Txn { succeeded, replies })
+        };
+        (input, Response { revision: Some(1 + self.writes), reply: Some(reply) })
+    }
+}
+
 fn etcd(seed: u64, shape: Shape, good: bool) -> Vec<EtcdOperation> {
     let mut rng = Prng::new(seed);
     let moments = moments(&mut rng, shape);
-    let mut held: BTreeMap<Blob, KeyValue> = BTreeMap::new();
-    let mut read: BTreeMap<Blob, i64> = BTreeMap::new();
-    let mut revision = 1;
-    let plain = |key: &Blob, value: &str| {
-        Request::Put(Put { key: key.clone(), value: blob(value), ..Put::default() })
-    };
-    let guarded = |key: &Blob, at: i64, value: &str| {
-        let (range_end, op) = (Blob::default(), CompareOp::Equal);
-        let compare = Compare { key: key.clone(), range_end, op, target: Target::Mod(at) };
-        Request::Txn(Txn {
-            compare: vec![compare],
-            success: vec![plain(key, value)],
-            failure: vec![],
-        })
-    };
     let keys: Vec<Blob> =
         moments.iter().map(|_| blob(&format!("k{}", rng.below(shape.keys)))).collect();
     let kinds: Vec<u64> = moments.iter().map(|_| rng.below(100)).collect();
+    let mut held = Held::default();
     let mut inputs: Vec<Request> =
         (0..keys.len()).map(|at| guarded(&keys[at], 0, &format!("v{at}"))).collect();
     let mut outputs: Vec<Option<Response>> = vec![None; keys.len()];
     for at in effects(&moments) {
-        let key = &keys[at];
-        let old = held.get(key).cloned();
-        let now = old.as_ref().map_or(0, |kv| kv.mod_revision);
-        let mut write = |revision: &mut i64| {
-            *revision += 1;
-            let kv = KeyValue {
-                key: key.clone(),
-                value: blob(&format!("v{at}")),
-                create_revision: old.as_ref().map_or(*revision, |kv| kv.create_revision),
-                mod_revision: *revision,
-                version: old.as_ref().map_or(1, |kv| kv.version + 1),
-                lease: 0,
-            };
-            held.insert(key.clone(), kv);
-        };
-        let reply = match kinds[at] {
-            kind if kind < shape.gets => {
-                inputs[at] = Request::Range(Range { key: key.clone(), ..Range::default() });
-                let kvs: Vec<Seen> = old.iter().map(Seen::from).collect();
-                Reply::Range { count: Some(kvs.len() as i64), kvs, more: Some(false) }
-            }
-            kind if kind < shape.gets + shape.puts => {
-                inputs[at] = plain(key, &format!("v{at}"));
-                write(&mut revision);
-                Reply::Put { prev: None }
-            }
-            kind => {
-                let expected = if kind % 3 > 0 { now } else { *read.get(key).unwrap_or(&0) };
-                inputs[at] = guarded(key, expected, &format!("v{at}"));
-                read.insert(key.clone(), now);
-                let succeeded = expected == now;
-                if succeeded {
-                    write(&mut revision);
-                }
-                let replies = if succeeded { vec![Reply::Put { prev: None }] } else { vec![] };
-                Reply::Txn { succeeded, replies }
-            }
-        };
-        outputs[at] = Some(Response { revision: Some(revision), reply: Some(reply) });
+        let (input, output) = held.act(shape, kinds[at], &keys[at], &format!("v{at}"));
+        (inputs[at], outputs[at]) = (input, Some(output));
     }
     if !good {
         let full = |at: &usize| match &outputs[*at] {
