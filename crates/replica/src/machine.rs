@@ -99,7 +99,8 @@ pub struct Replica {
     halted: bool,
     /// When each peer last said anything, to name who is missing.
     heard: BTreeMap<NodeId, Nanos>,
-    /// Who did not answer when this member stopped leading, and was not heard since.
+    /// Whose process ended, or who did not answer when this member stopped leading; and was not
+    /// heard since.
     left: BTreeSet<NodeId>,
     now: Nanos,
     ready: Ready,
@@ -262,7 +263,10 @@ impl Replica {
                 self.sending.remove(&to);
                 self.raft.snapshot_done(now, to, ok, &mut self.ready);
             }
-            Event::PeerLost(node) => self.raft.peer_lost(now, node, &mut self.ready),
+            Event::PeerLost(node) => {
+                self.left.insert(node);
+                self.raft.peer_lost(now, node, &mut self.ready);
+            }
             Event::Repaired => self.raft.repaired(now, &mut self.ready),
             Event::TransferLeader { to } => self.raft.transfer(now, to, &mut self.ready),
         }
@@ -332,11 +336,10 @@ impl Replica {
         }
         let leader = self.raft.leader();
         if leader != self.followed {
-            self.left.clear();
             if leader.is_none() && self.followed == Some(self.settings.raft.id) {
                 // Everybody who lived answered several heartbeats meanwhile.
                 let silence = Nanos(self.settings.raft.election_timeout_min.0 / 2);
-                self.left = self.silent(silence, Nanos::ZERO);
+                self.left.extend(self.silent(silence, Nanos::ZERO));
             }
             self.followed = leader;
             self.leaderless_since = if leader.is_none() { Some(self.now) } else { None };
@@ -384,7 +387,7 @@ impl Replica {
         let silent = match (self.raft.is_leader(), self.leaderless_since) {
             (true, _) => self.silent(timeout, Nanos::ZERO),
             (false, Some(since)) => self.silent(Nanos(3 * timeout.0), since),
-            (false, None) => BTreeSet::new(),
+            (false, None) => return Vec::new(),
         };
         let members = self.raft.config().members.iter();
         let away = |id: &NodeId| silent.contains(id) || self.left.contains(id);
