@@ -62,6 +62,8 @@ pub struct Opened<T> {
 pub enum OpenError {
     Wal(WalError),
     Store(StoreError),
+    /// The journal is of another member: a part of a directory was copied.
+    Foreign(String),
     /// Damaged, and the policy or the caller is against a repair.
     Refused {
         damage: String,
@@ -79,6 +81,7 @@ impl fmt::Display for OpenError {
         match self {
             Self::Wal(error) => error.fmt(f),
             Self::Store(error) => error.fmt(f),
+            Self::Foreign(text) => f.write_str(text),
             Self::Refused { damage, why } => write!(f, "{damage}; not repaired: {why}"),
             Self::Lost { damage, why } => write!(
                 f,
@@ -300,16 +303,15 @@ impl Opening<'_> {
         }
     }
 
-    fn owned(&self, found: Owner) -> Result<(), StoreError> {
+    fn owned(&self, found: Owner) -> Result<(), OpenError> {
         if found == self.ask.owner {
             return Ok(());
         }
-        let (owner, what) = (self.ask.owner, "journal");
-        let text = format!(
-            "belongs to member {:x} of cluster {:x}, the identity names {:x} of {:x}",
+        let owner = self.ask.owner;
+        Err(OpenError::Foreign(format!(
+            "the journal belongs to member {:x} of cluster {:x}, the identity names {:x} of {:x}",
             found.member.0, found.cluster, owner.member.0, owner.cluster
-        );
-        Err(StoreError::new(StoreErrorKind::Invalid, what, 0, text))
+        )))
     }
 
     fn sound<T>(
