@@ -1,13 +1,13 @@
 //! The model for the search, narrowed down by what a history tells of each revision.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use base::Blob;
 
 use super::narrow::Narrow;
 use super::range::Keys;
-use super::run::Run;
+use super::run::{Change, Run};
 use super::types::{KeyValue, Reply, Request, Response, Seen};
 use super::{EtcdOperation, Timeline};
 use crate::map::Map;
@@ -47,7 +47,16 @@ pub struct Etcd {
     /// Revisions that an answered write made: no other operation can.
     claimed: HashSet<i64, FoldState>,
     evidence: HashMap<i64, Vec<Evidence>, FoldState>,
+    /// Of each key: what was seen of it, by revision.
+    lives: HashMap<Blob, BTreeMap<i64, Life>, FoldState>,
     keep_past: bool,
+}
+
+/// Where a key stood in its life at some revision.
+#[derive(Clone, Copy, Debug)]
+struct Life {
+    create_revision: i64,
+    version: i64,
 }
 
 impl Default for Etcd {
@@ -73,6 +82,7 @@ impl Etcd {
             initial: EtcdState { revision, keys: map, past: Map::default() },
             claimed: HashSet::default(),
             evidence: HashMap::default(),
+            lives: HashMap::default(),
             keep_past: true,
         }
     }
@@ -112,9 +122,15 @@ impl Etcd {
     pub fn narrow(&mut self, ops: &[EtcdOperation]) -> Vec<EtcdOperation> {
         let held = self.initial.keys().map(|kv| (kv.key.clone(), kv.value.clone()));
         let mut narrow = Narrow::new(ops, held);
-        for evidence in self.evidence.values().flatten() {
-            if let Evidence::Put(seen) = evidence {
+        for (&revision, evidence) in &self.evidence {
+            for evidence in evidence {
+                let Evidence::Put(seen) = evidence else { continue };
                 narrow.read_seen(seen);
+                if let (Some(create_revision), Some(version)) = (seen.create_revision, seen.version)
+                {
+                    let life = Life { create_revision, version };
+                    self.lives.entry(seen.key.clone()).or_default().insert(revision, life);
+                }
             }
         }
         narrow.apply(ops, &mut self.claimed)
@@ -155,6 +171,26 @@ impl Etcd {
         if !known.contains(&evidence) {
             known.push(evidence);
         }
+    }
+
+    /// Whether what is seen of the changed keys next can still come.
+    fn leads_on(&self, revision: i64, changes: &[Change]) -> bool {
+        changes.iter().all(|change| {
+            let next = self.lives.get(change.key());
+            let next = next.and_then(|lives| lives.range(revision + 1..).next());
+            let Some((&at, next)) = next else { return true };
+            if next.create_revision > revision {
+                return true;
+            }
+            // The same life: every revision until then is at most one version more.
+            match change {
+                Change::Put(kv) => {
+                    kv.create_revision == next.create_revision
+                        && (1..=at - revision).contains(&(next.version - kv.version))
+                }
+                Change::Delete(_) => false,
+            }
+        })
     }
 
     fn agrees(&self, state: &EtcdState) -> bool {
@@ -253,7 +289,8 @@ impl Model for Etcd {
         }
         let after = EtcdState { revision: next, keys: run.keys, past };
         // Where an answer names its revision, it is the reader that is wrong, not the writer.
-        (revision.is_some() || self.agrees(&after)).then_some(after)
+        let fits = || self.agrees(&after) && self.leads_on(next, &run.changes);
+        (revision.is_some() || fits()).then_some(after)
     }
 
     fn read_only(&self, input: &Request, output: Option<&Response>) -> bool {

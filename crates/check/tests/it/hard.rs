@@ -167,7 +167,7 @@ impl Held {
             (plain(key, value), Reply::Put { prev: None })
         } else {
             let known = self.read.insert(key.clone(), now).unwrap_or(0);
-            let expected = if kind % 3 > 0 { now } else { known };
+            let expected = if kind.is_multiple_of(3) { known } else { now };
             let (succeeded, mut replies) = (expected == now, vec![]);
             if succeeded {
                 self.write(key, value);
