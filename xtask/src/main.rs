@@ -1,5 +1,6 @@
 //! Chores of the workspace: `cargo xtask tidy|test|ci|codegen`, and the trials.
 
+mod bugs;
 mod codegen;
 mod edges;
 mod planted;
@@ -16,6 +17,7 @@ const USAGE: &str = "usage: cargo xtask <chore>
   tidy [--lower]  style rules and dependency edges; --lower shrinks the ratchet lists
   test            tidy, the clients the tests drive (.ci/tools), every test of the workspace
   ci              formatting, clippy, test
+  bugs [OPTIONS]  plants known bugs and measures what notices them; --only, --quick, --jobs
   codegen         regenerates crates/api/src/gen from crates/api/proto
   chaos, compare, diff-etcd, replace, unavailable
                   trials with real processes, built in release; --help shows their options";
@@ -42,6 +44,7 @@ fn run() -> Result<()> {
         ["test"] => test(),
         ["ci"] => ci(),
         ["codegen"] => codegen::run(),
+        ["bugs", options @ ..] => bugs::run(options),
         [name, ..] if TRIALS.contains(name) => trial(&words),
         _ => bail!("{USAGE}"),
     }
