@@ -43,6 +43,23 @@ bugs! {
     LateWriteVouches "late-write-vouches",
     SentIsAcked "sent-is-acked",
     InstallKeepsSuffix "install-keeps-suffix",
+    // quorums
+    HalfIsEnough "half-is-enough",
+    FolkFormula "folk-formula",
+    OneSidedCheck "one-sided-check",
+    // consensus: elections
+    PreVoteHidesTerm "pre-vote-hides-term",
+    FollowedLeaderRefused "followed-leader-refused",
+    NoCheckQuorum "no-check-quorum",
+    NoPreVote "no-pre-vote",
+    UnawareVoterSilent "unaware-voter-silent",
+    RemovedStopsCampaigning "removed-stops-campaigning",
+    // consensus: members
+    ChangeBeforeOwnCommit "change-before-own-commit",
+    ChangesOverlap "changes-overlap",
+    AnyChangeGoes "any-change-goes",
+    JointCountsNewOnly "joint-counts-new-only",
+    LearnerCounted "learner-counted",
     // consensus: reads
     ReadBeforeOwnCommit "read-before-own-commit",
     ReadWithoutRound "read-without-round",
@@ -56,6 +73,8 @@ bugs! {
     DedupeLostInCheckpoint "dedupe-lost-in-checkpoint",
     DedupeForgets "dedupe-forgets",
     OldIncarnationApplies "old-incarnation-applies",
+    ProgressBeforeEvents "progress-before-events",
+    CatchUpSkips "catch-up-skips",
     RefusedThoughSent "refused-though-sent",
     LocalTimeApplied "local-time-applied",
     CheckpointIndexAhead "checkpoint-index-ahead",

@@ -237,7 +237,9 @@ impl Raft {
                 self.on_append(ballot, append, out);
             }
             Body::TimeoutNow if own => self.on_timeout_now(from, ballot, out),
-            Body::PreVoteReply { of, granted } if (granted || !self.observe(ballot, out)) => {
+            Body::PreVoteReply { of, granted }
+                if (granted || planted!(PreVoteHidesTerm) || !self.observe(ballot, out)) =>
+            {
                 self.count_pre_vote(from, of, granted, out);
             }
             Body::VoteReply { of, granted } if (granted || !self.observe(ballot, out)) => {
@@ -445,7 +447,10 @@ impl Raft {
     fn may_campaign(&self) -> bool {
         !self.is_repairing()
             && !self.is_witness()
-            && self.configs.votes_since(self.commit, self.settings.id)
+            && self.configs.votes_since(
+                if planted!(RemovedStopsCampaigning) { self.log.last_index() } else { self.commit },
+                self.settings.id,
+            )
     }
 
     fn is_quorum_alone(&self) -> bool {

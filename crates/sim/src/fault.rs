@@ -70,6 +70,9 @@ kinds! {
     Leader "leader" 3,
     /// Leadership is handed over.
     Transfer "transfer" 2,
+    /// The leader is cut off and its peers are told that it is gone: another is elected while it
+    /// still believes to lead.
+    Usurp "usurp" 0,
     /// An operator asks for a newcomer to come in as a voter.
     ChangeAdd "change-add" 0,
     ChangeLearner "change-learner" 0,

@@ -180,11 +180,13 @@ impl Judge {
         let ballot = entry.map(|entry| entry.ballot);
         self.config_applied(at, index, entry);
         self.entries.push(Entry { ballot, chain, revision, content: None });
-        if let Some(id) = id
-            && id.seq > 0
-            && !self.requests.insert(id)
-        {
-            self.blame(at, "applied once", format!("request {id} applied again at {index}"));
+        if let Some(id) = id.filter(|id| id.seq > 0) {
+            if self.asked_later(id) {
+                self.blame(at, "applied once", format!("request {id} of an earlier life applied"));
+            }
+            if !self.requests.insert(id) {
+                self.blame(at, "applied once", format!("request {id} applied again at {index}"));
+            }
         }
         if let Some(entry) = entry
             && let Ok(envelope) = Envelope::decode(&entry.payload)
@@ -211,14 +213,19 @@ impl Judge {
         }
     }
 
+    /// Whether a later life of the origin had a request applied already: what an earlier one
+    /// asked for never applies after it.
+    fn asked_later(&self, id: RequestId) -> bool {
+        let later = RequestId { incarnation: id.incarnation.next(), seq: 0, ..id };
+        let end = RequestId { origin: NodeId(id.origin.0 + 1), ..RequestId::default() };
+        self.requests.range(later..end).next().is_some()
+    }
+
     fn deduplicated(&mut self, at: Nanos, replica: &Replica, index: LogIndex, id: RequestId) {
         if self.entry(index).is_some() {
             return;
         }
-        // What an earlier life of the origin asked for never applies after a later life's.
-        let later = RequestId { incarnation: id.incarnation.next(), seq: 0, ..id };
-        let end = RequestId { origin: NodeId(id.origin.0 + 1), ..RequestId::default() };
-        let void = self.requests.range(later..end).next().is_some();
+        let void = self.asked_later(id);
         // A full window forgets gaps as seen; lives are far shorter than it.
         if !void && !self.requests.contains(&id) {
             let what = format!("request {id} dropped at {index} as a repeat of nothing");

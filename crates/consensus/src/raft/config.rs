@@ -3,9 +3,9 @@
 use super::change::ChangeState;
 use alloc::string::String;
 use alloc::vec::Vec;
-use base::NodeId;
 use base::codec::{DecodeError, Get, Put};
 use base::crc::{crc32c, crc32c_append};
+use base::{NodeId, planted};
 use core::fmt;
 use quorum::{NODES_MAX, Names, NodeSet, Protocol, System, SystemSpec};
 
@@ -86,6 +86,7 @@ impl Configuration {
         let old = self.compile(&self.quorum, &names)?;
         match &self.joint {
             None => Ok(old),
+            Some(text) if planted!(JointCountsNewOnly) => self.compile(text, &names),
             Some(text) => Ok(System::joint(&old, &self.compile(text, &names)?)),
         }
     }

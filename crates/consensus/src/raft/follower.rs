@@ -183,9 +183,12 @@ impl Raft {
                 .follower()
                 .and_then(|f| f.leader)
                 .is_some_and(|l| l.term == ballot.term && l != ballot);
+        let config = self.configs.config();
+        let votes = config.slot_of(self.settings.id).is_some_and(|s| config.voters().contains(s));
         let granted = !led
+            && (votes || !planted!(UnawareVoterSilent))
             && self.promise.may_grant(rule, ballot)
-            && (self.log.is_not_ahead_of(last, last_ballot) || planted!(VoteIgnoresLog));
+            && self.log.is_not_ahead_of(last, last_ballot);
         if granted {
             self.promise.grant(rule, ballot);
             self.become_follower(None, super::Why::HigherBallot, out);
@@ -208,13 +211,13 @@ impl Raft {
             // The leader we follow may itself ask: it has restarted or stepped down.
             Role::Follower(f) => f.leader.is_some_and(|leader| {
                 let silence = self.now.since(f.heard);
-                leader.node != ballot.node
+                (leader.node != ballot.node || planted!(FollowedLeaderRefused))
                     && !f.lost
                     && silence < self.settings.election_timeout_min
             }),
             _ => false,
         };
-        let granted = !led
+        let granted = (!led || planted!(NoPreVote))
             && self.promise.may_grant(self.rule(), ballot)
             && self.log.is_not_ahead_of(last, last_ballot);
         self.send(Wait::Now, ballot.node, Body::PreVoteReply { of: ballot, granted });

@@ -104,7 +104,9 @@ impl Raft {
         for (kind, payload) in &items {
             if *kind == EntryKind::Config {
                 // One change at a time, after an own-ballot commit (raft-dev, 2015-07-10).
-                if config.is_some() || !self.leader_ready() || self.configs.index() > self.commit {
+                let ready = self.leader_ready() || planted!(ChangeBeforeOwnCommit);
+                let free = self.configs.index() <= self.commit || planted!(ChangesOverlap);
+                if config.is_some() || !ready || !free {
                     return Err(NotLeaderReason::ConfigPending);
                 }
                 config = Some(self.check_config(payload)?);
@@ -177,6 +179,10 @@ impl Raft {
     /// The family whose sets commit.
     fn counting(&self) -> Cow<'_, Family> {
         let system = self.configs.system();
+        if planted!(LearnerCounted) {
+            let all = self.configs.config().members.iter().map(|m| m.slot);
+            return Cow::Owned(Family::majority(all.collect()));
+        }
         if planted!(HiddenMajority) {
             return Cow::Owned(Family::majority(system.commit().support()));
         }
@@ -360,7 +366,8 @@ impl Raft {
                 _ => {}
             }
         }
-        if !self.hears_commit_set() && !self.call_off(out) {
+        let lost = !self.hears_commit_set() && !planted!(NoCheckQuorum);
+        if lost && !self.call_off(out) {
             self.become_follower(None, Why::QuorumLost, out);
         }
     }

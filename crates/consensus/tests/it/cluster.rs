@@ -23,6 +23,10 @@ enum Event {
     Sync(NodeId, u64, Ticket),
     Snapshot(NodeId, NodeId),
     Repaired(NodeId, u64),
+    /// Something was decided or begun there a moment ago: strike it.
+    Ambush(NodeId),
+    Start(NodeId),
+    Mend(u64, u64),
 }
 
 pub struct Cluster {
@@ -35,6 +39,11 @@ pub struct Cluster {
     pub prng: Prng,
     /// Percent of messages lost, sent twice; milliseconds of jitter.
     pub noise: (u64, u64, u64),
+    /// Percent of messages that come hundreds of milliseconds late.
+    pub late: u64,
+    /// Percent of elections, appends and commits of a leader after which it is struck at once.
+    pub ambush: u64,
+    pub append_bytes_max: usize,
     leaders: BTreeMap<Ballot, NodeId>,
     committed: BTreeMap<LogIndex, (Ballot, Blob)>,
     seen: BTreeMap<NodeId, LogIndex>,
@@ -76,6 +85,9 @@ impl Cluster {
             lines: vec![],
             prng: Prng::new(seed),
             noise: (0, 0, 0),
+            late: 0,
+            ambush: 0,
+            append_bytes_max: 200,
             leaders: BTreeMap::new(),
             committed: BTreeMap::new(),
             seen: BTreeMap::new(),
@@ -137,7 +149,7 @@ impl Cluster {
             election_timeout_min: Nanos::from_millis(100),
             heartbeat_interval: Nanos::from_millis(20),
             seed,
-            append_bytes_max: 200,
+            append_bytes_max: self.append_bytes_max,
             inflight_bytes_max: 400,
         };
         let mut raft = Raft::new(settings, node.disk.clone(), now).unwrap();
@@ -223,12 +235,16 @@ impl Cluster {
             };
             let damaged = self.nodes[&id].repair.is_some();
             assert!(!(speaks && damaged), "n{id} repairs and says {message:?}");
+            self.check_stated(id, &message);
             let mut bytes = vec![];
             message.encode(&mut bytes);
             let (loss, twice, jitter) = self.noise;
             let copies = 1 + u64::from(self.prng.below(100) < twice);
             for _ in 0..copies {
-                let delay = 2 + self.prng.below(jitter + 1);
+                let mut delay = 2 + self.prng.below(jitter + 1);
+                if self.late > 0 && self.prng.below(100) < self.late {
+                    delay += self.prng.below(400);
+                }
                 if self.prng.below(100) >= loss {
                     self.push(delay, Event::Deliver(message.from, message.to, bytes.clone()));
                 }
@@ -250,6 +266,7 @@ impl Cluster {
                 Trace::Quorum { index, acked, .. } => self.check_quorum(id, *index, *acked),
                 _ => {}
             }
+            self.lie_in_wait(id, trace);
             if self.show_acks || !matches!(trace, Trace::Acked { .. }) {
                 self.lines.push(format!("{:>5} n{id} {}", self.now, show(trace)));
             }
@@ -263,6 +280,68 @@ impl Cluster {
         }
         self.check(id);
         Some(result)
+    }
+
+    /// What a message states of its sender's promise and log is on its disk when it leaves.
+    fn check_stated(&self, id: NodeId, message: &Message) {
+        let disk = &self.nodes[&id].disk;
+        match &message.body {
+            Body::Vote { last, last_ballot } => {
+                assert!(disk.ballot >= message.ballot, "n{id} asks before it has promised");
+                let here = |e: &Entry| e.index == *last && e.ballot == *last_ballot;
+                // One held back until its log was another is void: nobody counts its answers.
+                let void = self.nodes[&id].raft.as_ref().unwrap().last() != (*last, *last_ballot);
+                let holds = void || disk.base >= *last || disk.entries.iter().any(here);
+                assert!(holds, "n{id} asks with {last} of {last_ballot}, which is not durable");
+            }
+            Body::VoteReply { of, granted: true } => {
+                assert!(disk.ballot >= *of, "n{id} votes {of} and promises {}", disk.ballot);
+            }
+            _ => {}
+        }
+    }
+
+    /// Leaders are struck where it hurts: elected, with a new entry, or with a new commit that
+    /// nobody knows of yet.
+    fn lie_in_wait(&mut self, id: NodeId, trace: &Trace) {
+        let leads = self.nodes[&id].raft.as_ref().is_some_and(Raft::is_leader);
+        let worth = match trace {
+            Trace::Elected { .. } | Trace::Quorum { .. } | Trace::Transfer { .. } => true,
+            Trace::Appended { .. } => leads,
+            _ => false,
+        };
+        if self.ambush > 0 && worth && self.prng.below(100) < self.ambush {
+            let delay = self.prng.below(4);
+            self.push(delay, Event::Ambush(id));
+        }
+    }
+
+    /// Stops a leader, or cuts it from all, from all but one, or from some, for a while; or its
+    /// peers are told that it is gone while it goes on alone.
+    fn strike(&mut self, id: NodeId) {
+        let span = 50 + self.prng.below(500);
+        let how = self.prng.below(5);
+        if how == 0 {
+            self.crash(id);
+            return self.push(span, Event::Start(id));
+        }
+        let peers: Vec<u64> = self.nodes.keys().map(|n| n.0).filter(|n| *n != id.0).collect();
+        let spared = peers[self.prng.below(peers.len() as u64) as usize];
+        for peer in peers {
+            let cut = match how {
+                1 | 4 => true,
+                2 => peer != spared,
+                _ => self.prng.below(2) == 0,
+            };
+            if cut {
+                self.cut.insert((id.0, peer));
+                self.cut.insert((peer, id.0));
+                self.push(span, Event::Mend(id.0, peer));
+            }
+            if how == 4 {
+                self.with(NodeId(peer), |r, now, out| r.peer_lost(now, id, out));
+            }
+        }
     }
 
     /// One leader a ballot, and it holds everything committed before (Raft, figure 3).
@@ -484,6 +563,13 @@ impl Cluster {
                 }
             }
             Event::Snapshot(from, to) => self.snapshot(from, to),
+            Event::Ambush(id) if self.ambush > 0 => self.strike(id),
+            Event::Ambush(_) => {}
+            Event::Start(id) => self.start(id),
+            Event::Mend(a, b) => {
+                self.cut.remove(&(a, b));
+                self.cut.remove(&(b, a));
+            }
             Event::Repaired(id, incarnation) => {
                 let node = self.nodes.get_mut(&id).unwrap();
                 if node.incarnation == incarnation && node.raft.is_some() {

@@ -4,7 +4,7 @@
 
 use super::cluster::{Cluster, configuration, member};
 use base::{Blob, NodeId};
-use consensus::raft::{BallotRule, EntryKind};
+use consensus::raft::{BallotRule, Configuration, EntryKind};
 
 /// What a schedule may do.
 #[derive(Clone, Copy)]
@@ -81,9 +81,18 @@ fn play_on(seed: u64, plan: Plan<'_>) -> Cluster {
     let nodes = plan.voters + plan.spares;
     c.noise = (5, 5, 8);
     c.lanes = seed % 2 == 1;
+    let churn = seed % 3 != 0;
+    if churn {
+        // Leaders are struck, messages come late, and logs grow entry by entry.
+        c.ambush = [5, 20, 50][(seed / 3 % 3) as usize];
+        (c.late, c.append_bytes_max) = (seed / 9 % 3, [1, 200][(seed / 27 % 2) as usize]);
+    }
     for step in 0..150u64 {
         let ms = 1 + c.prng.below(80);
         c.run(ms);
+        if churn {
+            everybody_asks(&mut c, step);
+        }
         let (a, b) = (NodeId(1 + c.prng.below(nodes)), NodeId(1 + c.prng.below(nodes)));
         match c.prng.below(17) {
             // Beside a member marked out, damage to what took its place is a second loss.
@@ -116,8 +125,24 @@ fn play_on(seed: u64, plan: Plan<'_>) -> Cluster {
     c
 }
 
+/// Whoever believes to lead is given an entry, and two members a read.
+fn everybody_asks(c: &mut Cluster, step: u64) {
+    let ids: Vec<NodeId> = c.nodes.keys().copied().collect();
+    for id in &ids {
+        let text = format!("c{step}");
+        c.with(*id, |r, now, out| r.propose(now, [data(&text)].into_iter(), out).is_ok());
+    }
+    for read in 0..2 {
+        let at = ids[c.prng.below(ids.len() as u64) as usize];
+        if c.nodes[&at].raft.is_some() {
+            c.read(at, 1000 + step * 2 + read);
+        }
+    }
+}
+
 fn heal(c: &mut Cluster, nodes: u64) {
     c.noise = (0, 0, 0);
+    (c.late, c.ambush) = (0, 0);
     c.cut.clear();
     (1..=nodes).for_each(|id| {
         c.start(NodeId(id));
@@ -168,6 +193,7 @@ fn reconfigure(c: &mut Cluster, rule: BallotRule) {
         }
         (None, 1) => config.members.iter_mut().for_each(|m| m.learner = false),
         (None, 2) => config.members.retain(|m| !m.learner),
+        (None, 3) => one_step(c, &mut config),
         _ => {
             let mut names: Vec<String> =
                 config.members.iter().filter(|m| !m.learner).map(|m| m.name.clone()).collect();
@@ -192,6 +218,19 @@ fn reconfigure(c: &mut Cluster, rule: BallotRule) {
     c.with(leader, |r, now, out| {
         let _ = r.propose(now, [(EntryKind::Config, payload)].into_iter(), out);
     });
+}
+
+/// Another majority in one step: one voter more, or one fewer.
+fn one_step(c: &mut Cluster, config: &mut Configuration) {
+    let grow = c.prng.below(2) == 0;
+    let at = c.prng.below(config.members.len() as u64) as usize;
+    let voters = config.members.iter().filter(|m| !m.learner).count();
+    let member = &mut config.members[at];
+    if member.learner == grow && (grow || voters > 2) {
+        member.learner = !grow;
+    }
+    let names = config.members.iter().filter(|m| !m.learner).map(|m| m.name.clone());
+    config.quorum = format!("majority({})", names.collect::<Vec<_>>().join(","));
 }
 
 /// Names in a quorum text.

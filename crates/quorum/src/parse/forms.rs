@@ -2,6 +2,7 @@
 
 use alloc::format;
 use alloc::vec::Vec;
+use base::planted;
 
 use super::{ITEMS_MAX, ParseError, Parser, SIZE_MAX, WEIGHT_MAX, WEIGHT_SUM_MAX, once, shapes};
 use crate::expr::{Expr, Kind, Word};
@@ -20,7 +21,15 @@ impl Parser {
         match word {
             "majority" => {
                 let items = self.list()?;
-                Ok(Expr::at_least(column, items.len() as u32 / 2 + 1, items))
+                let count = items.len() as u32;
+                let need = if planted!(HalfIsEnough) {
+                    count.div_ceil(2)
+                } else if planted!(FolkFormula) {
+                    (count.div_ceil(2) + 1).min(count)
+                } else {
+                    count / 2 + 1
+                };
+                Ok(Expr::at_least(column, need, items))
             }
             "joint" => Ok(Expr::all(column, self.list()?)),
             "dual" => self.dual(column),

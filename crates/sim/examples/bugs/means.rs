@@ -121,8 +121,8 @@ fn plan(seed: u64) -> storm::Plan<'static> {
     if seed.is_multiple_of(2) {
         let voters = 3 + seed / 2 % 3;
         let rule = [shared, node][(seed / 6 % 2) as usize];
-        return storm::Plan { voters, spares: 7 - voters, quorum: "", rule };
+        return storm::Plan { voters, spares: 7 - voters, quorum: "", rule, marks: "" };
     }
     let (voters, quorum, rule) = systems[(seed / 2 % 6) as usize];
-    storm::Plan { voters, spares: 0, quorum, rule }
+    storm::Plan { voters, spares: 0, quorum, rule, marks: "" }
 }

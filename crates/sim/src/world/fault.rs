@@ -68,6 +68,7 @@ impl World {
                 })
             }
             Kind::Transfer => self.transfer(node),
+            Kind::Usurp => self.usurp(fault.span),
             kind if kind.is_change() => self.change(kind, &mut random),
             _ => self.cut(fault, node, &mut random),
         };
@@ -137,6 +138,22 @@ impl World {
         let life = self.nodes[node].life;
         self.give(node, life, replica::Event::Tick);
         true
+    }
+
+    fn usurp(&mut self, span: Nanos) -> bool {
+        let Some(leader) = self.leader() else { return false };
+        let others = (0..self.nodes.len()).filter(|node| *node != leader);
+        let mut pairs = Vec::new();
+        for other in others {
+            for (from, to) in [(leader, other), (other, leader)] {
+                self.links.cut(self.links.pair(from, to));
+                pairs.push(self.links.pair(from, to));
+            }
+            let (node, peer, life) = (other as u8, leader as u8, self.nodes[other].life);
+            self.agenda.push(self.now, What::PeerLost { node, life, peer });
+        }
+        self.relieve_in(span, Relief::Mend(pairs));
+        self.nodes.len() > 1
     }
 
     fn transfer(&mut self, node: usize) -> bool {

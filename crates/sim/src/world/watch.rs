@@ -2,7 +2,7 @@
 
 use super::World;
 use crate::agenda::What;
-use base::{Blob, Nanos};
+use base::{Blob, Nanos, planted};
 use mvcc::{Changes, KeyRange};
 use std::sync::Arc;
 
@@ -54,7 +54,7 @@ impl World {
         let member = running.into_iter().find(|n| members.contains(*n as u8));
         let watcher = &mut self.watchers[number];
         watcher.stream += 1;
-        watcher.next = watcher.seen + 1;
+        watcher.next = watcher.seen + 1 + i64::from(planted!(CatchUpSkips));
         match member {
             Some(node) => {
                 (watcher.node, watcher.life) = (node as u8, self.nodes[node].life);
@@ -100,7 +100,7 @@ impl World {
             let (changes, upto, compacted) =
                 match view.history(watcher.next, &watcher.range, REVISIONS_MAX) {
                     Ok(changes) => {
-                        let whole = changes.len() < REVISIONS_MAX;
+                        let whole = changes.len() < REVISIONS_MAX || planted!(ProgressBeforeEvents);
                         let last = changes.last().map_or(watcher.next, |c| c.revision);
                         (changes, if whole { view.revision() } else { last }, None)
                     }

@@ -267,6 +267,23 @@ fn clocks_inside_the_bound_end_no_lease_early() {
 }
 
 #[test]
+fn a_leader_that_others_believe_gone_serves_nothing_old() {
+    let mut w = world(3, |k| k.client_timeout = base::Nanos::from_millis(900));
+    for pick in 0..8 {
+        let old = w.until_leader(&[0, 1, 2]).expect("a leader");
+        assert_eq!(w.put(old, "k"), Told::Done);
+        assert!(w.hit(Kind::Usurp, 2500, pick));
+        w.wait(200);
+        w.put((old + 1) % 3, "k");
+        w.get(old, "k", false);
+        w.wait(4000);
+    }
+    assert_eq!(count(&w, "usurp"), 8);
+    assert!(w.fault_counts().elections > 4);
+    holds(&mut w);
+}
+
+#[test]
 fn leadership_is_handed_over_without_a_lost_write() {
     let mut w = world(3, |_| {});
     for pick in 0..9 {
