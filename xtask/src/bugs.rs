@@ -185,21 +185,19 @@ fn one_test(bug: &str, test: &str) -> Result<Found> {
     let [package, target, name] = test.split('/').collect::<Vec<_>>()[..] else {
         bail!("a test is PACKAGE/TARGET/NAME, not {test}");
     };
-    let mut command = crate::cargo();
-    command.args(["test", "--release", "--locked", "-p", package, "--features", "base/planted"]);
-    match target {
-        "lib" => command.arg("--lib"),
-        _ => command.args(["--test", target]),
+    let cargo_test = || {
+        let mut command = crate::cargo();
+        command.args(["test", "--locked", "-p", package, "--features", "base/planted"]);
+        match target {
+            "lib" => command.arg("--lib"),
+            _ => command.args(["--test", target]),
+        };
+        command
     };
-    let built = command.arg("--no-run").stderr(Stdio::null()).status()?;
+    let built = cargo_test().arg("--no-run").stderr(Stdio::null()).status()?;
     ensure!(built.success(), "{test} does not build");
-    let mut command = crate::cargo();
-    command.args(["test", "--release", "--locked", "-p", package, "--features", "base/planted"]);
-    match target {
-        "lib" => command.arg("--lib"),
-        _ => command.args(["--test", target]),
-    };
     let begun = Instant::now();
+    let mut command = cargo_test();
     command.arg(name).env(VARIABLE.concat(), bug).stdout(Stdio::piped()).stderr(Stdio::null());
     let output = command.output()?;
     let text = String::from_utf8_lossy(&output.stdout);
@@ -213,7 +211,8 @@ fn one_test(bug: &str, test: &str) -> Result<Found> {
 /// The table, and the bugs that no means of theirs killed in every range.
 fn tabulate(bugs: &[Bug], found: &BTreeMap<Job, Found>) -> (String, Vec<String>) {
     let mut out = String::from(
-        "| bug | what it is | noticed by | rule or test | seeds | seconds |\n|---|---|---|---|---|---|\n",
+        "| bug | what it is | noticed by | rule or test | seeds | seconds |\n\
+         |---|---|---|---|---|---|\n",
     );
     let (mut survivors, mut general) = (Vec::new(), 0);
     for bug in bugs {
@@ -230,7 +229,7 @@ fn tabulate(bugs: &[Bug], found: &BTreeMap<Job, Found>) -> (String, Vec<String>)
             }
             let (seeds, ms) = (median(&runs, |run| run.seeds), median(&runs, |run| run.ms));
             let by = runs.iter().find(|run| run.killed).map_or("nothing", |run| &run.by);
-            let missed = runs.len() - killed;
+            let (missed, all) = (runs.len() - killed, runs.len());
             let note = if missed > 0 {
                 format!(" ({missed} of {} missed)", runs.len())
             } else {

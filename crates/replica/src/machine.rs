@@ -359,12 +359,11 @@ impl Replica {
         if planted!(CheckpointIndexAhead) && self.raft.ballot_at(index.next()).is_some() {
             index = index.next();
         }
-        let last = if planted!(UncommittedConfigStated) { self.raft.last().0 } else { index };
         CheckpointJob {
             view: self.store.view(),
             index,
             ballot: self.applied_ballot,
-            config: self.raft.config_at(last).clone(),
+            config: self.raft.config_at(index).clone(),
             extra,
         }
     }

@@ -137,6 +137,8 @@ pub struct Memory {
     /// Leases it was granted.
     pub leases: Vec<i64>,
     pub revision: i64,
+    /// The last revision it compacted: reads at it are the edge.
+    pub compacted: i64,
     /// (key, mod revision) it read last.
     pub seen: Option<(Blob, i64)>,
 }
@@ -177,7 +179,9 @@ impl Asker<'_> {
             Choice::Serializable => Ask::Range(self.range(true)),
             Choice::Past => {
                 let back = self.random.below(30) as i64;
-                let revision = (memory.revision - back).max(1);
+                let edge = memory.compacted > 0 && back < 12;
+                let revision = if edge { memory.compacted } else { memory.revision - back };
+                let revision = revision.max(1);
                 Ask::Range(RangeRequest { revision, ..self.range(false) })
             }
             Choice::Delete => Ask::Write(Command::Delete(self.delete(false))),

@@ -77,6 +77,9 @@ impl Configs {
 
     /// The configuration of the log up to `index`: a later one may still be rolled back.
     pub fn config_at(&self, index: LogIndex) -> &Configuration {
+        if planted!(UncommittedConfigStated) {
+            return self.config();
+        }
         let at = self.list.iter().rposition(|v| v.index <= index).unwrap_or(0);
         &self.list[at].config
     }

@@ -41,6 +41,8 @@ pub struct Cluster {
     pub noise: (u64, u64, u64),
     /// Percent of messages that come hundreds of milliseconds late.
     pub late: u64,
+    /// Milliseconds a write takes at most to be durable; 0: one each.
+    pub slow: u64,
     /// Percent of elections, appends and commits of a leader after which it is struck at once.
     pub ambush: u64,
     pub append_bytes_max: usize,
@@ -58,7 +60,10 @@ pub struct Cluster {
     pub damaged: usize,
     pub genesis: Configuration,
     steps: u64,
-    read_floor: BTreeMap<u64, LogIndex>,
+    /// What was committed when a node began its read.
+    read_floor: BTreeMap<(NodeId, u64), LogIndex>,
+    /// Reads of each node's life: numbers begin anew with it, as in the replica.
+    reads_begun: BTreeMap<NodeId, u64>,
 }
 
 pub fn member(id: NodeId, learner: bool) -> Member {
@@ -86,6 +91,7 @@ impl Cluster {
             prng: Prng::new(seed),
             noise: (0, 0, 0),
             late: 0,
+            slow: 0,
             ambush: 0,
             append_bytes_max: 200,
             leaders: BTreeMap::new(),
@@ -99,6 +105,7 @@ impl Cluster {
             genesis: config.clone(),
             steps: 0,
             read_floor: BTreeMap::new(),
+            reads_begun: BTreeMap::new(),
         };
         config.members.iter().for_each(|m| cluster.spare(m.id));
         cluster
@@ -157,6 +164,7 @@ impl Cluster {
             raft.repair(repair);
         }
         node.raft = Some(raft);
+        self.reads_begun.remove(&id);
         self.seen.insert(id, LogIndex(0));
     }
 
@@ -221,35 +229,11 @@ impl Cluster {
         let (stalled, incarnation) = (node.stalled, node.incarnation);
         let tickets: Vec<_> = out.persist.iter().map(|p| p.ticket).collect();
         node.unsynced.extend(out.persist);
-        for ticket in tickets {
-            if !stalled {
-                self.push(1, Event::Sync(id, incarnation, ticket));
-            }
+        for ticket in tickets.into_iter().filter(|_| !stalled) {
+            let delay = if self.slow == 0 { 1 } else { 1 + self.prng.below(self.slow) };
+            self.push(delay, Event::Sync(id, incarnation, ticket));
         }
-        for message in out.messages {
-            let speaks = match &message.body {
-                Body::VoteReply { granted, .. } | Body::PreVoteReply { granted, .. } => *granted,
-                Body::AppendReply { outcome: AppendOutcome::Matched(_), .. } => true,
-                Body::RoundAck { .. } | Body::Vote { .. } | Body::PreVote { .. } => true,
-                _ => false,
-            };
-            let damaged = self.nodes[&id].repair.is_some();
-            assert!(!(speaks && damaged), "n{id} repairs and says {message:?}");
-            self.check_stated(id, &message);
-            let mut bytes = vec![];
-            message.encode(&mut bytes);
-            let (loss, twice, jitter) = self.noise;
-            let copies = 1 + u64::from(self.prng.below(100) < twice);
-            for _ in 0..copies {
-                let mut delay = 2 + self.prng.below(jitter + 1);
-                if self.late > 0 && self.prng.below(100) < self.late {
-                    delay += self.prng.below(400);
-                }
-                if self.prng.below(100) >= loss {
-                    self.push(delay, Event::Deliver(message.from, message.to, bytes.clone()));
-                }
-            }
-        }
+        out.messages.into_iter().for_each(|message| self.post(id, &message));
         if let Some(index) = out.repaired {
             assert!(
                 self.nodes[&id].disk.entries.last().map_or(LogIndex(0), |e| e.index) >= index
@@ -274,12 +258,37 @@ impl Cluster {
         for read in out.reads {
             self.lines.push(format!("{:>5} n{id} read {} {:?}", self.now, read.seq, read.result));
             if let Ok(index) = read.result {
-                assert!(index >= self.read_floor[&read.seq], "stale read {read:?}");
+                assert!(index >= self.read_floor[&(id, read.seq)], "stale read {read:?}");
             }
             self.reads.push(read);
         }
         self.check(id);
         Some(result)
+    }
+
+    fn post(&mut self, id: NodeId, message: &Message) {
+        let speaks = match &message.body {
+            Body::VoteReply { granted, .. } | Body::PreVoteReply { granted, .. } => *granted,
+            Body::AppendReply { outcome: AppendOutcome::Matched(_), .. } => true,
+            Body::RoundAck { .. } | Body::Vote { .. } | Body::PreVote { .. } => true,
+            _ => false,
+        };
+        let damaged = self.nodes[&id].repair.is_some();
+        assert!(!(speaks && damaged), "n{id} repairs and says {message:?}");
+        self.check_stated(id, message);
+        let mut bytes = vec![];
+        message.encode(&mut bytes);
+        let (loss, twice, jitter) = self.noise;
+        let copies = 1 + u64::from(self.prng.below(100) < twice);
+        for _ in 0..copies {
+            let mut delay = 2 + self.prng.below(jitter + 1);
+            if self.late > 0 && self.prng.below(100) < self.late {
+                delay += self.prng.below(400);
+            }
+            if self.prng.below(100) >= loss {
+                self.push(delay, Event::Deliver(message.from, message.to, bytes.clone()));
+            }
+        }
     }
 
     /// What a message states of its sender's promise and log is on its disk when it leaves.
@@ -451,8 +460,16 @@ impl Cluster {
 
     pub fn read(&mut self, id: NodeId, seq: u64) {
         let floor = self.committed.keys().last().copied().unwrap_or(LogIndex(0));
-        self.read_floor.insert(seq, floor);
+        self.read_floor.insert((id, seq), floor);
         self.with(id, |r, now, out| r.read(now, seq, out));
+    }
+
+    /// A read under the next number of the node's life.
+    pub fn read_next(&mut self, id: NodeId) {
+        let begun = self.reads_begun.entry(id).or_default();
+        *begun += 1;
+        let seq = *begun;
+        self.read(id, seq);
     }
 
     /// Syncs what waited on a stalled disk.

@@ -85,13 +85,14 @@ fn play_on(seed: u64, plan: Plan<'_>) -> Cluster {
     if churn {
         // Leaders are struck, messages come late, and logs grow entry by entry.
         c.ambush = [5, 20, 50][(seed / 3 % 3) as usize];
-        (c.late, c.append_bytes_max) = (seed / 9 % 3, [1, 200][(seed / 27 % 2) as usize]);
+        (c.late, c.append_bytes_max) = (seed / 9 % 3 * 5, [1, 200][(seed / 27 % 2) as usize]);
+        c.slow = [0, 20, 80][(seed / 5 % 3) as usize];
     }
     for step in 0..150u64 {
         let ms = 1 + c.prng.below(80);
         c.run(ms);
         if churn {
-            everybody_asks(&mut c, step);
+            everybody_asks(&mut c, step, plan);
         }
         let (a, b) = (NodeId(1 + c.prng.below(nodes)), NodeId(1 + c.prng.below(nodes)));
         match c.prng.below(17) {
@@ -107,10 +108,14 @@ fn play_on(seed: u64, plan: Plan<'_>) -> Cluster {
             5 => c.nodes.get_mut(&a).unwrap().stalled = true,
             6 | 7 => c.unstall(a),
             8 => c.compact(a),
-            9 => c.read(a, step + 1),
+            9 if c.nodes[&a].raft.is_some() => c.read_next(a),
             10 => drop(c.with(a, |r, now, out| r.transfer(now, Some(b), out))),
             11 => drop(c.with(a, |r, now, out| r.peer_lost(now, b, out))),
-            12 | 13 if plan.spares > 0 => reconfigure(&mut c, plan.rule),
+            12 | 13 if plan.spares > 0 => {
+                if let Some(leader) = c.leader() {
+                    reconfigure(&mut c, leader, plan.rule);
+                }
+            }
             _ => {
                 let text = format!("v{step}");
                 if let Some(leader) = c.leader() {
@@ -125,17 +130,28 @@ fn play_on(seed: u64, plan: Plan<'_>) -> Cluster {
     c
 }
 
-/// Whoever believes to lead is given an entry, and two members a read.
-fn everybody_asks(c: &mut Cluster, step: u64) {
+/// Whoever believes to lead is given an entry and at times a change; members read, and some write
+/// a checkpoint.
+fn everybody_asks(c: &mut Cluster, step: u64, plan: Plan<'_>) {
     let ids: Vec<NodeId> = c.nodes.keys().copied().collect();
     for id in &ids {
         let text = format!("c{step}");
         c.with(*id, |r, now, out| r.propose(now, [data(&text)].into_iter(), out).is_ok());
     }
-    for read in 0..2 {
+    for _ in 0..3 {
         let at = ids[c.prng.below(ids.len() as u64) as usize];
         if c.nodes[&at].raft.is_some() {
-            c.read(at, 1000 + step * 2 + read);
+            c.read_next(at);
+        }
+    }
+    if c.prng.below(6) == 0 {
+        let at = ids[c.prng.below(ids.len() as u64) as usize];
+        c.compact(at);
+    }
+    for id in ids {
+        let leads = c.nodes[&id].raft.as_ref().is_some_and(|r| r.is_leader());
+        if plan.spares > 0 && leads && c.prng.below(2) == 0 {
+            reconfigure(c, id, plan.rule);
         }
     }
 }
@@ -167,10 +183,9 @@ fn data(text: &str) -> (EntryKind, Blob) {
     (EntryKind::Data, Blob::from(text.as_bytes()))
 }
 
-/// One change at the leader, if it is let through: learners in and out, promotions, and joint
+/// One change at a leader, if it is let through: learners in and out, promotions, and joint
 /// moves to another system over other members.
-fn reconfigure(c: &mut Cluster, rule: BallotRule) {
-    let Some(leader) = c.leader() else { return };
+fn reconfigure(c: &mut Cluster, leader: NodeId, rule: BallotRule) {
     let mut config = c.nodes[&leader].raft.as_ref().unwrap().config().clone();
     // Here ids come back, and who was a witness has no data: a change called off keeps no mark of
     // who is no member.
@@ -213,6 +228,14 @@ fn reconfigure(c: &mut Cluster, rule: BallotRule) {
                 false => system(c, &names, rule),
             });
         }
+    }
+    if c.prng.below(8) == 0
+        && let Some(next) = config.joint.take()
+    {
+        // Without a joint phase: refused unless the two systems meet.
+        config.quorum = next;
+        let named = named(&config.quorum);
+        config.members.iter_mut().for_each(|m| m.learner |= !named.contains(&m.name));
     }
     let payload = Blob::from(config.encode());
     c.with(leader, |r, now, out| {
@@ -259,7 +282,7 @@ fn system(c: &mut Cluster, names: &[String], rule: BallotRule) -> String {
     let rows = |at: usize| [names[..at].join(" "), names[at..].join(" ")].join(" / ");
     match c.prng.below(7) {
         0 => format!("elect = {most} of ({list}); commit = {rest} of ({list})"),
-        1 if rule == BallotRule::TermAndNode => {
+        1 if rule == BallotRule::TermAndNode || c.ambush > 0 => {
             format!("elect = {rest} of ({list}); commit = {most} of ({list})")
         }
         2 if n >= 4 => format!("grid({})", rows(n / 2)),

@@ -22,13 +22,13 @@ impl Parser {
             "majority" => {
                 let items = self.list()?;
                 let count = items.len() as u32;
-                let need = if planted!(HalfIsEnough) {
-                    count.div_ceil(2)
-                } else if planted!(FolkFormula) {
-                    (count.div_ceil(2) + 1).min(count)
-                } else {
-                    count / 2 + 1
-                };
+                let mut need = count / 2 + 1;
+                if planted!(HalfIsEnough) {
+                    need = count.div_ceil(2);
+                }
+                if planted!(FolkFormula) {
+                    need = (count.div_ceil(2) + 1).min(count);
+                }
                 Ok(Expr::at_least(column, need, items))
             }
             "joint" => Ok(Expr::all(column, self.list()?)),

@@ -176,6 +176,9 @@ impl World {
                     Response::Put(put) => memory.revision = memory.revision.max(put.revision),
                     _ => {}
                 }
+                if let Ask::Write(Command::Compact { revision }) = &op.ask {
+                    memory.compacted = *revision;
+                }
                 if let Ask::Write(Command::LeaseRevoke { id, .. }) = &op.ask {
                     let id = *id;
                     memory.leases.retain(|lease| *lease != id);
