@@ -229,7 +229,7 @@ fn tabulate(bugs: &[Bug], found: &BTreeMap<Job, Found>) -> (String, Vec<String>)
             }
             let (seeds, ms) = (median(&runs, |run| run.seeds), median(&runs, |run| run.ms));
             let by = runs.iter().find(|run| run.killed).map_or("nothing", |run| &run.by);
-            let (missed, all) = (runs.len() - killed, runs.len());
+            let missed = runs.len() - killed;
             let note = if missed > 0 {
                 format!(" ({missed} of {} missed)", runs.len())
             } else {

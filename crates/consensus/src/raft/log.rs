@@ -98,8 +98,11 @@ impl Log {
     /// (Raft section 5.4.1).
     pub fn is_not_ahead_of(&self, last: LogIndex, last_ballot: Ballot) -> bool {
         let (index, ballot) = self.last();
-        if planted!(VoteByLength) || planted!(VoteIgnoresLog) {
-            return last >= index || planted!(VoteIgnoresLog);
+        if planted!(VoteIgnoresLog) {
+            return true;
+        }
+        if planted!(VoteByLength) {
+            return last >= index;
         }
         (last_ballot, last) >= (ballot, index)
     }

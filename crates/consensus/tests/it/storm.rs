@@ -81,7 +81,7 @@ fn play_on(seed: u64, plan: Plan<'_>) -> Cluster {
     let nodes = plan.voters + plan.spares;
     c.noise = (5, 5, 8);
     c.lanes = seed % 2 == 1;
-    let churn = seed % 3 != 0;
+    let churn = !seed.is_multiple_of(3);
     if churn {
         // Leaders are struck, messages come late, and logs grow entry by entry.
         c.ambush = [5, 20, 50][(seed / 3 % 3) as usize];
