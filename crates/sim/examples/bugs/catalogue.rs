@@ -54,7 +54,7 @@ entries! {
     "no-check-quorum" SCRIPTS, 0 "a leader without a quorum stays (r17)";
     "no-pre-vote" SCRIPTS, 0 "a member that hears a leader grants pre-votes (r20)";
     "unaware-voter-silent" STORMS, 0 "a member that does not know it votes refuses to vote (r7)";
-    "removed-stops-campaigning" SCRIPTED, 0 "members that an uncommitted entry removes give up (r8)";
+    "removed-stops-campaigning" SCRIPTED, 0 "members an uncommitted entry removes give up (r8)";
     "change-before-own-commit" SCRIPTED, 0 "a change before an own-ballot commit (r1)";
     "changes-overlap" SCRIPTED, 0 "a change while another is uncommitted: joint left early (r1)";
     "any-change-goes" SCRIPTED, 0 "a change to a system that does not meet the old one";
