@@ -8,8 +8,8 @@
 //! (final, and whom it does not name is a learner from now on), `config learner nK`,
 //! `config voter nK`, `config drop nK`, `config mark [QUORUM]` (whom it
 //! calls a witness is one), `spare nK` (a node outside the configuration), `log nK PROMISE
-//! BALLOT[*SIZE]..` (of a node that is down), `promise nK BALLOT` (likewise), `sync nK COUNT` (a stalled disk's oldest
-//! writes), `disk nK`, `acks on`, `status`. `TEXT*COUNT` repeats a text.
+//! BALLOT[*SIZE]..` (of a node that is down), `promise nK BALLOT` (likewise), `sync nK COUNT` (a
+//! stalled disk's oldest writes), `disk nK`, `acks on`, `status`. `TEXT*COUNT` repeats a text.
 
 use super::cluster::{Cluster, configuration};
 use base::{Ballot, Blob, NodeId};
