@@ -112,6 +112,9 @@ pub struct Raft {
     standing: Standing,
     disk: Disk,
     reads: Vec<LocalRead>,
+    /// The leader whose silence made this member campaign: where there are witnesses, a new
+    /// leader does not wait for it again.
+    silent_leader: Option<NodeId>,
     tracing: bool,
 }
 
@@ -164,6 +167,7 @@ impl Raft {
             standing: Standing::Sound,
             disk: Disk::new(last),
             reads: Vec::new(),
+            silent_leader: None,
             tracing: true,
             settings,
             log,

@@ -28,6 +28,9 @@ impl Raft {
         assert!(self.may_campaign(), "only voters campaign");
         let ballot = self.promise.next(self.settings.id);
         let deadline = self.random_deadline();
+        if let Some(leader) = self.follower().and_then(|f| f.leader) {
+            self.silent_leader = Some(leader.node);
+        }
         self.role = Role::PreCandidate(PreCandidate { ballot, tally: Tally::new(), deadline });
         self.trace(out, Trace::PreCampaign { ballot });
         let (last, last_ballot) = self.log.last();

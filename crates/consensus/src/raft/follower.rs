@@ -62,6 +62,7 @@ impl Raft {
             return false; // A second leader of our own term: never from a correct peer.
         }
         self.promise.observe(self.rule(), ballot);
+        self.silent_leader = None;
         if self.follower().is_none_or(|f| f.leader != Some(ballot)) {
             self.become_follower(Some(ballot), super::Why::LeaderHeard, out);
         }

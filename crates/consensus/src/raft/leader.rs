@@ -63,6 +63,10 @@ impl Raft {
             stalled: None,
         });
         self.rebuild_peers();
+        let silent = self.silent_leader.take();
+        if let Role::Leader(leader) = &mut self.role {
+            leader.peers.iter_mut().for_each(|p| p.lost = Some(p.id) == silent);
+        }
         self.trace(out, Trace::Elected { ballot, votes });
         self.append_own(EntryKind::Empty, Blob::from(&[][..]));
         self.trace(out, Trace::Appended { from: first_own, to: first_own, ballot });
