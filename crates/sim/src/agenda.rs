@@ -61,6 +61,8 @@ pub enum What {
     /// A batch of watch events reaches its client.
     Watch(u32),
     Rewatch(u16),
+    /// A watcher's client or its member does something.
+    WatchAct(u16),
     Fault(u16),
     /// The operator asks for a change of the slab.
     Ask(u32),

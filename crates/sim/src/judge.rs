@@ -6,6 +6,7 @@
 mod answer;
 mod configs;
 mod lease;
+mod watch;
 
 use crate::client::{self, Floor};
 use crate::ledger::Ledger;
@@ -24,6 +25,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 pub use configs::place;
+pub use watch::{Heard, Wanted, Watching};
 
 /// A promise that was broken.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -259,7 +259,7 @@ impl Knobs {
         }
         self.op_weights[0] = self.op_weights[0].max(1);
         self.op_weights[1] = self.op_weights[1].max(1);
-        self.watchers = r.below(4);
+        self.watchers = r.below(6);
         self.faults = 16 + r.below(40);
         for weight in &mut self.fault_weights {
             *weight = [0, 1, 2, 6][r.below(4) as usize];

@@ -29,6 +29,16 @@ pub struct Verdict {
     pub refused: Vec<(String, String)>,
 }
 
+impl Verdict {
+    /// One line that two builds must give alike: over every byte of the trace, if one was kept,
+    /// and over what happened.
+    pub fn fingerprint(&self) -> String {
+        let crc = base::crc::crc32c(self.trace.as_bytes());
+        let lines = self.trace.lines().count();
+        format!("{lines} {crc:08x} {:016x} {:016x}", self.digest, self.chain)
+    }
+}
+
 /// Lives the plan. A broken assertion of the product is a violation like any other.
 ///
 /// # Errors

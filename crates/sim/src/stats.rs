@@ -18,6 +18,8 @@ pub struct Stats {
     pub starts: u64,
     /// Torn tails cut at a start.
     pub cuts: u64,
+    /// What watchers heard, by kind.
+    pub watches: BTreeMap<&'static str, u64>,
     /// Changes of members and quorum, by what came of them.
     pub changes: BTreeMap<&'static str, u64>,
     /// Faults that took effect, by name.
@@ -33,6 +35,10 @@ impl Stats {
         if n > 0 {
             *self.faults.entry(name).or_insert(0) += n;
         }
+    }
+
+    pub fn watch(&mut self, name: &'static str) {
+        *self.watches.entry(name).or_insert(0) += 1;
     }
 
     pub fn change(&mut self, name: &'static str) {
@@ -72,6 +78,9 @@ impl Stats {
         self.installs += other.installs;
         self.starts += other.starts;
         self.cuts += other.cuts;
+        for (name, n) in &other.watches {
+            *self.watches.entry(name).or_insert(0) += n;
+        }
         for (name, n) in &other.changes {
             *self.changes.entry(name).or_insert(0) += n;
         }

@@ -201,6 +201,7 @@ impl World {
             What::Watch(delivery) => self.watched(delivery),
             What::Rewatch(watcher) => self.rewatch(usize::from(watcher)),
             What::Ask(ask) => self.ask(ask),
+            What::WatchAct(watcher) => self.watch_act(usize::from(watcher)),
             What::Fault(at) => self.fault(usize::from(at)),
             What::Relief(relief) => self.relieve(relief),
         }

@@ -1,10 +1,13 @@
 //! `quorate sim explain`: why something was committed, or why not, from the trace alone.
 
 use clap::Args;
-use quorum::{Names, NodeSet, System, SystemSpec};
+use quorum::{Expr, Family, Names, NodeSet, System, SystemSpec};
 use serde_json::Value;
 use std::path::PathBuf;
 use std::process::ExitCode;
+
+/// Quorums listed when none is whole.
+const LISTED_MAX: usize = 8;
 
 #[derive(Args, Clone, Debug)]
 pub struct ExplainArgs {
@@ -18,10 +21,72 @@ pub struct ExplainArgs {
     event: Option<u64>,
 }
 
-struct Trace {
+/// What a member goes by: one system, or two while one takes over from the other.
+#[derive(Clone)]
+struct Rule {
     names: Names,
-    spec: SystemSpec,
     system: System,
+    specs: Vec<SystemSpec>,
+}
+
+impl Rule {
+    fn new(names: Names, texts: &[&str]) -> Result<Self, String> {
+        let specs: Result<Vec<_>, _> = texts.iter().map(|text| SystemSpec::parse(text)).collect();
+        let specs = specs.map_err(|error| error.to_string())?;
+        let compiled: Result<Vec<System>, _> =
+            specs.iter().map(|spec| spec.compile(&names)).collect();
+        let all = compiled.map_err(|error| error.to_string())?;
+        let joint = all.into_iter().reduce(|old, new| System::joint(&old, &new));
+        Ok(Self { names, system: joint.ok_or("a system without a text")?, specs })
+    }
+
+    /// From a `config` line of the trace.
+    fn read(event: &Value) -> Result<Self, String> {
+        let mut names = Names::new();
+        let none = Vec::new();
+        let learners = event["learners"].as_array().unwrap_or(&none);
+        for (name, slot) in event["slots"].as_object().into_iter().flatten() {
+            let slot = slot.as_u64().and_then(|slot| u8::try_from(slot).ok());
+            if let Some(slot) = slot
+                && !learners.contains(&Value::from(name.as_str()))
+            {
+                names.insert(slot, name);
+            }
+        }
+        let texts = [Some(text(event, "quorum")), event["joint"].as_str()];
+        Self::new(names, &texts.into_iter().flatten().collect::<Vec<_>>())
+    }
+
+    /// In the words of the family; of both while two decide.
+    fn words(&self, role: Role, set: NodeSet) -> String {
+        let expr = |spec: &SystemSpec| -> Expr {
+            match role {
+                Role::Elect => spec.elect.clone(),
+                Role::Commit => spec.commit.clone(),
+            }
+        };
+        let told: Vec<String> =
+            self.specs.iter().map(|spec| expr(spec).explain(&self.names, set)).collect();
+        told.join("; and in the quorum to come: ")
+    }
+
+    const fn family(&self, role: Role) -> &Family {
+        match role {
+            Role::Elect => self.system.elect(),
+            Role::Commit => self.system.commit(),
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Role {
+    Elect,
+    Commit,
+}
+
+struct Trace {
+    /// What the first members were born with.
+    first: Rule,
     events: Vec<Value>,
 }
 
@@ -37,13 +102,6 @@ pub fn explain(args: &ExplainArgs) -> Result<ExitCode, String> {
     };
     lines.iter().for_each(|line| println!("{line}"));
     Ok(ExitCode::SUCCESS)
-}
-
-/// What a set of members is to do.
-#[derive(Clone, Copy)]
-enum Role {
-    Elect,
-    Commit,
 }
 
 fn number(event: &Value, field: &str) -> u64 {
@@ -65,47 +123,58 @@ impl Trace {
             serde_json::from_str::<Value>(line).map_err(|error| format!("line {}: {error}", at + 1))
         });
         let header = values.next().ok_or("an empty trace")??;
-        let spec = SystemSpec::parse(text(&header, "quorum")).map_err(|e| e.to_string())?;
         let nodes = number(&header, "nodes");
         let names = Names::in_order((1..=nodes).map(|n| format!("n{n}")));
-        let system = spec.compile(&names).map_err(|error| error.to_string())?;
-        Ok(Self { names, spec, system, events: values.collect::<Result<_, _>>()? })
+        let first = Rule::new(names, &[text(&header, "quorum")])?;
+        Ok(Self { first, events: values.collect::<Result<_, _>>()? })
+    }
+
+    /// What decided at an event: what its member went by, or the one before when that changed in
+    /// the same step.
+    fn rule(&self, event: &Value, role: Role, set: NodeSet) -> Result<Rule, String> {
+        let before = self.events.iter().rev().skip_while(|e| number(e, "n") > number(event, "n"));
+        let node = text(event, "node");
+        let configs = before.filter(|e| text(e, "ev") == "config" && text(e, "node") == node);
+        let read: Result<Vec<Rule>, String> = configs.take(2).map(Rule::read).collect();
+        let mut read = read?;
+        read.push(self.first.clone());
+        let decides = read.iter().position(|rule| rule.family(role).is_quorum(set));
+        Ok(read.swap_remove(decides.unwrap_or(0)))
     }
 
     fn set(&self, event: &Value, field: &str) -> NodeSet {
         NodeSet::from_bits(number(event, field))
     }
 
-    /// What a set amounts to: why it is enough or not, the quorum inside it, and whom it hangs on.
-    fn weigh(&self, role: Role, set: NodeSet) -> Vec<String> {
-        let (family, expr) = match role {
-            Role::Elect => (self.system.elect(), &self.spec.elect),
-            Role::Commit => (self.system.commit(), &self.spec.commit),
-        };
-        let why = expr.explain(&self.names, family.minimal_within(set).unwrap_or(set));
-        let mut lines = vec![format!("  {why}")];
+    /// What a set amounts to: the words, the quorum inside it, and who it hangs on.
+    fn weigh(rule: &Rule, role: Role, set: NodeSet) -> Vec<String> {
+        let (family, names) = (rule.family(role), &rule.names);
+        let mut lines =
+            vec![format!("  {}", rule.words(role, family.minimal_within(set).unwrap_or(set)))];
         let Some(minimal) = family.minimal_within(set) else {
             let missing = family.what_is_missing(set);
-            lines.push(format!("  no quorum inside; {} would make one", self.names.show(missing)));
-            let (sets, all) = family.minimal_quorums_max(8);
+            lines.push(format!("  no quorum inside; {} would make one", names.show(missing)));
+            let (mut sets, all) = family.minimal_quorums_max(LISTED_MAX);
+            sets.sort_by_key(|quorum| quorum.minus(set).len());
             for quorum in sets {
                 let absent = quorum.minus(set);
-                let (quorum, absent) = (self.names.show(quorum), self.names.show(absent));
-                lines.push(format!("    {quorum} lacks {absent}"));
+                let near = if absent.len() == 1 { ": one vote away" } else { "" };
+                let (quorum, absent) = (names.show(quorum), names.show(absent));
+                lines.push(format!("    {quorum} lacks {absent}{near}"));
             }
             if !all {
                 lines.push("    ... and more".to_owned());
             }
             return lines;
         };
-        lines.push(format!("  a minimal quorum inside: {}", self.names.show(minimal)));
+        lines.push(format!("  a minimal quorum inside: {}", names.show(minimal)));
         let needed: NodeSet = set
             .iter()
             .filter(|slot| !family.is_quorum(set.minus(NodeSet::from_iter([*slot]))))
             .collect();
         lines.push(match needed.is_empty() {
             true => "  any one of them could be missing".to_owned(),
-            false => format!("  one vote away: without any of {}", self.names.show(needed)),
+            false => format!("  one vote away: without any of {}", names.show(needed)),
         });
         lines
     }
@@ -131,17 +200,21 @@ impl Trace {
             return lines;
         };
         let acked = self.set(quorum, "acked");
+        let rule = match self.rule(quorum, Role::Commit, acked) {
+            Ok(rule) => rule,
+            Err(why) => return vec![why],
+        };
         lines.push(format!(
             "event {}: {} leads ballot {} and counts {} for entry {}, durably",
             number(quorum, "n"),
             text(quorum, "node"),
             text(quorum, "ballot"),
-            self.names.show(acked),
+            rule.names.show(acked),
             number(quorum, "index")
         ));
-        lines.extend(self.weigh(Role::Commit, acked));
-        let silent = self.system.support().minus(acked);
-        lines.push(format!("  not counted: {}", self.names.show(silent)));
+        lines.extend(Self::weigh(&rule, Role::Commit, acked));
+        let silent = rule.system.support().minus(acked);
+        lines.push(format!("  not counted: {}", rule.names.show(silent)));
         lines
     }
 
@@ -161,17 +234,26 @@ impl Trace {
         let Some(appended) = appended else { return vec![format!("{leader} appended nothing")] };
         let index = number(appended, "to");
         let mut acked = NodeSet::new();
+        let rule = match self.rule(appended, Role::Commit, NodeSet::EMPTY) {
+            Ok(rule) => rule,
+            Err(why) => return vec![why],
+        };
         for event in self.events.iter().filter(|e| {
             text(e, "ev") == "ack" && text(e, "node") == leader && number(e, "index") >= index
         }) {
-            if let Some(slot) = self.names.slot(text(event, "by")) {
+            if let Some(slot) = rule.names.slot(text(event, "by")) {
                 acked.insert(slot);
             }
         }
-        let acked_names = self.names.show(acked);
+        let acked_names = rule.names.show(acked);
         let mut lines = vec![format!("{leader} leads; its entry {index} is on {acked_names}")];
-        lines.extend(self.weigh(Role::Commit, acked));
+        lines.extend(Self::weigh(&rule, Role::Commit, acked));
         lines
+    }
+
+    fn because(&self, event: &Value, role: Role, field: &str) -> Result<Vec<String>, String> {
+        let set = self.set(event, field);
+        Ok(Self::weigh(&self.rule(event, role, set)?, role, set))
     }
 
     fn event(&self, n: u64) -> Result<Vec<String>, String> {
@@ -179,22 +261,19 @@ impl Trace {
         let event = event.ok_or_else(|| format!("there is no event {n}"))?;
         let mut lines = vec![event.to_string()];
         match text(event, "ev") {
-            "quorum" => {
-                lines.extend(self.weigh(Role::Commit, self.set(event, "acked")));
-            }
-            "elect" => lines.extend(self.weigh(Role::Elect, self.set(event, "votes"))),
-            "read" => lines.extend(self.weigh(Role::Commit, self.set(event, "acked"))),
-            "apply" => {
-                let revision = event["revision"].as_i64().unwrap_or(0);
-                lines.extend(self.revision(revision));
-            }
+            "quorum" | "read" => lines.extend(self.because(event, Role::Commit, "acked")?),
+            "elect" => lines.extend(self.because(event, Role::Elect, "votes")?),
             "commit" => {
                 let index = number(event, "index");
                 let decided = |e: &&Value| text(e, "ev") == "quorum" && number(e, "index") >= index;
                 if let Some(quorum) = self.events.iter().find(decided) {
                     lines.push(format!("decided by event {}:", number(quorum, "n")));
-                    lines.extend(self.weigh(Role::Commit, self.set(quorum, "acked")));
+                    lines.extend(self.because(quorum, Role::Commit, "acked")?);
                 }
+            }
+            "apply" => {
+                let revision = event["revision"].as_i64().unwrap_or(0);
+                lines.extend(self.revision(revision));
             }
             "refuse" | "unknown" | "violation" => lines.extend(self.pending()),
             _ => {}
@@ -207,13 +286,22 @@ impl Trace {
         for event in &self.events {
             let line = match text(event, "ev") {
                 "elect" => {
-                    let votes = self.names.show(self.set(event, "votes"));
+                    let votes = self.set(event, "votes");
+                    let told = self.rule(event, Role::Elect, votes);
+                    let told = told.map(|rule| rule.words(Role::Elect, votes));
                     format!(
-                        "{} leads ballot {} with {votes}",
+                        "{} leads ballot {}: {}",
                         text(event, "node"),
-                        text(event, "ballot")
+                        text(event, "ballot"),
+                        told.unwrap_or_else(|why| why)
                     )
                 }
+                "change" => {
+                    let to =
+                        event["joint"].as_str().map_or(String::new(), |to| format!(" to {to}"));
+                    format!("{} appends {}{to}", text(event, "node"), text(event, "quorum"))
+                }
+                "operator" => format!("the operator is told: {}", text(event, "told")),
                 "step-down" => {
                     format!("{} steps down: {}", text(event, "node"), text(event, "why"))
                 }

@@ -27,6 +27,9 @@ pub struct SweepArgs {
     /// Where the trace of a violation goes
     #[arg(long, value_name = "FILE", default_value = "violation.jsonl")]
     trace: PathBuf,
+    /// Writes a line for every seed, over all bytes of its trace: equal for every build
+    #[arg(long, value_name = "FILE")]
+    hashes: Option<PathBuf>,
     /// Reports the violation as it is, without making it shorter
     #[arg(long)]
     no_minimise: bool,
@@ -47,6 +50,8 @@ struct Sum {
     time: u64,
     standard: u64,
     seen: BTreeMap<&'static str, u64>,
+    /// By seed, if they are wanted.
+    hashes: BTreeMap<u64, String>,
 }
 
 impl Sum {
@@ -54,6 +59,9 @@ impl Sum {
         self.lives += 1;
         self.time += verdict.time.0;
         self.stats.add(&verdict.stats);
+        if !verdict.trace.is_empty() {
+            self.hashes.insert(plan.seed, verdict.fingerprint());
+        }
         let stats = &verdict.stats;
         let standard = stats.ops() >= 300 && stats.faults_all() >= 10 && verdict.time >= sim::LIFE;
         self.standard += u64::from(standard);
@@ -101,7 +109,7 @@ pub fn sweep(args: &SweepArgs) -> Result<ExitCode, String> {
                     }
                     let began = Instant::now();
                     let lived = Plan::new(seed, args.life.profile, wishes)
-                        .and_then(|plan| Ok((sim::run(&plan, false)?, plan)));
+                        .and_then(|plan| Ok((sim::run(&plan, args.hashes.is_some())?, plan)));
                     if sender.send((lived, began.elapsed())).is_err() {
                         break;
                     }
@@ -126,6 +134,11 @@ pub fn sweep(args: &SweepArgs) -> Result<ExitCode, String> {
     })?;
     bar.finish_and_clear();
     report(args, &sum, busy, started.elapsed());
+    if let Some(path) = &args.hashes {
+        let lines = sum.hashes.iter().map(|(seed, hash)| format!("{seed} {hash}\n"));
+        let written = std::fs::write(path, lines.collect::<String>());
+        written.map_err(|error| format!("{}: {error}", path.display()))?;
+    }
     match broken {
         None => Ok(ExitCode::SUCCESS),
         Some(plan) => violated(args, &plan),

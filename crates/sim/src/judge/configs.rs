@@ -99,9 +99,10 @@ impl Configs {
         self.were_in.contains(&id) && self.committed.config.member(id).is_none()
     }
 
-    /// Whether it was committed, by now or long ago: who goes by it may only lag behind.
-    pub fn is_past(&self, ruling: &Ruling) -> bool {
-        self.history.iter().any(|past| past.config == ruling.config)
+    /// Whether it was committed or overtaken: who goes by it only lags behind. Entries up to
+    /// `applied` are known.
+    pub fn is_past(&self, ruling: &Ruling, applied: LogIndex) -> bool {
+        ruling.index <= applied || self.history.iter().any(|past| past.config == ruling.config)
     }
 
     /// Nothing is on its way.
@@ -153,7 +154,11 @@ impl Configs {
         let same = self.possible().find(|ruling| ruling.config == *config);
         let now = match same {
             Some(ruling) => Rc::clone(ruling),
-            None => Ruling::new(LogIndex::ZERO, config.clone())?,
+            None => {
+                let entries = raft.entries(LogIndex(1), raft.last().0);
+                let last = entries.filter(|entry| entry.kind == EntryKind::Config).last();
+                Ruling::new(last.map_or(LogIndex::ZERO, |entry| entry.index), config.clone())?
+            }
         };
         let before = known.map(|old| old.now);
         self.follows.insert(id, Follows { incarnation, version, now, before });

@@ -74,9 +74,10 @@ impl World {
     /// Why what some member goes by cannot be decided by those that are left.
     fn is_stuck(&self) -> Option<String> {
         let present = self.present();
-        let configs = &self.judge.configs;
+        let (configs, applied) = (&self.judge.configs, self.judge.applied());
         let ids = present.iter().map(|place| self.nodes[usize::from(place)].id);
-        let next = ids.filter_map(|id| configs.of(id)).filter(|ruling| !configs.is_past(ruling));
+        let next =
+            ids.filter_map(|id| configs.of(id)).filter(|ruling| !configs.is_past(ruling, applied));
         let stuck = next.chain([configs.committed()]).find(|ruling| !ruling.decides(present));
         stuck.map(|ruling| {
             let (quorum, joint) = (&ruling.config.quorum, &ruling.config.joint);

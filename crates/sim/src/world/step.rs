@@ -7,7 +7,7 @@ use crate::judge;
 use crate::member::Job;
 use base::{Nanos, Token};
 use consensus::raft::Trace;
-use replica::{Effects, Event, Reply, TraceKind};
+use replica::{Effects, Event, Reply, TraceEvent, TraceKind};
 
 impl World {
     /// Hands an event to a running member of this life; it gathers while the member pauses.
@@ -155,6 +155,8 @@ impl World {
     /// Effects of different kinds commute: the order is drawn, and the process may stop between
     /// any two of them.
     fn carry_out(&mut self, node: usize, effects: &mut Effects) {
+        let installs = |event: &TraceEvent| matches!(event.kind, TraceKind::Installed { .. });
+        let installed = effects.trace.iter().any(installs);
         let disk_first = self.random.node.below(2) == 0;
         if disk_first {
             self.persist(node, effects);
@@ -168,7 +170,7 @@ impl World {
         if !disk_first {
             self.persist(node, effects);
         }
-        if !effects.changes.is_empty() {
+        if !effects.changes.is_empty() || installed {
             self.feed_watchers(node);
         }
         for (token, reply) in effects.replies.drain(..) {

@@ -1,69 +1,138 @@
-//! Watches: cursors into a member's history, moved to another member when theirs is gone.
+//! Watches: cursors into a member's history, as the server that ships moves them, and clients that
+//! resume at other members. What clients are told is judged in `judge/watch.rs`.
 
 use super::World;
 use crate::agenda::What;
+use crate::judge::{Heard, Wanted, Watching};
 use base::{Blob, Nanos, planted};
-use mvcc::{Changes, KeyRange};
-use std::sync::Arc;
+use mvcc::{Event, EventKind, KeyRange, View};
 
-/// Revisions in one batch.
+/// Revisions of one batch, and revisions looked at for it; the server's numbers are larger.
 const REVISIONS_MAX: usize = 16;
+const SCAN_MAX: usize = 40;
+/// Events of one fragment.
+const FRAGMENT_MAX: usize = 2;
 
 pub(super) struct Watcher {
-    range: KeyRange,
+    client: Watching,
     node: u8,
     life: u32,
+    /// Messages of an earlier stream are void.
+    stream: u32,
     /// The first revision the member has not sent.
     next: i64,
-    /// The last revision the client has seen everything up to.
-    seen: i64,
-    /// Batches of an earlier stream are void.
-    stream: u32,
+    /// It has been up to date once.
+    synced: bool,
+    /// Something was sent since the last look for quiet watchers.
+    active: bool,
+    progress_asked: bool,
 }
 
 pub(super) struct Delivery {
     watcher: u16,
     stream: u32,
-    changes: Vec<Arc<Changes>>,
-    /// Everything up to this revision has been sent; the header's promise.
-    upto: i64,
-    compacted: Option<i64>,
+    heard: Heard,
 }
 
 impl World {
     pub(super) fn open_watchers(&mut self) {
         for watcher in 0..self.plan.knobs.watchers {
-            let key = crate::client::key(self.random.client.below(self.plan.knobs.keys));
+            let r = &mut self.random.client;
+            let key = crate::client::key(r.below(self.plan.knobs.keys));
             let range = match watcher {
                 0 => KeyRange::new(&b"\0"[..], &b"\0"[..]),
                 1 => KeyRange::new(key, Blob::default()),
                 _ => KeyRange::new(key, &b"k99"[..]),
             };
-            let (node, life) = (0, u32::MAX);
-            self.watchers.push(Watcher { range, node, life, next: 2, seen: 1, stream: 0 });
-            self.agenda.push(Nanos::from_millis(5), What::Rewatch(watcher as u16));
+            let mut one_in = |n: u64| r.below(n) == 0;
+            let (prev_kv, no_put, no_delete) = (!one_in(3), one_in(6), one_in(6));
+            let (progress, fragment) = (one_in(2), one_in(3));
+            let wanted = Wanted { range, prev_kv, no_put, no_delete, progress, fragment };
+            self.watchers.push(Watcher {
+                client: Watching::new(wanted),
+                node: 0,
+                life: u32::MAX,
+                stream: 0,
+                next: 0,
+                synced: false,
+                active: false,
+                progress_asked: false,
+            });
+            // The first from the beginning; others later, from now, from before or from after.
+            let first = if watcher == 0 { 5 } else { 5 + r.below(20_000) };
+            self.agenda.push(Nanos::from_millis(first), What::Rewatch(watcher as u16));
+            self.agenda.push(Nanos::from_millis(first + 700), What::WatchAct(watcher as u16));
         }
     }
 
     /// Opens a watch at some running member, after what was seen.
     pub(super) fn rewatch(&mut self, number: usize) {
-        let start = self.random.client.below(self.nodes.len() as u64) as usize;
+        let r = &mut self.random.client;
+        let start = r.below(self.nodes.len() as u64) as usize;
+        let draw = (r.below(4), r.below(30) as i64);
         let count = self.nodes.len();
-        let running = (0..count).map(|n| (start + n) % count);
+        let mut running = (0..count).map(|n| (start + n) % count);
         let members = if self.healed { self.members() } else { self.present() };
-        let member = running.into_iter().find(|n| members.contains(*n as u8));
+        let open = |n: &usize| members.contains(*n as u8) && !self.nodes[*n].paused;
+        let member = running.find(open);
         let watcher = &mut self.watchers[number];
         watcher.stream += 1;
-        watcher.next = watcher.seen + 1 + i64::from(planted!(CatchUpSkips));
-        match member {
-            Some(node) => {
-                (watcher.node, watcher.life) = (node as u8, self.nodes[node].life);
+        let Some(node) = member else {
+            watcher.life = u32::MAX;
+            let at = self.now.plus(Nanos::from_millis(300));
+            return self.agenda.push(at, What::Rewatch(number as u16));
+        };
+        (watcher.node, watcher.life) = (node as u8, self.nodes[node].life);
+        let Some(member) = self.nodes[node].up() else { return };
+        let current = member.replica.store().revision();
+        let from = match (watcher.client.resume(), number, draw) {
+            (Some(from), ..) => from,
+            (None, 0, _) => 1,
+            (None, _, (0, _)) => 0,
+            (None, _, (1, after)) => current + after + 1,
+            (None, _, (_, back)) => (current - back).max(1),
+        };
+        watcher.next = if from == 0 { current + 1 } else { from };
+        watcher.next += i64::from(planted!(CatchUpSkips));
+        watcher.synced = watcher.next > current;
+        (watcher.active, watcher.progress_asked) = (false, false);
+        self.tell(number, Heard::Created { from, revision: current });
+        self.feed(number);
+    }
+
+    /// A client asks for progress, cancels or goes elsewhere; else the member looks for watchers
+    /// that are quiet.
+    pub(super) fn watch_act(&mut self, number: usize) {
+        if self.closing {
+            return;
+        }
+        let (act, wait) = (self.random.client.below(8), self.random.client.below(4000));
+        let at = self.now.plus(Nanos::from_millis(300 + wait));
+        self.agenda.push(at, What::WatchAct(number as u16));
+        let watcher = &mut self.watchers[number];
+        let place = &self.nodes[usize::from(watcher.node)];
+        if place.life != watcher.life || place.paused {
+            return;
+        }
+        match act {
+            0 => {
+                watcher.progress_asked = true;
                 self.feed(number);
             }
-            None => {
+            1 => {
                 watcher.life = u32::MAX;
-                let at = self.now.plus(Nanos::from_millis(300));
+                self.tell(number, Heard::Canceled);
+                let at = self.now.plus(Nanos::from_millis(wait / 4 + 2));
                 self.agenda.push(at, What::Rewatch(number as u16));
+            }
+            2 => self.rewatch(number),
+            _ => {
+                let Some(member) = place.up() else { return };
+                let revision = member.replica.store().revision();
+                let quiet = !std::mem::take(&mut watcher.active);
+                if watcher.client.wanted.progress && quiet && watcher.next == revision + 1 {
+                    self.tell(number, Heard::Progress { revision });
+                }
             }
         }
     }
@@ -87,6 +156,12 @@ impl World {
         }
     }
 
+    fn tell(&mut self, number: usize, heard: Heard) {
+        let stream = self.watchers[number].stream;
+        let delivery = self.deliveries.put(Delivery { watcher: number as u16, stream, heard });
+        self.agenda.push(self.now.plus(Nanos::from_millis(1)), What::Watch(delivery));
+    }
+
     /// Sends what the watcher has not been sent yet.
     fn feed(&mut self, number: usize) {
         loop {
@@ -95,80 +170,93 @@ impl World {
             let Some(member) = place.up().filter(|_| place.life == watcher.life) else { return };
             let view = member.replica.store().view();
             if watcher.next > view.revision() {
+                // A watcher of the future gets no promise.
+                let asked = std::mem::take(&mut watcher.progress_asked);
+                if asked && watcher.next == view.revision() + 1 {
+                    self.tell(number, Heard::Progress { revision: view.revision() });
+                }
                 return;
             }
-            let (changes, upto, compacted) =
-                match view.history(watcher.next, &watcher.range, REVISIONS_MAX) {
-                    Ok(changes) => {
-                        let whole = changes.len() < REVISIONS_MAX || planted!(ProgressBeforeEvents);
-                        let last = changes.last().map_or(watcher.next, |c| c.revision);
-                        (changes, if whole { view.revision() } else { last }, None)
-                    }
-                    Err(_) => (vec![], view.compact_revision() - 1, Some(view.compact_revision())),
-                };
-            watcher.next = upto + 1;
-            let stream = watcher.stream;
-            let delivery = Delivery { watcher: number as u16, stream, changes, upto, compacted };
-            let at = self.now.plus(Nanos::from_millis(1));
-            let delivery = self.deliveries.put(delivery);
-            self.agenda.push(at, What::Watch(delivery));
+            let Some((events, revision)) = watcher.advance(&view) else {
+                watcher.life = u32::MAX;
+                let revision = view.compact_revision();
+                self.tell(number, Heard::Compacted { revision });
+                let at = self.now.plus(Nanos::from_millis(2));
+                return self.agenda.push(at, What::Rewatch(number as u16));
+            };
+            if events.is_empty() {
+                continue;
+            }
+            watcher.active = true;
+            let size = if watcher.client.wanted.fragment { FRAGMENT_MAX } else { events.len() };
+            let mut parts = events.chunks(size).peekable();
+            let mut messages = Vec::new();
+            while let Some(part) = parts.next() {
+                let more = parts.peek().is_some();
+                messages.push(Heard::Events { events: part.to_vec(), revision, more });
+            }
+            messages.into_iter().for_each(|heard| self.tell(number, heard));
         }
     }
 
-    /// A batch reaches its client: in order, complete, each revision whole, nothing twice.
+    /// A message reaches its client.
     pub(super) fn watched(&mut self, delivery: u32) {
         let Some(delivery) = self.deliveries.take(delivery) else { return };
         let watcher = &mut self.watchers[usize::from(delivery.watcher)];
         if delivery.stream != watcher.stream {
             return;
         }
-        if let Some(compacted) = delivery.compacted {
-            if compacted > self.judge.model.compacted {
-                let what = format!("told of a compaction at {compacted}");
-                return self.judge.blame(self.now, "watch is reliable", what);
-            }
-            watcher.seen = watcher.seen.max(delivery.upto);
-            return;
+        self.stats.watch(match &delivery.heard {
+            Heard::Created { .. } => "created",
+            Heard::Events { more: true, .. } => "fragments",
+            Heard::Events { .. } => "batches",
+            Heard::Progress { .. } => "progress",
+            Heard::Compacted { .. } => "compacted",
+            Heard::Canceled => "canceled",
+        });
+        if let Heard::Events { events, .. } = &delivery.heard {
+            self.stats.watch_events += events.len() as u64;
         }
-        let range = &watcher.range;
-        let after = self.judge.model.changes_after(watcher.seen);
-        let expected = after.iter().take_while(|c| c.revision <= delivery.upto);
-        let mut expected = expected.filter(|changes| changes.touches(range));
-        let compacted = self.judge.model.compacted;
-        for got in &delivery.changes {
-            self.stats.watch_events += got.matching(range).count() as u64;
-            let Some(want) = expected.next() else {
-                let what = format!("revision {} nobody expects", got.revision);
-                return self.judge.blame(self.now, "watch is ordered", what);
-            };
-            let same = got.revision == want.revision
-                && got.matching(range).count() == want.matching(range).count()
-                && got.matching(range).zip(want.matching(range)).all(|(a, b)| {
-                    let old = a.prev_kv == b.prev_kv
-                        || (a.prev_kv.is_none() && got.revision <= compacted);
-                    a.kind == b.kind && a.kv == b.kv && old
-                });
-            if !same {
-                let what = format!("got {got:?}, expected {want:?}");
-                return self.judge.blame(self.now, "watch is reliable", what);
-            }
+        let told = watcher.client.hear(&delivery.heard, &self.judge.model);
+        self.judge.checks += 1;
+        if let Err((rule, what)) = told {
+            let number = delivery.watcher;
+            self.judge.blame(self.now, rule, format!("watcher {number}: {what}"));
         }
-        if let Some(missed) = expected.next() {
-            let what = format!("revision {} is missing up to {}", missed.revision, delivery.upto);
-            return self.judge.blame(self.now, "watch is reliable", what);
-        }
-        watcher.seen = watcher.seen.max(delivery.upto);
     }
 
     /// At the end every watcher has seen everything.
     pub(super) fn check_watchers(&mut self) {
         for number in 0..self.watchers.len() {
-            let watcher = &self.watchers[number];
-            let after = self.judge.model.changes_after(watcher.seen);
-            if let Some(missed) = after.iter().find(|changes| changes.touches(&watcher.range)) {
-                let what = format!("watcher {number} never saw revision {}", missed.revision);
+            if let Some(revision) = self.watchers[number].client.missed(&self.judge.model) {
+                let what = format!("watcher {number} never saw revision {revision}");
                 return self.blame("watch is reliable", what);
             }
         }
+    }
+}
+
+impl Watcher {
+    /// What it is sent next and the revision in the header, as `server/src/front/watch/cursor.rs`
+    /// does; none when what it should see is compacted.
+    fn advance(&mut self, view: &View) -> Option<(Vec<Event>, i64)> {
+        let wanted = &self.client.wanted;
+        let page = view.history_page(self.next, &wanted.range, REVISIONS_MAX, SCAN_MAX).ok()?;
+        let events = page.changes.iter().flat_map(|changes| changes.matching(&wanted.range));
+        let kept = events.filter(|event| match event.kind {
+            EventKind::Put => !wanted.no_put,
+            EventKind::Delete => !wanted.no_delete,
+        });
+        let events = kept.map(|event| Event {
+            prev_kv: event.prev_kv.clone().filter(|_| wanted.prev_kv),
+            ..event.clone()
+        });
+        let events: Vec<Event> = events.collect();
+        let last = page.changes.last().map_or(self.next, |changes| changes.revision);
+        let complete = page.next > view.revision() || planted!(ProgressBeforeEvents);
+        let revision = if complete && !self.synced { view.revision() } else { last };
+        self.next = if complete { view.revision() + 1 } else { page.next };
+        self.synced |= complete;
+        Some((events, revision))
     }
 }
