@@ -20,7 +20,7 @@ pub fn show(plan: &Plan) -> Result<Verdict, String> {
     while world.now < plan.life && world.violation().is_none() {
         let every = if terminal { STEP_MS } else { STEP_MS * 25 };
         world.wait(every.min((plan.life.0 - world.now.0) / 1_000_000 + 1));
-        let lines = picture(&world, plan);
+        let lines = picture(&world);
         let mut out = std::io::stdout().lock();
         if terminal && drawn > 0 {
             let _ = write!(out, "\x1b[{drawn}A\x1b[J");
@@ -37,9 +37,11 @@ pub fn show(plan: &Plan) -> Result<Verdict, String> {
     Ok(world.end())
 }
 
-fn picture(world: &World, plan: &Plan) -> Vec<String> {
-    let mut lines = vec![format!("{:>7} ms  {}", world.now.0 / 1_000_000, plan.quorum)];
-    for node in 0..plan.nodes {
+fn picture(world: &World) -> Vec<String> {
+    let (quorum, joint) = world.quorum();
+    let to = joint.map_or(String::new(), |joint| format!(" to {joint}"));
+    let mut lines = vec![format!("{:>7} ms  {quorum}{to}", world.now.0 / 1_000_000)];
+    for node in 0..world.places() {
         let p = world.picture(node);
         let mark = if p.leads { '*' } else { ' ' };
         let bar = "#".repeat(usize::try_from(p.durable.0 % 40).unwrap_or(0));

@@ -5,7 +5,7 @@ use crate::client::{Ask, Outcome};
 use crate::disk::Loss;
 use crate::fault::{Fault, Kind};
 use crate::knobs::{Knobs, Profile};
-use crate::member::Process;
+use crate::member::{Process, Stage};
 use crate::plan::{self, Plan};
 use crate::tracer::Tracer;
 use base::{Ballot, Blob, LogIndex, Nanos};
@@ -216,12 +216,25 @@ impl World {
         stats
     }
 
+    /// Machines so far, newcomers and those that left included.
+    pub fn places(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// The quorum in force or about to be, and the one it goes over to.
+    pub fn quorum(&self) -> (String, Option<String>) {
+        let config = &self.judge.configs.newest().config;
+        (config.quorum.clone(), config.joint.clone())
+    }
+
     pub fn picture(&self, node: usize) -> Picture {
         let place = &self.nodes[node];
         let durable = place.ledger.last().max(place.ledger.covered);
         let Some(member) = place.up() else {
             let state = match &place.process {
                 Process::Refused(why) => format!("refuses: {why}"),
+                _ if place.stage == Stage::Left => "has left".to_owned(),
+                _ if place.stage != Stage::Member => "waits to join".to_owned(),
                 _ => "down".to_owned(),
             };
             return Picture {
