@@ -34,6 +34,7 @@ use disk::{Disk, Held, Wait};
 use follower::{Append, Follower};
 use leader::Leader;
 use log::Log;
+use progress::Peer;
 use quorum::NodeSet;
 use read::LocalRead;
 use repair::Standing;
@@ -86,6 +87,8 @@ pub struct NotLeader {
     pub reason: NotLeaderReason,
 }
 
+/// Entries kept at most for a peer that takes in a checkpoint.
+const TRANSFER_ENTRIES_MAX: u64 = 10_000;
 /// A follower whose leader's connection is gone waits at most this long before it asks around.
 const PEER_LOST_DELAY_MAX: Nanos = Nanos::from_millis(100);
 
@@ -341,9 +344,20 @@ impl Raft {
     /// Forgets entries at or below `upto`, which a durable checkpoint covers.
     pub fn compact(&mut self, upto: LogIndex) {
         let upto = upto.min(self.commit);
+        self.disk.covered_entries(upto);
+        let upto = upto.min(self.transfer_floor());
         self.log.compact(upto);
         self.configs.compact(upto);
-        self.disk.covered_entries(upto);
+    }
+
+    /// Where the log of a peer that takes in a checkpoint will go on, at the lowest: what is above
+    /// is kept for it while it answers, or it could be overtaken again and again.
+    fn transfer_floor(&self) -> LogIndex {
+        let Role::Leader(leader) = &self.role else { return LogIndex(u64::MAX) };
+        let lowest = LogIndex(self.log.last_index().0.saturating_sub(TRANSFER_ENTRIES_MAX));
+        let answers = |p: &&Peer| self.now.since(p.heard) <= self.settings.election_timeout_min;
+        let floors = leader.peers.iter().filter(answers).filter_map(Peer::floor);
+        floors.min().map_or(LogIndex(u64::MAX), |floor| floor.max(lowest))
     }
 
     pub fn commit(&self) -> LogIndex {

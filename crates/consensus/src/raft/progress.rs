@@ -102,6 +102,14 @@ impl Peer {
         }
     }
 
+    /// The least index a checkpoint on its way to the peer covers.
+    pub fn floor(&self) -> Option<LogIndex> {
+        match self.state {
+            State::Snapshot { floor, .. } => Some(floor),
+            _ => None,
+        }
+    }
+
     pub fn sent(&mut self, last: LogIndex, bytes: usize) {
         assert!(last >= self.next, "only new entries are in flight");
         self.inflight.push_back((last, bytes));
