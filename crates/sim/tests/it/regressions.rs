@@ -1,7 +1,8 @@
 //! Seeds that found a bug of the product, by what the bug was.
 
 use super::clean;
-use sim::Profile;
+use sim::families::Group;
+use sim::{Plan, Profile, Wishes, run};
 
 #[test]
 fn a_failed_sync_does_not_hide_pages_from_the_next_recovery() {
@@ -24,4 +25,13 @@ fn a_write_that_failed_half_way_vouches_for_nothing() {
     // sim: after half a mark on a full disk the last batch counted as vouched for, was damaged,
     // and read as a torn tail, which nobody can tell apart.
     clean(3556, Profile::Hostile);
+}
+
+#[test]
+fn a_newcomer_is_not_overtaken_by_checkpoint_after_checkpoint() {
+    // consensus: the log was cut above the checkpoint that was on its way, again and again.
+    let wishes = Wishes { family: Some(Group::Majority), ..Wishes::default() };
+    let plan = Plan::new(70_046, Profile::Swarm, &wishes).expect("a safe plan");
+    let verdict = run(&plan, false).expect("it runs");
+    assert!(verdict.violation.is_none(), "{:?}", verdict.violation);
 }
