@@ -97,7 +97,8 @@ impl World {
 
     /// Every member that repairs has ended by now.
     pub(super) fn check_repairs_ended(&mut self) {
-        let open = self.nodes.iter().find(|n| n.runs() && !n.shunned && n.repairing.is_some());
+        let members = self.members();
+        let open = self.nodes.iter().find(|n| members.contains(n.slot) && n.repairing.is_some());
         if let Some(node) = open {
             let what = format!("{} still repairs {:?}", node.name, node.repairing);
             self.blame("a repair ends", what);
