@@ -4,8 +4,8 @@ use super::cluster::configuration;
 use base::{Ballot, Blob, Incarnation, LogIndex, Nanos, NodeId, Ticket};
 use consensus::raft::*;
 
-fn machine(ballot: Ballot) -> Raft {
-    let settings = Settings {
+fn settings() -> Settings {
+    Settings {
         id: NodeId(2),
         incarnation: Incarnation(1),
         election_timeout_min: Nanos::from_millis(100),
@@ -13,7 +13,10 @@ fn machine(ballot: Ballot) -> Raft {
         seed: 1,
         append_bytes_max: 1000,
         inflight_bytes_max: 1000,
-    };
+    }
+}
+
+fn machine(ballot: Ballot) -> Raft {
     let recovered = Recovered {
         ballot,
         base: LogIndex(0),
@@ -22,7 +25,7 @@ fn machine(ballot: Ballot) -> Raft {
         entries: vec![entry(1, 1)],
         commit: LogIndex(0),
     };
-    Raft::new(settings, recovered, Nanos(0)).unwrap()
+    Raft::new(settings(), recovered, Nanos(0)).unwrap()
 }
 
 /// An entry of the leader of `term`, which is node 1, 3, 4 or 5.
@@ -187,6 +190,74 @@ fn a_checkpoint_overtaken_on_its_way_is_followed_by_the_next_one_at_once() {
             _ => false,
         });
         assert!(sent, "entries 9 and 10 follow");
+    }
+}
+
+/// A log that holds another entry where the checkpoint ends: nothing behind it was committed.
+#[test]
+fn what_follows_another_entry_than_the_checkpoints_is_dropped_at_a_restart() {
+    for (of, last) in [(3, 4), (2, 3)] {
+        let recovered = Recovered {
+            ballot: leader(3),
+            base: LogIndex(3),
+            base_ballot: leader(3),
+            base_config: configuration(5, 0, "", BallotRule::SharedTerms),
+            entries: vec![entry(3, of), entry(4, 3)],
+            commit: LogIndex(3),
+        };
+        let raft = Raft::new(settings(), recovered, Nanos(0)).unwrap();
+        assert_eq!(raft.last().0, LogIndex(last), "entry 3 is of term {of}");
+    }
+}
+
+#[test]
+fn a_system_that_does_not_meet_the_old_one_is_refused_without_a_joint_phase() {
+    let mut raft = leads(0);
+    let mut out = Ready::default();
+    for (quorum, meets) in [("2 of (n4,n5)", false), ("majority(n1,n2,n3,n4)", true)] {
+        let config = Configuration { quorum: quorum.into(), ..raft.config().clone() };
+        let item = (EntryKind::Config, Blob::from(config.encode()));
+        let proposed = raft.propose(Nanos(1), [item].into_iter(), &mut out);
+        assert_eq!(proposed.is_ok(), meets, "{quorum}: {proposed:?}");
+    }
+}
+
+/// An answer names the life and the ballot it was asked in; numbers of reads begin anew.
+#[test]
+fn a_read_takes_only_the_answer_to_itself() {
+    let mut raft = machine(Ballot::new(1, 1));
+    let mut out = Ready::default();
+    append(&mut raft, 3, vec![], &mut out);
+    raft.read(Nanos(2), 7, &mut out);
+    let asked = Body::ReadIndex { incarnation: Incarnation(1), seq: 7 };
+    assert!(says(&out, |body| *body == asked));
+    for (term, life, taken) in [(1, 1, false), (3, 2, false), (3, 1, true)] {
+        let (of, incarnation) = (leader(term), Incarnation(life));
+        let body = Body::ReadIndexReply { of, incarnation, seq: 7, index: LogIndex(1) };
+        let message = Message { from: of.node, to: NodeId(2), ballot: of, body };
+        raft.receive(Nanos(3), message, &mut out);
+        assert_eq!(!out.reads.is_empty(), taken, "asked of {of} in life {life}");
+    }
+}
+
+#[test]
+fn a_round_is_confirmed_in_the_ballot_it_was_asked_in() {
+    let mut raft = leads(0);
+    let mut out = Ready::default();
+    raft.read(Nanos(1), 7, &mut out);
+    let round = out.messages.iter().find_map(|m| match m.body {
+        Body::Append { round, .. } => Some(round),
+        _ => None,
+    });
+    let round = round.expect("a round is asked");
+    for (of, confirmed) in [(Ballot::new(7, 2), false), (Ballot::new(9, 2), true)] {
+        for from in [1, 3] {
+            let body = Body::RoundAck { of, round };
+            let ballot = Ballot::new(9, 2);
+            let message = Message { from: NodeId(from), to: NodeId(2), ballot, body };
+            raft.receive(Nanos(2), message, &mut out);
+        }
+        assert_eq!(!out.reads.is_empty(), confirmed, "confirmed at {of}");
     }
 }
 

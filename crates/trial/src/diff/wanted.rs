@@ -85,7 +85,7 @@ const PAGE_KEYS: i64 = 10;
 pub const WANTED: &[Wanted] = &[
     Wanted {
         name: "not there yet",
-        etcd: "serves auth, member changes, lock, election, snapshot and downgrade",
+        etcd: "serves auth, lock, election, snapshot and downgrade",
         quorate: "answers `Unimplemented`",
         reason: "`docs/compatibility.md` lists them, and when they come",
         explains: |step, ours, _| {
