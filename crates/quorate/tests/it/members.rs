@@ -54,7 +54,12 @@ fn a_fourth_member_added_by_etcdctl_catches_up_serves_and_is_removed_again() {
     assert!(added.contains("ETCD_INITIAL_CLUSTER_STATE=\"existing\""), "{added}");
     assert!(added.contains(&format!("n4={url}")), "{added}");
     assert_eq!(listed(&cluster, 1, &url).expect("listed")[1], "unstarted");
-    fails(&cluster, 0, &["member", "add", "n5", &urls], ours("another change of the cluster is under way", "exists"));
+    fails(
+        &cluster,
+        0,
+        &["member", "add", "n5", &urls],
+        ours("another change of the cluster is under way", "exists"),
+    );
     cluster.restart_without_waiting(new);
     cluster.await_all();
     let fields = await_voter(&cluster, 0, &url);
