@@ -37,7 +37,7 @@ entries! {
     "vote-ignores-log" BOTH, 0 "a vote for whoever asks first, whatever its log holds";
     "vote-by-length" BOTH, 0 "logs are compared by length, not by ballot first";
     "old-leader-obeyed" STORMS, 0 "appends of a lower ballot are taken";
-    "prior-ballot-commit" SCRIPTED, 1 "an earlier ballot's entry commits by counting (r2, figure 8)";
+    "prior-ballot-commit" SCRIPTED, 1 "an older entry commits by counting (r2, figure 8)";
     "incremental-tally" LIVES, 0 "acknowledgements of different entries are counted together (r10)";
     "hidden-majority" BOTH, 0 "commits count a majority, whatever the system (r21)";
     "elect-commit-swapped" BOTH, 0 "elect sets commit and commit sets elect";
