@@ -82,6 +82,8 @@ struct Walk {
     end: LogIndex,
     /// The highest term that records are of, and the highest index in it.
     reach: (Term, LogIndex),
+    /// The same of batches whose bodies are damaged, until the next ones say where those ended.
+    guess: Option<(Term, LogIndex)>,
     /// Batches of this term are gone, and nothing after them says how far they went.
     unknown: Option<Term>,
     failed: Option<String>,
@@ -101,6 +103,7 @@ impl Walk {
             ballot: Ballot::ZERO,
             end: floor,
             reach: (Term(0), LogIndex::ZERO),
+            guess: None,
             unknown: None,
             failed: None,
         }
@@ -197,7 +200,17 @@ impl Walk {
 
     fn gone(&mut self, term: Term) {
         self.whole = false;
+        self.settle(None);
         self.unknown = self.unknown.max(Some(term));
+    }
+
+    /// Damaged batches ended right before the records that follow them, at `before`, unless what
+    /// follows cut the log or is gone: a log has no holes.
+    fn settle(&mut self, before: Option<LogIndex>) {
+        if let Some((term, index)) = self.guess.take() {
+            let index = before.map_or(index, |before| index.min(before));
+            self.reach = self.reach.max((term, index));
+        }
     }
 
     fn batch(&mut self, header: &Header, body: Option<&[u8]>) {
@@ -206,6 +219,7 @@ impl Walk {
         self.sequence = Some(header.sequence);
         self.ballot = self.ballot.max(header.ballot);
         if let Some(from) = header.truncate_from {
+            self.settle(None);
             let keep = LogIndex(from.0.saturating_sub(1));
             self.end = self.end.min(keep);
             if let Some(term) = self.unknown.take() {
@@ -218,7 +232,8 @@ impl Walk {
         }
         match records {
             Some(Ok(records)) => {
-                if let Some(last) = records.last() {
+                if let (Some(first), Some(last)) = (records.first(), records.last()) {
+                    self.settle(Some(first.index.prev()));
                     // A log has no holes: what is gone lies below.
                     self.unknown = None;
                     self.end = last.index;
@@ -236,7 +251,7 @@ impl Walk {
             None => {
                 let from = self.end.max(self.floor).0;
                 self.end = LogIndex(from.saturating_add(u64::from(header.records)));
-                self.reach = self.reach.max((header.ballot.term, self.end));
+                self.guess = self.guess.max(Some((header.ballot.term, self.end)));
             }
         }
     }
@@ -256,7 +271,8 @@ impl Walk {
         }
     }
 
-    fn finish(self) -> Survey {
+    fn finish(mut self) -> Survey {
+        self.settle(None);
         let (term, index) = self.reach;
         let open = self.unknown.is_some_and(|unknown| unknown >= self.ballot.term);
         let proven = match self.failed {

@@ -372,8 +372,9 @@ impl Raft {
         }
         let lost = !self.hears_commit_set() && !planted!(NoCheckQuorum);
         if lost && !self.call_off(out) {
-            self.become_follower(None, Why::QuorumLost, out);
+            return self.become_follower(None, Why::QuorumLost, out);
         }
+        self.prompt_repairs(out);
     }
 
     /// While the system before a joint configuration is heard and the one it moves to is not:

@@ -36,6 +36,8 @@ pub(crate) struct Peer {
     pub sent_commit: LogIndex,
     /// Its disk was damaged: `matched` is progress only, and it stands in no tally.
     pub repairing: bool,
+    /// Empty entries the next heartbeat appends for it, if it then still repairs in vain.
+    pub prompts: u32,
 }
 
 impl Peer {
@@ -54,6 +56,7 @@ impl Peer {
             sent_round: 0,
             sent_commit: LogIndex::ZERO,
             repairing: false,
+            prompts: 0,
         }
     }
 
@@ -61,6 +64,7 @@ impl Peer {
     pub fn repair(&mut self) {
         if !self.repairing {
             self.repairing = true;
+            self.prompts = 0;
             self.matched = LogIndex::ZERO;
         }
     }

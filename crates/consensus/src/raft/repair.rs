@@ -10,9 +10,13 @@
 //! already, `Repair::index` covers what was acknowledged to it.
 
 use super::disk::Wait;
-use super::message::{AppendOutcome, Body};
-use super::{Raft, Ready, Role};
-use base::{Ballot, LogIndex, Nanos};
+use super::message::{AppendOutcome, Body, EntryKind};
+use super::progress::{Peer, State};
+use super::{Raft, Ready, Role, Trace};
+use base::{Ballot, Blob, LogIndex, Nanos};
+
+/// Entries a heartbeat appends at most so that repairs end.
+const PROMPT_MAX: u32 = 1024;
 
 /// What a damaged journal proves about the member it belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +79,35 @@ impl Raft {
         if own && past && self.disk.durable() >= self.commit {
             self.standing = Standing::Proven;
             out.repaired = Some(self.commit);
+        }
+    }
+
+    /// At a leader, with each heartbeat: a member that holds the whole log, all of it committed,
+    /// and repairs still waits for an index that this log does not reach: what it acknowledged
+    /// was rolled back in the same term, or its bound is too high. Without writes nothing else
+    /// would end its repair, so empty entries do, twice as many each time.
+    pub(crate) fn prompt_repairs(&mut self, out: &mut Ready) {
+        let (last, commit) = (self.log.last_index(), self.commit);
+        let Role::Leader(leader) = &mut self.role else { return };
+        if last != commit || leader.transfer.is_some() {
+            return;
+        }
+        let waits = |p: &&mut Peer| {
+            p.repairing && p.state == State::Replicate && p.matched == last && p.sent_commit == last
+        };
+        let mut wanted = 0;
+        for peer in leader.peers.iter_mut().filter(waits) {
+            // Since the last heartbeat: one that has just caught up may be making its end durable.
+            wanted = wanted.max(peer.prompts);
+            peer.prompts = peer.prompts.saturating_mul(2).clamp(1, PROMPT_MAX);
+        }
+        let ballot = leader.ballot;
+        for _ in 0..wanted {
+            self.append_own(EntryKind::Empty, Blob::from(&[][..]));
+        }
+        if wanted > 0 {
+            let to = self.log.last_index();
+            self.trace(out, Trace::Appended { from: last.next(), to, ballot });
         }
     }
 

@@ -349,3 +349,31 @@ fn a_member_votes_again_once_the_end_of_its_repair_is_durable() {
     raft.persisted(Nanos::from_millis(900_002), ticket, &mut out);
     assert!(says(&out, |body| matches!(body, Body::VoteReply { granted: true, .. })));
 }
+
+#[test]
+fn a_leader_without_writes_appends_until_the_repair_of_a_follower_ends() {
+    let (mut raft, mut out) = (leads(0), Ready::default());
+    // Everybody holds all of it; node 4 repairs, and waits for an index above. Where the log
+    // ends after the next heartbeat:
+    let mut beat = |repairs: bool| {
+        let (now, last) = (raft.deadline(), raft.last().0);
+        for from in [1, 3, 4] {
+            let mut message = acked(from, last.0);
+            if let Body::AppendReply { outcome, .. } = &mut message.body
+                && (from, repairs) == (4, true)
+            {
+                *outcome = AppendOutcome::Held(last);
+            }
+            raft.receive(now, message, &mut out);
+        }
+        assert_eq!(raft.commit(), last);
+        raft.tick(now, &mut out);
+        if !out.persist.is_empty() {
+            all_durable(&mut raft, &mut out);
+        }
+        raft.last().0.0
+    };
+    let ends: Vec<u64> = (0..6).map(|_| beat(true)).collect();
+    assert_eq!(ends, [10, 11, 13, 17, 25, 41], "after a heartbeat's patience, more each time");
+    assert!((0..3).all(|_| beat(false) == 41), "the repair has ended");
+}

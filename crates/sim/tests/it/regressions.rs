@@ -2,7 +2,7 @@
 
 use super::clean;
 use sim::families::Group;
-use sim::{Plan, Profile, Wishes, run};
+use sim::{Plan, Profile, Still, Wishes, run};
 
 #[test]
 fn a_failed_sync_does_not_hide_pages_from_the_next_recovery() {
@@ -34,4 +34,20 @@ fn a_newcomer_is_not_overtaken_by_checkpoint_after_checkpoint() {
     let plan = Plan::new(70_046, Profile::Swarm, &wishes).expect("a safe plan");
     let verdict = run(&plan, false).expect("it runs");
     assert!(verdict.violation.is_none(), "{:?}", verdict.violation);
+}
+
+#[test]
+fn a_repair_ends_in_a_cluster_that_nobody_writes_to() {
+    // consensus: the bound of what a damaged member acknowledged was above the end of the log,
+    // and the term went on; wal: it was, since a checkpoint's index stood in for a batch's.
+    let wishes = Wishes {
+        faults: Some(vec![0, 1, 2, 3, 8, 9, 12, 13, 16]),
+        changes: true,
+        still: vec![Still::Loss, Still::Duplicates, Still::Batches],
+        ..Wishes::default()
+    };
+    let plan = Plan::new(50_186, Profile::Swarm, &wishes).expect("a safe plan");
+    let verdict = run(&plan, false).expect("it runs");
+    assert!(verdict.violation.is_none(), "{:?}", verdict.violation);
+    assert!(verdict.stats.faults.contains_key("repair-done"), "{:?}", verdict.stats.faults);
 }
