@@ -274,6 +274,7 @@ impl Side {
     async fn raw(&self, path: &str, body: &Body) -> Answer {
         let message = match body {
             Body::Bytes(bytes) => framed(bytes),
+            Body::Wire(bytes) => Bytes::from_static(bytes),
             Body::Put { key, value_bytes } => frame::encode(&pb::PutRequest {
                 key: key.clone(),
                 value: vec![b'x'; *value_bytes].into(),

@@ -68,6 +68,8 @@ pub enum Step {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Body {
     Bytes(&'static [u8]),
+    /// What follows the headers, without a frame around it.
+    Wire(&'static [u8]),
     /// A put of this key and a value of so many bytes.
     Put {
         key: Bytes,

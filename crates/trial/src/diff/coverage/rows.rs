@@ -5,7 +5,7 @@ use pb::request_op::Request;
 use pb::watch_request::RequestUnion;
 
 use crate::diff::answer::Answer;
-use crate::diff::step::Step;
+use crate::diff::step::{Body, Step};
 
 /// A row and its least count in a full run.
 pub struct Row {
@@ -80,7 +80,7 @@ pub const ROWS: &[Row] = &[
     row("12: RangeStream does not support custom sort orders"),
     row("12: RangeStream does not support revision filters"),
     row("12: unknown method"), row("12: unknown service"),
-    row("13: undecodable message"),
+    row("13: undecodable message"), row("malformed frame"),
     row("15: etcdserver: corrupt cluster"),
 ];
 
@@ -128,6 +128,7 @@ pub fn note(sent: &Step, etcd: &Answer, hit: &mut impl FnMut(String)) {
             });
             compacted.for_each(|_| to("watch: compacted"));
         }
+        Step::Raw { body: Body::Wire(_), .. } => to("malformed frame"),
         Step::Raw { .. } => {}
         Step::Probe { .. } => {
             to("probe");

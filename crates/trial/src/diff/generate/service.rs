@@ -34,6 +34,19 @@ const SERVICES_TO_COME: [(&str, &[u8]); 10] = [
     ("/v3electionpb.Election/Leader", b"\x0a\x01x"),
 ];
 
+/// In place of one frame: nothing, a part of its head, a part of its body, a compressed one, one of
+/// an unknown kind, a length of 4 GiB, two messages, one and a part.
+const FRAMES: [&[u8]; 8] = [
+    b"",
+    b"\0\0\0",
+    b"\0\0\0\0\x05\x0a",
+    b"\x01\0\0\0\x03\x0a\x01x",
+    b"\x07\0\0\0\x03\x0a\x01x",
+    b"\0\xff\xff\xff\xff\x0a",
+    b"\0\0\0\0\x03\x0a\x01x\0\0\0\0\x03\x0a\x01y",
+    b"\0\0\0\0\x03\x0a\x01x\0\0",
+];
+
 /// What is asked over HTTP/1; answers with more than one reason depend on the order of a Go map.
 const PROBES: [&str; 12] = [
     "/health",
@@ -207,7 +220,12 @@ impl Generator {
             body: Body::Put { key, value_bytes },
         };
         let bytes = |path, what, bytes| Step::Raw { path, what, body: Body::Bytes(bytes) };
-        match self.below(7) {
+        match self.below(8) {
+            7 => {
+                let path = self.pick(&["/etcdserverpb.KV/Put", "/etcdserverpb.KV/RangeStream"]);
+                let body = Body::Wire(self.pick(&FRAMES));
+                Step::Raw { path, what: "a frame that is none", body }
+            }
             0 => bytes("/etcdserverpb.KV/Nope", "no such method", b""),
             1 => bytes("/nope.Nope/Nope", "no such service", b""),
             2 => bytes("/etcdserverpb.KV/Put", UNDECODABLE, b"\x0a\xff"),
