@@ -66,7 +66,7 @@ pub struct LifeArgs {
     #[arg(long)]
     pub changes: bool,
     /// Draws the quorum system from a family: majority, flexible, weighted, grid, tree, hqs,
-    /// zones, wall, wheel, plane, or all
+    /// zones, wall, wheel, plane, all, or witness (any of them, some members without data)
     #[arg(long, value_parser = family, conflicts_with = "quorum")]
     pub family: Option<Group>,
     /// Clocks run at most this much too fast or too slow; leases allow for 10000

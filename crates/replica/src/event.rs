@@ -156,6 +156,8 @@ pub enum RefusalReason {
     Diverged,
     /// This member is a witness: it votes and has no data.
     Witness,
+    /// This member goes by a configuration without it: what it is sent may be without the data.
+    NoMember,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -401,11 +401,16 @@ impl Replica {
         others.filter(|id| self.now.since(heard(id)) >= span).collect()
     }
 
-    /// Why no client may read or write here, if so.
-    fn serves_no_data(&self) -> Option<RefusalReason> {
-        match self.diverged {
-            true => Some(RefusalReason::Diverged),
-            false => self.raft.is_witness().then_some(RefusalReason::Witness),
+    /// Why no client may read, write or watch here, if so.
+    pub fn serves_no_data(&self) -> Option<RefusalReason> {
+        // A newcomer may be a witness to those that know it already, and take in entries and
+        // checkpoints without data before it hears that. A leader has everything.
+        let unheard = self.raft.config().slot_of(self.settings.raft.id).is_none();
+        match () {
+            () if self.diverged => Some(RefusalReason::Diverged),
+            () if self.raft.is_witness() => Some(RefusalReason::Witness),
+            () if unheard && !self.raft.is_leader() => Some(RefusalReason::NoMember),
+            () => None,
         }
     }
 

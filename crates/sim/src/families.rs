@@ -37,8 +37,10 @@ groups! {
     Wall "wall" [3, 4, 5, 6, 7, 8, 9],
     Wheel "wheel" [3, 4, 5, 6, 7],
     Plane "plane" [7, 13],
-    /// Any of the others.
+    /// Any of those above.
     All "all" [3, 4, 5, 6, 7, 8, 9],
+    /// Any of those above, with fewer than half of the members witnesses, and at least one.
+    Witness "witness" [3, 4, 5, 6, 7, 9],
 }
 
 /// Draws of one text before a plain majority is taken.
@@ -61,11 +63,17 @@ fn is_safe(text: &str, names: &[String], rule: BallotRule) -> bool {
 
 /// A safe system of the group over these members; a majority where it has none of that size.
 pub fn draw(group: Group, names: &[String], rule: BallotRule, random: &mut Prng) -> String {
-    let fits = |group: &&Group| **group != Group::All && group.sizes().contains(&names.len());
+    if group == Group::Witness {
+        let count = 1 + random.below((names.len() as u64 - 1) / 2) as usize;
+        let witnesses = &shuffled(names, random)[..count];
+        return draw_marked(names, witnesses, rule, random);
+    }
+    let groups = Group::ALL.iter().filter(|g| !matches!(g, Group::All | Group::Witness));
+    let fits = |group: &&Group| group.sizes().contains(&names.len());
     for _ in 0..ATTEMPTS_MAX {
         let mut group = group;
         if group == Group::All {
-            let fitting: Vec<&Group> = Group::ALL.iter().filter(fits).collect();
+            let fitting: Vec<&Group> = groups.clone().filter(fits).collect();
             let Some(last) = fitting.len().checked_sub(1) else { break };
             group = *fitting[random.below(last as u64 + 1) as usize];
         }
@@ -78,6 +86,42 @@ pub fn draw(group: Group, names: &[String], rule: BallotRule, random: &mut Prng)
         }
     }
     format!("majority({})", names.join(", "))
+}
+
+/// A safe system over these members that calls those among them witnesses.
+pub fn draw_marked(
+    names: &[String],
+    witnesses: &[String],
+    rule: BallotRule,
+    random: &mut Prng,
+) -> String {
+    for _ in 0..ATTEMPTS_MAX {
+        let group = if random.below(2) == 0 { Group::Majority } else { Group::All };
+        let text = marked(&draw(group, names, rule, random), witnesses);
+        if is_safe(&text, names, rule) {
+            return text;
+        }
+    }
+    marked(&format!("majority({})", names.join(", ")), witnesses)
+}
+
+/// The text with `witness(..)` around these names.
+fn marked(text: &str, witnesses: &[String]) -> String {
+    let mut out = String::new();
+    let mut rest = text;
+    while !rest.is_empty() {
+        let word = |c: char| c.is_ascii_alphanumeric();
+        let inside = rest.find(|c| !word(c)).unwrap_or(rest.len());
+        let (name, after) = rest.split_at(inside);
+        match witnesses.iter().any(|witness| witness == name) {
+            true => out += &format!("witness({name})"),
+            false => out += name,
+        }
+        let next = after.find(word).unwrap_or(after.len());
+        out += &after[..next];
+        rest = &after[next..];
+    }
+    out
 }
 
 fn shuffled(names: &[String], random: &mut Prng) -> Vec<String> {
@@ -94,7 +138,7 @@ fn one(group: Group, names: &[String], r: &mut Prng) -> String {
     let list = names.join(", ");
     match group {
         Group::Majority if r.below(4) == 0 => format!("{} of ({list})", n - r.below(n.div_ceil(2))),
-        Group::Majority | Group::All => format!("majority({list})"),
+        Group::Majority | Group::All | Group::Witness => format!("majority({list})"),
         Group::Flexible => {
             let commit = 1 + r.below(n);
             let elect = (n - commit + 1) + r.below(commit);
@@ -202,6 +246,9 @@ mod tests {
                     let texts: Vec<String> =
                         (0..40).map(|_| draw(*group, &names, rule, &mut random)).collect();
                     assert!(texts.iter().all(|text| is_safe(text, &names, rule)));
+                    if *group == Group::Witness {
+                        assert!(texts.iter().all(|text| text.contains("witness(")), "{texts:?}");
+                    }
                     let plain = texts.iter().filter(|t| t.starts_with("majority(")).count();
                     let own = *group == Group::Majority || plain < 30;
                     assert!(own, "{} of {size}: {texts:?}", group.name());

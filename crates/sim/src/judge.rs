@@ -7,6 +7,7 @@ mod answer;
 mod configs;
 mod lease;
 mod watch;
+mod witness;
 
 use crate::client::{self, Floor};
 use crate::ledger::Ledger;
@@ -14,7 +15,7 @@ use crate::model::Model;
 use base::codec::Get;
 use base::{Ballot, LogIndex, Nanos, NodeId, RequestId};
 use configs::{Configs, Ruling};
-use consensus::raft::{BallotRule, Configuration, Trace};
+use consensus::raft::{BallotRule, Configuration, EntryKind, Trace};
 use lease::Leases;
 use mvcc::{Changes, Command, EventKind};
 use quorum::{Family, NodeSet, System};
@@ -127,7 +128,10 @@ impl Judge {
             match &event.kind {
                 TraceKind::Applied { index, id, revision, chain } => {
                     moved = true;
-                    self.applied_entry(at, replica, *index, *id, *revision, *chain);
+                    match self.configs.is_witness(replica.status().id) {
+                        true => self.witness_applied(at, replica, *index),
+                        false => self.applied_entry(at, replica, *index, *id, *revision, *chain),
+                    }
                 }
                 TraceKind::Deduplicated { index, id } => {
                     moved = true;
@@ -146,8 +150,10 @@ impl Judge {
         for change in changes {
             self.changed(at, change, effects);
         }
-        if moved {
-            self.hashes(at, replica);
+        match self.configs.is_witness(id) {
+            true if moved || !changes.is_empty() => self.has_no_data(at, replica, changes),
+            false if moved => self.hashes(at, replica),
+            _ => {}
         }
         reconfigured
     }
@@ -180,6 +186,10 @@ impl Judge {
         }
         let entry = replica.raft().entries(index, index).next();
         let ballot = entry.map(|entry| entry.ballot);
+        if entry.is_some_and(|entry| entry.kind == EntryKind::Stripped) {
+            let what = format!("{} applied {index} without its data", replica.status().id);
+            self.blame(at, "a data member has the data", what);
+        }
         self.config_applied(at, index, entry);
         self.entries.push(Entry { ballot, chain, revision, content: None });
         if let Some(id) = id.filter(|id| id.seq > 0) {
@@ -298,6 +308,7 @@ impl Judge {
         match event {
             Trace::Elected { ballot, votes } => self.elected(at, replica, *ballot, *votes, ledgers),
             Trace::Quorum { index, acked, ballot } => {
+                self.keeps_data(at, me, *index, *acked);
                 let acked = self.decided(at, me, *acked, System::commit, "a quorum commits");
                 let highest = self.commits.entry(*ballot).or_default();
                 *highest = (*highest).max(*index);
@@ -352,6 +363,9 @@ impl Judge {
         ledgers: &[&Ledger],
     ) {
         let me = replica.status().id;
+        if self.configs.is_witness(me) {
+            self.blame(at, "a witness never leads", format!("{me} leads {ballot}"));
+        }
         let votes = self.decided(at, me, votes, System::elect, "a quorum elects");
         self.config_of_log(at, me, replica);
         let node = if self.rule == BallotRule::SharedTerms { 0 } else { ballot.node.0 };

@@ -167,6 +167,34 @@ pub fn write_checkpoint(disk: &SimDisk, job: &CheckpointJob) -> Result<Checkpoin
     Ok(file)
 }
 
+/// The newest checkpoint, for a peer; for a witness the same place in the log and no data, as
+/// `server/src/disk/files.rs` makes it. None when there is none that can be read.
+pub fn offer(dir: &mut dyn Disk, witness: bool) -> Option<(CheckpointFile, Vec<u8>)> {
+    let latest = store::latest(dir).ok().flatten()?;
+    if !witness {
+        return bytes_of(dir, latest);
+    }
+    let meta = store::open_checkpoint(dir, &latest.name).ok()?.meta().clone();
+    let mut empty = mvcc::Store::new(mvcc::Limits::default());
+    empty.advance(meta.index, base::ClusterTime::ZERO);
+    let view = empty.view();
+    let meta = CheckpointMeta {
+        revision: view.revision(),
+        chain_hash: view.chain_hash(),
+        content_hash: view.content_hash(),
+        ..meta
+    };
+    let mut memory = wal::MemDisk::new();
+    let file = store::write_checkpoint(&mut memory, &meta, view.checkpoint_records()).ok()?;
+    bytes_of(&mut memory, file)
+}
+
+fn bytes_of(dir: &mut dyn Disk, file: CheckpointFile) -> Option<(CheckpointFile, Vec<u8>)> {
+    let len = usize::try_from(file.len).ok()?;
+    let bytes = store::read_chunk(dir, &file.name, 0, len).ok()?;
+    Some((file, bytes))
+}
+
 /// Loads a checkpoint, verified whole.
 pub fn load(disk: &SimDisk, file: &CheckpointFile) -> Result<Installed, StoreError> {
     let mut dir = disk.dir("checkpoints/");

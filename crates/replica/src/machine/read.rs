@@ -70,7 +70,7 @@ impl Replica {
     fn queue_read(&mut self, token: Token, kind: ReadKind, out: &mut Effects) {
         let barrier = matches!(kind, ReadKind::Barrier);
         let refused = self.serves_no_data();
-        if let Some(reason) = refused.filter(|r| !barrier || *r != RefusalReason::Witness) {
+        if let Some(reason) = refused.filter(|r| !barrier || *r == RefusalReason::Diverged) {
             out.replies.push((token, self.refusal(reason)));
             return;
         }

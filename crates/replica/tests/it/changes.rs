@@ -261,6 +261,11 @@ fn a_witness_comes_in_without_data_and_refuses_clients() {
     let change = Change::Add { member: newcomer(2), learner: false, quorum: Some(text.into()) };
     done(&mut c, leader, change);
     let witness = c.newcomer();
+    // It may be one without data, and has not heard yet.
+    let token = c.event(witness, |token| Event::Read { token, request: range_of("before") });
+    let reply = c.await_reply(witness, token);
+    let Reply::Refused(refusal) = reply else { panic!("{reply:?}") };
+    assert_eq!(refusal.reason, replica::RefusalReason::NoMember);
     assert_eq!(c.run_until_settled().quorum, text);
     put(&mut c, leader, "after");
     c.run_for(Nanos::from_millis(500));

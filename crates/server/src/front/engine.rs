@@ -132,9 +132,9 @@ pub trait Engine {
     /// Operations one transaction may have, as this cluster replicates it.
     fn txn_ops_max(&self) -> usize;
     fn status(&self) -> Status;
-    /// Whether this member votes without data: it serves none.
-    fn is_witness(&self) -> bool {
-        false
+    /// Why this member has no data to serve, if so: a witness, or one that may be one.
+    fn serves_no_data(&self) -> Option<Failure> {
+        None
     }
     fn members(&self) -> Vec<MemberInfo>;
     /// Changes members or quorum; the answer is the membership after it.

@@ -49,12 +49,13 @@ impl Front {
 
     /// Why a call ends before it begins, if so.
     fn refused(&self, method: Method, metadata: Metadata) -> Option<Status> {
-        let failure = match () {
-            () if method.needs_data() && self.engine.is_witness() => Failure::Witness,
-            () if metadata.has_leader && self.engine.status().leader == 0 => {
+        let no_data = || self.engine.serves_no_data().filter(|_| method.needs_data());
+        let failure = match no_data() {
+            Some(failure) => failure,
+            None if metadata.has_leader && self.engine.status().leader == 0 => {
                 Failure::NoLeader(self.engine.why())
             }
-            () => return None,
+            None => return None,
         };
         Some(refusal::status(failure))
     }

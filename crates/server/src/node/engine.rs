@@ -78,7 +78,7 @@ impl Node {
                 let leader = refusal.leader.map(|leader| self.name_of(leader));
                 let why = Why { leader, missing: refusal.missing };
                 let failure = match refusal.reason {
-                    RefusalReason::NoLeader => Failure::NoLeader(why),
+                    RefusalReason::NoLeader | RefusalReason::NoMember => Failure::NoLeader(why),
                     RefusalReason::Timeout => Failure::ReadTimeout(why),
                     RefusalReason::Overloaded => Failure::Overloaded(why),
                     RefusalReason::Diverged => Failure::Corrupt,
@@ -237,8 +237,13 @@ impl Engine for Node {
         }
     }
 
-    fn is_witness(&self) -> bool {
-        self.replica.borrow().raft().is_witness()
+    fn serves_no_data(&self) -> Option<Failure> {
+        let reason = self.replica.borrow().serves_no_data();
+        match reason? {
+            RefusalReason::Witness => Some(Failure::Witness),
+            RefusalReason::NoMember => Some(Failure::NoLeader(self.why())),
+            _ => None, // The engine tells, call by call.
+        }
     }
 
     fn members(&self) -> Vec<MemberInfo> {

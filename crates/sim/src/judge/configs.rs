@@ -35,11 +35,31 @@ impl Ruling {
         ids.filter_map(|id| self.config.slot_of(id)).collect()
     }
 
+    /// Whether one of these places holds data, and all of it.
+    fn has_data(&self, places: NodeSet) -> bool {
+        let witnesses = self.config.witnesses();
+        let data = self.config.voters().minus(witnesses).minus(self.config.out());
+        witnesses.is_empty() || !self.slots(places).intersect(data).is_empty()
+    }
+
     /// Whether these places elect and commit.
     pub fn decides(&self, places: NodeSet) -> bool {
         let slots = self.slots(places);
         self.system.elect().is_quorum(slots) && self.system.commit().is_quorum(slots)
     }
+}
+
+fn witnesses_of(config: &Configuration) -> impl Iterator<Item = NodeId> {
+    let witnesses = config.witnesses();
+    witnesses.iter().filter_map(|slot| config.id_of(slot)).collect::<Vec<_>>().into_iter()
+}
+
+/// Where the newest configuration entry of a log is; zero when a checkpoint covers it.
+fn last_config(replica: &Replica) -> LogIndex {
+    let raft = replica.raft();
+    let entries = raft.entries(LogIndex(1), raft.last().0);
+    let configs = entries.filter(|entry| entry.kind == EntryKind::Config);
+    configs.last().map_or(LogIndex::ZERO, |entry| entry.index)
 }
 
 /// Where a member stands in every list of a life.
@@ -66,16 +86,21 @@ pub struct Configs {
     pub were_in: BTreeSet<NodeId>,
     /// Newcomers whose change was refused: they never come in.
     refused: BTreeSet<NodeId>,
+    /// Every member that some configuration called a witness: it is one for good.
+    witnesses: BTreeSet<NodeId>,
     /// Every committed configuration, the first one first.
     history: Vec<Rc<Ruling>>,
     /// Configurations committed since the first.
     pub changes: u64,
+    /// Data members marked out by a committed configuration.
+    pub marked_out: u64,
 }
 
 impl Configs {
     pub fn new(config: Configuration) -> Result<Self, String> {
         let rule = config.rule;
         let were_in = config.members.iter().map(|member| member.id).collect();
+        let witnesses = witnesses_of(&config).collect();
         let committed = Ruling::new(LogIndex::ZERO, config)?;
         Ok(Self {
             rule,
@@ -83,9 +108,11 @@ impl Configs {
             follows: BTreeMap::new(),
             were_in,
             refused: BTreeSet::new(),
+            witnesses,
             history: vec![Rc::clone(&committed)],
             committed,
             changes: 0,
+            marked_out: 0,
         })
     }
 
@@ -120,9 +147,24 @@ impl Configs {
         self.open.last().unwrap_or(&self.committed)
     }
 
-    /// Whether these places can elect and commit, whichever configuration comes into force.
+    /// Whether these places can elect and commit, whichever configuration comes into force, and
+    /// hold the data of whatever was committed.
     pub fn always_decides(&self, places: NodeSet) -> bool {
-        self.possible().all(|ruling| ruling.decides(places))
+        self.possible().all(|ruling| ruling.decides(places) && ruling.has_data(places))
+    }
+
+    /// Whether it votes without data.
+    pub fn is_witness(&self, id: NodeId) -> bool {
+        self.witnesses.contains(&id)
+    }
+
+    /// Appended by a leader: it may come into force.
+    fn open(&mut self, ruling: Rc<Ruling>) {
+        self.witnesses.extend(witnesses_of(&ruling.config));
+        let known = |open: &Rc<Ruling>| open.index == ruling.index && open.config == ruling.config;
+        if !self.open.iter().any(known) {
+            self.open.push(ruling);
+        }
     }
 
     /// What a member goes by now.
@@ -173,6 +215,7 @@ impl Judge {
             Ok(false) => false,
             Ok(true) => {
                 self.config_of_log(at, id, replica);
+                self.config_marked(id, replica);
                 true
             }
             Err(what) => {
@@ -198,11 +241,42 @@ impl Judge {
         }
     }
 
+    /// A leader appends marks, and calls a joint configuration off, without being asked.
+    fn config_marked(&mut self, id: NodeId, replica: &Replica) {
+        let raft = replica.raft();
+        let Some(ruling) = self.configs.of(id).filter(|_| raft.is_leader()) else { return };
+        let index = last_config(replica);
+        if index > self.applied() {
+            let ruling = Ruling { index, ..Ruling::clone(ruling) };
+            self.configs.open(Rc::new(ruling));
+        }
+    }
+
+    /// What is committed stays reachable when any one member is lost (`docs/design/witness.md`):
+    /// the data members that were counted commit by themselves, or they are all that are not
+    /// marked out at or below the entry.
+    pub(super) fn keeps_data(&mut self, at: Nanos, me: NodeId, index: LogIndex, set: NodeSet) {
+        self.checks += 1;
+        let kept = |by: &&Rc<Ruling>| {
+            let copies = set.minus(by.config.witnesses());
+            let holders = by.config.voters().intersect(by.system.support());
+            let missing = holders.minus(by.config.witnesses()).minus(copies);
+            let recorded = missing.is_empty() || index >= by.index;
+            by.system.commit().is_quorum(copies)
+                || (!copies.is_empty() && missing.is_subset(by.config.out()) && recorded)
+        };
+        if self.configs.of(me).is_some() && !self.configs.by(me).any(|by| kept(&by)) {
+            let by: Vec<_> = self.configs.by(me).map(|by| (by.index, by.config.out())).collect();
+            let what = format!("{me} commits {index} with {set:?}; marked out: {by:?}");
+            self.blame(at, "a commit keeps its data reachable", what);
+        }
+    }
+
     /// A leader appended what it goes by now.
     pub(super) fn config_appended(&mut self, id: NodeId, index: LogIndex) {
         if let Some(ruling) = self.configs.of(id) {
             let ruling = Ruling { index, ..Ruling::clone(ruling) };
-            self.configs.open.push(Rc::new(ruling));
+            self.configs.open(Rc::new(ruling));
         }
     }
 
@@ -220,9 +294,13 @@ impl Judge {
         }
         let configs = &mut self.configs;
         configs.were_in.extend(ruling.config.members.iter().map(|member| member.id));
+        configs.witnesses.extend(witnesses_of(&ruling.config));
         let late = ruling.config.members.iter().find(|m| configs.refused.contains(&m.id));
         let late = late.map(|member| format!("{} was refused and is in at {index}", member.id));
         configs.changes += 1;
+        let before = &configs.committed.config.change.out;
+        let out = ruling.config.change.out.iter().filter(|id| !before.contains(id));
+        configs.marked_out += out.count() as u64;
         configs.history.push(Rc::clone(&ruling));
         configs.committed = ruling;
         if let Some(what) = late {
@@ -268,6 +346,9 @@ impl Configs {
             let before = old.config.id_of(member.slot);
             if before.is_some_and(|id| id != member.id) {
                 return Err(format!("slot {} goes over to {}", member.slot, member.id));
+            }
+            if self.is_witness(member.id) && !next.config.is_witness(member.id) {
+                return Err(format!("{} was a witness", member.id));
             }
             if old.config.member(member.id).is_none() && self.were_in.contains(&member.id) {
                 return Err(format!("{} comes back", member.id));

@@ -80,6 +80,21 @@ impl World {
         voters.map(|m| m.name.clone()).collect()
     }
 
+    /// A text for these voters. In a life with witnesses those stay what they are, but for one
+    /// text in eight, which is refused; a newcomer is one in every third case.
+    fn draw(&self, config: &Configuration, names: &[String], random: &mut Prng) -> String {
+        if !self.plan.quorum.contains("witness(") || random.below(8) == 0 {
+            return families::draw(Group::All, names, config.rule, random);
+        }
+        let mut is_one = |name: &String| match config.members.iter().find(|m| m.name == *name) {
+            Some(member) if !member.learner => config.is_witness(member.id),
+            Some(_) => false,
+            None => random.below(3) == 0,
+        };
+        let witnesses: Vec<String> = names.iter().filter(|name| is_one(name)).cloned().collect();
+        families::draw_marked(names, &witnesses, config.rule, random)
+    }
+
     /// A text for these voters, where one is needed or wanted.
     fn text(
         &self,
@@ -89,7 +104,7 @@ impl World {
         random: &mut Prng,
     ) -> Option<String> {
         let wanted = !config.follows_members() || random.below(one_in) == 0;
-        wanted.then(|| families::draw(Group::All, names, config.rule, random))
+        wanted.then(|| self.draw(config, names, random))
     }
 
     fn other_quorum(&self, config: &Configuration, random: &mut Prng) -> String {
@@ -99,9 +114,9 @@ impl World {
             1 => format!("majority({}, nobody)", names.join(", ")),
             2 | 3 if names.len() > 3 => {
                 names.remove(random.below(names.len() as u64) as usize);
-                families::draw(Group::All, &names, config.rule, random)
+                self.draw(config, &names, random)
             }
-            _ => families::draw(Group::All, &names, config.rule, random),
+            _ => self.draw(config, &names, random),
         }
     }
 
@@ -143,7 +158,7 @@ impl World {
         let member = self.newcomer()?;
         let mut names = Self::names(config, Some(old));
         names.push(member.name.clone());
-        let text = families::draw(Group::All, &names, config.rule, random);
+        let text = self.draw(config, &names, random);
         let quorum = (random.below(5) == 0).then_some(text);
         if random.below(2) == 0 {
             self.lose(place(old));

@@ -78,12 +78,8 @@ impl World {
             return; // one transfer at a time to each peer
         }
         let (birth, incarnation) = (member.birth, member.incarnation);
-        let latest = store::latest(&mut dir).ok().flatten();
-        let file = latest.and_then(|offer| {
-            let len = usize::try_from(offer.len).ok()?;
-            let bytes = store::read_chunk(&mut dir, &offer.name, 0, len).ok()?;
-            Some((offer, bytes))
-        });
+        let witness = member.replica.raft().config().is_witness(to);
+        let file = recover::offer(&mut dir, witness);
         let Some((offer, bytes)) = file else { return self.sent(node, life, target, false) };
         let transfer = Transfer {
             from: node,

@@ -3,7 +3,7 @@
 use super::World;
 use crate::client::{Ask, Outcome};
 use crate::member::{Process, Stage};
-use base::{Blob, LogIndex, Nanos};
+use base::{Blob, Nanos};
 use mvcc::{Command, PutRequest, RangeRequest};
 use quorum::NodeSet;
 
@@ -21,6 +21,9 @@ impl World {
         self.run_until(self.plan.life);
         if self.judge.violation.is_none() {
             self.finish();
+        }
+        for _ in 0..self.judge.configs.marked_out {
+            self.stats.change("marked-out");
         }
         for node in &self.nodes {
             let counts = node.disk.machine().counts;
@@ -66,9 +69,11 @@ impl World {
         ruling.places(slots).intersect(self.present())
     }
 
+    /// Those of them that vote and serve.
     fn voters(&self) -> NodeSet {
         let ruling = self.judge.configs.committed();
-        ruling.places(ruling.config.voters()).intersect(self.present())
+        let serving = ruling.config.voters().minus(ruling.config.witnesses());
+        ruling.places(serving).intersect(self.present())
     }
 
     /// Why what some member goes by cannot be decided by those that are left.
@@ -171,14 +176,13 @@ impl World {
                 self.meet(node);
             }
             let present = self.members();
-            let states: Vec<(LogIndex, u64, u64)> = present
-                .iter()
-                .filter_map(|slot| self.nodes[usize::from(slot)].up())
-                .map(|member| member.replica.status())
-                .map(|s| (s.applied, s.chain_hash, s.content_hash))
-                .collect();
-            let equal = states.windows(2).all(|pair| pair[0] == pair[1]);
-            let all = states.iter().all(|(applied, ..)| *applied == self.judge.applied());
+            let here = present.iter().filter_map(|slot| self.nodes[usize::from(slot)].up());
+            let states: Vec<_> = here.map(|member| member.replica.status()).collect();
+            // A witness keeps the place only; that it has no data is looked at as it goes.
+            let data = states.iter().filter(|s| !self.judge.configs.is_witness(s.id));
+            let data: Vec<(u64, u64)> = data.map(|s| (s.chain_hash, s.content_hash)).collect();
+            let equal = data.windows(2).all(|pair| pair[0] == pair[1]);
+            let all = states.iter().all(|status| status.applied == self.judge.applied());
             if equal && all && lingering.is_none() {
                 break;
             }

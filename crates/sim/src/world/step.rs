@@ -139,6 +139,7 @@ impl World {
             let op = &self.ops[token.0 as usize - 1];
             if op.outcome == Outcome::Waiting && usize::from(op.node) == node {
                 self.judge.answer(self.now, op, reply);
+                self.judge.answered_by(self.now, id, reply);
             }
         }
     }

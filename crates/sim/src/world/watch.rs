@@ -73,7 +73,11 @@ impl World {
         let count = self.nodes.len();
         let mut running = (0..count).map(|n| (start + n) % count);
         let members = if self.healed { self.members() } else { self.present() };
-        let open = |n: &usize| members.contains(*n as u8) && !self.nodes[*n].paused;
+        let open = |n: &usize| {
+            let serves = |m: &crate::member::Member| m.replica.serves_no_data().is_none();
+            let place = &self.nodes[*n];
+            members.contains(*n as u8) && !place.paused && place.up().is_some_and(serves)
+        };
         let member = running.find(open);
         let watcher = &mut self.watchers[number];
         watcher.stream += 1;
@@ -85,6 +89,10 @@ impl World {
         (watcher.node, watcher.life) = (node as u8, self.nodes[node].life);
         let Some(member) = self.nodes[node].up() else { return };
         let current = member.replica.store().revision();
+        if self.judge.configs.is_witness(self.nodes[node].id) {
+            let what = format!("n{} opens a watch", node + 1);
+            self.judge.blame(self.now, "a witness serves no data", what);
+        }
         let from = match (watcher.client.resume(), number, draw) {
             (Some(from), ..) => from,
             (None, 0, _) => 1,

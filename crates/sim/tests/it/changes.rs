@@ -38,3 +38,15 @@ fn lives_of_every_family_are_clean() {
         assert!(all.ops_done > 300 * 4 * SCALE / 2, "{}: {all:?}", group.name());
     }
 }
+
+#[test]
+fn lives_with_witnesses_are_clean_and_lose_data_members() {
+    let wishes = Wishes { family: Some(Group::Witness), ..Wishes::default() };
+    let all = lives(80_000..80_000 + 30 * SCALE, &wishes);
+    let count = |name: &str| all.changes.get(name).copied().unwrap_or(0);
+    assert!(count("marked-out") > 30, "{:?}", all.changes);
+    for name in ["repair-done", "machine-lost", "rot-rest", "leader", "cut", "crash"] {
+        assert!(all.faults.contains_key(name), "{name}: {:?}", all.faults);
+    }
+    assert!(all.installs > 20, "checkpoints without data too: {}", all.installs);
+}

@@ -28,6 +28,18 @@ fn a_write_that_failed_half_way_vouches_for_nothing() {
 }
 
 #[test]
+fn a_witness_that_has_not_heard_of_its_role_serves_no_read() {
+    // replica: a newcomer goes by the first configuration until its own comes; a read that it
+    // took before was confirmed, and answered from the empty state of a witness.
+    for seed in [80_172, 80_345] {
+        let wishes = Wishes { family: Some(Group::Witness), ..Wishes::default() };
+        let plan = Plan::new(seed, Profile::Swarm, &wishes).expect("a safe plan");
+        let verdict = run(&plan, false).expect("it runs");
+        assert!(verdict.violation.is_none(), "seed {seed}: {:?}", verdict.violation);
+    }
+}
+
+#[test]
 fn a_newcomer_is_not_overtaken_by_checkpoint_after_checkpoint() {
     // consensus: the log was cut above the checkpoint that was on its way, again and again.
     let wishes = Wishes { family: Some(Group::Majority), ..Wishes::default() };
