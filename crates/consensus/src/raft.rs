@@ -464,7 +464,7 @@ impl Raft {
     /// what it does not have.
     fn may_campaign(&self) -> bool {
         !self.is_repairing()
-            && !self.is_witness()
+            && (!self.is_witness() || planted!(WitnessLeads))
             && self.configs.votes_since(
                 if planted!(RemovedStopsCampaigning) { self.log.last_index() } else { self.commit },
                 self.settings.id,

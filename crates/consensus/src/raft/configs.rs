@@ -128,7 +128,8 @@ pub(crate) fn of_entry(entry: &Entry) -> Result<Option<(Configuration, System)>,
 /// Whether `new` may follow `old` directly: members keep their slots, and some system of each
 /// meets the other in every role (joint configurations hold two; Ongaro 2014 section 4.3).
 pub(crate) fn may_follow(old: &Configuration, new: &Configuration) -> bool {
-    if old.rule != new.rule || old.changes_a_role(new).is_some() {
+    let other = old.rule != new.rule && !planted!(BallotRuleChanges);
+    if other || old.changes_a_role(new).is_some() {
         return false;
     }
     for a in &old.members {
@@ -166,5 +167,7 @@ fn meet(a: &SystemSpec, b: &SystemSpec, names: &Names, rule: BallotRule) -> bool
     };
     disjoint_free(&a.elect, &b.commit)
         && disjoint_free(&b.elect, &a.commit)
-        && (rule == BallotRule::TermAndNode || disjoint_free(&a.elect, &b.elect))
+        && (rule == BallotRule::TermAndNode
+            || planted!(ChangeSplitsTerms)
+            || disjoint_free(&a.elect, &b.elect))
 }

@@ -167,7 +167,7 @@ impl Raft {
         last_ballot: Ballot,
         out: &mut Ready,
     ) {
-        if self.is_repairing() {
+        if self.is_repairing() && !planted!(RepairVotes) {
             return; // What it lacks may be what the candidate lacks.
         }
         if self.follower().is_some_and(|f| f.leader == Some(ballot)) {
@@ -189,7 +189,8 @@ impl Raft {
         let granted = !led
             && (votes || !planted!(UnawareVoterSilent))
             && self.promise.may_grant(rule, ballot)
-            && self.log.is_not_ahead_of(last, last_ballot);
+            && (self.log.is_not_ahead_of(last, last_ballot)
+                || (planted!(WitnessIgnoresLog) && self.is_witness()));
         if granted {
             self.promise.grant(rule, ballot);
             self.become_follower(None, super::Why::HigherBallot, out);

@@ -159,6 +159,11 @@ impl Raft {
         for peer in leader.peers.iter().filter(|p| !p.repairing) {
             values[usize::from(peer.slot)] = value(peer);
         }
+        let left = self.configs.config().slot_of(self.settings.id).is_none();
+        let voters = self.configs.config().voters();
+        if let Some(slot) = voters.iter().next().filter(|_| left && planted!(RemovedLeaderCounts)) {
+            values[usize::from(slot)] = own;
+        }
         values
     }
 
@@ -383,8 +388,9 @@ impl Raft {
     /// three configurations holds one of the old system (`docs/design/reconfiguration.md`).
     fn call_off(&mut self, out: &mut Ready) -> bool {
         let config = self.configs.config();
-        let begun = self.configs.joint_since().filter(|index| *index > self.commit);
-        let own = begun.is_some_and(|at| self.log.ballot_at(at) == Some(self.promise.get()));
+        let late = planted!(CalledOffLate);
+        let begun = self.configs.joint_since().filter(|index| *index > self.commit || late);
+        let own = begun.is_some_and(|at| late || self.log.ballot_at(at) == Some(self.promise.get()));
         if !own || !self.takes_proposals() {
             return false;
         }

@@ -13,7 +13,7 @@ use super::disk::Wait;
 use super::message::{AppendOutcome, Body, EntryKind};
 use super::progress::{Peer, State};
 use super::{Raft, Ready, Role, Trace};
-use base::{Ballot, Blob, LogIndex, Nanos};
+use base::{Ballot, Blob, LogIndex, Nanos, planted};
 
 /// Entries a heartbeat appends at most so that repairs end.
 const PROMPT_MAX: u32 = 1024;
@@ -75,7 +75,7 @@ impl Raft {
         let Some(leader) = self.follower().and_then(|f| f.leader) else { return };
         let own = self.log.ballot_at(self.commit) == Some(leader);
         assert!(leader.term >= ballot.term, "a leader below the promise is not followed");
-        let past = leader.term > ballot.term || self.commit >= index;
+        let past = leader.term > ballot.term || self.commit >= index || planted!(RepairEndsEarly);
         if own && past && self.disk.durable() >= self.commit {
             self.standing = Standing::Proven;
             out.repaired = Some(self.commit);
@@ -114,7 +114,8 @@ impl Raft {
     /// Sends the answer to an append. One that repairs says how far it is, which nobody counts,
     /// and confirms no read round.
     pub(crate) fn answer(&mut self, wait: Wait, of: Ballot, round: u64, outcome: AppendOutcome) {
-        let (outcome, round) = match (self.is_repairing(), outcome) {
+        let silent = self.is_repairing() && !planted!(RepairAcks);
+        let (outcome, round) = match (silent, outcome) {
             (false, outcome) => (outcome, round),
             (true, AppendOutcome::Matched(index)) => (AppendOutcome::Held(index), 0),
             (true, AppendOutcome::Rejected { prev, hint, hint_ballot }) => {

@@ -11,7 +11,7 @@ use super::message::{Entry, EntryKind};
 use super::progress::{Peer, State};
 use super::{Raft, Ready, Role};
 use alloc::vec::Vec;
-use base::{LogIndex, NodeId};
+use base::{LogIndex, NodeId, planted};
 use quorum::{Family, NODES_MAX, NodeSet, System, commit_index};
 
 /// Entries a member marked out may lack when commits begin to wait for it again.
@@ -45,14 +45,15 @@ impl Raft {
     /// Whether this member may keep `entry`: a data member never an entry without its data.
     pub(crate) fn may_keep(&self, entry: &Entry) -> bool {
         let is_member = self.configs.config().slot_of(self.settings.id).is_some();
-        entry.kind != EntryKind::Stripped || !is_member || self.is_witness()
+        let whole = entry.kind != EntryKind::Stripped || planted!(StrippedKept);
+        whole || !is_member || self.is_witness()
     }
 
     /// The largest index that `matched` (durable log ends by slot) may commit under `commit`.
     pub(crate) fn committable(&self, commit: &Family, matched: &[u64; NODES_MAX]) -> LogIndex {
         let all = commit_index(commit, matched);
         let roles = self.configs.roles();
-        if roles.witnesses.is_empty() {
+        if roles.witnesses.is_empty() || planted!(WitnessCountsAsData) {
             return LogIndex(all);
         }
         let mut with_data = *matched;
@@ -60,7 +61,8 @@ impl Raft {
         let by_data = commit_index(commit, &with_data);
         let held = all.min(held_by(roles.data, matched));
         // In a lost member's place a witness counts once it holds the record of the loss.
-        let by_marks = if self.marks() && held < self.configs.index().0 { 0 } else { held };
+        let unproven = self.marks() && held < self.configs.index().0;
+        let by_marks = if unproven && !planted!(WitnessWithoutRecord) { 0 } else { held };
         LogIndex(by_data.max(by_marks))
     }
 
@@ -76,6 +78,9 @@ impl Raft {
         if self.configs.roles().witnesses.is_empty() {
             return LogIndex::ZERO;
         }
+        if planted!(WitnessToldAhead) {
+            return self.log.last_index();
+        }
         let held = held_by(self.configs.roles().data, &self.matched());
         match !self.marks() || held >= self.configs.index().0 {
             true => LogIndex(held).max(self.commit),
@@ -90,7 +95,7 @@ impl Raft {
         let (mut batch, mut bytes) = (Vec::new(), 0);
         for entry in self.log.range(next, limit).map(Entry::stripped) {
             let full = bytes + entry.size() > self.settings.append_bytes_max;
-            let together = entry.index <= record && record <= limit;
+            let together = entry.index <= record && record <= limit && !planted!(RecordComesApart);
             if !batch.is_empty() && full && !together {
                 break;
             }

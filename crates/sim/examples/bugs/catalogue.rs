@@ -9,6 +9,12 @@ const DIRECT: &str = "storms test:consensus/it/direct";
 const OLD: &str = "test:replica/lib/an_old_incarnation";
 const EDGE: &str = "lives uniform test:mvcc/lib/compaction";
 const SCRIPTS: &str = "test:consensus/it/script";
+const LEASES: &str = "leases lives uniform";
+const DAMAGED: &str = "storms disks lives uniform test:consensus/it/a_repair_ends";
+const DISKS: &str = "disks lives uniform";
+const WITNESSES: &str = "witnesses";
+const MARKED: &str = "witnesses test:consensus/it/witness";
+const CHANGES: &str = "storms test:consensus/it/";
 const TWIN: &str = "twin";
 
 struct Entry {
@@ -61,6 +67,22 @@ entries! {
     "any-change-goes" DIRECT, 0 "a change to a system that does not meet the old one";
     "joint-counts-new-only" STORMS, 0 "a joint configuration asks the new system alone (r8)";
     "learner-counted" STORMS, 0 "learners' acknowledgements count (r9)";
+    "called-off-late" CHANGES, 0 "a joint change is called off though it committed";
+    "removed-leader-counts" STORMS, 0 "a leader that has left counts itself in another's place";
+    "change-splits-terms" CHANGES, 0 "a change to elect sets that miss the old ones, terms shared";
+    "ballot-rule-changes" DIRECT, 0 "a change of the ballot rule while the cluster runs";
+    "witness-counts-as-data" WITNESSES, 0 "a witness's acknowledgement counts as a copy";
+    "witness-without-record" MARKED, 0 "a witness counts without a record of the member lost";
+    "witness-told-ahead" MARKED, 0 "a witness is told what data members do not hold yet";
+    "record-comes-apart" MARKED, 0 "a witness holds what follows a loss before its record";
+    "stripped-kept" MARKED, 0 "a data member keeps an entry without its data";
+    "witness-ignores-log" WITNESSES, 0 "a witness votes for a shorter log";
+    "witness-leads" WITNESSES, 0 "a witness campaigns, and leads without data";
+    "repair-acks" BOTH, 0 "a damaged member acknowledges while it repairs";
+    "repair-votes" BOTH, 0 "a damaged member votes while it repairs";
+    "repair-ends-early" DAMAGED, 0 "a repair ends below what the journal proves was held";
+    "repair-forgotten" DISKS, 0 "a restart forgets that the member repairs";
+    "lost-vote-repaired" DISKS, 0 "a member whose vote is lost repairs instead of being replaced";
     "read-before-own-commit" LIVES, 1 "reads before a commit of the own ballot (r14; etcd #7331)";
     "read-without-round" BOTH, 0 "a leader answers reads without asking anyone";
     "read-joins-old-round" SCRIPTED, 0 "a read joins a round that was asked before it";
@@ -78,7 +100,7 @@ entries! {
     "local-time-applied" LIVES, 1 "apply looks at the local clock (as etcd #13976)";
     "checkpoint-index-ahead" LIVES, 0 "a checkpoint's index is ahead of its data (etcd v3.5.0)";
     "uncommitted-config-stated" DIRECT, 0 "a checkpoint states an uncommitted configuration";
-    "lease-early" LIVES, 0 "deadlines leave out the clock-rate bound (etcd #14758)";
+    "lease-early" LEASES, 0 "deadlines leave out the clock-rate bound (etcd #14758)";
     "revoke-over-renewal" TWIN, 1 "an expiry ends a lease renewed since (etcd #15247)";
     "renews-the-dead" LIVES, 0 "renewing a revoked lease succeeds (etcd 3.6.5)";
     "attachment-kept" LIVES, 0 "a key stays attached to the lease it left";
@@ -96,7 +118,7 @@ entries! {
     "roll-without-sync" "journal", 0 "a segment begins before the last one is durable";
     "rename-before-sync" LIVES, 1 "a checkpoint gets its name before its bytes are durable";
     "names-not-synced" LIVES, 0 "file names are not made durable";
-    "older-checkpoint" LIVES, 0 "a damaged checkpoint is replaced by an older one";
+    "older-checkpoint" DISKS, 0 "a damaged checkpoint is replaced by an older one";
     "stale-incarnation" LIVES, 0 "a restart reuses the incarnation";
 }
 

@@ -27,8 +27,14 @@ pub enum Means {
     Lives,
     /// The same with as many faults, none of them targeted.
     Uniform,
+    /// Lives of clients that use leases most, with clocks as wrong as the promise allows.
+    Leases,
+    /// Lives whose disks are damaged and put back, with many checkpoints.
+    Disks,
     /// Random schedules over the bare consensus machine.
     Storms,
+    /// The same where some members are witnesses.
+    Witnesses,
     /// Random schedules over whole replicas.
     Replicas,
     /// The store beside its naive twin.
@@ -42,7 +48,10 @@ impl Means {
         Some(match text {
             "lives" => Self::Lives,
             "uniform" => Self::Uniform,
+            "leases" => Self::Leases,
+            "disks" => Self::Disks,
             "storms" => Self::Storms,
+            "witnesses" => Self::Witnesses,
             "replicas" => Self::Replicas,
             "twin" => Self::Twin,
             "journal" => Self::Journal,
@@ -53,9 +62,12 @@ impl Means {
     /// What noticed a bug in this seed.
     pub fn play(self, seed: u64) -> Option<String> {
         match self {
-            Self::Lives => life(seed, true),
-            Self::Uniform => life(seed, false),
+            Self::Lives => life(seed, |_| ()),
+            Self::Uniform => life(seed, uniform),
+            Self::Leases => life(seed, leases),
+            Self::Disks => life(seed, disks),
             Self::Storms => survives(|| storm::play(seed, plan(seed))),
+            Self::Witnesses => survives(|| storm::play(seed, witnesses(seed))),
             Self::Replicas => survives(|| whole::storm::life(seed)),
             Self::Twin => survives(|| twin::life(seed, &mut twin::Met::default())),
             Self::Journal => survives(|| journal::crash_anywhere(seed)),
@@ -63,19 +75,44 @@ impl Means {
     }
 }
 
+/// Weights of operations, in the order of `sim`: grants, leased puts and keep-alives lead.
+const LEASES: [u64; 16] = [6, 6, 2, 2, 0, 2, 1, 2, 1, 0, 0, 0, 12, 12, 20, 2];
+
 fn targeted(kind: Kind) -> bool {
     let kinds = [Kind::OneQuorum, Kind::Intersection, Kind::Blocking, Kind::RollbackIntersection];
     kinds.contains(&kind)
 }
 
-fn life(seed: u64, adversary: bool) -> Option<String> {
+/// As many faults, none of them aimed at the quorum system.
+fn uniform(plan: &mut Plan) {
+    for fault in plan.faults.iter_mut().filter(|fault| targeted(fault.kind)) {
+        fault.kind = Kind::Crash;
+    }
+}
+
+/// Clocks run just within the bound that leases allow for, and clients hold leases.
+fn leases(plan: &mut Plan) {
+    plan.knobs.drift_ppm_max = 9_900;
+    for (weight, often) in plan.knobs.op_weights.iter_mut().zip(LEASES) {
+        *weight = often;
+    }
+}
+
+/// Every second fault damages a disk or puts an older one back, or stops a member to see it.
+fn disks(plan: &mut Plan) {
+    if plan.seed.is_multiple_of(2) {
+        (plan.knobs.checkpoint_entries, plan.knobs.catchup_entries) = (1 + plan.seed % 5, 0);
+    }
+    let kinds = [Kind::RotRest, Kind::RotRead, Kind::Crash, Kind::Misdirect];
+    for (at, fault) in plan.faults.iter_mut().enumerate().filter(|(at, _)| at % 2 == 0) {
+        fault.kind = kinds[at / 2 % kinds.len()];
+    }
+}
+
+fn life(seed: u64, shape: impl FnOnce(&mut Plan)) -> Option<String> {
     let lived = catch_unwind(AssertUnwindSafe(|| {
         let mut plan = Plan::new(seed, Profile::Swarm, &Wishes::default())?;
-        if !adversary {
-            for fault in plan.faults.iter_mut().filter(|fault| targeted(fault.kind)) {
-                fault.kind = Kind::Crash;
-            }
-        }
+        shape(&mut plan);
         sim::run(&plan, false)
     }));
     match lived {
@@ -124,5 +161,23 @@ fn plan(seed: u64) -> storm::Plan<'static> {
         return storm::Plan { voters, spares: 7 - voters, quorum: "", rule, marks: "" };
     }
     let (voters, quorum, rule) = systems[(seed / 2 % 6) as usize];
+    storm::Plan { voters, spares: 0, quorum, rule, marks: "" }
+}
+
+/// Systems with witnesses by seed, fixed or coming and going.
+fn witnesses(seed: u64) -> storm::Plan<'static> {
+    let (shared, node) = (BallotRule::SharedTerms, BallotRule::TermAndNode);
+    if seed.is_multiple_of(3) {
+        let (voters, marks) = (3 + seed / 3 % 3, "any of (witness(n6), witness(n7))");
+        let rule = [shared, node][(seed / 9 % 2) as usize];
+        return storm::Plan { voters, spares: 7 - voters, quorum: "", rule, marks };
+    }
+    let plans = [
+        (3, "majority(n1, n2, witness(n3))", shared),
+        (5, "majority(n1, n2, n3, witness(n4), witness(n5))", shared),
+        (5, "3 of (n1, n2, n3, n4, witness(n5))", shared),
+        (4, "elect = 2 of (n1,n2,n3,witness(n4)); commit = 3 of (n1,n2,n3,witness(n4))", node),
+    ];
+    let (voters, quorum, rule) = plans[(seed / 3 % 4) as usize];
     storm::Plan { voters, spares: 0, quorum, rule, marks: "" }
 }
