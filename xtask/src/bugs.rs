@@ -17,8 +17,8 @@ const TABLE_ENDS: &str = "<!-- end of the table -->";
 const VARIABLE: [&str; 2] = ["QUORATE_PLANTED", "_BUG"];
 /// Seeds between two ranges.
 const RANGE: u64 = 10_000_000;
-/// What a sweep may take beyond its limit before it is called stuck.
-const GRACE: Duration = Duration::from_secs(120);
+/// What a sweep may take beyond its limit, which is processor time, before it is called stuck.
+const GRACE: Duration = Duration::from_secs(600);
 
 struct Options {
     only: Vec<String>,
@@ -77,7 +77,10 @@ fn parse(words: &[&str]) -> Result<Options> {
     while let Some(word) = words.next() {
         let mut value = || words.next().with_context(|| format!("{word} needs a value"));
         match *word {
-            "--quick" => (options.quick, options.ranges, options.seconds) = (true, 1, 30),
+            // The same seeds each time: what CI says depends on the commit alone.
+            "--quick" => {
+                (options.quick, options.ranges, options.seconds, options.from) = (true, 1, 30, 0);
+            }
             "--only" => options.only.extend(value()?.split(',').map(str::to_owned)),
             "--jobs" => options.jobs = value()?.parse::<usize>()?.max(1),
             "--seconds" => options.seconds = value()?.parse()?,
@@ -120,7 +123,9 @@ fn plan(options: &Options, bugs: &[Bug]) -> Vec<Job> {
     let mut jobs = Vec::new();
     for bug in bugs {
         for means in bug.means.iter().take(if options.quick { 1 } else { usize::MAX }) {
-            for range in 0..options.ranges {
+            // A test is the same whatever the seeds.
+            let ranges = if means.starts_with("test:") { 1 } else { options.ranges };
+            for range in 0..ranges {
                 jobs.push((bug.name.clone(), means.clone(), options.from + range * RANGE));
             }
         }
@@ -129,11 +134,18 @@ fn plan(options: &Options, bugs: &[Bug]) -> Vec<Job> {
 }
 
 fn play(options: &Options, runner: &PathBuf, jobs: &[Job]) -> Result<BTreeMap<Job, Found>> {
-    let (next, all) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
+    let next = AtomicUsize::new(0);
+    let all = Mutex::new(BTreeMap::<Job, Found>::new());
     let work = || -> Result<()> {
         while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let found = sweep(options, runner, job)?;
             let (bug, means, from) = job;
+            // Once it has missed a range it is not what notices the bug.
+            let missed =
+                |(other, run): (&Job, &Found)| !run.killed && (&other.0, &other.1) == (bug, means);
+            if all.lock().expect("no holder panics").iter().any(missed) {
+                continue;
+            }
+            let found = sweep(options, runner, job)?;
             println!("{bug} {means} from {from}: {found:?}");
             all.lock().expect("no holder panics").insert(job.clone(), found);
         }

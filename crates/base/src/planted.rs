@@ -69,7 +69,6 @@ bugs! {
     WitnessWithoutRecord "witness-without-record",
     WitnessToldAhead "witness-told-ahead",
     RecordComesApart "record-comes-apart",
-    StrippedKept "stripped-kept",
     WitnessIgnoresLog "witness-ignores-log",
     WitnessLeads "witness-leads",
     // repair

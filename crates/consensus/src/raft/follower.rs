@@ -189,8 +189,7 @@ impl Raft {
         let granted = !led
             && (votes || !planted!(UnawareVoterSilent))
             && self.promise.may_grant(rule, ballot)
-            && (self.log.is_not_ahead_of(last, last_ballot)
-                || (planted!(WitnessIgnoresLog) && self.is_witness()));
+            && self.suits(last, last_ballot);
         if granted {
             self.promise.grant(rule, ballot);
             self.become_follower(None, super::Why::HigherBallot, out);
@@ -201,6 +200,12 @@ impl Raft {
         self.trace(out, Trace::Vote { ballot, to: ballot.node, granted });
         let wait = if granted && !planted!(VoteBeforeSync) { Wait::Log } else { Wait::Now };
         self.send(wait, ballot.node, Body::VoteReply { of: ballot, granted });
+    }
+
+    /// Whether a candidate whose log ends so may lead, as far as this log tells.
+    fn suits(&self, last: LogIndex, last_ballot: Ballot) -> bool {
+        let blind = planted!(WitnessIgnoresLog) && self.is_witness();
+        blind || self.log.is_not_ahead_of(last, last_ballot)
     }
 
     /// A pre-vote changes nothing here: no promise, no timer (Ongaro 2014 section 9.6).
@@ -221,7 +226,7 @@ impl Raft {
         };
         let granted = (!led || planted!(NoPreVote))
             && self.promise.may_grant(self.rule(), ballot)
-            && self.log.is_not_ahead_of(last, last_ballot);
+            && self.suits(last, last_ballot);
         self.send(Wait::Now, ballot.node, Body::PreVoteReply { of: ballot, granted });
     }
 

@@ -390,7 +390,8 @@ impl Raft {
         let config = self.configs.config();
         let late = planted!(CalledOffLate);
         let begun = self.configs.joint_since().filter(|index| *index > self.commit || late);
-        let own = begun.is_some_and(|at| late || self.log.ballot_at(at) == Some(self.promise.get()));
+        let own =
+            begun.is_some_and(|at| late || self.log.ballot_at(at) == Some(self.promise.get()));
         if !own || !self.takes_proposals() {
             return false;
         }

@@ -45,8 +45,7 @@ impl Raft {
     /// Whether this member may keep `entry`: a data member never an entry without its data.
     pub(crate) fn may_keep(&self, entry: &Entry) -> bool {
         let is_member = self.configs.config().slot_of(self.settings.id).is_some();
-        let whole = entry.kind != EntryKind::Stripped || planted!(StrippedKept);
-        whole || !is_member || self.is_witness()
+        entry.kind != EntryKind::Stripped || !is_member || self.is_witness()
     }
 
     /// The largest index that `matched` (durable log ends by slot) may commit under `commit`.
@@ -78,11 +77,11 @@ impl Raft {
         if self.configs.roles().witnesses.is_empty() {
             return LogIndex::ZERO;
         }
-        if planted!(WitnessToldAhead) {
+        if planted!(WitnessToldAhead) || planted!(WitnessCountsAsData) {
             return self.log.last_index();
         }
         let held = held_by(self.configs.roles().data, &self.matched());
-        match !self.marks() || held >= self.configs.index().0 {
+        match !self.marks() || planted!(WitnessWithoutRecord) || held >= self.configs.index().0 {
             true => LogIndex(held).max(self.commit),
             false => self.commit,
         }

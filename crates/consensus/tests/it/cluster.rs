@@ -240,6 +240,10 @@ impl Cluster {
                     || self.nodes[&id].disk.base >= index,
                 "n{id} holds {index} durably"
             );
+            let (node, raft) = (&self.nodes[&id], self.nodes[&id].raft.as_ref().unwrap());
+            let facts = node.repair.expect("what ends was begun");
+            let later = raft.ballot().term > facts.ballot.term;
+            assert!(later || index >= facts.index, "n{id} ends its repair at {index}: {facts:?}");
             let delay = self.prng.below(30);
             self.push(delay, Event::Repaired(id, incarnation));
         }

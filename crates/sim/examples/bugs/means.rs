@@ -29,6 +29,8 @@ pub enum Means {
     Uniform,
     /// Lives of clients that use leases most, with clocks as wrong as the promise allows.
     Leases,
+    /// Lives with a crowd of watchers.
+    Watches,
     /// Lives whose disks are damaged and put back, with many checkpoints.
     Disks,
     /// Random schedules over the bare consensus machine.
@@ -49,6 +51,7 @@ impl Means {
             "lives" => Self::Lives,
             "uniform" => Self::Uniform,
             "leases" => Self::Leases,
+            "watches" => Self::Watches,
             "disks" => Self::Disks,
             "storms" => Self::Storms,
             "witnesses" => Self::Witnesses,
@@ -65,8 +68,10 @@ impl Means {
             Self::Lives => life(seed, |_| ()),
             Self::Uniform => life(seed, uniform),
             Self::Leases => life(seed, leases),
+            Self::Watches => life(seed, |plan| plan.knobs.watchers = 12),
             Self::Disks => life(seed, disks),
             Self::Storms => survives(|| storm::play(seed, plan(seed))),
+            Self::Witnesses if seed.is_multiple_of(4) => survives(|| lose_each(seed / 4)),
             Self::Witnesses => survives(|| storm::play(seed, witnesses(seed))),
             Self::Replicas => survives(|| whole::storm::life(seed)),
             Self::Twin => survives(|| twin::life(seed, &mut twin::Met::default())),
@@ -101,9 +106,11 @@ fn leases(plan: &mut Plan) {
 /// Every second fault damages a disk or puts an older one back, or stops a member to see it.
 fn disks(plan: &mut Plan) {
     if plan.seed.is_multiple_of(2) {
-        (plan.knobs.checkpoint_entries, plan.knobs.catchup_entries) = (1 + plan.seed % 5, 0);
+        // A checkpoint after every entry: nothing else holds what it holds.
+        (plan.knobs.checkpoint_entries, plan.knobs.catchup_entries) = (1, 0);
+        plan.knobs.segment_bytes = 4096;
     }
-    let kinds = [Kind::RotRest, Kind::RotRead, Kind::Crash, Kind::Misdirect];
+    let kinds = [Kind::RotRest, Kind::Crash, Kind::RotRest, Kind::RotRead, Kind::Misdirect];
     for (at, fault) in plan.faults.iter_mut().enumerate().filter(|(at, _)| at % 2 == 0) {
         fault.kind = kinds[at / 2 % kinds.len()];
     }
@@ -180,4 +187,11 @@ fn witnesses(seed: u64) -> storm::Plan<'static> {
     ];
     let (voters, quorum, rule) = plans[(seed / 3 % 4) as usize];
     storm::Plan { voters, spares: 0, quorum, rule, marks: "" }
+}
+
+/// Any schedule under which any one member may be lost in the end.
+fn lose_each(seed: u64) {
+    let rule = [BallotRule::SharedTerms, BallotRule::TermAndNode][(seed % 2) as usize];
+    let quorum = "majority(n1, n2, witness(n3))";
+    storm::play_and_lose_each(seed, storm::Plan { voters: 3, spares: 0, quorum, rule, marks: "" });
 }

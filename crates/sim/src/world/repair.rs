@@ -3,7 +3,7 @@
 
 use super::World;
 use crate::recover::Opened;
-use base::LogIndex;
+use base::{Ballot, LogIndex};
 use consensus::raft::{AppendOutcome, BallotRule, Body};
 use replica::{Event, PeerBody, PeerMessage};
 
@@ -79,12 +79,15 @@ impl World {
         let life = place.life;
         match store::end_repair(&place.disk) {
             Ok(()) => {
-                place.repairing = None;
+                let proven = place.repairing.take();
+                let same = |(ballot, _): &(Ballot, _)| place.ledger.promise.term == ballot.term;
+                let floor = proven.filter(same).map_or(LogIndex::ZERO, |(_, floor)| floor);
                 place.damaged = false;
                 place.ledger.excused = false;
                 let held = place.ledger.last().max(place.ledger.covered);
-                if held < index {
-                    let what = format!("{} ends its repair at {index}, has {held}", place.name);
+                if held < index || index < floor {
+                    let name = &place.name;
+                    let what = format!("{name} ends at {index}, has {held}, had proven {floor}");
                     return self.blame("a repair ends with everything", what);
                 }
                 self.stats.fault("repair-done");
