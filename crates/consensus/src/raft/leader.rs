@@ -153,15 +153,12 @@ impl Raft {
     fn by_slot(&self, own: u64, value: impl Fn(&Peer) -> u64) -> [u64; NODES_MAX] {
         let mut values = [0; NODES_MAX];
         let Role::Leader(leader) = &self.role else { return values };
-        if let Some(slot) = self.configs.config().slot_of(self.settings.id) {
-            values[usize::from(slot)] = own;
-        }
         for peer in leader.peers.iter().filter(|p| !p.repairing) {
             values[usize::from(peer.slot)] = value(peer);
         }
-        let left = self.configs.config().slot_of(self.settings.id).is_none();
-        let voters = self.configs.config().voters();
-        if let Some(slot) = voters.iter().next().filter(|_| left && planted!(RemovedLeaderCounts)) {
+        let (config, planted) = (self.configs.config(), planted!(RemovedLeaderCounts));
+        let other = || config.voters().iter().next().filter(|_| planted);
+        if let Some(slot) = config.slot_of(self.settings.id).or_else(other) {
             values[usize::from(slot)] = own;
         }
         values

@@ -77,7 +77,7 @@ impl Raft {
         if self.configs.roles().witnesses.is_empty() {
             return LogIndex::ZERO;
         }
-        if planted!(WitnessToldAhead) || planted!(WitnessCountsAsData) {
+        if [planted!(WitnessToldAhead), planted!(WitnessCountsAsData)].contains(&true) {
             return self.log.last_index();
         }
         let held = held_by(self.configs.roles().data, &self.matched());

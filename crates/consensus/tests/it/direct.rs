@@ -231,7 +231,7 @@ fn a_system_that_does_not_meet_the_old_one_is_refused_without_a_joint_phase() {
 }
 
 /// Old elect sets of three and new ones of two can miss each other, though each meets the commit
-/// sets of the other: two leaders of one term, so only a joint phase may lead from one to the other.
+/// sets of the other: two leaders of one term. Only a joint phase leads from one to the other.
 #[test]
 fn elect_sets_that_miss_the_old_ones_are_refused_without_a_joint_phase_where_terms_are_shared() {
     let old = "elect = 3 of (n1,n2,n3,n4,n5); commit = 4 of (n1,n2,n3,n4,n5)";
