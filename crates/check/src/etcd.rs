@@ -6,6 +6,7 @@
 //! claims leaves a choice, between the writes of unknown outcome; what was read of that revision
 //! narrows it down ([`Etcd::study`]).
 
+mod between;
 mod history;
 mod narrow;
 mod range;

@@ -78,6 +78,20 @@ pub trait Model {
         None
     }
 
+    /// True only if an operation of unknown outcome with this input changes nothing, neither in
+    /// `state` nor in any that can follow it.
+    fn is_spent(&self, state: &Self::State, input: &Self::Input) -> bool {
+        let _ = (state, input);
+        false
+    }
+
+    /// True only if wherever an operation of unknown outcome with the input `some` changes the
+    /// state, one with the input `all` changes it in the same way.
+    fn covers(&self, all: &Self::Input, some: &Self::Input) -> bool {
+        let _ = (all, some);
+        false
+    }
+
     /// False only if in `state` no operation of unknown outcome can take effect: a shortcut for
     /// models that would refuse each of them in [`Self::step`].
     fn unknown_may_act(&self, state: &Self::State) -> bool {

@@ -23,6 +23,13 @@
 //! 8. A state that does not come back is not left while an operation is not placed that fits
 //!    nowhere else ([`Model::stretch`]): no order goes on from there.
 //!
+//! 9. Of two unknown operations that lead to the same state now, one is not tried that does
+//!    whatever the other can do ([`Model::covers`]): in an order that uses it here, the other can
+//!    stand in its place, and it in the other's if that comes later.
+//!
+//! Unknown operations that can change nothing any more ([`Model::is_spent`]) do not tell
+//! situations apart.
+//!
 //! If an order exists, take the visited situation with the shortest rest of one. Each rule that
 //! would drop the next step of that rest names a visited situation with a shorter rest: so there
 //! is none with a rest, unless it is empty.
@@ -131,6 +138,8 @@ pub struct Search<'a, M: Model> {
     /// Of each stretch: operations not yet placed that fit nowhere else.
     stretches: Vec<u32>,
     used: Vec<(u32, u32)>,
+    /// Those of `used` that can still do something, while a situation is looked up.
+    live: Vec<(u32, u32)>,
     state: M::State,
     frames: Vec<Frame<M::State>>,
     candidates: Vec<u32>,
@@ -167,6 +176,7 @@ impl<'a, M: Model> Search<'a, M> {
             placed: vec![0; plan.must.len().div_ceil(64)],
             placed_count: 0,
             used: Vec::new(),
+            live: Vec::new(),
             state: model.initial(),
             frames: Vec::new(),
             candidates: Vec::new(),
@@ -361,10 +371,16 @@ impl<'a, M: Model> Search<'a, M> {
                 beyond -= self.placed[last].count_ones();
             }
         }
+        let (plan, ops, model) = (&self.plan, self.ops, self.model);
+        let live = |&&(class, _): &&(u32, u32)| {
+            !model.is_spent(&self.state, &ops[plan.classes[class as usize].members[0]].input)
+        };
+        self.live.clear();
+        self.live.extend(self.used.iter().filter(live));
         let situation = Situation {
             frontier,
             words: &self.placed[first..=last],
-            used: &self.used,
+            used: &self.live,
             state: &self.state,
         };
         let bytes = situation_bytes(&situation) + self.model.state_bytes(&self.state);
@@ -460,6 +476,9 @@ impl<'a, M: Model> Search<'a, M> {
             if code & CLASS != 0 && (after == self.state || self.has_twin(code, &after, budget)) {
                 continue;
             }
+            if code & CLASS != 0 && self.has_lesser(code, &after, budget) {
+                continue;
+            }
             if self.is_idle(code, &after, budget) {
                 continue;
             }
@@ -475,6 +494,19 @@ impl<'a, M: Model> Search<'a, M> {
             other & CLASS == 0
                 && self.plan.must[other as usize].input == input
                 && self.step_must(other, &self.state, budget).as_ref() == Some(after)
+        })
+    }
+
+    /// Rule 9: another class that leads to `after`, and that this one covers.
+    fn has_lesser(&self, code: u32, after: &M::State, budget: &mut Budget<'_>) -> bool {
+        let input =
+            |code: u32| &self.ops[self.plan.classes[(code & !CLASS) as usize].members[0]].input;
+        self.candidates[self.top().start..].iter().any(|&other| {
+            other & CLASS != 0
+                && other != code
+                && self.model.covers(input(code), input(other))
+                && !self.model.covers(input(other), input(code))
+                && self.step_any(other, &self.state, budget).as_ref() == Some(after)
         })
     }
 

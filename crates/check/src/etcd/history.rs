@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use base::Blob;
 
+use super::between::Between;
 use super::narrow::Narrow;
 use super::range::Keys;
 use super::run::{Change, Run};
-use super::types::{KeyValue, Reply, Request, Response, Seen};
+use super::types::{CompareOp, KeyValue, Reply, Request, Response, Seen, Target};
 use super::{EtcdOperation, Timeline};
 use crate::map::Map;
 use crate::{FoldState, Limits, Model, Outcome, Verdict};
@@ -49,8 +50,16 @@ pub struct Etcd {
     evidence: HashMap<i64, Vec<Evidence>, FoldState>,
     /// Of each key: what was seen of it, by revision.
     lives: HashMap<Blob, BTreeMap<i64, Life>, FoldState>,
+    between: Between,
     keep_past: bool,
 }
+
+/// Keys of a history up to which it is asked whether they can all become what is seen next.
+const TOGETHER_MAX: usize = 32;
+
+/// What was seen cannot come to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Refused;
 
 /// Where a key stood in its life at some revision.
 #[derive(Clone, Copy, Debug)]
@@ -83,6 +92,7 @@ impl Etcd {
             claimed: HashSet::default(),
             evidence: HashMap::default(),
             lives: HashMap::default(),
+            between: Between::default(),
             keep_past: true,
         }
     }
@@ -101,6 +111,11 @@ impl Etcd {
             }
             if let Some(reply) = &response.reply {
                 self.collect(&op.input, reply);
+            }
+            if let (Some(revision), Some(reply)) = (response.revision, &response.reply) {
+                // A request that writes saw what was before its own revision.
+                let own = i64::from(!never_writes(&op.input, Some(reply)));
+                self.collect_quiet(&op.input, reply, revision.saturating_sub(own));
             }
         }
     }
@@ -133,7 +148,51 @@ impl Etcd {
                 }
             }
         }
-        narrow.apply(ops, &mut self.claimed)
+        let known = narrow.apply(ops, &mut self.claimed);
+        for op in &known {
+            let Some(response) = &op.output else { continue };
+            if let Some(revision) = response.revision
+                && certainly_writes(&op.input, response.reply.as_ref())
+            {
+                self.between.made(revision, &op.input, response.reply.as_ref());
+            }
+        }
+        self.between.sort();
+        known
+    }
+
+    /// What was read at revision `until`.
+    fn collect_quiet(&mut self, request: &Request, reply: &Reply, until: i64) {
+        let mut saw = |seen: &Seen, until: i64| {
+            if let Some(written) = seen.mod_revision {
+                self.between.saw(&seen.key, written, until);
+            }
+        };
+        match (request, reply) {
+            (Request::Range(range), Reply::Range { kvs, .. }) => {
+                let at = if range.revision > 0 { range.revision.min(until) } else { until };
+                kvs.iter().for_each(|seen| saw(seen, at));
+            }
+            (_, Reply::Put { prev: Some(Some(seen)) }) => saw(seen, until),
+            (_, Reply::Delete { prev: Some(seen), .. }) => {
+                seen.iter().for_each(|seen| saw(seen, until));
+            }
+            (Request::Txn(txn), Reply::Txn { succeeded, replies }) => {
+                for compare in txn.compare.iter().filter(|_| *succeeded) {
+                    if let (Target::Mod(written @ 1..), CompareOp::Equal) =
+                        (&compare.target, compare.op)
+                        && compare.range_end.is_empty()
+                    {
+                        self.between.saw(&compare.key, *written, until);
+                    }
+                }
+                let branch = if *succeeded { &txn.success } else { &txn.failure };
+                for (request, reply) in branch.iter().zip(replies) {
+                    self.collect_quiet(request, reply, until);
+                }
+            }
+            _ => {}
+        }
     }
 
     fn collect(&mut self, request: &Request, reply: &Reply) {
@@ -166,8 +225,18 @@ impl Etcd {
     /// One copy of each: a key is read much more often than written.
     fn collect_seen(&mut self, seen: Seen) {
         let Some(revision) = seen.mod_revision else { return };
+        if let Some(born) = seen.create_revision.filter(|&born| born < revision) {
+            let at = (Some(born), Some(born), Some(1));
+            let (create_revision, mod_revision, version) = at;
+            let key = seen.key.clone();
+            let birth = Seen { key, create_revision, mod_revision, version, ..Seen::default() };
+            self.add_evidence(born, Evidence::Put(birth));
+        }
+        self.add_evidence(revision, Evidence::Put(seen));
+    }
+
+    fn add_evidence(&mut self, revision: i64, evidence: Evidence) {
         let known = self.evidence.entry(revision).or_default();
-        let evidence = Evidence::Put(seen);
         if !known.contains(&evidence) {
             known.push(evidence);
         }
@@ -176,20 +245,57 @@ impl Etcd {
     /// Whether what is seen of the changed keys next can still come.
     fn leads_on(&self, revision: i64, changes: &[Change]) -> bool {
         changes.iter().all(|change| {
-            let next = self.lives.get(change.key());
-            let next = next.and_then(|lives| lives.range(revision + 1..).next());
-            let Some((&at, next)) = next else { return true };
-            if next.create_revision > revision {
-                return true;
+            let kv = match change {
+                Change::Put(kv) => Some(&**kv),
+                Change::Delete(_) => None,
+            };
+            !self.between.is_quiet(change.key(), revision)
+                && self.needs(change.key(), kv, revision).is_ok()
+        })
+    }
+
+    /// How many writes that nobody answered for a key needs, and until when, to become what is
+    /// seen of it next. None: that is not known.
+    ///
+    /// # Errors
+    /// It cannot become that.
+    fn needs(
+        &self,
+        key: &Blob,
+        kv: Option<&KeyValue>,
+        revision: i64,
+    ) -> Result<Option<(i64, i64)>, Refused> {
+        let next = self.lives.get(key).and_then(|lives| lives.range(revision + 1..).next());
+        let Some((&at, next)) = next else { return Ok(None) };
+        if next.create_revision > revision {
+            return Ok(None);
+        }
+        // The same life: a version more for every revision that puts it.
+        let same = |kv: &&KeyValue| kv.create_revision == next.create_revision;
+        let kv = kv.filter(same).ok_or(Refused)?;
+        let missing = self.between.missing(key, revision, at, next.version - kv.version);
+        Ok(Some((at, missing.ok_or(Refused)?)))
+    }
+
+    /// Whether the revisions that nobody claims are enough for all keys together: of those up to
+    /// any revision, as many as writes are missing by then.
+    fn all_lead_on(&self, state: &EtcdState) -> bool {
+        if self.lives.len() > TOGETHER_MAX {
+            return true;
+        }
+        let mut needs = Vec::new();
+        for key in self.lives.keys() {
+            let kv = state.keys.get(key).map(|kv| &**kv);
+            match self.needs(key, kv, state.revision) {
+                Ok(need) => needs.extend(need.filter(|(_, missing)| *missing > 0)),
+                Err(Refused) => return false,
             }
-            // The same life: every revision until then is at most one version more.
-            match change {
-                Change::Put(kv) => {
-                    kv.create_revision == next.create_revision
-                        && (1..=at - revision).contains(&(next.version - kv.version))
-                }
-                Change::Delete(_) => false,
-            }
+        }
+        needs.sort_unstable();
+        let mut missing = 0;
+        needs.into_iter().all(|(at, more)| {
+            missing += more;
+            missing <= self.between.open(state.revision, at)
         })
     }
 
@@ -289,7 +395,8 @@ impl Model for Etcd {
         }
         let after = EtcdState { revision: next, keys: run.keys, past };
         // Where an answer names its revision, it is the reader that is wrong, not the writer.
-        let fits = || self.agrees(&after) && self.leads_on(next, &run.changes);
+        let fits =
+            || self.agrees(&after) && self.leads_on(next, &run.changes) && self.all_lead_on(&after);
         (revision.is_some() || fits()).then_some(after)
     }
 
@@ -299,6 +406,27 @@ impl Model for Etcd {
 
     fn unknown_may_act(&self, state: &EtcdState) -> bool {
         !state.revision.checked_add(1).is_none_or(|next| self.claimed.contains(&next))
+    }
+
+    /// A guard that wants an earlier revision of a key than the present one: it never returns.
+    fn is_spent(&self, state: &EtcdState, input: &Request) -> bool {
+        let Request::Txn(txn) = input else { return false };
+        let past = txn.compare.iter().any(|compare| {
+            let Target::Mod(wanted @ 1..) = compare.target else { return false };
+            let now = state.keys.get(&compare.key).map(|kv| kv.mod_revision);
+            compare.op == CompareOp::Equal
+                && compare.range_end.is_empty()
+                && wanted <= state.revision
+                && now != Some(wanted)
+        });
+        past && txn.failure.iter().all(|request| never_writes(request, None))
+    }
+
+    /// A put does what the same put behind a guard does where that lets it pass.
+    fn covers(&self, all: &Request, some: &Request) -> bool {
+        let (Request::Put(_), Request::Txn(txn)) = (all, some) else { return false };
+        matches!(&txn.success[..], [only] if only == all)
+            && txn.failure.iter().all(|request| never_writes(request, None))
     }
 
     /// A change copies a path of about this many nodes.

@@ -1,7 +1,10 @@
 //! The etcd model: its steps against a naive store, its verdicts against brute force.
 
 use base::{Blob, Prng};
-use check::etcd::{Change, Etcd, EtcdOperation, Put, Range, Reply, Request, Response, Seen, check};
+use check::etcd::{
+    Change, Compare, CompareOp, Delete, Etcd, EtcdOperation, Put, Range, Reply, Request, Response,
+    Seen, Target, Txn, check,
+};
 use check::{Limits, Model, Operation, Verdict};
 
 use crate::brute::{brute, judge};
@@ -189,6 +192,61 @@ fn verdicts_are_those_of_brute_force_with_and_without_revisions() {
         assert_eq!(found.timeline.is_some(), expected);
         // The unstudied model has no hints: also the place where it breaks must be right.
         judge(&Etcd::new(), &ops, expected, seed);
+        good += u64::from(expected);
+    }
+    assert!(good > HISTORIES / 10 && good < HISTORIES * 9 / 10, "{good}");
+}
+
+/// Writes and reads of two keys with every answer exact, and about every other one lost.
+fn lossy(rng: &mut Prng) -> Vec<EtcdOperation> {
+    let mut store = Store::new();
+    let mut ops = Vec::new();
+    let mut effects: Vec<(u64, usize)> = Vec::new();
+    for process in 0..5 + rng.below(3) as u32 {
+        let key = blob(["a", "b"][rng.below(2) as usize]);
+        let write = Put { key: key.clone(), value: blob("v"), ..Put::default() };
+        let input = match rng.below(8) {
+            0..=2 => Request::Put(write),
+            3 => Request::Delete(Delete { key, range_end: Blob::default() }),
+            4 | 5 => {
+                let (range_end, op) = (Blob::default(), CompareOp::Equal);
+                let target = Target::Mod(rng.below(4) as i64);
+                let compare = vec![Compare { key, range_end, op, target }];
+                Request::Txn(Txn { compare, success: vec![Request::Put(write)], failure: vec![] })
+            }
+            _ => Request::Range(Range { key, ..Range::default() }),
+        };
+        let invoked = rng.below(20) * 16;
+        let returned = invoked + rng.below(20) * 8 + u64::from(process);
+        effects.push((invoked + rng.below(1 + returned - invoked), ops.len()));
+        ops.push(Operation { process, input, output: None, invoked, returned: Some(returned) });
+    }
+    effects.sort_unstable();
+    for (_, at) in effects {
+        let reads = matches!(ops[at].input, Request::Range(_));
+        let kept = reads || rng.below(2) == 0;
+        if !kept && rng.below(3) == 0 {
+            continue;
+        }
+        let mut response = store.request(&ops[at].input).expect("nothing here is refused");
+        if rng.below(10) == 0 {
+            spoil(rng, &mut response);
+        }
+        ops[at].output = kept.then_some(response);
+    }
+    ops
+}
+
+#[test]
+fn verdicts_are_those_of_brute_force_where_every_other_answer_is_lost() {
+    let mut good = 0;
+    const HISTORIES: u64 = 6_000;
+    for seed in 0..HISTORIES {
+        let ops = lossy(&mut Prng::new(seed));
+        let expected = brute(&Etcd::new(), &ops, u64::MAX);
+        let found = check(Etcd::new(), &ops, Limits::default(), &|| false).outcome.verdict;
+        let found = matches!(found, Verdict::Linearizable { .. });
+        assert_eq!(found, expected, "seed {seed}: {ops:#?}");
         good += u64::from(expected);
     }
     assert!(good > HISTORIES / 10 && good < HISTORIES * 9 / 10, "{good}");
