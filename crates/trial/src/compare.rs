@@ -1,4 +1,5 @@
-//! Throughput, latency and CPU of three members of quorate beside three of etcd.
+//! Throughput, latency and CPU of three members of quorate beside three of etcd, or of another
+//! build of quorate.
 //!
 //! Every run starts both clusters anew, one after the other on an otherwise idle machine, and
 //! puts the same load on each. Quorate's clients are spread over all members; of etcd the better
@@ -38,6 +39,9 @@ pub struct Args {
     /// Flags for quorate only, e.g. "--quorum=2 of (n1, n2, n3)"
     #[arg(long)]
     flag: Vec<String>,
+    /// Another build of quorate to stand beside instead of etcd, such as the one before a change
+    #[arg(long, value_name = "BINARY")]
+    before: Option<PathBuf>,
     /// Print one line of JSON besides the table
     #[arg(long)]
     json: bool,
@@ -54,6 +58,22 @@ struct Sample {
     p99_us: f64,
     server_cpu_us_per_op: f64,
     client_cpu_us_per_op: f64,
+}
+
+impl Args {
+    /// What quorate stands beside.
+    fn other(&self) -> Program {
+        self.before.clone().map_or(Program::Etcd, Program::Quorate)
+    }
+
+    fn other_name(&self) -> &'static str {
+        if self.before.is_some() { "before" } else { "etcd" }
+    }
+
+    /// Columns of the other, and whether its clients are at the leader; quorate's are spread.
+    fn placements(&self) -> &'static [(usize, bool)] {
+        if self.before.is_some() { &[(1, false)] } else { &[(1, false), (2, true)] }
+    }
 }
 
 /// A named figure of a sample.
@@ -82,7 +102,7 @@ pub fn run(quorate: &Path, args: &Args) -> Result<()> {
                 "run {} of {}: {}",
                 run + 1,
                 args.runs,
-                if first { "quorate" } else { "etcd" }
+                if first { "quorate" } else { args.other_name() }
             );
             if first {
                 let program = Program::Quorate(PathBuf::from(quorate));
@@ -90,8 +110,8 @@ pub fn run(quorate: &Path, args: &Args) -> Result<()> {
                 let cluster = Cluster::start(&program, MEMBERS, &flags)?;
                 measure(quorate, args, &cluster, &cluster.endpoints(), &mut samples, 0)?;
             } else {
-                for (at, at_leader) in [(1, false), (2, true)] {
-                    let cluster = Cluster::start(&Program::Etcd, MEMBERS, &[])?;
+                for &(at, at_leader) in args.placements() {
+                    let cluster = Cluster::start(&args.other(), MEMBERS, &[])?;
                     let endpoints =
                         if at_leader { vec![leader(&cluster)?] } else { cluster.endpoints() };
                     measure(quorate, args, &cluster, &endpoints, &mut samples, at)?;
@@ -182,7 +202,8 @@ fn median(mut values: Vec<f64>) -> f64 {
 }
 
 fn report(args: &Args, samples: &[Vec<Vec<Sample>>]) {
-    let mut lines = Vec::new();
+    let (mut lines, other) = (Vec::new(), args.other_name());
+    let placement = format!("{other}_placement");
     println!(
         "medians of {} runs, {} clients, {}-byte values, {} keys, {MEMBERS} members, fsync on",
         args.runs, args.clients, args.val_size, args.key_space
@@ -192,18 +213,22 @@ fn report(args: &Args, samples: &[Vec<Vec<Sample>>]) {
             median(columns[at].iter().map(figure).collect())
         };
         let throughput = |at| of(at, |sample| sample.ops_per_s);
-        let better = if throughput(1) >= throughput(2) { 1 } else { 2 };
+        let spread = args.before.is_some() || throughput(1) >= throughput(2);
+        let better = if spread { 1 } else { 2 };
         let placed = if better == 1 { "spread" } else { "leader" };
-        println!("\n{load:<18} {:>10} {:>14} {:>7}", "quorate", format!("etcd {placed}"), "ratio");
+        println!(
+            "\n{load:<18} {:>10} {:>14} {:>7}",
+            "quorate",
+            format!("{other} {placed}"),
+            "ratio"
+        );
         let mut figures = serde_json::Map::new();
         for (name, figure) in FIGURES {
             let (ours, theirs) = (of(0, figure), of(better, figure));
             let ratio = ours / theirs;
             println!("{name:<18} {ours:>10.0} {theirs:>14.0} {ratio:>7.2}");
-            figures.insert(
-                name.to_owned(),
-                json!({ "quorate": ours, "etcd": theirs, "ratio": ratio }),
-            );
+            figures
+                .insert(name.to_owned(), json!({ "quorate": ours, other: theirs, "ratio": ratio }));
         }
         let runs: Vec<f64> = columns[0]
             .iter()
@@ -213,7 +238,7 @@ fn report(args: &Args, samples: &[Vec<Vec<Sample>>]) {
         let (least, most) =
             runs.iter().fold((f64::MAX, 0.0_f64), |(l, m), r| (l.min(*r), m.max(*r)));
         println!("ratio of ops/s by run: {least:.2} to {most:.2}");
-        lines.push(json!({ "load": load, "etcd_placement": placed, "figures": figures }));
+        lines.push(json!({ "load": load, placement.as_str(): placed, "figures": figures }));
     }
     if args.json {
         println!("{}", json!({ "runs": args.runs, "loads": lines }));
