@@ -73,6 +73,7 @@ pub fn open(
         owner: Owner { cluster: CLUSTER, member },
         options: Options { segment_bytes, prefill_bytes: 0, spares_max: 1 },
         key: nonce,
+        known_key: identity.journal_key,
         incarnation: identity.incarnation.next().0,
         fresh,
         on_damage: OnDamage::Repair,
@@ -88,6 +89,7 @@ pub fn open(
     if fresh || !planted!(StaleIncarnation) {
         identity.incarnation = identity.incarnation.next();
     }
+    identity.journal_key = state.journal.key();
     store::write_identity(&mut root, &identity).map_err(text)?;
     let (base, store, extra) = match state.base {
         Some((_, loaded)) => {
@@ -146,6 +148,7 @@ fn begin(
         config: config.encode(),
         peers: Vec::new(),
         void: String::new(),
+        journal_key: 0,
     })
 }
 

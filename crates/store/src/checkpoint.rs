@@ -415,6 +415,11 @@ impl Reader {
             return Err(StoreError::new(StoreErrorKind::Unknown, name, 8, what));
         }
         let meta = CheckpointMeta::decode(&content[16..]).map_err(cut)?;
+        // A misdirected write may put another checkpoint here, whole if it is small.
+        if parse_name(name).is_some_and(|named| named != (meta.index, meta.ballot)) {
+            let what = format!("holds the checkpoint at {} of {}", meta.index, meta.ballot);
+            return Err(StoreError::corrupt(name, 16, what));
+        }
         let mut digest = Digest::default();
         digest.add(&bytes);
         Ok(Self {

@@ -9,7 +9,9 @@ use wal::Disk;
 
 const NAME: &str = "identity";
 const MAGIC: &[u8; 8] = b"QIDNT\0\0\0";
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
+/// No key of the journal.
+const VERSION_SECOND: u32 = 2;
 /// Peers without incarnations, and nothing after them.
 const VERSION_FIRST: u32 = 1;
 
@@ -37,6 +39,8 @@ pub struct Identity {
     pub peers: Vec<Met>,
     /// Why this directory may never be started again; empty when it may.
     pub void: String,
+    /// The key of the journal, if none of a repair's is in force; zero when it is not known.
+    pub journal_key: u64,
 }
 
 impl Identity {
@@ -55,6 +59,7 @@ impl Identity {
             out.put_u64(met.incarnation.0);
         }
         out.put_bytes(self.void.as_bytes());
+        out.put_u64(self.journal_key);
         let crc = crc32c(&out);
         out.put_u32(crc);
         out
@@ -70,6 +75,7 @@ impl Identity {
             config: get.bytes()?.to_vec(),
             peers: Vec::new(),
             void: String::new(),
+            journal_key: 0,
         };
         for _ in 0..get.u32()? {
             let (member, birth) = (NodeId(get.u64()?), get.u64()?);
@@ -81,6 +87,9 @@ impl Identity {
         }
         if version > VERSION_FIRST {
             identity.void = get.str()?.to_owned();
+        }
+        if version > VERSION_SECOND {
+            identity.journal_key = get.u64()?;
         }
         get.finish()?;
         Ok(identity)

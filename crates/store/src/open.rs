@@ -33,6 +33,8 @@ pub struct Ask {
     pub options: Options,
     /// Random: the key of a journal that is begun now.
     pub key: u64,
+    /// The key of the journal that is there, as the identity remembers it; zero if it does not.
+    pub known_key: u64,
     /// The coming incarnation: a label for what is set aside.
     pub incarnation: u64,
     /// There is no journal yet.
@@ -263,7 +265,9 @@ impl Opening<'_> {
             }
             Err(error) => {
                 let mut disk = part(self.home, "journal")?;
-                (error.to_string(), wal::survey(disk.as_mut(), floor)?)
+                let known = (self.ask.known_key, self.ask.owner);
+                let known = Some(known).filter(|(key, _)| *key != 0);
+                (error.to_string(), wal::survey(disk.as_mut(), floor, known)?)
             }
         };
         let facts = match survey.proven {

@@ -91,10 +91,15 @@ fn checkpoint(disk: &mut dyn Disk, index: u64, term: u64) -> Result<CheckpointFi
 }
 
 fn start(place: &Place, key: u64) -> Result<Opened<()>, OpenError> {
+    start_knowing(place, key, 0)
+}
+
+fn start_knowing(place: &Place, key: u64, known_key: u64) -> Result<Opened<()>, OpenError> {
     let ask = Ask {
         owner: OWNER,
         options: SMALL,
         key,
+        known_key,
         incarnation: key,
         fresh: false,
         on_damage: OnDamage::Repair,
@@ -268,6 +273,24 @@ fn a_repair_whose_own_journal_is_damaged_begins_again_from_its_file() {
     let repair = opened.repair.as_ref().expect("it goes on");
     assert_eq!((repair.ballot, repair.index), (Ballot::new(2, 1), LogIndex(30)));
     assert!(opened.records.is_empty());
+}
+
+#[test]
+fn the_only_segment_header_is_not_needed_when_the_key_is_known() {
+    let place = Place(MemDisk::new());
+    let options = Options { segment_bytes: 1 << 20, ..SMALL };
+    let mut journal = Journal::create(place.part("journal"), options, OWNER, 5).unwrap();
+    append(&mut journal, 2, None, &[record(1, 2), record(2, 2)]);
+    append(&mut journal, 3, None, &[]);
+    journal.mark().unwrap();
+    assert_eq!(journal.key(), 5);
+    assert!(place.0.flip("journal/segment-0000000000000001.qj", 9, 1));
+    let lost = start(&place, 9).err().expect("no key").to_string();
+    assert!(lost.contains("cannot be repaired"), "{lost}");
+    let opened = start_knowing(&place, 9, 5).unwrap();
+    let repair = opened.repair.as_ref().expect("its header is gone");
+    assert_eq!((repair.ballot, repair.index), (Ballot::new(3, 1), LogIndex::ZERO));
+    assert_eq!(opened.journal.key(), 9, "what the identity is to remember from now on");
 }
 
 #[test]

@@ -49,6 +49,19 @@ fn a_flip_of_any_byte_of_a_checkpoint_is_refused() {
 }
 
 #[test]
+fn a_checkpoint_in_the_place_of_another_is_damage() {
+    let mut disk = MemDisk::new();
+    let old = write_checkpoint(&mut disk, &meta(1), records(0, 0)).unwrap();
+    let new = write_checkpoint(&mut disk, &meta(2), records(0, 0)).unwrap();
+    // Both are smaller than a sector, and of the same size.
+    let bytes = disk.bytes(&old.name).unwrap().to_vec();
+    disk.open(&new.name).unwrap().write_at(0, &bytes).unwrap();
+    let error = read_checkpoint(&mut disk, &new.name).unwrap_err();
+    assert_eq!(error.kind, StoreErrorKind::Corrupt, "{error}");
+    assert!(error.to_string().contains("holds the checkpoint at 1"), "{error}");
+}
+
+#[test]
 fn a_transfer_resumes_and_a_damaged_one_is_removed() {
     let mut from = MemDisk::new();
     let offer = write_checkpoint(&mut from, &meta(4), records(9, 50)).unwrap();
@@ -86,6 +99,7 @@ fn an_identity_is_read_back_and_damage_is_refused() {
         config: vec![5; 9],
         peers: vec![Met { member: NodeId(6), birth: 7, incarnation: Incarnation(3) }],
         void: "put back".to_owned(),
+        journal_key: 8,
     };
     write_identity(&mut disk, &identity).unwrap();
     assert_eq!(read_identity(&mut disk.crash(1)).unwrap(), Some(identity));

@@ -124,6 +124,12 @@ impl Journal {
         })
     }
 
+    /// Seals its batches; a copy elsewhere lets [`crate::survey`] read them when every segment
+    /// header is lost.
+    pub fn key(&self) -> u64 {
+        self.key
+    }
+
     /// Recovers a journal; what it returns is durable. Errors: `Missing`, `Corrupt`, `Unknown`,
     /// `Io`.
     pub fn open(disk: impl Disk + 'static, options: Options) -> Result<(Self, Recovery), WalError> {

@@ -18,7 +18,7 @@ pub use error::{WalError, WalErrorKind};
 pub use journal::{Journal, Options};
 pub use recover::{Cut, Recovery};
 pub use spare::SpareJob;
-pub use survey::{Proven, Survey, set_aside, survey};
+pub use survey::{Proven, Sealed, Survey, set_aside, survey};
 
 use base::{Ballot, Blob, LogIndex, NodeId};
 

@@ -30,9 +30,17 @@ pub struct Proven {
     pub index: LogIndex,
 }
 
+/// Whose journal it is and its key, which seals its batches.
+pub type Sealed = (u64, Owner);
+
 /// Surveys the journal in `disk`. No checkpoint was ever at an index above `floor`: records may
-/// skip to the one after a checkpoint. Errors: `Missing`, `Unknown`, `Io`.
-pub fn survey(disk: &mut dyn Disk, floor: LogIndex) -> Result<Survey, WalError> {
+/// skip to the one after a checkpoint. `known` helps where every segment header is lost. Errors:
+/// `Missing`, `Unknown`, `Io`.
+pub fn survey(
+    disk: &mut dyn Disk,
+    floor: LogIndex,
+    known: Option<Sealed>,
+) -> Result<Survey, WalError> {
     let names = disk.list().map_err(|e| WalError::io("", 0, "list", &e))?;
     let live: Vec<u64> = names.iter().filter_map(|n| generation_of(n, "segment-")).collect();
     let mut headers = Vec::new();
@@ -51,14 +59,14 @@ pub fn survey(disk: &mut dyn Disk, floor: LogIndex) -> Result<Survey, WalError> 
         commit: LogIndex::ZERO,
         proven: Err(why.to_owned()),
     };
-    let mut known = headers.iter().flatten();
-    let Some(first) = known.next() else {
+    let mut told = headers.iter().flatten().map(|header| (header.key, header.owner));
+    let (Some(sealed), Some(generation)) = (told.next().or(known), live.first()) else {
         return Ok(lost("every segment header is damaged or gone"));
     };
-    if known.any(|header| (header.key, header.owner) != (first.key, first.owner)) {
+    if told.any(|other| other != sealed) {
         return Ok(lost("the segments belong to different journals"));
     }
-    let mut walk = Walk::new(first, floor, live[0]);
+    let mut walk = Walk::new(sealed, floor, *generation);
     for (at, header) in headers.iter().enumerate() {
         let (_, bytes) = load(disk, live[at])?;
         walk.segment(live[at], header.as_ref(), &bytes, at + 1 == live.len())?;
@@ -90,10 +98,10 @@ struct Walk {
 }
 
 impl Walk {
-    fn new(first: &SegmentHeader, floor: LogIndex, generation: u64) -> Self {
+    fn new((key, owner): Sealed, floor: LogIndex, generation: u64) -> Self {
         Self {
-            key: first.key,
-            owner: first.owner,
+            key,
+            owner,
             floor,
             sequence: None,
             next_generation: generation,

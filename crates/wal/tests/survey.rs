@@ -2,7 +2,9 @@
 
 use base::{Ballot, Blob, LogIndex, NodeId, Prng};
 use std::collections::BTreeMap;
-use wal::{Batch, Disk, Journal, MemDisk, Options, Owner, Record, Survey, WalErrorKind, survey};
+use wal::{
+    Batch, Disk, Journal, MemDisk, Options, Owner, Record, Sealed, Survey, WalErrorKind, survey,
+};
 
 const OWNER: Owner = Owner { cluster: 7, member: NodeId(3) };
 const SMALL: Options = Options { segment_bytes: 1500, prefill_bytes: 256, spares_max: 1 };
@@ -20,6 +22,8 @@ struct Written {
     ballot: Ballot,
     /// Records at or below are covered by a checkpoint.
     floor: LogIndex,
+    /// Of the journal, as a member remembers it elsewhere.
+    key: u64,
 }
 
 impl Written {
@@ -57,7 +61,7 @@ impl Written {
             }
         }
         journal.mark().unwrap();
-        Self { disk, states, ballot: Ballot::new(term, 1), floor: LogIndex(floor) }
+        Self { disk, states, ballot: Ballot::new(term, 1), floor: LogIndex(floor), key: seed }
     }
 
     /// The highest index of the last term.
@@ -67,14 +71,22 @@ impl Written {
         live.filter(of).map(|r| r.index).max().unwrap_or_default()
     }
 
-    /// Looks at a damaged copy; what it says must be true. Whether it was proven, if refused.
-    fn check(&self, mut copy: MemDisk, place: &str) -> Option<bool> {
+    /// Looks at a damaged copy, with the key known and without it; what it says must be true.
+    /// Whether it was proven, if refused.
+    fn check(&self, copy: MemDisk, place: &str) -> Option<bool> {
+        let without = self.check_with(copy.fork(), None, place);
+        let with = self.check_with(copy, Some((self.key, OWNER)), place);
+        assert!(with >= without, "{place}: the key takes nothing away");
+        with
+    }
+
+    fn check_with(&self, mut copy: MemDisk, known: Option<Sealed>, place: &str) -> Option<bool> {
         let error = match Journal::open(copy.fork(), SMALL) {
             Ok(_) => return None,
             Err(error) => error,
         };
         assert_eq!(error.kind, WalErrorKind::Corrupt, "{place}: {error}");
-        let Survey { records, proven, .. } = survey(&mut copy, self.floor).unwrap();
+        let Survey { records, proven, .. } = survey(&mut copy, self.floor, known).unwrap();
         let live = |r: &&Record| r.index > self.floor;
         let found: Vec<&Record> = records.iter().filter(live).collect();
         // A segment whose records were void later is gone: the beginning may be missing.
@@ -185,7 +197,7 @@ fn a_damaged_batch_in_the_middle_leaves_promise_and_reach_proven() {
         for at in [ends[0] + 20, ends[0] + 100] {
             let mut copy = disk.fork();
             assert!(copy.flip(&name, at, 1));
-            let found = survey(&mut copy, LogIndex(floor)).unwrap();
+            let found = survey(&mut copy, LogIndex(floor), None).unwrap();
             assert_eq!(found.records, [record(1, 1, 40)]);
             let proven = found.proven.expect("batch 3 and the mark are intact");
             assert_eq!((proven.ballot, proven.index), (Ballot::new(1, 1), LogIndex(3)));
@@ -198,11 +210,13 @@ fn the_last_batch_is_bounded_by_its_header_and_lost_without_it() {
     let (disk, name, ends) = three();
     let mut copy = disk.fork();
     assert!(copy.flip(&name, ends[1] + 100, 1));
-    let proven = survey(&mut copy, LogIndex::ZERO).unwrap().proven.expect("its header counts");
+    let proven =
+        survey(&mut copy, LogIndex::ZERO, None).unwrap().proven.expect("its header counts");
     assert_eq!(proven.index, LogIndex(3));
     let mut copy = disk.fork();
     assert!(copy.flip(&name, ends[1] + 20, 1));
-    let lost = survey(&mut copy, LogIndex::ZERO).unwrap().proven.expect_err("nothing counts it");
+    let lost =
+        survey(&mut copy, LogIndex::ZERO, None).unwrap().proven.expect_err("nothing counts it");
     assert!(lost.contains("lost with their headers"), "{lost}");
 }
 
@@ -213,6 +227,21 @@ fn damage_and_an_unreadable_tail_prove_nothing() {
     assert!(copy.flip(&name, ends[0] + 20, 1));
     let end = copy.bytes(&name).unwrap().len() as u64;
     copy.open(&name).unwrap().write_at(end + 100, b"x").unwrap();
-    let lost = survey(&mut copy, LogIndex::ZERO).unwrap().proven.expect_err("a vote may be lost");
+    let lost =
+        survey(&mut copy, LogIndex::ZERO, None).unwrap().proven.expect_err("a vote may be lost");
     assert!(lost.contains("cannot be read"), "{lost}");
+}
+
+#[test]
+fn batches_are_read_without_a_segment_header_where_the_key_is_known() {
+    let (disk, name, _) = three();
+    let mut copy = disk.fork();
+    assert!(copy.flip(&name, 9, 1));
+    let mut look = |known: Option<Sealed>| survey(&mut copy, LogIndex::ZERO, known).unwrap().proven;
+    let lost = look(None).expect_err("no key");
+    assert!(lost.contains("every segment header"), "{lost}");
+    let proven = look(Some((1, OWNER))).expect("three batches are intact");
+    assert_eq!((proven.ballot, proven.index), (Ballot::new(1, 1), LogIndex(3)));
+    let lost = look(Some((2, OWNER))).expect_err("the key of another journal");
+    assert!(lost.contains("is intact"), "{lost}");
 }

@@ -69,6 +69,7 @@ pub fn open(config: &Config, place: &Place) -> Result<Opened, StartError> {
         owner: Owner { cluster: identity.cluster, member: identity.member },
         options: Options::default(),
         key: entropy(),
+        known_key: identity.journal_key,
         incarnation: identity.incarnation.next().0,
         fresh,
         on_damage: config.on_damage,
@@ -83,6 +84,7 @@ pub fn open(config: &Config, place: &Place) -> Result<Opened, StartError> {
         tracing::warn!("a torn tail was cut: {} at byte {}", cut.file, cut.offset);
     }
     identity.incarnation = identity.incarnation.next();
+    identity.journal_key = state.journal.key();
     store::write_identity(&mut root, &identity).map_err(|e| named(&e))?;
     let log = (state.ballot, state.commit, state.records);
     let (base, store, extra, checkpoint_bytes) = match state.base {
@@ -142,6 +144,7 @@ fn begin(config: &Config) -> Result<(Identity, Configuration), StartError> {
         config: born.config.encode(),
         peers: Vec::new(),
         void: String::new(),
+        journal_key: 0,
     };
     Ok((identity, born.config))
 }
