@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use num_traits::One;
-use quorum::{Dominance, Family, Names, NodeSet, Protocol, Unsafe, Why, check_pair};
+use quorum::{Dominance, Family, Names, NodeSet, Protocol, SystemSpec, Unsafe, Why, check_pair};
 
 use crate::availability::{Live, Needed, live};
 use crate::model::Model;
@@ -13,6 +13,9 @@ use crate::workload::Workload;
 
 /// Sets listed in a text before "and more".
 const LISTED_MAX: usize = 12;
+
+/// The rule that every ballot of the store's own protocol needs at least.
+const PAXOS: &str = "paxos";
 
 /// One role's family.
 #[derive(Clone, Debug)]
@@ -83,7 +86,7 @@ impl Report {
             elect: side(model.elect(), Needed::Elect),
             commit: side(model.commit(), Needed::Commit),
             both_live: live(&model, Needed::Both),
-            safety: safety(&model),
+            safety: safety(&model, text),
             dominance: model.commit().dominated_by(model.elect()),
             zones: zones.collect(),
             work,
@@ -95,7 +98,8 @@ impl Report {
 
     /// Whether a Raft with some ballot rule may use it.
     pub fn is_safe(&self) -> bool {
-        check_pair(self.model.elect(), self.model.commit(), Protocol::Paxos).is_ok()
+        let paxos = self.safety.iter().find(|safety| safety.protocol == PAXOS);
+        paxos.is_some_and(|safety| safety.verdict.is_ok())
     }
 
     /// Members that may fail, whichever they are, with both roles going on.
@@ -267,7 +271,8 @@ impl Figures {
     }
 }
 
-fn safety(model: &Model) -> Vec<Safety> {
+fn safety(model: &Model, text: &str) -> Vec<Safety> {
+    let spec = SystemSpec::parse(text).ok();
     let (elect, commit) = (model.elect(), model.commit());
     let members = model.members().len();
     // The most faulty members a rule allows, at least 1 so that a refusal shows its sets.
@@ -283,13 +288,17 @@ fn safety(model: &Model) -> Vec<Safety> {
     let rules = [
         ("raft, ballot = (term, node)".to_owned(), Protocol::RaftTermAndNode),
         ("raft, shared terms".to_owned(), Protocol::RaftSharedTerms),
-        ("paxos".to_owned(), Protocol::Paxos),
+        (PAXOS.to_owned(), Protocol::Paxos),
         ("versioned votes (Gifford)".to_owned(), Protocol::VersionedVotes),
         (format!("byzantine, {byzantine} faulty"), Protocol::Byzantine { f: byzantine }),
         (format!("masking, {masking} faulty"), Protocol::Masking { f: masking }),
         (format!("two thresholds, {two} faulty"), Protocol::TwoThreshold { f: two }),
     ];
-    let judge = |(protocol, rule)| Safety { protocol, verdict: check_pair(elect, commit, rule) };
+    let data = spec.map_or(Ok(()), |spec| spec.check_data(model.names(), commit));
+    let judge = |(protocol, rule)| {
+        let verdict = check_pair(elect, commit, rule).and(data);
+        Safety { protocol, verdict }
+    };
     rules.into_iter().map(judge).collect()
 }
 
@@ -297,6 +306,10 @@ fn safety(model: &Model) -> Vec<Safety> {
 pub fn explain(names: &Names, offence: &Unsafe) -> String {
     if offence.why == Why::TooComplex {
         return "not proved: too complex to search".to_owned();
+    }
+    if offence.why == Why::NoData {
+        let set = names.show(offence.a);
+        return format!("UNSAFE: commit {set} has witnesses only, who keep no data");
     }
     let (first, second) = offence.why.roles();
     let shared = offence.a.intersect(offence.b);
@@ -407,6 +420,16 @@ mod tests {
         assert!(!report.is_safe());
         let text = report.show(&[]);
         assert!(text.contains("UNSAFE: elect {a, b} and commit {c, d} share no member"), "{text}");
+    }
+
+    #[test]
+    fn a_commit_set_of_witnesses_is_safe_for_nobody() {
+        let report = report("majority(a, witness(v), witness(w))", &[]);
+        assert!(!report.is_safe());
+        let text = report.show(&[]);
+        let line = "raft, shared terms           UNSAFE: commit {v, w} has witnesses only";
+        assert!(text.contains(line), "{text}");
+        assert!(self::report("majority(a, b, witness(w))", &[]).is_safe());
     }
 
     #[test]

@@ -15,30 +15,40 @@ const LISTED_MAX: usize = 32;
 /// # Errors
 /// The parse error under the text with a caret, ready to print.
 pub fn check(text: &str) -> Result<(String, bool), String> {
-    let (_, names, system) = load(text)?;
+    let (spec, names, system) = load(text)?;
     let members = names.show(system.support());
     let mut out = format!("system: {}\nmembers: {members}\n", text.trim());
-    let byzantine = (1u8..=21).take_while(|f| system.support().len() > 3 * *f as usize);
-    let widest = byzantine.take_while(|&f| system.check(Protocol::Byzantine { f }).is_ok()).last();
+    // The most faulty members a rule allows, at least 1 so that a refusal shows its sets.
+    let most = |rule: fn(u8) -> Protocol, members_a_fault: usize| {
+        let enough = |f: &u8| system.support().len() > members_a_fault * usize::from(*f);
+        let fits = |f: &u8| enough(f) && system.check(rule(*f)).is_ok();
+        rule((1u8..=20).take_while(fits).last().unwrap_or(1))
+    };
+    let judge =
+        |protocol| system.check(protocol).and_then(|()| spec.check_data(&names, system.commit()));
     let protocols = [
         ("raft, ballot = (term, node)", Protocol::RaftTermAndNode),
         ("raft, shared terms", Protocol::RaftSharedTerms),
         ("paxos", Protocol::Paxos),
         ("versioned votes (Gifford)", Protocol::VersionedVotes),
-        ("byzantine", Protocol::Byzantine { f: widest.unwrap_or(1) }),
+        ("byzantine", most(|f| Protocol::Byzantine { f }, 3)),
+        ("masking", most(|f| Protocol::Masking { f }, 4)),
+        ("two thresholds", most(|f| Protocol::TwoThreshold { f }, 5)),
     ];
     for (title, protocol) in protocols {
         let title = match protocol {
-            Protocol::Byzantine { f } => format!("{title}, {f} faulty"),
+            Protocol::Byzantine { f } | Protocol::Masking { f } | Protocol::TwoThreshold { f } => {
+                format!("{title}, {f} faulty")
+            }
             _ => title.to_string(),
         };
-        let verdict = match system.check(protocol) {
+        let verdict = match judge(protocol) {
             Ok(()) => "safe".to_string(),
             Err(offence) => explain(&names, &offence),
         };
         out.push_str(&format!("  {title:<30} {verdict}\n"));
     }
-    Ok((out, system.check(Protocol::Paxos).is_ok()))
+    Ok((out, judge(Protocol::Paxos).is_ok()))
 }
 
 /// Minimal quorums, resilience and who can be missing, role by role.
@@ -68,7 +78,8 @@ pub fn show(text: &str) -> Result<String, String> {
         out.push_str(&format!("witnesses (votes, no data): {}\n", witnesses.join(", ")));
     }
     out.push_str(&format!("dominated: {}\n", dominated(&names, &system)));
-    if let Err(offence) = system.check(Protocol::Paxos) {
+    let data = || spec.check_data(&names, system.commit());
+    if let Err(offence) = system.check(Protocol::Paxos).and_then(|()| data()) {
         out.push_str(&format!("{}\n", explain(&names, &offence)));
     }
     Ok(out)
@@ -85,6 +96,10 @@ fn load(text: &str) -> Result<(SystemSpec, Names, System), String> {
 fn explain(names: &Names, offence: &Unsafe) -> String {
     if offence.why == Why::TooComplex {
         return "not proved: too complex to search".to_string();
+    }
+    if offence.why == Why::NoData {
+        let set = names.show(offence.a);
+        return format!("UNSAFE: commit {set} has witnesses only, who keep no data");
     }
     let (first, second) = offence.why.roles();
     let (a, b) = (names.show(offence.a), names.show(offence.b));

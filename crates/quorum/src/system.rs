@@ -44,12 +44,14 @@ pub enum Why {
     ElectMissesCommit,
     ElectMissesElect,
     CommitMissesCommit,
+    /// A commit set has witnesses only: what it commits nobody stores.
+    NoData,
     /// No offending pair was found within the search bound, and neither was a proof.
     TooComplex,
 }
 
 /// Two quorums that do not meet enough: `a` of the first role of `why`, `b` of the second.
-/// Both are empty for [`Why::TooComplex`].
+/// Both are empty for [`Why::TooComplex`], and the same set for [`Why::NoData`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unsafe {
     pub a: NodeSet,
@@ -113,6 +115,18 @@ impl SystemSpec {
         Names::in_order(self.names())
     }
 
+    /// That every commit set has a member with data, whichever the protocol.
+    ///
+    /// # Errors
+    /// A commit set of witnesses, twice.
+    pub fn check_data(&self, names: &Names, commit: &Family) -> Result<(), Unsafe> {
+        let witnesses = self.witnesses().into_iter().filter_map(|name| names.slot(name));
+        match commit.minimal_within(witnesses.collect()) {
+            Some(set) => Err(Unsafe { a: set, b: set, why: Why::NoData, share_min: 1 }),
+            None => Ok(()),
+        }
+    }
+
     /// Resolves names and checks what every protocol needs: elect meets commit. A protocol that
     /// needs more calls [`SystemSpec::compile_for`].
     pub fn compile(&self, names: &Names) -> Result<System, SystemError> {
@@ -124,13 +138,10 @@ impl SystemSpec {
         let system = self.compile_unchecked(names)?;
         let protocol = if planted!(OneSidedCheck) { Protocol::Paxos } else { protocol };
         let meets = system.check(Protocol::Paxos).and_then(|()| system.check(protocol));
-        match meets {
-            Ok(()) => {
-                let witnesses = self.witnesses().into_iter().filter_map(|name| names.slot(name));
-                match system.commit.minimal_within(witnesses.collect()) {
-                    Some(set) => Err(SystemError::NoData { set: names.show(set) }),
-                    None => Ok(system),
-                }
+        match meets.and_then(|()| self.check_data(names, &system.commit)) {
+            Ok(()) => Ok(system),
+            Err(cause) if cause.why == Why::NoData => {
+                Err(SystemError::NoData { set: names.show(cause.a) })
             }
             Err(cause) => {
                 let (a, b) = (names.show(cause.a), names.show(cause.b));
@@ -301,7 +312,7 @@ impl Why {
         match self {
             Why::ElectMissesCommit | Why::TooComplex => ("elect", "commit"),
             Why::ElectMissesElect => ("elect", "elect"),
-            Why::CommitMissesCommit => ("commit", "commit"),
+            Why::CommitMissesCommit | Why::NoData => ("commit", "commit"),
         }
     }
 }

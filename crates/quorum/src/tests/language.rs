@@ -131,3 +131,16 @@ fn a_report_names_the_offending_sets_and_the_folk_formula() {
     assert!(!report::show("majority(a,b,c,d)").unwrap().contains("folk"));
     assert!(report::check("majority(a,").unwrap_err().contains("^"));
 }
+
+#[test]
+fn a_check_refuses_commit_sets_of_witnesses_and_names_faulty_members_by_rule() {
+    let (check, ok) = report::check("majority(a, witness(v), witness(w))").unwrap();
+    assert!(!ok);
+    let line = "raft, shared terms             UNSAFE: commit {v, w} has witnesses only";
+    assert!(check.contains(line), "{check}");
+    let (check, ok) = report::check("masking(1; a, b, c, d, e)").unwrap();
+    assert!(ok && check.contains("masking, 1 faulty              safe"), "{check}");
+    let (check, _) = report::check("two_threshold(1; a, b, c, d, e, f)").unwrap();
+    assert!(check.contains("two thresholds, 1 faulty       safe"), "{check}");
+    assert!(check.contains("masking, 1 faulty              UNSAFE"), "{check}");
+}
