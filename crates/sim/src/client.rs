@@ -266,11 +266,27 @@ impl Asker<'_> {
             sort_target: SortTarget::from_number(target as i32).expect("five targets"),
             keys_only: some(r, 6),
             count_only: some(r, 8),
-            min_mod_revision: if some(r, 8) { r.below(200) as i64 } else { 0 },
-            max_create_revision: if some(r, 8) { 2 + r.below(400) as i64 } else { 0 },
             serializable,
-            ..RangeRequest::default()
+            ..self.filters()
         }
+    }
+
+    /// Ranges with a lower, an upper bound of revisions, or both, of either kind.
+    fn filters(&mut self) -> RangeRequest {
+        let mut range = RangeRequest::default();
+        let r = &mut *self.random;
+        let low = if r.below(8) == 0 { r.below(200) as i64 } else { 0 };
+        let high = if r.below(8) == 0 { 2 + r.below(400) as i64 } else { 0 };
+        // Which of the two it bounds is in its last bit, so that it costs no further draw.
+        match low % 2 {
+            0 => range.min_mod_revision = low,
+            _ => range.min_create_revision = low,
+        }
+        match high % 2 {
+            0 => range.max_create_revision = high,
+            _ => range.max_mod_revision = high,
+        }
+        range
     }
 
     fn delete(&mut self, many: bool) -> DeleteRequest {
@@ -340,5 +356,38 @@ impl Asker<'_> {
             success: vec![RequestOp::Txn(inner)],
             failure: vec![RequestOp::Txn(other)],
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_are_filtered_by_every_bound_sorted_by_every_target_and_limited() {
+        let mut random = Prng::new(5);
+        let memory = Memory { revision: 100, ..Memory::default() };
+        let mut asker =
+            Asker { random: &mut random, weights: &WEIGHTS, keys: 9, value_bytes_max: 9 };
+        let asks: Vec<Ask> = (0..4000).map(|op| asker.ask(op, &memory)).collect();
+        let ranges = asks.iter().filter_map(|ask| match ask {
+            Ask::Range(range) => Some(range),
+            _ => None,
+        });
+        let ranges: Vec<&RangeRequest> = ranges.collect();
+        let bounds: [fn(&RangeRequest) -> i64; 4] = [
+            |range| range.min_mod_revision,
+            |range| range.max_mod_revision,
+            |range| range.min_create_revision,
+            |range| range.max_create_revision,
+        ];
+        for bound in bounds {
+            assert!(ranges.iter().filter(|range| bound(range) > 0).count() > 20);
+        }
+        for target in (0..5).map(|n| SortTarget::from_number(n).expect("five targets")) {
+            assert!(ranges.iter().filter(|range| range.sort_target == target).count() > 10);
+        }
+        assert!(ranges.iter().any(|range| range.limit > 0 && range.keys_only));
+        assert!(ranges.iter().any(|range| range.count_only && range.serializable));
     }
 }

@@ -1,5 +1,6 @@
-//! From a life with a violation to a shorter story of it: fewer faults, a quieter world, fewer
-//! operations. Every step is a life of its own that still breaks the same rule.
+//! From a life with a violation to a shorter story of it: fewer members, fewer faults, a quieter
+//! world, fewer operations and clients. Every step is a life of its own that still breaks the same
+//! rule.
 
 use crate::knobs::Still;
 use crate::life::{Verdict, run};
@@ -40,6 +41,16 @@ impl Search {
         same
     }
 
+    /// The fewest members that will do; a text or a family says by itself how many there are.
+    fn nodes(&mut self, plan: &Plan) {
+        if self.best.quorum.is_some() || self.best.nodes.is_some() {
+            return;
+        }
+        let fewer = |nodes| Wishes { nodes: Some(nodes), ..self.best.clone() };
+        let smaller: Vec<Wishes> = (1..plan.nodes).map(fewer).collect();
+        smaller.into_iter().any(|wishes| self.keeps(wishes));
+    }
+
     /// Delta debugging over the planned faults (Zeller and Hildebrandt, TSE 2002).
     fn faults(&mut self, count: usize) {
         let mut kept: Vec<usize> = (0..count).collect();
@@ -66,12 +77,13 @@ impl Search {
 
     fn ops(&mut self, plan: &Plan) {
         let mut ops = plan.ops;
-        while ops > 1 {
-            let fewer = ops / 2;
-            if !self.keeps(Wishes { ops: Some(fewer), ..self.best.clone() }) {
-                break;
-            }
-            ops = fewer;
+        while ops > 1 && self.keeps(Wishes { ops: Some(ops / 2), ..self.best.clone() }) {
+            ops /= 2;
+        }
+        let mut clients = plan.clients;
+        while clients > 1 && self.keeps(Wishes { clients: Some(clients / 2), ..self.best.clone() })
+        {
+            clients /= 2;
         }
     }
 }
@@ -91,8 +103,10 @@ pub fn minimise(plan: &Plan, wishes: &Wishes, lives_max: u32) -> Result<Minimise
         lives: 0,
         lives_max,
     };
+    search.nodes(plan);
     if wishes.faults.is_none() {
-        search.faults(plan.faults.len());
+        let planned = Plan::new(plan.seed, plan.profile, &search.best)?.faults.len();
+        search.faults(planned);
     }
     search.still();
     search.ops(plan);

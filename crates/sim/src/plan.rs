@@ -48,6 +48,9 @@ pub struct Plan {
     pub knobs: Knobs,
     pub faults: Vec<Fault>,
     pub life: Nanos,
+    /// In stories of wrong formulas: what each member takes the quorum to be, unchecked by the
+    /// others. Empty: what it is.
+    pub misled: Vec<String>,
 }
 
 impl Plan {
@@ -68,6 +71,10 @@ impl Plan {
             (None, None, Some(group)) => {
                 let sizes = group.sizes();
                 nodes = sizes[(seed % sizes.len() as u64) as usize];
+            }
+            (Some(nodes), None, Some(group)) if !group.sizes().contains(&nodes) => {
+                let (name, sizes) = (group.name(), group.sizes());
+                return Err(format!("family {name} has systems of {sizes:?} nodes, not {nodes}"));
             }
             _ => {}
         }
@@ -107,6 +114,7 @@ impl Plan {
             knobs,
             faults,
             life: LIFE,
+            misled: Vec::new(),
         };
         plan.configuration().system().map_err(|error| error.message)?;
         Ok(plan)
@@ -240,5 +248,8 @@ mod tests {
         let wishes = Wishes { quorum, ..Wishes::default() };
         let error = Plan::new(1, Profile::Calm, &wishes).expect_err("unsafe");
         assert!(error.contains("share no member"), "{error}");
+        let wishes = Wishes { nodes: Some(5), family: Some(Group::Grid), ..Wishes::default() };
+        let error = Plan::new(1, Profile::Calm, &wishes).expect_err("no grid");
+        assert!(error.starts_with("family grid has systems of ["), "{error}");
     }
 }

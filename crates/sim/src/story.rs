@@ -38,7 +38,7 @@ pub const ALL: &[(&str, &str)] = &[
     ("figure-8", "an entry of an earlier ballot is not committed by counting"),
     ("stale-leader-read", "a deposed leader cannot answer a linearizable read"),
     ("chained-partition", "members in a chain keep one leader"),
-    ("wrong-formula", "a quorum too small is refused; one too large wastes a failure"),
+    ("wrong-formula", "a quorum too small elects two leaders; one too large wastes a failure"),
     ("any-quorum", "zones, a grid, weights, a wall: each decision in the words of its family"),
     ("torn-journal", "a torn tail is cut; damage before it is refused"),
     ("forgotten-vote", "an emptied member under its old id is refused"),

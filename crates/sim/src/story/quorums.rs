@@ -11,6 +11,7 @@ pub(super) fn wrong_formula(story: &mut Story) {
     let why = two.err().unwrap_or_default();
     story.say(format!("  {why}"));
     story.check("it does not come to be: two sets that do not meet", why.contains("no member"));
+    two_leaders(story);
     story.say("Five members, and the folk formula ceil(N/2)+1 = 4; two of them stop.");
     let folk = "4 of (n1, n2, n3, n4, n5)";
     let majority = "majority(n1, n2, n3, n4, n5)";
@@ -34,6 +35,45 @@ pub(super) fn wrong_formula(story: &mut Story) {
         }
         story.end(&mut w);
     }
+}
+
+/// What the refused text would do: each half of four elects, and answers, alone.
+fn two_leaders(story: &mut Story) {
+    story.say("The same four with the check switched off. The network parts:");
+    story.say("  n1, n2 | n3, n4");
+    let halves = ["all of (n1, n2)", "all of (n1, n2)", "all of (n3, n4)", "all of (n3, n4)"];
+    let mut w = World::misled(&halves).expect("there are members");
+    w.part(&[0, 1]);
+    let mut rules = Vec::new();
+    for _ in 0..2000 {
+        w.wait(1);
+        rules.extend(w.forgive().map(|violation| violation.rule));
+    }
+    story.show(&w, 4);
+    let leader = |w: &World, half: [usize; 2]| half.into_iter().find(|n| w.picture(*n).leads);
+    let (Some(a), Some(b)) = (leader(&w, [0, 1]), leader(&w, [2, 3])) else {
+        return story.check("each half elects a leader", false);
+    };
+    let (one, other) = (w.picture(a).ballot, w.picture(b).ballot);
+    story.check("two leaders in one term", one.term == other.term);
+    for node in [a, b] {
+        let before = w.picture(node).revision;
+        w.put_later(node, "k");
+        for _ in 0..200 {
+            w.wait(1);
+            rules.extend(w.forgive().map(|violation| violation.rule));
+        }
+        let after = w.picture(node).revision;
+        story.say(format!("n{} takes a write: revision {after}.", node + 1));
+        story.check("two of four commit it", after == before + 1);
+    }
+    let (one, other) = (w.picture(a), w.picture(b));
+    let same = (one.commit, one.revision) == (other.commit, other.revision);
+    story.check("one revision, two values: one of the two writes will be lost", same);
+    rules.dedup();
+    story.say(format!("Broken, says the judge of every life: {}.", rules.join("; ")));
+    let noticed = ["one leader a ballot", "one log"].iter().all(|rule| rules.contains(rule));
+    story.check("a life would have been stopped at the second leader", noticed);
 }
 
 /// A system, members that stop and leave a quorum, and one more that is too many.

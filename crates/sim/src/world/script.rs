@@ -1,6 +1,7 @@
 //! A world driven by hand, for stories and scripted tests: no clients, no planned faults.
 
 use super::World;
+use crate::Violation;
 use crate::client::{Ask, Outcome};
 use crate::disk::Loss;
 use crate::fault::{Fault, Kind};
@@ -58,8 +59,25 @@ impl World {
             knobs,
             faults: Vec::new(),
             life: plan::LIFE,
+            misled: Vec::new(),
         };
         Self::new(plan, Tracer::full())
+    }
+
+    /// Members that each go by a text of their own, as if nothing had compared or checked them:
+    /// what a system that is refused would do. The judge goes by majorities.
+    ///
+    /// # Errors
+    /// No member.
+    pub fn misled(texts: &[&str]) -> Result<Self, String> {
+        let mut plan = Self::scripted(texts.len(), &plan::majority(texts.len()), Knobs::calm())?;
+        plan.plan.misled = texts.iter().map(|text| (*text).to_owned()).collect();
+        Self::new(plan.plan, Tracer::full())
+    }
+
+    /// What was violated first, and forgotten with that: the world goes on.
+    pub fn forgive(&mut self) -> Option<Violation> {
+        self.judge.violation.take()
     }
 
     pub fn wait(&mut self, millis: u64) {

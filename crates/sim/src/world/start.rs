@@ -6,7 +6,7 @@ use crate::disk::Loss;
 use crate::member::{Checkpoint, Job, Member, Process, Stage};
 use crate::recover::{self, Opened};
 use base::{Ballot, Incarnation, LogIndex, Nanos};
-use consensus::raft::{BallotRule, Repair, Settings};
+use consensus::raft::{BallotRule, Configuration, Repair, Settings};
 use replica::{Replica, ReplicaRecovered, ReplicaSettings};
 use std::collections::{BTreeSet, VecDeque};
 
@@ -22,7 +22,8 @@ impl World {
         let segment_bytes = self.plan.knobs.segment_bytes;
         let place = &self.nodes[node];
         let (disk, id) = (place.disk.clone(), place.id);
-        let opened = match recover::open(&disk, id, &self.config, segment_bytes, nonce) {
+        let config = self.believed(node);
+        let opened = match recover::open(&disk, id, &config, segment_bytes, nonce) {
             Ok(opened) => opened,
             Err(text) => return self.not_started(node, text),
         };
@@ -80,6 +81,15 @@ impl World {
         if self.nodes[node].runs() {
             self.step(node, [replica::Event::Tick]);
         }
+    }
+
+    /// What a member that was never here before takes the configuration to be.
+    fn believed(&self, node: usize) -> Configuration {
+        let mut config = self.config.clone();
+        if let Some(text) = self.plan.misled.get(node) {
+            config.quorum.clone_from(text);
+        }
+        config
     }
 
     /// What was found must be true; a damaged member begins a repair with it.

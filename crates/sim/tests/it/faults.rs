@@ -1,7 +1,7 @@
 //! Each fault by script: it takes effect, it is counted, and the promises hold after it.
 
 use sim::fault::Kind;
-use sim::{Knobs, Told, World, majority};
+use sim::{Knobs, Plan, Profile, Told, Wishes, World, majority};
 
 fn world(nodes: usize, change: impl FnOnce(&mut Knobs)) -> World {
     let mut knobs = Knobs::calm();
@@ -144,6 +144,33 @@ fn power_goes_between_any_two_disk_operations_and_effects() {
     let lost = ["unsynced-lost", "unsynced-prefix", "unsynced-sectors"].map(|name| count(&w, name));
     assert!(lost.iter().all(|n| *n > 0), "whole, prefix, sectors: {lost:?}");
     holds(&mut w);
+}
+
+#[test]
+fn a_lost_request_or_answer_leaves_an_outcome_unknown_and_nothing_applied_twice() {
+    let wishes = Wishes { nodes: Some(3), ops: Some(400), ..Wishes::default() };
+    let mut plan = Plan::new(3, Profile::Calm, &wishes).expect("a safe plan");
+    plan.knobs.client_loss_ppm = 150_000;
+    // A member that is down now and then: its clients try the others.
+    plan.faults.extend(Plan::new(3, Profile::Rough, &wishes).expect("a safe plan").faults);
+    let verdict = sim::run(&plan, true).expect("it runs");
+    assert!(verdict.violation.is_none(), "{:?}", verdict.violation);
+    let count = |name: &str| verdict.stats.faults.get(name).copied().unwrap_or(0);
+    assert!(count("request-lost") > 10 && count("answer-lost") > 10, "{:?}", verdict.stats);
+    assert!(verdict.stats.ops_unknown > 20, "{:?}", verdict.stats);
+    assert!(verdict.stats.ops_done > 200, "{:?}", verdict.stats);
+}
+
+#[test]
+fn a_request_that_its_member_offers_twice_is_dropped_the_second_time() {
+    let repeats = |seed| {
+        let plan = Plan::new(seed, Profile::Hostile, &Wishes::default()).expect("a safe plan");
+        let verdict = sim::run(&plan, true).expect("it runs");
+        assert!(verdict.violation.is_none(), "seed {seed}: {:?}", verdict.violation);
+        verdict.trace.matches("\"ev\":\"repeat\"").count()
+    };
+    let all: usize = (0..8).map(repeats).sum();
+    assert!(all > 5, "{all} requests were there already");
 }
 
 #[test]
