@@ -10,6 +10,7 @@ mod load;
 mod null_server;
 mod report;
 
+use crate::out::say;
 use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -184,9 +185,9 @@ async fn run_load(name: &'static str, write_percent: u8, args: LoadArgs) -> anyh
         linearizable: args.consistency == Consistency::Linearizable,
     };
     if args.json {
-        println!("{}", report::json(&header, &result));
+        say!("{}", report::json(&header, &result));
     } else {
-        print!("{}", report::text(&header, &result));
+        crate::out::put(format_args!("{}", report::text(&header, &result)));
     }
     if result.operations() == 0 {
         bail!("no request succeeded ({} failed)", result.failures());

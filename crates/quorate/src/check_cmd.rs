@@ -121,7 +121,7 @@ pub fn run(args: &CheckArgs) -> ExitCode {
                     Verdict::NotLinearizable { .. } => violated = true,
                     Verdict::Unknown { .. } => unknown = true,
                 }
-                print!("{}", lines(args, &name, &report, took));
+                crate::out::put(format_args!("{}", lines(args, &name, &report, took)));
                 if args.html.is_some() {
                     shown.push((name, report));
                 }

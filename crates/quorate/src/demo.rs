@@ -17,15 +17,19 @@ use std::process::ExitCode;
 use tokio::signal::unix::SignalKind;
 use tour::Tour;
 
+/// Members where nobody says how many.
+const NODES: u8 = 5;
+const NODES_MAX: u8 = 9;
+
 /// Arguments of `quorate demo`.
 #[derive(clap::Args, Debug)]
 pub struct DemoArgs {
     /// End after the tour; exit 0 only if every claim was checked and true
     #[arg(long)]
     once: bool,
-    /// Members to start (1 to 9)
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u8).range(1..=9))]
-    nodes: u8,
+    /// Members to start (1 to 9) [default: those the quorum names, or 5]
+    #[arg(long, value_parser = clap::value_parser!(u8).range(1..=9))]
+    nodes: Option<u8>,
     /// Quorum system over n1, n2, ... [default: a majority]
     #[arg(long, value_name = "EXPR")]
     quorum: Option<String>,
@@ -59,9 +63,17 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     result
 }
 
+/// As many members as a quorum text names as `nK`; what is wrong with a text is told later.
+fn named(quorum: Option<&str>) -> u8 {
+    let spec = quorum.and_then(|text| quorum::SystemSpec::parse(text).ok());
+    let number = |name: &str| name.strip_prefix('n')?.parse().ok();
+    let highest = spec.iter().flat_map(|spec| spec.names()).filter_map(number).max();
+    highest.map_or(NODES, |highest: u8| highest.clamp(1, NODES_MAX))
+}
+
 async fn show(args: &DemoArgs, root: &Path) -> anyhow::Result<ExitCode> {
     let mut say = Say::new(args.json);
-    let count = usize::from(args.nodes);
+    let count = usize::from(args.nodes.unwrap_or_else(|| named(args.quorum.as_deref())));
     let mut cluster = Cluster::new(count, args.quorum.as_deref(), root, args.liar)?;
     let mut tour = Tour { cluster: &mut cluster, say: &mut say, acknowledged: Vec::new() };
     let toured = tour.run().await;
@@ -95,4 +107,19 @@ async fn stay(say: &Say, cluster: &Cluster) -> anyhow::Result<()> {
         _ = terminate.recv() => {}
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quorum_says_how_many_members_there_are() {
+        assert_eq!(named(None), 5);
+        let zones = "zones(eu{n1, n2, n3}, us{n4, n5, n6}, ap{n7, n8, n9})";
+        assert_eq!(named(Some(zones)), 9);
+        assert_eq!(named(Some("majority(n1, n2, n3)")), 3);
+        assert_eq!(named(Some("majority(n1, n40)")), 9, "then n40 is refused by name");
+        assert_eq!(named(Some("majority(")), 5);
+    }
 }

@@ -5,6 +5,7 @@ mod check_cmd;
 mod demo;
 mod flags;
 mod member_cmd;
+mod out;
 mod quorum_cmd;
 mod serve;
 mod sim_cmd;

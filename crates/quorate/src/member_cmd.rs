@@ -1,5 +1,6 @@
 //! `quorate member` and `quorate quorum set`: changes a running cluster, and follows the change.
 
+use crate::out::say;
 use anyhow::{Context as _, bail};
 use api::quoratepb::{ChangeRequest, ChangeResponse, DescribeRequest};
 use clap::{Args, Subcommand};
@@ -102,7 +103,7 @@ pub fn run(args: MemberArgs) -> anyhow::Result<()> {
         match args.what {
             What::List { target } => {
                 let session = Session::open(target).await?;
-                print!("{}", table(&session.describe().await?));
+                crate::out::put(format_args!("{}", table(&session.describe().await?)));
                 Ok(())
             }
             What::Add { name, new, learner, quorum, target } => {
@@ -190,18 +191,18 @@ impl Session {
             answer.map_err(|failure| anyhow::anyhow!("refused: {}", said(&failure)))?;
         let waits = !request.learner && matches!(request.kind, 1 | 4);
         if !waits {
-            print!("{}", table(&state));
+            crate::out::put(format_args!("{}", table(&state)));
             return Ok(());
         }
         let (id, urls) = (state.id, request.peer_urls.join(","));
-        println!("member {} ({id:x}) is in as a learner; start it with", request.name);
+        say!("member {} ({id:x}) is in as a learner; start it with", request.name);
         let initial: Vec<String> = state
             .members
             .iter()
             .filter(|m| !m.name.is_empty())
             .flat_map(|m| m.peer_ur_ls.iter().map(|url| format!("{}={url}", m.name)))
             .collect();
-        println!(
+        say!(
             "  quorate serve --name {} --initial-cluster-state existing \\\n    \
              --listen-peer-urls {urls} --initial-advertise-peer-urls {urls} \\\n    \
              --initial-cluster {}\n\
@@ -227,12 +228,12 @@ impl Session {
                 (true, _) => "catching up".to_string(),
                 (false, false) => format!("both decide: {} and {}", state.quorum, state.joint),
                 (false, true) => {
-                    print!("{}", table(&state));
+                    crate::out::put(format_args!("{}", table(&state)));
                     return Ok(());
                 }
             };
             if stage != last {
-                println!("{stage}");
+                say!("{stage}");
                 last = stage;
             }
             tokio::time::sleep(PAUSE).await;

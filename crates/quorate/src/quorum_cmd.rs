@@ -3,7 +3,6 @@
 mod analyze;
 mod json;
 
-use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
@@ -60,11 +59,10 @@ pub fn run(args: QuorumArgs) -> ExitCode {
         );
     }
     let (code, text) = evaluate(&args.what);
-    // A reader that has seen enough (`| head`) closes the pipe: no error.
-    let _ = match code {
-        EXIT_SYNTAX => writeln!(std::io::stderr(), "{}", text.trim_end()),
-        _ => writeln!(std::io::stdout(), "{}", text.trim_end()),
-    };
+    match code {
+        EXIT_SYNTAX => eprintln!("{}", text.trim_end()),
+        _ => crate::out::put(format_args!("{}\n", text.trim_end())),
+    }
     ExitCode::from(code)
 }
 

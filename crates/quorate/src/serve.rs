@@ -16,7 +16,7 @@ pub fn run(args: &[String]) -> ExitCode {
         }
     };
     if parsed.help {
-        print!("{}", flags::help());
+        crate::out::put(format_args!("{}", flags::help()));
         return ExitCode::SUCCESS;
     }
     let level = match parsed.log_level() {

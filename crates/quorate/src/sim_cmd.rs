@@ -4,6 +4,7 @@ mod explain;
 mod show;
 mod sweep;
 
+use crate::out::say;
 use clap::{Args, Subcommand};
 use sim::families::Group;
 use sim::{Plan, Profile, Stats, Still, Verdict, Wishes};
@@ -53,7 +54,7 @@ pub struct LifeArgs {
     #[arg(long)]
     pub ops: Option<u32>,
     /// Clients, each with one operation at a time
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
     pub clients: Option<u16>,
     /// Planned faults that happen, by number: 3,7 or none
     #[arg(long, value_name = "LIST")]
@@ -159,30 +160,24 @@ fn one(args: &RunArgs) -> Result<ExitCode, String> {
         let written = std::fs::write(path, &verdict.trace);
         written.map_err(|error| format!("{}: {error}", path.display()))?;
     }
-    println!("{} members, {}, {:?}", plan.nodes, plan.quorum, plan.rule);
-    println!("{}", faults(&verdict.stats));
-    changes(&verdict.stats).iter().for_each(|line| println!("{line}"));
+    say!("{} members, {}, {:?}", plan.nodes, plan.quorum, plan.rule);
+    changes(&verdict.stats).iter().for_each(|line| say!("{line}"));
     for (name, why) in &verdict.refused {
-        println!("{name} refuses to start: {why}");
+        say!("{name} refuses to start: {why}");
     }
-    println!("{}", last_line(&plan, &verdict));
     if let Some(violation) = &verdict.violation {
-        println!(
-            "VIOLATION at {}: {}: {}",
-            seconds(violation.at.0),
-            violation.rule,
-            violation.what
-        );
-        println!("replay: {}", plan.command(&wishes));
-        return Ok(ExitCode::from(EXIT_VIOLATION));
+        say!("VIOLATION at {}: {}: {}", seconds(violation.at.0), violation.rule, violation.what);
+        say!("replay: {}", plan.command(&wishes));
     }
-    Ok(ExitCode::SUCCESS)
+    say!("{}", last_line(&plan, &verdict));
+    let broken = verdict.violation.is_some();
+    Ok(if broken { ExitCode::from(EXIT_VIOLATION) } else { ExitCode::SUCCESS })
 }
 
 fn story(name: Option<&str>) -> ExitCode {
     let Some(name) = name else {
         for (name, about) in sim::story::ALL {
-            println!("{name:<20} {about}");
+            say!("{name:<20} {about}");
         }
         return ExitCode::SUCCESS;
     };
@@ -192,11 +187,11 @@ fn story(name: Option<&str>) -> ExitCode {
             ExitCode::from(EXIT_ARGUMENTS)
         }
         Some(told) => {
-            told.lines.iter().for_each(|line| println!("{line}"));
+            told.lines.iter().for_each(|line| say!("{line}"));
             match told.broken {
                 None => ExitCode::SUCCESS,
                 Some(why) => {
-                    println!("NOT AS PROMISED: {why}");
+                    say!("NOT AS PROMISED: {why}");
                     ExitCode::from(EXIT_VIOLATION)
                 }
             }
@@ -217,7 +212,7 @@ fn last_line(plan: &Plan, verdict: &Verdict) -> String {
     let (stats, word) =
         (&verdict.stats, if verdict.violation.is_some() { "VIOLATION" } else { "clean" });
     format!(
-        "seed {} {word}: {} operations ({} unknown, {} refused), {} virtual, {} events, {} faults, \
+        "seed {} {word}: {} operations ({} unknown, {} refused), {} virtual, {} events, {}, \
          revision {}, {} entries, chain {:016x}, digest {:016x}",
         plan.seed,
         stats.ops(),
@@ -225,7 +220,7 @@ fn last_line(plan: &Plan, verdict: &Verdict) -> String {
         stats.ops_refused,
         seconds(verdict.time.0),
         stats.events,
-        stats.faults_all(),
+        faults(stats),
         verdict.revision,
         verdict.entries,
         verdict.chain,
@@ -244,7 +239,7 @@ pub fn changes(stats: &Stats) -> Option<String> {
 pub fn faults(stats: &Stats) -> String {
     let counts: Vec<String> = stats.faults.iter().map(|(name, n)| format!("{name} {n}")).collect();
     match counts.is_empty() {
-        true => "no fault took effect".to_owned(),
-        false => format!("faults: {}", counts.join(", ")),
+        true => "no faults".to_owned(),
+        false => format!("{} faults ({})", stats.faults_all(), counts.join(", ")),
     }
 }

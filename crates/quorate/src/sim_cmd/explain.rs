@@ -1,5 +1,6 @@
 //! `quorate sim explain`: why something was committed, or why not, from the trace alone.
 
+use crate::out::say;
 use clap::Args;
 use quorum::{Expr, Family, Names, NodeSet, System, SystemSpec};
 use serde_json::Value;
@@ -100,7 +101,7 @@ pub fn explain(args: &ExplainArgs) -> Result<ExitCode, String> {
         (None, Some(event)) => trace.event(event)?,
         (None, None) => trace.summary(),
     };
-    lines.iter().for_each(|line| println!("{line}"));
+    lines.iter().for_each(|line| say!("{line}"));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -185,8 +186,11 @@ impl Trace {
             .iter()
             .find(|e| text(e, "ev") == "apply" && e["revision"].as_i64() == Some(revision));
         let Some(applied) = applied else {
-            let mut lines = vec![format!("revision {revision} was never applied")];
-            lines.extend(self.pending());
+            let reached = self.events.iter().filter(|e| text(e, "ev") == "apply");
+            let reached = reached.filter_map(|e| e["revision"].as_i64()).max().unwrap_or(0);
+            let end = format!("the trace ends at revision {reached}");
+            let mut lines = vec![format!("revision {revision} was never applied: {end}")];
+            lines.extend(self.pending(u64::MAX));
             return lines;
         };
         let index = number(applied, "index");
@@ -218,27 +222,33 @@ impl Trace {
         lines
     }
 
-    /// Who holds the last entry a leader appended, and who would suffice.
-    fn pending(&self) -> Vec<String> {
-        let rest =
-            |what: &'static str| self.events.iter().rev().find(move |e| text(e, "ev") == what);
-        let Some(elected) = rest("elect") else {
-            return vec!["no leader was ever elected".to_owned()];
+    /// Who held the last entry that the last leader up to event `until` had appended, and who
+    /// would have sufficed.
+    fn pending(&self, until: u64) -> Vec<String> {
+        let before = || self.events.iter().rev().skip_while(move |e| number(e, "n") > until);
+        let Some(elected) = before().find(|e| text(e, "ev") == "elect") else {
+            return vec!["no leader had been elected".to_owned()];
         };
-        let leader = text(elected, "node");
-        let appended = self
-            .events
-            .iter()
-            .rev()
-            .find(|e| text(e, "ev") == "append" && text(e, "node") == leader);
-        let Some(appended) = appended else { return vec![format!("{leader} appended nothing")] };
+        let (leader, since) = (text(elected, "node"), number(elected, "n"));
+        let reign = || before().take_while(move |e| number(e, "n") > since);
+        let ended = |e: &&Value| {
+            text(e, "node") == leader && matches!(text(e, "ev"), "step-down" | "crash")
+        };
+        let state = match reign().find(ended) {
+            Some(end) => format!("led last, until {}", ms(end)),
+            None => "leads".to_owned(),
+        };
+        let mut own = reign().filter(|e| text(e, "node") == leader);
+        let Some(appended) = own.find(|e| text(e, "ev") == "append") else {
+            return vec![format!("{leader} {state}; it has appended nothing")];
+        };
         let index = number(appended, "to");
         let mut acked = NodeSet::new();
         let rule = match self.rule(appended, Role::Commit, NodeSet::EMPTY) {
             Ok(rule) => rule,
             Err(why) => return vec![why],
         };
-        for event in self.events.iter().filter(|e| {
+        for event in reign().filter(|e| {
             text(e, "ev") == "ack" && text(e, "node") == leader && number(e, "index") >= index
         }) {
             if let Some(slot) = rule.names.slot(text(event, "by")) {
@@ -246,7 +256,7 @@ impl Trace {
             }
         }
         let acked_names = rule.names.show(acked);
-        let mut lines = vec![format!("{leader} leads; its entry {index} is on {acked_names}")];
+        let mut lines = vec![format!("{leader} {state}; its entry {index} is on {acked_names}")];
         lines.extend(Self::weigh(&rule, Role::Commit, acked));
         lines
     }
@@ -275,7 +285,8 @@ impl Trace {
                 let revision = event["revision"].as_i64().unwrap_or(0);
                 lines.extend(self.revision(revision));
             }
-            "refuse" | "unknown" | "violation" => lines.extend(self.pending()),
+            "return" if text(event, "outcome") == "Done" => {}
+            "refuse" | "return" | "violation" => lines.extend(self.pending(n)),
             _ => {}
         }
         Ok(lines)
@@ -318,7 +329,7 @@ impl Trace {
             };
             lines.push(format!("{:>8} {:>14}  {line}", number(event, "n"), ms(event)));
         }
-        lines.extend(self.pending());
+        lines.extend(self.pending(u64::MAX));
         lines
     }
 }

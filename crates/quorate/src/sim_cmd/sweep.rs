@@ -1,6 +1,7 @@
 //! `quorate sim sweep`: many lives on a few threads, until one breaks a promise.
 
 use super::{LifeArgs, changes, faults};
+use crate::out::say;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use sim::{Plan, Stats, Verdict};
@@ -20,7 +21,7 @@ pub struct SweepArgs {
     #[arg(long, value_name = "A..B", value_parser = range)]
     seeds: (u64, u64),
     /// Threads, each with its own lives
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1024))]
     jobs: u64,
     #[command(flatten)]
     life: LifeArgs,
@@ -92,13 +93,12 @@ pub fn sweep(args: &SweepArgs) -> Result<ExitCode, String> {
     bar.set_style(ProgressStyle::with_template(style).map_err(|error| error.to_string())?);
     let (next, stop) = (AtomicU64::new(first), AtomicBool::new(false));
     let (sender, receiver) = mpsc::channel();
-    let jobs = args.jobs.max(1);
     let started = Instant::now();
     let mut sum = Sum::default();
     let mut busy = Duration::ZERO;
     let mut broken: Option<Plan> = None;
     std::thread::scope(|scope| {
-        for _ in 0..jobs {
+        for _ in 0..args.jobs {
             let sender = sender.clone();
             let (next, stop, wishes) = (&next, &stop, &wishes);
             scope.spawn(move || {
@@ -149,7 +149,7 @@ fn report(args: &SweepArgs, sum: &Sum, busy: Duration, wall: Duration) {
     let core = busy.as_secs_f64().max(1e-9);
     let stats = &sum.stats;
     let per_core = |n: u64| (n as f64 / core) as u64;
-    println!(
+    say!(
         "{} lives of {} under {}, {} of them standard, {:.1} s with {} jobs",
         sum.lives,
         args.seeds.1 - args.seeds.0,
@@ -158,7 +158,7 @@ fn report(args: &SweepArgs, sum: &Sum, busy: Duration, wall: Duration) {
         wall.as_secs_f64(),
         args.jobs
     );
-    println!(
+    say!(
         "{} client operations checked ({}/s per core), {} events ({}/s per core), \
          {:.2} virtual hours",
         stats.ops(),
@@ -167,7 +167,7 @@ fn report(args: &SweepArgs, sum: &Sum, busy: Duration, wall: Duration) {
         per_core(stats.events),
         sum.time as f64 / 3.6e12
     );
-    println!(
+    say!(
         "{} elections, {} starts, {} checkpoints, {} installed, {} torn tails, {} watch events, \
          {} unknown outcomes",
         stats.elections,
@@ -178,21 +178,21 @@ fn report(args: &SweepArgs, sum: &Sum, busy: Duration, wall: Duration) {
         stats.watch_events,
         stats.ops_unknown
     );
-    println!("{}", faults(stats));
-    changes(stats).iter().for_each(|line| println!("{line}"));
+    say!("{}", faults(stats));
+    changes(stats).iter().for_each(|line| say!("{line}"));
     for (name, lives) in &sum.seen {
-        println!("  {lives:>6} lives: {name}");
+        say!("  {lives:>6} lives: {name}");
     }
 }
 
 fn violated(args: &SweepArgs, plan: &Plan) -> Result<ExitCode, String> {
     let wishes = args.life.wishes()?;
-    println!("replay: {}", plan.command(&wishes));
+    say!("replay: {}", plan.command(&wishes));
     let (verdict, command) = if args.no_minimise {
         (sim::run(plan, true)?, plan.command(&wishes))
     } else {
         let short = sim::minimise(plan, &wishes, MINIMISE_LIVES_MAX)?;
-        println!(
+        say!(
             "shortened in {} lives: {} of {} faults, {} operations",
             short.lives,
             short.plan.faults.len(),
@@ -200,22 +200,17 @@ fn violated(args: &SweepArgs, plan: &Plan) -> Result<ExitCode, String> {
             short.plan.ops
         );
         for fault in &short.plan.faults {
-            println!(
-                "  at {} ms: {} for {} ms",
-                ms(fault.at.0),
-                fault.kind.name(),
-                ms(fault.span.0)
-            );
+            say!("  at {} ms: {} for {} ms", ms(fault.at.0), fault.kind.name(), ms(fault.span.0));
         }
         (short.verdict, short.plan.command(&short.wishes))
     };
     if let Some(violation) = &verdict.violation {
-        println!("VIOLATION at {} ms: {}: {}", ms(violation.at.0), violation.rule, violation.what);
+        say!("VIOLATION at {} ms: {}: {}", ms(violation.at.0), violation.rule, violation.what);
     }
-    println!("replay: {command}");
+    say!("replay: {command}");
     let written = std::fs::write(&args.trace, &verdict.trace);
     written.map_err(|error| format!("{}: {error}", args.trace.display()))?;
-    println!("trace: {}", args.trace.display());
+    say!("trace: {}", args.trace.display());
     Ok(ExitCode::from(super::EXIT_VIOLATION))
 }
 

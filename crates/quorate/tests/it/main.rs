@@ -8,6 +8,7 @@ mod etcdctl;
 mod interactive;
 mod member;
 mod members;
+mod offline;
 mod python;
 mod restart;
 mod rust_client;
