@@ -14,8 +14,8 @@ const DAMAGED: &str = "storms disks lives uniform test:consensus/it/a_repair_end
 const DISKS: &str = "disks lives uniform";
 const NEWEST: &str = "disks lives uniform test:store/it/a_damaged_newest_checkpoint";
 const WATCHES: &str = "watches lives uniform";
-const WITNESSES: &str = "witnesses";
-const MARKED: &str = "witnesses test:consensus/it/script";
+const WITNESSES: &str = "witnesses witness-lives";
+const MARKED: &str = "witnesses witness-lives test:consensus/it/script";
 const TWIN: &str = "twin";
 
 struct Entry {

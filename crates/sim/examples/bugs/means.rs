@@ -1,6 +1,7 @@
 //! The general sweeps: each plays one seed and says what noticed something, if anything did.
 
 use consensus::raft::BallotRule;
+use sim::families::Group;
 use sim::fault::Kind;
 use sim::{Plan, Profile, Wishes};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -37,6 +38,8 @@ pub enum Means {
     Storms,
     /// The same where some members are witnesses.
     Witnesses,
+    /// Simulated lives where some members are witnesses.
+    WitnessLives,
     /// Random schedules over whole replicas.
     Replicas,
     /// The store beside its naive twin.
@@ -55,6 +58,7 @@ impl Means {
             "disks" => Self::Disks,
             "storms" => Self::Storms,
             "witnesses" => Self::Witnesses,
+            "witness-lives" => Self::WitnessLives,
             "replicas" => Self::Replicas,
             "twin" => Self::Twin,
             "journal" => Self::Journal,
@@ -65,11 +69,12 @@ impl Means {
     /// What noticed a bug in this seed.
     pub fn play(self, seed: u64) -> Option<String> {
         match self {
-            Self::Lives => life(seed, |_| ()),
-            Self::Uniform => life(seed, uniform),
-            Self::Leases => life(seed, leases),
-            Self::Watches => life(seed, |plan| plan.knobs.watchers = 12),
-            Self::Disks => life(seed, disks),
+            Self::Lives => life(seed, None, |_| ()),
+            Self::Uniform => life(seed, None, uniform),
+            Self::Leases => life(seed, None, leases),
+            Self::Watches => life(seed, None, |plan| plan.knobs.watchers = 12),
+            Self::Disks => life(seed, None, disks),
+            Self::WitnessLives => life(seed, Some(Group::Witness), |_| ()),
             Self::Storms => survives(|| storm::play(seed, plan(seed))),
             Self::Witnesses if seed.is_multiple_of(4) => survives(|| lose_each(seed / 4)),
             Self::Witnesses => survives(|| storm::play(seed, witnesses(seed))),
@@ -116,9 +121,10 @@ fn disks(plan: &mut Plan) {
     }
 }
 
-fn life(seed: u64, shape: impl FnOnce(&mut Plan)) -> Option<String> {
+fn life(seed: u64, family: Option<Group>, shape: impl FnOnce(&mut Plan)) -> Option<String> {
     let lived = catch_unwind(AssertUnwindSafe(|| {
-        let mut plan = Plan::new(seed, Profile::Swarm, &Wishes::default())?;
+        let wishes = Wishes { family, ..Wishes::default() };
+        let mut plan = Plan::new(seed, Profile::Swarm, &wishes)?;
         shape(&mut plan);
         sim::run(&plan, false)
     }));
