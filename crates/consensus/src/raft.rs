@@ -17,6 +17,7 @@ mod ready;
 mod repair;
 mod witness;
 
+pub use ballot::is_possible;
 pub use change::{Change, ChangeError, ChangeState, Newcomer, REMOVED_MAX, label};
 pub use config::{
     BallotRule, ConfigError, Configuration, LIMITS_MAX, MEMBERS_MAX, Member, URLS_MAX,
@@ -26,7 +27,7 @@ pub use ready::{NoLeader, Persist, ReadOutcome, Ready, Trace, Why};
 pub use repair::Repair;
 
 use alloc::vec::Vec;
-use ballot::{Promise, TERM_MAX};
+use ballot::Promise;
 use base::{Ballot, Blob, Incarnation, LogIndex, Nanos, NodeId, Prng, Ticket, planted};
 use candidate::{Candidate, PreCandidate};
 use configs::Configs;
@@ -111,6 +112,9 @@ pub struct Raft {
     log: Log,
     configs: Configs,
     commit: LogIndex,
+    /// The highest leader's ballot that told of a commit here, in the log or in a checkpoint.
+    /// Leaders from there on hold all of it, one below may not.
+    settled: Ballot,
     role: Role,
     standing: Standing,
     disk: Disk,
@@ -154,12 +158,20 @@ impl Raft {
             }
             log.push(entry);
         }
-        let last = log.last_index();
+        let (last, last_ballot) = log.last();
+        if !ballot::is_possible(last_ballot) || !ballot::is_possible(recovered.ballot) {
+            return Err(ConfigError::new("a ballot on disk that nobody can have had"));
+        }
         let mut raft = Raft {
             now,
             prng: Prng::new(settings.seed ^ settings.id.0.rotate_left(32)),
             promise: Promise::recovered(recovered.ballot),
             commit: recovered.commit.min(last).max(recovered.base),
+            // A commit index is written with the promise that its leader was obeyed by.
+            settled: match recovered.commit > recovered.base {
+                true => recovered.ballot.max(recovered.base_ballot),
+                false => recovered.base_ballot,
+            },
             role: Role::Follower(Follower {
                 leader: None,
                 heard: now,
@@ -183,6 +195,7 @@ impl Raft {
         if diverged {
             raft.disk.truncate(recovered.base.next());
         }
+        raft.keep_up();
         Ok(raft)
     }
 
@@ -228,8 +241,7 @@ impl Raft {
         self.advance_clock(now);
         let Message { from, to, ballot, body } = message;
         let me = self.settings.id;
-        let possible = ballot.term.0 <= TERM_MAX && (ballot.term.0 > 0 || ballot == Ballot::ZERO);
-        if to != me || from == me || from == NodeId::ZERO || !possible {
+        if to != me || from == me || from == NodeId::ZERO || !ballot::is_possible(ballot) {
             return;
         }
         // Requests of a leader or candidate carry its own ballot, which names it.
@@ -377,6 +389,15 @@ impl Raft {
         }
     }
 
+    /// The ballot of the leader that is followed, or led by.
+    pub fn leader_ballot(&self) -> Option<Ballot> {
+        match &self.role {
+            Role::Leader(l) => Some(l.ballot),
+            Role::Follower(f) => f.leader,
+            _ => None,
+        }
+    }
+
     pub fn is_leader(&self) -> bool {
         matches!(self.role, Role::Leader(_))
     }
@@ -409,27 +430,6 @@ impl Raft {
     /// compares its ballot to see whether what follows belongs to the same log.
     pub fn durable(&self) -> LogIndex {
         self.disk.durable()
-    }
-
-    /// The configuration in force: the last one in the log, committed or not.
-    pub fn config(&self) -> &Configuration {
-        self.configs.config()
-    }
-
-    /// The configuration a checkpoint at `index` states: the last one at or below it. One above
-    /// may not be committed yet, and could never be rolled back out of a checkpoint.
-    pub fn config_at(&self, index: LogIndex) -> &Configuration {
-        self.configs.config_at(index)
-    }
-
-    /// Changes with everything that changes the configuration in force.
-    pub fn config_version(&self) -> u64 {
-        self.configs.version()
-    }
-
-    /// Whether the configuration in force is committed, as far as this member knows.
-    pub fn config_is_committed(&self) -> bool {
-        self.configs.index() <= self.commit
     }
 
     /// At a leader: slots of the members that answered it within an election timeout, and its
@@ -536,10 +536,12 @@ impl Raft {
         self.trace(out, Trace::BecameFollower { ballot, leader: leader.map(|l| l.node) });
     }
 
-    fn advance_commit(&mut self, index: LogIndex, out: &mut Ready) {
+    /// Up to `index` all is committed, by the word of the leader of `by`.
+    fn advance_commit(&mut self, index: LogIndex, by: Ballot, out: &mut Ready) {
         assert!(index <= self.log.last_index(), "only what is here can be committed");
         if index > self.commit {
             self.commit = index;
+            self.settled = self.settled.max(by);
             self.trace(out, Trace::Committed { index });
         }
     }
@@ -582,5 +584,7 @@ impl Raft {
             Held::OwnVote(_) => unreachable!("an own vote changes the promise, so it waits"),
         });
         assert!(self.commit <= self.log.last_index() && self.commit >= self.log.base());
+        assert!(!self.promise.is_below(self.rule(), self.log.last().1), "a log within the promise");
+        assert!(!self.promise.is_below(self.rule(), self.settled), "commits within the promise");
     }
 }

@@ -2,6 +2,7 @@
 
 mod apply;
 mod change;
+mod extra;
 mod propose;
 mod read;
 
@@ -15,9 +16,9 @@ use crate::{
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
-use base::codec::{DecodeError, Get, Put};
 use base::{Ballot, ClusterTime, Incarnation, LogIndex, Nanos, NodeId, planted};
 use consensus::raft::{ConfigError, Raft, Ready, Recovered, Repair, Settings};
+use extra::Extra;
 use read::Reads;
 
 /// Entries kept at least for a peer that a checkpoint is on its way to.
@@ -115,16 +116,17 @@ impl Replica {
     ) -> Result<Self, ConfigError> {
         let applied = recovered.raft.base;
         let applied_ballot = recovered.raft.base_ballot;
-        let raft = Raft::new(settings.raft.clone(), recovered.raft, now)?;
-        let (stamp, dedupe) = decode_extra(&recovered.extra).map_err(|_| ConfigError {
+        let mut raft = Raft::new(settings.raft.clone(), recovered.raft, now)?;
+        let extra = Extra::decode(&recovered.extra).map_err(|_| ConfigError {
             message: "the checkpoint's replica state is unreadable".into(),
         })?;
+        raft.settled_by(extra.settled);
         Ok(Self {
             settings,
             raft,
             store: recovered.store,
-            clock: ClusterClock::new(stamp, now),
-            dedupe,
+            clock: ClusterClock::new(extra.stamp, now),
+            dedupe: extra.dedupe,
             applied,
             applied_ballot,
             writes: Writes::default(),
@@ -287,10 +289,12 @@ impl Replica {
             PeerBody::Forward(items) => self.on_forward(message.from, items, out),
             // Sent again when another leader is known, or after the retry interval.
             PeerBody::ForwardRefused { .. } => {}
-            PeerBody::Change { id, change } => {
-                self.on_peer_change(message.from, id, &change, out);
+            PeerBody::Change { id, ballot, change } => {
+                self.on_peer_change(message.from, id, ballot, &change, out);
             }
-            PeerBody::ChangeRefused { id, error } => self.on_change_refused(id, error, out),
+            PeerBody::ChangeRefused { id, ballot, error } => {
+                self.on_change_refused(id, ballot, error, out);
+            }
             PeerBody::Removed => self.on_removed(message.from, out),
             PeerBody::StateHash { index, chain } => {
                 self.on_state_hash(message.from, index, chain, out);
@@ -350,11 +354,14 @@ impl Replica {
     }
 
     fn checkpoint(&self) -> CheckpointJob {
-        let mut extra = Vec::new();
-        extra.put_u8(1);
-        extra.put_u64(self.clock.last().0);
-        let forgotten = Dedupe::default();
-        if planted!(DedupeLostInCheckpoint) { &forgotten } else { &self.dedupe }.encode(&mut extra);
+        let extra = Extra {
+            stamp: self.clock.last(),
+            dedupe: match planted!(DedupeLostInCheckpoint) {
+                true => Dedupe::default(),
+                false => self.dedupe.clone(),
+            },
+            settled: self.raft.settled(),
+        };
         let mut index = self.applied;
         if planted!(CheckpointIndexAhead) && self.raft.ballot_at(index.next()).is_some() {
             index = index.next();
@@ -364,7 +371,7 @@ impl Replica {
             index,
             ballot: self.applied_ballot,
             config: self.raft.config_at(index).clone(),
-            extra,
+            extra: extra.encode(),
         }
     }
 
@@ -423,19 +430,4 @@ impl Replica {
             out.trace.push(TraceEvent { node: self.settings.raft.id, at: self.now, kind });
         }
     }
-}
-
-fn decode_extra(extra: &[u8]) -> Result<(ClusterTime, Dedupe), DecodeError> {
-    if extra.is_empty() {
-        return Ok((ClusterTime::ZERO, Dedupe::default()));
-    }
-    let mut get = Get::new(extra);
-    match get.u8()? {
-        1 => {}
-        v => return Err(DecodeError::Unknown { what: "replica state", value: u64::from(v) }),
-    }
-    let stamp = ClusterTime(get.u64()?);
-    let dedupe = Dedupe::decode(&mut get)?;
-    get.finish()?;
-    Ok((stamp, dedupe))
 }

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 use base::codec::{DecodeError, Get, Put};
-use base::{Blob, LogIndex, NodeId, RequestId};
+use base::{Ballot, Blob, LogIndex, NodeId, RequestId};
 use consensus::raft::{Change, ChangeError, Message};
 
 const VERSION: u8 = 1;
@@ -30,14 +30,18 @@ pub enum PeerBody {
         index: LogIndex,
         chain: u64,
     },
-    /// A change of members or quorum that reached a follower.
+    /// A change of members or quorum that reached a follower, for the leader of `ballot` alone:
+    /// who leads later, the same member too, is offered it again.
     Change {
         id: RequestId,
+        ballot: Ballot,
         change: Change,
     },
-    /// The leader refused it: nothing of it was done, or will be.
+    /// The leader of `ballot` refused it: nothing of it was done, or will be, by it or by any
+    /// leader before it.
     ChangeRefused {
         id: RequestId,
+        ballot: Ballot,
         error: ChangeError,
     },
     /// The receiver has left the cluster: that is committed.
@@ -75,14 +79,16 @@ impl PeerMessage {
                 out.put_u64(index.0);
                 out.put_u64(*chain);
             }
-            PeerBody::Change { id, change } => {
-                out.put_u8(5);
+            PeerBody::Change { id, ballot, change } => {
+                out.put_u8(8);
                 out.put_request_id(*id);
+                out.put_ballot(*ballot);
                 change.encode(out);
             }
-            PeerBody::ChangeRefused { id, error } => {
-                out.put_u8(6);
+            PeerBody::ChangeRefused { id, ballot, error } => {
+                out.put_u8(9);
                 out.put_request_id(*id);
+                out.put_ballot(*ballot);
                 error.encode(out);
             }
             PeerBody::Removed => out.put_u8(7),
@@ -119,12 +125,16 @@ impl PeerMessage {
                 PeerBody::ForwardRefused { ids, leader }
             }
             4 => PeerBody::StateHash { index: get.index()?, chain: get.u64()? },
-            5 => PeerBody::Change { id: get.request_id()?, change: Change::decode(&mut get)? },
-            6 => {
-                let id = get.request_id()?;
-                PeerBody::ChangeRefused { id, error: ChangeError::decode(&mut get)? }
-            }
             7 => PeerBody::Removed,
+            // 5 and 6 were changes that named no ballot.
+            8 => {
+                let (id, ballot) = (get.request_id()?, get.ballot()?);
+                PeerBody::Change { id, ballot, change: Change::decode(&mut get)? }
+            }
+            9 => {
+                let (id, ballot) = (get.request_id()?, get.ballot()?);
+                PeerBody::ChangeRefused { id, ballot, error: ChangeError::decode(&mut get)? }
+            }
             kind => {
                 let value = u64::from(kind);
                 return Err(DecodeError::Unknown { what: "peer message kind", value });

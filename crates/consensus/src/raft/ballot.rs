@@ -10,6 +10,11 @@ use base::{Ballot, NodeId, Term};
 /// Terms above this are refused from the network, so that counting up never overflows.
 pub(crate) const TERM_MAX: u64 = u64::MAX / 2;
 
+/// Whether anybody can have promised it: bytes that say otherwise are refused.
+pub fn is_possible(ballot: Ballot) -> bool {
+    ballot.term.0 <= TERM_MAX && (ballot.term.0 > 0 || ballot == Ballot::ZERO)
+}
+
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Promise {
     ballot: Ballot,

@@ -1,10 +1,11 @@
 //! Configurations along the log: the last one appended is in force, truncation rolls back.
 
+use super::Raft;
 use super::config::{BallotRule, ConfigError, Configuration};
 use super::message::{Entry, EntryKind};
 use super::witness::Roles;
 use alloc::vec::Vec;
-use base::{LogIndex, NodeId, planted};
+use base::{LogIndex, NodeId, RequestId, planted};
 use quorum::{Names, Protocol, System, SystemSpec};
 
 /// One configuration of the log, compiled.
@@ -84,6 +85,10 @@ impl Configs {
         &self.list[at].config
     }
 
+    pub fn has_request(&self, request: RequestId) -> bool {
+        self.list.iter().any(|v| v.config.change.request == request)
+    }
+
     /// Whether `id` votes in the last configuration known to be committed, or in a later one.
     pub fn votes_since(&self, commit: LogIndex, id: NodeId) -> bool {
         let at = self.list.iter().rposition(|v| v.index <= commit).unwrap_or(0);
@@ -111,6 +116,35 @@ impl Configs {
     pub fn compact(&mut self, upto: LogIndex) {
         let keep = self.list.iter().rposition(|v| v.index <= upto).unwrap_or(0);
         self.list.drain(..keep);
+    }
+}
+
+impl Raft {
+    /// The configuration in force: the last one in the log, committed or not.
+    pub fn config(&self) -> &Configuration {
+        self.configs.config()
+    }
+
+    /// The configuration a checkpoint at `index` states: the last one at or below it. One above
+    /// may not be committed yet, and could never be rolled back out of a checkpoint.
+    pub fn config_at(&self, index: LogIndex) -> &Configuration {
+        self.configs.config_at(index)
+    }
+
+    /// Changes with everything that changes the configuration in force.
+    pub fn config_version(&self) -> u64 {
+        self.configs.version()
+    }
+
+    /// Whether the configuration in force is committed, as far as this member knows.
+    pub fn config_is_committed(&self) -> bool {
+        self.configs.index() <= self.commit
+    }
+
+    /// Whether a configuration of this request stands in the log, in force or not any more. Those
+    /// at or below a checkpoint are forgotten, but for the last one.
+    pub fn has_config_of(&self, request: RequestId) -> bool {
+        self.configs.has_request(request)
     }
 }
 

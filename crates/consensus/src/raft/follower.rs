@@ -134,7 +134,7 @@ impl Raft {
             self.disk.truncate(index.next());
         }
         let held = if planted!(CommitBeyondMatch) { self.log.last_index() } else { index };
-        self.advance_commit(commit.min(held), out);
+        self.advance_commit(commit.min(held), ballot, out);
         Some(AppendOutcome::Matched(index))
     }
 

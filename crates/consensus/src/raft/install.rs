@@ -4,24 +4,47 @@ use super::configs::Configs;
 use super::disk::Wait;
 use super::log::Log;
 use super::message::AppendOutcome;
-use super::{Configuration, Raft, Ready};
+use super::{Configuration, Raft, Ready, Why};
 use base::{Ballot, LogIndex, Nanos};
 
 impl Raft {
+    /// The checkpoint this member starts from was committed by the leader of `settled`. Before
+    /// the first call of any other method.
+    pub fn settled_by(&mut self, settled: Ballot) {
+        assert!(self.disk.is_unused(), "said once, at the start");
+        self.settled = self.settled.max(settled);
+        self.keep_up();
+    }
+
+    /// The highest leader's ballot that told of a commit here; what a checkpoint has to state.
+    pub fn settled(&self) -> Ballot {
+        self.settled
+    }
+
+    /// A checkpoint can come past the leader that is followed here, and tells of a later one:
+    /// an earlier one may hold other entries in its place, and is obeyed no more. Else what the
+    /// checkpoint covers would be acknowledged to it, and counted for what it holds itself; and a
+    /// candidate could still win its votes and lead under a ballot below its own log's.
+    pub(crate) fn keep_up(&mut self) -> bool {
+        let rule = self.rule();
+        let log = self.promise.observe(rule, self.log.last().1);
+        self.promise.observe(rule, self.settled) || log
+    }
+
     /// A durable checkpoint replaced the state; the log restarts after `index`, unless it
-    /// already holds that very entry.
+    /// already holds that very entry. `settled` is what [`Raft::settled`] said to its writer.
     pub fn installed(
         &mut self,
         now: Nanos,
-        index: LogIndex,
-        ballot: Ballot,
+        (index, ballot, settled): (LogIndex, Ballot, Ballot),
         config: Configuration,
         out: &mut Ready,
     ) {
         self.advance_clock(now);
+        let settled = settled.max(ballot);
         if index > self.commit {
             if self.log.ballot_at(index) == Some(ballot) {
-                self.advance_commit(index, out);
+                self.advance_commit(index, settled, out);
                 self.compact(index);
             } else if let Ok(configs) = Configs::new(index, config) {
                 if self.log.last_index() > self.log.base() {
@@ -29,9 +52,12 @@ impl Raft {
                 }
                 self.log = Log::new(index, ballot);
                 self.configs = configs.replacing(&self.configs);
-                self.advance_commit(index, out);
+                self.advance_commit(index, settled, out);
             } else {
                 return; // Not compiled by this build: the leader will offer it again.
+            }
+            if self.keep_up() {
+                self.become_follower(None, Why::HigherBallot, out);
             }
         }
         self.disk.covered(index.min(self.commit));

@@ -210,7 +210,7 @@ impl Raft {
         let index = if planted!(IncrementalTally) { own.max(index) } else { index };
         let acked = self.counted(at_least(&matched, index.0));
         self.trace(out, Trace::Quorum { index, acked, ballot });
-        self.advance_commit(index, out);
+        self.advance_commit(index, ballot, out);
         self.restart_stall();
         self.start_queued_reads();
         let me = self.settings.id;

@@ -11,6 +11,8 @@ pub struct Node {
     pub disk: Recovered,
     pub unsynced: VecDeque<Persist>,
     pub stalled: bool,
+    /// What its checkpoint states of the leaders that committed it.
+    settled: Ballot,
     /// Its disk was damaged and the end of the repair is not durable.
     pub repair: Option<Repair>,
     incarnation: u64,
@@ -123,7 +125,10 @@ impl Cluster {
         };
         let unsynced = VecDeque::new();
         let (stalled, repair) = (false, None);
-        let node = Node { raft: None, disk, unsynced, stalled, repair, incarnation: 0, ahead: 0 };
+        let settled = Ballot::ZERO;
+        let (incarnation, ahead) = (0, 0);
+        let raft = None;
+        let node = Node { raft, disk, unsynced, stalled, settled, repair, incarnation, ahead };
         assert!(self.nodes.insert(id, node).is_none(), "n{id} is there already");
         self.start(id);
     }
@@ -160,6 +165,7 @@ impl Cluster {
             inflight_bytes_max: 400,
         };
         let mut raft = Raft::new(settings, node.disk.clone(), now).unwrap();
+        raft.settled_by(node.settled);
         if let Some(repair) = node.repair {
             raft.repair(repair);
         }
@@ -514,6 +520,7 @@ impl Cluster {
         if base > node.disk.base {
             node.disk.base_ballot = raft.ballot_at(base).unwrap();
             node.disk.base = base;
+            node.settled = raft.settled();
             node.disk.base_config = raft.config_at(base).clone();
             node.disk.entries.retain(|e| e.index >= base);
             raft.compact(base);
@@ -527,6 +534,7 @@ impl Cluster {
             return;
         }
         let d = self.nodes[&from].disk.clone();
+        let settled = self.nodes[&from].settled;
         let last = self.nodes[&to].unsynced.back().map(|p| p.ticket);
         if let Some(last) = last.filter(|_| !self.lanes) {
             self.sync(to, last);
@@ -538,10 +546,11 @@ impl Cluster {
             node.disk.base = d.base;
             node.disk.base_ballot = d.base_ballot;
             node.disk.base_config = d.base_config.clone();
+            node.settled = settled;
             self.seen.insert(to, d.base);
         }
-        let (base, ballot) = (d.base, d.base_ballot);
-        self.with(to, |r, now, out| r.installed(now, base, ballot, d.base_config, out));
+        let place = (d.base, d.base_ballot, settled);
+        self.with(to, |r, now, out| r.installed(now, place, d.base_config, out));
         self.with(from, |r, now, out| r.snapshot_done(now, to, true, out));
     }
 

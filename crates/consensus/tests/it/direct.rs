@@ -218,6 +218,92 @@ fn what_follows_another_entry_than_the_checkpoints_is_dropped_at_a_restart() {
     }
 }
 
+/// Node 2 follows the leader of term 3, which it has entry 2 from.
+fn follows_term_three(out: &mut Ready) -> Raft {
+    let mut raft = machine(Ballot::new(1, 1));
+    append(&mut raft, 3, vec![entry(2, 3)], out);
+    all_durable(&mut raft, out);
+    out.clear();
+    raft
+}
+
+/// A stream that an earlier leader opened can bring the checkpoint of a later time.
+#[test]
+fn what_a_later_leader_committed_is_not_acknowledged_to_an_earlier_one() {
+    // Also where the last entry is old: the later leader found it, and committed it with its own.
+    for (of, settled, heard) in [(3, 3, true), (4, 4, false), (1, 4, false)] {
+        let mut out = Ready::default();
+        let mut raft = follows_term_three(&mut out);
+        let place = (LogIndex(5), leader(of), leader(settled));
+        let config = configuration(5, 0, "", BallotRule::SharedTerms);
+        raft.installed(Nanos(2), place, config, &mut out);
+        all_durable(&mut raft, &mut out);
+        let acked = matched(&out).contains(&(leader(3).node, LogIndex(5)));
+        assert_eq!(acked, heard, "of {of}, committed by {settled}");
+        out.clear();
+        let (prev, prev_ballot) = (LogIndex(1), leader(1));
+        let entries = (2..=5).map(|i| entry(i, 3)).collect();
+        let body = Body::Append { prev, prev_ballot, commit: LogIndex(0), round: 0, entries };
+        let message = Message { from: NodeId(3), to: NodeId(2), ballot: leader(3), body };
+        raft.receive(Nanos(3), message, &mut out);
+        assert_eq!(!matched(&out).is_empty(), heard, "of {of}, committed by {settled}");
+    }
+}
+
+#[test]
+fn a_checkpoint_of_a_later_leader_ends_a_campaign() {
+    for rule in [BallotRule::SharedTerms, BallotRule::TermAndNode] {
+        let config = configuration(5, 0, "", rule);
+        let mut raft = machine_under(Ballot::new(8, 1), config);
+        let mut out = Ready::default();
+        let due = raft.deadline();
+        raft.tick(due, &mut out);
+        let say = |from: u64, body: Body| {
+            let ballot = Ballot::new(9, 2);
+            Message { from: NodeId(from), to: NodeId(2), ballot, body }
+        };
+        let of = Ballot::new(9, 2);
+        for from in [1, 3, 4] {
+            let body = Body::PreVoteReply { of, granted: true };
+            raft.receive(due, say(from, body), &mut out);
+        }
+        assert_eq!(raft.ballot(), of, "it campaigns");
+        let place = (LogIndex(5), Ballot::new(10, 4), Ballot::new(10, 4));
+        raft.installed(due, place, configuration(5, 0, "", rule), &mut out);
+        all_durable(&mut raft, &mut out);
+        for from in [1, 3, 4] {
+            let body = Body::VoteReply { of, granted: true };
+            raft.receive(due, say(from, body), &mut out);
+        }
+        assert!(!raft.is_leader(), "{rule:?}: its log is of ballot 10");
+        assert_eq!(raft.ballot().term.0, 10);
+    }
+}
+
+/// The checkpoint was durable before the promise that goes with it.
+#[test]
+fn a_checkpoint_raises_the_promise_at_a_restart_too() {
+    for (of, settled) in [(6, 6), (1, 6)] {
+        let recovered = Recovered {
+            ballot: Ballot::new(3, 3),
+            base: LogIndex(3),
+            base_ballot: leader(of),
+            base_config: configuration(5, 0, "", BallotRule::SharedTerms),
+            entries: vec![],
+            commit: LogIndex(3),
+        };
+        let mut raft = Raft::new(settings(), recovered, Nanos(0)).unwrap();
+        raft.settled_by(Ballot::new(settled, 1));
+        assert_eq!(raft.ballot(), Ballot::new(6, 0), "the vote of term 6 is free");
+        let mut out = Ready::default();
+        append(&mut raft, 5, vec![entry(2, 5), entry(3, 5)], &mut out);
+        let stale = AppendOutcome::Stale;
+        let refused =
+            |b: &Body| matches!(b, Body::AppendReply { outcome, .. } if *outcome == stale);
+        assert!(says(&out, refused), "a leader of term 5 may hold other entries");
+    }
+}
+
 #[test]
 fn a_system_that_does_not_meet_the_old_one_is_refused_without_a_joint_phase() {
     let mut raft = leads(0);

@@ -1,12 +1,13 @@
 //! Apply: committed entries become state, replies and changes in the same step.
 
-use super::{Replica, decode_extra};
+use super::Replica;
+use super::extra::Extra;
 use crate::envelope::{Envelope, EnvelopeBody};
 use crate::{Effects, Halt, Installed, PeerBody, PeerMessage, Reply, TraceKind, UnknownReason};
 use alloc::collections::BTreeMap;
 use base::codec::{DecodeError, Get};
 use base::{LogIndex, NodeId, RequestId, planted};
-use consensus::raft::{Entry, EntryKind};
+use consensus::raft::{Entry, EntryKind, is_possible};
 use mvcc::Command;
 use quorum::NodeSet;
 
@@ -163,7 +164,10 @@ impl Replica {
             self.raft.checkpoint_passed(self.now, &mut self.ready);
             return;
         }
-        let Ok((stamp, dedupe)) = decode_extra(&installed.extra) else {
+        if !is_possible(installed.ballot) {
+            return;
+        }
+        let Ok(Extra { stamp, dedupe, settled }) = Extra::decode(&installed.extra) else {
             return; // verified by its file's digest; an unknown version is left alone
         };
         self.store = match installed.config.is_witness(self.settings.raft.id) {
@@ -182,8 +186,9 @@ impl Replica {
         self.applied = installed.index;
         self.applied_ballot = installed.ballot;
         self.hashes.clear();
-        let (index, ballot) = (installed.index, installed.ballot);
-        self.raft.installed(self.now, index, ballot, installed.config, &mut self.ready);
+        let index = installed.index;
+        let place = (index, installed.ballot, settled);
+        self.raft.installed(self.now, place, installed.config, &mut self.ready);
         self.emit(out, TraceKind::Installed { index });
         self.changes_in_checkpoint(out);
         for seq in self.writes.seqs() {

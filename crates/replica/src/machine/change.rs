@@ -2,11 +2,12 @@
 //! by themselves. `docs/design/reconfiguration.md` has the whole walk.
 
 use super::Replica;
+use crate::dedupe::Dedupe;
 use crate::{Effects, PeerBody, PeerMessage, RefusalReason, Reply, TraceKind, UnknownReason};
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
-use base::{Blob, Nanos, NodeId, RequestId, Token};
+use base::{Ballot, Blob, Nanos, NodeId, RequestId, Token};
 use consensus::raft::{Change, ChangeError, Configuration, Entry, EntryKind};
 
 /// Changes pending at one member.
@@ -25,13 +26,41 @@ struct Asked {
     deadline: Nanos,
     /// When it is offered to the leader, again or for the first time.
     offer_at: Nanos,
-    sent: bool,
+    /// The last leader it was offered to, which is the highest.
+    offered: Option<Ballot>,
+}
+
+/// What one leader refused. What was refused is never done later: not by a frame that comes
+/// twice, and not when the answer itself is forgotten.
+#[derive(Default)]
+struct Refused {
+    /// Of which reign.
+    ballot: Ballot,
+    last: VecDeque<(RequestId, ChangeError)>,
+    all: Dedupe,
+}
+
+impl Refused {
+    /// Another reign: a leader in between may have done what this one refused before.
+    fn begin(&mut self, ballot: Ballot) {
+        if self.ballot != ballot {
+            *self = Self { ballot, ..Self::default() };
+        }
+    }
+
+    fn push(&mut self, id: RequestId, error: ChangeError) {
+        self.all.insert(id);
+        self.last.push_back((id, error));
+        if self.last.len() > REFUSED_MAX {
+            self.last.pop_front();
+        }
+    }
 }
 
 #[derive(Default)]
 pub(super) struct Changes {
     asked: BTreeMap<u64, Asked>,
-    refused: VecDeque<(RequestId, ChangeError)>,
+    refused: Refused,
 }
 
 impl Changes {
@@ -62,7 +91,7 @@ impl Replica {
         let seq = self.seq_next;
         self.seq_next += 1;
         let deadline = self.now.plus(self.settings.request_timeout);
-        let asked = Asked { token, change, deadline, offer_at: Nanos::ZERO, sent: false };
+        let asked = Asked { token, change, deadline, offer_at: Nanos::ZERO, offered: None };
         self.changes.asked.insert(seq, asked);
         self.emit(out, TraceKind::Proposed { id: self.own_id(seq) });
     }
@@ -71,25 +100,33 @@ impl Replica {
         &mut self,
         from: NodeId,
         id: RequestId,
+        ballot: Ballot,
         change: &Change,
         out: &mut Effects,
     ) {
-        if id.seq == 0 || id.origin != from || !self.leads_firmly() {
+        let late = ballot != self.raft.ballot();
+        if id.seq == 0 || id.origin != from || late || !self.leads_firmly() {
             return; // it is offered again, to whoever leads then
         }
         if let Err(error) = self.try_change(id, change, out) {
-            let body = PeerBody::ChangeRefused { id, error };
+            let body = PeerBody::ChangeRefused { id, ballot, error };
             out.send.push(PeerMessage { from: self.settings.raft.id, to: from, body });
         }
     }
 
+    /// The leader of `ballot` refused. It had committed an entry of its own, so what a leader
+    /// before it has in its log, and it does not, is never committed. One after it may have begun
+    /// the change all the same, and answers for itself.
     pub(super) fn on_change_refused(
         &mut self,
         id: RequestId,
+        ballot: Ballot,
         error: ChangeError,
         out: &mut Effects,
     ) {
+        let offered = self.changes.asked.get(&id.seq).and_then(|asked| asked.offered);
         if id == self.own_id(id.seq)
+            && offered == Some(ballot)
             && let Some(asked) = self.changes.asked.remove(&id.seq)
         {
             self.reply_change(id, asked.token, Reply::ChangeRefused(error), out);
@@ -147,7 +184,8 @@ impl Replica {
 
     fn offer_changes(&mut self, out: &mut Effects) {
         let (now, me) = (self.now, self.settings.raft.id);
-        let Some(leader) = self.raft.leader() else { return };
+        let Some(ballot) = self.raft.leader_ballot() else { return };
+        let leader = ballot.node;
         if leader == me && !self.leads_firmly() {
             return;
         }
@@ -155,17 +193,18 @@ impl Replica {
         let mut due: Vec<(u64, Change)> = Vec::new();
         for (seq, asked) in &mut self.changes.asked {
             if asked.offer_at <= now {
-                (asked.offer_at, asked.sent) = (again, true);
+                assert!(asked.offered <= Some(ballot), "leaders that are followed rise");
+                (asked.offer_at, asked.offered) = (again, Some(ballot));
                 due.push((*seq, asked.change.clone()));
             }
         }
         for (seq, change) in due {
             let id = self.own_id(seq);
             if leader != me {
-                let body = PeerBody::Change { id, change };
+                let body = PeerBody::Change { id, ballot, change };
                 out.send.push(PeerMessage { from: me, to: leader, body });
             } else if let Err(error) = self.try_change(id, &change, out) {
-                self.on_change_refused(id, error, out);
+                self.on_change_refused(id, ballot, error, out);
             }
         }
     }
@@ -178,10 +217,15 @@ impl Replica {
         change: &Change,
         out: &mut Effects,
     ) -> Result<(), ChangeError> {
-        if let Some((_, error)) = self.changes.refused.iter().find(|(old, _)| *old == id) {
+        // In the log, or applied: also when the entry of another change has followed.
+        if self.raft.has_config_of(id) || self.dedupe.contains(id) {
+            return Ok(());
+        }
+        self.changes.refused.begin(self.raft.ballot());
+        if let Some((_, error)) = self.changes.refused.last.iter().find(|(old, _)| *old == id) {
             return Err(error.clone());
         }
-        if self.raft.config().change.request == id || self.dedupe.contains(id) {
+        if self.changes.refused.all.contains(id) {
             return Ok(());
         }
         if self.raft.config().joint.is_none() && !self.raft.config_is_committed() {
@@ -205,10 +249,7 @@ impl Replica {
             self.append_config(&next, out).ok_or_else(refused)
         });
         if let Err(error) = &begun {
-            self.changes.refused.push_back((id, error.clone()));
-            if self.changes.refused.len() > REFUSED_MAX {
-                self.changes.refused.pop_front();
-            }
+            self.changes.refused.push(id, error.clone());
         }
         begun
     }
@@ -264,18 +305,23 @@ impl Replica {
         out.removed |= removed;
     }
 
-    /// Requests whose entry went into a checkpoint that was installed here.
+    /// Requests whose entry went into a checkpoint that was installed here: done, if the last
+    /// change is theirs, else done or called off. One that is still to end is answered then.
     pub(super) fn changes_in_checkpoint(&mut self, out: &mut Effects) {
+        let config = self.raft.config_at(self.applied).clone();
         let seqs: Vec<u64> = self.changes.asked.keys().copied().collect();
         for seq in seqs {
             let id = self.own_id(seq);
-            if self.dedupe.contains(id)
-                && let Some(asked) = self.changes.asked.remove(&seq)
-            {
-                let config = Box::new(self.raft.config().clone());
-                let reply = Reply::Changed { index: self.applied, config };
-                self.reply_change(id, asked.token, reply, out);
+            let last = config.change.request == id;
+            if (last && config.joint.is_some()) || !self.dedupe.contains(id) {
+                continue;
             }
+            let Some(asked) = self.changes.asked.remove(&seq) else { continue };
+            let reply = match last {
+                true => Reply::Changed { index: self.applied, config: Box::new(config.clone()) },
+                false => Reply::Unknown(UnknownReason::InCheckpoint),
+            };
+            self.reply_change(id, asked.token, reply, out);
         }
     }
 
@@ -284,12 +330,12 @@ impl Replica {
         let leaderless = self.leaderless_since.is_some_and(|since| {
             self.raft.leader().is_none() && now >= since.plus(self.settings.leaderless_wait)
         });
-        let over = |a: &Asked| a.deadline <= now || (leaderless && !a.sent);
+        let over = |a: &Asked| a.deadline <= now || (leaderless && a.offered.is_none());
         let due: Vec<u64> =
             self.changes.asked.iter().filter(|(_, a)| over(a)).map(|(seq, _)| *seq).collect();
         for seq in due {
             let asked = self.changes.asked.remove(&seq).expect("listed above");
-            let reply = match asked.sent {
+            let reply = match asked.offered.is_some() {
                 true => Reply::Unknown(UnknownReason::Timeout),
                 false => self.refusal(RefusalReason::NoLeader),
             };

@@ -2,9 +2,9 @@
 //! two at once, and what must be refused.
 
 use super::cluster::{Cluster, command_put, range_of};
-use base::{Nanos, NodeId, Token};
+use base::{Ballot, Incarnation, Nanos, NodeId, RequestId, Token};
 use consensus::raft::{Change, ChangeError, Configuration, Newcomer};
-use replica::{Event, Reply};
+use replica::{Event, PeerBody, PeerMessage, Reply, UnknownReason};
 
 fn id(node: usize) -> NodeId {
     NodeId(node as u64 + 1)
@@ -289,6 +289,111 @@ fn a_repeated_request_is_done_once() {
     c.run_for(Nanos::from_millis(3000));
     let config = c.run_until_settled();
     assert_eq!(config.change.removed.len(), 1, "{config:?}");
+}
+
+/// The leader falls when the newcomer is in its log and those of the others, and whoever asked
+/// leads next, with another change to begin first.
+#[test]
+fn a_change_in_the_log_is_not_refused_when_another_one_is_begun_above_it() {
+    let mut met = 0;
+    for seed in 0..12 {
+        let mut c = Cluster::new(3, 300 + seed);
+        let old = c.run_until_leader();
+        let (asker, other) = ((old + 1) % 3, (old + 2) % 3);
+        c.run_for(Nanos::from_millis(300));
+        c.cut.insert((asker, old));
+        let first = ask(&mut c, asker, remove(old));
+        c.run_for(Nanos::from_millis(5));
+        c.cut.clear();
+        let learner = Change::Add { member: newcomer(3), learner: true, quorum: None };
+        let second = ask(&mut c, asker, learner);
+        for _ in 0..100 {
+            if c.config(old).member(id(3)).is_some() {
+                break;
+            }
+            c.run_for(Nanos(100_000));
+        }
+        c.cut.extend([(asker, old), (other, old)]);
+        c.run_for(Nanos::from_millis(20));
+        assert!(c.config(asker).member(id(3)).is_some(), "in its log");
+        c.crash(old);
+        c.cut.clear();
+        met += usize::from(c.run_until_leader() == asker);
+        let (first, second) = (c.await_reply(asker, first), c.await_reply(asker, second));
+        assert!(matches!(first, Reply::Changed { .. }), "seed {seed}: {first:?}");
+        assert!(matches!(second, Reply::Changed { .. }), "seed {seed}: {second:?}");
+    }
+    assert!(met > 2, "whoever asked led in {met} of 12");
+}
+
+/// The first request of the first life of a node.
+fn first_of(node: usize) -> RequestId {
+    RequestId { origin: id(node), incarnation: Incarnation(1), seq: 1 }
+}
+
+#[test]
+fn a_refusal_is_believed_from_the_last_leader_it_was_offered_to_alone() {
+    let mut c = Cluster::new(3, 12);
+    let leader = c.run_until_leader();
+    let ballot = c.status(leader).ballot;
+    let (asker, other) = ((leader + 1) % 3, (leader + 2) % 3);
+    c.cut.insert((asker, leader));
+    let token = ask(&mut c, asker, add(3));
+    let error = ChangeError::MemberNotFound;
+    let earlier = Ballot::new(ballot.term.0 - 1, id(other).0);
+    for (from, of) in [(other, earlier), (leader, ballot)] {
+        assert!(!c.replies.contains_key(&(asker, token)), "an earlier leader knows nothing");
+        let body =
+            PeerBody::ChangeRefused { id: first_of(asker), ballot: of, error: error.clone() };
+        c.deliver(PeerMessage { from: id(from), to: id(asker), body });
+    }
+    let told = c.await_reply(asker, token);
+    assert!(matches!(told, Reply::ChangeRefused(e) if e == error));
+}
+
+#[test]
+fn an_offer_to_an_earlier_leader_or_one_refused_long_ago_begins_nothing() {
+    let mut c = Cluster::new(3, 13);
+    let leader = c.run_until_leader();
+    let ballot = c.status(leader).ballot;
+    let asker = (leader + 1) % 3;
+    let offer = |c: &mut Cluster, seq: u64, ballot: Ballot, change: Change| {
+        let body = PeerBody::Change { id: RequestId { seq, ..first_of(asker) }, ballot, change };
+        c.deliver(PeerMessage { from: id(asker), to: id(leader), body });
+        c.run_for(Nanos::from_millis(30));
+        c.config(leader).members.len()
+    };
+    let earlier = Ballot::new(ballot.term.0 - 1, ballot.node.0);
+    assert_eq!(offer(&mut c, 1, earlier, add(3)), 3, "it was for somebody who led before");
+    (2..90).for_each(|seq| assert_eq!(offer(&mut c, seq, ballot, remove(7)), 3));
+    for seq in [2, 40, 89] {
+        assert_eq!(offer(&mut c, seq, ballot, add(3)), 3, "{seq} was refused once");
+    }
+    assert_eq!(offer(&mut c, 90, ballot, add(3)), 4);
+}
+
+#[test]
+fn a_change_called_off_below_a_checkpoint_is_not_answered_as_done() {
+    let mut c = Cluster::new(4, 14);
+    let leader = c.run_until_leader();
+    let asker = (leader + 1) % 4;
+    let token = ask(&mut c, asker, quorum("all of (n1, n2, n3, n4)"));
+    for _ in 0..100 {
+        if c.config(leader).joint.is_some() {
+            break;
+        }
+        c.run_for(Nanos(100_000));
+    }
+    c.cut.extend((0..4).flat_map(|n| [(n, asker), (asker, n)]));
+    c.run_for(Nanos::from_millis(2500));
+    assert_eq!(c.config(leader).joint, None, "called off: one of all did not answer");
+    (0..40).for_each(|at| put(&mut c, leader, &format!("k{at}")));
+    c.event(leader, |_| Event::TakeCheckpoint);
+    c.run_for(Nanos::from_millis(200));
+    c.cut.clear();
+    let told = c.await_reply(asker, token);
+    assert_eq!(c.installs, 1);
+    assert!(matches!(told, Reply::Unknown(UnknownReason::InCheckpoint)), "{told:?}");
 }
 
 /// Crashes the leader `steps` events after the change began; whoever leads next ends it.

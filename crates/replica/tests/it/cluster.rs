@@ -228,6 +228,11 @@ impl Cluster {
         token
     }
 
+    /// A frame as the network could bring it, now.
+    pub fn deliver(&mut self, message: PeerMessage) {
+        self.step(message.to.0 as usize - 1, Event::Message(message));
+    }
+
     pub fn await_reply(&mut self, node: usize, token: Token) -> Reply {
         for _ in 0..200 {
             if let Some(replies) = self.replies.get(&(node, token)) {

@@ -292,6 +292,11 @@ impl Judge {
         if let Err(what) = self.configs.may_follow(&ruling) {
             self.blame(at, "a configuration meets the one before", what);
         }
+        // A change is a request like others: an earlier life of who asked is over.
+        let asked = ruling.config.change.request;
+        if asked.seq > 0 {
+            self.requests.insert(asked);
+        }
         let configs = &mut self.configs;
         configs.were_in.extend(ruling.config.members.iter().map(|member| member.id));
         configs.witnesses.extend(witnesses_of(&ruling.config));

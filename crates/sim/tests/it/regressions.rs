@@ -65,3 +65,41 @@ fn a_repair_ends_in_a_cluster_that_nobody_writes_to() {
     assert!(verdict.violation.is_none(), "{:?}", verdict.violation);
     assert!(verdict.stats.faults.contains_key("repair-done"), "{:?}", verdict.stats.faults);
 }
+
+/// A life of the swarm with changes as a sweep has shortened it.
+fn shortened(seed: u64, ops: u32, faults: &[usize], still: &[Still]) {
+    let wishes = Wishes {
+        ops: Some(ops),
+        faults: Some(faults.to_vec()),
+        still: still.to_vec(),
+        changes: true,
+        ..Wishes::default()
+    };
+    let plan = Plan::new(seed, Profile::Swarm, &wishes).expect("a safe plan");
+    let verdict = run(&plan, false).expect("it runs");
+    assert!(verdict.violation.is_none(), "seed {seed}: {:?}", verdict.violation);
+}
+
+#[test]
+fn a_candidate_does_not_lead_below_the_checkpoint_that_it_took_in() {
+    // consensus: a checkpoint of a later leader did not raise the promise. The candidate won the
+    // late votes of its own term and appended under a ballot below that of its log.
+    let faults = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 15, 16, 17, 19, 21];
+    shortened(53_108, 159, &faults, &[Still::Damage, Still::ClientLoss, Still::Batches]);
+}
+
+#[test]
+fn a_change_is_not_refused_because_of_what_was_begun_above_it() {
+    // replica: in the step in which a new leader commits a newcomer it began another change, then
+    // refused the newcomer, which was not applied yet, as a second change.
+    shortened(44_144, 30, &[0, 3, 4, 5], &[Still::Loss, Still::Drift, Still::Watches]);
+}
+
+#[test]
+fn a_change_ends_the_earlier_lives_of_its_origin_too() {
+    // sim: a write of an earlier life, dropped after a change of a later one, was called a repeat
+    // of nothing.
+    let faults = [0, 1, 2, 3, 5, 6, 7, 9, 11, 12, 13, 14, 15, 16, 17];
+    let still = [Still::Loss, Still::Duplicates, Still::Batches, Still::Watches];
+    shortened(302_324, 216, &faults, &still);
+}
