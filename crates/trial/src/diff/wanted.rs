@@ -144,8 +144,8 @@ pub const WANTED: &[Wanted] = &[
     },
     Wanted {
         name: HASHED_AWAY,
-        etcd: "its range check misses an open end (`\\0`); `HashKV` of that very revision takes the \
-               key for deleted, and if nothing else is left counts what was compacted too",
+        etcd: "its range check misses an open end (`\\0`); `HashKV` of that very revision takes \
+               the key for deleted, and if nothing else is left counts what was compacted too",
         quorate: "hashes what there is to read at that revision",
         reason: "the put is there to be read at it",
         explains: |_, _, _| false,
