@@ -6,6 +6,7 @@
 //! 2. A version counts the writes of one life of a key. Of those between two revisions the
 //!    answered ones are known, so it is known how many are missing: not less than none, and not
 //!    more than there are revisions which somebody unknown may have made.
+//! 3. A key that lives and is not there later was deleted in between, by somebody known or not.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -23,6 +24,12 @@ pub struct Between {
     puts: HashMap<Blob, Vec<i64>, FoldState>,
     /// Revisions of which it is known what they put, ascending.
     told: Vec<i64>,
+    /// Of each key: revisions at which it was not there, ascending.
+    gone: HashMap<Blob, Vec<i64>, FoldState>,
+    /// Of each key: revisions that certainly deleted it alone, ascending.
+    deaths: HashMap<Blob, Vec<i64>, FoldState>,
+    /// Revisions that deleted something, and it is not said here what, ascending.
+    wide: Vec<i64>,
 }
 
 impl Between {
@@ -34,8 +41,20 @@ impl Between {
         }
     }
 
+    /// `key` was not there when the store was at `revision`.
+    pub fn missed(&mut self, key: &Blob, revision: i64) {
+        self.gone.entry(key.clone()).or_default().push(revision);
+    }
+
     /// A request with this answer made this revision.
     pub fn made(&mut self, revision: i64, request: &Request, reply: Option<&Reply>) {
+        match request {
+            Request::Delete(delete) if delete.range_end.is_empty() => {
+                self.deaths.entry(delete.key.clone()).or_default().push(revision);
+            }
+            Request::Put(_) => {}
+            _ => self.wide.push(revision),
+        }
         let mut puts = Puts::default();
         let told = puts.add(request, reply);
         // A key that is deleted and put in one revision begins a life at it: better not told.
@@ -49,12 +68,29 @@ impl Between {
 
     /// After the last [`Self::made`].
     pub fn sort(&mut self) {
-        self.told.sort_unstable();
-        self.told.dedup();
-        for puts in self.puts.values_mut() {
-            puts.sort_unstable();
-            puts.dedup();
+        let own = [&mut self.puts, &mut self.gone, &mut self.deaths];
+        let own = own.into_iter().flat_map(HashMap::values_mut);
+        for revisions in own.chain([&mut self.told, &mut self.wide]) {
+            revisions.sort_unstable();
+            revisions.dedup();
         }
+    }
+
+    /// The first revision after `after`, and not after `to`, at which `key` was not there.
+    pub fn gone_by(&self, key: &Blob, after: i64, to: i64) -> Option<i64> {
+        let gone = self.gone.get(key)?;
+        let first = gone.get(gone.partition_point(|&at| at <= after)).copied()?;
+        (first <= to).then_some(first)
+    }
+
+    /// Deletes that nobody answered for, if `key` lives at `after` and is gone by `to`; none if
+    /// that cannot be.
+    pub fn death_missing(&self, key: &Blob, after: i64, to: i64) -> Option<i64> {
+        let deaths = self.deaths.get(key).map_or(0, |deaths| inside(deaths, after, to));
+        if deaths + inside(&self.wide, after, to) > 0 {
+            return Some(0);
+        }
+        (self.open(after, to) > 0).then_some(1)
     }
 
     /// Whether nothing can have written `key` at `revision`.
@@ -130,6 +166,28 @@ mod tests {
         let quiet: Vec<i64> = (1..15).filter(|at| between.is_quiet(&key("a"), *at)).collect();
         assert_eq!(quiet, [5, 6, 7, 8, 9]);
         assert!(!between.is_quiet(&key("b"), 5));
+    }
+
+    #[test]
+    fn a_key_that_is_gone_later_was_deleted_by_somebody_known_or_not() {
+        let delete = |text: &str, end: &str| {
+            Request::Delete(super::super::types::Delete { key: key(text), range_end: key(end) })
+        };
+        let mut between = Between::default();
+        between.missed(&key("a"), 9);
+        between.missed(&key("a"), 4);
+        between.made(3, &delete("a", ""), None);
+        between.made(6, &delete("b", ""), None);
+        between.made(7, &put("c"), None);
+        between.made(12, &delete("a", "c"), None);
+        between.sort();
+        let (a, b) = (key("a"), key("b"));
+        assert_eq!(between.gone_by(&a, 4, 20), Some(9));
+        assert_eq!((between.gone_by(&a, 4, 8), between.gone_by(&a, 9, 20)), (None, None));
+        assert_eq!(between.death_missing(&a, 2, 3), Some(0), "it is known");
+        assert_eq!(between.death_missing(&a, 5, 7), None, "it is another key's");
+        assert_eq!(between.death_missing(&b, 6, 8), Some(1), "8 is open");
+        assert_eq!(between.death_missing(&b, 11, 12), Some(0), "it may be that one");
     }
 
     #[test]

@@ -7,9 +7,9 @@ use base::Blob;
 
 use super::between::Between;
 use super::narrow::Narrow;
-use super::range::Keys;
+use super::range::{Keys, contains};
 use super::run::{Change, Run};
-use super::types::{CompareOp, KeyValue, Reply, Request, Response, Seen, Target};
+use super::types::{CompareOp, KeyValue, Range, Reply, Request, Response, Seen, Target};
 use super::{EtcdOperation, Timeline};
 use crate::map::Map;
 use crate::{FoldState, Limits, Model, Outcome, Verdict};
@@ -51,8 +51,12 @@ pub struct Etcd {
     /// Of each key: what was seen of it, by revision.
     lives: HashMap<Blob, BTreeMap<i64, Life>, FoldState>,
     between: Between,
+    /// Revision, range and keys of every read that shows all of its range.
+    full: Vec<Full>,
     keep_past: bool,
 }
+
+type Full = (i64, Blob, Blob, HashSet<Blob, FoldState>);
 
 /// Keys of a history up to which it is asked whether they can all become what is seen next.
 const TOGETHER_MAX: usize = 32;
@@ -93,6 +97,7 @@ impl Etcd {
             evidence: HashMap::default(),
             lives: HashMap::default(),
             between: Between::default(),
+            full: Vec::new(),
             keep_past: true,
         }
     }
@@ -116,6 +121,9 @@ impl Etcd {
                 // A request that writes saw what was before its own revision.
                 let own = i64::from(!never_writes(&op.input, Some(reply)));
                 self.collect_quiet(&op.input, reply, revision.saturating_sub(own));
+                if own == 0 {
+                    self.collect_full(&op.input, reply, revision);
+                }
             }
         }
     }
@@ -157,8 +165,51 @@ impl Etcd {
                 self.between.made(revision, &op.input, response.reply.as_ref());
             }
         }
+        self.note_gone();
         self.between.sort();
         known
+    }
+
+    /// Reads that show every key of their range, at the revision that they show.
+    fn collect_full(&mut self, request: &Request, reply: &Reply, revision: i64) {
+        match (request, reply) {
+            (Request::Range(range), Reply::Range { kvs, count, .. }) => {
+                let whole = Range {
+                    key: range.key.clone(),
+                    range_end: range.range_end.clone(),
+                    revision: range.revision,
+                    ..Range::default()
+                };
+                if *range == whole && *count == Some(kvs.len() as i64) {
+                    let at = if range.revision > 0 { range.revision } else { revision };
+                    let keys = kvs.iter().map(|seen| seen.key.clone()).collect();
+                    self.full.push((at, range.key.clone(), range.range_end.clone(), keys));
+                }
+            }
+            (Request::Txn(txn), Reply::Txn { succeeded, replies }) => {
+                let branch = if *succeeded { &txn.success } else { &txn.failure };
+                for (request, reply) in branch.iter().zip(replies) {
+                    self.collect_full(request, reply, revision);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Keys that are seen some time and were not there in a read of their range.
+    fn note_gone(&mut self) {
+        let few = self.lives.len() <= TOGETHER_MAX;
+        for (at, from, end, found) in std::mem::take(&mut self.full) {
+            let keys = self.lives.keys().filter(|_| few || end.is_empty());
+            let gone: Vec<Blob> = keys
+                .filter(|key| contains(&from, &end, key) && !found.contains(*key))
+                .cloned()
+                .collect();
+            for key in gone {
+                self.between.missed(&key, at);
+                self.add_evidence(at, Evidence::Deleted(key));
+            }
+        }
     }
 
     /// What was read at revision `until`.
@@ -266,10 +317,16 @@ impl Etcd {
         revision: i64,
     ) -> Result<Option<(i64, i64)>, Refused> {
         let next = self.lives.get(key).and_then(|lives| lives.range(revision + 1..).next());
-        let Some((&at, next)) = next else { return Ok(None) };
-        if next.create_revision > revision {
-            return Ok(None);
+        let reborn = next.map_or(i64::MAX, |(_, next)| next.create_revision);
+        if reborn > revision {
+            // This life, if it lives, ends before the next one that is seen.
+            let gone = self.between.gone_by(key, revision, reborn);
+            let end = gone.or((reborn < i64::MAX).then_some(reborn));
+            let (Some(end), Some(_)) = (end, kv) else { return Ok(None) };
+            let missing = self.between.death_missing(key, revision, end);
+            return missing.map(|missing| Some((end, missing))).ok_or(Refused);
         }
+        let Some((&at, next)) = next else { return Ok(None) };
         // The same life: a version more for every revision that puts it.
         let same = |kv: &&KeyValue| kv.create_revision == next.create_revision;
         let kv = kv.filter(same).ok_or(Refused)?;
