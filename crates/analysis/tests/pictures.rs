@@ -8,9 +8,10 @@ use analysis::report::Report;
 use analysis::{Goal, Model, Objective, Workload, svg};
 
 /// File name and text; both stand in the page.
-const PICTURES: [(&str, &str); 22] = [
+const PICTURES: [(&str, &str); 23] = [
     ("majority", "majority(n1, n2, n3, n4, n5)"),
     ("folk", "4 of (n1, n2, n3, n4, n5)"),
+    ("k-of-n", "3 of (a, b, c, d)"),
     ("flexible", "flexible(2; n1, n2, n3, n4, n5)"),
     ("rowa", "elect = any of (a, b, c); commit = all of (a, b, c)"),
     ("weighted", "weighted{a:2, b:1, c:1, d:1}"),
