@@ -15,6 +15,15 @@ use crate::workload::Workload;
 /// Members a search takes: families are tables over all their sets.
 pub const MEMBERS_MAX: usize = 12;
 
+/// Sets of members looked at, over all systems: ten seconds to half a minute. The flattest systems
+/// come first.
+const SETS_MAX: usize = 1 << 26;
+
+/// Systems that are looked at where there are so many members.
+const fn systems_max(members: usize) -> usize {
+    SETS_MAX >> members
+}
+
 /// What the search may answer with.
 #[derive(Clone, Debug)]
 pub struct Wanted {
@@ -50,7 +59,9 @@ pub fn search(nodes: &[Node], work: &Workload, wanted: &Wanted) -> Result<Found,
     if nodes.len() > MEMBERS_MAX {
         return Err(NoStrategy::TooMany);
     }
-    let (trees, complete) = all_trees(nodes);
+    let (mut trees, complete) = all_trees(nodes);
+    let complete = complete && trees.len() <= systems_max(nodes.len());
+    trees.truncate(systems_max(nodes.len()));
     let mut race = Race::new(nodes, work, wanted);
     for (at, tree) in trees.iter().enumerate() {
         // Each member once: the smallest blocking set of either role adds up from below.
@@ -184,5 +195,22 @@ impl<'a> Race<'a> {
             }
         }
         contacts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_search_over_few_members_is_whole_and_one_over_many_ends() {
+        let all = |members: usize| {
+            let nodes = (0..members).map(|n| Node::parse(&format!("n{n}")).expect("a node"));
+            let (trees, complete) = all_trees(&nodes.collect::<Vec<_>>());
+            (complete, trees.len() <= systems_max(members))
+        };
+        assert_eq!(all(6), (true, true));
+        assert_eq!(all(9), (true, true));
+        assert_eq!(systems_max(MEMBERS_MAX), 16_384);
     }
 }
