@@ -4,7 +4,7 @@ use crate::out::say;
 use anyhow::{Context as _, bail};
 use api::quoratepb::{ChangeRequest, ChangeResponse, DescribeRequest};
 use clap::{Args, Subcommand};
-use client::{Channel, Failure, authority};
+use client::{Channel, Failure, Outcome, authority};
 use std::time::{Duration, Instant};
 
 const CHANGE: &str = "/quoratepb.Cluster/Change";
@@ -155,6 +155,18 @@ fn said(failure: &Failure) -> String {
     }
 }
 
+/// A change that got no answer may be done, or be done yet: only a refusal is called one.
+fn told(failure: &Failure) -> String {
+    match failure.outcome() {
+        Outcome::NotApplied => format!("refused: {}", said(failure)),
+        _ => format!(
+            "unknown: {}: the change may be done, or be done yet; look with `quorate member list` \
+             before asking again",
+            said(failure)
+        ),
+    }
+}
+
 impl Session {
     async fn open(target: Target) -> anyhow::Result<Self> {
         let mut last = String::new();
@@ -188,7 +200,7 @@ impl Session {
     async fn change(&self, request: ChangeRequest) -> anyhow::Result<()> {
         let answer = self.channel.call_within(CALL_MAX, CHANGE, &request).await;
         let state: ChangeResponse =
-            answer.map_err(|failure| anyhow::anyhow!("refused: {}", said(&failure)))?;
+            answer.map_err(|failure| anyhow::anyhow!("{}", told(&failure)))?;
         let waits = !request.learner && matches!(request.kind, 1 | 4);
         if !waits {
             crate::out::put(format_args!("{}", table(&state)));
@@ -255,4 +267,22 @@ fn table(state: &ChangeResponse) -> String {
         text += &format!("moving to: {}\n", state.joint);
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use client::Status;
+
+    #[test]
+    fn only_a_change_that_is_not_applied_is_called_refused() {
+        let status = |outcome: &str| {
+            let details = vec![("outcome".to_string(), outcome.to_string())];
+            Failure::Status(Status { code: 14, text: "why".into(), details })
+        };
+        assert_eq!(told(&status("not-applied")), "refused: why");
+        for failure in [status("unknown"), Failure::Timeout, Failure::Broken("cut".into())] {
+            assert!(told(&failure).starts_with("unknown: "), "{failure:?}");
+        }
+    }
 }

@@ -30,6 +30,8 @@ pub enum TraceKind {
     Deduplicated { index: LogIndex, id: RequestId },
     /// The origin refused a write: it was not applied and never will be.
     Refused { id: RequestId, reason: RefusalReason, missing: Vec<String> },
+    /// The origin was told that a change of members or quorum is not done and never will be.
+    ChangeRefused { id: RequestId },
     /// The origin gave up on a write that may have been applied, or may be later.
     Unknown { id: RequestId, reason: UnknownReason },
     /// The origin answered its client.

@@ -138,6 +138,7 @@ impl Judge {
                     self.deduplicated(at, replica, *index, *id);
                 }
                 TraceKind::Installed { .. } => moved = true,
+                TraceKind::ChangeRefused { id } => self.change_refused(at, *id),
                 TraceKind::Changing { index, .. } => self.config_appended(id, *index),
                 TraceKind::Diverged { index } => {
                     let what = format!("{} says its state differs at {index}", event.node);

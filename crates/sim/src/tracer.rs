@@ -140,6 +140,10 @@ impl Tracer {
                 );
                 self.node(at, node, "refuse", rest);
             }
+            TraceKind::ChangeRefused { id } => {
+                let rest = format_args!(",\"id\":\"{id}\",\"reason\":\"Change\",\"missing\":[]");
+                self.node(at, node, "refuse", rest);
+            }
             TraceKind::Unknown { id, reason } => {
                 let rest = format_args!(",\"id\":\"{id}\",\"reason\":\"{reason:?}\"");
                 self.node(at, node, "unknown", rest);

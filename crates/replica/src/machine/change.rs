@@ -344,7 +344,11 @@ impl Replica {
     }
 
     fn reply_change(&self, id: RequestId, token: Token, reply: Reply, out: &mut Effects) {
+        let refused = matches!(reply, Reply::ChangeRefused(_) | Reply::Refused(_));
         out.replies.push((token, reply));
+        if refused {
+            self.emit(out, TraceKind::ChangeRefused { id });
+        }
         self.emit(out, TraceKind::Replied { id });
     }
 }

@@ -2,7 +2,7 @@
 //! goes by, each with the system it stands for.
 
 use super::Judge;
-use base::{Incarnation, LogIndex, Nanos, NodeId};
+use base::{Incarnation, LogIndex, Nanos, NodeId, RequestId};
 use consensus::raft::{BallotRule, Change, Configuration, Entry, EntryKind};
 use quorum::{NodeSet, Protocol, System, check_pair};
 use replica::Replica;
@@ -88,6 +88,8 @@ pub struct Configs {
     refused: BTreeSet<NodeId>,
     /// Every member that some configuration called a witness: it is one for good.
     witnesses: BTreeSet<NodeId>,
+    /// Changes whose origin was told that they are not done.
+    refused_requests: BTreeSet<RequestId>,
     /// Every committed configuration, the first one first.
     history: Vec<Rc<Ruling>>,
     /// Configurations committed since the first.
@@ -108,6 +110,7 @@ impl Configs {
             follows: BTreeMap::new(),
             were_in,
             refused: BTreeSet::new(),
+            refused_requests: BTreeSet::new(),
             witnesses,
             history: vec![Rc::clone(&committed)],
             committed,
@@ -297,6 +300,10 @@ impl Judge {
         if asked.seq > 0 {
             self.requests.insert(asked);
         }
+        if self.configs.refused_requests.contains(&asked) {
+            let what = format!("change {asked} was refused and is done at {index}");
+            self.blame(at, "refused is not applied", what);
+        }
         let configs = &mut self.configs;
         configs.were_in.extend(ruling.config.members.iter().map(|member| member.id));
         configs.witnesses.extend(witnesses_of(&ruling.config));
@@ -311,6 +318,19 @@ impl Judge {
         if let Some(what) = late {
             self.blame(at, "refused is not applied", what);
         }
+    }
+
+    /// Somebody was told that this change is not done: it may have begun, and was called off.
+    pub(super) fn change_refused(&mut self, at: Nanos, request: RequestId) {
+        self.checks += 1;
+        let is_its = |ruling: &&Rc<Ruling>| {
+            ruling.config.change.request == request && ruling.config.joint.is_none()
+        };
+        if let Some(done) = self.configs.history.iter().find(is_its) {
+            let what = format!("change {request} is done at {}", done.index);
+            self.blame(at, "refused is not applied", what);
+        }
+        self.configs.refused_requests.insert(request);
     }
 
     /// Somebody was told that this newcomer does not come in.
