@@ -196,14 +196,13 @@ impl Configs {
         }
         let known = self.follows.remove(&id).filter(|old| old.incarnation == incarnation);
         let config = raft.config();
-        let same = self.possible().find(|ruling| ruling.config == *config);
+        // An equal one of an earlier reign may stand elsewhere in the log.
+        let index = last_config(replica);
+        let here = |ruling: &&Rc<Ruling>| index == LogIndex::ZERO || ruling.index == index;
+        let same = self.possible().filter(here).find(|ruling| ruling.config == *config);
         let now = match same {
             Some(ruling) => Rc::clone(ruling),
-            None => {
-                let entries = raft.entries(LogIndex(1), raft.last().0);
-                let last = entries.filter(|entry| entry.kind == EntryKind::Config).last();
-                Ruling::new(last.map_or(LogIndex::ZERO, |entry| entry.index), config.clone())?
-            }
+            None => Ruling::new(index, config.clone())?,
         };
         let before = known.map(|old| old.now);
         self.follows.insert(id, Follows { incarnation, version, now, before });
