@@ -43,6 +43,7 @@ bugs! {
     LateWriteVouches "late-write-vouches",
     SentIsAcked "sent-is-acked",
     InstallKeepsSuffix "install-keeps-suffix",
+    InstallKeepsPromise "install-keeps-promise",
     // quorums
     HalfIsEnough "half-is-enough",
     FolkFormula "folk-formula",

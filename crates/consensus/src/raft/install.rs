@@ -5,7 +5,7 @@ use super::disk::Wait;
 use super::log::Log;
 use super::message::AppendOutcome;
 use super::{Configuration, Raft, Ready, Why};
-use base::{Ballot, LogIndex, Nanos};
+use base::{Ballot, LogIndex, Nanos, planted};
 
 impl Raft {
     /// The checkpoint this member starts from was committed by the leader of `settled`. Before
@@ -56,7 +56,7 @@ impl Raft {
             } else {
                 return; // Not compiled by this build: the leader will offer it again.
             }
-            if self.keep_up() {
+            if !planted!(InstallKeepsPromise) && self.keep_up() {
                 self.become_follower(None, Why::HigherBallot, out);
             }
         }

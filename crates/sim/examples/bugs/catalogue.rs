@@ -7,6 +7,7 @@ const BOTH: &str = "storms lives uniform";
 const SCRIPTED: &str = "storms test:consensus/it/script";
 const MEET: &str = "storms test:consensus/it/elect_sets_that_do_not_meet";
 const DIRECT: &str = "storms test:consensus/it/direct";
+const STALE: &str = "storms lives uniform test:consensus/it/direct";
 const OLD: &str = "lives uniform test:replica/lib/an_old_incarnation";
 const EDGE: &str = "lives uniform test:mvcc/lib/compaction";
 const SCRIPTS: &str = "test:consensus/it/script";
@@ -55,6 +56,7 @@ entries! {
     "late-write-vouches" STORMS, 0 "a late write vouches for an entry overwritten since (r22)";
     "sent-is-acked" LIVES, 0 "what was sent counts as acknowledged";
     "install-keeps-suffix" DIRECT, 0 "a log behind an installed checkpoint survives a restart";
+    "install-keeps-promise" STALE, 0 "a later leader's checkpoint leaves the promise as it was";
     "half-is-enough" LIVES, 0 "a majority of n is half of n rounded up";
     "folk-formula" "test:quorum/lib/", 0 "the folk majority, one too big for odd n";
     "one-sided-check" MEET, 0 "elect sets that miss each other pass the check";

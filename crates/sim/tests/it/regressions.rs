@@ -103,3 +103,13 @@ fn a_change_ends_the_earlier_lives_of_its_origin_too() {
     let still = [Still::Loss, Still::Duplicates, Still::Batches, Still::Watches];
     shortened(302_324, 216, &faults, &still);
 }
+
+#[test]
+fn a_record_is_looked_for_in_the_members_own_log() {
+    // sim: the judge took an equal configuration of an earlier reign, elsewhere in the log, for
+    // the one that marks a data member out.
+    let wishes = Wishes { family: Some(Group::Witness), ..Wishes::default() };
+    let plan = Plan::new(86_096, Profile::Swarm, &wishes).expect("a safe plan");
+    let verdict = run(&plan, false).expect("it runs");
+    assert!(verdict.violation.is_none(), "{:?}", verdict.violation);
+}
