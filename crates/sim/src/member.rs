@@ -32,6 +32,8 @@ pub struct Node {
     pub damaged: bool,
     /// The promise and index it repairs with; `None` when it takes part.
     pub repairing: Option<(Ballot, LogIndex)>,
+    /// Its repair was whole up to here when it set out to forget it: a crash leaves both open.
+    pub ending: Option<LogIndex>,
     /// A read of its disk may be wrong once.
     pub misreads: bool,
     /// Older images of its disk, with the incarnation that wrote them.

@@ -244,6 +244,7 @@ fn node(slot: usize, plan: &Plan, random: &mut Streams) -> Node {
         slow: 1,
         damaged: false,
         repairing: None,
+        ending: None,
         misreads: false,
         images: Vec::new(),
         effects_left: None,

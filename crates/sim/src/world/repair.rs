@@ -10,13 +10,17 @@ use replica::{Event, PeerBody, PeerMessage};
 impl World {
     /// Holds the facts a repair begins with against what the member made durable.
     pub(super) fn check_repair(&mut self, node: usize, opened: &Opened) {
-        let place = &self.nodes[node];
+        let place = &mut self.nodes[node];
+        let ending = place.ending.take();
         let Some(repair) = &opened.repair else {
-            if place.repairing.is_some() {
-                let what = format!("{} forgot that it repairs", place.name);
-                self.blame("a repair is not forgotten", what);
-            }
-            return;
+            return match (place.repairing, ending) {
+                (None, _) => (),
+                (Some(_), Some(index)) => self.conclude_repair(node, index),
+                (Some(_), None) => {
+                    let what = format!("{} forgot that it repairs", place.name);
+                    self.blame("a repair is not forgotten", what);
+                }
+            };
         };
         let (name, damage) = (place.name.clone(), repair.damage.clone());
         if place.shunned {
@@ -30,7 +34,8 @@ impl World {
         let rest =
             format_args!(",\"promise\":\"{}\",\"index\":{},\"why\":{damage:?}", facts.0, facts.1);
         self.tracer.node(self.now, node, "repair", rest);
-        if let Some(before) = place.repairing {
+        if let Some(before) = place.repairing.filter(|before| ending.is_none() || *before == facts)
+        {
             if before != facts {
                 self.blame("a repair is not forgotten", format!("{name}: {before:?}, {facts:?}"));
             }
@@ -77,25 +82,33 @@ impl World {
     pub(super) fn end_repair(&mut self, node: usize, index: LogIndex) {
         let place = &mut self.nodes[node];
         let life = place.life;
+        place.ending = Some(index);
         match store::end_repair(&place.disk) {
             Ok(()) => {
-                let proven = place.repairing.take();
-                let same = |(ballot, _): &(Ballot, _)| place.ledger.promise.term == ballot.term;
-                let floor = proven.filter(same).map_or(LogIndex::ZERO, |(_, floor)| floor);
-                place.damaged = false;
-                place.ledger.excused = false;
-                let held = place.ledger.last().max(place.ledger.covered);
-                if held < index || index < floor {
-                    let name = &place.name;
-                    let what = format!("{name} ends at {index}, has {held}, had proven {floor}");
-                    return self.blame("a repair ends with everything", what);
-                }
-                self.stats.fault("repair-done");
-                self.tracer.node(self.now, node, "repaired", format_args!(",\"index\":{index}"));
+                place.ending = None;
+                self.conclude_repair(node, index);
                 self.give(node, life, Event::Repaired);
             }
             Err(error) => self.disk_failed(node, &error.to_string()),
         }
+    }
+
+    /// The record of the repair is gone: what the member proved to have held must be there.
+    fn conclude_repair(&mut self, node: usize, index: LogIndex) {
+        let place = &mut self.nodes[node];
+        let proven = place.repairing.take();
+        let same = |(ballot, _): &(Ballot, _)| place.ledger.promise.term == ballot.term;
+        let floor = proven.filter(same).map_or(LogIndex::ZERO, |(_, floor)| floor);
+        place.damaged = false;
+        place.ledger.excused = false;
+        let held = place.ledger.last().max(place.ledger.covered);
+        if held < index || index < floor {
+            let name = &place.name;
+            let what = format!("{name} ends at {index}, has {held}, had proven {floor}");
+            return self.blame("a repair ends with everything", what);
+        }
+        self.stats.fault("repair-done");
+        self.tracer.node(self.now, node, "repaired", format_args!(",\"index\":{index}"));
     }
 
     /// Every member that repairs has ended by now.

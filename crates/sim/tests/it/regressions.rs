@@ -113,3 +113,20 @@ fn a_record_is_looked_for_in_the_members_own_log() {
     let verdict = run(&plan, false).expect("it runs");
     assert!(verdict.violation.is_none(), "{:?}", verdict.violation);
 }
+
+#[test]
+fn a_repair_that_ends_while_the_power_goes_may_have_ended() {
+    // sim: the power went while the record of a repair was removed, and the removal had reached
+    // the disk: the judge said that the member had forgotten its repair.
+    let wishes = Wishes {
+        ops: Some(104),
+        clients: Some(3),
+        faults: Some(vec![0, 1, 2, 3, 7]),
+        still: vec![Still::Loss, Still::Replays, Still::ClientLoss, Still::Drift],
+        ..Wishes::default()
+    };
+    let plan = Plan::new(116_360, Profile::Swarm, &wishes).expect("a safe plan");
+    let verdict = run(&plan, false).expect("it runs");
+    assert!(verdict.violation.is_none(), "{:?}", verdict.violation);
+    assert!(verdict.stats.faults.contains_key("repair-done"), "{:?}", verdict.stats.faults);
+}
