@@ -9,6 +9,8 @@ use crate::{Family, NodeSet};
 
 /// States remembered before the search gives up.
 const STATES_MAX: usize = 1 << 17;
+/// Numbers in all of them: a state of a long text has many.
+const NUMBERS_MAX: usize = 1 << 25;
 
 pub(crate) enum Disjoint {
     Never,
@@ -19,8 +21,8 @@ pub(crate) enum Disjoint {
 
 /// Looks for a quorum of `a` and a quorum of `b` that share at most `shared_max` members.
 pub(crate) fn disjoint(a: &Family, b: &Family, shared_max: u8) -> Disjoint {
-    let mut search =
-        Search { a, b, classes: classes(&[a, b]), dead: BTreeSet::new(), exhausted: false };
+    let (classes, dead) = (classes(&[a, b]), BTreeSet::new());
+    let mut search = Search { a, b, classes, dead, numbers: 0, exhausted: false };
     match search.from(0, NodeSet::EMPTY, NodeSet::EMPTY, shared_max) {
         Some((x, y)) => {
             let x = a.minimal_within(x).expect("the search ends on quorums");
@@ -38,6 +40,7 @@ struct Search<'a> {
     b: &'a Family,
     classes: Vec<NodeSet>,
     dead: BTreeSet<Vec<u32>>,
+    numbers: usize,
     exhausted: bool,
 }
 
@@ -77,7 +80,8 @@ impl Search<'_> {
                 }
             }
         }
-        if self.dead.len() >= STATES_MAX {
+        self.numbers += key.len();
+        if self.dead.len() >= STATES_MAX || self.numbers >= NUMBERS_MAX {
             self.exhausted = true;
         }
         self.dead.insert(key);
@@ -142,5 +146,42 @@ fn residue(ops: &[Op], placed: NodeSet, open: NodeSet, key: &mut Vec<u32>) {
         } else {
             key.push(SETTLED);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::SystemSpec;
+    use alloc::format;
+    use alloc::string::String;
+    use base::Prng;
+
+    /// More than half of so many gates, each over nine of 64 members.
+    fn gates(count: usize) -> String {
+        let mut p = Prng::new(3);
+        let mut gate = || {
+            let mut set = NodeSet::EMPTY;
+            while set.len() < 9 {
+                set.insert(p.below(64) as u8);
+            }
+            let names: Vec<String> = set.iter().map(|slot| format!("n{slot}")).collect();
+            format!("majority({})", names.join(", "))
+        };
+        let gates: Vec<String> = (0..count).map(|_| gate()).collect();
+        format!("majority({})", gates.join(", "))
+    }
+
+    #[test]
+    fn a_search_through_a_long_text_gives_up_before_it_fills_the_memory() {
+        let spec = SystemSpec::parse(&gates(200)).expect("it is short enough");
+        let (family, _) = spec.families(&spec.infer_names()).expect("all have names");
+        let (a, b, classes) = (&family, &family, classes(&[&family]));
+        let mut search =
+            Search { a, b, classes, dead: BTreeSet::new(), numbers: 0, exhausted: false };
+        assert_eq!(search.from(0, NodeSet::EMPTY, NodeSet::EMPTY, 0), None);
+        assert!(search.exhausted && search.dead.len() < STATES_MAX, "{}", search.dead.len());
+        let kept: usize = search.dead.iter().map(Vec::len).sum();
+        assert!(kept < NUMBERS_MAX + 64 * 1024, "{kept} numbers are remembered");
     }
 }

@@ -26,6 +26,8 @@ const TEXT_DEPTH_MAX: usize = DEPTH_MAX - 6;
 const ITEMS_MAX: usize = 256;
 /// Tree nodes a grid or wall may expand to; each level repeats its members.
 const SIZE_MAX: usize = 16 * 1024;
+/// The same for all shapes of a text together; as much as a text of names alone can have.
+const TEXT_SIZE_MAX: usize = 4 * SIZE_MAX;
 const WEIGHT_MAX: u32 = 1_000_000;
 /// Sum of weights of one gate; far from overflow, as counters are 32 bits.
 const WEIGHT_SUM_MAX: u32 = 1_000_000_000;
@@ -207,6 +209,9 @@ impl Parser {
         let expr = self.chain("or")?;
         if expr.depth() > TEXT_DEPTH_MAX {
             return Err(ParseError::new(column, "this nests too deeply"));
+        }
+        if expr.size() > TEXT_SIZE_MAX {
+            return Err(ParseError::new(column, "this is too large when written out"));
         }
         Ok(expr)
     }

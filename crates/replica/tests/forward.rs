@@ -3,7 +3,10 @@
 use base::{Ballot, Blob, Incarnation, LogIndex, Nanos, NodeId, Token};
 use consensus::raft::{BallotRule, Body, Configuration, Member, Message, Recovered, Settings};
 use mvcc::{Command, PutRequest};
-use replica::{Effects, Event, PeerBody, PeerMessage, Replica, ReplicaRecovered, ReplicaSettings};
+use replica::{
+    COMMAND_BYTES_MAX, Effects, Event, PeerBody, PeerMessage, Replica, ReplicaRecovered,
+    ReplicaSettings, Reply,
+};
 
 const ME: NodeId = NodeId(2);
 const RETRY: u64 = 1000;
@@ -12,6 +15,10 @@ struct Follower {
     replica: Replica,
     ms: u64,
     token: u64,
+    /// The last answer to a client.
+    last: Option<Reply>,
+    /// The longest message sent.
+    longest: usize,
     /// Sequence numbers of forwards, with the millisecond and the leader they went to.
     forwards: Vec<(u64, NodeId, u64)>,
 }
@@ -64,7 +71,7 @@ impl Follower {
         let store = mvcc::Store::new(mvcc::Limits::default());
         let recovered = ReplicaRecovered { raft, store, extra: vec![] };
         let replica = Replica::new(settings, recovered, Nanos(0)).unwrap();
-        Self { replica, ms: 0, token: 0, forwards: vec![] }
+        Self { replica, ms: 0, token: 0, last: None, longest: 0, forwards: vec![] }
     }
 
     fn step(&mut self, event: Event) {
@@ -74,7 +81,11 @@ impl Follower {
             let durable = out.persist.drain(..).map(|p| p.ticket).next_back();
             events.extend(durable.map(Event::Persisted));
         }
+        self.last = out.replies.pop().map(|(_, reply)| reply).or(self.last.take());
         for message in out.send {
+            let mut bytes = vec![];
+            message.encode(&mut bytes);
+            self.longest = self.longest.max(bytes.len());
             if let PeerBody::Forward(items) = message.body {
                 let seqs = items.iter().map(|(id, _)| (id.seq, message.to, self.ms));
                 self.forwards.extend(seqs);
@@ -107,8 +118,14 @@ impl Follower {
     }
 
     fn propose(&mut self) {
+        self.propose_of(0);
+    }
+
+    /// A write whose value has so many bytes.
+    fn propose_of(&mut self, bytes: usize) {
         self.token += 1;
-        let put = PutRequest { key: Blob::from(&b"k"[..]), ..PutRequest::default() };
+        let (key, value) = (Blob::from(&b"k"[..]), Blob::from(vec![0; bytes]));
+        let put = PutRequest { key, value, ..PutRequest::default() };
         self.step(Event::Propose { token: Token(self.token), command: Command::Put(put) });
     }
 
@@ -182,4 +199,29 @@ fn without_a_leader_nothing_is_sent_and_all_goes_to_the_first_that_comes() {
     f.hears(4, 3);
     let sent = f.sent();
     assert_eq!(sent, (1..=5).map(|seq| (seq, NodeId(3), 10)).collect::<Vec<_>>());
+}
+
+#[test]
+fn many_large_writes_leave_in_pieces_that_fit_a_frame() {
+    let mut f = Follower::new();
+    (0..60).for_each(|_| f.propose_of(1_400_000));
+    f.propose_of(20 << 20);
+    (0..3).for_each(|_| f.propose());
+    f.hears(1, 1);
+    let sent = f.sent();
+    assert_eq!(sent, (1..=64).map(|seq| (seq, NodeId(1), 0)).collect::<Vec<_>>());
+    // The largest write goes alone; together they are 105 MB, and a frame has at most 64 MiB.
+    assert!((20 << 20..21 << 20).contains(&f.longest), "{}", f.longest);
+}
+
+#[test]
+fn a_command_that_fits_no_frame_is_refused_before_it_is_proposed() {
+    let mut f = Follower::new();
+    f.hears(1, 1);
+    f.propose_of(COMMAND_BYTES_MAX);
+    assert_eq!(f.sent(), []);
+    let refused = matches!(&f.last, Some(Reply::Applied { result: Err(_), .. }));
+    assert!(refused, "{:?}", f.last);
+    f.propose_of(COMMAND_BYTES_MAX - 100);
+    assert_eq!(f.sent(), [(1, NodeId(1), 0)]);
 }

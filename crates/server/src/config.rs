@@ -64,6 +64,10 @@ pub enum ClusterState {
     Existing,
 }
 
+/// Largest `--max-request-bytes`: with what gRPC and the log add, a request stays far below
+/// [`replica::COMMAND_BYTES_MAX`] and a frame between members.
+pub const REQUEST_BYTES_MAX: usize = 16 << 20;
+
 /// `--auto-compaction-mode` and `--auto-compaction-retention`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AutoCompaction {
@@ -174,6 +178,9 @@ impl Config {
         if self.snapshot_count == 0 || self.max_txn_ops == 0 || self.max_request_bytes == 0 {
             return fail("snapshot-count, max-txn-ops, max-request-bytes must be above 0".into());
         }
+        if self.max_request_bytes > REQUEST_BYTES_MAX {
+            return fail(format!("max-request-bytes must be at most {REQUEST_BYTES_MAX}"));
+        }
         if self.listen_client_urls.is_empty() || self.listen_peer_urls.is_empty() {
             return fail("at least one client URL and one peer URL to listen on".into());
         }
@@ -269,6 +276,13 @@ mod tests {
         };
         assert_eq!([min(100, 1_000), min(10, 100), min(400, 2_100)], [2, 1, 3]);
         assert_eq!(min(100, 50_000), 75);
+    }
+
+    #[test]
+    fn requests_that_no_frame_between_members_could_hold_cannot_be_allowed() {
+        let of = |max_request_bytes| Config { max_request_bytes, ..Config::single("a") }.validate();
+        assert_eq!(of(REQUEST_BYTES_MAX), Ok(()));
+        assert!(of(REQUEST_BYTES_MAX + 1).expect_err("refused").0.contains("max-request-bytes"));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::prelude::rust_2024::*;
 use std::vec::Vec;
 
 use super::{family, letters, system};
-use crate::{Dominance, Family, NodeSet, Protocol, SystemSpec, Why, interchangeable};
+use crate::{Dominance, Expr, Family, NodeSet, Protocol, SystemSpec, Why, interchangeable};
 
 fn numbers(count: usize) -> String {
     let names: Vec<String> = (0..count).map(|i| format!("n{i}")).collect();
@@ -210,4 +210,18 @@ fn members_of_one_class_are_interchangeable() {
     assert_eq!(interchangeable(&[&family("majority(a,b,c,d,e)")]).len(), 1);
     let odd = family("cross(a b / c d)");
     assert_eq!(interchangeable(&[&odd]).len(), 4);
+}
+
+#[test]
+fn many_shapes_together_are_refused_where_they_would_be_too_large_when_written_out() {
+    let names =
+        |from: usize| -> Vec<String> { (0..24).map(|n| format!("n{}", from + n)).collect() };
+    // Each level repeats what is in its last row 25 times.
+    let inner = format!("wall({} / x)", names(0).join(" / "));
+    let shape = |k: usize| format!("(wall({} / {inner}) and m{k})", names(30).join(" / "));
+    let text =
+        |count| format!("majority({})", (0..count).map(shape).collect::<Vec<_>>().join(", "));
+    assert!(Expr::parse(&text(4)).is_ok());
+    let error = Expr::parse(&text(200)).expect_err("refused");
+    assert!(error.message.contains("too large when written out"), "{error}");
 }

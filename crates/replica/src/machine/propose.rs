@@ -3,13 +3,22 @@
 use super::Replica;
 use crate::envelope::{Envelope, EnvelopeBody};
 use crate::pending::{Sent, Write};
-use crate::{Effects, PeerBody, PeerMessage, RefusalReason, Reply, TraceKind, UnknownReason};
+use crate::{
+    COMMAND_BYTES_MAX, Effects, PeerBody, PeerMessage, RefusalReason, Reply, TraceKind,
+    UnknownReason,
+};
 use alloc::vec::Vec;
 use base::codec::Get;
 use base::{Blob, LogIndex, Nanos, NodeId, RequestId, Token, planted};
 use consensus::raft::EntryKind;
 use mvcc::Command;
 
+/// Bytes of one forward, but for one command at least: a frame between members is bounded.
+const FORWARD_BYTES_MAX: usize = 8 << 20;
+/// The same of one append to the own log: it is one write of the journal, which is bounded too.
+const APPEND_BYTES_MAX: usize = 64 << 20;
+/// What a write takes beside its command: its id and a length.
+const WRITE_OVERHEAD: usize = 28;
 /// Lease expiries proposed at once; the rest waits for the next tick.
 const REVOKES_PER_STEP_MAX: usize = 500;
 /// The slack a lease may gain at a change of leader while nothing is written.
@@ -32,10 +41,16 @@ impl Replica {
             out.replies.push((token, self.refusal(RefusalReason::Overloaded)));
             return;
         }
-        let seq = self.seq_next;
-        self.seq_next += 1;
         let mut bytes = Vec::new();
         command.encode(&mut bytes);
+        if bytes.len() > COMMAND_BYTES_MAX {
+            // Only operations that say little are so much longer here than on their way in.
+            let result = Err(mvcc::Error::TooManyOps);
+            out.replies.push((token, Reply::Applied { index: LogIndex::ZERO, result }));
+            return;
+        }
+        let seq = self.seq_next;
+        self.seq_next += 1;
         let deadline = self.now.plus(self.settings.request_timeout);
         self.writes.park(seq, token, Blob::from(bytes), deadline);
         self.emit(out, TraceKind::Proposed { id: self.own_id(seq) });
@@ -72,8 +87,8 @@ impl Replica {
         if let Some(leader) = self.raft.leader() {
             if leader != self.settings.raft.id {
                 let own = self.take_due(leader, Some(self.settings.raft.election_timeout_min));
-                if !own.is_empty() {
-                    let body = PeerBody::Forward(own);
+                for piece in pieces(own, FORWARD_BYTES_MAX) {
+                    let body = PeerBody::Forward(piece);
                     out.send.push(PeerMessage { from: self.settings.raft.id, to: leader, body });
                 }
             } else if self.raft.takes_proposals() {
@@ -82,8 +97,10 @@ impl Replica {
             }
         }
         let batch = core::mem::take(&mut self.batch);
-        if !batch.is_empty() && self.raft.is_leader() {
-            self.append(batch, out);
+        for piece in pieces(batch, APPEND_BYTES_MAX) {
+            if self.raft.is_leader() {
+                self.append(piece, out);
+            }
         }
     }
 
@@ -216,5 +233,42 @@ impl Replica {
     /// marks them as outside the dedupe window.
     fn machine_id(&self) -> RequestId {
         self.own_id(0)
+    }
+}
+
+/// Writes in pieces of at most `bytes_max`, or of a single larger one, in order.
+fn pieces(writes: Vec<(RequestId, Blob)>, bytes_max: usize) -> Vec<Vec<(RequestId, Blob)>> {
+    let mut pieces: Vec<Vec<_>> = Vec::new();
+    let mut bytes = 0;
+    for write in writes {
+        let size = WRITE_OVERHEAD + write.1.len();
+        bytes += size;
+        match pieces.last_mut() {
+            Some(piece) if bytes <= bytes_max => piece.push(write),
+            _ => {
+                bytes = size;
+                pieces.push(Vec::from([write]));
+            }
+        }
+    }
+    pieces
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+
+    #[test]
+    fn pieces_hold_all_in_order_and_a_larger_write_is_one_of_its_own() {
+        let write = |size: &usize| (RequestId::default(), Blob::from(vec![0; *size]));
+        let cut = |sizes: &[usize]| -> Vec<Vec<usize>> {
+            let writes = sizes.iter().map(write).collect();
+            let of = |piece: Vec<(_, Blob)>| piece.iter().map(|(_, bytes)| bytes.len()).collect();
+            pieces(writes, 100).into_iter().map(of).collect()
+        };
+        assert_eq!(cut(&[]), Vec::<Vec<usize>>::new());
+        assert_eq!(cut(&[22, 22, 22]), [vec![22, 22], vec![22]]);
+        assert_eq!(cut(&[300, 1, 72, 0, 300]), [vec![300], vec![1], vec![72], vec![0], vec![300]]);
     }
 }

@@ -132,7 +132,8 @@ pub trait Engine {
     /// Operations one transaction may have, as this cluster replicates it.
     fn txn_ops_max(&self) -> usize;
     fn status(&self) -> Status;
-    /// Why this member has no data to serve, if so: a witness, or one that may be one.
+    /// Why this member has no data to serve, if so: a witness, or one that may be one, or one
+    /// whose state is proven to differ from a quorum's.
     fn serves_no_data(&self) -> Option<Failure> {
         None
     }

@@ -63,6 +63,11 @@ impl Method {
                 | Self::HealthCheck
         )
     }
+
+    /// Whether it tells how data differs, which a member whose data differs has to tell too.
+    pub const fn compares_data(self) -> bool {
+        matches!(self, Self::Hash | Self::HashKv)
+    }
 }
 
 /// Paths and kinds, by number.

@@ -49,7 +49,10 @@ impl Front {
 
     /// Why a call ends before it begins, if so.
     fn refused(&self, method: Method, metadata: Metadata) -> Option<Status> {
-        let no_data = || self.engine.serves_no_data().filter(|_| method.needs_data());
+        let no_data = || {
+            let failure = self.engine.serves_no_data().filter(|_| method.needs_data());
+            failure.filter(|failure| *failure != Failure::Corrupt || !method.compares_data())
+        };
         let failure = match no_data() {
             Some(failure) => failure,
             None if metadata.has_leader && self.engine.status().leader == 0 => {
@@ -138,7 +141,7 @@ impl Front {
     fn txn(&self, request: &pb::TxnRequest, responder: Responder) {
         let request = match convert::txn_request(request, self.engine.txn_ops_max()) {
             Ok(request) => request,
-            Err(error) => return responder.fail(&error.into()),
+            Err(error) => return responder.fail(&Status::from(error).outcome("not-applied")),
         };
         if !request.is_read_only() {
             return self.submit(Ok(Command::Txn(request)), responder, |mut header, response| {

@@ -231,3 +231,22 @@ fn a_comparison_of_a_later_version_holds_and_a_later_target_equals_anything() {
         }
     });
 }
+
+#[test]
+fn a_member_whose_state_differs_serves_no_stale_reads_either_and_still_tells_its_hash() {
+    with_engine(GrpcLimits::default(), |address, engine| async move {
+        let mut client = Client::connect(address).await;
+        let _: pb::PutResponse = client.call("KV/Put", &put("k", "v")).await.unwrap();
+        engine.diverged.set(true);
+        let corrupt = (15, "etcdserver: corrupt cluster".to_string());
+        let get = pb::RangeRequest { key: "k".into(), serializable: true, ..Default::default() };
+        let refused = client.call::<pb::RangeResponse>("KV/Range", &get).await.unwrap_err();
+        assert_eq!(refused, corrupt);
+        let range = pb::request_op::Request::RequestRange(get);
+        let txn = pb::TxnRequest { success: vec![op(range)], ..Default::default() };
+        let refused = client.call::<pb::TxnResponse>("KV/Txn", &txn).await.unwrap_err();
+        assert_eq!(refused, corrupt);
+        let _: pb::HashKvResponse =
+            client.call("Maintenance/HashKV", &pb::HashKvRequest::default()).await.unwrap();
+    });
+}

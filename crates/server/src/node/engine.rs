@@ -242,6 +242,7 @@ impl Engine for Node {
         match reason? {
             RefusalReason::Witness => Some(Failure::Witness),
             RefusalReason::NoMember => Some(Failure::NoLeader(self.why())),
+            RefusalReason::Diverged => Some(Failure::Corrupt),
             _ => None, // The engine tells, call by call.
         }
     }

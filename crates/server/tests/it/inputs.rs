@@ -170,3 +170,19 @@ fn frames_that_are_none_get_what_the_real_etcd_answers() {
 }
 
 const RANGE_STREAM: &str = "/etcdserverpb.KV/RangeStream";
+
+#[test]
+fn a_member_with_more_urls_than_members_read_from_each_other_is_refused_at_the_door() {
+    let cluster = Cluster::start("urls", &["a", "b", "c"]);
+    let follower = (cluster.leader() + 1) % 3;
+    outside(async {
+        let to = cluster.channel(follower);
+        let bad = (3, "etcdserver: given member URLs are invalid".to_string());
+        let many = (0..65).map(|n| format!("http://127.0.0.1:{}", 1000 + n)).collect();
+        let long = vec![format!("http://{}:1", "h".repeat(2000))];
+        for peer_ur_ls in [many, long] {
+            let add = pb::MemberAddRequest { peer_ur_ls, is_learner: true };
+            assert_eq!(refused(&to, method::cluster::MEMBER_ADD, &add).await, bad);
+        }
+    });
+}

@@ -94,6 +94,9 @@ impl Engine for FakeEngine {
         let (leader, diverged) = (self.leader.get(), self.diverged.get());
         Status { leader, diverged, ..Status::default() }
     }
+    fn serves_no_data(&self) -> Option<Failure> {
+        self.diverged.get().then_some(Failure::Corrupt)
+    }
     fn members(&self) -> Vec<MemberInfo> {
         let client_urls = vec!["http://127.0.0.1:2379".into()];
         vec![MemberInfo { id: 1, name: "a".into(), client_urls, ..MemberInfo::default() }]
