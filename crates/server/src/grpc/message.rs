@@ -9,13 +9,28 @@ use http::HeaderMap;
 /// Compressed flag and big-endian length.
 pub const FRAME_HEAD_BYTES: usize = 5;
 
+/// Longest answer: what etcd sends at most (`server/etcdserver/api/v3rpc/grpc.go`).
+pub const ANSWER_BYTES_MAX: usize = i32::MAX as usize;
+
+/// As [`frame`], or grpc-go's refusal of an answer that is too long. A client decides how long it
+/// gets: a transaction may read everything many times. What it asked for was done all the same.
+pub fn answer(message: &impl Message, bytes_max: usize) -> Result<Bytes, Status> {
+    let length = message.encoded_len();
+    if length > bytes_max {
+        let text =
+            format!("grpc: trying to send message larger than max ({length} vs. {bytes_max})");
+        return Err(Status::new(Code::ResourceExhausted, text).outcome("unknown"));
+    }
+    Ok(frame(message))
+}
+
 /// One message with its prefix, in one allocation.
 pub fn frame(message: &impl Message) -> Bytes {
     let length = message.encoded_len();
     let mut out = BytesMut::with_capacity(FRAME_HEAD_BYTES + length);
     out.put_u8(0);
-    // gRPC's length field is 32 bits; etcd's send limit of 2 GiB - 1 is below it.
-    out.put_u32(u32::try_from(length).expect("answers are bounded below 4 GiB"));
+    // gRPC's length field is 32 bits.
+    out.put_u32(u32::try_from(length).expect("answers are bounded by ANSWER_BYTES_MAX"));
     message.encode(&mut out).expect("the buffer grows as needed");
     debug_assert_eq!(out.len(), FRAME_HEAD_BYTES + length);
     out.freeze()
@@ -152,5 +167,13 @@ mod tests {
         let status = assembler.next().unwrap_err();
         assert_eq!(status.code, 12);
         assert!(status.text.ends_with("grpc-encoding \"gzip\""), "{}", status.text);
+    }
+    #[test]
+    fn an_answer_that_is_too_long_is_refused_and_says_nothing_of_what_was_asked_for() {
+        let message = CompactionRequest { revision: 77, physical: true };
+        assert_eq!(answer(&message, 4).expect("four bytes"), frame(&message));
+        let status = answer(&message, 3).unwrap_err();
+        assert_eq!((status.code, status.outcome), (8, Some("unknown")));
+        assert_eq!(status.text, "grpc: trying to send message larger than max (4 vs. 3)");
     }
 }

@@ -1,8 +1,9 @@
 //! Completion of one unary call.
 
+use super::Status;
 use super::deadline::Ticket;
+use super::message::{ANSWER_BYTES_MAX, answer};
 use super::stats::Tally;
-use super::{Status, frame};
 use api::Message;
 use api::error::{Code, EtcdError};
 use bytes::Bytes;
@@ -61,7 +62,10 @@ impl Responder {
     }
 
     pub fn ok(self, message: &impl Message) {
-        self.ok_frame(frame(message));
+        match answer(message, ANSWER_BYTES_MAX) {
+            Ok(frame) => self.ok_frame(frame),
+            Err(status) => self.fail(&status),
+        }
     }
 
     /// `frame` is a message with its 5-byte prefix.

@@ -1,9 +1,9 @@
 //! The two halves of a streaming call.
 
-use super::message::Assembler;
+use super::Status;
+use super::message::{ANSWER_BYTES_MAX, Assembler, answer};
 use super::responder::{failed_head, head, ok_trailers};
 use super::stats::Tally;
-use super::{Status, frame};
 use api::Message;
 use api::error::Code;
 use bytes::Bytes;
@@ -148,7 +148,13 @@ impl StreamSender {
     }
 
     pub fn send(&mut self, message: &impl Message) -> Result<(), Gone> {
-        self.send_frame(frame(message))
+        match answer(message, ANSWER_BYTES_MAX) {
+            Ok(frame) => self.send_frame(frame),
+            Err(status) => {
+                self.end(&status);
+                Err(Gone)
+            }
+        }
     }
 
     /// `frame` is a message with its 5-byte prefix.
@@ -167,6 +173,10 @@ impl StreamSender {
 
     /// Ends the call with an error.
     pub fn fail(mut self, status: &Status) {
+        self.end(status);
+    }
+
+    fn end(&mut self, status: &Status) {
         self.tally.end(status.code);
         match std::mem::replace(&mut self.sending, Sending::Done) {
             Sending::Head(mut send) => {

@@ -3,6 +3,7 @@
 use crate::cluster::{Cluster, outside};
 use api::Message;
 use api::etcdserverpb as pb;
+use bytes::Bytes;
 use client::{Channel, Failure, Outcome, method};
 use server::config::Config;
 use server::node::{End, Node, StartError};
@@ -156,7 +157,7 @@ fn frames_that_are_none_get_what_the_real_etcd_answers() {
         let to = cluster.channel(0);
         for (wire, unary, stream) in cases {
             for (path, expected) in [(method::kv::RANGE, unary), (RANGE_STREAM, stream)] {
-                let body = bytes::Bytes::copy_from_slice(wire);
+                let body = Bytes::copy_from_slice(wire);
                 let refused = match to.raw(&to.prepare(path), body).await {
                     Ok(_) => None,
                     Err(Failure::Status(status)) => Some((status.code, status.text)),
@@ -185,4 +186,22 @@ fn a_member_with_more_urls_than_members_read_from_each_other_is_refused_at_the_d
             assert_eq!(refused(&to, method::cluster::MEMBER_ADD, &add).await, bad);
         }
     });
+}
+
+#[test]
+fn an_answer_longer_than_grpc_can_say_is_refused_and_the_member_lives() {
+    let cluster = Cluster::start("answer", &["solo"]);
+    let value = "x".repeat(1_300_000);
+    (0..35).for_each(|n| cluster.put(0, &format!("k{n}"), &value));
+    let all = Bytes::from_static(b"\0");
+    let range = pb::RangeRequest { key: all.clone(), range_end: all, ..Default::default() };
+    let op = pb::RequestOp { request: Some(pb::request_op::Request::RequestRange(range)) };
+    outside(async {
+        let to = cluster.channel(0);
+        let answer = to.call::<pb::TxnResponse>(method::kv::TXN, &txn(vec![op; 128])).await;
+        let Err(Failure::Status(status)) = answer else { panic!("a refusal, got {answer:?}") };
+        assert_eq!(status.code, 8);
+        assert!(status.text.contains("larger than max"), "{}", status.text);
+    });
+    assert_eq!(cluster.all(0).count, 35);
 }
