@@ -3,9 +3,10 @@
 use crate::check;
 use crate::command::Error;
 use crate::key_range::KeyRange;
+use crate::store::version_bytes;
 use crate::types::{
-    Compare, CompareOp, CompareTarget, KeyValue, RangeRequest, RequestOp, ResponseOp, TxnRequest,
-    TxnResponse,
+    Compare, CompareOp, CompareTarget, KeyValue, RangeRequest, RangeResponse, RequestOp,
+    ResponseOp, TxnRequest, TxnResponse,
 };
 use crate::view::View;
 use alloc::vec::Vec;
@@ -14,6 +15,26 @@ use core::cmp::Ordering;
 
 /// Outcomes of the compares on the taken path, in the order they are met.
 pub(crate) type Path = Vec<bool>;
+
+/// What the reads of one transaction answer with at most, as the quota counts it. Nested ones can
+/// be tens of thousands, and every member builds the answer of one that writes: without a bound a
+/// small entry in the log could fill the memory of all of them, and again at each restart.
+pub(crate) const ANSWER_BYTES_MAX: u64 = 1 << 30;
+
+/// What is left of it.
+pub(crate) struct Budget(u64);
+
+impl Budget {
+    pub fn new() -> Self {
+        Self(ANSWER_BYTES_MAX)
+    }
+
+    pub fn take(&mut self, answer: &RangeResponse) -> Result<(), Error> {
+        let bytes = answer.kvs.iter().map(|kv| version_bytes(kv.key.len(), kv.value.len()));
+        self.0 = self.0.checked_sub(bytes.sum()).ok_or(Error::TooManyOps)?;
+        Ok(())
+    }
+}
 
 /// All compares, nested ones too, see the state before the transaction.
 pub(crate) fn path(view: &View, txn: &TxnRequest, out: &mut Path) {
@@ -87,7 +108,8 @@ impl View {
     /// Evaluates a transaction that writes in no branch, without the log.
     ///
     /// # Errors
-    /// `NotReadOnly`, the static checks, `Compacted`, `FutureRevision`.
+    /// `NotReadOnly`, the static checks, `Compacted`, `FutureRevision`; `TooManyOps` also for an
+    /// answer that is too large.
     pub fn read_txn(&self, txn: &TxnRequest, max_ops: usize) -> Result<TxnResponse, Error> {
         if !txn.is_read_only() {
             return Err(Error::NotReadOnly);
@@ -101,22 +123,30 @@ impl View {
                 check_range(self, request)?;
             }
         }
-        let mut response = read_branch(self, txn, &mut outcomes.as_slice())?;
+        let mut budget = Budget::new();
+        let mut response = read_branch(self, txn, &mut outcomes.as_slice(), &mut budget)?;
         response.revision = self.revision();
         Ok(response)
     }
 }
 
-fn read_branch(view: &View, txn: &TxnRequest, path: &mut &[bool]) -> Result<TxnResponse, Error> {
+fn read_branch(
+    view: &View,
+    txn: &TxnRequest,
+    path: &mut &[bool],
+    budget: &mut Budget,
+) -> Result<TxnResponse, Error> {
     let (succeeded, rest) = path.split_first().expect("one outcome per transaction met");
     *path = rest;
     let mut responses = Vec::new();
     for op in branch(txn, *succeeded) {
         responses.push(match op {
             RequestOp::Range(request) => {
-                ResponseOp::Range(view.range_at(request, view.revision())?)
+                let answer = view.range_at(request, view.revision())?;
+                budget.take(&answer)?;
+                ResponseOp::Range(answer)
             }
-            RequestOp::Txn(nested) => ResponseOp::Txn(read_branch(view, nested, path)?),
+            RequestOp::Txn(nested) => ResponseOp::Txn(read_branch(view, nested, path, budget)?),
             RequestOp::Put(_) | RequestOp::Delete(_) => return Err(Error::NotReadOnly),
         });
     }

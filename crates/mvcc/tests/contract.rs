@@ -384,3 +384,36 @@ fn a_read_only_txn_answers_without_the_log() {
     let write = TxnRequest { failure: vec![RequestOp::Put(put("k", ""))], ..TxnRequest::default() };
     assert_eq!(n.store.read_txn(&write), Err(Error::NotReadOnly));
 }
+
+#[test]
+fn a_transaction_that_reads_more_than_anybody_can_be_sent_is_refused_and_changes_nothing() {
+    let mut node = Node::new();
+    let large = "x".repeat(1 << 20);
+    node.run(Command::Put(put("k", &large))).unwrap();
+    let reads = |outer: usize, inner: usize, key: &str| {
+        let range = RequestOp::Range(RangeRequest { key: b(key), ..RangeRequest::default() });
+        let nested = TxnRequest { success: vec![range; inner], ..TxnRequest::default() };
+        vec![RequestOp::Txn(nested); outer]
+    };
+    let txn = |success| TxnRequest { success, ..TxnRequest::default() };
+    let (index, seen) = (node.store.applied_index(), node.store.content_hash());
+    // Of what was there, and of what the transaction writes itself.
+    for (first, key) in [(put("small", "1"), "k"), (put("own", &large), "own")] {
+        let mut ops = vec![RequestOp::Put(first)];
+        ops.extend(reads(100, 11, key));
+        assert_eq!(node.run(Command::Txn(txn(ops))), Err(Error::TooManyOps), "{key}");
+        assert_eq!(node.store.content_hash(), seen);
+        assert_eq!(node.store.read(&all()).unwrap().count, 1);
+    }
+    assert_eq!(node.store.applied_index(), LogIndex(index.0 + 2));
+    // Many reads of little are nobody's business.
+    let mut ops = vec![RequestOp::Put(put("small", "1"))];
+    ops.extend(reads(100, 20, "small"));
+    assert!(node.run(Command::Txn(txn(ops))).is_ok());
+    assert_eq!(node.store.read(&all()).unwrap().count, 2);
+    // The same of one that only reads, and so has few of them.
+    (0..9).for_each(|n| node.put(&format!("k{n}"), &large));
+    let flat = |count| txn(vec![RequestOp::Range(all()); count]);
+    assert_eq!(node.store.read_txn(&flat(110)).unwrap_err(), Error::TooManyOps);
+    assert!(node.store.read_txn(&flat(100)).is_ok());
+}

@@ -130,12 +130,40 @@ impl<'a> Writer<'a> {
             }
             checked?;
         }
-        let mut response = self.branch(request, &mut path.as_slice());
-        response.revision = self.current();
-        Ok(response)
+        // Whether the answer is too large shows when its writes are made: they are taken back.
+        let before = self.may_answer_much(&ops).then(|| self.view.clone());
+        match self.branch(request, &mut path.as_slice(), &mut txn::Budget::new()) {
+            Ok(mut response) => {
+                response.revision = self.current();
+                Ok(response)
+            }
+            Err(error) => {
+                *self.view = before.expect("a few reads of what there is are no large answer");
+                self.events.clear();
+                Err(error)
+            }
+        }
     }
 
-    fn branch(&mut self, request: &TxnRequest, path: &mut &[bool]) -> TxnResponse {
+    /// Whether reads of everything, the transaction's own writes included, could be too much.
+    fn may_answer_much(&self, ops: &[&RequestOp]) -> bool {
+        let (mut ranges, mut bytes) = (0u64, self.view.size_bytes);
+        for op in ops {
+            match op {
+                RequestOp::Range(_) => ranges += 1,
+                RequestOp::Put(put) => bytes += version_bytes(put.key.len(), put.value.len()),
+                RequestOp::Delete(_) | RequestOp::Txn(_) => {}
+            }
+        }
+        ranges.saturating_mul(bytes) > txn::ANSWER_BYTES_MAX
+    }
+
+    fn branch(
+        &mut self,
+        request: &TxnRequest,
+        path: &mut &[bool],
+        budget: &mut txn::Budget,
+    ) -> Result<TxnResponse, Error> {
         let (succeeded, rest) = path.split_first().expect("one outcome per transaction met");
         *path = rest;
         let mut responses = Vec::new();
@@ -144,8 +172,9 @@ impl<'a> Writer<'a> {
                 RequestOp::Range(range) => {
                     let blind = planted!(TxnReadMissesOwnWrite);
                     let at = if blind { self.view.revision } else { self.current() };
-                    let answer = self.view.range_at(range, at);
-                    ResponseOp::Range(answer.expect("its revision was checked"))
+                    let answer = self.view.range_at(range, at).expect("its revision was checked");
+                    budget.take(&answer)?;
+                    ResponseOp::Range(answer)
                 }
                 RequestOp::Put(put) => ResponseOp::Put(self.put(put)),
                 RequestOp::Delete(delete) => ResponseOp::Delete(self.delete(delete)),
@@ -153,12 +182,12 @@ impl<'a> Writer<'a> {
                     txn::taken(nested, path, &mut Vec::new());
                     let mut late = txn::Path::new();
                     txn::path(self.view, nested, &mut late);
-                    ResponseOp::Txn(self.branch(nested, &mut late.as_slice()))
+                    ResponseOp::Txn(self.branch(nested, &mut late.as_slice(), budget)?)
                 }
-                RequestOp::Txn(nested) => ResponseOp::Txn(self.branch(nested, path)),
+                RequestOp::Txn(nested) => ResponseOp::Txn(self.branch(nested, path, budget)?),
             });
         }
-        TxnResponse { revision: 0, succeeded: *succeeded, responses }
+        Ok(TxnResponse { revision: 0, succeeded: *succeeded, responses })
     }
 
     /// Deletes the lease's keys in sorted order in one revision.

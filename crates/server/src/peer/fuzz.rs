@@ -1,7 +1,7 @@
 //! Whatever arrives on the peer port, decoding it gives a value or an error, never a panic.
 
-use super::Hello;
 use super::frame::{self, HELLO_LEN_MAX, Kind, LEN_MAX};
+use super::{Hello, join};
 use crate::disk::files::decode_offer;
 use base::{Blob, Incarnation, LogIndex, NodeId, RequestId};
 use bytes::BytesMut;
@@ -20,6 +20,8 @@ fn digest(bytes: &[u8]) {
 fn payload(bytes: &[u8]) {
     let _ = Hello::decode(bytes);
     let _ = decode_offer(bytes);
+    let _ = join::Ask::decode(bytes);
+    let _ = join::decode_answer(bytes);
     if let Ok(message) = PeerMessage::decode(bytes) {
         let mut again = Vec::new();
         message.encode(&mut again);
