@@ -316,7 +316,8 @@ impl Etcd {
         kv: Option<&KeyValue>,
         revision: i64,
     ) -> Result<Option<(i64, i64)>, Refused> {
-        let next = self.lives.get(key).and_then(|lives| lives.range(revision + 1..).next());
+        let next =
+            self.lives.get(key).and_then(|lives| lives.range(revision.saturating_add(1)..).next());
         let reborn = next.map_or(i64::MAX, |(_, next)| next.create_revision);
         if reborn > revision {
             // This life, if it lives, ends before the next one that is seen.

@@ -19,6 +19,9 @@ pub struct EtcdHistory {
     pub ops: Vec<EtcdOperation>,
 }
 
+/// Counts that a history begins with are below it: they go on from there.
+const COUNT_MAX: i64 = i64::MAX / 2;
+
 /// An etcd history from JSON lines. A line `{"initial":{"revision":R,"kvs":[...]}}` says what the
 /// store held before; without it the store was fresh (revision 1).
 ///
@@ -33,6 +36,9 @@ pub fn etcd_lines(bytes: &[u8]) -> Result<EtcdHistory, ParseError> {
             let reader = Reader { line: &line };
             let initial = reader.object("initial", initial)?;
             revision = line.int(initial, "revision")?.unwrap_or(1);
+            if revision >= COUNT_MAX {
+                return Err(line.wrong("revision", "too large"));
+            }
             keys = reader.whole_keys(initial)?;
             continue;
         }
@@ -276,6 +282,9 @@ impl Reader<'_> {
     fn whole_keys(&self, map: &Object) -> Result<Vec<KeyValue>, ParseError> {
         self.each(map, "kvs", |item| {
             let seen = self.seen(item)?;
+            if seen.version.is_some_and(|version| version >= COUNT_MAX) {
+                return Err(self.line.wrong("version", "too large"));
+            }
             Ok(KeyValue {
                 key: seen.key,
                 value: seen.value.unwrap_or_default(),

@@ -107,3 +107,18 @@ fn an_etcd_history_written_down_and_read_again_is_the_same() {
         }
     }
 }
+
+#[test]
+fn a_history_that_begins_at_the_last_number_there_is_is_an_error_with_its_place() {
+    let put = "{\"process\":0,\"f\":\"put\",\"key\":\"a\",\"value\":\"v\",\
+               \"output\":{\"revision\":9223372036854775807},\"invoked\":1,\"returned\":2}";
+    for (revision, version, wrong) in
+        [("9223372036854775807", "1", "revision"), ("5", "9223372036854775807", "version")]
+    {
+        let key = format!("{{\"key\":\"a\",\"version\":{version}}}");
+        let text = format!("{{\"initial\":{{\"revision\":{revision},\"kvs\":[{key}]}}}}\n{put}\n");
+        survives(text.as_bytes());
+        let error = parse::etcd_lines(text.as_bytes()).expect_err("refused");
+        assert_eq!((error.line, error.what), (1, format!("{wrong}: too large")));
+    }
+}

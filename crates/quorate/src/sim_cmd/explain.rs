@@ -2,7 +2,7 @@
 
 use crate::out::say;
 use clap::Args;
-use quorum::{Expr, Family, Names, NodeSet, System, SystemSpec};
+use quorum::{Expr, Family, NODES_MAX, Names, NodeSet, System, SystemSpec};
 use serde_json::Value;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -125,7 +125,8 @@ impl Trace {
         });
         let header = values.next().ok_or("an empty trace")??;
         let nodes = number(&header, "nodes");
-        let names = Names::in_order((1..=nodes).map(|n| format!("n{n}")));
+        let members = (1..=nodes).take(NODES_MAX); // it may say anything
+        let names = Names::in_order(members.map(|n| format!("n{n}")));
         let first = Rule::new(names, &[text(&header, "quorum")])?;
         Ok(Self { first, events: values.collect::<Result<_, _>>()? })
     }
