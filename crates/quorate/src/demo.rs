@@ -14,7 +14,7 @@ use say::Say;
 use server::config::ConfigError;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use tokio::signal::unix::SignalKind;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tour::Tour;
 
 /// Members where nobody says how many.
@@ -72,11 +72,16 @@ fn named(quorum: Option<&str>) -> u8 {
 }
 
 async fn show(args: &DemoArgs, root: &Path) -> anyhow::Result<ExitCode> {
+    // Heard from the first moment on: what was started is stopped, and what was made is removed.
+    let mut end = End::new()?;
     let mut say = Say::new(args.json);
     let count = usize::from(args.nodes.unwrap_or_else(|| named(args.quorum.as_deref())));
     let mut cluster = Cluster::new(count, args.quorum.as_deref(), root, args.liar)?;
     let mut tour = Tour { cluster: &mut cluster, say: &mut say, acknowledged: Vec::new() };
-    let toured = tour.run().await;
+    let toured = tokio::select! {
+        toured = tour.run() => toured,
+        () = end.asked() => Err(anyhow::anyhow!("a signal ended it")),
+    };
     if let Err(why) = &toured {
         say.claim(false, &format!("the tour reached its end: {why:#}"));
     }
@@ -86,14 +91,34 @@ async fn show(args: &DemoArgs, root: &Path) -> anyhow::Result<ExitCode> {
         say.fact(&format!("false: {text}"));
     }
     if !args.once && say.failed.is_empty() {
-        stay(&say, &cluster).await?;
+        stay(&say, &cluster, &mut end).await;
     }
     cluster.stop_all();
     let sound = say.claims > 0 && say.failed.is_empty();
     Ok(if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-async fn stay(say: &Say, cluster: &Cluster) -> anyhow::Result<()> {
+/// Somebody wants the demo to end: Ctrl-C or SIGTERM.
+struct End {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl End {
+    fn new() -> std::io::Result<Self> {
+        let (interrupt, terminate) = (SignalKind::interrupt(), SignalKind::terminate());
+        Ok(Self { interrupt: signal(interrupt)?, terminate: signal(terminate)? })
+    }
+
+    async fn asked(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+async fn stay(say: &Say, cluster: &Cluster, end: &mut End) {
     let endpoints = cluster.endpoints().join(",");
     say.chapter("The cluster stays up; stop it with Ctrl-C");
     say.fact(&format!("endpoints: {endpoints}"));
@@ -101,12 +126,7 @@ async fn stay(say: &Say, cluster: &Cluster) -> anyhow::Result<()> {
     say.fact("etcdctl endpoint status -w table");
     say.fact("etcdctl put hello world");
     say.fact("etcdctl get --prefix '' -w fields");
-    let mut terminate = tokio::signal::unix::signal(SignalKind::terminate())?;
-    tokio::select! {
-        interrupted = tokio::signal::ctrl_c() => interrupted?,
-        _ = terminate.recv() => {}
-    }
-    Ok(())
+    end.asked().await;
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Commands that need no cluster: what they print, and what they leave as exit code.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Command, Output, Stdio};
 
 fn quorate(words: &[&str]) -> Output {
@@ -117,4 +117,31 @@ fn a_refusal_in_a_trace_is_explained_by_how_things_stood_then() {
     std::fs::write(trace, header).expect("room");
     assert_eq!(quorate(&["sim", "explain", trace]).status.code(), Some(0));
     std::fs::remove_dir_all(dir).expect("it was made here");
+}
+
+#[test]
+fn a_demo_that_a_signal_ends_in_the_middle_is_no_success_and_leaves_nothing_behind() {
+    for signal in ["-INT", "-TERM"] {
+        let name = format!("quorate-demo-end{signal}-{}", std::process::id());
+        let dir = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&dir).expect("a directory");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_quorate"));
+        command.args(["demo", "--once", "--nodes", "3"]).env("TMPDIR", &dir);
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("it starts");
+        let mut out = BufReader::new(child.stdout.take().expect("piped"));
+        let mut told = String::new();
+        while !told.contains("Writes, voted on") {
+            assert!(out.read_line(&mut told).expect("a line") > 0, "{told}");
+        }
+        let data = || std::fs::read_dir(&dir).expect("it is there").count();
+        assert_eq!(data(), 1, "the members' directory");
+        let mut kill = Command::new("kill");
+        let sent = kill.args([signal, &child.id().to_string()]).status().expect("it starts");
+        assert!(sent.success());
+        out.read_to_string(&mut told).expect("the rest");
+        let done = child.wait().expect("it ends");
+        assert_eq!((done.code(), data()), (Some(1), 0), "{told}");
+        assert!(told.contains("false: the tour reached its end: a signal ended it"), "{told}");
+        std::fs::remove_dir(&dir).expect("it was made here");
+    }
 }
