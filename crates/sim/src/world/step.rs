@@ -70,6 +70,18 @@ impl World {
             self.plan_tick(node);
         } else {
             self.step(node, [Event::Tick]);
+            self.check_due(node, life);
+        }
+    }
+
+    /// What was due has been done: else a server would tick without end.
+    fn check_due(&mut self, node: usize, life: u32) {
+        let place = &self.nodes[node];
+        let Some(member) = place.up().filter(|_| place.life == life) else { return };
+        let (now, due) = (member.local(self.now), member.replica.deadline());
+        if due <= now {
+            let what = format!("{} at {now}: still due at {due}", place.name);
+            self.blame("what is due is done", what);
         }
     }
 
