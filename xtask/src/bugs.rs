@@ -72,7 +72,7 @@ fn parse(words: &[&str]) -> Result<Options> {
         Options { only: vec![], quick: false, jobs: 2, seconds: 60, ranges: 5, from: 0 };
     // Ranges nobody has looked at, unless they are asked for: they begin with the clock.
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
-    options.from = now.as_secs() * 1000 * RANGE;
+    options.from = now.as_secs() % 1_000_000_000 * 1000 * RANGE;
     let mut words = words.iter();
     while let Some(word) = words.next() {
         let mut value = || words.next().with_context(|| format!("{word} needs a value"));
