@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 pub use store::OnDamage;
 
@@ -220,27 +221,47 @@ pub fn parse_initial_cluster(text: &str) -> Result<Vec<InitialMember>, ConfigErr
     Ok(members)
 }
 
-/// Configurations of `names.len()` members on this machine with free ports chosen by the
-/// system, data directories below `root`; for demonstrations and tests.
+/// Ports of this machine that nothing listens on. They lie below the range that outgoing
+/// connections take theirs from, and no call in one process gives one again: a port from the
+/// system's own hand may be somebody else's by the time it is bound, or bound again.
 ///
 /// # Errors
-/// When the system gives no port.
+/// So many are not free.
+pub fn free_ports(count: usize) -> std::io::Result<Vec<u16>> {
+    const FIRST: u32 = 12_000;
+    const SPAN: u32 = 20_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let start = std::process::id().wrapping_mul(131);
+    let mut ports = Vec::new();
+    for _ in 0..SPAN {
+        if ports.len() == count {
+            return Ok(ports);
+        }
+        let offset = start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % SPAN;
+        let port = u16::try_from(FIRST + offset).expect("below 32,000");
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            ports.push(port);
+        }
+    }
+    Err(std::io::Error::other(format!("no {count} free ports")))
+}
+
+/// Configurations of `names.len()` members on this machine on [`free_ports`], data directories
+/// below `root`; for demonstrations and tests.
+///
+/// # Errors
+/// When there are not enough ports.
 pub fn local_cluster(names: &[&str], root: &Path) -> std::io::Result<Vec<Config>> {
-    let mut held = Vec::new();
-    let mut port = || -> std::io::Result<u16> {
-        let listener = std::net::TcpListener::bind(("127.0.0.1", 0))?;
-        let port = listener.local_addr()?.port();
-        held.push(listener);
-        Ok(port)
-    };
+    let mut ports = free_ports(2 * names.len())?.into_iter();
+    let mut port = || ports.next().expect("two for each member");
     let url = |port| Url { host: "127.0.0.1".to_string(), port };
     let mut configs = Vec::new();
     for name in names {
         let mut config = Config::single(name);
         config.data_dir = root.join(format!("{name}.quorate"));
-        config.listen_client_urls = vec![url(port()?)];
+        config.listen_client_urls = vec![url(port())];
         config.advertise_client_urls = config.listen_client_urls.clone();
-        config.listen_peer_urls = vec![url(port()?)];
+        config.listen_peer_urls = vec![url(port())];
         config.advertise_peer_urls = config.listen_peer_urls.clone();
         configs.push(config);
     }
@@ -283,6 +304,14 @@ mod tests {
         let of = |max_request_bytes| Config { max_request_bytes, ..Config::single("a") }.validate();
         assert_eq!(of(REQUEST_BYTES_MAX), Ok(()));
         assert!(of(REQUEST_BYTES_MAX + 1).expect_err("refused").0.contains("max-request-bytes"));
+    }
+
+    #[test]
+    fn ports_are_given_once_and_not_from_the_range_of_outgoing_connections() {
+        let ports = [free_ports(20).expect("free"), free_ports(20).expect("free")].concat();
+        let different: std::collections::BTreeSet<_> = ports.iter().collect();
+        assert_eq!(different.len(), 40);
+        assert!(ports.iter().all(|port| (12_000..32_000).contains(port)), "{ports:?}");
     }
 
     #[test]

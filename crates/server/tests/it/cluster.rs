@@ -7,8 +7,36 @@ use server::node::{Handle, Node};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// Longest wait for anything.
-pub const WAIT: Duration = Duration::from_secs(20);
+/// Longest wait for anything; generous, because two cores may be busy with other tests.
+pub const WAIT: Duration = Duration::from_secs(60);
+
+/// Asks `done` until it says yes. What follows from something that was answered, but at another
+/// member or on a helper thread, comes a moment later: wait for it, do not assert it.
+#[track_caller]
+pub fn until(what: &str, mut done: impl FnMut() -> bool) {
+    let end = Instant::now() + WAIT;
+    while !done() {
+        assert!(Instant::now() < end, "{what} in time");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Tries until it succeeds: any call may fall into an election, on a busy machine also into one
+/// that no test asked for, and is refused when that lasts.
+#[track_caller]
+pub fn eventually<T, E: std::fmt::Display>(
+    what: impl std::fmt::Display,
+    mut call: impl FnMut() -> Result<T, E>,
+) -> T {
+    let end = Instant::now() + WAIT;
+    loop {
+        match call() {
+            Ok(answer) => return answer,
+            Err(error) => assert!(Instant::now() < end, "{what}: {error}"),
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
 
 pub struct Cluster {
     root: PathBuf,
@@ -72,22 +100,21 @@ impl Cluster {
     }
 
     pub fn leader(&self) -> usize {
-        let until = Instant::now() + WAIT;
-        loop {
-            let leads = |node: &Option<Handle>| {
-                node.as_ref().and_then(Handle::status).is_some_and(|status| status.is_leader)
-            };
-            if let Some(at) = self.nodes.iter().position(leads) {
-                return at;
-            }
-            assert!(Instant::now() < until, "a leader in time");
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        let leads = |node: &Option<Handle>| {
+            node.as_ref().and_then(Handle::status).is_some_and(|status| status.is_leader)
+        };
+        let mut leader = None;
+        until("a leader", || {
+            leader = self.nodes.iter().position(leads);
+            leader.is_some()
+        });
+        leader.expect("just seen")
     }
 
+    /// Puts until it is acknowledged. Where a try's outcome is unknown it may count twice.
+    #[track_caller]
     pub fn put(&self, at: usize, key: &str, value: &str) {
-        let answer = self.try_put(at, key, value);
-        answer.unwrap_or_else(|error| panic!("put {key} at {at}: {error}"));
+        eventually(format_args!("put {key} at {at}"), || self.try_put(at, key, value));
     }
 
     pub fn try_put(&self, at: usize, key: &str, value: &str) -> Result<mvcc::Response, String> {
@@ -108,7 +135,23 @@ impl Cluster {
             range_end: Blob::from(&b"\0"[..]),
             ..RangeRequest::default()
         };
-        self.node(at).remote().range(request).expect("a linearizable read")
+        eventually("a linearizable read", || self.node(at).remote().range(request.clone()))
+    }
+
+    /// Finished checkpoints that a member keeps; a helper thread writes them.
+    pub fn checkpoints(&self, at: usize) -> Vec<PathBuf> {
+        let dir = self.configs[at].data_dir.join("checkpoints");
+        let entries = std::fs::read_dir(dir).expect("a directory");
+        let paths = entries.map(|entry| entry.expect("an entry").path());
+        let mut paths: Vec<_> =
+            paths.filter(|path| path.extension().is_some_and(|e| e == "qc")).collect();
+        paths.sort();
+        paths
+    }
+
+    #[track_caller]
+    pub fn await_checkpoint(&self, at: usize) {
+        until("a checkpoint", || !self.checkpoints(at).is_empty());
     }
 }
 

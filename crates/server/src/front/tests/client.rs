@@ -119,8 +119,19 @@ impl Watch {
         }
     }
 
-    /// Takes what the server sends without giving it window for more, until nothing has come
-    /// for a while; returns how many bytes that were.
+    /// Takes what the server sends without giving it window for more, until that is so many
+    /// bytes at least; returns how many.
+    pub async fn fill(&mut self, bytes: usize) -> usize {
+        let mut taken = 0;
+        while taken < bytes {
+            let data = self.body().await.data().await.unwrap().unwrap();
+            taken += data.len();
+            self.buffer.extend_from_slice(&data);
+        }
+        taken
+    }
+
+    /// As [`Self::fill`], until nothing has come for a while.
     pub async fn stall(&mut self, quiet: std::time::Duration) -> usize {
         let mut unread = Vec::new();
         while let Ok(data) = tokio::time::timeout(quiet, self.body().await.data()).await {
