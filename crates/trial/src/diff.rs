@@ -301,7 +301,7 @@ impl Course {
             self.fragile.insert(etcd.revision);
         }
         self.coverage.add(&sent, &etcd);
-        if quorate.agrees(&etcd) {
+        if quorate.agrees(&etcd, self.pair.slowest) {
             return Ok(None);
         }
         let hashed = match &sent {

@@ -13,6 +13,9 @@ use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
+/// How much later than the fact itself its trace may come, on a busy machine.
+const TRACE_MAX: Duration = Duration::from_secs(10);
+
 struct Slot {
     config: Config,
     id: NodeId,
@@ -200,12 +203,12 @@ impl Cluster {
 
     /// The decision behind a revision; its last trace events may come a moment after the answer.
     pub async fn decision(&mut self, revision: i64) -> Option<Decision> {
-        self.until(Duration::from_secs(2), |c| c.ledger.decision(revision)).await
+        self.until(TRACE_MAX, |c| c.ledger.decision(revision)).await
     }
 
     /// The last election of the trace; its event may come a moment after the fact is visible.
     pub async fn elected(&mut self) -> Option<(NodeId, Ballot, NodeSet)> {
-        self.until(Duration::from_secs(2), |c| c.ledger.last_elected()).await
+        self.until(TRACE_MAX, |c| c.ledger.last_elected()).await
     }
 
     /// True when every one of these members runs and follows `leader`.
@@ -222,28 +225,24 @@ impl Cluster {
         leaders.max_by_key(|n| status(n).map(|s| s.ballot))
     }
 
-    pub async fn leader(&mut self, patience: Duration) -> anyhow::Result<usize> {
-        self.settle(patience).await?;
-        self.leader_among(&self.live()).context("the leader stepped down just now")
-    }
-
-    /// Waits until every live member follows one leader.
-    pub async fn settle(&mut self, patience: Duration) -> anyhow::Result<()> {
+    /// Waits until every live member follows one leader; which one.
+    pub async fn settle(&mut self, patience: Duration) -> anyhow::Result<usize> {
         let live = self.live();
         self.settle_among(&live, patience).await
     }
 
+    /// Waits until each of these members follows one leader among them; which one.
     pub async fn settle_among(
         &mut self,
         nodes: &[usize],
         patience: Duration,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<usize> {
         let settled = |c: &Self| {
-            let leader = c.nodes[c.leader_among(nodes)?].id;
-            c.all_follow(nodes, Some(leader)).then_some(())
+            let leader = c.leader_among(nodes)?;
+            c.all_follow(nodes, Some(c.nodes[leader].id)).then_some(leader)
         };
-        if self.until(patience, settled).await.is_some() {
-            return Ok(());
+        if let Some(leader) = self.until(patience, settled).await {
+            return Ok(leader);
         }
         bail!("no leader among {} within {} s", self.names_at(nodes), patience.as_secs());
     }

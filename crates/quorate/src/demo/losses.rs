@@ -5,13 +5,24 @@ use super::tour::{PATIENCE, Tour};
 use api::etcdserverpb as pb;
 use client::{Failure, Outcome};
 
+type PutAnswer = Result<pb::PutResponse, Failure>;
+
+/// A write that a member refused because it knew no leader, itself included.
+fn stepped_down(answer: &PutAnswer) -> bool {
+    let refused = |why: &Failure| {
+        matches!(why, Failure::Status(status) if status.detail("reason") == Some("no-leader"))
+            && why.outcome() == Outcome::NotApplied
+    };
+    answer.as_ref().is_err_and(refused)
+}
+
 impl Tour<'_> {
     /// Members stop while operations go on, as many as can; then one too many.
     pub async fn lose_members(&mut self) -> anyhow::Result<()> {
         self.say.chapter("Members die");
         let mut killed = 0;
         loop {
-            let leader = self.cluster.leader(PATIENCE).await?;
+            let leader = self.cluster.settle(PATIENCE).await?;
             let live = self.cluster.set(&self.cluster.live());
             let Some(victim) = plan::spare(self.cluster.system(), live, leader as u8) else {
                 self.nobody_is_spare(killed);
@@ -46,7 +57,40 @@ impl Tour<'_> {
     }
 
     /// Stops members beside the leader until nothing is decided, and tells what becomes of writes.
-    async fn lose_quorum(&mut self, leader: usize) -> anyhow::Result<()> {
+    async fn lose_quorum(&mut self, mut leader: usize) -> anyhow::Result<()> {
+        const TRIES_MAX: usize = 5;
+        let system = self.cluster.system().clone();
+        let mut tries = 0;
+        let live = loop {
+            tries += 1;
+            self.stop_beside(leader).await?;
+            let live = self.cluster.set(&self.cluster.live());
+            let names = self.cluster.names(live);
+            if system.commit().is_quorum(live) {
+                self.say.fact(&format!("{names} decides alone: nothing more can be taken from it"));
+                self.put(leader, "demo/alone", "and decided").await?;
+                break live;
+            }
+            let why = self.cluster.why_commit(live);
+            self.say.fact(&format!("what is left, {names}, is no commit quorum: {why}"));
+            let answer = self.try_put(leader, "demo/unknown", "in the log").await;
+            if !stepped_down(&answer) || tries == TRIES_MAX {
+                self.writes_without_a_quorum(leader, &answer).await;
+                break live;
+            }
+            // A busy machine took so long over the stops that the leader had noticed.
+            self.say.fact("the leader had stepped down before the write came: once more");
+            leader = self.start_all().await?;
+        };
+        self.start_all().await?;
+        if !system.commit().is_quorum(live) {
+            self.what_became_of_them(leader).await;
+        }
+        self.everything_acknowledged_is_there().await;
+        Ok(())
+    }
+
+    async fn stop_beside(&mut self, leader: usize) -> anyhow::Result<()> {
         let system = self.cluster.system().clone();
         let mut told = false;
         loop {
@@ -59,35 +103,25 @@ impl Tour<'_> {
                 self.say.fact("the leader still has a commit quorum");
                 self.put(leader, "demo/no-election", "the leader lives").await?;
             }
-            let Some(victim) = plan::last_straw(&system, live, leader as u8) else { break };
+            let Some(victim) = plan::last_straw(&system, live, leader as u8) else {
+                return Ok(());
+            };
             self.cluster.kill(usize::from(victim));
             let name = self.cluster.name_at(usize::from(victim));
             self.say.fact(&format!("killed {name} too"));
         }
-        let live = self.cluster.set(&self.cluster.live());
-        let names = self.cluster.names(live);
-        if system.commit().is_quorum(live) {
-            self.say.fact(&format!("{names} decides alone: nothing more can be taken from it"));
-            self.put(leader, "demo/alone", "and decided").await?;
-        } else {
-            let why = self.cluster.why_commit(live);
-            self.say.fact(&format!("what is left, {names}, is no commit quorum: {why}"));
-            self.writes_without_a_quorum(leader).await;
-        }
+    }
+
+    /// Starts whoever is down, and waits for a leader; which one.
+    async fn start_all(&mut self) -> anyhow::Result<usize> {
         for node in self.cluster.dead() {
             self.cluster.start(node)?;
         }
-        self.cluster.settle(PATIENCE).await?;
-        if !system.commit().is_quorum(live) {
-            self.what_became_of_them(leader).await;
-        }
-        self.everything_acknowledged_is_there().await;
-        Ok(())
+        self.cluster.settle(PATIENCE).await
     }
 
-    async fn writes_without_a_quorum(&mut self, leader: usize) {
-        let answer = self.try_put(leader, "demo/unknown", "in the log").await;
-        match &answer {
+    async fn writes_without_a_quorum(&mut self, leader: usize, answer: &PutAnswer) {
+        match answer {
             Err(why @ Failure::Status(status)) => self.say.claim(
                 why.outcome() == Outcome::Unknown && status.detail("outcome") == Some("unknown"),
                 &format!("the write already in the leader's log is reported unknown: {why}"),
@@ -108,7 +142,7 @@ impl Tour<'_> {
         self.say.claim(served, "a serializable read still answers");
     }
 
-    fn claim_refused(&mut self, answer: &Result<pb::PutResponse, Failure>) {
+    fn claim_refused(&mut self, answer: &PutAnswer) {
         match answer {
             Err(why @ Failure::Status(status)) => {
                 let missing = status.detail("missing").unwrap_or_default();
@@ -125,14 +159,14 @@ impl Tour<'_> {
     }
 
     async fn what_became_of_them(&mut self, leader: usize) {
-        let fate = self.get(leader, "demo/unknown", false).await;
+        let fate = self.read(leader, "demo/unknown").await;
         let text = match &fate {
             Ok(Some(_)) => "it was applied after the heal",
             Ok(None) => "it was never applied",
             Err(_) => "",
         };
         self.say.claim(fate.is_ok(), &format!("the unknown write's fate is known: {text}"));
-        let refused = self.get(leader, "demo/refused", false).await;
+        let refused = self.read(leader, "demo/refused").await;
         self.say.claim(matches!(refused, Ok(None)), "the refused write was not applied");
     }
 

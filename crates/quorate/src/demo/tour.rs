@@ -5,12 +5,14 @@ use super::cluster::Cluster;
 use super::say::Say;
 use api::etcdserverpb as pb;
 use base::NodeId;
-use client::{Channel, Failure};
+use client::{Channel, Failure, Outcome};
 use quorum::{Family, NodeSet};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const KV: &str = "/etcdserverpb.KV/";
-pub const PATIENCE: Duration = Duration::from_secs(15);
+/// Longest wait for anything; on a busy machine elections take their time.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+const PAUSE: Duration = Duration::from_millis(20);
 
 pub struct Tour<'a> {
     pub cluster: &'a mut Cluster,
@@ -59,7 +61,7 @@ impl Tour<'_> {
             success: vec![put_op("demo/key0", "swapped")],
             failure: vec![],
         };
-        let answer: Result<pb::TxnResponse, _> = self.call(at, "Txn", &swap).await;
+        let answer = steady(|| self.call::<pb::TxnResponse>(at, "Txn", &swap)).await;
         match answer {
             Ok(answer) => {
                 self.say.claim(answer.succeeded, "compare-and-swap of demo/key0 took effect");
@@ -69,7 +71,7 @@ impl Tour<'_> {
             }
             Err(why) => self.say.claim(false, &format!("compare-and-swap: {why}")),
         }
-        let read = self.get(live[live.len() - 1], "demo/key0", false).await;
+        let read = self.read(live[live.len() - 1], "demo/key0").await;
         let name = self.cluster.name_at(live[live.len() - 1]);
         let seen = matches!(&read, Ok(Some(value)) if value == b"swapped");
         self.say.claim(seen, &format!("a linearizable read at {name} sees the swap"));
@@ -118,7 +120,7 @@ impl Tour<'_> {
 
     /// Puts through a socket, then explains the decision from the trace.
     pub async fn put(&mut self, at: usize, key: &str, value: &str) -> anyhow::Result<()> {
-        match self.try_put(at, key, value).await {
+        match steady(|| self.try_put(at, key, value)).await {
             Ok(answer) => {
                 self.acknowledged.retain(|(k, _)| k != key.as_bytes());
                 self.acknowledged.push((key.into(), value.into()));
@@ -147,13 +149,13 @@ impl Tour<'_> {
         self.call(at, "Put", &request).await
     }
 
-    /// Linearizable or serializable read of one key.
-    pub async fn get(
-        &mut self,
-        at: usize,
-        key: &str,
-        local: bool,
-    ) -> Result<Option<Vec<u8>>, Failure> {
+    /// A linearizable read of one key, also through an election.
+    pub async fn read(&self, at: usize, key: &str) -> Result<Option<Vec<u8>>, Failure> {
+        steady(|| self.get(at, key, false)).await
+    }
+
+    /// Linearizable or serializable read of one key; it may fail.
+    pub async fn get(&self, at: usize, key: &str, local: bool) -> Result<Option<Vec<u8>>, Failure> {
         let request = pb::RangeRequest {
             key: key.as_bytes().to_vec().into(),
             serializable: local,
@@ -238,7 +240,7 @@ impl Tour<'_> {
         let mut lost = Vec::new();
         for (key, value) in self.acknowledged.clone() {
             let name = String::from_utf8_lossy(&key).into_owned();
-            if !matches!(self.get(at, &name, false).await, Ok(Some(v)) if v == value) {
+            if !matches!(self.read(at, &name).await, Ok(Some(v)) if v == value) {
                 lost.push(name);
             }
         }
@@ -257,6 +259,22 @@ impl Tour<'_> {
         self.say.claim(divergence.is_none(), "no two members differ at the same log index");
         self.say.claim(orphan.is_none(), "no commit without a quorum");
         self.say.claim(split.is_none(), "never two leaders under one ballot");
+    }
+}
+
+/// Asks until there is an answer: where a quorum lives, a refusal only tells of an election. What
+/// may have been applied is not asked again.
+async fn steady<T, F: Future<Output = Result<T, Failure>>>(
+    call: impl Fn() -> F,
+) -> Result<T, Failure> {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        match call().await {
+            Err(why) if why.outcome() == Outcome::NotApplied && Instant::now() < end => {
+                tokio::time::sleep(PAUSE).await;
+            }
+            answer => return answer,
+        }
     }
 }
 

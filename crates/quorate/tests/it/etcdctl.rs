@@ -5,12 +5,13 @@ mod kv;
 mod lease;
 mod watch;
 
-use super::interactive::Interactive;
+use super::interactive::{Interactive, WAIT_MAX};
 use super::member::{Cluster, Output};
 use serde_json::Value;
 use std::io::Write;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 const INSTALL: &str = "etcdctl is installed: run .ci/tools (Debian package etcd-client)";
 
@@ -84,8 +85,34 @@ fn command(endpoints: &str) -> Command {
     command
 }
 
+/// What is refused, certainly not applied, while the members still find each other: no leader in
+/// time, or one that was elected just now and has yet to hear from those that a change needs. A
+/// busy machine may elect at any time.
+const EARLY: [&str; 3] = [
+    "etcdserver: no leader",
+    "not heard from",
+    "etcdserver: re-configuration failed due to not enough started members",
+];
+
+/// Runs a command to its end, again and again while it is refused as too early.
+pub fn settled(command: impl Fn() -> Output) -> Output {
+    let end = Instant::now() + WAIT_MAX;
+    loop {
+        let output = command();
+        let early = !output.ok && EARLY.iter().any(|text| output.err.contains(text));
+        if !early || Instant::now() > end {
+            return output;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 /// Runs etcdctl to its end with something on its standard input; a missing etcdctl fails the test.
 pub fn run(endpoints: &str, args: &[&str], input: &str) -> Output {
+    settled(|| run_once(endpoints, args, input))
+}
+
+fn run_once(endpoints: &str, args: &[&str], input: &str) -> Output {
     let mut child = command(endpoints)
         .args(args)
         .stdin(Stdio::piped())

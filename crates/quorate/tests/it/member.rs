@@ -1,7 +1,7 @@
 //! Members as processes: started, awaited, and always stopped by their process id.
 
 use super::interactive::{WAIT_MAX, lines_of};
-use std::net::TcpListener;
+use server::config::free_ports;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -34,22 +34,6 @@ fn server() -> Command {
     }
 }
 
-/// Ports below the range that outgoing connections take, so that nobody takes them between the
-/// probe here and the bind in the member.
-fn free_ports(count: usize) -> Vec<u16> {
-    const FIRST: u32 = 12_000;
-    const SPAN: u32 = 20_000;
-    let mut ports = Vec::new();
-    while ports.len() < count {
-        let offset = std::process::id() * 131 + NEXT.fetch_add(1, Ordering::Relaxed);
-        let port = u16::try_from(FIRST + offset % SPAN).expect("below 65,536");
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            ports.push(port);
-        }
-    }
-    ports
-}
-
 pub struct Cluster {
     root: PathBuf,
     ports: Vec<(u16, u16)>,
@@ -71,7 +55,7 @@ impl Cluster {
         let unique = NEXT.fetch_add(1, Ordering::Relaxed);
         let root = std::env::temp_dir().join(format!("quorate-it-{}-{unique}", std::process::id()));
         std::fs::create_dir_all(&root).expect("a temporary directory");
-        let ports = free_ports(2 * count);
+        let ports = free_ports(2 * count).expect("free ports");
         let ports = ports.chunks(2).map(|pair| (pair[0], pair[1])).collect();
         let children = (0..count).map(|_| None).collect();
         let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
@@ -84,7 +68,7 @@ impl Cluster {
 
     /// Room for one more member, which is not started.
     pub fn reserve(&mut self) -> usize {
-        let ports = free_ports(2);
+        let ports = free_ports(2).expect("free ports");
         self.ports.push((ports[0], ports[1]));
         self.children.push(None);
         self.ports.len() - 1

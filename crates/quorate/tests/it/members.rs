@@ -1,5 +1,6 @@
 //! Members that come and go while the cluster serves: stock etcdctl and our own commands.
 
+use super::etcdctl::settled;
 use super::interactive::WAIT_MAX;
 use super::member::{Cluster, Output, ours};
 use std::process::Command;
@@ -19,9 +20,11 @@ fn fails(cluster: &Cluster, at: usize, args: &[&str], text: &str) {
 }
 
 fn quorate(cluster: &Cluster, at: usize, args: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_quorate"));
-    command.args(args).args(["--endpoints", &cluster.endpoint(at)]);
-    Output::from(command.output().expect("the binary starts"))
+    let command = || Command::new(env!("CARGO_BIN_EXE_quorate"));
+    settled(|| {
+        let output = command().args(args).args(["--endpoints", &cluster.endpoint(at)]).output();
+        Output::from(output.expect("the binary starts"))
+    })
 }
 
 /// The fields of a member's line in `member list`: id, status, name, peers, clients, learner.
@@ -31,11 +34,18 @@ fn listed(cluster: &Cluster, at: usize, peer_url: &str) -> Option<Vec<String>> {
     Some(line.split(", ").map(str::to_owned).collect())
 }
 
+/// What `quorate member list` says while two configurations are in force.
+const JOINT: &str = "moving to: ";
+
+/// Waits until the change that makes it a voter is over, and members that it leaves out are no
+/// longer listed: a newcomer votes before that, while both configurations are in force.
 fn await_voter(cluster: &Cluster, at: usize, peer_url: &str) -> Vec<String> {
     let end = Instant::now() + WAIT_MAX;
     loop {
         let fields = listed(cluster, at, peer_url).unwrap_or_default();
-        if fields.get(1).is_some_and(|s| s == "started") && fields[5] == "false" {
+        let votes = fields.get(1).is_some_and(|s| s == "started") && fields[5] == "false";
+        let over = || !quorate(cluster, at, &["member", "list"]).out.contains(JOINT);
+        if votes && (ours(false, true) || over()) {
             return fields;
         }
         assert!(Instant::now() < end, "{peer_url} is no voter: {fields:?}");

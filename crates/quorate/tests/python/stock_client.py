@@ -238,7 +238,8 @@ class Lease(StockClient):
         lease.revoke()
 
     def test_expiry(self):
-        lease = self.first.lease(2)
+        # Long enough for a busy machine to attach a key before it ends.
+        lease = self.first.lease(6)
         self.first.put(self.p + "a", "1", lease=lease)
         end = time.monotonic() + WAIT_SECONDS
         while self.first.get(self.p + "a")[0] is not None:

@@ -11,7 +11,7 @@ use super::load::{self, KEYS};
 use crate::cluster::Cluster;
 
 /// How long the survivors may take to agree once nothing hurts them any more.
-const SETTLE_MAX: Duration = Duration::from_secs(30);
+const SETTLE_MAX: Duration = Duration::from_secs(60);
 const CALL_MAX: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(10);
 

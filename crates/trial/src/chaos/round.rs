@@ -21,8 +21,8 @@ use crate::proxy::Proxies;
 const ACKNOWLEDGED_MIN: u64 = 500;
 const ACKNOWLEDGED: &str = "500 acknowledged operations";
 const PARTITION: &str = "partition";
-/// Steps beyond the schedule, until a round has everything it needs.
-const EXTRA_STEPS_MAX: usize = 20;
+/// Time beyond the schedule, until a round has everything it needs: a slow machine needs more.
+const EXTRA_MAX: Duration = Duration::from_secs(60);
 /// Checkpoints after little, and few entries kept: who was away long gets a checkpoint.
 const FLAGS: [&str; 10] = [
     "--heartbeat-interval",
@@ -142,7 +142,8 @@ impl Round {
         random.next_u64();
         tokio::time::sleep(Duration::from_millis(200)).await;
         self.nemesis.run(&schedule(&mut random)).await?;
-        for _ in 0..EXTRA_STEPS_MAX {
+        let end = Instant::now() + EXTRA_MAX;
+        while Instant::now() < end {
             let extra = match self.missing().first() {
                 None => break,
                 Some(&ACKNOWLEDGED) => {

@@ -37,7 +37,7 @@ pub async fn run(quorate: &Program) -> Result<()> {
     let put = pb::PutRequest { key, lease: LEASE, ..pb::PutRequest::default() };
     for step in [grant, Step::Put(put)] {
         let (ours, theirs) = pair.perform(&step).await?;
-        ensure!(ours.agrees(&theirs), "{step:?}: {ours:?}, {theirs:?}");
+        ensure!(ours.agrees(&theirs, pair.slowest), "{step:?}: {ours:?}, {theirs:?}");
     }
     for side in [&mut pair.quorate, &mut pair.etcd] {
         side.leave_alone().await?;
@@ -46,7 +46,7 @@ pub async fn run(quorate: &Program) -> Result<()> {
     let (ours, theirs) = tokio::join!(ask(&pair.quorate, &steps), ask(&pair.etcd, &steps));
     let mut unwanted = 0;
     for ((step, ours), theirs) in steps.iter().zip(&ours).zip(&theirs) {
-        if ours.agrees(theirs) || says_no_leader(&ours.text, &theirs.text) {
+        if ours.agrees(theirs, pair.slowest) || says_no_leader(&ours.text, &theirs.text) {
             continue;
         }
         println!("alone: {step:?}\n  quorate: {}\n  etcd:    {}", ours.text, theirs.text);

@@ -2,6 +2,7 @@
 //! not promise settled, time left kept apart.
 
 use std::fmt::Debug;
+use std::time::Duration;
 
 use api::etcdserverpb as pb;
 use api::mvccpb::KeyValue;
@@ -13,9 +14,12 @@ use pb::response_op::Response;
 
 /// Go's `sort.Sort` is an insertion sort up to here, and so keeps the order of equal elements.
 const STABLE_SORT_MAX: i64 = 12;
-/// Seconds that the times left of two leases may differ by: both count down on their own clock,
-/// and the two requests are not sent at the same instant.
-pub const TTL_TOLERANCE: i64 = 1;
+/// Seconds that the times left of two leases may differ by, where no request of this pair took
+/// longer than `slowest`: both servers count down on their own clock, began at some instant within
+/// one request and are read at some instant within another, and whole seconds are told.
+pub fn ttl_tolerance(slowest: Duration) -> i64 {
+    1 + i64::try_from((2 * slowest).as_secs()).expect("a request ends within years")
+}
 
 /// One server's answer to one step.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -51,10 +55,10 @@ impl Answer {
         }
     }
 
-    /// Equal, within the tolerance for time left.
-    pub fn agrees(&self, other: &Self) -> bool {
+    /// Equal, within the tolerance for time left; see [`ttl_tolerance`].
+    pub fn agrees(&self, other: &Self, slowest: Duration) -> bool {
         let near = match (self.ttl, other.ttl) {
-            (Some(a), Some(b)) => (a - b).abs() <= TTL_TOLERANCE,
+            (Some(a), Some(b)) => (a - b).abs() <= ttl_tolerance(slowest),
             (a, b) => a == b,
         };
         near && self.text == other.text
@@ -154,11 +158,14 @@ mod tests {
     }
 
     #[test]
-    fn time_left_may_differ_by_a_second_and_no_more() {
+    fn time_left_may_differ_by_a_second_and_by_more_only_after_a_slow_request() {
         let left = |ttl| Answer { ttl, ..Answer::default() };
-        assert!(left(Some(5)).agrees(&left(Some(4))));
-        assert!(!left(Some(5)).agrees(&left(Some(3))));
-        assert!(!left(Some(5)).agrees(&left(None)));
+        let quick = Duration::from_millis(499);
+        assert!(left(Some(5)).agrees(&left(Some(4)), quick));
+        assert!(!left(Some(5)).agrees(&left(Some(3)), quick));
+        assert!(!left(Some(5)).agrees(&left(None), quick));
+        assert!(left(Some(5)).agrees(&left(Some(3)), Duration::from_millis(500)));
+        assert!(!left(Some(5)).agrees(&left(Some(2)), Duration::from_millis(999)));
     }
 
     #[test]

@@ -12,6 +12,8 @@ use super::step::Step;
 /// A lease of two seconds is gone by then, whatever else the machine does.
 const EXPIRY_MAX: Duration = Duration::from_secs(30);
 const EXPIRY_POLL: Duration = Duration::from_millis(100);
+/// The gRPC code of a lease that is not there.
+const NOT_FOUND: u16 = 5;
 
 impl Side {
     pub(super) async fn lease(&self, step: &Step) -> Answer {
@@ -109,10 +111,23 @@ impl Side {
 
     async fn expire(&self, id: i64, key: bytes::Bytes) -> Result<Answer, Failure> {
         let grant = Step::Grant(pb::LeaseGrantRequest { ttl: 1, id });
-        let grant = Box::pin(self.lease(&grant)).await;
         let put = pb::PutRequest { key: key.clone(), lease: id, ..pb::PutRequest::default() };
-        let _: pb::PutResponse = self.channel.call_within(CALL_MAX, method::kv::PUT, &put).await?;
-        let granted = Instant::now();
+        // The lease is no older than the request for it; answers may come late.
+        let (granted, grant) = loop {
+            let asked = Instant::now();
+            let grant = Box::pin(self.lease(&grant)).await;
+            let put: Result<pb::PutResponse, _> =
+                self.channel.call_within(CALL_MAX, method::kv::PUT, &put).await;
+            match put {
+                Ok(_) => break (asked, grant),
+                // A busy machine: it ended before a key was attached, and left no revision.
+                Err(Failure::Status(status))
+                    if grant.refused.is_none()
+                        && status.code == NOT_FOUND
+                        && asked.elapsed() >= Duration::from_secs(1) => {}
+                Err(failure) => return Err(failure),
+            }
+        };
         let get = pb::RangeRequest { key, ..pb::RangeRequest::default() };
         let gone: pb::RangeResponse = loop {
             let answer: pb::RangeResponse =

@@ -18,7 +18,7 @@ use crate::cluster::{Cluster, Program};
 /// Longer than any request of the trial may take on a busy machine.
 pub(super) const CALL_MAX: Duration = Duration::from_secs(30);
 /// So long after its connection broke, a process that goes on is taken to be alive.
-const END_MAX: Duration = Duration::from_secs(3);
+const END_MAX: Duration = Duration::from_secs(10);
 /// Characters of a log's last line that are shown.
 const LOG_MAX: usize = 400;
 const END_POLL: Duration = Duration::from_millis(10);
@@ -315,6 +315,8 @@ fn framed(message: &[u8]) -> Bytes {
 pub struct Pair {
     pub quorate: Side,
     pub etcd: Side,
+    /// The longest that a step took which starts the time of a lease or reads it.
+    pub slowest: Duration,
 }
 
 impl Pair {
@@ -327,7 +329,7 @@ impl Pair {
             (ours, theirs.join().expect("starting a process does not panic"))
         });
         let quorate = ours.context("start quorate")?;
-        Ok(Self { quorate, etcd: theirs.context("start etcd")? })
+        Ok(Self { quorate, etcd: theirs.context("start etcd")?, slowest: Duration::ZERO })
     }
 
     /// One resolved step on both at once.
@@ -335,7 +337,11 @@ impl Pair {
     /// # Errors
     /// A system call.
     pub async fn perform(&mut self, step: &Step) -> Result<(Answer, Answer)> {
+        let began = Instant::now();
         let (ours, theirs) = tokio::join!(self.quorate.perform(step), self.etcd.perform(step));
+        if matches!(step, Step::Grant(_) | Step::KeepAlive(_) | Step::TimeToLive(_)) {
+            self.slowest = self.slowest.max(began.elapsed());
+        }
         Ok((ours.context("quorate")?, theirs.context("etcd")?))
     }
 }

@@ -12,16 +12,18 @@ fn json(cluster: &Cluster, args: &[&str]) -> Value {
     serde_json::from_str(&output.out).unwrap_or_else(|why| panic!("{why}: {output:?}"))
 }
 
-/// The leader that every member names, once they all do.
-fn leader(cluster: &Cluster) -> u64 {
+/// The leader that every member names, once they all do, and what they said then.
+fn agreed(cluster: &Cluster) -> (u64, Value) {
     let mut found = None;
     await_condition("all members name one leader", || {
         let status = json(cluster, &["endpoint", "status"]);
         let members = status.as_array().expect("an array");
         let named: BTreeSet<_> =
             members.iter().map(|member| member["Status"]["leader"].as_u64()).collect();
-        found = named.first().copied().flatten();
-        members.len() == cluster.len() && named.len() == 1 && found.is_some()
+        let one = named.first().copied().flatten().filter(|_| named.len() == 1);
+        let all = members.len() == cluster.len();
+        found = one.filter(|_| all).map(|leader| (leader, status.clone()));
+        found.is_some()
     });
     found.expect("just seen")
 }
@@ -30,8 +32,7 @@ fn leader(cluster: &Cluster) -> u64 {
 fn endpoint_status_is_each_members_own_view_of_one_cluster() {
     let cluster = Cluster::shared();
     Ctl::new(&cluster).ok(&["put", "status/a", "1"]);
-    let leader = leader(&cluster);
-    let status = json(&cluster, &["endpoint", "status"]);
+    let (leader, status) = agreed(&cluster);
     let mut members = BTreeSet::new();
     let mut clusters = BTreeSet::new();
     for (at, member) in status.as_array().expect("an array").iter().enumerate() {
@@ -51,12 +52,16 @@ fn endpoint_status_is_each_members_own_view_of_one_cluster() {
     }
     assert_eq!((members.len(), clusters.len()), (3, 1), "{status}");
     assert!(members.contains(&leader), "{status}");
-    let table = run(&cluster.endpoints(), &["endpoint", "status", "-w", "table"], "").out;
-    let leaders = table.lines().filter(|line| line.split('|').nth(5) == Some("      true "));
-    assert_eq!(leaders.count(), 1, "{table}");
-    // The same through one endpoint that knows the others.
-    let all = run(&cluster.endpoint(1), &["endpoint", "status", "--cluster"], "").out;
-    assert_eq!(all.lines().count(), 3, "{all}");
+    await_condition("one of them leads", || {
+        let table = run(&cluster.endpoints(), &["endpoint", "status", "-w", "table"], "").out;
+        assert_eq!(table.matches("3.7.").count(), 3, "{table}");
+        table.lines().filter(|line| line.split('|').nth(5) == Some("      true ")).count() == 1
+    });
+    // The same through one endpoint that knows the others, once they told it where they serve.
+    await_condition("one member leads to all", || {
+        let all = run(&cluster.endpoint(1), &["endpoint", "status", "--cluster"], "");
+        all.ok && all.out.lines().count() == 3
+    });
 }
 
 #[test]
@@ -96,7 +101,12 @@ fn endpoint_hashkv_is_equal_everywhere() {
 fn member_list_names_everybody_and_their_addresses() {
     let cluster = Cluster::shared();
     for at in 0..3 {
-        let list = run(&cluster.endpoint(at), &["member", "list"], "").out;
+        // Members tell each other where they serve clients when they meet.
+        let mut list = String::new();
+        await_condition("all are met", || {
+            list = run(&cluster.endpoint(at), &["member", "list"], "").out;
+            list.matches(", started, ").count() == 3
+        });
         let mut names: Vec<&str> =
             list.lines().filter_map(|line| line.split(", ").nth(2)).collect();
         names.sort_unstable();
@@ -136,11 +146,13 @@ fn a_full_store_raises_an_alarm_that_stops_writes_until_it_is_disarmed() {
     assert_eq!(ctl.error(&["put", "small", "1"]), space);
     let lease = "Error: failed to grant lease (etcdserver: mvcc: database space exceeded)";
     assert_eq!(ctl.error(&["lease", "grant", "60"]), lease);
-    let status = json(&cluster, &["endpoint", "status"]);
-    for member in status.as_array().expect("an array") {
-        let errors = member["Status"]["errors"].to_string();
-        assert!(errors.contains("alarm:NOSPACE"), "{member}");
-    }
+    // The status is the member's own, which may be behind.
+    await_condition("all members name the alarm", || {
+        let status = json(&cluster, &["endpoint", "status"]);
+        let named =
+            |member: &Value| member["Status"]["errors"].to_string().contains("alarm:NOSPACE");
+        status.as_array().expect("an array").iter().all(named)
+    });
     assert_eq!(ctl.ok(&["get", "small"]), "", "reads go on");
     ctl.ok(&["del", "--prefix", "fill/"]);
     let revision = ctl.revision();
@@ -197,8 +209,7 @@ fn elect_makes_one_leader_and_tells_observers() {
 #[test]
 fn move_leader_hands_leadership_to_a_named_member() {
     let cluster = Cluster::start(3);
-    let old = leader(&cluster);
-    let status = json(&cluster, &["endpoint", "status"]);
+    let (old, status) = agreed(&cluster);
     let members = status.as_array().expect("an array");
     let id = |member: &Value| member["Status"]["header"]["member_id"].as_u64().expect("an id");
     let at = members.iter().position(|member| id(member) == old).expect("the leader");
@@ -211,10 +222,15 @@ fn move_leader_hands_leadership_to_a_named_member() {
     let stranger = run(&from, &["move-leader", "123"], "");
     let bad = "Error: etcdserver: bad leader transferee";
     assert_eq!(stranger.err.lines().last(), Some(bad), "{stranger:?}");
-    let moved = run(&from, &["move-leader", &hex], "");
     let said = format!("Leadership transferred from {old:x} to {hex}\n");
-    assert_eq!(moved.out, said, "{moved:?}");
-    assert_eq!(leader(&cluster), next);
+    // A hand-over has two election timeouts; a busy machine may need more.
+    await_condition("a hand-over", || {
+        let moved = run(&from, &["move-leader", &hex], "");
+        let slow = moved.err.contains("leader transfer took too long");
+        assert!(moved.out == said || slow, "{moved:?}");
+        moved.ok || agreed(&cluster).0 == next
+    });
+    assert_eq!(agreed(&cluster).0, next);
     assert_eq!(Ctl::new(&cluster).ok(&["put", "after", "the move"]), "OK\n");
 }
 

@@ -84,12 +84,12 @@ fn keep_alive_renews_once_or_for_as_long_as_it_runs() {
     let id = grant(&ctl, "600");
     let renewed = format!("lease {id} keepalived with TTL(600)");
     assert_eq!(ctl.ok(&["lease", "keep-alive", "--once", &id]), format!("{renewed}\n"));
-    let short = grant(&ctl, "3");
+    let short = grant(&ctl, "6");
     ctl.ok(&["put", "alive/a", "1", "--lease", &short]);
     let mut stream = ctl.spawn(&["lease", "keep-alive", &short]);
-    let line = format!("lease {short} keepalived with TTL(3)");
-    // etcdctl renews every third of the time to live: six answers outlive the lease.
-    for _ in 0..6 {
+    let line = format!("lease {short} keepalived with TTL(6)");
+    // etcdctl renews every third of the time to live: five answers outlive the lease.
+    for _ in 0..5 {
         stream.expect(&[&line]);
     }
     assert_eq!(ctl.ok(&["get", "alive/a"]), "alive/a\n1\n");
@@ -106,7 +106,8 @@ fn an_abandoned_lease_takes_its_keys_along() {
     let cluster = Cluster::shared();
     let ctl = Ctl::new(&cluster);
     let from = ctl.revision() + 1;
-    let id = grant(&ctl, "2");
+    // Long enough for two more processes to start on a busy machine.
+    let id = grant(&ctl, "8");
     ctl.ok(&["put", "expire/a", "1", "--lease", &id]);
     ctl.ok(&["put", "expire/b", "2", "--lease", &id]);
     let from = from.to_string();

@@ -4,7 +4,9 @@ use super::*;
 use crate::member::ours;
 use etcd_client::{AlarmAction, AlarmType, PutOptions};
 use std::collections::BTreeSet;
+use std::time::Duration;
 
+const PAUSE: Duration = Duration::from_millis(20);
 const NO_SPACE: (i32, &str) = (8, "etcdserver: mvcc: database space exceeded");
 
 #[test]
@@ -13,7 +15,17 @@ fn status_and_members_agree_on_who_is_there_and_who_leads() {
         let cluster = Cluster::shared();
         let mut client = client(&cluster).await;
         client.put("rstatus", "1", None).await.unwrap();
-        let list = client.member_list().await.unwrap();
+        // Members tell each other where they serve clients when they meet.
+        let met = async {
+            loop {
+                let list = client.member_list().await.unwrap();
+                if list.members().iter().all(|member| !member.client_urls().is_empty()) {
+                    return list;
+                }
+                tokio::time::sleep(PAUSE).await;
+            }
+        };
+        let list = within("all are met", met).await;
         assert_eq!(revision(list.header()), 0, "as in etcd: cluster headers carry none");
         let ids: BTreeSet<u64> = list.members().iter().map(|member| member.id()).collect();
         let names: BTreeSet<_> = list.members().iter().map(|member| member.name()).collect();
@@ -22,24 +34,38 @@ fn status_and_members_agree_on_who_is_there_and_who_leads() {
             assert!(!member.is_learner() && member.peer_urls().len() == 1, "{member:?}");
             assert!(member.client_urls()[0].starts_with("http://127.0.0.1:"), "{member:?}");
         }
-        let (mut answered, mut leaders) = (BTreeSet::new(), BTreeSet::new());
-        for at in 0..3 {
-            let mut client = client_at(&cluster, at).await;
-            client.get("rstatus", None).await.unwrap();
-            let status = client.status().await.unwrap();
-            assert_eq!(status.version(), ours("3.7.0", "3.7.2"));
-            assert!(status.errors().is_empty() && !status.is_learner(), "{status:?}");
-            assert!(status.raft_applied_index() > 0, "{status:?}");
-            assert!(status.raft_index() >= status.raft_applied_index(), "{status:?}");
-            assert!(status.db_size() > 0 && status.raft_used_db_size() > 0, "{status:?}");
-            assert_eq!(status.db_size_quota(), 2 << 30, "the default quota");
-            answered.insert(status.header().expect("a header").member_id());
-            leaders.insert((status.leader(), status.raft_term()));
-        }
+        // A busy machine may elect between two of the questions.
+        let (answered, leaders) = within("all name one leader", async {
+            loop {
+                let (answered, leaders) = ask_all(&cluster).await;
+                if leaders.len() == 1 {
+                    return (answered, leaders);
+                }
+            }
+        })
+        .await;
         assert_eq!(answered, ids);
-        assert_eq!(leaders.len(), 1, "{leaders:?}");
         assert!(ids.contains(&leaders.first().expect("one").0));
     });
+}
+
+/// Who answered, and which leaders of which terms were named, after a look at each status.
+async fn ask_all(cluster: &Cluster) -> (BTreeSet<u64>, BTreeSet<(u64, u64)>) {
+    let (mut answered, mut leaders) = (BTreeSet::new(), BTreeSet::new());
+    for at in 0..3 {
+        let mut client = client_at(cluster, at).await;
+        client.get("rstatus", None).await.unwrap();
+        let status = client.status().await.unwrap();
+        assert_eq!(status.version(), ours("3.7.0", "3.7.2"));
+        assert!(status.errors().is_empty() && !status.is_learner(), "{status:?}");
+        assert!(status.raft_applied_index() > 0, "{status:?}");
+        assert!(status.raft_index() >= status.raft_applied_index(), "{status:?}");
+        assert!(status.db_size() > 0 && status.raft_used_db_size() > 0, "{status:?}");
+        assert_eq!(status.db_size_quota(), 2 << 30, "the default quota");
+        answered.insert(status.header().expect("a header").member_id());
+        leaders.insert((status.leader(), status.raft_term()));
+    }
+    (answered, leaders)
 }
 
 #[test]
@@ -136,10 +162,16 @@ fn leadership_moves_to_the_member_that_is_named() {
         assert_refused(second.move_leader(next).await, not_leader);
         let bad = (FAILED_PRECONDITION, "etcdserver: bad leader transferee");
         assert_refused(first.move_leader(123).await, bad);
-        first.move_leader(next).await.unwrap();
         let moved = async {
+            // A hand-over has two election timeouts; a busy machine may need more.
+            while let Err(why) = first.move_leader(next).await {
+                assert!(why.to_string().contains("leader transfer took too long"), "{why}");
+                if second.status().await.unwrap().leader() == next {
+                    break;
+                }
+            }
             while second.status().await.unwrap().leader() != next {
-                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                tokio::time::sleep(PAUSE).await;
             }
         };
         within("the move", moved).await;

@@ -22,12 +22,16 @@ async fn leader(cluster: &Cluster, alive: &[usize]) -> usize {
     within("a leader", find).await
 }
 
+/// Longer than a member lets a request wait: of tries given up earlier one could take effect
+/// after a later one.
+const ANSWER_MAX: Duration = Duration::from_secs(15);
+
 /// Puts again and again until it succeeds: the outcome of a failed try is unknown, and putting
 /// the same value twice is harmless here.
 async fn put_until_it_succeeds(client: &mut Client, key: &str, value: &str) {
     let end = Instant::now() + WAIT_MAX;
     loop {
-        let put = tokio::time::timeout(Duration::from_secs(5), client.put(key, value, None));
+        let put = tokio::time::timeout(ANSWER_MAX, client.put(key, value, None));
         match put.await {
             Ok(Ok(_)) => return,
             Ok(Err(error)) => assert!(Instant::now() < end, "{error}"),

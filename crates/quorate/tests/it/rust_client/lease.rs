@@ -91,7 +91,8 @@ fn keep_alives_through_any_member_outlive_the_lease_and_end_with_it() {
         let cluster = Cluster::shared();
         let mut client = client(&cluster).await;
         let start = Instant::now();
-        let id = client.lease_grant(2, None).await.unwrap().id();
+        // Long enough for a busy machine to renew it in time.
+        let id = client.lease_grant(5, None).await.unwrap().id();
         client.put("ralive/a", "1", with_lease(id)).await.unwrap();
         let mut streams = Vec::new();
         for at in 0..3 {
@@ -99,11 +100,11 @@ fn keep_alives_through_any_member_outlive_the_lease_and_end_with_it() {
             streams.push(within("a stream", client.lease_keep_alive(id)).await.unwrap());
         }
         let mut renewed = 0;
-        while start.elapsed() < Duration::from_secs(5) {
+        while start.elapsed() < Duration::from_secs(11) {
             for (keeper, stream) in &mut streams {
                 keeper.keep_alive().await.unwrap();
                 let answer = within("an answer", stream.message()).await.unwrap().unwrap();
-                assert_eq!((answer.id(), answer.ttl()), (id, 2), "renewal {renewed}");
+                assert_eq!((answer.id(), answer.ttl()), (id, 5), "renewal {renewed}");
                 renewed += 1;
                 // Paces the renewals well below the lease's time.
                 tokio::time::sleep(Duration::from_millis(100)).await;
@@ -129,8 +130,9 @@ fn an_expired_lease_takes_its_keys_but_never_early() {
         let prefix = WatchOptions::new().with_prefix();
         let mut stream = client.watch("rexpire/", Some(prefix)).await.unwrap();
         within("the watch", stream.message()).await.unwrap();
-        let id = client.lease_grant(2, None).await.unwrap().id();
-        let granted = Instant::now();
+        // The answer may come late: the lease is no older than the request for it.
+        let asked = Instant::now();
+        let id = client.lease_grant(4, None).await.unwrap().id();
         for key in ["b", "a"] {
             client.put(format!("rexpire/{key}"), "1", with_lease(id)).await.unwrap();
         }
@@ -145,8 +147,8 @@ fn an_expired_lease_takes_its_keys_but_never_early() {
                 }
             }
         }
-        let lived = granted.elapsed();
-        assert!(lived >= Duration::from_millis(1900), "only {lived:?}");
+        let lived = asked.elapsed();
+        assert!(lived >= Duration::from_secs(4), "only {lived:?}");
         assert_eq!(puts, 2);
         let at = deleted[0].0;
         assert_eq!(deleted, [(at, b"rexpire/a".to_vec()), (at, b"rexpire/b".to_vec())]);
