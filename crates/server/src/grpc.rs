@@ -27,9 +27,14 @@ use bytes::Bytes;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
 
 /// gRPC's receive allowance on top of `max-request-bytes`, as in etcd (`embed/config.go`).
 pub const GRPC_OVERHEAD_BYTES: usize = 512 * 1024;
+
+/// Longest wait for a connection's greeting, and for each HTTP/1.1 request; gRPC's own servers
+/// wait as long. Half of one would hold a descriptor for ever.
+const OPENING_MAX: Duration = Duration::from_secs(120);
 
 /// Bounds of the request layer; bytes.
 #[derive(Clone, Copy, Debug)]
@@ -119,7 +124,8 @@ pub async fn serve_socket(socket: TcpStream, service: Rc<dyn Service>, limits: G
     if socket.set_nodelay(true).is_err() {
         return;
     }
-    let result = match sniff(&socket).await {
+    let sniffed = timeout(OPENING_MAX, sniff(&socket)).await.unwrap_or(Ok(None));
+    let result = match sniffed {
         Ok(Some(Protocol::Http2)) => connection::run(socket, service, limits).await,
         Ok(Some(Protocol::Http1)) => http1::run(socket, service).await.map_err(|e| e.to_string()),
         Ok(None) => Ok(()),

@@ -1,4 +1,5 @@
-//! What ends a stream from outside: no leader for too long, or the client's deadline.
+//! What ends a stream from outside: no leader for too long, a state proven wrong, or the client's
+//! deadline.
 
 use super::engine::{Engine, Failure};
 use super::refusal;
@@ -12,15 +13,17 @@ use tokio::sync::watch;
 /// (`api/v3rpc/interceptor.go`, `maxNoLeaderCnt`).
 const LEADERLESS_TIMEOUTS_MAX: u32 = 3;
 
-/// Tells streams when there has been no leader for too long.
-pub(super) struct Leaderless {
-    /// Counts the cuts.
-    cuts: watch::Sender<u64>,
+/// Tells streams of what ends them.
+pub(super) struct Cuts {
+    /// Counts the times there was no leader for too long.
+    leaderless: watch::Sender<u64>,
+    /// This member's state was proven to differ from a quorum's; that does not pass.
+    diverged: watch::Sender<bool>,
 }
 
-impl Leaderless {
+impl Cuts {
     pub(super) fn new() -> Self {
-        Self { cuts: watch::Sender::new(0) }
+        Self { leaderless: watch::Sender::new(0), diverged: watch::Sender::new(false) }
     }
 
     /// Looks once every election timeout, until the engine's owner drops the task.
@@ -28,9 +31,13 @@ impl Leaderless {
         let mut leaderless = 0;
         loop {
             tokio::time::sleep(election).await;
-            leaderless = if engine.status().leader == 0 { leaderless + 1 } else { 0 };
+            let status = engine.status();
+            leaderless = if status.leader == 0 { leaderless + 1 } else { 0 };
             if leaderless >= LEADERLESS_TIMEOUTS_MAX {
-                self.cuts.send_modify(|cuts| *cuts += 1);
+                self.leaderless.send_modify(|cuts| *cuts += 1);
+            }
+            if status.diverged {
+                self.diverged.send_replace(true);
             }
         }
     }
@@ -42,11 +49,17 @@ impl Leaderless {
         metadata: Metadata,
         engine: Rc<dyn Engine>,
     ) -> impl Future<Output = Status> + use<> {
-        let mut cuts = self.cuts.subscribe();
+        let mut cuts = self.leaderless.subscribe();
+        let mut diverged = self.diverged.subscribe();
         async move {
+            // A sender that is gone means that the server ends, which ends the stream.
             let leaderless = async {
-                // A sender that is gone means that the server ends, which ends the stream.
                 if !metadata.has_leader || cuts.changed().await.is_err() {
+                    pending::<()>().await;
+                }
+            };
+            let wrong = async {
+                if diverged.wait_for(|diverged| *diverged).await.is_err() {
                     pending::<()>().await;
                 }
             };
@@ -58,6 +71,7 @@ impl Leaderless {
             };
             tokio::select! {
                 () = leaderless => refusal::status(Failure::NoLeader(engine.why())),
+                () = wrong => refusal::status(Failure::Corrupt),
                 () = late => exceeded(),
             }
         }

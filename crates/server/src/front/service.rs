@@ -1,6 +1,6 @@
 //! The dispatcher: one call in, one engine request out.
 
-use super::cut::Leaderless;
+use super::cut::Cuts;
 use super::engine::{Engine, Failure};
 use super::methods::{self, Method};
 use super::watch::Hub;
@@ -22,7 +22,7 @@ pub struct Front {
     pub(super) engine: Rc<dyn Engine>,
     pub(super) limits: GrpcLimits,
     pub(super) hub: Rc<Hub>,
-    leaderless: Rc<Leaderless>,
+    cuts: Rc<Cuts>,
     stats: Rc<CallStats>,
 }
 
@@ -30,16 +30,16 @@ impl Front {
     /// Also registers the watch hub with the engine: build it before anything is served.
     pub fn new(engine: Rc<dyn Engine>, limits: GrpcLimits) -> Rc<Self> {
         let hub = Hub::new(engine.clone(), limits.message_bytes_max());
-        let leaderless = Rc::new(Leaderless::new());
+        let cuts = Rc::new(Cuts::new());
         let stats = CallStats::new(methods::table().len());
-        Rc::new(Self { engine, limits, hub, leaderless, stats })
+        Rc::new(Self { engine, limits, hub, cuts, stats })
     }
 
-    /// Cuts streams that want a leader after three of these without one. Must be called inside a
-    /// `LocalSet`, once.
-    pub fn monitor_leader(&self, election_timeout: Duration) {
-        let leaderless = Rc::clone(&self.leaderless);
-        tokio::task::spawn_local(leaderless.monitor(self.engine.clone(), election_timeout));
+    /// Cuts streams that want a leader after three of these without one, and all within one when
+    /// the state is proven wrong. Must be called inside a `LocalSet`, once.
+    pub fn monitor(&self, election_timeout: Duration) {
+        let cuts = Rc::clone(&self.cuts);
+        tokio::task::spawn_local(cuts.monitor(self.engine.clone(), election_timeout));
     }
 
     /// `--watch-progress-notify-interval`, for watch streams opened from now on.
@@ -281,7 +281,7 @@ impl Service for Front {
         if let Some(status) = self.refused(methods::method(method), metadata) {
             return out.fail(&status);
         }
-        let cut = self.leaderless.cut(metadata, self.engine.clone());
+        let cut = self.cuts.cut(metadata, self.engine.clone());
         match pb::RangeRequest::decode(message) {
             Ok(request) => range_stream::run(self, &request, cut, out),
             Err(_) => out.fail(&undecodable()),
@@ -292,7 +292,7 @@ impl Service for Front {
         if let Some(status) = self.refused(methods::method(method), metadata) {
             return out.fail(&status);
         }
-        let cut = self.leaderless.cut(metadata, self.engine.clone());
+        let cut = self.cuts.cut(metadata, self.engine.clone());
         match methods::method(method) {
             Method::Watch => self.hub.clone().open(input, cut, out),
             Method::LeaseKeepAlive => lease::keep_alive(self.engine.clone(), input, cut, out),

@@ -36,7 +36,7 @@ fn with_engine<F: Future<Output = ()>>(
         let address = listener.local_addr().unwrap();
         let engine = Rc::new(FakeEngine::new());
         let front = super::Front::new(engine.clone(), limits);
-        front.monitor_leader(ELECTION_TIMEOUT);
+        front.monitor(ELECTION_TIMEOUT);
         front.set_watch_progress_interval(Duration::from_millis(100));
         tokio::task::spawn_local(grpc::serve(listener, front as Rc<dyn Service>, limits));
         let limit = Duration::from_secs(120);
@@ -168,6 +168,33 @@ fn http_probes_share_the_port_and_nonsense_only_closes_its_connection() {
         }
         let mut client = Client::connect(address).await;
         let _: pb::PutResponse = client.call("KV/Put", &put("k", "v")).await.unwrap();
+    });
+}
+
+#[test]
+fn a_connection_that_never_finishes_its_greeting_is_closed() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    tokio::task::LocalSet::new().block_on(&runtime, async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let limits = GrpcLimits::default();
+        let front = super::Front::new(Rc::new(FakeEngine::new()), limits);
+        tokio::task::spawn_local(grpc::serve(listener, front as Rc<dyn Service>, limits));
+        let halves = [&b""[..], b"PRI", b"PRI * HTTP/2.0\r\n", b"GET /health HT"];
+        let mut sockets = Vec::new();
+        for half in halves {
+            let mut socket = TcpStream::connect(address).await.unwrap();
+            socket.write_all(half).await.unwrap();
+            sockets.push(socket);
+        }
+        // Time passes by itself from here on whenever nothing else is to be done.
+        tokio::time::pause();
+        for (socket, half) in sockets.iter_mut().zip(halves) {
+            let mut rest = Vec::new();
+            let closed = socket.read_to_end(&mut rest);
+            let closed = tokio::time::timeout(Duration::from_secs(600), closed).await;
+            assert!(closed.is_ok(), "{}", String::from_utf8_lossy(half));
+        }
     });
 }
 

@@ -3,7 +3,10 @@
 use super::authority::Blanked;
 use super::deadline::{self, Deadlines};
 use super::message::Assembler;
-use super::{GrpcLimits, Kind, Metadata, RequestStream, Responder, Service, Status, StreamSender};
+use super::{
+    GrpcLimits, Kind, Metadata, OPENING_MAX, RequestStream, Responder, Service, Status,
+    StreamSender,
+};
 use api::error::Code;
 use bytes::Bytes;
 use h2::RecvStream;
@@ -15,6 +18,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 /// Request bytes one stream may have under way.
 const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
@@ -36,7 +40,8 @@ pub(super) async fn run(
         .max_concurrent_streams(limits.streams_max)
         .max_pending_accept_reset_streams(CANCELLED_UNSEEN_MAX);
     let socket = Blanked::new(socket);
-    let mut connection = builder.handshake::<_, Bytes>(socket).await.map_err(closed)?;
+    let opened = timeout(OPENING_MAX, builder.handshake::<_, Bytes>(socket)).await;
+    let mut connection = opened.map_err(|_| "HTTP/2: half a preface")?.map_err(closed)?;
     let deadlines = Rc::new(Deadlines::default());
     let timer = tokio::time::sleep(Duration::ZERO);
     tokio::pin!(timer);

@@ -1,11 +1,12 @@
 //! Just enough HTTP/1.1 for probes and scrapers: bodiless requests, keep-alive, fixed lengths.
 
-use super::{HttpReply, Service};
+use super::{HttpReply, OPENING_MAX, Service};
 use std::io;
 use std::rc::Rc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 const HEADERS_MAX: usize = 64;
@@ -25,14 +26,9 @@ struct Head {
 pub(super) async fn run(mut socket: TcpStream, service: Rc<dyn Service>) -> io::Result<()> {
     let mut buffer = Vec::with_capacity(1024);
     loop {
-        let Some(head) = read_head(&mut socket, &mut buffer).await? else { return Ok(()) };
-        let whole = head.size + head.body_bytes;
-        while buffer.len() < whole {
-            if socket.read_buf(&mut buffer).await? == 0 {
-                return Ok(());
-            }
-        }
-        buffer.drain(..whole);
+        let request = timeout(OPENING_MAX, read_request(&mut socket, &mut buffer)).await;
+        // An idle client is let go; it comes again when it has something to ask.
+        let Some(head) = request.unwrap_or(Ok(None))? else { return Ok(()) };
         let (send, receive) = oneshot::channel();
         let done = Box::new(move |reply| {
             // The client may have gone: nobody is left to tell.
@@ -49,6 +45,19 @@ pub(super) async fn run(mut socket: TcpStream, service: Rc<dyn Service>) -> io::
             return socket.shutdown().await;
         }
     }
+}
+
+/// The next request's head; its body is dropped. None when the client has closed.
+async fn read_request(socket: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Result<Option<Head>> {
+    let Some(head) = read_head(socket, buffer).await? else { return Ok(None) };
+    let whole = head.size + head.body_bytes;
+    while buffer.len() < whole {
+        if socket.read_buf(buffer).await? == 0 {
+            return Ok(None);
+        }
+    }
+    buffer.drain(..whole);
+    Ok(Some(head))
 }
 
 async fn read_head(socket: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Result<Option<Head>> {

@@ -180,7 +180,7 @@ fn serve(node: &Rc<Node>, listeners: Listeners) {
     let limits =
         GrpcLimits { request_bytes_max: node.config.max_request_bytes, ..GrpcLimits::default() };
     let front = Front::new(engine::engine(node), limits);
-    front.monitor_leader(Duration::from_millis(node.config.election_timeout_ms));
+    front.monitor(Duration::from_millis(node.config.election_timeout_ms));
     front.set_watch_progress_interval(node.config.watch_progress_interval);
     for listener in listeners.client {
         let front: Rc<dyn Service> = Rc::clone(&front) as Rc<dyn Service>;

@@ -1,4 +1,4 @@
-//! What ends a call from outside: no leader, a deadline.
+//! What ends a call from outside: no leader, a state proven wrong, a deadline.
 
 use super::client::{Client, status};
 use super::{put, with_engine};
@@ -47,6 +47,24 @@ fn streams_that_want_a_leader_are_cut_after_three_election_timeouts_without_one(
         assert!(started.elapsed() >= 2 * super::ELECTION_TIMEOUT, "not at once");
         let _: pb::PutResponse = client.call("KV/Put", &put("k", "v")).await.unwrap();
         assert_eq!(other.next().await.events.len(), 1, "a stream that asked for nothing goes on");
+    });
+}
+
+#[test]
+fn streams_end_when_the_state_of_their_member_is_proven_wrong() {
+    with_engine(GrpcLimits::default(), |address, engine| async move {
+        let mut client = Client::connect(address).await;
+        let mut watch = client.watch().await;
+        let mut renewals = client.watch_with("Lease/LeaseKeepAlive", &[]).await;
+        let all = pb::WatchCreateRequest { range_end: "\0".into(), ..Default::default() };
+        watch.send(&super::create(all));
+        assert!(watch.next().await.created);
+        engine.diverged.set(true);
+        let corrupt = (15, "etcdserver: corrupt cluster".to_string());
+        assert_eq!(watch.end().await, corrupt);
+        assert_eq!(renewals.end().await, corrupt);
+        let mut late = client.watch_with("Lease/LeaseKeepAlive", &[]).await;
+        assert_eq!(late.end().await, corrupt, "one that is opened afterwards too");
     });
 }
 
