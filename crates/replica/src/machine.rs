@@ -30,6 +30,9 @@ pub struct ReplicaSettings {
     pub raft: Settings,
     /// Writes and reads pending here; more are refused as overload.
     pub pending_max: usize,
+    /// Bytes of the commands pending here, but for one command at least. As much as the disks
+    /// take well within `request_timeout`: what waits longer than that only slows the rest.
+    pub pending_bytes_max: usize,
     /// How long a request may wait before it is answered `Refused` or `Unknown`.
     pub request_timeout: Nanos,
     /// How long a request may wait for a leader to appear before it is refused.

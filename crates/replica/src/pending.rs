@@ -28,6 +28,8 @@ pub enum Sent {
 #[derive(Default)]
 pub struct Writes {
     by_seq: BTreeMap<u64, Write>,
+    /// Of all their commands.
+    bytes: usize,
     parked: BTreeSet<u64>,
     /// When a write that is gone is offered again.
     due: BTreeSet<(Nanos, u64)>,
@@ -38,16 +40,23 @@ impl Writes {
         self.by_seq.len()
     }
 
+    /// Bytes of their commands.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     pub fn park(&mut self, seq: u64, token: Token, command: Blob, deadline: Nanos) {
         let write = Write { token, command, deadline, sent: Sent::Parked };
         let last = self.by_seq.last_key_value();
         assert!(last.is_none_or(|(s, w)| *s < seq && w.deadline <= deadline), "in order");
+        self.bytes += write.command.len();
         self.by_seq.insert(seq, write);
         self.parked.insert(seq);
     }
 
     pub fn remove(&mut self, seq: u64) -> Option<Write> {
         let write = self.by_seq.remove(&seq)?;
+        self.bytes -= write.command.len();
         self.forget(seq, write.sent);
         Some(write)
     }

@@ -4,12 +4,13 @@ use base::{Ballot, Blob, Incarnation, LogIndex, Nanos, NodeId, Token};
 use consensus::raft::{BallotRule, Body, Configuration, Member, Message, Recovered, Settings};
 use mvcc::{Command, PutRequest};
 use replica::{
-    COMMAND_BYTES_MAX, Effects, Event, PeerBody, PeerMessage, Replica, ReplicaRecovered,
-    ReplicaSettings, Reply,
+    COMMAND_BYTES_MAX, Effects, Event, PeerBody, PeerMessage, RefusalReason, Replica,
+    ReplicaRecovered, ReplicaSettings, Reply,
 };
 
 const ME: NodeId = NodeId(2);
 const RETRY: u64 = 1000;
+const PENDING_BYTES_MAX: usize = 128 << 20;
 
 struct Follower {
     replica: Replica,
@@ -55,6 +56,7 @@ impl Follower {
                 inflight_bytes_max: 1 << 20,
             },
             pending_max: 100_000,
+            pending_bytes_max: PENDING_BYTES_MAX,
             request_timeout: Nanos::from_millis(60_000),
             leaderless_wait: Nanos::from_millis(30_000),
             catchup_entries: 100,
@@ -212,6 +214,28 @@ fn many_large_writes_leave_in_pieces_that_fit_a_frame() {
     assert_eq!(sent, (1..=64).map(|seq| (seq, NodeId(1), 0)).collect::<Vec<_>>());
     // The largest write goes alone; together they are 105 MB, and a frame has at most 64 MiB.
     assert!((20 << 20..21 << 20).contains(&f.longest), "{}", f.longest);
+}
+
+#[test]
+fn writes_of_more_bytes_than_can_be_served_in_time_are_refused_at_once() {
+    let mut f = Follower::new();
+    f.hears(1, 1);
+    let overloaded = |f: &mut Follower| {
+        let last = f.last.take();
+        matches!(last, Some(Reply::Refused(refusal)) if refusal.reason == RefusalReason::Overloaded)
+    };
+    (0..6).for_each(|_| f.propose_of(20 << 20));
+    assert!(!overloaded(&mut f), "120 MiB are pending");
+    f.propose_of(20 << 20);
+    assert!(overloaded(&mut f));
+    assert_eq!(f.sent().len(), 6, "what is refused does not leave");
+    f.propose();
+    assert_eq!((overloaded(&mut f), f.sent().len()), (false, 1), "a small one has room");
+    f.ms += 60_000;
+    f.hears(1, 1);
+    f.last = None;
+    f.propose_of(20 << 20);
+    assert!(!overloaded(&mut f), "what was given up takes no room");
 }
 
 #[test]

@@ -121,6 +121,7 @@ fn start(extra: Vec<u8>) -> bool {
             inflight_bytes_max: 1000,
         },
         pending_max: 10,
+        pending_bytes_max: 1 << 20,
         request_timeout: Nanos::from_millis(1000),
         leaderless_wait: Nanos::from_millis(1000),
         catchup_entries: 10,

@@ -255,6 +255,7 @@ mod tests {
                 inflight_bytes_max: 1 << 20,
             },
             pending_max: 10,
+            pending_bytes_max: 1 << 20,
             request_timeout: Nanos::from_millis(5000),
             leaderless_wait: Nanos::from_millis(2000),
             catchup_entries: 10,

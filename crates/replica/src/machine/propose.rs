@@ -49,6 +49,11 @@ impl Replica {
             out.replies.push((token, Reply::Applied { index: LogIndex::ZERO, result }));
             return;
         }
+        let waiting = self.writes.bytes();
+        if waiting > 0 && waiting + bytes.len() > self.settings.pending_bytes_max {
+            out.replies.push((token, self.refusal(RefusalReason::Overloaded)));
+            return;
+        }
         let seq = self.seq_next;
         self.seq_next += 1;
         let deadline = self.now.plus(self.settings.request_timeout);

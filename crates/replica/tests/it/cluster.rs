@@ -178,6 +178,7 @@ impl Cluster {
                 inflight_bytes_max: 8 << 20,
             },
             pending_max: 1000,
+            pending_bytes_max: 1 << 20,
             request_timeout: Nanos::from_millis(7000),
             leaderless_wait: Nanos::from_millis(3000),
             catchup_entries: 10,

@@ -27,6 +27,8 @@ use tokio::sync::watch;
 
 /// Writes and reads waiting in one member.
 const PENDING_MAX: usize = 16_384;
+/// Bytes of those writes: some 40 of the largest a client may send by default.
+const PENDING_BYTES_MAX: usize = 64 << 20;
 const APPEND_BYTES_MAX: usize = 1 << 20;
 const INFLIGHT_BYTES_MAX: usize = 16 << 20;
 
@@ -202,6 +204,7 @@ fn replica_settings(config: &Config, identity: &Identity, seed: u64) -> ReplicaS
     ReplicaSettings {
         raft,
         pending_max: PENDING_MAX,
+        pending_bytes_max: PENDING_BYTES_MAX,
         request_timeout: Nanos::from_millis(timeout_ms),
         leaderless_wait: Nanos::from_millis(2 * config.election_timeout_ms),
         catchup_entries: config.snapshot_catchup_entries,

@@ -134,6 +134,7 @@ impl World {
                 inflight_bytes_max: knobs.inflight_bytes_max,
             },
             pending_max: 1000,
+            pending_bytes_max: 1 << 20,
             request_timeout: Nanos(knobs.election.0 * 7),
             leaderless_wait: Nanos(knobs.election.0 * 3),
             catchup_entries: knobs.catchup_entries,
