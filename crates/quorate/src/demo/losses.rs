@@ -61,7 +61,7 @@ impl Tour<'_> {
         const TRIES_MAX: usize = 5;
         let system = self.cluster.system().clone();
         let mut tries = 0;
-        let live = loop {
+        let decides = loop {
             tries += 1;
             self.stop_beside(leader).await?;
             let live = self.cluster.set(&self.cluster.live());
@@ -69,21 +69,21 @@ impl Tour<'_> {
             if system.commit().is_quorum(live) {
                 self.say.fact(&format!("{names} decides alone: nothing more can be taken from it"));
                 self.put(leader, "demo/alone", "and decided").await?;
-                break live;
+                break true;
             }
             let why = self.cluster.why_commit(live);
             self.say.fact(&format!("what is left, {names}, is no commit quorum: {why}"));
             let answer = self.try_put(leader, "demo/unknown", "in the log").await;
             if !stepped_down(&answer) || tries == TRIES_MAX {
                 self.writes_without_a_quorum(leader, &answer).await;
-                break live;
+                break false;
             }
             // A busy machine took so long over the stops that the leader had noticed.
             self.say.fact("the leader had stepped down before the write came: once more");
             leader = self.start_all().await?;
         };
         self.start_all().await?;
-        if !system.commit().is_quorum(live) {
+        if !decides {
             self.what_became_of_them(leader).await;
         }
         self.everything_acknowledged_is_there().await;

@@ -20,10 +20,10 @@ fn fails(cluster: &Cluster, at: usize, args: &[&str], text: &str) {
 }
 
 fn quorate(cluster: &Cluster, at: usize, args: &[&str]) -> Output {
-    let command = || Command::new(env!("CARGO_BIN_EXE_quorate"));
     settled(|| {
-        let output = command().args(args).args(["--endpoints", &cluster.endpoint(at)]).output();
-        Output::from(output.expect("the binary starts"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_quorate"));
+        command.args(args).args(["--endpoints", &cluster.endpoint(at)]);
+        Output::from(command.output().expect("the binary starts"))
     })
 }
 

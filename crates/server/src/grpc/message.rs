@@ -21,12 +21,16 @@ pub fn answer(message: &impl Message, bytes_max: usize) -> Result<Bytes, Status>
             format!("grpc: trying to send message larger than max ({length} vs. {bytes_max})");
         return Err(Status::new(Code::ResourceExhausted, text).outcome("unknown"));
     }
-    Ok(frame(message))
+    Ok(framed(message, length))
 }
 
 /// One message with its prefix, in one allocation.
 pub fn frame(message: &impl Message) -> Bytes {
-    let length = message.encoded_len();
+    framed(message, message.encoded_len())
+}
+
+/// `length` is the message's own: to find it out takes a walk over all of it.
+fn framed(message: &impl Message, length: usize) -> Bytes {
     let mut out = BytesMut::with_capacity(FRAME_HEAD_BYTES + length);
     out.put_u8(0);
     // gRPC's length field is 32 bits.
@@ -168,6 +172,7 @@ mod tests {
         assert_eq!(status.code, 12);
         assert!(status.text.ends_with("grpc-encoding \"gzip\""), "{}", status.text);
     }
+
     #[test]
     fn an_answer_that_is_too_long_is_refused_and_says_nothing_of_what_was_asked_for() {
         let message = CompactionRequest { revision: 77, physical: true };

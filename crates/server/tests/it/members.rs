@@ -1,6 +1,6 @@
 //! Crashes, restarts, cuts, emptied directories, checkpoints.
 
-use crate::cluster::{Cluster, WAIT, outside};
+use crate::cluster::{Cluster, WAIT, eventually, outside};
 use api::quoratepb::{ChangeRequest, ChangeResponse, DescribeRequest};
 use client::{Failure, Outcome};
 use server::node::{End, Node};
@@ -121,35 +121,27 @@ fn describe(cluster: &Cluster, at: usize) -> ChangeResponse {
 /// Changes the cluster at member `at`; the id of the member it is about. A refusal that an
 /// election is the reason of is no answer, nor is that of a leader that has yet to hear from all.
 fn change(cluster: &Cluster, at: usize, request: &ChangeRequest) -> u64 {
-    let end = Instant::now() + WAIT;
-    loop {
+    let done: ChangeResponse = eventually("a change", || {
         let path = "/quoratepb.Cluster/Change";
-        let done: Result<ChangeResponse, Failure> =
-            outside(async { cluster.channel(at).call(path, request).await });
-        match done {
-            Ok(done) => return done.id,
-            Err(why) => {
-                let early = ["no leader", "not heard from"];
-                let early = early.iter().any(|part| why.to_string().contains(part));
-                assert!(early && why.outcome() == Outcome::NotApplied, "{why}");
-                assert!(Instant::now() < end, "{why}");
-            }
-        }
-    }
+        let done = outside(async { cluster.channel(at).call(path, request).await });
+        done.inspect_err(|why: &Failure| {
+            let early = ["no leader", "not heard from"];
+            let early = early.iter().any(|part| why.to_string().contains(part));
+            assert!(early && why.outcome() == Outcome::NotApplied, "{why}");
+        })
+    });
+    done.id
 }
 
 /// Waits until the change that makes `id` a voter is over. It votes before that, while both
 /// configurations are in force: then the other one's members are listed still, and the next
 /// change is refused.
 fn await_voter(cluster: &Cluster, at: usize, id: u64) {
-    let mut seen = ChangeResponse::default();
-    let votes = |seen: &ChangeResponse| seen.members.iter().any(|m| m.id == id && !m.is_learner);
-    let end = Instant::now() + WAIT;
-    while !votes(&seen) || !seen.joint.is_empty() {
-        assert!(Instant::now() < end, "{id:x} is promoted in time: {seen:?}");
-        std::thread::sleep(Duration::from_millis(20));
-        seen = describe(cluster, at);
-    }
+    eventually(format_args!("{id:x} is promoted"), || {
+        let seen = describe(cluster, at);
+        let votes = seen.members.iter().any(|m| m.id == id && !m.is_learner);
+        if votes && seen.joint.is_empty() { Ok(()) } else { Err(format!("{seen:?}")) }
+    });
 }
 
 #[test]

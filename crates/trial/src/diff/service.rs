@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use api::error::Code;
 use api::etcdserverpb as pb;
 use client::{Failure, method};
 
@@ -12,8 +13,6 @@ use super::step::Step;
 /// A lease of two seconds is gone by then, whatever else the machine does.
 const EXPIRY_MAX: Duration = Duration::from_secs(30);
 const EXPIRY_POLL: Duration = Duration::from_millis(100);
-/// The gRPC code of a lease that is not there.
-const NOT_FOUND: u16 = 5;
 
 impl Side {
     pub(super) async fn lease(&self, step: &Step) -> Answer {
@@ -123,7 +122,7 @@ impl Side {
                 // A busy machine: it ended before a key was attached, and left no revision.
                 Err(Failure::Status(status))
                     if grant.refused.is_none()
-                        && status.code == NOT_FOUND
+                        && status.code == Code::NotFound as u16
                         && asked.elapsed() >= Duration::from_secs(1) => {}
                 Err(failure) => return Err(failure),
             }
