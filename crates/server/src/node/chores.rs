@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-/// How soon a newcomer's name is known to all.
+/// How soon what a member says of itself is known to all.
 const PUBLISH_INTERVAL: Duration = Duration::from_millis(50);
 /// How often the revision mode looks.
 const REVISION_INTERVAL: Duration = Duration::from_secs(300);
@@ -41,7 +41,8 @@ pub(super) async fn auto_compact(node: Rc<Node>) {
     }
 }
 
-/// A leader writes into the configuration what newcomers say of themselves.
+/// A leader writes into the configuration what members say of themselves, its own word too: a
+/// member that is down is then known to those who have not met it since they started.
 pub(super) async fn publish(node: Rc<Node>) {
     loop {
         tokio::time::sleep(PUBLISH_INTERVAL).await;
@@ -50,13 +51,10 @@ pub(super) async fn publish(node: Rc<Node>) {
             let raft = replica.raft();
             let ready = raft.leader_ready() && raft.config_is_committed();
             let config = raft.config();
-            let announced = node.peers.state.announced.borrow();
             let news = |m: &Member| {
-                let (name, client_urls) = announced.get(&m.id)?.clone();
-                // Members of the first hour stand in everybody's bootstrap configuration.
-                let newcomer = node.peers.config.member(m.id).is_none();
-                let newcomer = newcomer && m.client_urls != client_urls;
-                newcomer.then_some(Change::Publish { id: m.id, name, client_urls })
+                let (name, client_urls) = node.said(m.id)?;
+                let new = m.client_urls != client_urls;
+                new.then_some(Change::Publish { id: m.id, name, client_urls })
             };
             let may = ready && config.joint.is_none();
             may.then(|| config.members.iter().find_map(news)).flatten()

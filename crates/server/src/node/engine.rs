@@ -123,15 +123,20 @@ impl Node {
         member.map_or_else(|| "unknown".to_string(), |member| member.name.clone())
     }
 
+    /// Name and client URLs as the member itself gave them, if it has spoken since the start here.
+    pub(super) fn said(&self, id: NodeId) -> Option<(String, Vec<String>)> {
+        if id == self.peers.member {
+            return Some((self.peers.name.clone(), self.peers.client_urls.clone()));
+        }
+        self.peers.state.announced.borrow().get(&id).cloned()
+    }
+
     /// A configuration as clients see it; who has not said its name yet has none.
     fn members_of(&self, config: &Configuration) -> Vec<MemberInfo> {
-        let announced = self.peers.state.announced.borrow();
-        let own = (self.peers.name.clone(), self.peers.client_urls.clone());
         let info = |member: &consensus::raft::Member| {
-            let said =
-                if member.id == self.peers.member { Some(&own) } else { announced.get(&member.id) };
+            let said = self.said(member.id);
             let unnamed = member.name == label(member.id);
-            let name = match said {
+            let name = match &said {
                 Some((name, _)) if unnamed => name.clone(),
                 None if unnamed => String::new(),
                 _ => member.name.clone(),
@@ -140,7 +145,7 @@ impl Node {
                 id: member.id.0,
                 name,
                 peer_urls: member.peer_urls.clone(),
-                client_urls: said.map_or(&member.client_urls, |(_, urls)| urls).clone(),
+                client_urls: said.map_or_else(|| member.client_urls.clone(), |(_, urls)| urls),
                 learner: member.learner,
             }
         };

@@ -1,6 +1,6 @@
 //! Crashes, restarts, cuts, emptied directories, checkpoints.
 
-use crate::cluster::{Cluster, WAIT, eventually, outside};
+use crate::cluster::{Cluster, WAIT, eventually, outside, until};
 use api::quoratepb::{ChangeRequest, ChangeResponse, DescribeRequest};
 use client::{Failure, Outcome};
 use server::node::{End, Node};
@@ -184,6 +184,28 @@ fn members_that_join_past_the_log_come_by_checkpoint_and_vote() {
         cluster.restart(at);
     }
     assert_eq!(cluster.all(3).kvs, cluster.all(1).kvs, "what was joined survives a restart");
+}
+
+fn client_urls(cluster: &Cluster, at: usize, name: &str) -> Vec<String> {
+    let seen = describe(cluster, at);
+    let member = seen.members.into_iter().find(|m| m.name == name);
+    member.expect("a member of that name").client_ur_ls
+}
+
+#[test]
+fn a_member_that_is_down_keeps_its_client_urls_while_the_others_restart() {
+    let mut cluster = Cluster::start("published", &["a", "b", "c"]);
+    let urls = vec![cluster.configs[2].advertise_client_urls[0].to_string()];
+    for at in [0, 1] {
+        until("c has said them", || client_urls(&cluster, at, "c") == urls);
+    }
+    cluster.kill(2);
+    for at in [0, 1, 0] {
+        cluster.kill(at);
+        cluster.restart(at);
+        // The other one has met c, or holds what was said of it.
+        until("c's client URLs are known", || client_urls(&cluster, at, "c") == urls);
+    }
 }
 
 #[test]
