@@ -7,6 +7,7 @@ mod config;
 mod configs;
 mod disk;
 mod follower;
+mod haste;
 mod install;
 mod leader;
 mod log;
@@ -90,8 +91,6 @@ pub struct NotLeader {
 
 /// Entries kept at most for a peer that takes in a checkpoint.
 const TRANSFER_ENTRIES_MAX: u64 = 10_000;
-/// A follower whose leader's connection is gone waits at most this long before it asks around.
-const PEER_LOST_DELAY_MAX: Nanos = Nanos::from_millis(100);
 
 #[derive(Debug)]
 pub(crate) enum Role {
@@ -122,6 +121,8 @@ pub struct Raft {
     /// The leader whose silence made this member campaign: where there are witnesses, a new
     /// leader does not wait for it again.
     silent_leader: Option<NodeId>,
+    /// Until then pre-votes are repeated after short pauses; see `haste`.
+    haste: Nanos,
     tracing: bool,
 }
 
@@ -172,25 +173,21 @@ impl Raft {
                 true => recovered.ballot.max(recovered.base_ballot),
                 false => recovered.base_ballot,
             },
-            role: Role::Follower(Follower {
-                leader: None,
-                heard: now,
-                lost: false,
-                deadline: now,
-                round: 0,
-            }),
+            role: Role::Follower(Follower::begin(now)),
             standing: Standing::Sound,
             disk: Disk::new(last),
             reads: Vec::new(),
             silent_leader: None,
+            haste: Nanos::ZERO,
             tracing: true,
             settings,
             log,
             configs,
         };
         if !raft.is_quorum_alone() {
-            let deadline = raft.random_deadline();
-            raft.follower_mut().expect("starts as a follower").deadline = deadline;
+            let at = raft.random_deadline();
+            let f = raft.follower_mut().expect("starts as a follower");
+            (f.deadline, f.patience) = (at, at);
         }
         if diverged {
             raft.disk.truncate(recovered.base.next());
@@ -328,21 +325,6 @@ impl Raft {
     pub fn transfer(&mut self, now: Nanos, to: Option<NodeId>, out: &mut Ready) {
         self.advance_clock(now);
         self.start_transfer(to, out);
-        self.finish(out);
-    }
-
-    /// A hint: the connection to `peer` was reset and reconnecting was refused.
-    pub fn peer_lost(&mut self, now: Nanos, peer: NodeId, out: &mut Ready) {
-        self.advance_clock(now);
-        let delay = Nanos(self.prng.below(PEER_LOST_DELAY_MAX.0));
-        if let Role::Follower(f) = &mut self.role
-            && f.leader.is_some_and(|l| l.node == peer)
-            && !f.lost
-        {
-            f.lost = true;
-            f.deadline = f.deadline.min(now.plus(delay));
-        }
-        self.reset_peer(peer);
         self.finish(out);
     }
 
@@ -529,9 +511,13 @@ impl Raft {
                 self.promise = Promise::recovered(Ballot { term, node: NodeId::ZERO });
             }
         }
-        let deadline = self.random_deadline();
-        let heard = self.now;
-        self.role = Role::Follower(Follower { leader, heard, lost: false, deadline, round: 0 });
+        if leader.is_some() {
+            self.haste = Nanos::ZERO;
+        }
+        let (patience, heard) = (self.random_deadline(), self.now);
+        let deadline = self.next_ask(patience);
+        self.role =
+            Role::Follower(Follower { leader, heard, lost: false, deadline, patience, round: 0 });
         let ballot = leader.unwrap_or(self.promise.get());
         self.trace(out, Trace::BecameFollower { ballot, leader: leader.map(|l| l.node) });
     }

@@ -6,6 +6,8 @@ mod cluster;
 mod direct;
 #[path = "it/fuzz.rs"]
 mod fuzz;
+#[path = "it/haste.rs"]
+mod haste;
 #[path = "it/script.rs"]
 mod script;
 #[path = "it/storm.rs"]

@@ -37,6 +37,8 @@ pub enum Event {
     SnapshotSent { to: NodeId, ok: bool },
     /// A peer's connection was reset and it refuses a new one.
     PeerLost(NodeId),
+    /// A peer can be spoken to, both ways, and could not before.
+    PeerFound(NodeId),
     /// The end of the repair that [`Effects::repaired`] asked for is durable.
     Repaired,
     /// Hand leadership to `to`, or to the best follower.

@@ -272,6 +272,7 @@ impl Replica {
                 self.left.insert(node);
                 self.raft.peer_lost(now, node, &mut self.ready);
             }
+            Event::PeerFound(node) => self.raft.peer_found(now, node, &mut self.ready),
             Event::Repaired => self.raft.repaired(now, &mut self.ready),
             Event::TransferLeader { to } => self.raft.transfer(now, to, &mut self.ready),
         }

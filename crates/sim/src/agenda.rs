@@ -38,6 +38,11 @@ pub enum What {
         life: u32,
         peer: u8,
     },
+    PeerFound {
+        node: u8,
+        life: u32,
+        peer: u8,
+    },
     Restart {
         node: u8,
         life: u32,

@@ -192,6 +192,10 @@ impl World {
                 let event = replica::Event::PeerLost(self.nodes[usize::from(peer)].id);
                 self.give(usize::from(node), life, event);
             }
+            What::PeerFound { node, life, peer } => {
+                let event = replica::Event::PeerFound(self.nodes[usize::from(peer)].id);
+                self.give(usize::from(node), life, event);
+            }
             What::Restart { node, life } => self.restart(usize::from(node), life),
             What::Resume { node, life } => self.resume(usize::from(node), life),
             What::Client(client) => self.client(client),

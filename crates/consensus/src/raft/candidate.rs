@@ -13,6 +13,8 @@ pub(crate) struct PreCandidate {
     pub ballot: Ballot,
     pub tally: Tally,
     pub deadline: Nanos,
+    /// The election timeout, which hints come before.
+    pub patience: Nanos,
 }
 
 /// Has promised its own ballot; its own vote counts once that is durable.
@@ -21,17 +23,21 @@ pub(crate) struct Candidate {
     pub ballot: Ballot,
     pub tally: Tally,
     pub deadline: Nanos,
+    /// A rival for the term was met: the deadline is sooner than the election timeout.
+    pub split: bool,
 }
 
 impl Raft {
     pub(crate) fn pre_campaign(&mut self, out: &mut Ready) {
         assert!(self.may_campaign(), "only voters campaign");
         let ballot = self.promise.next(self.settings.id);
-        let deadline = self.random_deadline();
+        let patience = self.random_deadline();
+        let deadline = self.next_ask(patience);
         if let Some(leader) = self.follower().and_then(|f| f.leader) {
             self.silent_leader = Some(leader.node);
         }
-        self.role = Role::PreCandidate(PreCandidate { ballot, tally: Tally::new(), deadline });
+        let tally = Tally::new();
+        self.role = Role::PreCandidate(PreCandidate { ballot, tally, deadline, patience });
         self.trace(out, Trace::PreCampaign { ballot });
         let (last, last_ballot) = self.log.last();
         self.ask_voters(Wait::Now, ballot, || Body::PreVote { last, last_ballot });
@@ -43,7 +49,8 @@ impl Raft {
         let ballot = self.promise.next(self.settings.id);
         self.promise.grant(self.rule(), ballot);
         let deadline = self.random_deadline();
-        self.role = Role::Candidate(Candidate { ballot, tally: Tally::new(), deadline });
+        let tally = Tally::new();
+        self.role = Role::Candidate(Candidate { ballot, tally, deadline, split: false });
         self.trace(out, Trace::Campaign { ballot });
         let (last, last_ballot) = self.log.last();
         let wait = if planted!(RequestBeforePersist) { Wait::Now } else { Wait::Log };
@@ -93,9 +100,14 @@ impl Raft {
         match role.tally.verdict(elect) {
             Verdict::Won => {
                 let votes = role.tally.yes().intersect(elect.support());
+                self.haste = Nanos::ZERO;
                 self.become_leader(of, votes, out);
             }
-            Verdict::Lost => self.become_follower(None, Why::VotesLost, out),
+            Verdict::Lost => {
+                let soon = role.split.then_some(role.deadline);
+                self.become_follower(None, Why::VotesLost, out);
+                self.ask_by(soon);
+            }
             Verdict::Pending => {}
         }
     }

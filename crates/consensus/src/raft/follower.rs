@@ -17,8 +17,17 @@ pub(crate) struct Follower {
     pub lost: bool,
     /// When silence becomes a campaign.
     pub deadline: Nanos,
+    /// The election timeout, which hints come before.
+    pub patience: Nanos,
     /// Highest read round confirmed to this leader.
     pub round: u64,
+}
+
+impl Follower {
+    /// Knows nobody and is due at once.
+    pub fn begin(now: Nanos) -> Self {
+        Self { leader: None, heard: now, lost: false, deadline: now, patience: now, round: 0 }
+    }
 }
 
 /// An append as it came.
@@ -70,7 +79,7 @@ impl Raft {
         let follower = self.follower_mut().expect("just became one");
         follower.heard = now;
         follower.lost = false;
-        follower.deadline = deadline;
+        (follower.deadline, follower.patience) = (deadline, deadline);
         true
     }
 
@@ -193,9 +202,13 @@ impl Raft {
         if granted {
             self.promise.grant(rule, ballot);
             self.become_follower(None, super::Why::HigherBallot, out);
+            self.await_outcome();
         }
         if planted!(VoteNotPersisted) && granted {
             self.promise.take_dirty();
+        }
+        if !granted {
+            self.meet_rival(ballot, last, last_ballot);
         }
         self.trace(out, Trace::Vote { ballot, to: ballot.node, granted });
         let wait = if granted && !planted!(VoteBeforeSync) { Wait::Log } else { Wait::Now };
@@ -227,6 +240,9 @@ impl Raft {
         let granted = (!led || planted!(NoPreVote))
             && self.promise.may_grant(self.rule(), ballot)
             && self.suits(last, last_ballot);
+        if granted {
+            self.give_way();
+        }
         self.send(Wait::Now, ballot.node, Body::PreVoteReply { of: ballot, granted });
     }
 

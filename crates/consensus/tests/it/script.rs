@@ -4,9 +4,9 @@
 //! [QUORUM]`, `run MS`, `propose TEXT` (at the leader), `propose nK TEXT`, `crash nK`,
 //! `restart nK`, `cut nA nB` (one way), `part nA..` (from the rest), `heal`, `stall nK`,
 //! `unstall nK`, `read nK SEQ`, `transfer nK`, `compact nK`, `timeout nK`, `lost nK nL`,
-//! `noise LOSS TWICE JITTER`, `config joint QUORUM` / `config final QUORUM`, `config retire QUORUM`
-//! (final, and whom it does not name is a learner from now on), `config learner nK`,
-//! `config voter nK`, `config drop nK`, `config mark [QUORUM]` (whom it
+//! `found nK nL`, `noise LOSS TWICE JITTER`, `config joint QUORUM` / `config final QUORUM`,
+//! `config retire QUORUM` (final, and whom it does not name is a learner from now on),
+//! `config learner nK`, `config voter nK`, `config drop nK`, `config mark [QUORUM]` (whom it
 //! calls a witness is one), `spare nK` (a node outside the configuration), `log nK PROMISE
 //! BALLOT[*SIZE]..` (of a node that is down), `promise nK BALLOT` (likewise), `sync nK COUNT` (a
 //! stalled disk's oldest writes), `disk nK`, `acks on`, `status`. `TEXT*COUNT` repeats a text.
@@ -152,6 +152,10 @@ fn command(c: &mut Cluster, words: &[&str], out: &mut String) {
         ),
         "compact" => c.compact(node(arg(1))),
         "lost" => drop(c.with(node(arg(1)), |r, now, out| r.peer_lost(now, node(arg(2)), out))),
+        "found" => {
+            let peer = node(arg(2));
+            c.with(node(arg(1)), |r, now, out| r.peer_found(now, peer, out));
+        }
         "timeout" => c.time_out(node(arg(1))),
         "noise" => c.noise = (num(1), num(2), num(3)),
         "status" => status(c, out),

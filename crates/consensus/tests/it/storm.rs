@@ -106,7 +106,10 @@ fn play_on(seed: u64, plan: Plan<'_>) -> Cluster {
                 damage(&mut c, a, plan);
             }
             0 => c.crash(a),
-            1 | 2 => c.start(a),
+            1 | 2 => {
+                c.start(a);
+                meet(&mut c, a);
+            }
             3 if a != b => drop(c.cut.insert((a.0, b.0))),
             4 => c.cut.clear(),
             5 => c.nodes.get_mut(&a).unwrap().stalled = true,
@@ -197,6 +200,17 @@ fn await_leader(c: &mut Cluster) -> Option<NodeId> {
 
 /// Whoever believes to lead is given an entry and at times a change; members read, and some write
 /// a checkpoint.
+/// Connections of a node that has just started, as far as they are not cut.
+fn meet(c: &mut Cluster, node: NodeId) {
+    for peer in c.nodes.keys().copied().filter(|peer| *peer != node).collect::<Vec<_>>() {
+        let (there, back) = ((node.0, peer.0), (peer.0, node.0));
+        if c.nodes[&peer].raft.is_some() && !c.cut.contains(&there) && !c.cut.contains(&back) {
+            c.with(node, |r, now, out| r.peer_found(now, peer, out));
+            c.with(peer, |r, now, out| r.peer_found(now, node, out));
+        }
+    }
+}
+
 fn everybody_asks(c: &mut Cluster, step: u64, plan: Plan<'_>) {
     let ids: Vec<NodeId> = c.nodes.keys().copied().collect();
     for id in &ids {

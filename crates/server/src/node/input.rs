@@ -25,6 +25,8 @@ pub enum Input {
     /// A checkpoint of the leader is durable and loaded.
     Installed(Box<Installed>),
     PeerLost(NodeId),
+    /// Connections to and from a member stand, and did not before.
+    PeerFound(NodeId),
     /// A member says that this one has left the cluster.
     Removed(String),
     /// A member has met a later life of this directory: it was put back, and stops for good.

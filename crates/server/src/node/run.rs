@@ -100,6 +100,7 @@ impl Node {
                 return Some(End::Failed(text));
             }
             Input::PeerLost(node) => events.push(Event::PeerLost(node)),
+            Input::PeerFound(node) => events.push(Event::PeerFound(node)),
             Input::SnapshotSent { to, ok } => {
                 self.sending.borrow_mut().remove(&to);
                 events.push(Event::SnapshotSent { to, ok });

@@ -122,7 +122,7 @@ impl Link {
                 Ok(stream) => {
                     tracing::info!("connected to member {:x} at {address}", self.peer.0);
                     last_error.clear();
-                    self.serve(stream).await;
+                    self.serve(stream, &shared).await;
                     tracing::info!("connection to member {:x} ended", self.peer.0);
                     (was_up, pause) = (true, Duration::ZERO);
                 }
@@ -168,10 +168,11 @@ impl Link {
     }
 
     /// Ends when the peer closes, an error comes, or no byte is taken for too long.
-    async fn serve(&self, stream: TcpStream) {
+    async fn serve(&self, stream: TcpStream, shared: &Shared) {
         let stream = Rc::new(stream);
         self.forget();
         *self.stream.borrow_mut() = Some(Rc::clone(&stream));
+        shared.find(self.peer);
         tokio::select! {
             () = closed(&stream) => {}
             () = self.push_out(&stream) => {}

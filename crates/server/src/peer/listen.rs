@@ -99,6 +99,14 @@ impl Shared {
         Ok(())
     }
 
+    /// Says that a peer can be spoken to, once the connections of both directions stand.
+    pub fn find(&self, peer: NodeId) {
+        let heard = self.state.incoming.borrow().get(&peer).is_some_and(|task| !task.is_finished());
+        if heard && self.members.link(peer).is_some_and(|link| link.is_connected()) {
+            self.send(Input::PeerFound(peer));
+        }
+    }
+
     /// Logs a refusal once, however often the peer comes back with it.
     fn log_refusal(&self, from: &str, text: &str) {
         let line = format!("refused {from}: {text}");
@@ -213,6 +221,7 @@ fn start(stream: TcpStream, hello: &Hello, buffer: BytesMut, shared: &Rc<Shared>
             if let Some(old) = old {
                 old.abort();
             }
+            shared.find(from);
         }
     }
 }

@@ -116,9 +116,19 @@ impl World {
             if self.turns_away(other, node) || self.turns_away(node, other) {
                 continue;
             }
-            let _ = self.welcome(other, node, here.0, here.1)
-                && self.welcome(node, other, there.0, there.1);
+            if self.welcome(other, node, here.0, here.1)
+                && self.welcome(node, other, there.0, there.1)
+            {
+                self.find(node, other);
+                self.find(other, node);
+            }
         }
+    }
+
+    /// Connections to `peer` and from it stand: its member is told in a moment.
+    fn find(&mut self, node: usize, peer: usize) {
+        let (life, at) = (self.nodes[node].life, self.now.plus(Nanos(500_000)));
+        self.agenda.push(at, What::PeerFound { node: node as u8, life, peer: peer as u8 });
     }
 
     fn settings(&mut self, node: usize, incarnation: Incarnation) -> ReplicaSettings {
