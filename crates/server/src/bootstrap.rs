@@ -132,8 +132,11 @@ fn first_eight(digest: &[u8]) -> u64 {
 }
 
 fn member_id(urls: &[Url], token: &str) -> NodeId {
-    let mut texts: Vec<String> = urls.iter().map(ToString::to_string).collect();
-    texts.sort();
+    id_of(&urls.iter().map(ToString::to_string).collect::<Vec<_>>(), token)
+}
+
+fn id_of(urls: &[String], token: &str) -> NodeId {
+    let texts = sorted(urls.iter().cloned());
     let digest = Sha1::digest((texts.concat() + token).as_bytes());
     NodeId(first_eight(digest.as_slice()))
 }
@@ -162,55 +165,115 @@ pub fn refuse_foreign_directory(config: &Config) -> Result<(), ConfigError> {
     Ok(())
 }
 
-/// Flags after bootstrap are only compared: one warning per difference, none takes effect.
+/// After the first start the directory decides, as in etcd: flags that only bootstrap reads are
+/// compared with it, and where they differ they have no effect and the line that says so is
+/// returned. `born` is the bootstrap configuration, `now` the last one of the log.
 ///
 /// # Errors
-/// The directory belongs to another member or another cluster.
+/// What differs is no leftover but a danger: another quorum system than the cluster began with
+/// or has now, or the name of another of its members, whose directory this one would be taken for.
 pub fn compare(
     config: &Config,
-    stored_cluster: u64,
-    stored_member: NodeId,
-    stored: &Configuration,
-) -> Result<Vec<String>, ConfigError> {
-    let dir = config.data_dir.display();
-    if stored.members.iter().all(|member| member.id != stored_member) {
-        return Ok(Vec::new()); // it joined later: the flags name another cluster by now
-    }
-    let member = stored.members.iter().find(|member| member.id == stored_member);
-    let name = member.map_or("", |member| member.name.as_str());
-    if name != config.name {
+    member: NodeId,
+    born: &Configuration,
+    now: &Configuration,
+) -> Result<Option<String>, ConfigError> {
+    let me = now.member(member).or_else(|| born.member(member));
+    let name = me.map_or("", |me| me.name.as_str());
+    let mut all = now.members.iter().chain(&born.members);
+    if all.any(|other| other.id != member && other.name == config.name && name != config.name) {
+        let dir = config.data_dir.display();
         return Err(ConfigError(format!(
-            "{dir} belongs to member {name:?} ({:x}) of cluster {stored_cluster:x}, not to {:?}",
-            stored_member.0, config.name
+            "{dir} belongs to member {name:?} ({:x}), and --name {:?} is another one of its cluster",
+            member.0, config.name
         )));
     }
-    let flags = match from_flags(config) {
-        Ok(flags) => flags,
-        Err(error) => return Ok(vec![format!("bootstrap flags are ignored: {error}")]),
-    };
-    // One member alone may be the absence of the flag rather than another cluster.
-    let given = config.initial_cluster.len() > 1 || stored.members.len() == 1;
-    if given && flags.member != stored_member {
-        return Err(ConfigError(format!(
-            "{dir} belongs to member {:x}, the flags name member {:x}",
-            stored_member.0, flags.member.0
-        )));
+    let mut idle = Vec::new();
+    if let Some(text) = config.quorum.as_ref().filter(|text| !is_quorum_of(text, &[born, now])) {
+        let (first, last) = (&born.quorum, now.joint.as_ref().unwrap_or(&now.quorum));
+        if born.member(member).is_some() {
+            return Err(ConfigError(format!(
+                "--quorum {text:?} is neither what this cluster began with, {first:?}, nor what \
+                 it has now, {last:?}: change it with `quorate quorum set`, and drop the flag"
+            )));
+        }
+        idle.push(format!("--quorum (it is {last:?})"));
     }
-    let mut warnings = Vec::new();
-    if given && flags.config.quorum != stored.quorum {
-        let (a, b) = (&flags.config.quorum, &stored.quorum);
-        warnings.push(format!("--quorum {a:?} has no effect: the cluster runs {b:?}"));
+    idle.extend(idle_flags(config, member, born, now));
+    let line = format!("no effect after the first start: {}", idle.join(", "));
+    Ok((!idle.is_empty()).then_some(line))
+}
+
+/// What only a first start reads and is neither as it was then, nor as it is now, nor left out.
+fn idle_flags(
+    config: &Config,
+    member: NodeId,
+    born: &Configuration,
+    now: &Configuration,
+) -> Vec<String> {
+    let me = now.member(member).or_else(|| born.member(member));
+    let name = me.map_or("", |me| me.name.as_str());
+    let default = Config::single(&config.name);
+    let mut idle = Vec::new();
+    if name != config.name && config.name != "default" {
+        idle.push(format!("--name (this is {name:?})"));
     }
-    if given && flags.config.limits != stored.limits {
-        warnings.push("quota and transaction limits were fixed at bootstrap".to_string());
+    let urls = |m: &Member| sorted(m.peer_urls.iter().map(String::clone));
+    let said = sorted(config.advertise_peer_urls.iter().map(Url::to_string));
+    let known = [now, born].iter().filter_map(|c| c.member(member)).any(|m| urls(m) == said);
+    let mine = me.map_or(String::new(), |me| me.peer_urls.join(","));
+    if !known && config.advertise_peer_urls != default.advertise_peer_urls {
+        idle.push(format!(
+            "--initial-advertise-peer-urls (members reach it at {mine}; `member update` changes it)"
+        ));
     }
-    if given && warnings.is_empty() && flags.cluster != stored_cluster {
-        return Err(ConfigError(format!(
-            "{dir} belongs to cluster {stored_cluster:x}, the flags make cluster {:x}",
-            flags.cluster
-        )));
+    let alone = config.initial_cluster.len() == 1
+        && config.initial_cluster[0].peer_urls == config.advertise_peer_urls;
+    if !alone && ![now, born].iter().any(|c| is_cluster_of(&config.initial_cluster, c)) {
+        idle.push("--initial-cluster (`member list` shows the members)".to_string());
     }
-    Ok(warnings)
+    let first = born.member(member).filter(|_| config.cluster_token != default.cluster_token);
+    if first.is_some_and(|me| id_of(&me.peer_urls, &config.cluster_token) != member) {
+        idle.push("--initial-cluster-token".to_string());
+    }
+    let limit = |name| now.limits.iter().find(|(n, _)| n == name).map(|(_, value)| *value);
+    let (quota, ops) = (config.quota_backend_bytes, config.max_txn_ops);
+    if quota != default.quota_backend_bytes && limit(LIMIT_QUOTA) != Some(quota) {
+        idle.push("--quota-backend-bytes (fixed at bootstrap)".to_string());
+    }
+    if ops != default.max_txn_ops && limit(LIMIT_TXN_OPS) != Some(ops as u64) {
+        idle.push("--max-txn-ops (fixed at bootstrap)".to_string());
+    }
+    idle
+}
+
+fn sorted(texts: impl Iterator<Item = String>) -> Vec<String> {
+    let mut texts: Vec<String> = texts.collect();
+    texts.sort();
+    texts
+}
+
+/// Whether `text` means the quorum system of one of these, the one being moved to included.
+fn is_quorum_of(text: &str, configs: &[&Configuration]) -> bool {
+    configs.iter().any(|config| {
+        let with = |quorum: &str| {
+            let (quorum, joint) = (quorum.to_string(), None);
+            Configuration { quorum, joint, ..(*config).clone() }.system().ok()
+        };
+        let theirs = [Some(&config.quorum), config.joint.as_ref()];
+        theirs
+            .into_iter()
+            .flatten()
+            .any(|own| own == text || with(text).is_some_and(|system| Some(system) == with(own)))
+    })
+}
+
+fn is_cluster_of(initial: &[InitialMember], config: &Configuration) -> bool {
+    let said = sorted(initial.iter().map(|m| format!("{}={}", m.name, join(&m.peer_urls))));
+    let members = config.members.iter();
+    let is =
+        members.map(|m| format!("{}={}", m.name, sorted(m.peer_urls.iter().cloned()).join(",")));
+    said == sorted(is)
 }
 
 #[cfg(test)]
@@ -263,10 +326,57 @@ mod tests {
     #[test]
     fn a_directory_of_another_member_is_named() {
         let mine = config(THREE, None);
-        let boot = from_flags(&mine).expect("valid");
-        let other = boot.config.members[1].id;
-        let error = compare(&mine, boot.cluster, other, &boot.config).expect_err("refused");
+        let born = from_flags(&mine).expect("valid").config;
+        let other = born.members[1].id;
+        let error = compare(&mine, other, &born, &born).expect_err("refused");
         assert!(error.0.contains("belongs to member \"b\""), "{error}");
-        assert_eq!(compare(&mine, boot.cluster, boot.member, &boot.config), Ok(vec![]));
+        assert_eq!(compare(&mine, born.members[0].id, &born, &born), Ok(None));
+    }
+
+    #[test]
+    fn flags_that_only_bootstrap_reads_are_told_in_one_line_and_ignored() {
+        let mine = config(THREE, None);
+        let boot = from_flags(&mine).expect("valid");
+        let (me, born) = (boot.member, boot.config);
+        let mut now = born.clone();
+        now.members[0].peer_urls = vec!["http://h:9".to_string()];
+        let line = |config: &Config| compare(config, me, &born, &now).expect("it starts");
+        // What was true at first, what is true now, and nothing at all.
+        assert_eq!(line(&mine), None);
+        let moved = config("a=http://h:9,b=http://h:2,c=http://h:3", None);
+        assert_eq!(line(&moved), None);
+        assert_eq!(line(&Config::single("default")), None);
+        let strange = Config {
+            name: "x".to_string(),
+            cluster_token: "other".to_string(),
+            quota_backend_bytes: 7,
+            max_txn_ops: 9,
+            ..config("a=http://h:8,b=http://h:2,d=http://h:3", None)
+        };
+        let told = line(&strange).expect("differs");
+        let flags =
+            ["name", "initial-advertise-peer-urls", "initial-cluster (", "initial-cluster-t"];
+        for flag in flags.into_iter().chain(["quota-backend-bytes", "max-txn-ops"]) {
+            assert!(told.contains(&format!("--{flag}")), "{flag}: {told}");
+        }
+    }
+
+    #[test]
+    fn another_quorum_than_the_first_or_the_present_one_is_refused_after_bootstrap_too() {
+        let mine = config(THREE, None);
+        let boot = from_flags(&mine).expect("valid");
+        let (me, born) = (boot.member, boot.config);
+        let all = "all of (a, b, c)".to_string();
+        let now = Configuration { quorum: "all of (c, b, a)".to_string(), ..born.clone() };
+        let of = |quorum: &str| {
+            compare(&Config { quorum: Some(quorum.to_string()), ..mine.clone() }, me, &born, &now)
+        };
+        for same in ["2 of (a, b, c)", "majority(c, b, a)", &all] {
+            assert_eq!(of(same), Ok(None), "{same}");
+        }
+        for other in ["elect = all of (a, b, c); commit = any of (a, b, c)", "3 of (a, b", "a"] {
+            let error = of(other).expect_err("refused").0;
+            assert!(error.contains("majority(a, b, c)") && error.contains("all of"), "{error}");
+        }
     }
 }

@@ -13,7 +13,7 @@ use image::{Change, Inode};
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
-use wal::{Disk, DiskFile};
+use wal::{Disk, DiskFile, Ours};
 
 /// What became of disk faults; only those that changed something are counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -323,7 +323,8 @@ impl Disk for SimDisk {
         Ok(())
     }
 
-    fn remove(&mut self, name: &str) -> io::Result<()> {
+    fn remove(&mut self, file: &Ours) -> io::Result<()> {
+        let name = file.name();
         let path = self.path(name);
         let mut machine = self.machine();
         machine.change()?;

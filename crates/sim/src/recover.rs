@@ -134,11 +134,11 @@ fn begin(
     config: &Configuration,
     birth: u64,
 ) -> Result<Identity, String> {
-    for dir in ["journal/", "checkpoints/"] {
-        let mut dir = disk.dir(dir);
-        for name in dir.list().map_err(text)? {
-            dir.remove(&name).map_err(text)?;
-        }
+    let (mut root, mut journal) = (disk.dir(""), disk.dir("journal/"));
+    let mut checkpoints = disk.dir("checkpoints/");
+    let lived = store::clear(&mut root, Some(&mut journal), Some(&mut checkpoints));
+    if let Some(first) = lived.map_err(text)?.first() {
+        return Err(format!("no identity, but {first}"));
     }
     Ok(Identity {
         cluster: CLUSTER,

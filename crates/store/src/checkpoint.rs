@@ -5,7 +5,7 @@ use crate::{StoreError, StoreErrorKind};
 use base::codec::{DecodeError, Get, Put};
 use base::crc::{crc32c, crc32c_append};
 use base::{Ballot, LogIndex, NodeId, Term, planted};
-use wal::{Disk, DiskFile};
+use wal::{Disk, DiskFile, Shape, remove_named};
 
 const MAGIC: &[u8; 8] = b"QCKPT\0\0\0";
 const VERSION: u32 = 1;
@@ -18,6 +18,10 @@ const META_BYTES_MAX: u32 = 64 << 20;
 const META_FIXED_BYTES: usize = 56;
 /// A block is closed when its body reaches this many bytes.
 const BLOCK_BYTES: usize = 1 << 20;
+
+pub(crate) const CHECKPOINT: Shape = Shape { prefix: "checkpoint-", groups: 3, suffix: ".qc" };
+/// One that is being written.
+const HALF: Shape = Shape { prefix: "checkpoint-", groups: 3, suffix: ".tmp" };
 
 /// The state a checkpoint stands for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -271,7 +275,8 @@ pub fn remove_older(disk: &mut dyn Disk, keep: usize) -> Result<(), StoreError> 
     let mut all = names(disk)?;
     all.truncate(all.len().saturating_sub(keep));
     for (_, _, old) in &all {
-        disk.remove(old).map_err(|e| StoreError::io(old, "remove", &e))?;
+        let removed = remove_named(disk, CHECKPOINT, old);
+        removed.map_err(|e| StoreError::io(old, "remove", &e))?;
     }
     disk.sync_dir().map_err(|e| StoreError::io("", "sync the directory", &e))
 }
@@ -279,9 +284,8 @@ pub fn remove_older(disk: &mut dyn Disk, keep: usize) -> Result<(), StoreError> 
 /// Removes half-written files; for start-up. Received parts are kept for resuming.
 pub fn clean(disk: &mut dyn Disk) -> Result<(), StoreError> {
     let names = disk.list().map_err(|e| StoreError::io("", "list", &e))?;
-    let half = |n: &&String| n.ends_with(".tmp") && n.starts_with("checkpoint-");
-    for name in names.iter().filter(half) {
-        disk.remove(name).map_err(|e| StoreError::io(name, "remove", &e))?;
+    for half in names.iter().filter_map(|name| HALF.own(name)) {
+        disk.remove(&half).map_err(|e| StoreError::io(half.name(), "remove", &e))?;
     }
     Ok(())
 }

@@ -2,7 +2,10 @@
 
 use crate::checkpoint::{CheckpointFile, Reader, checkpoint_name, publish, stem};
 use crate::{CheckpointMeta, StoreError, StoreErrorKind};
-use wal::{Disk, DiskFile};
+use wal::{Disk, DiskFile, Shape, remove_named};
+
+/// What is being received.
+const PART: Shape = Shape { prefix: "incoming-", groups: 4, suffix: ".part" };
 
 /// A part file: filled in order, resumable by offset, verified before it gets its name.
 pub struct Incoming {
@@ -20,8 +23,8 @@ impl Incoming {
             format!("incoming-{}-{:016x}.part", stem(offer.index, offer.ballot), offer.digest);
         let fail = |e: std::io::Error| StoreError::io(&name, "begin receiving", &e);
         let names = disk.list().map_err(fail)?;
-        for other in names.iter().filter(|n| n.starts_with("incoming-") && **n != name) {
-            disk.remove(other).map_err(fail)?;
+        for other in names.iter().filter(|n| **n != name).filter_map(|n| PART.own(n)) {
+            disk.remove(&other).map_err(fail)?;
         }
         let mut file = if names.contains(&name) { disk.open(&name) } else { disk.create(&name) }
             .map_err(fail)?;
@@ -72,14 +75,15 @@ impl Incoming {
         // the next one would succeed without these pages: the part is received afresh.
         if let Err(e) = self.file.sync() {
             let failed = StoreError::io(&self.name, "sync", &e);
-            disk.remove(&self.name).map_err(|e| StoreError::io(&self.name, "remove", &e))?;
+            let removed = remove_named(disk, PART, &self.name);
+            removed.map_err(|e| StoreError::io(&self.name, "remove", &e))?;
             return Err(failed);
         }
         let meta = match verify(disk, &self.name, &self.offer) {
             Ok(meta) => meta,
             Err(e) => {
                 if e.kind != StoreErrorKind::Io {
-                    let removed = disk.remove(&self.name);
+                    let removed = remove_named(disk, PART, &self.name);
                     removed.map_err(|e| StoreError::io(&self.name, "remove", &e))?;
                 }
                 return Err(e);

@@ -2,6 +2,7 @@
 //!
 //! The format is in `docs/design/checkpoint-format.md`. Records are opaque here.
 
+mod begin;
 mod checkpoint;
 mod digest;
 mod error;
@@ -10,6 +11,7 @@ mod incoming;
 mod open;
 mod repair;
 
+pub use begin::clear;
 pub use checkpoint::{
     CheckpointFile, CheckpointMeta, Listing, Reader, clean, latest, list, open_checkpoint,
     read_checkpoint, read_chunk, remove_older, write_checkpoint,

@@ -1,17 +1,17 @@
 //! The hard state of a member that repairs a damaged disk, and what it keeps aside meanwhile
 //! (`docs/design/repair.md`).
 
-use crate::checkpoint::{publish, read_all};
+use crate::checkpoint::{CHECKPOINT, publish, read_all};
 use crate::{Home, StoreError, StoreErrorKind};
 use base::codec::{DecodeError, Get, Put};
 use base::crc::crc32c;
 use base::{Ballot, LogIndex};
-use wal::Disk;
+use wal::{ASIDE, Disk, Ours, SEGMENT, Shape, remove_named};
 
 const NAME: &str = "repair";
 const MAGIC: &[u8; 8] = b"QREPR\0\0\0";
 const VERSION: u32 = 1;
-const ASIDE: &str = ".damaged-";
+pub(crate) const REPAIR: Shape = Shape { prefix: NAME, groups: 0, suffix: "" };
 
 /// What the member promised and acknowledged at most when its disk was damaged. While the file
 /// is there the member says nothing that rests on its journal.
@@ -60,7 +60,11 @@ impl Repair {
 
 /// Whether a file name is of something that was set aside.
 pub fn is_aside(name: &str) -> bool {
-    name.contains(ASIDE)
+    aside(name).is_some()
+}
+
+fn aside(name: &str) -> Option<Ours> {
+    SEGMENT.aside(name).or_else(|| CHECKPOINT.aside(name))
 }
 
 /// The repair under way, if there is one. Errors: `Io`, `Corrupt`, `Unknown`.
@@ -109,7 +113,7 @@ pub(crate) fn write_repair(disk: &mut dyn Disk, repair: &Repair) -> Result<(), S
 pub fn end_repair(home: &dyn Home) -> Result<(), StoreError> {
     let fail = |e| StoreError::io(NAME, "remove", &e);
     let mut root = home.disk("").map_err(fail)?;
-    root.remove(NAME).and_then(|()| root.sync_dir()).map_err(fail)?;
+    remove_named(root.as_mut(), REPAIR, NAME).and_then(|()| root.sync_dir()).map_err(fail)?;
     for part in ["journal", "checkpoints"] {
         if let Ok(mut disk) = home.disk(part) {
             let _ = sweep(disk.as_mut());
@@ -121,8 +125,8 @@ pub fn end_repair(home: &dyn Home) -> Result<(), StoreError> {
 /// Removes what was set aside in one directory. Errors: `Io`.
 pub(crate) fn sweep(disk: &mut dyn Disk) -> Result<(), StoreError> {
     let names = disk.list().map_err(|e| StoreError::io("", "list", &e))?;
-    for name in names.iter().filter(|name| is_aside(name)) {
-        disk.remove(name).map_err(|e| StoreError::io(name, "remove", &e))?;
+    for aside in names.iter().filter_map(|name| aside(name)) {
+        disk.remove(&aside).map_err(|e| StoreError::io(aside.name(), "remove", &e))?;
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use store::{
     Ask, CheckpointFile, CheckpointMeta, Home, Incoming, OnDamage, OpenError, Opened, StoreError,
     end_repair, open, read_checkpoint, read_chunk, remove_older, write_checkpoint,
 };
-use wal::{Batch, Disk, DiskFile, Journal, MemDisk, Options, Owner, Record};
+use wal::{Batch, Disk, DiskFile, Journal, MemDisk, Options, Ours, Owner, Record};
 
 const OWNER: Owner = Owner { cluster: 7, member: NodeId(3) };
 const SMALL: Options = Options { segment_bytes: 1024, prefill_bytes: 0, spares_max: 1 };
@@ -45,8 +45,8 @@ impl Disk for Part {
     fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
         self.0.rename(&format!("{}{from}", self.1), &format!("{}{to}", self.1))
     }
-    fn remove(&mut self, name: &str) -> io::Result<()> {
-        self.0.remove(&format!("{}{name}", self.1))
+    fn remove(&mut self, file: &Ours) -> io::Result<()> {
+        self.0.lose(&format!("{}{}", self.1, file.name()))
     }
     fn sync_dir(&mut self) -> io::Result<()> {
         self.0.sync_dir()

@@ -6,6 +6,7 @@ mod real;
 pub use mem::MemDisk;
 pub use real::{DirLock, RealDisk};
 
+use crate::Ours;
 use std::io;
 
 /// One flat directory. Names never hold a separator.
@@ -18,7 +19,8 @@ pub trait Disk: Send {
     fn create(&mut self, name: &str) -> io::Result<Box<dyn DiskFile>>;
     /// Atomic; replaces `to`. Durable only after [`Disk::sync_dir`].
     fn rename(&mut self, from: &str, to: &str) -> io::Result<()>;
-    fn remove(&mut self, name: &str) -> io::Result<()>;
+    /// Only what is proven to be ours.
+    fn remove(&mut self, file: &Ours) -> io::Result<()>;
     /// Makes creations, renames and removals durable.
     fn sync_dir(&mut self) -> io::Result<()>;
 }
@@ -36,8 +38,8 @@ impl Disk for Box<dyn Disk> {
     fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
         (**self).rename(from, to)
     }
-    fn remove(&mut self, name: &str) -> io::Result<()> {
-        (**self).remove(name)
+    fn remove(&mut self, file: &Ours) -> io::Result<()> {
+        (**self).remove(file)
     }
     fn sync_dir(&mut self) -> io::Result<()> {
         (**self).sync_dir()

@@ -1,6 +1,7 @@
 //! The writing side.
 
 use crate::batch::{self, HEADER_BYTES, Place, Seal, padded};
+use crate::ours::{SEGMENT, remove_named};
 use crate::segment::{
     SEGMENT_HEADER_BYTES, Segment, SegmentHeader, generation_of, segment_name, spare_name,
 };
@@ -332,7 +333,7 @@ impl Journal {
             self.spares.push(generation);
             self.disk.rename(&name, &spare_name(generation))
         } else {
-            self.disk.remove(&name)
+            remove_named(self.disk.as_mut(), SEGMENT, &name)
         };
         moved.and_then(|()| self.disk.sync_dir()).map_err(|e| WalError::io(&name, 0, "release", &e))
     }

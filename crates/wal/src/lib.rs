@@ -8,6 +8,7 @@ mod batch;
 mod disk;
 mod error;
 mod journal;
+mod ours;
 mod recover;
 mod segment;
 mod spare;
@@ -16,7 +17,9 @@ mod survey;
 pub use disk::{DirLock, Disk, DiskFile, MemDisk, RealDisk};
 pub use error::{WalError, WalErrorKind};
 pub use journal::{Journal, Options};
+pub use ours::{ASIDE, Ours, SEGMENT, SPARE, Shape, remove_named};
 pub use recover::{Cut, Recovery};
+pub use segment::is_unused;
 pub use spare::SpareJob;
 pub use survey::{Proven, Sealed, Survey, set_aside, survey};
 

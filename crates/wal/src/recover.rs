@@ -3,6 +3,7 @@
 use crate::batch::{self, ALIGN, HEADER_BYTES, Header, Seal};
 use crate::disk::read_up_to;
 use crate::journal::{Journal, Options};
+use crate::ours::{SPARE, remove_named};
 use crate::segment::{
     SEGMENT_HEADER_BYTES, Segment, SegmentHeader, generation_of, segment_name, spare_name,
 };
@@ -87,7 +88,7 @@ pub(crate) fn open(
         wiped.map_err(|e| WalError::io(&name, at as u64, "clear a torn tail", &e))?;
     }
     for spare in spares.split_off(options.spares_max.min(spares.len())) {
-        let gone = disk.remove(&spare_name(spare));
+        let gone = remove_named(disk.as_mut(), SPARE, &spare_name(spare));
         gone.map_err(|e| WalError::io(&spare_name(spare), 0, "remove a spare", &e))?;
     }
     // What was read may sit only in the page cache of a killed process: make it durable before

@@ -1,6 +1,8 @@
 //! Segment headers and names.
 
-use crate::{Owner, WalError, WalErrorKind};
+use crate::disk::read_up_to;
+use crate::ours::{SEGMENT, SPARE, is_blank};
+use crate::{Disk, Owner, WalError, WalErrorKind};
 use base::codec::{Get, Put};
 use base::crc::crc32c;
 use base::{Ballot, LogIndex, NodeId};
@@ -117,8 +119,20 @@ pub(crate) fn spare_name(generation: u64) -> String {
 }
 
 pub(crate) fn generation_of(name: &str, prefix: &str) -> Option<u64> {
-    let hex = name.strip_prefix(prefix)?.strip_suffix(".qj")?;
-    if hex.len() == 16 { u64::from_str_radix(hex, 16).ok() } else { None }
+    let own = [SEGMENT, SPARE].iter().any(|shape| shape.own(name).is_some());
+    let hex = name.strip_prefix(prefix)?.strip_suffix(".qj").filter(|_| own)?;
+    u64::from_str_radix(hex, 16).ok()
+}
+
+/// Whether `name` is the first segment of a journal that nothing was ever written to: not a vote,
+/// not an entry. Errors: `Io`.
+pub fn is_unused(disk: &mut dyn Disk, name: &str) -> Result<bool, WalError> {
+    let fail = |e: std::io::Error| WalError::io(name, 0, "read", &e);
+    let mut file = disk.open(name).map_err(fail)?;
+    let bytes = read_up_to(file.as_mut(), 0, SEGMENT_HEADER_BYTES).map_err(fail)?;
+    let Ok((header, _)) = SegmentHeader::decode(name, &bytes) else { return Ok(false) };
+    let first = header.generation == 1 && header.sequence_first == 1;
+    Ok(first && is_blank(file.as_mut(), SEGMENT_HEADER_BYTES).map_err(fail)?)
 }
 
 /// What the journal knows of one segment in memory.

@@ -1,5 +1,6 @@
 //! Files made ahead by a helper, so that beginning a segment writes no zeros.
 
+use crate::ours::{SPARE, remove_named};
 use crate::segment::spare_name;
 use crate::{Disk, DiskFile, Journal, WalError};
 use std::io;
@@ -72,7 +73,7 @@ impl Journal {
         if keep {
             self.spares.push(job.number);
         } else if job.file.is_some() {
-            let _ = self.disk.remove(&spare_name(job.number));
+            let _ = remove_named(self.disk.as_mut(), SPARE, &spare_name(job.number));
         }
     }
 

@@ -3,6 +3,7 @@
 
 use crate::batch::{self, ALIGN, HEADER_BYTES, Header, Seal};
 use crate::disk::read_up_to;
+use crate::ours::SPARE;
 use crate::recover::load;
 use crate::segment::{SEGMENT_HEADER_BYTES, SegmentHeader, generation_of, segment_name};
 use crate::{Disk, Owner, Record, WalError, WalErrorKind};
@@ -311,8 +312,8 @@ pub fn set_aside(disk: &mut dyn Disk, key: u64, suffix: &str) -> Result<usize, W
                 Ok((header, _)) if header.key == key => kept += 1,
                 _ => disk.rename(name, &format!("{name}{suffix}")).map_err(fail)?,
             }
-        } else if generation_of(name, "spare-").is_some() {
-            disk.remove(name).map_err(fail)?;
+        } else if let Some(spare) = SPARE.own(name) {
+            disk.remove(&spare).map_err(fail)?;
         }
     }
     disk.sync_dir().map_err(|e| WalError::io("", 0, "sync the directory", &e))?;

@@ -339,7 +339,7 @@ fn a_missing_middle_segment_is_refused_and_an_empty_directory_is_missing() {
     }
     journal.sync().unwrap();
     let mut gone = disk.fork();
-    gone.remove(&names(&disk)[1]).unwrap();
+    gone.lose(&names(&disk)[1]).unwrap();
     assert_eq!(Journal::open(gone, SMALL).unwrap_err().kind, WalErrorKind::Corrupt);
     let empty = Journal::open(MemDisk::new(), SMALL).unwrap_err();
     assert_eq!(empty.kind, WalErrorKind::Missing);

@@ -140,7 +140,7 @@ fn sectors_of_garbage_zeros_or_other_places_prove_nothing_false() {
                 1 => (0..512).map(|_| p.next_u64() as u8).collect(),
                 2 => bytes[from..bytes.len().min(from + 512)].to_vec(),
                 _ => {
-                    copy.remove(name).unwrap();
+                    copy.lose(name).unwrap();
                     continue;
                 }
             };

@@ -1,8 +1,10 @@
 //! Opens a data directory: bootstraps an empty one, recovers any other.
 //!
-//! Layout: `lock`, `identity`, `journal/`, `checkpoints/`. The identity is
-//! written last, so a directory without one never held a vote and may be begun again.
+//! Layout: `lock`, `identity`, `journal/`, `checkpoints/`. The identity is written last, so a
+//! start that broke off before it leaves at most a journal that nothing was written to, and that
+//! one may be begun again. Any other directory without an identity has lost it, and is refused.
 
+use super::place::AnyDisk;
 use super::{Files, Place, log};
 use crate::bootstrap;
 use crate::config::{ClusterState, Config};
@@ -11,9 +13,8 @@ use crate::peer::join;
 use base::{Ballot, Incarnation, LogIndex, NodeId};
 use consensus::raft::{Configuration, EntryKind, Recovered, Repair};
 use replica::Installed;
-use std::fs;
 use store::{Ask, Identity};
-use wal::{DirLock, Journal, Options, Owner};
+use wal::{DirLock, Disk, Journal, Options, Owner};
 
 /// A directory ready to run from.
 pub struct Opened {
@@ -53,13 +54,10 @@ pub fn open(config: &Config, place: &Place) -> Result<Opened, StartError> {
             Some(identity) => {
                 let stored = Configuration::decode(&identity.config)
                     .map_err(|e| named(&format_args!("identity: {e}")))?;
-                let (cluster, member) = (identity.cluster, identity.member);
-                for warning in bootstrap::compare(config, cluster, member, &stored)? {
-                    tracing::warn!("{warning}");
-                }
                 (identity, stored, false)
             }
             None => {
+                clear(place, &mut root)?;
                 let (identity, born) = begin(config)?;
                 (identity, born, true)
             }
@@ -82,6 +80,13 @@ pub fn open(config: &Config, place: &Place) -> Result<Opened, StartError> {
     state.notes.iter().for_each(|note| tracing::warn!("{note}"));
     if let Some(cut) = &state.cut {
         tracing::warn!("a torn tail was cut: {} at byte {}", cut.file, cut.offset);
+    }
+    if !fresh {
+        let base = state.base.as_ref().map_or(&bootstrap, |(_, loaded)| &loaded.config);
+        let now = newest(base, &state.records);
+        if let Some(line) = bootstrap::compare(config, identity.member, &bootstrap, &now)? {
+            tracing::warn!("{line}");
+        }
     }
     identity.incarnation = identity.incarnation.next();
     identity.journal_key = state.journal.key();
@@ -110,6 +115,27 @@ pub fn open(config: &Config, place: &Place) -> Result<Opened, StartError> {
     })
 }
 
+/// Makes way for a first start. What a start that broke off left is begun again; what a member
+/// left that lived is no more than named, and so is nothing of anybody else touched.
+fn clear(place: &Place, root: &mut AnyDisk) -> Result<(), StartError> {
+    let part = |name| place.has(name).then(|| place.disk(name)).transpose().map_err(disk);
+    let (mut journal, mut checkpoints) = (part("journal")?, part("checkpoints")?);
+    let checkpoints = checkpoints.as_mut().map(|disk| disk as &mut dyn Disk);
+    let of_journal = journal.as_mut().map(|disk| disk as &mut dyn Disk);
+    let lived = store::clear(root, of_journal, checkpoints).map_err(disk)?;
+    if let Some(first) = lived.first() {
+        let (dir, more) = (place.dir().display(), lived.len() - 1);
+        let more = if more > 0 { format!(" and {more} more of its files") } else { String::new() };
+        return Err(StartError::Disk(format!(
+            "{dir} has no identity file but holds {first}{more}: it is the directory of a member, \
+             and which one is lost with that file; nothing was changed. Put `identity` back from \
+             a backup, or begin in an empty --data-dir and replace the member under a new id with \
+             `quorate member replace`"
+        )));
+    }
+    Ok(())
+}
+
 /// The identity of a directory that has none; written only after its journal exists.
 fn begin(config: &Config) -> Result<(Identity, Configuration), StartError> {
     let birth = entropy();
@@ -120,16 +146,6 @@ fn begin(config: &Config) -> Result<(Identity, Configuration), StartError> {
             join::ask(config, &others, birth).map_err(|e| StartError::Join(e.to_string()))?
         }
     };
-    // A start that broke off before the identity was written never spoke to anybody.
-    for part in ["journal", "checkpoints"] {
-        let path = config.data_dir.join(part);
-        match fs::remove_dir_all(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(StartError::Disk(format!("{}: {error}", path.display())));
-            }
-            Ok(()) | Err(_) => {}
-        }
-    }
     tracing::info!(
         "bootstrap: member {:x} of cluster {:x}, quorum {}",
         born.member.0,
@@ -149,6 +165,14 @@ fn begin(config: &Config) -> Result<(Identity, Configuration), StartError> {
     Ok((identity, born.config))
 }
 
+/// The last configuration of the log, committed or not.
+fn newest(base: &Configuration, records: &[wal::Record]) -> Configuration {
+    let mut entries = records.iter().rev().filter_map(|record| log::entry(record.clone()).ok());
+    let newest = entries.find(|entry| entry.kind == EntryKind::Config);
+    let newest = newest.and_then(|entry| Configuration::decode(&entry.payload).ok());
+    newest.unwrap_or_else(|| base.clone())
+}
+
 /// Whether the others can decide without this member, as far as its own disk knows them.
 fn others_decide(
     member: NodeId,
@@ -157,10 +181,7 @@ fn others_decide(
     records: &[wal::Record],
 ) -> Result<(), String> {
     let base = base.map_or(born, |installed| &installed.config);
-    let mut entries = records.iter().rev().filter_map(|record| log::entry(record.clone()).ok());
-    let newest = entries.find(|entry| entry.kind == EntryKind::Config);
-    let newest = newest.and_then(|entry| Configuration::decode(&entry.payload).ok());
-    newest.as_ref().unwrap_or(base).decides_without(member).map_err(|why| {
+    newest(base, records).decides_without(member).map_err(|why| {
         format!("{why}: nobody could decide while it repairs; restore its files from a backup")
     })
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use wal::{Disk, DiskFile, RealDisk};
+use wal::{Disk, DiskFile, Ours, RealDisk};
 
 /// Stands in front of the real disk of one part (`""`, `journal` or `checkpoints`); for tests
 /// that make a running member's disk fail.
@@ -23,6 +23,11 @@ impl Place {
 
     pub fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// Whether a part is there; nothing is made.
+    pub fn has(&self, part: &str) -> bool {
+        self.dir.join(part).is_dir()
     }
 
     /// The disk of one part; its directory is made when it is not there.
@@ -61,8 +66,8 @@ impl Disk for AnyDisk {
     fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
         self.0.rename(from, to)
     }
-    fn remove(&mut self, name: &str) -> io::Result<()> {
-        self.0.remove(name)
+    fn remove(&mut self, file: &Ours) -> io::Result<()> {
+        self.0.remove(file)
     }
     fn sync_dir(&mut self) -> io::Result<()> {
         self.0.sync_dir()

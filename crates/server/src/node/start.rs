@@ -213,7 +213,7 @@ fn replica_settings(config: &Config, identity: &Identity, seed: u64) -> ReplicaS
 }
 
 fn build(
-    config: Config,
+    mut config: Config,
     place: &Place,
     opened: Opened,
     inbox: UnboundedSender<Input>,
@@ -223,6 +223,10 @@ fn build(
     let seed = entropy();
     let settings = replica_settings(&config, &identity, seed);
     let members = opened.recovered.base_config.clone();
+    // The directory's name, which quorum texts use; the flag's may be another by now.
+    if let Some(member) = opened.bootstrap.member(identity.member) {
+        config.name.clone_from(&member.name);
+    }
     let quota_bytes = limit(&members, LIMIT_QUOTA, config.quota_backend_bytes);
     let checkpoint = run::CheckpointState {
         index: opened.recovered.base,

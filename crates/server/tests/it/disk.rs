@@ -8,7 +8,7 @@ use server::node::{End, Node, Phase};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use wal::{Disk, DiskFile, RealDisk};
+use wal::{Disk, DiskFile, Ours, RealDisk};
 
 /// Fails every sync of the journal once it is told to, and counts what is tried afterwards.
 #[derive(Clone, Default)]
@@ -88,8 +88,8 @@ impl Disk for FaultyDisk {
     fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
         self.disk.rename(from, to)
     }
-    fn remove(&mut self, name: &str) -> io::Result<()> {
-        self.disk.remove(name)
+    fn remove(&mut self, file: &Ours) -> io::Result<()> {
+        self.disk.remove(file)
     }
     fn sync_dir(&mut self) -> io::Result<()> {
         self.disk.sync_dir()?;

@@ -89,9 +89,6 @@ fn a_directory_of_somebody_else_is_refused_by_name() {
     let of_b = Config { data_dir: b.data_dir.clone(), ..a.clone() };
     let text = refusal(&of_b);
     assert!(text.contains("belongs to member \"b\""), "{text}");
-    let other_cluster = Config { cluster_token: "other".into(), ..a.clone() };
-    let text = refusal(&other_cluster);
-    assert!(text.contains("belongs to member") && text.contains("the flags name"), "{text}");
     let etcd = Config { data_dir: a.data_dir.join("etcd"), ..a.clone() };
     std::fs::create_dir_all(etcd.data_dir.join("member/wal")).expect("made");
     let text = refusal(&etcd);
@@ -109,6 +106,55 @@ fn a_directory_of_somebody_else_is_refused_by_name() {
     };
     let error = Node::start(existing).err().expect("nothing to join");
     assert!(matches!(error, StartError::Join(_)), "{error}");
+}
+
+#[test]
+fn flags_that_only_a_first_start_reads_do_not_keep_a_member_from_starting_again() {
+    let mut cluster = Cluster::start("flags", &["a", "b", "c"]);
+    cluster.put(0, "k", "v");
+    let moved = server::config::free_ports(1).expect("a port")[0];
+    let id = cluster.node(2).id.0;
+    let mut urls = cluster.configs[2].advertise_peer_urls.clone();
+    urls[0].port = moved;
+    let peer_ur_ls = vec![urls[0].to_string()];
+    outside(async {
+        let request = pb::MemberUpdateRequest { id, peer_ur_ls };
+        let path = "/etcdserverpb.Cluster/MemberUpdate";
+        let done = cluster.channel(0).call::<pb::MemberUpdateResponse>(path, &request).await;
+        done.expect("updated");
+    });
+    // That member, and another one, with the new URL in all their flags.
+    for at in [2, 0] {
+        cluster.kill(at);
+        let config = &mut cluster.configs[at];
+        config.initial_cluster[2].peer_urls.clone_from(&urls);
+        if at == 2 {
+            config.listen_peer_urls.clone_from(&urls);
+            config.advertise_peer_urls.clone_from(&urls);
+        }
+        cluster.restart(at);
+        cluster.put(at, "k", "again");
+    }
+    // Without any of them, and with others.
+    cluster.kill(1);
+    let single = Config::single("default");
+    let config = &mut cluster.configs[1];
+    (config.name, config.initial_cluster) = (single.name, single.initial_cluster);
+    config.advertise_peer_urls = single.advertise_peer_urls;
+    cluster.restart(1);
+    cluster.put(1, "k", "without flags");
+    cluster.kill(1);
+    let config = &mut cluster.configs[1];
+    config.cluster_token = "other".to_string();
+    config.name = "renamed".to_string();
+    config.quota_backend_bytes += 1;
+    cluster.restart(1);
+    cluster.put(1, "k", "with other flags");
+    // But the quorum system is no flag that may differ in silence.
+    cluster.kill(1);
+    cluster.configs[1].quorum = Some("all of (a, b, c)".to_string());
+    let text = refusal(&cluster.configs[1]);
+    assert!(text.contains("--quorum") && text.contains("majority(a, b, c)"), "{text}");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod disk;
+mod foreign;
 mod inputs;
 mod maintenance;
 mod members;

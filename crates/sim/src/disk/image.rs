@@ -50,7 +50,7 @@ impl Inode {
     /// Bytes from the start whose damage must be noticed: in a journal those a later batch
     /// vouches for, in any other file all that is durable.
     pub fn vouched(&self, name: &str) -> usize {
-        if store::is_aside(name) {
+        if store::is_aside(name.rsplit('/').next().unwrap_or(name)) {
             0
         } else if name.starts_with("journal/segment-") {
             self.vouched.min(self.durable.len())

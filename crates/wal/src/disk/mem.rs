@@ -1,6 +1,7 @@
 //! A disk in memory that keeps what is durable apart from what is only written.
 
 use super::{Disk, DiskFile};
+use crate::Ours;
 use base::Prng;
 use std::collections::BTreeMap;
 use std::io;
@@ -111,6 +112,15 @@ impl MemDisk {
         state.names.get(name).map(|&at| state.inodes[at].written.clone())
     }
 
+    /// Any file vanishes, as when somebody removes it by hand; for tests.
+    pub fn lose(&mut self, name: &str) -> io::Result<()> {
+        let mut state = self.lock();
+        state.change()?;
+        state.names.remove(name).ok_or_else(|| missing(name))?;
+        state.moved();
+        Ok(())
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no holder of this lock panics")
     }
@@ -218,12 +228,8 @@ impl Disk for MemDisk {
         Ok(())
     }
 
-    fn remove(&mut self, name: &str) -> io::Result<()> {
-        let mut state = self.lock();
-        state.change()?;
-        state.names.remove(name).ok_or_else(|| missing(name))?;
-        state.moved();
-        Ok(())
+    fn remove(&mut self, file: &Ours) -> io::Result<()> {
+        self.lose(file.name())
     }
 
     fn sync_dir(&mut self) -> io::Result<()> {

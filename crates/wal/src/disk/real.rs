@@ -1,7 +1,7 @@
 //! A directory of the operating system.
 
 use super::{Disk, DiskFile};
-use crate::{WalError, WalErrorKind};
+use crate::{Ours, WalError, WalErrorKind};
 use rustix::fs::{FlockOperation, fdatasync, flock};
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -75,8 +75,8 @@ impl Disk for RealDisk {
         fs::rename(self.at(from), self.at(to))
     }
 
-    fn remove(&mut self, name: &str) -> io::Result<()> {
-        fs::remove_file(self.at(name))
+    fn remove(&mut self, file: &Ours) -> io::Result<()> {
+        fs::remove_file(self.at(file.name()))
     }
 
     fn sync_dir(&mut self) -> io::Result<()> {
