@@ -131,6 +131,11 @@ fn check_file(path: &str, source: &str, scanned: &Scanned, breaches: &mut Vec<Br
         if name != "quorum" && packed.contains("/2+1") {
             add("majority", at, "only the quorum crate counts votes");
         }
+        let removes = ["remove_file", "remove_dir", "remove_dir_all"];
+        let keeps = ["server", "store", "wal"].contains(&name) && !path.ends_with("/real.rs");
+        if keeps && removes.iter().any(|word| has_word(line, word)) {
+            add("removal", at, "a member removes files by wal::Disk::remove only, with its proof");
+        }
         if !may_wait && has_word(line, "async") {
             add("async", at, "async outside server, quorate, client and trial");
         }

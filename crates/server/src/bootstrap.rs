@@ -184,7 +184,7 @@ pub fn compare(
     if all.any(|other| other.id != member && other.name == config.name && name != config.name) {
         let dir = config.data_dir.display();
         return Err(ConfigError(format!(
-            "{dir} belongs to member {name:?} ({:x}), and --name {:?} is another one of its cluster",
+            "{dir} belongs to member {name:?} ({:x}), and --name {:?} is another of its cluster",
             member.0, config.name
         )));
     }

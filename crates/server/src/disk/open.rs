@@ -46,22 +46,7 @@ pub fn open(config: &Config, place: &Place) -> Result<Opened, StartError> {
     let named = |e: &dyn std::fmt::Display| StartError::Disk(format!("{}: {e}", dir.display()));
     let mut root = place.disk("").map_err(|e| named(&e))?;
     let lock = DirLock::acquire(dir).map_err(disk)?;
-    let (mut identity, bootstrap, fresh) =
-        match store::read_identity(&mut root).map_err(|e| named(&e))? {
-            Some(identity) if !identity.void.is_empty() => {
-                return Err(named(&identity.void));
-            }
-            Some(identity) => {
-                let stored = Configuration::decode(&identity.config)
-                    .map_err(|e| named(&format_args!("identity: {e}")))?;
-                (identity, stored, false)
-            }
-            None => {
-                clear(place, &mut root)?;
-                let (identity, born) = begin(config)?;
-                (identity, born, true)
-            }
-        };
+    let (mut identity, bootstrap, fresh) = identify(config, place, &mut root)?;
     let files = Files::open(place.clone()).map_err(|e| named(&e))?;
     let ask = Ask {
         owner: Owner { cluster: identity.cluster, member: identity.member },
@@ -113,6 +98,29 @@ pub fn open(config: &Config, place: &Place) -> Result<Opened, StartError> {
         files,
         checkpoint_bytes,
     })
+}
+
+/// Whose directory it is, its bootstrap configuration, and whether it begins now.
+fn identify(
+    config: &Config,
+    place: &Place,
+    root: &mut AnyDisk,
+) -> Result<(Identity, Configuration, bool), StartError> {
+    let named =
+        |e: &dyn std::fmt::Display| StartError::Disk(format!("{}: {e}", place.dir().display()));
+    match store::read_identity(root).map_err(|e| named(&e))? {
+        Some(identity) if !identity.void.is_empty() => Err(named(&identity.void)),
+        Some(identity) => {
+            let stored = Configuration::decode(&identity.config)
+                .map_err(|e| named(&format_args!("identity: {e}")))?;
+            Ok((identity, stored, false))
+        }
+        None => {
+            clear(place, root)?;
+            let (identity, born) = begin(config)?;
+            Ok((identity, born, true))
+        }
+    }
 }
 
 /// Makes way for a first start. What a start that broke off left is begun again; what a member

@@ -92,7 +92,7 @@ pub(super) fn spawn(config: Config, wrap: Option<Wrap>) -> Result<Handle, StartE
 
 /// The life of the thread. Errors are only those from before it reported.
 fn live(
-    config: Config,
+    mut config: Config,
     place: &Place,
     inbox: UnboundedSender<Input>,
     queue: UnboundedReceiver<Input>,
@@ -102,6 +102,10 @@ fn live(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let local = tokio::task::LocalSet::new();
     let opened = open(&config, place)?;
+    // The directory's name, which quorum texts use; the flag's may be another by now.
+    if let Some(member) = opened.bootstrap.member(opened.identity.member) {
+        config.name.clone_from(&member.name);
+    }
     let lock = opened.lock;
     let opened = Opened { lock: None, ..opened };
     let end = local.block_on(&runtime, async {
@@ -213,7 +217,7 @@ fn replica_settings(config: &Config, identity: &Identity, seed: u64) -> ReplicaS
 }
 
 fn build(
-    mut config: Config,
+    config: Config,
     place: &Place,
     opened: Opened,
     inbox: UnboundedSender<Input>,
@@ -223,10 +227,6 @@ fn build(
     let seed = entropy();
     let settings = replica_settings(&config, &identity, seed);
     let members = opened.recovered.base_config.clone();
-    // The directory's name, which quorum texts use; the flag's may be another by now.
-    if let Some(member) = opened.bootstrap.member(identity.member) {
-        config.name.clone_from(&member.name);
-    }
     let quota_bytes = limit(&members, LIMIT_QUOTA, config.quota_backend_bytes);
     let checkpoint = run::CheckpointState {
         index: opened.recovered.base,
