@@ -9,6 +9,7 @@ pub mod join;
 pub mod link;
 pub mod listen;
 pub mod members;
+pub mod pulse;
 
 #[cfg(test)]
 mod fuzz;
@@ -26,12 +27,20 @@ pub mod limits {
     pub const RECONNECT_MAX: Duration = Duration::from_secs(1);
     /// First pause; it doubles.
     pub const RECONNECT_MIN: Duration = Duration::from_millis(10);
-    /// A dial or handshake that takes longer has failed.
+    /// A dial or handshake that takes longer has failed; a member that is waited for is asked at
+    /// its next URL after an election timeout already.
     pub const HANDSHAKE_MAX: Duration = Duration::from_secs(2);
+    /// With election timeouts below this, a handshake gets this long all the same.
+    pub const HANDSHAKE_MIN: Duration = Duration::from_millis(500);
+    /// Silence after which the kernel asks whether the other machine is there.
+    pub const KEEP_ALIVE: Duration = Duration::from_secs(5);
     /// A peer that takes no byte for this long is disconnected.
     pub const STALL_MAX: Duration = Duration::from_secs(5);
-    /// Writing, syncing and loading a large checkpoint takes the receiver this long at most.
+    /// Writing, syncing and loading a large checkpoint takes the receiver this long at most; it
+    /// gives signs of life meanwhile.
     pub const BULK_STALL_MAX: Duration = Duration::from_secs(600);
+    /// Signs of life of a receiver that is busy with a checkpoint.
+    pub const SIGN_INTERVAL: Duration = Duration::from_secs(1);
     /// Bytes waiting for one peer; beyond it messages are dropped, which the protocol survives.
     pub const OUTGOING_BYTES_MAX: usize = 64 << 20;
 }

@@ -248,6 +248,7 @@ fn build(
         member: identity.member,
         incarnation: identity.incarnation,
         birth: identity.birth,
+        silence_max: Duration::from_millis(config.election_timeout_ms),
         config: Arc::new(opened.bootstrap),
         name: config.name.clone(),
         peer_urls: config.advertise_peer_urls.iter().map(ToString::to_string).collect(),

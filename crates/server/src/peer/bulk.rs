@@ -11,10 +11,15 @@ use crate::disk::files::{decode_offer, encode_offer};
 use crate::node::input::Input;
 use base::NodeId;
 use base::codec::Get;
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
+use std::collections::BTreeMap;
 use std::io::{self, Write as _};
 use std::net::{TcpStream, ToSocketAddrs as _};
 use std::rc::Rc;
+use std::sync::mpsc;
+use std::time::Instant;
+
+type Births = BTreeMap<u64, u64>;
 
 /// Bytes of one chunk.
 const CHUNK: usize = 256 << 10;
@@ -36,10 +41,8 @@ pub fn send(to: NodeId, hollow: bool, shared: &Rc<Shared>) {
     let (files, inbox) = (shared.files.clone(), shared.inbox.clone());
     let births = shared.births.snapshot();
     let work = move || {
-        let sent = addresses.iter().find_map(|address| connect(address)).map_or_else(
-            || Err(io::Error::from(io::ErrorKind::NotConnected)),
-            |stream| transfer(stream, &hello, &births, &files, hollow),
-        );
+        let sent = greet_one(&addresses, &hello, &births)
+            .and_then(|(stream, buffer)| transfer(stream, buffer, &files, hollow));
         match &sent {
             Ok(bytes) => tracing::info!("checkpoint of {bytes} bytes sent to {:x}", to.0),
             Err(error) => tracing::warn!("checkpoint to {:x}: {error}", to.0),
@@ -58,14 +61,29 @@ fn connect(address: &str) -> Option<TcpStream> {
         .find_map(|addr| TcpStream::connect_timeout(&addr, limits::HANDSHAKE_MAX).ok())
 }
 
-fn transfer(
+/// The first of the addresses where the member answers: one may be up and deliver nothing.
+fn greet_one(
+    addresses: &[String],
+    hello: &super::Hello,
+    births: &Births,
+) -> io::Result<(TcpStream, BytesMut)> {
+    let mut last = io::Error::from(io::ErrorKind::NotConnected);
+    for address in addresses {
+        let Some(stream) = connect(address) else { continue };
+        match greet(stream, hello, births) {
+            Ok(greeted) => return Ok(greeted),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+fn greet(
     mut stream: TcpStream,
     hello: &super::Hello,
-    births: &std::collections::BTreeMap<u64, u64>,
-    files: &Files,
-    hollow: bool,
-) -> io::Result<u64> {
-    stream.set_read_timeout(Some(limits::BULK_STALL_MAX))?;
+    births: &Births,
+) -> io::Result<(TcpStream, BytesMut)> {
+    stream.set_read_timeout(Some(limits::HANDSHAKE_MAX))?;
     stream.set_write_timeout(Some(limits::STALL_MAX))?;
     let mut out = Vec::new();
     let mut buffer = BytesMut::new();
@@ -76,12 +94,22 @@ fn transfer(
         Some(birth) if *birth != other.birth => Err("its data directory changed".to_string()),
         _ => Ok(()),
     })?;
+    Ok((stream, buffer))
+}
+
+fn transfer(
+    mut stream: TcpStream,
+    mut buffer: BytesMut,
+    files: &Files,
+    hollow: bool,
+) -> io::Result<u64> {
+    stream.set_read_timeout(Some(limits::STALL_MAX))?;
+    let mut out = Vec::new();
     let (offer, mut file) = if hollow { files.hollow()? } else { files.open_latest()? };
     let size = offer.len;
-    out.clear();
     frame::encode(Kind::BulkBegin, &mut out, |out| encode_offer(&offer, out));
     stream.write_all(&out)?;
-    let mut sent = match frame::read_blocking(&mut stream, &mut buffer)? {
+    let mut sent = match await_word(&mut stream, &mut buffer)? {
         (Kind::BulkBegin, body) => Get::new(&body).u64().map_err(|e| invalid(e.to_string()))?,
         (kind, _) => return Err(invalid(format!("unexpected {kind:?}"))),
     };
@@ -100,7 +128,7 @@ fn transfer(
     out.clear();
     frame::encode(Kind::BulkEnd, &mut out, |_| {});
     stream.write_all(&out)?;
-    match frame::read_blocking(&mut stream, &mut buffer)? {
+    match await_word(&mut stream, &mut buffer)? {
         (Kind::BulkDone, body) if body.first() == Some(&1) => Ok(size),
         (Kind::BulkDone, body) => {
             let text = body.get(1..).unwrap_or_default();
@@ -108,6 +136,38 @@ fn transfer(
         }
         (kind, _) => Err(invalid(format!("unexpected {kind:?}"))),
     }
+}
+
+/// What the receiver says next, which may take it long: it says meanwhile that it is at work.
+fn await_word(stream: &mut TcpStream, buffer: &mut BytesMut) -> io::Result<(Kind, Bytes)> {
+    let begun = Instant::now();
+    while begun.elapsed() < limits::BULK_STALL_MAX {
+        match frame::read_blocking(stream, buffer)? {
+            (Kind::Pong, _) => {}
+            word => return Ok(word),
+        }
+    }
+    Err(io::ErrorKind::TimedOut.into())
+}
+
+/// Runs `work`, and says once a second that it goes on.
+fn at_work<T>(stream: &TcpStream, work: impl FnOnce() -> T) -> T {
+    let mut sign = Vec::new();
+    frame::encode(Kind::Pong, &mut sign, |_| {});
+    let (done, waits) = mpsc::channel::<()>();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            let pause = || waits.recv_timeout(limits::SIGN_INTERVAL);
+            let mut stream = stream;
+            // A sender that is gone is noticed when it is answered.
+            while pause() == Err(mpsc::RecvTimeoutError::Timeout) && stream.write_all(&sign).is_ok()
+            {
+            }
+        });
+        let result = work();
+        drop(done);
+        result
+    })
 }
 
 /// Takes over an accepted connection after its handshake.
@@ -163,7 +223,7 @@ fn take_file(
     if offer.len > CHECKPOINT_BYTES_MAX {
         return Err(invalid(format!("checkpoint of {} bytes is too large", offer.len)));
     }
-    let mut incoming = files.incoming(&offer)?;
+    let mut incoming = at_work(stream, || files.incoming(&offer))?;
     let mut out = Vec::new();
     let offset = incoming.offset();
     frame::encode(Kind::BulkBegin, &mut out, |out| out.extend_from_slice(&offset.to_le_bytes()));
@@ -171,7 +231,7 @@ fn take_file(
     loop {
         match frame::read_blocking(stream, buffer)? {
             (Kind::BulkChunk, body) => incoming.write(&body)?,
-            (Kind::BulkEnd, _) => return incoming.finish(),
+            (Kind::BulkEnd, _) => return at_work(stream, || incoming.finish()),
             (kind, _) => return Err(invalid(format!("unexpected {kind:?}"))),
         }
     }

@@ -41,6 +41,10 @@ pub enum Kind {
     Gone = 11,
     /// UTF-8 text: the dialer's data directory is older than one it was met with.
     PutBack = 12,
+    /// Nothing to say: answer.
+    Ping = 13,
+    /// Bytes have come. The only thing that ever comes back on a stream.
+    Pong = 14,
 }
 
 impl Kind {
@@ -58,6 +62,8 @@ impl Kind {
             10 => Self::Answer,
             11 => Self::Gone,
             12 => Self::PutBack,
+            13 => Self::Ping,
+            14 => Self::Pong,
             _ => return None,
         })
     }

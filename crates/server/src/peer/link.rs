@@ -4,6 +4,7 @@ use super::frame::{self, Kind};
 use super::hello::{Hello, Purpose};
 use super::limits;
 use super::listen::Shared;
+use super::pulse::{self, Pulse};
 use crate::node::input::Input;
 use base::NodeId;
 use bytes::BytesMut;
@@ -26,6 +27,7 @@ pub struct Link {
     /// Bytes of `out` the socket has taken.
     taken: Cell<usize>,
     stream: RefCell<Option<Rc<TcpStream>>>,
+    pulse: Pulse,
     /// Bytes are left that the socket did not take at once.
     blocked: Notify,
     /// The peer was heard from: dial now, do not wait for the backoff.
@@ -43,6 +45,7 @@ impl Link {
             out: RefCell::default(),
             taken: Cell::new(0),
             stream: RefCell::default(),
+            pulse: Pulse::default(),
             blocked: Notify::new(),
             wake: Notify::new(),
             dropped: Cell::new(0),
@@ -97,6 +100,7 @@ impl Link {
         }
         let n = stream.try_write(&out[self.taken.get()..])?;
         self.sent_bytes.set(self.sent_bytes.get() + n as u64);
+        self.pulse.wrote();
         let taken = self.taken.get() + n;
         assert!(taken <= out.len(), "a socket takes what it was given");
         self.taken.set(taken);
@@ -122,8 +126,8 @@ impl Link {
                 Ok(stream) => {
                     tracing::info!("connected to member {:x} at {address}", self.peer.0);
                     last_error.clear();
-                    self.serve(stream, &shared).await;
-                    tracing::info!("connection to member {:x} ended", self.peer.0);
+                    let end = self.serve(stream, &shared).await;
+                    tracing::info!("connection to member {:x} {end}", self.peer.0);
                     (was_up, pause) = (true, Duration::ZERO);
                 }
                 Err(error) => {
@@ -151,7 +155,7 @@ impl Link {
     async fn dial(&self, address: &str, shared: &Shared) -> io::Result<TcpStream> {
         let dial = async {
             let stream = TcpStream::connect(address).await?;
-            stream.set_nodelay(true)?;
+            pulse::prepare(&stream)?;
             let mut bytes = Vec::new();
             let hello = shared.hello(Purpose::Stream, self.peer);
             frame::encode(Kind::Hello, &mut bytes, |out| hello.encode(out));
@@ -162,23 +166,46 @@ impl Link {
             check_answer(&hello, kind, &body, meet)?;
             Ok(stream)
         };
-        timeout(limits::HANDSHAKE_MAX, dial)
+        let max = shared.silence_max.clamp(limits::HANDSHAKE_MIN, limits::HANDSHAKE_MAX);
+        timeout(max, dial)
             .await
             .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "no handshake")))
     }
 
-    /// Ends when the peer closes, an error comes, or no byte is taken for too long.
-    async fn serve(&self, stream: TcpStream, shared: &Shared) {
+    /// Ends when the peer closes, an error comes, or no byte is taken or answered for too long;
+    /// says which.
+    async fn serve(&self, stream: TcpStream, shared: &Shared) -> &'static str {
         let stream = Rc::new(stream);
         self.forget();
+        self.pulse.begin();
         *self.stream.borrow_mut() = Some(Rc::clone(&stream));
         shared.find(self.peer);
-        tokio::select! {
-            () = closed(&stream) => {}
-            () = self.push_out(&stream) => {}
-        }
+        let end = tokio::select! {
+            () = self.hear(&stream) => "ended",
+            () = self.push_out(&stream) => "takes nothing and was closed",
+            () = self.pulse.stops(shared.silence_max, || self.ping()) => {
+                "answers nothing and was closed"
+            }
+        };
         *self.stream.borrow_mut() = None;
         self.forget();
+        end
+    }
+
+    /// Resolves when the peer closes, or says anything but that it hears.
+    async fn hear(&self, stream: &TcpStream) {
+        let mut buffer = BytesMut::new();
+        while let Ok((Kind::Pong, _)) = read_frame(stream, &mut buffer, PONG_LEN).await {
+            self.pulse.answered();
+        }
+    }
+
+    /// Asks for a sign of life, unless other bytes wait to do so.
+    fn ping(&self) {
+        if self.out.borrow().is_empty() {
+            frame::encode(Kind::Ping, &mut self.out.borrow_mut(), |_| {});
+            self.flush();
+        }
     }
 
     /// A new connection starts at a frame's first byte.
@@ -207,18 +234,8 @@ impl Link {
     }
 }
 
-/// Resolves when the peer closes: nothing is ever sent in this direction after the handshake.
-async fn closed(stream: &TcpStream) {
-    let mut sink = [0u8; 256];
-    while stream.readable().await.is_ok() {
-        match stream.try_read(&mut sink) {
-            Ok(0) => return,
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(_) => return,
-        }
-    }
-}
+/// Length of a frame without a payload.
+const PONG_LEN: usize = 2;
 
 /// A member says why this one has to stop.
 #[derive(Debug, thiserror::Error)]
@@ -289,14 +306,19 @@ pub async fn read_frame(
         if let Some(frame) = frame {
             return Ok(frame);
         }
-        stream.readable().await?;
-        buffer.reserve(64 * 1024);
-        match stream.try_read_buf(buffer) {
-            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error),
-        }
+        fill(stream, buffer).await?;
+    }
+}
+
+/// Waits for bytes and appends what has come; false when that was nothing after all.
+pub async fn fill(stream: &TcpStream, buffer: &mut BytesMut) -> io::Result<bool> {
+    stream.readable().await?;
+    buffer.reserve(64 * 1024);
+    match stream.try_read_buf(buffer) {
+        Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

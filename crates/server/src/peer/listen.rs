@@ -4,8 +4,9 @@ use super::births::Unwelcome;
 use super::frame::{self, Kind};
 use super::hello::{Hello, PROTOCOL, Purpose};
 use super::join::{self, Ask, Introduction};
-use super::link::{read_frame, write_all};
+use super::link::{fill, read_frame, write_all};
 use super::members::Members;
+use super::pulse::{self, Answers};
 use super::{Births, bulk, limits};
 use crate::disk::Files;
 use crate::node::input::Input;
@@ -19,6 +20,7 @@ use std::convert::Infallible;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::AbortHandle;
@@ -30,6 +32,8 @@ pub struct Shared {
     pub member: NodeId,
     pub incarnation: Incarnation,
     pub birth: u64,
+    /// A peer that answers nothing for this long is dialled again: the election timeout.
+    pub silence_max: Duration,
     /// The bootstrap configuration.
     pub config: Arc<Configuration>,
     pub name: String,
@@ -150,7 +154,7 @@ async fn welcome(
     stream: TcpStream,
     shared: &Shared,
 ) -> io::Result<Option<(TcpStream, Hello, BytesMut)>> {
-    stream.set_nodelay(true)?;
+    pulse::prepare(&stream)?;
     let mut buffer = BytesMut::new();
     let (kind, body) = read_frame(&stream, &mut buffer, frame::HELLO_LEN_MAX).await?;
     let refuse = |text: String| io::Error::new(io::ErrorKind::PermissionDenied, text);
@@ -232,18 +236,34 @@ async fn read_messages(
     mut buffer: BytesMut,
     shared: &Shared,
 ) -> io::Result<Infallible> {
-    let invalid = |text: String| io::Error::new(io::ErrorKind::InvalidData, text);
+    let mut answers = Answers::default();
     loop {
-        let (kind, body) = read_frame(&stream, &mut buffer, frame::LEN_MAX).await?;
-        let counter = &shared.state.received_bytes;
-        counter.set(counter.get() + body.len() as u64 + 10);
-        if kind != Kind::Message {
-            return Err(invalid(format!("unexpected {kind:?}")));
+        while let Some((kind, body)) =
+            frame::decode(&mut buffer, frame::LEN_MAX).map_err(invalid)?
+        {
+            let counter = &shared.state.received_bytes;
+            counter.set(counter.get() + body.len() as u64 + 10);
+            match kind {
+                Kind::Message => take(&body, from, shared)?,
+                Kind::Ping => {}
+                kind => return Err(invalid(format!("unexpected {kind:?}"))),
+            }
         }
-        let message = PeerMessage::decode(&body).map_err(|error| invalid(error.to_string()))?;
-        if message.from != from || message.to != shared.member {
-            return Err(invalid("message under a false name".to_string()));
+        if fill(&stream, &mut buffer).await? {
+            answers.answer(&stream)?;
         }
-        shared.send(Input::Peer(message));
     }
+}
+
+fn invalid(why: impl ToString) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, why.to_string())
+}
+
+fn take(body: &[u8], from: NodeId, shared: &Shared) -> io::Result<()> {
+    let message = PeerMessage::decode(body).map_err(invalid)?;
+    if message.from != from || message.to != shared.member {
+        return Err(invalid("message under a false name"));
+    }
+    shared.send(Input::Peer(message));
+    Ok(())
 }

@@ -50,10 +50,15 @@ impl Cluster {
     }
 
     pub fn start_with(test: &str, names: &[&str], change: impl Fn(&mut Config)) -> Self {
+        Self::start_as(test, names, |configs| configs.iter_mut().for_each(&change))
+    }
+
+    /// `change` sees all configurations at once.
+    pub fn start_as(test: &str, names: &[&str], change: impl FnOnce(&mut [Config])) -> Self {
         let root = std::env::temp_dir().join(format!("quorate-{test}-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&root);
         let mut configs = local_cluster(names, &root).expect("free ports");
-        configs.iter_mut().for_each(change);
+        change(&mut configs);
         let nodes = configs.iter().map(|config| Some(start(config))).collect();
         let cluster = Self { root, configs, nodes };
         for node in cluster.nodes.iter().flatten() {

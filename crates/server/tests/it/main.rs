@@ -7,6 +7,7 @@ mod inputs;
 mod maintenance;
 mod members;
 mod metrics;
+mod peers;
 mod reads;
 mod repair;
 mod witness;
