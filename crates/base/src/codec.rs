@@ -1,6 +1,6 @@
 //! Little-endian byte codec with bounds checks: bytes from a disk or a network never panic.
 
-use crate::{Ballot, Blob, Incarnation, LogIndex, NodeId, RequestId, Term};
+use crate::{Ballot, Birth, Blob, Incarnation, Life, LogIndex, NodeId, RequestId, Term};
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -41,6 +41,7 @@ pub trait Put {
     fn put_bytes(&mut self, v: &[u8]);
     fn put_ballot(&mut self, v: Ballot);
     fn put_request_id(&mut self, v: RequestId);
+    fn put_life(&mut self, v: Life);
 }
 
 impl Put for Vec<u8> {
@@ -71,6 +72,10 @@ impl Put for Vec<u8> {
         self.put_u64(v.origin.0);
         self.put_u64(v.incarnation.0);
         self.put_u64(v.seq);
+    }
+    fn put_life(&mut self, v: Life) {
+        self.put_u64(v.birth.0);
+        self.put_u64(v.incarnation.0);
     }
 }
 
@@ -134,6 +139,9 @@ impl<'a> Get<'a> {
     }
     pub fn ballot(&mut self) -> Result<Ballot, DecodeError> {
         Ok(Ballot { term: Term(self.u64()?), node: NodeId(self.u64()?) })
+    }
+    pub fn life(&mut self) -> Result<Life, DecodeError> {
+        Ok(Life { birth: Birth(self.u64()?), incarnation: Incarnation(self.u64()?) })
     }
     pub fn request_id(&mut self) -> Result<RequestId, DecodeError> {
         Ok(RequestId {

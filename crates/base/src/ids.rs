@@ -49,6 +49,9 @@ id!(/// The shell's handle of one pending client request; meaningless to the mac
     Token(u64));
 id!(/// How many times this member has started; durable before it serves.
     Incarnation(u64));
+id!(/// Drawn when a data directory is made; zero is "not known". Another birth under a known id
+    /// is another directory, which has forgotten what the first one promised.
+    Birth(u64));
 
 impl LogIndex {
     /// The entry before this one; before the log there is only zero.
@@ -93,6 +96,24 @@ impl Ballot {
 impl fmt::Display for Ballot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.term, self.node)
+    }
+}
+
+/// Which directory a member has, and how often it was started from it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Life {
+    pub birth: Birth,
+    pub incarnation: Incarnation,
+}
+
+impl Life {
+    /// Of a member that nobody has heard of yet.
+    pub const UNKNOWN: Self = Self { birth: Birth(0), incarnation: Incarnation(0) };
+
+    /// Whether this is the directory of `other` after an earlier start: what it says is stale, or
+    /// its directory was put back to an older image.
+    pub fn is_before(self, other: Self) -> bool {
+        self.birth == other.birth && self.incarnation < other.incarnation
     }
 }
 

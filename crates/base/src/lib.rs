@@ -11,8 +11,8 @@ pub mod planted;
 mod prng;
 
 pub use ids::{
-    Ballot, ClusterTime, Incarnation, LeaseId, LogIndex, Nanos, NodeId, RequestId, Revision, Term,
-    Ticket, Token,
+    Ballot, Birth, ClusterTime, Incarnation, LeaseId, Life, LogIndex, Nanos, NodeId, RequestId,
+    Revision, Term, Ticket, Token,
 };
 pub use prng::Prng;
 

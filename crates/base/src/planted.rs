@@ -56,6 +56,8 @@ bugs! {
     UnawareVoterSilent "unaware-voter-silent",
     RemovedStopsCampaigning "removed-stops-campaigning",
     // consensus: members
+    FreshTakesPart "fresh-takes-part",
+    BirthsIgnored "births-ignored",
     ChangeBeforeOwnCommit "change-before-own-commit",
     ChangesOverlap "changes-overlap",
     AnyChangeGoes "any-change-goes",

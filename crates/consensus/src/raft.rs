@@ -16,6 +16,7 @@ mod progress;
 mod read;
 mod ready;
 mod repair;
+mod seat;
 mod witness;
 
 pub use ballot::is_possible;
@@ -23,13 +24,13 @@ pub use change::{Change, ChangeError, ChangeState, Newcomer, REMOVED_MAX, label}
 pub use config::{
     BallotRule, ConfigError, Configuration, LIMITS_MAX, MEMBERS_MAX, Member, URLS_MAX,
 };
-pub use message::{AppendOutcome, Body, Entry, EntryKind, Message};
+pub use message::{AppendOutcome, Body, Entry, EntryKind, Invite, Message};
 pub use ready::{NoLeader, Persist, ReadOutcome, Ready, Trace, Why};
 pub use repair::Repair;
 
 use alloc::vec::Vec;
 use ballot::Promise;
-use base::{Ballot, Blob, Incarnation, LogIndex, Nanos, NodeId, Prng, Ticket, planted};
+use base::{Ballot, Birth, Blob, Incarnation, LogIndex, Nanos, NodeId, Prng, Ticket, planted};
 use candidate::{Candidate, PreCandidate};
 use configs::Configs;
 use disk::{Disk, Held, Wait};
@@ -40,11 +41,14 @@ use progress::Peer;
 use quorum::NodeSet;
 use read::LocalRead;
 use repair::Standing;
+use seat::Seat;
 
 /// What one member is told at start; nothing here is replicated.
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub id: NodeId,
+    /// Of the data directory; never zero.
+    pub birth: Birth,
     pub incarnation: Incarnation,
     /// Shortest silence that starts a campaign; the longest is twice this.
     pub election_timeout_min: Nanos,
@@ -116,6 +120,7 @@ pub struct Raft {
     settled: Ballot,
     role: Role,
     standing: Standing,
+    seat: Seat,
     disk: Disk,
     reads: Vec<LocalRead>,
     /// The leader whose silence made this member campaign: where there are witnesses, a new
@@ -131,6 +136,7 @@ impl Raft {
     /// a hole. A member that is an elect quorum alone campaigns at its first tick.
     pub fn new(settings: Settings, recovered: Recovered, now: Nanos) -> Result<Raft, ConfigError> {
         assert!(settings.id != NodeId::ZERO, "member id 0 means nobody");
+        assert!(settings.birth != Birth::ZERO, "a directory was made at some time");
         assert!(settings.election_timeout_min > settings.heartbeat_interval, "beats come sooner");
         let mut configs = Configs::new(recovered.base, recovered.base_config)?;
         let mut log = Log::new(recovered.base, recovered.base_ballot);
@@ -175,6 +181,7 @@ impl Raft {
             },
             role: Role::Follower(Follower::begin(now)),
             standing: Standing::Sound,
+            seat: Seat::None,
             disk: Disk::new(last),
             reads: Vec::new(),
             silent_leader: None,
@@ -184,6 +191,9 @@ impl Raft {
             log,
             configs,
         };
+        if raft.takes_seat() {
+            raft.seat = Seat::Taken; // What was read from the disk is durable.
+        }
         if !raft.is_quorum_alone() {
             let at = raft.random_deadline();
             let f = raft.follower_mut().expect("starts as a follower");
@@ -236,18 +246,23 @@ impl Raft {
     /// Takes a message; a stale, duplicate or strange one changes nothing.
     pub fn receive(&mut self, now: Nanos, message: Message, out: &mut Ready) {
         self.advance_clock(now);
-        let Message { from, to, ballot, body } = message;
+        let Message { from, to, life, ballot, body } = message;
         let me = self.settings.id;
         if to != me || from == me || from == NodeId::ZERO || !ballot::is_possible(ballot) {
+            return;
+        }
+        if !self.is_itself(from, life) || !self.note_life(from, life) {
             return;
         }
         // Requests of a leader or candidate carry its own ballot, which names it.
         let own = ballot.node == from && ballot.term.0 > 0;
         match body {
-            Body::PreVote { last, last_ballot } if own => {
-                self.on_pre_vote(ballot, last, last_ballot);
+            Body::PreVote { last, last_ballot, invite } if own => {
+                self.on_pre_vote(ballot, (last, last_ballot), invite);
             }
-            Body::Vote { last, last_ballot } if own => self.on_vote(ballot, last, last_ballot, out),
+            Body::Vote { last, last_ballot, invite } if own => {
+                self.on_vote(ballot, (last, last_ballot), invite, out);
+            }
             Body::Append { prev, prev_ballot, commit, round, entries } if own => {
                 let append = Append { prev, prev_ballot, commit, round, entries };
                 self.on_append(ballot, append, out);
@@ -256,10 +271,10 @@ impl Raft {
             Body::PreVoteReply { of, granted }
                 if (granted || planted!(PreVoteHidesTerm) || !self.observe(ballot, out)) =>
             {
-                self.count_pre_vote(from, of, granted, out);
+                self.count_pre_vote((from, life), of, granted, out);
             }
             Body::VoteReply { of, granted } if (granted || !self.observe(ballot, out)) => {
-                self.count_vote(from, of, granted, out);
+                self.count_vote((from, life), of, granted, out);
             }
             Body::AppendReply { outcome: AppendOutcome::Stale, .. } => {
                 self.observe(ballot, out);
@@ -310,7 +325,9 @@ impl Raft {
         for held in self.disk.persisted(ticket) {
             match held {
                 Held::Message(message) => out.messages.push(message),
-                Held::OwnVote(ballot) => self.count_vote(self.settings.id, ballot, true, out),
+                Held::OwnVote(ballot) => {
+                    self.count_vote((self.settings.id, self.life()), ballot, true, out);
+                }
             }
         }
         let index = self.disk.durable();
@@ -318,6 +335,7 @@ impl Raft {
             self.trace(out, Trace::Acked { by: self.settings.id, index });
         }
         self.count_acks(out);
+        self.sit_down(ticket);
         self.finish(out);
     }
 
@@ -442,10 +460,11 @@ impl Raft {
     /// Whether this member may campaign. One that a configuration entry removes goes on until
     /// that entry is committed: the entry may be on the removed members' disks only, and then
     /// nobody else can win (Ongaro 2014 section 4.2.2). Its own vote does not count meanwhile.
-    /// One that repairs waits for a leader. A witness never campaigns: it could lead only with
+    /// One that repairs waits for a leader, and so does one without a seat in a cluster. A witness never campaigns: it could lead only with
     /// what it does not have.
     fn may_campaign(&self) -> bool {
         !self.is_repairing()
+            && (self.is_seated() || self.is_unfounded())
             && (!self.is_witness() || planted!(WitnessLeads))
             && self.configs.votes_since(
                 if planted!(RemovedStopsCampaigning) { self.log.last_index() } else { self.commit },
@@ -538,7 +557,7 @@ impl Raft {
 
     fn send_as(&mut self, wait: Wait, ballot: Ballot, to: NodeId, body: Body) {
         assert!(to != self.settings.id, "a node does not write to itself");
-        let message = Message { from: self.settings.id, to, ballot, body };
+        let message = Message { from: self.settings.id, to, life: self.life(), ballot, body };
         self.disk.outbox.push((wait, Held::Message(message)));
     }
 
@@ -549,10 +568,15 @@ impl Raft {
         self.ask_reads();
         self.confirm_reads(out);
         self.mark_members(out);
+        self.record_lives(out);
         self.flush_peers(out);
         let changed = self.promise.take_dirty();
         let last = self.log.last_index();
-        if let Some((ticket, truncate_from, from)) = self.disk.begin(changed, last) {
+        let seat = self.takes_seat();
+        if let Some((ticket, truncate_from, from)) = self.disk.begin(changed || seat, last) {
+            if seat {
+                self.seat = Seat::Taking(ticket);
+            }
             let mut ballot = self.promise.get();
             if planted!(VoteInTwoWrites) && changed {
                 ballot.node = NodeId::ZERO;

@@ -116,7 +116,7 @@ fn with_a_witness_any_one_member_may_be_lost_after_any_schedule() {
 /// n1 commits with n3, whose log is gone when n1 is: a voter that counts and keeps nothing.
 fn a_member_and_a_voter_without_a_log(quorum: &str) -> cluster::Cluster {
     let config = cluster::configuration(3, 0, quorum, BallotRule::SharedTerms);
-    let mut c = cluster::Cluster::new(config, 7);
+    let mut c = cluster::Cluster::met(config, 7);
     let (n1, n2, n3) = (base::NodeId(1), base::NodeId(2), base::NodeId(3));
     c.time_out(n1);
     c.run(60);

@@ -1,10 +1,10 @@
 //! Campaigning: the pre-vote, which only asks, and the vote.
 
 use super::disk::{Held, Wait};
-use super::message::Body;
+use super::message::{Body, Invite};
 use super::{Raft, Ready, Role, Trace, Why};
 use alloc::vec::Vec;
-use base::{Ballot, Nanos, NodeId, planted};
+use base::{Ballot, Life, Nanos, NodeId, planted};
 use quorum::{Tally, Verdict};
 
 /// Asks whether an election could be won, before any promise changes.
@@ -22,6 +22,8 @@ pub(crate) struct PreCandidate {
 pub(crate) struct Candidate {
     pub ballot: Ballot,
     pub tally: Tally,
+    /// Who votes for it.
+    pub voters: Vec<(NodeId, Life)>,
     pub deadline: Nanos,
     /// A rival for the term was met: the deadline is sooner than the election timeout.
     pub split: bool,
@@ -40,8 +42,8 @@ impl Raft {
         self.role = Role::PreCandidate(PreCandidate { ballot, tally, deadline, patience });
         self.trace(out, Trace::PreCampaign { ballot });
         let (last, last_ballot) = self.log.last();
-        self.ask_voters(Wait::Now, ballot, || Body::PreVote { last, last_ballot });
-        self.count_pre_vote(self.settings.id, ballot, true, out);
+        self.ask_voters(Wait::Now, ballot, |invite| Body::PreVote { last, last_ballot, invite });
+        self.count_pre_vote((self.settings.id, self.life()), ballot, true, out);
     }
 
     pub(crate) fn campaign(&mut self, out: &mut Ready) {
@@ -49,31 +51,34 @@ impl Raft {
         let ballot = self.promise.next(self.settings.id);
         self.promise.grant(self.rule(), ballot);
         let deadline = self.random_deadline();
-        let tally = Tally::new();
-        self.role = Role::Candidate(Candidate { ballot, tally, deadline, split: false });
+        let (tally, voters, split) = (Tally::new(), Vec::new(), false);
+        self.role = Role::Candidate(Candidate { ballot, tally, voters, deadline, split });
         self.trace(out, Trace::Campaign { ballot });
         let (last, last_ballot) = self.log.last();
         let wait = if planted!(RequestBeforePersist) { Wait::Now } else { Wait::Log };
-        self.ask_voters(wait, ballot, || Body::Vote { last, last_ballot });
+        self.ask_voters(wait, ballot, |invite| Body::Vote { last, last_ballot, invite });
         self.disk.outbox.push((Wait::Log, Held::OwnVote(ballot)));
     }
 
-    fn ask_voters(&mut self, wait: Wait, ballot: Ballot, body: impl Fn() -> Body) {
+    fn ask_voters(&mut self, wait: Wait, ballot: Ballot, body: impl Fn(Invite) -> Body) {
         let me = self.settings.id;
         let members = self.configs.config().members.iter();
         let ids: Vec<NodeId> = members.filter(|m| !m.learner && m.id != me).map(|m| m.id).collect();
         for to in ids {
-            self.send_as(wait, ballot, to, body());
+            self.send_as(wait, ballot, to, body(self.invite(to)));
         }
     }
 
     pub(crate) fn count_pre_vote(
         &mut self,
-        from: NodeId,
+        (from, life): (NodeId, Life),
         of: Ballot,
         granted: bool,
         out: &mut Ready,
     ) {
+        if !self.counts_vote_of(from, life) {
+            return;
+        }
         let Some(slot) = self.configs.config().slot_of(from) else { return };
         let elect = self.configs.system().elect();
         let Role::PreCandidate(role) = &mut self.role else { return };
@@ -88,7 +93,16 @@ impl Raft {
         }
     }
 
-    pub(crate) fn count_vote(&mut self, from: NodeId, of: Ballot, granted: bool, out: &mut Ready) {
+    pub(crate) fn count_vote(
+        &mut self,
+        (from, life): (NodeId, Life),
+        of: Ballot,
+        granted: bool,
+        out: &mut Ready,
+    ) {
+        if !self.counts_vote_of(from, life) {
+            return;
+        }
         let Some(slot) = self.configs.config().slot_of(from) else { return };
         let system = self.configs.system();
         let elect = if planted!(ElectCommitSwapped) { system.commit() } else { system.elect() };
@@ -96,12 +110,16 @@ impl Raft {
         if role.ballot != of {
             return;
         }
+        if granted && !role.voters.contains(&(from, life)) {
+            role.voters.push((from, life));
+        }
         role.tally.vote(slot, granted);
         match role.tally.verdict(elect) {
             Verdict::Won => {
                 let votes = role.tally.yes().intersect(elect.support());
+                let voters = core::mem::take(&mut role.voters);
                 self.haste = Nanos::ZERO;
-                self.become_leader(of, votes, out);
+                self.become_leader(of, votes, &voters, out);
             }
             Verdict::Lost => {
                 let soon = role.split.then_some(role.deadline);

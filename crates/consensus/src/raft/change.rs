@@ -36,6 +36,8 @@ pub struct ChangeState {
     /// Data members marked out: commits go on without them, with a witness in their place
     /// (`docs/design/witness.md`). Empty where there is no witness.
     pub out: Vec<NodeId>,
+    /// Written by a leader that knew of no founded cluster: whom it names takes part at once.
+    pub founding: bool,
 }
 
 /// A member that is to come in.

@@ -5,7 +5,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use base::codec::{DecodeError, Get, Put};
 use base::crc::{crc32c, crc32c_append};
-use base::{NodeId, planted};
+use base::{Life, NodeId, planted};
 use core::fmt;
 use quorum::{NODES_MAX, Names, NodeSet, Protocol, System, SystemSpec};
 
@@ -14,6 +14,8 @@ const VERSION: u8 = 1;
 const VERSION_CHANGED: u8 = 2;
 /// With members marked out.
 const VERSION_MARKED: u8 = 3;
+/// With the lives of members, and the list of those marked out even when it is empty.
+const VERSION_LIVES: u8 = 4;
 /// Members of one configuration, learners included; a member's slot is a bit of a `NodeSet`.
 pub const MEMBERS_MAX: usize = NODES_MAX;
 /// URLs a member may list, of each kind.
@@ -41,6 +43,9 @@ pub struct Member {
     pub learner: bool,
     pub peer_urls: Vec<String>,
     pub client_urls: Vec<String>,
+    /// The directory it takes part with, and the latest start of it that a leader wrote down;
+    /// unknown until it was met (`docs/design/births.md`).
+    pub life: Life,
 }
 
 /// One configuration, as it stands in config entries, checkpoints and the bootstrap record.
@@ -181,6 +186,21 @@ impl Configuration {
         self.members.iter().find(|m| m.id == id)
     }
 
+    /// The directory and the latest start of `id` as written down here.
+    pub fn life_of(&self, id: NodeId) -> Life {
+        self.member(id).map_or(Life::UNKNOWN, |m| m.life)
+    }
+
+    /// Slots of the members whose directories are written down.
+    pub fn met(&self) -> NodeSet {
+        self.members.iter().filter(|m| m.life != Life::UNKNOWN).map(|m| m.slot).collect()
+    }
+
+    /// Whether anybody's directory is written down: a leader has met a quorum.
+    pub fn is_founded(&self) -> bool {
+        self.members.iter().any(|m| m.life != Life::UNKNOWN)
+    }
+
     pub fn slot_of(&self, id: NodeId) -> Option<u8> {
         self.member(id).map(|m| m.slot)
     }
@@ -199,12 +219,15 @@ impl Configuration {
 
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
-        let changed = self.change != ChangeState::default();
-        out.put_u8(match (changed, self.change.out.is_empty()) {
+        let lives = self.change.founding || self.is_founded();
+        let changed = lives || self.change != ChangeState::default();
+        let version = match (changed, self.change.out.is_empty()) {
+            _ if lives => VERSION_LIVES,
             (false, _) => VERSION,
             (true, true) => VERSION_CHANGED,
             (true, false) => VERSION_MARKED,
-        });
+        };
+        out.put_u8(version);
         out.put_u8(match self.rule {
             BallotRule::SharedTerms => 1,
             BallotRule::TermAndNode => 2,
@@ -229,7 +252,11 @@ impl Configuration {
             out.put_u64(*value);
         }
         if changed {
-            self.change.encode(&mut out);
+            self.change.encode(&mut out, version >= VERSION_MARKED);
+        }
+        if lives {
+            out.put_u8(u8::from(self.change.founding));
+            self.members.iter().for_each(|m| out.put_life(m.life));
         }
         out
     }
@@ -238,7 +265,7 @@ impl Configuration {
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let mut get = Get::new(bytes);
         let version = get.u8()?;
-        if !(VERSION..=VERSION_MARKED).contains(&version) {
+        if !(VERSION..=VERSION_LIVES).contains(&version) {
             let value = u64::from(version);
             return Err(DecodeError::Unknown { what: "configuration version", value });
         }
@@ -259,16 +286,23 @@ impl Configuration {
             let name = String::from(get.str()?);
             let peer_urls = get_strings(&mut get)?;
             let client_urls = get_strings(&mut get)?;
-            members.push(Member { id, slot, name, learner, peer_urls, client_urls });
+            let life = Life::UNKNOWN;
+            members.push(Member { id, slot, name, learner, peer_urls, client_urls, life });
         }
         let mut limits = Vec::new();
         for _ in 0..get_len(&mut get, LIMITS_MAX)? {
             limits.push((String::from(get.str()?), get.u64()?));
         }
-        let change = match version {
+        let mut change = match version {
             VERSION => ChangeState::default(),
-            _ => ChangeState::decode(&mut get, version == VERSION_MARKED)?,
+            _ => ChangeState::decode(&mut get, version >= VERSION_MARKED)?,
         };
+        if version == VERSION_LIVES {
+            change.founding = get.bool()?;
+            for member in &mut members {
+                member.life = get.life()?;
+            }
+        }
         get.finish()?;
         Ok(Self { members, quorum, joint, rule, limits, change })
     }

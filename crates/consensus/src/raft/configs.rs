@@ -5,7 +5,7 @@ use super::config::{BallotRule, ConfigError, Configuration};
 use super::message::{Entry, EntryKind};
 use super::witness::Roles;
 use alloc::vec::Vec;
-use base::{LogIndex, NodeId, RequestId, planted};
+use base::{Life, LogIndex, NodeId, RequestId, planted};
 use quorum::{Names, Protocol, System, SystemSpec};
 
 /// One configuration of the log, compiled.
@@ -83,6 +83,11 @@ impl Configs {
         }
         let at = self.list.iter().rposition(|v| v.index <= index).unwrap_or(0);
         &self.list[at].config
+    }
+
+    /// Whether a configuration of the log founds the cluster with `id` in it, committed or not.
+    pub fn founds(&self, id: NodeId, life: Life) -> bool {
+        self.list.iter().any(|v| v.config.change.founding && v.config.names(id, life))
     }
 
     pub fn has_request(&self, request: RequestId) -> bool {

@@ -2,7 +2,7 @@
 
 use super::configs;
 use super::disk::Wait;
-use super::message::{AppendOutcome, Body, Entry};
+use super::message::{AppendOutcome, Body, Entry, Invite};
 use super::{Raft, Ready, Role, Trace};
 use alloc::vec::Vec;
 use base::{Ballot, LogIndex, Nanos, NodeId, planted};
@@ -85,7 +85,7 @@ impl Raft {
 
     /// A round is confirmed ahead of the disk when the append itself has to wait for it.
     fn confirm_round(&mut self, ballot: Ballot, round: u64) {
-        if !self.is_repairing() && self.follower().is_some_and(|f| f.round < round) {
+        if !self.is_silent_member() && self.follower().is_some_and(|f| f.round < round) {
             self.send(Wait::Ballot, ballot.node, Body::RoundAck { of: ballot, round });
         }
     }
@@ -172,10 +172,13 @@ impl Raft {
     pub(crate) fn on_vote(
         &mut self,
         ballot: Ballot,
-        last: LogIndex,
-        last_ballot: Ballot,
+        (last, last_ballot): (LogIndex, Ballot),
+        invite: Invite,
         out: &mut Ready,
     ) {
+        if !self.may_answer(invite) {
+            return; // It may have forgotten a vote, and what it acknowledged.
+        }
         if self.is_repairing() && !planted!(RepairVotes) {
             return; // What it lacks may be what the candidate lacks.
         }
@@ -222,8 +225,13 @@ impl Raft {
     }
 
     /// A pre-vote changes nothing here: no promise, no timer (Ongaro 2014 section 9.6).
-    pub(crate) fn on_pre_vote(&mut self, ballot: Ballot, last: LogIndex, last_ballot: Ballot) {
-        if self.is_repairing() {
+    pub(crate) fn on_pre_vote(
+        &mut self,
+        ballot: Ballot,
+        (last, last_ballot): (LogIndex, Ballot),
+        invite: Invite,
+    ) {
+        if self.is_repairing() || !self.may_answer(invite) {
             return;
         }
         let led = match &self.role {

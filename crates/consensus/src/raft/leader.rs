@@ -8,7 +8,7 @@ use super::read::{Origin, Rounds};
 use super::{NotLeaderReason, Raft, Ready, Role, Trace, Why};
 use alloc::borrow::Cow;
 use alloc::vec::Vec;
-use base::{Ballot, Blob, LogIndex, Nanos, NodeId, planted};
+use base::{Ballot, Blob, Life, LogIndex, Nanos, NodeId, planted};
 use quorum::{Family, NODES_MAX, NodeSet, commit_index};
 
 /// A hand-over under way: proposals stop until it succeeds or the deadline passes.
@@ -43,13 +43,19 @@ struct Flush {
 }
 
 impl Leader {
-    fn peer_mut(&mut self, id: NodeId) -> Option<&mut Peer> {
+    pub(crate) fn peer_mut(&mut self, id: NodeId) -> Option<&mut Peer> {
         self.peers.iter_mut().find(|p| p.id == id)
     }
 }
 
 impl Raft {
-    pub(crate) fn become_leader(&mut self, ballot: Ballot, votes: NodeSet, out: &mut Ready) {
+    pub(crate) fn become_leader(
+        &mut self,
+        ballot: Ballot,
+        votes: NodeSet,
+        voters: &[(NodeId, Life)],
+        out: &mut Ready,
+    ) {
         assert_eq!(self.promise.get(), ballot, "a leader has promised its own ballot");
         let first_own = self.log.last_index().next();
         self.role = Role::Leader(Leader {
@@ -68,8 +74,7 @@ impl Raft {
             leader.peers.iter_mut().for_each(|p| p.lost = Some(p.id) == silent);
         }
         self.trace(out, Trace::Elected { ballot, votes });
-        self.append_own(EntryKind::Empty, Blob::from(&[][..]));
-        self.trace(out, Trace::Appended { from: first_own, to: first_own, ballot });
+        self.append_first(voters, out);
     }
 
     /// Follows the configuration in force; known peers keep their progress.
@@ -84,6 +89,7 @@ impl Raft {
             };
             leader.peers.push(peer);
         }
+        self.note_seats();
     }
 
     pub(crate) fn append_own(&mut self, kind: EntryKind, payload: Blob) -> LogIndex {
@@ -146,14 +152,20 @@ impl Raft {
         if !configs::may_follow(self.configs.config(), &config) {
             return Err(NotLeaderReason::ConfigInvalid);
         }
+        // It must be decided by members that are counted, or nobody could write down the others.
+        let met = config.met();
+        if !system.commit().is_quorum(met) || !system.elect().is_quorum(met) {
+            return Err(NotLeaderReason::ConfigPending);
+        }
         Ok((config, system))
     }
 
-    /// Values by slot: this node's own, and each peer's. One that repairs counts nowhere.
+    /// Values by slot: this node's own, and each peer's. One that repairs, or has no seat, counts
+    /// nowhere.
     fn by_slot(&self, own: u64, value: impl Fn(&Peer) -> u64) -> [u64; NODES_MAX] {
         let mut values = [0; NODES_MAX];
         let Role::Leader(leader) = &self.role else { return values };
-        for peer in leader.peers.iter().filter(|p| !p.repairing) {
+        for peer in leader.peers.iter().filter(|p| p.is_counted()) {
             values[usize::from(peer.slot)] = value(peer);
         }
         let (config, planted) = (self.configs.config(), planted!(RemovedLeaderCounts));
@@ -429,7 +441,7 @@ impl Raft {
     /// A peer counts once it answered this leader: at its election all seem to have been heard.
     fn answers(&self, peer: &Peer) -> bool {
         let limit = self.settings.election_timeout_min;
-        let sound = peer.matched > LogIndex::ZERO && !peer.repairing;
+        let sound = peer.matched > LogIndex::ZERO && peer.is_counted();
         sound && self.now.since(peer.heard) <= limit
     }
 
@@ -466,7 +478,7 @@ impl Raft {
 
     fn may_lead(&self, id: NodeId) -> bool {
         let Role::Leader(leader) = &self.role else { return false };
-        let sound = !leader.peers.iter().any(|p| p.id == id && p.repairing);
+        let sound = !leader.peers.iter().any(|p| p.id == id && !p.is_counted());
         let witnesses = self.configs.roles().witnesses;
         let votes = |m: &&super::Member| !m.learner && !witnesses.contains(m.slot);
         sound && self.configs.config().member(id).filter(votes).is_some()
@@ -486,7 +498,7 @@ impl Raft {
         let Role::Leader(leader) = &mut self.role else { return };
         let Some(transfer) = &mut leader.transfer else { return };
         let to = transfer.to;
-        let full = |p: &Peer| p.id == to && p.matched == last && !p.repairing;
+        let full = |p: &Peer| p.id == to && p.matched == last && p.is_counted();
         if !transfer.sent && leader.peers.iter().any(full) {
             transfer.sent = true;
             self.send(Wait::Now, to, Body::TimeoutNow);

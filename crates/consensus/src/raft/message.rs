@@ -3,10 +3,10 @@
 
 use alloc::vec::Vec;
 use base::codec::{DecodeError, Get, Put};
-use base::{Ballot, Blob, Incarnation, LogIndex, NodeId};
+use base::{Ballot, Birth, Blob, Incarnation, Life, LogIndex, NodeId};
 
 /// First byte of every encoded message.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// Bytes of an entry besides its payload: index, ballot, kind, payload length.
 pub(crate) const ENTRY_OVERHEAD: usize = 8 + 16 + 1 + 4;
 
@@ -96,10 +96,44 @@ pub enum AppendOutcome {
     Rejected { prev: LogIndex, hint: LogIndex, hint_ballot: Ballot },
     /// The sender's ballot is too low; the message's ballot is the one promised.
     Stale,
-    /// As `Matched`, of a member whose disk was damaged: progress, and no acknowledgement.
+    /// As `Matched`, of a member whose disk was damaged, or that has no seat yet: progress, and no
+    /// acknowledgement.
     Held(LogIndex),
     /// As `Rejected`, of such a member. What it acknowledged before may be missing too.
     Lacking { prev: LogIndex, hint: LogIndex, hint_ballot: Ballot },
+}
+
+/// What a candidate knows of the one it asks, which may have no seat as far as that one knows
+/// (`docs/design/births.md`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Invite {
+    /// Nothing: only one that has its seat answers.
+    Unknown,
+    /// The candidate knows of no founded cluster.
+    Founding,
+    /// This birth stands in a configuration that is committed, or that founds the cluster.
+    Named(Birth),
+}
+
+impl Invite {
+    fn encode(self, out: &mut Vec<u8>) {
+        let (kind, birth) = match self {
+            Self::Unknown => (0, Birth::ZERO),
+            Self::Founding => (1, Birth::ZERO),
+            Self::Named(birth) => (2, birth),
+        };
+        out.put_u8(kind);
+        out.put_u64(birth.0);
+    }
+
+    fn decode(get: &mut Get<'_>) -> Result<Self, DecodeError> {
+        match (get.u8()?, Birth(get.u64()?)) {
+            (0, Birth::ZERO) => Ok(Self::Unknown),
+            (1, Birth::ZERO) => Ok(Self::Founding),
+            (2, birth) => Ok(Self::Named(birth)),
+            _ => Err(DecodeError::Invalid { what: "invitation" }),
+        }
+    }
 }
 
 /// What a message says. `of` in an answer is the ballot of the request it answers, so an answer
@@ -110,6 +144,7 @@ pub enum Body {
     PreVote {
         last: LogIndex,
         last_ballot: Ballot,
+        invite: Invite,
     },
     PreVoteReply {
         of: Ballot,
@@ -118,6 +153,7 @@ pub enum Body {
     Vote {
         last: LogIndex,
         last_ballot: Ballot,
+        invite: Invite,
     },
     VoteReply {
         of: Ballot,
@@ -161,6 +197,8 @@ pub enum Body {
 pub struct Message {
     pub from: NodeId,
     pub to: NodeId,
+    /// The sender's directory and start: what another directory said is never taken for its word.
+    pub life: Life,
     pub ballot: Ballot,
     pub body: Body,
 }
@@ -172,6 +210,7 @@ impl Message {
         out.put_u8(self.body.code());
         out.put_u64(self.from.0);
         out.put_u64(self.to.0);
+        out.put_life(self.life);
         out.put_ballot(self.ballot);
         self.body.encode(out);
     }
@@ -186,9 +225,10 @@ impl Message {
         let code = get.u8()?;
         let from = NodeId(get.u64()?);
         let to = NodeId(get.u64()?);
+        let life = get.life()?;
         let ballot = get.ballot()?;
         let body = Body::decode(code, get)?;
-        Ok(Self { from, to, ballot, body })
+        Ok(Self { from, to, life, ballot, body })
     }
 }
 
@@ -210,9 +250,11 @@ impl Body {
 
     fn encode(&self, out: &mut Vec<u8>) {
         match self {
-            Self::PreVote { last, last_ballot } | Self::Vote { last, last_ballot } => {
+            Self::PreVote { last, last_ballot, invite }
+            | Self::Vote { last, last_ballot, invite } => {
                 out.put_u64(last.0);
                 out.put_ballot(*last_ballot);
+                invite.encode(out);
             }
             Self::PreVoteReply { of, granted } | Self::VoteReply { of, granted } => {
                 out.put_ballot(*of);
@@ -252,9 +294,17 @@ impl Body {
 
     fn decode(code: u8, get: &mut Get<'_>) -> Result<Self, DecodeError> {
         Ok(match code {
-            1 => Self::PreVote { last: get.index()?, last_ballot: get.ballot()? },
+            1 => Self::PreVote {
+                last: get.index()?,
+                last_ballot: get.ballot()?,
+                invite: Invite::decode(get)?,
+            },
             2 => Self::PreVoteReply { of: get.ballot()?, granted: get.bool()? },
-            3 => Self::Vote { last: get.index()?, last_ballot: get.ballot()? },
+            3 => Self::Vote {
+                last: get.index()?,
+                last_ballot: get.ballot()?,
+                invite: Invite::decode(get)?,
+            },
             4 => Self::VoteReply { of: get.ballot()?, granted: get.bool()? },
             5 => Self::decode_append(get)?,
             6 => Self::AppendReply {

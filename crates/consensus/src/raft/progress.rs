@@ -1,7 +1,7 @@
 //! What a leader knows about one peer.
 
 use alloc::collections::VecDeque;
-use base::{LogIndex, Nanos, NodeId};
+use base::{Life, LogIndex, Nanos, NodeId};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum State {
@@ -18,6 +18,10 @@ pub(crate) enum State {
 pub(crate) struct Peer {
     pub id: NodeId,
     pub slot: u8,
+    /// Its directory and start as last heard; unknown until it answers.
+    pub life: Life,
+    /// That directory is the one the configuration in force names, as far as is known.
+    pub seated: bool,
     pub state: State,
     /// Durable at the peer and equal to our log.
     pub matched: LogIndex,
@@ -45,6 +49,8 @@ impl Peer {
         Self {
             id,
             slot,
+            life: Life::UNKNOWN,
+            seated: true,
             state: State::Probe { sent: false },
             matched: LogIndex::ZERO,
             next,
@@ -66,6 +72,19 @@ impl Peer {
             self.repairing = true;
             self.prompts = 0;
             self.matched = LogIndex::ZERO;
+        }
+    }
+
+    /// Whether what it says stands in a tally.
+    pub fn is_counted(&self) -> bool {
+        self.seated && !self.repairing
+    }
+
+    /// Another directory, or another start of it: what was said before is not believed of it.
+    pub fn begin_again(&mut self, last: LogIndex) {
+        (self.repairing, self.prompts, self.matched) = (false, 0, LogIndex::ZERO);
+        if !matches!(self.state, State::Snapshot { .. }) {
+            self.probe(last.next());
         }
     }
 

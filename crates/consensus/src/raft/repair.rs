@@ -93,7 +93,11 @@ impl Raft {
             return;
         }
         let waits = |p: &&mut Peer| {
-            p.repairing && p.state == State::Replicate && p.matched == last && p.sent_commit == last
+            p.repairing
+                && p.seated
+                && p.state == State::Replicate
+                && p.matched == last
+                && p.sent_commit == last
         };
         let mut wanted = 0;
         for peer in leader.peers.iter_mut().filter(waits) {
@@ -111,10 +115,10 @@ impl Raft {
         }
     }
 
-    /// Sends the answer to an append. One that repairs says how far it is, which nobody counts,
+    /// Sends the answer to an append. One that repairs, or has no seat, says how far it is, which nobody counts,
     /// and confirms no read round.
     pub(crate) fn answer(&mut self, wait: Wait, of: Ballot, round: u64, outcome: AppendOutcome) {
-        let silent = self.is_repairing() && !planted!(RepairAcks);
+        let silent = self.is_silent_member() && !(self.is_repairing() && planted!(RepairAcks));
         let (outcome, round) = match (silent, outcome) {
             (false, outcome) => (outcome, round),
             (true, AppendOutcome::Matched(index)) => (AppendOutcome::Held(index), 0),

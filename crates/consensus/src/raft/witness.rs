@@ -142,7 +142,7 @@ impl Raft {
             return None;
         }
         let roles = self.configs.roles();
-        let lacks = |p: &Peer| p.repairing || p.matched <= self.commit;
+        let lacks = |p: &Peer| !p.is_counted() || p.matched <= self.commit;
         let lags = |p: &Peer| lacks(p) && (stalled || self.is_silent(p));
         let gone: NodeSet = leader.peers.iter().filter(|p| lags(p)).map(|p| p.slot).collect();
         let gone = gone.intersect(roles.holders); // A witness waits for this very decision.
@@ -188,7 +188,7 @@ impl Raft {
     /// Not heard, or heard to repair a damaged disk.
     fn is_silent(&self, peer: &Peer) -> bool {
         peer.lost
-            || peer.repairing
+            || !peer.is_counted()
             || self.now.since(peer.heard) > self.settings.election_timeout_min
     }
 

@@ -2,7 +2,7 @@
 //! not synced. It checks one leader per ballot, log matching and durability of commits at once.
 
 use base::codec::Get;
-use base::{Ballot, Blob, Incarnation, LogIndex, Nanos, NodeId, Prng, Ticket};
+use base::{Ballot, Birth, Blob, Incarnation, Life, LogIndex, Nanos, NodeId, Prng, Ticket};
 use consensus::raft::*;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -15,9 +15,21 @@ pub struct Node {
     settled: Ballot,
     /// Its disk was damaged and the end of the repair is not durable.
     pub repair: Option<Repair>,
+    pub birth: Birth,
     incarnation: u64,
     /// Milliseconds this node's clock is ahead of the cluster's.
     ahead: u64,
+}
+
+impl Node {
+    /// Whether it knows after a restart that it takes part.
+    fn seated_on_disk(&self, id: NodeId) -> bool {
+        let names = |c: &Configuration| c.member(id).is_some_and(|m| m.life.birth == self.birth);
+        let configs = self.disk.entries.iter().filter(|e| e.kind == EntryKind::Config);
+        let mut configs = configs.map(|e| (e.index, Configuration::decode(&e.payload).unwrap()));
+        names(&self.disk.base_config)
+            || configs.any(|(at, c)| names(&c) && (at <= self.disk.commit || c.change.founding))
+    }
 }
 
 enum Event {
@@ -52,6 +64,8 @@ pub struct Cluster {
     committed: BTreeMap<LogIndex, (Ballot, Blob)>,
     seen: BTreeMap<NodeId, LogIndex>,
     pub reads: Vec<ReadOutcome>,
+    /// Every start has a number of its own; else a restart is nobody's news.
+    counts_starts: bool,
     /// Print who acknowledged what.
     pub show_acks: bool,
     /// A checkpoint may be installed while journal writes are under way, as on a real disk.
@@ -70,7 +84,8 @@ pub struct Cluster {
 
 pub fn member(id: NodeId, learner: bool) -> Member {
     let (slot, name) = (id.0 as u8 - 1, format!("n{id}"));
-    Member { id, slot, name, learner, peer_urls: vec![], client_urls: vec![] }
+    let (peer_urls, client_urls, life) = (vec![], vec![], Life::UNKNOWN);
+    Member { id, slot, name, learner, peer_urls, client_urls, life }
 }
 
 pub fn configuration(voters: u64, learners: u64, quorum: &str, rule: BallotRule) -> Configuration {
@@ -81,8 +96,28 @@ pub fn configuration(voters: u64, learners: u64, quorum: &str, rule: BallotRule)
     Configuration { members, quorum, joint: None, rule, limits: vec![], change: Default::default() }
 }
 
+/// The first directory of a node, at its first start.
+pub fn life(id: u64) -> Life {
+    Life { birth: Birth(id), incarnation: Incarnation(1) }
+}
+
+/// As it is once everybody has been met.
+pub fn founded(mut config: Configuration) -> Configuration {
+    config.members.iter_mut().for_each(|m| m.life = life(m.id.0));
+    config
+}
+
 impl Cluster {
     pub fn new(config: Configuration, seed: u64) -> Self {
+        Self::begin(config, seed, true)
+    }
+
+    /// A cluster whose members have met: what is shown is not how they do.
+    pub fn met(config: Configuration, seed: u64) -> Self {
+        Self::begin(founded(config), seed, false)
+    }
+
+    fn begin(config: Configuration, seed: u64, counts_starts: bool) -> Self {
         let mut cluster = Self {
             nodes: BTreeMap::new(),
             queue: BTreeMap::new(),
@@ -100,6 +135,7 @@ impl Cluster {
             committed: BTreeMap::new(),
             seen: BTreeMap::new(),
             reads: vec![],
+            counts_starts,
             show_acks: false,
             lanes: false,
             configs_committed: 0,
@@ -111,6 +147,15 @@ impl Cluster {
         };
         config.members.iter().for_each(|m| cluster.spare(m.id));
         cluster
+    }
+
+    /// A directory that was emptied: the node starts anew, under its old id.
+    pub fn empty(&mut self, id: NodeId) {
+        let old = self.nodes.remove(&id).expect("a node of the cluster");
+        self.spare(id);
+        self.nodes.get_mut(&id).unwrap().birth = Birth(old.birth.0 + 100);
+        self.crash(id);
+        self.start(id);
     }
 
     /// A node that knows the first configuration only, and may not be in it.
@@ -127,8 +172,9 @@ impl Cluster {
         let (stalled, repair) = (false, None);
         let settled = Ballot::ZERO;
         let (incarnation, ahead) = (0, 0);
-        let raft = None;
-        let node = Node { raft, disk, unsynced, stalled, settled, repair, incarnation, ahead };
+        let (raft, birth) = (None, Birth(id.0));
+        let node =
+            Node { raft, disk, unsynced, stalled, settled, repair, birth, incarnation, ahead };
         assert!(self.nodes.insert(id, node).is_none(), "n{id} is there already");
         self.start(id);
     }
@@ -155,9 +201,11 @@ impl Cluster {
             return;
         }
         node.incarnation += 1;
+        let counts = self.counts_starts;
         let settings = Settings {
             id,
-            incarnation: Incarnation(node.incarnation),
+            birth: node.birth,
+            incarnation: Incarnation(if counts { node.incarnation } else { 1 }),
             election_timeout_min: Nanos::from_millis(100),
             heartbeat_interval: Nanos::from_millis(20),
             seed,
@@ -185,8 +233,9 @@ impl Cluster {
     pub fn damage(&mut self, id: NodeId) -> bool {
         let others = self.nodes.values().any(|n| n.repair.is_some());
         let config = self.genesis.clone();
-        let mut left = config.voters();
-        config.slot_of(id).map(|slot| left.remove(slot));
+        let seated = |m: &&Member| m.id != id && self.nodes[&m.id].seated_on_disk(m.id);
+        let left = config.members.iter().filter(|m| !m.learner).filter(seated);
+        let left: quorum::NodeSet = left.map(|m| m.slot).collect();
         let system = config.system().unwrap();
         let enough = system.elect().is_quorum(left) && system.commit().is_quorum(left);
         let random = self.prng.next_u64();
@@ -305,7 +354,7 @@ impl Cluster {
     fn check_stated(&self, id: NodeId, message: &Message) {
         let disk = &self.nodes[&id].disk;
         match &message.body {
-            Body::Vote { last, last_ballot } => {
+            Body::Vote { last, last_ballot, .. } => {
                 assert!(disk.ballot >= message.ballot, "n{id} asks before it has promised");
                 let here = |e: &Entry| e.index == *last && e.ballot == *last_ballot;
                 // One held back until its log was another is void: nobody counts its answers.
@@ -505,6 +554,7 @@ impl Cluster {
             let disk = &mut node.disk;
             assert!(p.ballot >= disk.ballot);
             disk.ballot = p.ballot;
+            disk.commit = disk.commit.max(p.commit);
             if let Some(from) = p.truncate_from {
                 disk.entries.retain(|e| e.index < from);
             }
@@ -625,11 +675,17 @@ impl Drop for Cluster {
             for (id, node) in &self.nodes {
                 let Some(r) = &node.raft else { continue };
                 let roles = r.config().members.iter();
-                let members =
-                    roles.map(|m| format!("{}{}", m.name, if m.learner { "?" } else { "" }));
+                let marks = |m: &Member| match (m.learner, m.life == Life::UNKNOWN) {
+                    (false, false) => "",
+                    (false, true) => "!",
+                    (true, false) => "?",
+                    (true, true) => "?!",
+                };
+                let members = roles.map(|m| format!("{}{}", m.name, marks(m)));
                 let (members, config) = (members.collect::<Vec<_>>().join(" "), r.config());
                 eprintln!(
-                    "n{id} {} last {:?} commit {} members {members}, {:?} joint {:?}",
+                    "n{id} seated {} {} last {:?} commit {} members {members}, {:?} joint {:?}",
+                    r.is_seated(),
                     r.ballot(),
                     r.last(),
                     r.commit(),

@@ -1,12 +1,13 @@
 //! One machine driven by hand: messages and tickets in an order no schedule is likely to find.
 
-use super::cluster::configuration;
-use base::{Ballot, Blob, Incarnation, LogIndex, Nanos, NodeId, Ticket};
+use super::cluster::{configuration, founded, life};
+use base::{Ballot, Birth, Blob, Incarnation, LogIndex, Nanos, NodeId, Ticket};
 use consensus::raft::*;
 
 fn settings() -> Settings {
     Settings {
         id: NodeId(2),
+        birth: Birth(2),
         incarnation: Incarnation(1),
         election_timeout_min: Nanos::from_millis(100),
         heartbeat_interval: Nanos::from_millis(20),
@@ -25,7 +26,7 @@ fn machine_under(ballot: Ballot, base_config: Configuration) -> Raft {
         ballot,
         base: LogIndex(0),
         base_ballot: Ballot::ZERO,
-        base_config,
+        base_config: founded(base_config),
         entries: vec![entry(1, 1)],
         commit: LogIndex(0),
     };
@@ -47,7 +48,8 @@ fn append(raft: &mut Raft, term: u64, entries: Vec<Entry>, out: &mut Ready) {
     let ballot = leader(term);
     let (prev, prev_ballot) = (LogIndex(1), leader(1));
     let body = Body::Append { prev, prev_ballot, commit: LogIndex(0), round: 0, entries };
-    let message = Message { from: ballot.node, to: NodeId(2), ballot, body };
+    let message =
+        Message { from: ballot.node, to: NodeId(2), life: life(ballot.node.0), ballot, body };
     raft.receive(Nanos(1), message, out);
 }
 
@@ -89,8 +91,9 @@ fn a_vote_granted_before_a_crash_is_not_granted_again_after_it() {
     let mut out = Ready::default();
     let ask = |from: u64| {
         let ballot = Ballot::new(7, from);
-        let body = Body::Vote { last: LogIndex(9), last_ballot: leader(5) };
-        Message { from: NodeId(from), to: NodeId(2), ballot, body }
+        let body =
+            Body::Vote { last: LogIndex(9), last_ballot: leader(5), invite: Invite::Unknown };
+        Message { from: NodeId(from), to: NodeId(2), life: life(from), ballot, body }
     };
     raft.receive(Nanos(1), ask(3), &mut out);
     assert_eq!(out.messages, [], "the vote waits for the disk");
@@ -140,7 +143,7 @@ fn leads_under(base: u64, config: Configuration) -> Raft {
             true => Body::PreVoteReply { of, granted: true },
             false => Body::VoteReply { of, granted: true },
         };
-        Message { from: NodeId(from), to: NodeId(2), ballot: of, body }
+        Message { from: NodeId(from), to: NodeId(2), life: life(from), ballot: of, body }
     };
     [1, 3, 4].iter().for_each(|from| raft.receive(due, grant(*from, true), &mut out));
     all_durable(&mut raft, &mut out);
@@ -164,7 +167,7 @@ fn acked(from: u64, index: u64) -> Message {
     let ballot = Ballot::new(9, 2);
     let outcome = AppendOutcome::Matched(LogIndex(index));
     let body = Body::AppendReply { of: ballot, round: 0, outcome };
-    Message { from: NodeId(from), to: NodeId(2), ballot, body }
+    Message { from: NodeId(from), to: NodeId(2), life: life(from), ballot, body }
 }
 
 /// Node 5 has nothing: it is offered a checkpoint, which arrives while the log is cut again.
@@ -244,7 +247,8 @@ fn what_a_later_leader_committed_is_not_acknowledged_to_an_earlier_one() {
         let (prev, prev_ballot) = (LogIndex(1), leader(1));
         let entries = (2..=5).map(|i| entry(i, 3)).collect();
         let body = Body::Append { prev, prev_ballot, commit: LogIndex(0), round: 0, entries };
-        let message = Message { from: NodeId(3), to: NodeId(2), ballot: leader(3), body };
+        let message =
+            Message { from: NodeId(3), to: NodeId(2), life: life(3), ballot: leader(3), body };
         raft.receive(Nanos(3), message, &mut out);
         assert_eq!(!matched(&out).is_empty(), heard, "of {of}, committed by {settled}");
     }
@@ -260,7 +264,7 @@ fn a_checkpoint_of_a_later_leader_ends_a_campaign() {
         raft.tick(due, &mut out);
         let say = |from: u64, body: Body| {
             let ballot = Ballot::new(9, 2);
-            Message { from: NodeId(from), to: NodeId(2), ballot, body }
+            Message { from: NodeId(from), to: NodeId(2), life: life(from), ballot, body }
         };
         let of = Ballot::new(9, 2);
         for from in [1, 3, 4] {
@@ -352,12 +356,13 @@ fn a_read_takes_only_the_answer_to_itself() {
     raft.read(Nanos(2), 7, &mut out);
     let asked = Body::ReadIndex { incarnation: Incarnation(1), seq: 7 };
     assert!(says(&out, |body| *body == asked));
-    for (term, life, taken) in [(1, 1, false), (3, 2, false), (3, 1, true)] {
-        let (of, incarnation) = (leader(term), Incarnation(life));
+    for (term, start, taken) in [(1, 1, false), (3, 2, false), (3, 1, true)] {
+        let (of, incarnation) = (leader(term), Incarnation(start));
         let body = Body::ReadIndexReply { of, incarnation, seq: 7, index: LogIndex(1) };
-        let message = Message { from: of.node, to: NodeId(2), ballot: of, body };
+        let message =
+            Message { from: of.node, to: NodeId(2), life: life(of.node.0), ballot: of, body };
         raft.receive(Nanos(3), message, &mut out);
-        assert_eq!(!out.reads.is_empty(), taken, "asked of {of} in life {life}");
+        assert_eq!(!out.reads.is_empty(), taken, "asked of {of} in life {start}");
     }
 }
 
@@ -375,7 +380,8 @@ fn a_round_is_confirmed_in_the_ballot_it_was_asked_in() {
         for from in [1, 3] {
             let body = Body::RoundAck { of, round };
             let ballot = Ballot::new(9, 2);
-            let message = Message { from: NodeId(from), to: NodeId(2), ballot, body };
+            let message =
+                Message { from: NodeId(from), to: NodeId(2), life: life(from), ballot, body };
             raft.receive(Nanos(2), message, &mut out);
         }
         assert_eq!(!out.reads.is_empty(), confirmed, "confirmed at {of}");
@@ -421,7 +427,8 @@ fn repairs(term: u64, upto: u64) -> (Raft, Ready) {
     let (ballot, entries) = (leader(term), (2..=upto).map(|i| entry(i, term)).collect());
     let (prev, prev_ballot, commit) = (LogIndex(1), leader(1), LogIndex(upto));
     let body = Body::Append { prev, prev_ballot, commit, round: 7, entries };
-    let message = Message { from: ballot.node, to: NodeId(2), ballot, body };
+    let message =
+        Message { from: ballot.node, to: NodeId(2), life: life(ballot.node.0), ballot, body };
     raft.receive(Nanos(1), message, &mut out);
     assert_eq!(out.repaired, None, "nothing of it is durable");
     let ticket = out.persist.last().expect("entries to write").ticket;
@@ -454,8 +461,8 @@ fn a_member_votes_again_once_the_end_of_its_repair_is_durable() {
     let (mut raft, mut out) = repairs(3, 4);
     let ask = |raft: &mut Raft, term, out: &mut Ready| {
         let (ballot, last, last_ballot) = (Ballot::new(term, 5), LogIndex(9), leader(3));
-        let body = Body::Vote { last, last_ballot };
-        let message = Message { from: NodeId(5), to: NodeId(2), ballot, body };
+        let body = Body::Vote { last, last_ballot, invite: Invite::Unknown };
+        let message = Message { from: NodeId(5), to: NodeId(2), life: life(5), ballot, body };
         raft.receive(Nanos(3), message, out);
     };
     let answers = |body: &Body| matches!(body, Body::VoteReply { .. });

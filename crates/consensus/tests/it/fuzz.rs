@@ -1,9 +1,9 @@
 //! Hostile bytes and hostile messages: refused or harmless, never a panic, never more memory than
 //! the input is worth.
 
-use super::cluster::configuration;
+use super::cluster::{configuration, life};
 use base::codec::{Get, Put};
-use base::{Ballot, Blob, Incarnation, LogIndex, Nanos, NodeId, Prng};
+use base::{Ballot, Birth, Blob, Incarnation, LogIndex, Nanos, NodeId, Prng};
 use consensus::raft::*;
 use proptest::prelude::*;
 
@@ -19,6 +19,10 @@ fn number(p: &mut Prng) -> u64 {
 
 fn ballot(p: &mut Prng) -> Ballot {
     Ballot::new(number(p), p.below(5))
+}
+
+fn invite(p: &mut Prng) -> Invite {
+    [Invite::Unknown, Invite::Founding, Invite::Named(Birth(p.below(3)))][p.below(3) as usize]
 }
 
 fn blob(p: &mut Prng) -> Blob {
@@ -42,6 +46,10 @@ fn config(p: &mut Prng) -> Configuration {
     if p.below(2) == 0 {
         config.joint = Some(["n1", "(", "2 of (n1,n2,n3)"][p.below(3) as usize].into());
     }
+    for member in &mut config.members {
+        member.life = life(p.below(3));
+    }
+    config.change.founding = p.below(3) == 0;
     config.limits = vec![("quota".into(), number(p))];
     config
 }
@@ -50,9 +58,9 @@ fn message(p: &mut Prng) -> Message {
     let ballot_ = ballot(p);
     let index = |p: &mut Prng| LogIndex(number(p));
     let body = match p.below(10) {
-        0 => Body::PreVote { last: index(p), last_ballot: ballot(p) },
+        0 => Body::PreVote { last: index(p), last_ballot: ballot(p), invite: invite(p) },
         1 => Body::PreVoteReply { of: ballot(p), granted: p.below(2) == 0 },
-        2 => Body::Vote { last: index(p), last_ballot: ballot(p) },
+        2 => Body::Vote { last: index(p), last_ballot: ballot(p), invite: invite(p) },
         3 => Body::VoteReply { of: ballot(p), granted: p.below(2) == 0 },
         4 => {
             let (prev, prev_ballot) = (index(p), ballot(p));
@@ -95,7 +103,8 @@ fn message(p: &mut Prng) -> Message {
         _ => Body::TimeoutNow,
     };
     let from = if p.below(3) == 0 { NodeId(p.below(6)) } else { ballot_.node };
-    Message { from, to: NodeId(1), ballot: ballot_, body }
+    let life = life(if p.below(4) == 0 { p.below(3) } else { from.0 });
+    Message { from, to: NodeId(1), life, ballot: ballot_, body }
 }
 
 /// Flips, drops and inserts bytes, or writes a huge count over four of them.
@@ -180,6 +189,7 @@ proptest! {
         let mut p = Prng::new(seed);
         let settings = Settings {
             id: NodeId(1),
+            birth: Birth(1),
             incarnation: Incarnation(1),
             election_timeout_min: Nanos::from_millis(100),
             heartbeat_interval: Nanos::from_millis(20),
@@ -220,8 +230,8 @@ proptest! {
                         Body::VoteReply { of, granted },
                     ];
                     for body in bodies {
-                        let message =
-                            Message { from: NodeId(2), to: NodeId(1), ballot: of, body };
+                        let (from, to, life) = (NodeId(2), NodeId(1), life(2));
+                        let message = Message { from, to, life, ballot: of, body };
                         raft.receive(now, message, &mut out);
                     }
                 }
@@ -246,8 +256,8 @@ fn a_forged_count_is_refused_before_anything_is_reserved_for_it() {
         round: 0,
         entries: vec![],
     };
-    let message =
-        Message { from: NodeId(1), to: NodeId(2), ballot: Ballot::new(1, 1), body: append };
+    let (from, to, life, ballot) = (NodeId(1), NodeId(2), life(1), Ballot::new(1, 1));
+    let message = Message { from, to, life, ballot, body: append };
     let mut bytes = vec![];
     message.encode(&mut bytes);
     let at = bytes.len() - 4;

@@ -1,7 +1,9 @@
 //! Commands in, printed trace out. `UPDATE_GOLDEN=1` rewrites the golden half of each file.
 //!
 //! A file holds commands, a line `----`, and the trace. Commands: `cluster VOTERS LEARNERS RULE
-//! [QUORUM]`, `run MS`, `propose TEXT` (at the leader), `propose nK TEXT`, `crash nK`,
+//! [QUORUM]`, (whose members have met), `newborn VOTERS..`
+//! (likewise, and they have not), `run MS`, `propose TEXT` (at the leader), `propose nK TEXT`, `crash nK`,
+//! `empty nK` (its directory is lost, and it starts),
 //! `restart nK`, `cut nA nB` (one way), `part nA..` (from the rest), `heal`, `stall nK`,
 //! `unstall nK`, `read nK SEQ`, `transfer nK`, `compact nK`, `timeout nK`, `lost nK nL`,
 //! `found nK nL`, `noise LOSS TWICE JITTER`, `config joint QUORUM` / `config final QUORUM`,
@@ -73,7 +75,11 @@ fn changed(config: &Configuration, words: &[&str]) -> Configuration {
             let learner = role == "learner";
             match config.members.iter_mut().find(|m| m.name == text) {
                 Some(member) => member.learner = learner,
-                None => config.members.push(super::cluster::member(node(&text), learner)),
+                None => {
+                    let life = super::cluster::life(node(&text).0);
+                    let member = super::cluster::member(node(&text), learner);
+                    config.members.push(consensus::raft::Member { life, ..member });
+                }
             }
         }
     }
@@ -98,13 +104,15 @@ fn command(c: &mut Cluster, words: &[&str], out: &mut String) {
     let arg = |i: usize| words.get(i).copied().unwrap_or("");
     let num = |i: usize| arg(i).parse::<u64>().expect("a number");
     match arg(0) {
-        "cluster" => {
+        "cluster" | "newborn" => {
             let rule = match arg(3) {
                 "node" => BallotRule::TermAndNode,
                 _ => BallotRule::SharedTerms,
             };
             let quorum = words.get(4..).unwrap_or(&[]).join(" ");
-            *c = Cluster::new(configuration(num(1), num(2), &quorum, rule), 7);
+            let config = configuration(num(1), num(2), &quorum, rule);
+            *c =
+                if arg(0) == "newborn" { Cluster::new(config, 7) } else { Cluster::met(config, 7) };
         }
         "run" => c.run(num(1)),
         "propose" => {
@@ -130,6 +138,7 @@ fn command(c: &mut Cluster, words: &[&str], out: &mut String) {
         }
         "acks" => c.show_acks = arg(1) == "on",
         "crash" => c.crash(node(arg(1))),
+        "empty" => c.empty(node(arg(1))),
         "restart" => c.start(node(arg(1))),
         "cut" => drop(c.cut.insert((node(arg(1)).0, node(arg(2)).0))),
         "part" => {

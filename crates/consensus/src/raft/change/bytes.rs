@@ -9,7 +9,8 @@ use base::NodeId;
 use base::codec::{DecodeError, Get, Put};
 
 impl ChangeState {
-    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+    /// `marks`: whether the list of members marked out follows.
+    pub(crate) fn encode(&self, out: &mut Vec<u8>, marks: bool) {
         out.put_request_id(self.request);
         out.put_u64(self.promote.unwrap_or(NodeId::ZERO).0);
         out.put_u64(self.remove.unwrap_or(NodeId::ZERO).0);
@@ -19,13 +20,14 @@ impl ChangeState {
             out.put_u64(id.0);
             out.put_bytes(name.as_bytes());
         }
-        if !self.out.is_empty() {
+        assert!(marks || self.out.is_empty(), "a version without marks loses none");
+        if marks {
             out.put_u32(u32::try_from(self.out.len()).expect("members are few"));
             self.out.iter().for_each(|id| out.put_u64(id.0));
         }
     }
 
-    /// `marks`: whether the list of members marked out follows.
+    /// `marks`: as in [`ChangeState::encode`].
     pub(crate) fn decode(get: &mut Get<'_>, marks: bool) -> Result<Self, DecodeError> {
         let request = get.request_id()?;
         let promote = Some(NodeId(get.u64()?)).filter(|id| *id != NodeId::ZERO);
@@ -41,7 +43,7 @@ impl ChangeState {
                 out.push(NodeId(get.u64()?));
             }
         }
-        Ok(Self { request, promote, remove, quorum, removed, out })
+        Ok(Self { request, promote, remove, quorum, removed, out, founding: false })
     }
 }
 

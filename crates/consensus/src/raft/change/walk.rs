@@ -5,7 +5,7 @@ use super::{Change, ChangeError, LEARNERS_MAX, Newcomer, REMOVED_MAX, label};
 use crate::raft::{BallotRule, ConfigError, Configuration, Member};
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use base::{NodeId, RequestId};
+use base::{Life, NodeId, RequestId};
 use quorum::{Expr, NODES_MAX, NodeSet, SystemSpec};
 
 impl Configuration {
@@ -55,6 +55,7 @@ impl Configuration {
     ) -> Result<Configuration, ChangeError> {
         let mut next = self.clone();
         next.change.request = request;
+        next.change.founding = false;
         match change {
             Change::Add { member, learner, quorum } => {
                 if *learner && self.learners() >= LEARNERS_MAX {
@@ -227,6 +228,7 @@ impl Configuration {
             learner: true,
             peer_urls: new.peer_urls.clone(),
             client_urls: Vec::new(),
+            life: Life::UNKNOWN,
         });
         Ok(())
     }
