@@ -136,8 +136,10 @@ impl Raft {
     /// a hole. A member that is an elect quorum alone campaigns at its first tick.
     pub fn new(settings: Settings, recovered: Recovered, now: Nanos) -> Result<Raft, ConfigError> {
         assert!(settings.id != NodeId::ZERO, "member id 0 means nobody");
-        assert!(settings.birth != Birth::ZERO, "a directory was made at some time");
         assert!(settings.election_timeout_min > settings.heartbeat_interval, "beats come sooner");
+        if settings.birth == Birth::ZERO {
+            return Err(ConfigError::new("a data directory without a birth"));
+        }
         let mut configs = Configs::new(recovered.base, recovered.base_config)?;
         let mut log = Log::new(recovered.base, recovered.base_ballot);
         let mut diverged = false;

@@ -32,6 +32,7 @@ fn configuration() -> Configuration {
         learner: false,
         peer_urls: vec![],
         client_urls: vec![],
+        life: base::Life::UNKNOWN,
     };
     Configuration {
         members: (1..=3).map(member).collect(),
@@ -48,6 +49,7 @@ impl Follower {
         let settings = ReplicaSettings {
             raft: Settings {
                 id: ME,
+                birth: base::Birth(1),
                 incarnation: Incarnation(1),
                 election_timeout_min: Nanos::from_millis(RETRY),
                 heartbeat_interval: Nanos::from_millis(100),
@@ -105,7 +107,8 @@ impl Follower {
             round: 0,
             entries: vec![],
         };
-        let body = PeerBody::Raft(Message { from, to: ME, ballot, body });
+        let body =
+            PeerBody::Raft(Message { from, to: ME, life: base::Life::UNKNOWN, ballot, body });
         self.step(Event::Message(PeerMessage { from, to: ME, body }));
     }
 

@@ -24,6 +24,7 @@ fn peer_message(p: &mut Prng) -> PeerMessage {
         0 => PeerBody::Raft(Message {
             from: NodeId(p.next_u64()),
             to: NodeId(p.below(4)),
+            life: base::Life::UNKNOWN,
             ballot: Ballot::new(p.next_u64(), p.below(4)),
             body: Body::ReadIndex { incarnation: Incarnation(p.below(9)), seq: p.next_u64() },
         }),
@@ -109,10 +110,12 @@ fn start(extra: Vec<u8>) -> bool {
         learner: false,
         peer_urls: vec![],
         client_urls: vec![],
+        life: base::Life::UNKNOWN,
     };
     let settings = ReplicaSettings {
         raft: Settings {
             id: NodeId(1),
+            birth: base::Birth(1),
             incarnation: Incarnation(1),
             election_timeout_min: Nanos::from_millis(1000),
             heartbeat_interval: Nanos::from_millis(100),

@@ -59,6 +59,7 @@ pub fn from_flags(config: &Config) -> Result<Bootstrap, ConfigError> {
             learner: false,
             peer_urls: member.peer_urls.iter().map(ToString::to_string).collect(),
             client_urls: Vec::new(),
+            life: base::Life::UNKNOWN,
         });
     }
     let names: Vec<String> = members.iter().map(|member| quoted(&member.name)).collect();

@@ -136,6 +136,7 @@ impl Plan {
             learner: false,
             peer_urls: Vec::new(),
             client_urls: Vec::new(),
+            life: base::Life::UNKNOWN,
         };
         Configuration {
             members: (0..self.nodes).map(member).collect(),

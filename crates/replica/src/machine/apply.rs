@@ -224,6 +224,7 @@ mod tests {
             learner: false,
             peer_urls: vec![],
             client_urls: vec![],
+            life: base::Life::UNKNOWN,
         };
         let base_config = Configuration {
             members: names.iter().enumerate().map(member).collect(),
@@ -247,6 +248,7 @@ mod tests {
         let settings = ReplicaSettings {
             raft: Settings {
                 id,
+                birth: base::Birth(1),
                 incarnation: Incarnation(1),
                 election_timeout_min: Nanos::from_millis(1000),
                 heartbeat_interval: Nanos::from_millis(100),

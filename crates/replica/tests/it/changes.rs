@@ -376,6 +376,7 @@ fn an_offer_to_an_earlier_leader_or_one_refused_long_ago_begins_nothing() {
 fn a_change_called_off_below_a_checkpoint_is_not_answered_as_done() {
     let mut c = Cluster::new(4, 14);
     let leader = c.run_until_leader();
+    c.run_for(Nanos::from_millis(500)); // Everybody has been met.
     let asker = (leader + 1) % 4;
     let token = ask(&mut c, asker, quorum("all of (n1, n2, n3, n4)"));
     for _ in 0..100 {

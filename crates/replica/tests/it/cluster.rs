@@ -91,6 +91,7 @@ fn configuration(count: usize) -> Configuration {
             learner: false,
             peer_urls: vec![],
             client_urls: vec![],
+            life: base::Life::UNKNOWN,
         })
         .collect();
     let names: Vec<_> = members.iter().map(|m| m.name.clone()).collect();
@@ -170,6 +171,7 @@ impl Cluster {
         let settings = ReplicaSettings {
             raft: Settings {
                 id: NodeId(node as u64 + 1),
+                birth: base::Birth(node as u64 + 1),
                 incarnation: Incarnation(self.lives[node]),
                 election_timeout_min: Nanos::from_millis(1000),
                 heartbeat_interval: Nanos::from_millis(100),

@@ -146,7 +146,7 @@ fn clear(place: &Place, root: &mut AnyDisk) -> Result<(), StartError> {
 
 /// The identity of a directory that has none; written only after its journal exists.
 fn begin(config: &Config) -> Result<(Identity, Configuration), StartError> {
-    let birth = entropy();
+    let birth = entropy().max(1); // Zero is no birth.
     let born = match config.cluster_state {
         ClusterState::New => bootstrap::from_flags(config)?,
         ClusterState::Existing => {

@@ -12,7 +12,7 @@ use crate::grpc::{self, GrpcLimits, Service};
 use crate::metrics::{DiskMetrics, Metrics};
 use crate::peer::listen::{self, Shared};
 use crate::peer::{Births, Members};
-use base::{Nanos, NodeId, Prng};
+use base::{Birth, Nanos, NodeId, Prng};
 use consensus::raft::{Configuration, Settings};
 use replica::{Replica, ReplicaRecovered, ReplicaSettings};
 use std::cell::{Cell, RefCell};
@@ -197,6 +197,7 @@ fn serve(node: &Rc<Node>, listeners: Listeners) {
 fn replica_settings(config: &Config, identity: &Identity, seed: u64) -> ReplicaSettings {
     let raft = Settings {
         id: identity.member,
+        birth: Birth(identity.birth),
         incarnation: identity.incarnation,
         election_timeout_min: Nanos::from_millis(config.election_timeout_ms),
         heartbeat_interval: Nanos::from_millis(config.heartbeat_interval_ms),

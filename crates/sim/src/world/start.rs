@@ -5,7 +5,7 @@ use crate::agenda::What;
 use crate::disk::Loss;
 use crate::member::{Checkpoint, Job, Member, Process, Stage};
 use crate::recover::{self, Opened};
-use base::{Ballot, Incarnation, LogIndex, Nanos};
+use base::{Ballot, Birth, Incarnation, LogIndex, Nanos};
 use consensus::raft::{BallotRule, Configuration, Repair, Settings};
 use replica::{Replica, ReplicaRecovered, ReplicaSettings};
 use std::collections::{BTreeSet, VecDeque};
@@ -28,7 +28,7 @@ impl World {
             Err(text) => return self.not_started(node, text),
         };
         let repair = self.check_found(node, &opened);
-        let settings = self.settings(node, opened.incarnation);
+        let settings = self.settings(node, (opened.birth, opened.incarnation));
         let place = &mut self.nodes[node];
         let base = opened.recovered.base;
         let entries = opened.recovered.entries.iter().map(|entry| entry.ballot);
@@ -131,11 +131,16 @@ impl World {
         self.agenda.push(at, What::PeerFound { node: node as u8, life, peer: peer as u8 });
     }
 
-    fn settings(&mut self, node: usize, incarnation: Incarnation) -> ReplicaSettings {
+    fn settings(
+        &mut self,
+        node: usize,
+        (birth, incarnation): (u64, Incarnation),
+    ) -> ReplicaSettings {
         let knobs = &self.plan.knobs;
         ReplicaSettings {
             raft: Settings {
                 id: self.nodes[node].id,
+                birth: Birth(birth),
                 incarnation,
                 election_timeout_min: knobs.election,
                 heartbeat_interval: knobs.heartbeat,
