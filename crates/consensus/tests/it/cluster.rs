@@ -233,7 +233,13 @@ impl Cluster {
     pub fn damage(&mut self, id: NodeId) -> bool {
         let others = self.nodes.values().any(|n| n.repair.is_some());
         let config = self.genesis.clone();
-        let seated = |m: &&Member| m.id != id && self.nodes[&m.id].seated_on_disk(m.id);
+        let last = self.committed.values().rev().find_map(|(_, p)| Configuration::decode(p).ok());
+        let written = last.unwrap_or_else(|| self.genesis.clone());
+        let seated = |m: &&Member| {
+            let node = &self.nodes[&m.id];
+            let named = written.life_of(m.id).birth == node.birth;
+            m.id != id && named && node.seated_on_disk(m.id)
+        };
         let left = config.members.iter().filter(|m| !m.learner).filter(seated);
         let left: quorum::NodeSet = left.map(|m| m.slot).collect();
         let system = config.system().unwrap();
