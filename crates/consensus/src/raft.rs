@@ -15,8 +15,10 @@ mod message;
 mod progress;
 mod read;
 mod ready;
+mod recovery;
 mod repair;
 mod seat;
+mod transfer;
 mod witness;
 
 pub use ballot::is_possible;
@@ -26,6 +28,7 @@ pub use config::{
 };
 pub use message::{AppendOutcome, Body, Entry, EntryKind, Invite, Message};
 pub use ready::{NoLeader, Persist, ReadOutcome, Ready, Trace, Why};
+pub use recovery::Recovered;
 pub use repair::Repair;
 
 use alloc::vec::Vec;
@@ -58,20 +61,6 @@ pub struct Settings {
     pub append_bytes_max: usize,
     /// Unacknowledged entry bytes to one peer.
     pub inflight_bytes_max: usize,
-}
-
-/// What was durable when the member stopped.
-#[derive(Clone, Debug)]
-pub struct Recovered {
-    /// The promise: term and vote in one.
-    pub ballot: Ballot,
-    /// The log starts after this entry (zero: from the beginning), which a checkpoint covers.
-    pub base: LogIndex,
-    pub base_ballot: Ballot,
-    pub base_config: Configuration,
-    pub entries: Vec<Entry>,
-    /// A lower bound of what is committed.
-    pub commit: LogIndex,
 }
 
 /// Why a proposal was not appended. Nothing of the batch was.
@@ -140,47 +129,20 @@ impl Raft {
         if settings.birth == Birth::ZERO {
             return Err(ConfigError::new("a data directory without a birth"));
         }
-        let mut configs = Configs::new(recovered.base, recovered.base_config)?;
-        let mut log = Log::new(recovered.base, recovered.base_ballot);
-        let mut diverged = false;
-        for entry in recovered.entries {
-            let (last, ballot) = log.last();
-            if entry.index < recovered.base {
-                continue; // The checkpoint is ahead of the log.
-            }
-            if entry.index == recovered.base {
-                diverged = entry.ballot != recovered.base_ballot;
-                continue;
-            }
-            // The checkpoint was durable before the truncation it proves: what follows another
-            // entry than its own was never committed.
-            diverged |= last == recovered.base && entry.ballot < ballot;
-            if diverged && !planted!(InstallKeepsSuffix) {
-                break;
-            }
-            if entry.index != last.next() || entry.ballot < ballot {
-                let at = entry.index;
-                return Err(ConfigError::new(alloc::format!("entry {at} does not follow {last}")));
-            }
-            if let Some((config, system)) = configs::of_entry(&entry)? {
-                configs.push(entry.index, config, system);
-            }
-            log.push(entry);
-        }
+        let promised = (recovered.ballot, recovered.base_ballot, recovered.commit, recovered.base);
+        let recovery::Joined { log, configs, diverged } = recovered.join()?;
+        let (ballot, base_ballot, commit, base) = promised;
         let (last, last_ballot) = log.last();
-        if !ballot::is_possible(last_ballot) || !ballot::is_possible(recovered.ballot) {
+        if !ballot::is_possible(last_ballot) || !ballot::is_possible(ballot) {
             return Err(ConfigError::new("a ballot on disk that nobody can have had"));
         }
         let mut raft = Raft {
             now,
             prng: Prng::new(settings.seed ^ settings.id.0.rotate_left(32)),
-            promise: Promise::recovered(recovered.ballot),
-            commit: recovered.commit.min(last).max(recovered.base),
+            promise: Promise::recovered(ballot),
+            commit: commit.min(last).max(base),
             // A commit index is written with the promise that its leader was obeyed by.
-            settled: match recovered.commit > recovered.base {
-                true => recovered.ballot.max(recovered.base_ballot),
-                false => recovered.base_ballot,
-            },
+            settled: if commit > base { ballot.max(base_ballot) } else { base_ballot },
             role: Role::Follower(Follower::begin(now)),
             standing: Standing::Sound,
             seat: Seat::None,
@@ -202,7 +164,7 @@ impl Raft {
             (f.deadline, f.patience) = (at, at);
         }
         if diverged {
-            raft.disk.truncate(recovered.base.next());
+            raft.disk.truncate(base.next());
         }
         raft.keep_up();
         Ok(raft)

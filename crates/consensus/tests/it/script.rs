@@ -100,20 +100,22 @@ fn run(commands: &str) -> String {
     out
 }
 
+/// A cluster as its command describes it.
+fn begun(words: &[&str]) -> Cluster {
+    let num = |i: usize| words[i].parse::<u64>().expect("a number");
+    let rule = match words[3] {
+        "node" => BallotRule::TermAndNode,
+        _ => BallotRule::SharedTerms,
+    };
+    let config = configuration(num(1), num(2), &words[4..].join(" "), rule);
+    if words[0] == "newborn" { Cluster::new(config, 7) } else { Cluster::met(config, 7) }
+}
+
 fn command(c: &mut Cluster, words: &[&str], out: &mut String) {
     let arg = |i: usize| words.get(i).copied().unwrap_or("");
     let num = |i: usize| arg(i).parse::<u64>().expect("a number");
     match arg(0) {
-        "cluster" | "newborn" => {
-            let rule = match arg(3) {
-                "node" => BallotRule::TermAndNode,
-                _ => BallotRule::SharedTerms,
-            };
-            let quorum = words.get(4..).unwrap_or(&[]).join(" ");
-            let config = configuration(num(1), num(2), &quorum, rule);
-            *c =
-                if arg(0) == "newborn" { Cluster::new(config, 7) } else { Cluster::met(config, 7) };
-        }
+        "cluster" | "newborn" => *c = begun(words),
         "run" => c.run(num(1)),
         "propose" => {
             let named = words.len() > 2;
