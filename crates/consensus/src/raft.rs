@@ -424,7 +424,8 @@ impl Raft {
     /// Whether this member may campaign. One that a configuration entry removes goes on until
     /// that entry is committed: the entry may be on the removed members' disks only, and then
     /// nobody else can win (Ongaro 2014 section 4.2.2). Its own vote does not count meanwhile.
-    /// One that repairs waits for a leader, and so does one without a seat in a cluster. A witness never campaigns: it could lead only with
+    /// One that repairs waits for a leader, and so does one without a seat in a cluster. A
+    /// witness never campaigns: it could lead only with
     /// what it does not have.
     fn may_campaign(&self) -> bool {
         !self.is_repairing()

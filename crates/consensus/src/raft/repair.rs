@@ -115,7 +115,8 @@ impl Raft {
         }
     }
 
-    /// Sends the answer to an append. One that repairs, or has no seat, says how far it is, which nobody counts,
+    /// Sends the answer to an append. One that repairs, or has no seat, says how far it is, which
+    /// nobody counts,
     /// and confirms no read round.
     pub(crate) fn answer(&mut self, wait: Wait, of: Ballot, round: u64, outcome: AppendOutcome) {
         let silent = self.is_silent_member() && !(self.is_repairing() && planted!(RepairAcks));

@@ -1,8 +1,8 @@
 //! Commands in, printed trace out. `UPDATE_GOLDEN=1` rewrites the golden half of each file.
 //!
 //! A file holds commands, a line `----`, and the trace. Commands: `cluster VOTERS LEARNERS RULE
-//! [QUORUM]`, (whose members have met), `newborn VOTERS..`
-//! (likewise, and they have not), `run MS`, `propose TEXT` (at the leader), `propose nK TEXT`, `crash nK`,
+//! [QUORUM]` (whose members have met), `newborn VOTERS..` (likewise, and they have not), `run MS`,
+//! `propose TEXT` (at the leader), `propose nK TEXT`, `crash nK`,
 //! `empty nK` (its directory is lost, and it starts),
 //! `restart nK`, `cut nA nB` (one way), `part nA..` (from the rest), `heal`, `stall nK`,
 //! `unstall nK`, `read nK SEQ`, `transfer nK`, `compact nK`, `timeout nK`, `lost nK nL`,
