@@ -31,7 +31,11 @@ impl fmt::Display for Program {
 }
 
 impl Program {
-    fn command(&self) -> Result<Command> {
+    /// The program, ready for its flags.
+    ///
+    /// # Errors
+    /// A binary that is missing.
+    pub fn command(&self) -> Result<Command> {
         match self {
             Self::Quorate(path) => {
                 ensure!(path.exists(), "{} is missing: build it first", path.display());

@@ -7,6 +7,7 @@ mod chaos;
 mod cluster;
 mod compare;
 mod diff;
+mod field;
 mod gap;
 mod proxy;
 mod replace;
@@ -38,6 +39,8 @@ enum Trial {
     Compare(compare::Args),
     /// Send random sequences to quorate and to the real etcd and compare every answer
     DiffEtcd(diff::Options),
+    /// What a member meets in the field: each fault once reported, played beside the real etcd
+    Field(field::Args),
     /// Time without acknowledged puts while a dead member of a loaded cluster is replaced
     Replace(replace::Args),
     /// Time without acknowledged puts when the leader is killed or stopped, beside etcd
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
         Trial::Chaos(args) => chaos::run(&cluster::Program::Quorate(quorate), &args),
         Trial::Compare(args) => compare::run(&quorate, &args),
         Trial::DiffEtcd(options) => diff::run(quorate, options),
+        Trial::Field(args) => field::run(&quorate, &args),
         Trial::Replace(args) => replace::run(&quorate, &args),
         Trial::Unavailable(args) => unavailable::run(&cluster::Program::Quorate(quorate), &args),
     };
