@@ -228,6 +228,18 @@ impl Member {
         }
     }
 
+    /// Sockets the process holds.
+    pub fn sockets(&self) -> Result<usize> {
+        let pid = self.pid().context("the member does not run")?;
+        let mut count = 0;
+        for entry in std::fs::read_dir(format!("/proc/{pid}/fd"))? {
+            // One that is closed meanwhile is no socket any more.
+            let link = entry.and_then(|entry| std::fs::read_link(entry.path()));
+            count += usize::from(link.is_ok_and(|to| to.to_string_lossy().starts_with("socket:")));
+        }
+        Ok(count)
+    }
+
     /// Resident memory, in bytes.
     pub fn resident_bytes(&self) -> Result<u64> {
         self.status_kib("VmRSS:").map(|kib| kib << 10)

@@ -6,8 +6,11 @@ use super::stage::{Seen, Stage};
 
 mod files;
 mod flags;
+mod hostile;
+mod links;
 mod members;
 mod restart;
+mod stops;
 mod upkeep;
 mod watches;
 
@@ -70,6 +73,36 @@ pub const ROWS: &[Row] = &[
         Beside::Same,
         flags::spellings_of_addresses,
     ),
+    loud(
+        "B5",
+        "100 frozen clients are gone soon, with keep-alive 2s/1s",
+        Beside::Same,
+        hostile::frozen_clients,
+    ),
+    loud(
+        "B6",
+        "a frozen peer connection is replaced by a new one",
+        Beside::Told,
+        links::frozen_peer,
+    ),
+    loud(
+        "B7",
+        "65,537 half-closed watches hang no call; cancelled ones leave nothing",
+        Beside::Told,
+        hostile::many_watches,
+    ),
+    loud(
+        "B8",
+        "60 ranges never read: memory and others' puts are safe",
+        Beside::Told,
+        hostile::never_reads,
+    ),
+    loud(
+        "B9",
+        "ranges cut short and calls reset at once cost nobody else anything",
+        Beside::Told,
+        hostile::taken_back,
+    ),
     quiet(
         "B10",
         "a fresh lease of 10 s is told within a second",
@@ -89,7 +122,21 @@ pub const ROWS: &[Row] = &[
         Beside::Same,
         members::added_as_asked,
     ),
+    quiet(
+        "B14",
+        "a leader whose checkpoints are gone or damaged helps a follower",
+        Beside::Absent("it keeps no such files"),
+        links::checkpoint_gone,
+    ),
+    loud("B15", "a rolling restart fails no request", Beside::Told, stops::rolling_restart),
     quiet("B16", "history not compacted is in use", Beside::Same, upkeep::size_in_use),
+    loud("B17", "three members started together serve soon", Beside::Told, stops::start_together),
+    loud(
+        "B18",
+        "calls given up while it was stopped are not done on waking",
+        Beside::Told,
+        stops::wakes_up,
+    ),
     loud(
         "B19",
         "a restarted member shows nothing older than it had shown",
