@@ -2,8 +2,8 @@
 //! happens to each. Safety and security flags without support are refused, never ignored.
 
 use server::config::{
-    AutoCompaction, ClusterState, Config, ConfigError, OnDamage, Url, parse_initial_cluster,
-    parse_urls,
+    AutoCompaction, ClusterState, Config, ConfigError, KeepAlive, OnDamage, Url,
+    parse_initial_cluster, parse_urls,
 };
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -67,6 +67,10 @@ const FLAGS: &[Flag] = &[
     used("max-request-bytes", "bytes in one request (default: 1572864)"),
     used("watch-progress-notify-interval", "how often quiet watchers hear (default: 10m)"),
     used("experimental-watch-progress-notify-interval", "its older name"),
+    used("grpc-keepalive-interval", "silent clients are pinged after it, 0s: never (default: 2h)"),
+    used("grpc-keepalive-timeout", "and closed without an answer after it (default: 20s)"),
+    used("grpc-keepalive-min-time", "clients' own pings may not come closer (default: 5s)"),
+    used("stop-grace", "longest a planned stop waits for leader and clients (default: 5s)"),
     used("repair", "a damaged member fetches what it lost: auto or refuse (default: auto)"),
     used("log-level", "debug, info, warn or error (default: info)"),
     refused("cert-file"),
@@ -122,9 +126,6 @@ const FLAGS: &[Flag] = &[
     warned("metrics"),
     warned("listen-metrics-urls"),
     warned("listen-client-http-urls"),
-    warned("grpc-keepalive-min-time"),
-    warned("grpc-keepalive-interval"),
-    warned("grpc-keepalive-timeout"),
     warned("backend-batch-interval"),
     warned("backend-batch-limit"),
     warned("backend-bbolt-freelist-type"),
@@ -161,7 +162,8 @@ fn find(name: &str) -> Option<&'static Flag> {
 /// Text of `serve --help`.
 pub fn help() -> String {
     let mut text = String::from(
-        "Runs one member until SIGTERM or Ctrl-C, which hand leadership over first.\n\
+        "Runs one member until SIGTERM or Ctrl-C: leadership is handed over, clients are sent to\n\
+         other members, and what is pending is answered, for --stop-grace at most.\n\
          Without flags: a durable single member on 2379 and 2380.\n\n\
          Usage: quorate serve [--FLAG VALUE | --FLAG=VALUE]...\n\n\
          Flags are etcd's, with one dash or two. Each is also read from ETCD_<NAME>\n\
@@ -295,15 +297,6 @@ impl Parsed {
                 peer_urls: advertise_peer_urls.clone(),
             }],
         };
-        let cluster_state = match self.text("initial-cluster-state") {
-            None | Some("new") => ClusterState::New,
-            Some("existing") => ClusterState::Existing,
-            Some(other) => {
-                return Err(ConfigError(format!(
-                    "--initial-cluster-state: {other:?} is neither new nor existing"
-                )));
-            }
-        };
         let config = Config {
             data_dir: self.text("data-dir").map_or(base.data_dir, PathBuf::from),
             advertise_client_urls: self
@@ -312,7 +305,7 @@ impl Parsed {
             listen_peer_urls,
             advertise_peer_urls,
             initial_cluster,
-            cluster_state,
+            cluster_state: self.cluster_state()?,
             cluster_token: self
                 .text("initial-cluster-token")
                 .map_or(base.cluster_token, str::to_string),
@@ -338,11 +331,40 @@ impl Parsed {
                 }
             },
             watch_progress_interval: self.watch_progress_interval()?,
+            keep_alive: self.keep_alive(base.keep_alive)?,
+            stop_grace: self.duration("stop-grace", base.stop_grace)?,
             trace: false,
             name: base.name,
         };
         config.validate()?;
         Ok(config)
+    }
+
+    fn cluster_state(&self) -> Result<ClusterState, ConfigError> {
+        match self.text("initial-cluster-state") {
+            None | Some("new") => Ok(ClusterState::New),
+            Some("existing") => Ok(ClusterState::Existing),
+            Some(other) => Err(ConfigError(format!(
+                "--initial-cluster-state: {other:?} is neither new nor existing"
+            ))),
+        }
+    }
+
+    fn duration(&self, name: &str, default: Duration) -> Result<Duration, ConfigError> {
+        let Some(text) = self.text(name) else { return Ok(default) };
+        go_duration(text).ok_or_else(|| ConfigError(format!("--{name}: {text:?} is no duration")))
+    }
+
+    fn keep_alive(&self, base: KeepAlive) -> Result<KeepAlive, ConfigError> {
+        let timeout = self.duration("grpc-keepalive-timeout", base.timeout)?;
+        if timeout.is_zero() {
+            return Err(ConfigError("--grpc-keepalive-timeout must be above zero".into()));
+        }
+        Ok(KeepAlive {
+            interval: self.duration("grpc-keepalive-interval", base.interval)?,
+            timeout,
+            min_time: self.duration("grpc-keepalive-min-time", base.min_time)?,
+        })
     }
 
     fn watch_progress_interval(&self) -> Result<Duration, ConfigError> {
@@ -457,6 +479,26 @@ mod tests {
 
     fn config(args: &[&str]) -> Result<Config, ConfigError> {
         parse(&strings(args), []).and_then(|parsed| parsed.config())
+    }
+
+    #[test]
+    fn clients_are_pinged_as_etcd_pings_them_unless_flags_say_otherwise() {
+        let default = config(&[]).expect("valid");
+        assert_eq!(default.keep_alive, KeepAlive::default());
+        assert_eq!(default.stop_grace, Duration::from_secs(5));
+        let args = [
+            "--grpc-keepalive-interval=10s",
+            "--grpc-keepalive-timeout=3s",
+            "--grpc-keepalive-min-time=1s",
+            "--stop-grace=1m",
+        ];
+        let given = config(&args).expect("valid");
+        let seconds = Duration::from_secs;
+        let (interval, timeout, min_time) = (seconds(10), seconds(3), seconds(1));
+        assert_eq!(given.keep_alive, KeepAlive { interval, timeout, min_time });
+        assert_eq!(given.stop_grace, seconds(60));
+        assert!(config(&["--grpc-keepalive-timeout=0s"]).is_err());
+        assert!(config(&["--stop-grace=soon"]).is_err());
     }
 
     #[test]

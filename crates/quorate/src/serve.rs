@@ -88,8 +88,9 @@ fn follow(handle: Handle) -> std::io::Result<End> {
             _ = interrupt.recv() => {}
         }
         eprintln!("quorate serve: stopping");
-        // Stopping waits for a hand-over, one election timeout at most; who signals again does
-        // not want to wait. What is durable stays so, as after any crash.
+        // Stopping waits for another leader and for clients to go elsewhere, `--stop-grace` at
+        // most; who signals again does not want to wait. What is durable stays so, as after any
+        // crash.
         let stopped = tokio::task::spawn_blocking(move || handle.stop());
         tokio::select! {
             end = stopped => end.map_err(std::io::Error::other),
@@ -101,6 +102,6 @@ fn follow(handle: Handle) -> std::io::Result<End> {
 
 /// Ends the process at once.
 fn impatient() -> ! {
-    eprintln!("quorate serve: second signal, ending without a hand-over");
+    eprintln!("quorate serve: second signal, ending at once");
     std::process::exit(1);
 }

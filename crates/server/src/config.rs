@@ -1,5 +1,6 @@
 //! What a server is started with, after flags, environment and defaults have been merged.
 
+pub use crate::grpc::KeepAlive;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -116,6 +117,10 @@ pub struct Config {
     pub on_damage: OnDamage,
     /// How often a quiet watcher that asked for it hears of progress.
     pub watch_progress_interval: Duration,
+    /// How clients that went silent are found.
+    pub keep_alive: KeepAlive,
+    /// Longest a planned stop may wait: for another leader, and for clients to go elsewhere.
+    pub stop_grace: Duration,
     /// Emit trace events for `Handle::subscribe_trace`.
     pub trace: bool,
 }
@@ -149,6 +154,8 @@ impl Config {
             max_request_bytes: 1536 * 1024,
             on_damage: OnDamage::Repair,
             watch_progress_interval: Duration::from_secs(600),
+            keep_alive: KeepAlive::default(),
+            stop_grace: Duration::from_secs(5),
             trace: false,
         }
     }

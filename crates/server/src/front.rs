@@ -9,6 +9,7 @@ mod maintenance;
 mod methods;
 mod probe;
 mod range_stream;
+mod reads;
 pub mod refusal;
 mod service;
 pub mod watch;

@@ -7,27 +7,36 @@
 //! Wire rules: <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>.
 
 mod authority;
+mod call;
 mod connection;
 mod deadline;
+mod guard;
 mod http1;
 mod message;
+mod outflow;
+mod pulse;
 mod responder;
+mod server;
 mod stats;
 mod status;
 mod stream;
+mod streams;
+mod traffic;
+mod vitals;
 
-pub(crate) use deadline::exceeded;
+pub use call::Caller;
+pub(crate) use deadline::{exceeded, too_late};
 pub use message::{FRAME_HEAD_BYTES, frame};
 pub use responder::Responder;
+pub use server::Server;
 pub use stats::CallStats;
 pub use status::Status;
 pub use stream::{RequestStream, StreamSender};
+pub use vitals::KeepAlive;
 
 use bytes::Bytes;
 use std::rc::Rc;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::time::timeout;
 
 /// gRPC's receive allowance on top of `max-request-bytes`, as in etcd (`embed/config.go`).
 pub const GRPC_OVERHEAD_BYTES: usize = 512 * 1024;
@@ -41,7 +50,7 @@ const OPENING_MAX: Duration = Duration::from_secs(120);
 pub struct GrpcLimits {
     /// `--max-request-bytes`: largest request that may be proposed.
     pub request_bytes_max: usize,
-    /// Streams one client connection may have open.
+    /// Calls one client connection may have open; the oldest idle streams make room for more.
     pub streams_max: u32,
 }
 
@@ -100,65 +109,4 @@ pub trait Service {
     fn bidi(&self, method: u16, metadata: Metadata, input: RequestStream, out: StreamSender);
     /// `target` is the path with its query.
     fn http(&self, method: &str, target: &str, done: HttpDone);
-}
-
-/// Accepts connections for ever. Must run inside a `LocalSet`.
-pub async fn serve(listener: TcpListener, service: Rc<dyn Service>, limits: GrpcLimits) {
-    loop {
-        match listener.accept().await {
-            Ok((socket, _)) => {
-                tokio::task::spawn_local(serve_socket(socket, service.clone(), limits));
-            }
-            Err(error) => {
-                // Out of descriptors, most likely: let some close instead of spinning.
-                tracing::warn!(%error, "cannot accept a client connection");
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        }
-    }
-}
-
-/// Serves one client connection until it ends. Must run inside a `LocalSet`.
-pub async fn serve_socket(socket: TcpStream, service: Rc<dyn Service>, limits: GrpcLimits) {
-    let peer = socket.peer_addr().ok();
-    if socket.set_nodelay(true).is_err() {
-        return;
-    }
-    let sniffed = timeout(OPENING_MAX, sniff(&socket)).await.unwrap_or(Ok(None));
-    let result = match sniffed {
-        Ok(Some(Protocol::Http2)) => connection::run(socket, service, limits).await,
-        Ok(Some(Protocol::Http1)) => http1::run(socket, service).await.map_err(|e| e.to_string()),
-        Ok(None) => Ok(()),
-        Err(error) => Err(error.to_string()),
-    };
-    if let Err(error) = result {
-        tracing::info!(?peer, error, "client connection closed");
-    }
-}
-
-enum Protocol {
-    Http1,
-    Http2,
-}
-
-/// Looks at the first bytes without taking them. No HTTP/1.1 method starts with `PRI `.
-async fn sniff(socket: &TcpStream) -> std::io::Result<Option<Protocol>> {
-    const PREFACE: &[u8; 4] = b"PRI ";
-    const TRIES_MAX: u32 = 5_000;
-    for _ in 0..TRIES_MAX {
-        let mut first = [0_u8; PREFACE.len()];
-        let got = socket.peek(&mut first).await?;
-        if got == 0 {
-            return Ok(None);
-        }
-        if first[..got] != PREFACE[..got] {
-            return Ok(Some(Protocol::Http1));
-        }
-        if got == PREFACE.len() {
-            return Ok(Some(Protocol::Http2));
-        }
-        // A peer that sends the preface byte by byte: peek returns at once, so wait by time.
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-    Ok(None)
 }

@@ -9,6 +9,7 @@ mod handle;
 pub mod input;
 mod run;
 pub mod start;
+mod stop;
 
 pub use handle::{Handle, Phase};
 pub use start::StartError;
@@ -16,6 +17,7 @@ pub use start::StartError;
 use crate::config::Config;
 use crate::disk::{Log, Wrap};
 use crate::front::engine::{ChangeListener, Failure};
+use crate::grpc::Server;
 use crate::metrics::{DiskMetrics, Metrics};
 use crate::peer::listen::Shared;
 use base::{NodeId, Prng};
@@ -26,6 +28,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Instant;
+use stop::Stop;
 use tokio::sync::{mpsc::UnboundedSender, watch};
 
 /// Why a node ended.
@@ -50,7 +53,9 @@ pub struct Node {
     peers: Rc<Shared>,
     inbox: UnboundedSender<Input>,
     started: Instant,
-    pending: RefCell<BTreeMap<u64, engine::Pending>>,
+    pending: RefCell<BTreeMap<u64, engine::Waiting>>,
+    /// Nothing more is taken.
+    ended: Cell<bool>,
     next_token: Cell<u64>,
     listeners: RefCell<Vec<ChangeListener>>,
     traces: RefCell<Vec<TraceSink>>,
@@ -63,7 +68,9 @@ pub struct Node {
     leader: Cell<Option<NodeId>>,
     /// The failure logged last; forgotten when a leader appears.
     last_failure: RefCell<Option<Failure>>,
-    stop_at: Cell<Option<Instant>>,
+    stop: Cell<Stop>,
+    /// The client side, for as long as it has listeners or connections.
+    server: RefCell<Weak<Server>>,
     random: RefCell<Prng>,
     /// The configuration the links follow, by the replica's count.
     followed: Cell<Option<(u64, bool)>>,

@@ -1,5 +1,5 @@
-//! What ends a stream from outside: no leader for too long, a state proven wrong, or the client's
-//! deadline.
+//! What ends a stream from outside: no leader for too long, a state proven wrong, the client's
+//! deadline, or its connection: it has too many streams, or the member stops.
 
 use super::engine::{Engine, Failure};
 use super::refusal;
@@ -42,13 +42,14 @@ impl Cuts {
         }
     }
 
-    /// Resolves when a stream opened now with `metadata` must end, with the reason. To be called
-    /// when the stream is opened.
+    /// Resolves when a stream opened now with `metadata` must end, with the reason; `ended` is its
+    /// connection's. To be called when the stream is opened.
     pub(super) fn cut(
         &self,
         metadata: Metadata,
         engine: Rc<dyn Engine>,
-    ) -> impl Future<Output = Status> + use<> {
+        ended: impl Future<Output = Status> + 'static,
+    ) -> impl Future<Output = Status> + 'static {
         let mut cuts = self.leaderless.subscribe();
         let mut diverged = self.diverged.subscribe();
         async move {
@@ -73,6 +74,7 @@ impl Cuts {
                 () = leaderless => refusal::status(Failure::NoLeader(engine.why())),
                 () = wrong => refusal::status(Failure::Corrupt),
                 () = late => exceeded(),
+                status = ended => status,
             }
         }
     }

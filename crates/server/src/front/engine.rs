@@ -7,10 +7,9 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use crate::grpc::Caller;
 use consensus::raft::{Change, ChangeError};
-use mvcc::{
-    Changes, Command, Error, RangeRequest, RangeResponse, Response, TxnRequest, TxnResponse, View,
-};
+use mvcc::{Changes, Command, Error, Response, TxnRequest, TxnResponse, View};
 
 /// What a member knew of its cluster when it did not answer a request with a result.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -52,6 +51,8 @@ pub enum Failure {
     Witness,
     /// The client's own deadline passed; a write's outcome is unknown.
     Deadline,
+    /// Not applied: the client's own deadline passed, or it left, before anything was done.
+    Late,
     /// A change of members or quorum that was not begun.
     Change(ChangeError),
     /// Anything else, with the exact gRPC code and text to send.
@@ -116,14 +117,12 @@ pub struct LeaseInfo {
 
 /// The node as its request layer sees it.
 pub trait Engine {
-    /// Static checks, then proposes; the answer comes after the command was applied here.
-    fn submit(&self, command: Command, done: Done<Response>);
-    /// Linearizable range: served locally once a read round confirmed the commit index.
-    fn read(&self, request: RangeRequest, done: Done<RangeResponse>);
-    /// Linearizable read-only transaction (no put, no delete; nested ones are allowed).
-    fn read_txn(&self, request: TxnRequest, done: Done<TxnResponse>);
-    /// Answers once everything committed before the call is applied here.
-    fn barrier(&self, done: Done<()>);
+    /// Static checks, then proposes; the answer comes after the command was applied here. What
+    /// `caller` has left by the time it would be proposed is not.
+    fn submit(&self, caller: Caller, command: Command, done: Done<Response>);
+    /// Answers once everything committed before the call is applied here; a caller that has left
+    /// before is not waited for.
+    fn barrier(&self, caller: Caller, done: Done<()>);
     /// Cheap immutable picture of the local store.
     fn view(&self) -> View;
     /// Serializable read-only transaction against the local store.

@@ -3,7 +3,7 @@
 use super::engine::{Engine, Failure};
 use super::service::Front;
 use super::{convert, refusal};
-use crate::grpc::{RequestStream, Responder, Status, StreamSender};
+use crate::grpc::{Caller, RequestStream, Responder, Status, StreamSender};
 use api::Message;
 use api::error::{Code, EtcdError};
 use api::etcdserverpb as pb;
@@ -45,7 +45,7 @@ pub(super) fn time_to_live(
     responder: Responder,
 ) {
     let (id, keys) = (request.id, request.keys);
-    let engine = front.engine.clone();
+    let (engine, caller) = (front.engine.clone(), responder.caller());
     let done = move |result: Result<(), Failure>| {
         if let Err(failure) = result {
             return responder.fail(&refusal::status(failure));
@@ -59,7 +59,7 @@ pub(super) fn time_to_live(
         }
         responder.ok(&answer);
     };
-    front.engine.barrier(Box::new(done));
+    front.engine.barrier(caller, Box::new(done));
 }
 
 pub(super) fn leases(front: &Front, _: &pb::LeaseLeasesRequest, responder: Responder) {
@@ -117,7 +117,7 @@ async fn renew(
         // The stream may have gone meanwhile.
         let _ = send.send(result);
     });
-    engine.submit(Command::LeaseRenew { ids }, done);
+    engine.submit(Caller::nobody(), Command::LeaseRenew { ids }, done);
     let result = receive.await.unwrap_or(Err(Failure::Stopped)).map_err(refusal::status)?;
     let Response::LeaseRenew { ttls } = result else {
         return Err(Status::new(Code::Internal, "answer of another kind than the request"));

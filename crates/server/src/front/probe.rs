@@ -4,7 +4,7 @@ use super::engine::{Engine, Failure};
 use super::maintenance::{CORRUPT, ETCD_VERSION, alarm_name};
 use super::watch::Hub;
 use super::{methods, refusal};
-use crate::grpc::{CallStats, HttpDone, HttpReply};
+use crate::grpc::{CallStats, Caller, HttpDone, HttpReply};
 use crate::metrics::Page;
 use std::rc::Rc;
 
@@ -69,10 +69,13 @@ fn health(engine: &Rc<dyn Engine>, query: &str, done: HttpDone) {
     if status.leader == 0 {
         return done(answer("RAFT NO LEADER"));
     }
-    engine.barrier(Box::new(move |result: Result<(), Failure>| match result {
-        Ok(()) => done(answer("")),
-        Err(failure) => done(answer(&format!("RANGE ERROR:{}", refusal::status(failure).text))),
-    }));
+    engine.barrier(
+        Caller::nobody(),
+        Box::new(move |result: Result<(), Failure>| match result {
+            Ok(()) => done(answer("")),
+            Err(failure) => done(answer(&format!("RANGE ERROR:{}", refusal::status(failure).text))),
+        }),
+    );
 }
 
 /// What `/livez` and `/readyz` look at.
@@ -151,7 +154,7 @@ fn checked(engine: &Rc<dyn Engine>, mut checks: Vec<Check>, query: &str, done: H
             (false, false) => reply(200, TEXT, "ok\n"),
         });
     };
-    if reads { engine.barrier(Box::new(finish)) } else { finish(Ok(())) }
+    if reads { engine.barrier(Caller::nobody(), Box::new(finish)) } else { finish(Ok(())) }
 }
 
 /// `/metrics`: what the request layer knows, then what only the node does.

@@ -3,7 +3,7 @@
 use super::engine::{Engine, Failure};
 use super::service::Front;
 use super::{convert, refusal};
-use crate::grpc::{Status, StreamSender};
+use crate::grpc::{Caller, Status, StreamSender};
 use api::error::Code;
 use api::etcdserverpb as pb;
 use base::Blob;
@@ -74,7 +74,7 @@ async fn stream(
             // The client may have gone meanwhile.
             let _ = send.send(result);
         });
-        engine.barrier(done);
+        engine.barrier(Caller::nobody(), done);
         receive.await.unwrap_or(Err(Failure::Stopped)).map_err(failed)?;
     }
     let view = engine.view();

@@ -63,6 +63,11 @@ pub fn status(failure: Failure) -> Status {
             let status = Status::new(Code::DeadlineExceeded, text).outcome("unknown");
             return status.reason("deadline", None, &[]);
         }
+        Failure::Late => {
+            let text = "context deadline exceeded";
+            let status = Status::new(Code::DeadlineExceeded, text).outcome("not-applied");
+            return status.reason("deadline", None, &[]);
+        }
         Failure::Change(ChangeError::Invalid(why)) => {
             let text = format!("etcdserver: {why}");
             return Status::new(Code::FailedPrecondition, text).outcome("not-applied");

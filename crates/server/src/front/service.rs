@@ -3,6 +3,7 @@
 use super::cut::Cuts;
 use super::engine::{Engine, Failure};
 use super::methods::{self, Method};
+use super::reads::Reads;
 use super::watch::Hub;
 use super::{cluster, convert, lease, maintenance, probe, range_stream, refusal};
 use crate::grpc::{
@@ -22,6 +23,7 @@ pub struct Front {
     pub(super) engine: Rc<dyn Engine>,
     pub(super) limits: GrpcLimits,
     pub(super) hub: Rc<Hub>,
+    reads: Rc<Reads>,
     cuts: Rc<Cuts>,
     stats: Rc<CallStats>,
 }
@@ -30,14 +32,16 @@ impl Front {
     /// Also registers the watch hub with the engine: build it before anything is served.
     pub fn new(engine: Rc<dyn Engine>, limits: GrpcLimits) -> Rc<Self> {
         let hub = Hub::new(engine.clone(), limits.message_bytes_max());
-        let cuts = Rc::new(Cuts::new());
+        let (reads, cuts) = (Rc::default(), Rc::new(Cuts::new()));
         let stats = CallStats::new(methods::table().len());
-        Rc::new(Self { engine, limits, hub, cuts, stats })
+        Rc::new(Self { engine, limits, hub, reads, cuts, stats })
     }
 
-    /// Cuts streams that want a leader after three of these without one, and all within one when
-    /// the state is proven wrong. Must be called inside a `LocalSet`, once.
+    /// Serves reads that had to wait. Cuts streams that want a leader after three of these without
+    /// one, and all within one when the state is proven wrong. Must be called inside a `LocalSet`,
+    /// once.
     pub fn monitor(&self, election_timeout: Duration) {
+        tokio::task::spawn_local(Rc::clone(&self.reads).pump());
         let cuts = Rc::clone(&self.cuts);
         tokio::task::spawn_local(cuts.monitor(self.engine.clone(), election_timeout));
     }
@@ -74,7 +78,11 @@ impl Front {
             Ok(command) => command,
             Err(error) => return responder.fail(&Status::from(error).outcome("not-applied")),
         };
-        let engine = self.engine.clone();
+        let (engine, caller) = (self.engine.clone(), responder.caller());
+        if !caller.may_write() {
+            // Its answers lie here unread; those of writes cannot wait for room.
+            return responder.fail(&refusal::status(Failure::Overloaded(engine.why())));
+        }
         let done = move |result: Result<Response, Failure>| match result {
             Err(failure) => responder.fail(&refusal::status(failure)),
             Ok(response) => match reply(convert::header(engine.header()), response) {
@@ -85,7 +93,7 @@ impl Front {
                 }
             },
         };
-        self.engine.submit(command, Box::new(done));
+        self.engine.submit(caller, command, Box::new(done));
     }
 
     fn range(&self, request: &pb::RangeRequest, responder: Responder) {
@@ -93,20 +101,43 @@ impl Front {
             Ok(request) => request,
             Err(error) => return responder.fail(&error.into()),
         };
-        let engine = self.engine.clone();
-        let done = move |result: Result<mvcc::RangeResponse, Failure>| match result {
-            Err(failure) => responder.fail(&refusal::status(failure)),
-            Ok(response) => {
-                let mut header = convert::header(engine.header());
-                header.revision = response.revision;
-                responder.ok(&convert::range_response(&response, Some(header)));
+        let serializable = request.serializable;
+        self.read(serializable, responder, move |engine, responder| {
+            match engine.view().range(&request) {
+                Err(error) => responder.fail(&store_failure(error)),
+                Ok(response) => {
+                    let mut header = convert::header(engine.header());
+                    header.revision = response.revision;
+                    responder.ok(&convert::range_response(&response, Some(header)));
+                }
             }
+        });
+    }
+
+    /// Reads from the state of this member: as it is, or once everything committed before the
+    /// call is in it. The state may be later than that by the time the read has its turn.
+    fn read(
+        &self,
+        serializable: bool,
+        responder: Responder,
+        work: impl FnOnce(&dyn Engine, Responder) + 'static,
+    ) {
+        let (engine, reads) = (self.engine.clone(), Rc::clone(&self.reads));
+        let caller = responder.caller();
+        let serve = move |responder: Responder| {
+            reads.serve(responder, move |responder| match engine.serves_no_data() {
+                Some(failure) => responder.fail(&refusal::status(failure)),
+                None => work(&*engine, responder),
+            });
         };
-        if request.serializable {
-            done(self.engine.view().range(&request).map_err(Failure::Store));
-        } else {
-            self.engine.read(request, Box::new(done));
+        if serializable {
+            return serve(responder);
         }
+        let done = move |result: Result<(), Failure>| match result {
+            Err(failure) => responder.fail(&refusal::status(failure)),
+            Ok(()) => serve(responder),
+        };
+        self.engine.barrier(caller, Box::new(done));
     }
 
     fn put(&self, request: &pb::PutRequest, responder: Responder) {
@@ -150,29 +181,30 @@ impl Front {
                 Some(convert::txn_response(&txn, Some(header)))
             });
         }
-        let engine = self.engine.clone();
-        let done = move |result: Result<mvcc::TxnResponse, Failure>| match result {
-            Err(failure) => responder.fail(&refusal::status(failure)),
-            Ok(response) => {
-                let mut header = convert::header(engine.header());
-                header.revision = response.revision;
-                responder.ok(&convert::txn_response(&response, Some(header)));
+        let serializable = is_serializable(&request);
+        self.read(serializable, responder, move |engine, responder| {
+            match engine.read_txn_local(&request) {
+                Err(error) => responder.fail(&store_failure(error)),
+                Ok(response) => {
+                    let mut header = convert::header(engine.header());
+                    header.revision = response.revision;
+                    responder.ok(&convert::txn_response(&response, Some(header)));
+                }
             }
-        };
-        if is_serializable(&request) {
-            done(self.engine.read_txn_local(&request).map_err(Failure::Store));
-        } else {
-            self.engine.read_txn(request, Box::new(done));
-        }
+        });
     }
 
     fn member_list(&self, request: &pb::MemberListRequest, responder: Responder) {
-        let engine = self.engine.clone();
+        let (engine, caller) = (self.engine.clone(), responder.caller());
         let done = move |result: Result<(), Failure>| match result {
             Err(failure) => responder.fail(&refusal::status(failure)),
             Ok(()) => responder.ok(&cluster::list(&*engine)),
         };
-        if request.linearizable { self.engine.barrier(Box::new(done)) } else { done(Ok(())) }
+        if request.linearizable {
+            self.engine.barrier(caller, Box::new(done));
+        } else {
+            done(Ok(()));
+        }
     }
 
     fn call(&self, method: Method, message: Bytes, responder: Responder) -> Option<Responder> {
@@ -281,7 +313,7 @@ impl Service for Front {
         if let Some(status) = self.refused(methods::method(method), metadata) {
             return out.fail(&status);
         }
-        let cut = self.cuts.cut(metadata, self.engine.clone());
+        let cut = self.cuts.cut(metadata, self.engine.clone(), out.ended());
         match pb::RangeRequest::decode(message) {
             Ok(request) => range_stream::run(self, &request, cut, out),
             Err(_) => out.fail(&undecodable()),
@@ -292,7 +324,7 @@ impl Service for Front {
         if let Some(status) = self.refused(methods::method(method), metadata) {
             return out.fail(&status);
         }
-        let cut = self.cuts.cut(metadata, self.engine.clone());
+        let cut = self.cuts.cut(metadata, self.engine.clone(), out.ended());
         match methods::method(method) {
             Method::Watch => self.hub.clone().open(input, cut, out),
             Method::LeaseKeepAlive => lease::keep_alive(self.engine.clone(), input, cut, out),

@@ -1,12 +1,14 @@
 //! The request layer end to end: a real socket and an h2 client against a store in memory.
 
+mod bounds;
 mod client;
+mod departures;
 mod fake;
 mod probes;
 mod streams;
 mod watches;
 
-use crate::grpc::{self, GrpcLimits, Service};
+use crate::grpc::{GrpcLimits, KeepAlive, Server, Service};
 use api::etcdserverpb as pb;
 use client::Client;
 use fake::FakeEngine;
@@ -29,6 +31,24 @@ fn with_engine<F: Future<Output = ()>>(
     limits: GrpcLimits,
     test: impl FnOnce(SocketAddr, Rc<FakeEngine>) -> F,
 ) {
+    let keep_alive = KeepAlive::default();
+    with_all(limits, keep_alive, |stage| test(stage.address, stage.engine));
+}
+
+/// A server under test and what it is made of.
+struct Stage {
+    address: SocketAddr,
+    engine: Rc<FakeEngine>,
+    front: Rc<super::Front>,
+    server: Rc<Server>,
+}
+
+/// As [`with_engine`], with everything within reach.
+fn with_all<F: Future<Output = ()>>(
+    limits: GrpcLimits,
+    keep_alive: KeepAlive,
+    test: impl FnOnce(Stage) -> F,
+) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let local = tokio::task::LocalSet::new();
     local.block_on(&runtime, async {
@@ -38,10 +58,20 @@ fn with_engine<F: Future<Output = ()>>(
         let front = super::Front::new(engine.clone(), limits);
         front.monitor(ELECTION_TIMEOUT);
         front.set_watch_progress_interval(Duration::from_millis(100));
-        tokio::task::spawn_local(grpc::serve(listener, front as Rc<dyn Service>, limits));
+        let service = Rc::clone(&front) as Rc<dyn Service>;
+        let server = Server::new(service, limits, keep_alive);
+        tokio::task::spawn_local(Rc::clone(&server).serve(listener));
         let limit = Duration::from_secs(120);
-        tokio::time::timeout(limit, test(address, engine)).await.expect("the test ends in time");
+        let test = test(Stage { address, engine, front, server });
+        tokio::time::timeout(limit, test).await.expect("the test ends in time");
     });
+}
+
+/// Waits until it holds; the test's own limit bounds it.
+async fn until(mut holds: impl FnMut() -> bool) {
+    while !holds() {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
 }
 
 fn put(key: &str, value: impl Into<bytes::Bytes>) -> pb::PutRequest {
@@ -179,7 +209,8 @@ fn a_connection_that_never_finishes_its_greeting_is_closed() {
         let address = listener.local_addr().unwrap();
         let limits = GrpcLimits::default();
         let front = super::Front::new(Rc::new(FakeEngine::new()), limits);
-        tokio::task::spawn_local(grpc::serve(listener, front as Rc<dyn Service>, limits));
+        let server = Server::new(front as Rc<dyn Service>, limits, KeepAlive::default());
+        tokio::task::spawn_local(server.serve(listener));
         let halves = [&b""[..], b"PRI", b"PRI * HTTP/2.0\r\n", b"GET /health HT"];
         let mut sockets = Vec::new();
         for half in halves {

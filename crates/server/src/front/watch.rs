@@ -83,6 +83,22 @@ impl Hub {
         });
     }
 
+    /// Streams it keeps a note of, ended ones too.
+    #[cfg(test)]
+    pub(super) fn noted(&self) -> usize {
+        self.bells.borrow().len()
+    }
+
+    /// Streams that have ended make room before the list grows: none may be left for a change to
+    /// find, there may not be one for long.
+    fn enrol(&self, bell: &Rc<Bell>) {
+        let mut bells = self.bells.borrow_mut();
+        if bells.len() == bells.capacity() {
+            bells.retain(|bell| bell.strong_count() > 0);
+        }
+        bells.push(Rc::downgrade(bell));
+    }
+
     /// Serves one watch stream on its own local task.
     /// It ends with `cut`'s status when that comes first.
     pub(super) fn open(
@@ -92,7 +108,7 @@ impl Hub {
         out: StreamSender,
     ) {
         let bell = Rc::new(Bell::default());
-        self.bells.borrow_mut().push(Rc::downgrade(&bell));
+        self.enrol(&bell);
         let interval = self.progress_interval.get();
         let session = Session::new(self.engine.clone(), self.message_bytes_max);
         tokio::task::spawn_local(session::run(session, bell, interval, input, cut, out));

@@ -8,10 +8,14 @@
 //! encoder's, so everything the encoder refers to is still there, at the same place (RFC 7541,
 //! sections 2.3.2 and 4).
 
+use super::traffic::Traffic;
 use std::io::{IoSlice, Result};
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 
 const PREFACE_BYTES: usize = 24;
 const FRAME_HEAD_BYTES: usize = 9;
@@ -27,38 +31,87 @@ const FILLER: u8 = b'q';
 /// Longest integer followed, as a shift: more cannot be a length in one frame.
 const SHIFT_MAX: u32 = 28;
 
-/// A client's byte stream whose `:authority` values are blanked.
-pub(super) struct Blanked<S> {
-    inner: S,
+/// What a client may still say after it was told to go.
+const UNHEARD_BYTES_MAX: u64 = 16 << 20;
+const UNHEARD_MAX: Duration = Duration::from_secs(1);
+/// Bytes read in one turn before other connections and the rest of the member get theirs: some
+/// hundreds of the smallest calls.
+const READ_BYTES_PER_TURN_MAX: usize = 64 * 1024;
+
+/// A client's byte stream whose `:authority` values are blanked and whose frames are counted.
+pub(super) struct Blanked {
+    /// There until the end.
+    inner: Option<TcpStream>,
     frames: Frames,
+    traffic: Rc<Traffic>,
+    read_in_turn: usize,
 }
 
-impl<S> Blanked<S> {
-    pub(super) fn new(inner: S) -> Self {
-        Self { inner, frames: Frames::new() }
+impl Blanked {
+    pub(super) fn new(inner: TcpStream, traffic: Rc<Traffic>) -> Self {
+        let frames = Frames::new(Rc::clone(&traffic));
+        Self { inner: Some(inner), frames, traffic, read_in_turn: 0 }
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Blanked<S> {
+impl Drop for Blanked {
+    fn drop(&mut self) {
+        let Some(inner) = self.inner.take() else { return };
+        if self.traffic.abandoned.get() {
+            // What the kernel still holds for this client goes with the connection.
+            let _ = inner.set_zero_linger();
+        } else if self.traffic.unheard.get() {
+            tokio::task::spawn_local(discard(inner));
+        }
+    }
+}
+
+/// Reads to the end for a while.
+async fn discard(mut socket: TcpStream) {
+    let mut heard = tokio::io::AsyncReadExt::take(&mut socket, UNHEARD_BYTES_MAX);
+    let mut nowhere = tokio::io::sink();
+    let all = tokio::io::copy(&mut heard, &mut nowhere);
+    // Whatever comes of it, the socket is closed.
+    let _ = tokio::time::timeout(UNHEARD_MAX, all).await;
+}
+
+impl Blanked {
+    fn socket(&mut self) -> Pin<&mut TcpStream> {
+        Pin::new(self.inner.as_mut().expect("there until the drop"))
+    }
+}
+
+impl AsyncRead for Blanked {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<Result<()>> {
+        if self.read_in_turn >= READ_BYTES_PER_TURN_MAX {
+            // The connection's task ends its turn, and wakes itself for the next.
+            self.read_in_turn = 0;
+            self.traffic.paused.set(true);
+        }
+        if self.traffic.paused.get() {
+            return Poll::Pending;
+        }
         let before = buf.filled().len();
-        let polled = Pin::new(&mut self.inner).poll_read(cx, buf);
-        self.frames.pass(&mut buf.filled_mut()[before..]);
+        let polled = self.socket().poll_read(cx, buf);
+        let read = &mut buf.filled_mut()[before..];
+        self.traffic.read(read.len());
+        self.read_in_turn = if polled.is_ready() { self.read_in_turn + read.len() } else { 0 };
+        self.frames.pass(read);
         polled
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Blanked<S> {
+impl AsyncWrite for Blanked {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(cx, bytes)
+        self.socket().poll_write(cx, bytes)
     }
 
     fn poll_write_vectored(
@@ -66,19 +119,19 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Blanked<S> {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<Result<usize>> {
-        Pin::new(&mut self.inner).poll_write_vectored(cx, slices)
+        self.socket().poll_write_vectored(cx, slices)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.inner.is_write_vectored()
+        self.inner.as_ref().is_some_and(TcpStream::is_write_vectored)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
+        self.socket().poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx)
+        self.socket().poll_shutdown(cx)
     }
 }
 
@@ -98,11 +151,13 @@ struct Frames {
     at: At,
     head: [u8; FRAME_HEAD_BYTES],
     fields: Fields,
+    traffic: Rc<Traffic>,
 }
 
 impl Frames {
-    fn new() -> Self {
-        Self { at: At::Skip(PREFACE_BYTES), head: [0; FRAME_HEAD_BYTES], fields: Fields::Start }
+    fn new(traffic: Rc<Traffic>) -> Self {
+        let (at, head) = (At::Skip(PREFACE_BYTES), [0; FRAME_HEAD_BYTES]);
+        Self { at, head, fields: Fields::Start, traffic }
     }
 
     /// Blanks the authorities in the next bytes of the stream.
@@ -148,6 +203,7 @@ impl Frames {
     fn begin(&mut self) -> At {
         let [a, b, c, kind, flags, ..] = self.head;
         let length = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
+        self.traffic.frame(kind, flags);
         match kind {
             _ if length == 0 => At::Head(0),
             TYPE_HEADERS => {

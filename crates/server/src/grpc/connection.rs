@@ -1,22 +1,27 @@
 //! One HTTP/2 client connection.
 
 use super::authority::Blanked;
+use super::call::Call as UnaryCall;
 use super::deadline::{self, Deadlines};
+use super::guard::{Fate, Guard};
 use super::message::Assembler;
+use super::outflow::{Chunk, Outflow};
+use super::streams::Streams;
+use super::traffic::Traffic;
 use super::{
-    GrpcLimits, Kind, Metadata, OPENING_MAX, RequestStream, Responder, Service, Status,
-    StreamSender,
+    Kind, Metadata, OPENING_MAX, RequestStream, Responder, Server, Service, Status, StreamSender,
+    too_late,
 };
 use api::error::Code;
 use bytes::Bytes;
-use h2::RecvStream;
 use h2::server::SendResponse;
+use h2::{Reason, RecvStream};
 use http::{HeaderMap, HeaderValue, Request, Response};
 use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -26,40 +31,86 @@ const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
 /// Calls a client may cancel before they were looked at; a burst of timeouts is not an attack.
 const CANCELLED_UNSEEN_MAX: usize = 8 * 1024;
+/// Longest wait for a client to take the last word of a connection that is cut.
+const FAREWELL_MAX: Duration = Duration::from_secs(1);
+
+type Wire = h2::server::Connection<Blanked, Chunk>;
 
 /// Serves the connection until it ends; the text says why when that was not the client's wish.
-pub(super) async fn run(
-    socket: TcpStream,
-    service: Rc<dyn Service>,
-    limits: GrpcLimits,
-) -> Result<(), String> {
+pub(super) async fn run(socket: TcpStream, server: &Server) -> Result<(), String> {
     let mut builder = h2::server::Builder::new();
     builder
         .initial_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .max_concurrent_streams(limits.streams_max)
+        // Ours is the bound that answers. This one makes clients queue in silence, so it is far.
+        .max_concurrent_streams(server.limits.streams_max.saturating_mul(2))
         .max_pending_accept_reset_streams(CANCELLED_UNSEEN_MAX);
-    let socket = Blanked::new(socket);
-    let opened = timeout(OPENING_MAX, builder.handshake::<_, Bytes>(socket)).await;
-    let mut connection = opened.map_err(|_| "HTTP/2: half a preface")?.map_err(closed)?;
-    let deadlines = Rc::new(Deadlines::default());
+    let traffic = Rc::new(Traffic::default());
+    let socket = Blanked::new(socket, Rc::clone(&traffic));
+    let opened = timeout(OPENING_MAX, builder.handshake::<_, Chunk>(socket)).await;
+    let mut wire = opened.map_err(|_| "HTTP/2: half a preface")?.map_err(closed)?;
+    let office = Office {
+        server,
+        deadlines: Rc::default(),
+        outflow: Outflow::new(Rc::clone(&server.unsent)),
+        streams: Streams::new(server.limits.streams_max),
+    };
+    let pings = wire.ping_pong().expect("asked for once");
+    let (outflow, streams) = (Rc::clone(&office.outflow), Rc::clone(&office.streams));
+    let mut guard = Guard::new(server, Rc::clone(&traffic), outflow, streams, pings);
     let timer = tokio::time::sleep(Duration::ZERO);
     tokio::pin!(timer);
     loop {
-        let mut next = pin!(connection.accept());
-        let accepted = poll_fn(|cx| {
-            deadlines.poll(timer.as_mut(), cx);
-            next.as_mut().poll(cx)
-        });
-        let Some(accepted) = accepted.await else { return Ok(()) };
-        match accepted {
-            Ok((request, send)) => accept(&service, limits, &deadlines, request, send),
+        let turn = {
+            let mut next = pin!(wire.accept());
+            poll_fn(|cx| {
+                office.deadlines.poll(timer.as_mut(), cx);
+                if let Poll::Ready(accepted) = next.as_mut().poll(cx) {
+                    return Poll::Ready(Ok(accepted.transpose()));
+                }
+                if traffic.paused.replace(false) {
+                    cx.waker().wake_by_ref();
+                }
+                guard.poll(cx).map(Err)
+            })
+            .await
+        };
+        match turn {
+            Ok(Ok(Some((request, send)))) => office.accept(request, send),
+            Ok(Ok(None)) | Err(Fate::Done) => return Ok(()),
             // A client that leaves is no news; one whose frames make no sense is.
-            Err(error) if error.is_io() || (error.is_go_away() && error.is_remote()) => {
+            Ok(Err(e)) if e.is_io() || (e.is_go_away() && e.is_remote()) => {
                 return Ok(());
             }
-            Err(error) => return Err(closed(error)),
+            Ok(Err(error)) => return Err(closed(error)),
+            Err(Fate::Goodbye) => {
+                wire.graceful_shutdown();
+                office.streams.stop();
+            }
+            Err(Fate::Cut(why)) => {
+                traffic.abandoned.set(true);
+                return Err(why.to_string());
+            }
+            Err(Fate::Calm(why)) => {
+                calm(wire, &traffic).await;
+                return Err(why.to_string());
+            }
         }
+    }
+}
+
+/// Ends a connection with a word about the reason, which its client may not want to hear.
+async fn calm(mut wire: Wire, traffic: &Traffic) {
+    wire.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+    // Nothing it says is of interest any more; but a socket closed with unread bytes in it would
+    // take our last word back.
+    traffic.unheard.set(true);
+    let last = poll_fn(|cx| {
+        traffic.paused.set(true);
+        wire.poll_closed(cx)
+    });
+    if timeout(FAREWELL_MAX, last).await.is_err() {
+        traffic.abandoned.set(true);
     }
 }
 
@@ -67,48 +118,79 @@ fn closed(error: h2::Error) -> String {
     format!("HTTP/2: {error}")
 }
 
-fn accept(
-    service: &Rc<dyn Service>,
-    limits: GrpcLimits,
-    deadlines: &Rc<Deadlines>,
-    request: Request<RecvStream>,
-    send: SendResponse<Bytes>,
-) {
-    let (head, body) = request.into_parts();
-    if !is_grpc(&head.headers) {
-        return plain_http(service, &head, send);
-    }
-    let path = head.uri.path();
-    let Some((method, kind)) = service.method(path) else {
-        return Responder::uncounted(send).fail(&unknown_method(path));
-    };
-    let tally = service.stats().begin(method);
-    let metadata = Metadata {
-        has_leader: header_is(&head.headers, "hasleader", b"true"),
-        deadline: head.headers.get("grpc-timeout").and_then(|v| deadline::parse(v.as_bytes())),
-    };
-    let assembler = Assembler::for_call(&head.headers, limits.message_bytes_max());
-    let answer = match (kind, metadata.deadline) {
-        (Kind::Bidi, _) => {
-            let input = RequestStream::new(body, assembler);
-            return service.bidi(method, metadata, input, StreamSender::new(send, tally));
+/// What the calls of one connection share.
+struct Office<'a> {
+    server: &'a Server,
+    deadlines: Rc<Deadlines>,
+    outflow: Rc<Outflow>,
+    streams: Rc<Streams>,
+}
+
+impl Office<'_> {
+    fn accept(&self, request: Request<RecvStream>, send: SendResponse<Chunk>) {
+        let (head, body) = request.into_parts();
+        if !is_grpc(&head.headers) {
+            return plain_http(&*self.server.service, &head, send, &self.outflow);
         }
-        (Kind::ServerStream, _) => Answer::Stream(StreamSender::new(send, tally)),
-        (Kind::Unary, None) => Answer::Unary(Responder::new(send, tally)),
-        (Kind::Unary, Some(at)) => Answer::Unary(Responder::timed(deadlines.add(at, send), tally)),
-    };
-    let call = Call { method, metadata, answer };
-    let unary = matches!(call.answer, Answer::Unary(_));
-    let mut reading = Reading { body, assembler, unary };
-    // The common case: the whole body came with the headers, and no task is needed.
-    match reading.poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(message) => call.dispatch(&**service, message),
-        Poll::Pending => {
-            let service = service.clone();
-            tokio::task::spawn_local(async move {
-                let message = poll_fn(|cx| reading.poll(cx)).await;
-                call.dispatch(&*service, message);
-            });
+        let path = head.uri.path();
+        let Some((method, kind)) = self.server.service.method(path) else {
+            return self.refuse(send, &unknown_method(path));
+        };
+        let place = match self.streams.place(kind != Kind::Unary) {
+            Ok(place) => place,
+            Err(status) => return self.refuse(send, &status),
+        };
+        let tally = self.server.service.stats().begin(method);
+        let metadata = Metadata {
+            has_leader: header_is(&head.headers, "hasleader", b"true"),
+            deadline: self.deadline(&head.headers),
+        };
+        let assembler = Assembler::for_call(&head.headers, self.server.limits.message_bytes_max());
+        let outflow = Rc::clone(&self.outflow);
+        let answer = match kind {
+            Kind::Bidi => {
+                let input = RequestStream::new(body, assembler);
+                let out = StreamSender::new(send, tally, outflow, place);
+                return self.server.service.bidi(method, metadata, input, out);
+            }
+            Kind::ServerStream => Answer::Stream(StreamSender::new(send, tally, outflow, place)),
+            Kind::Unary => {
+                let at = metadata.deadline;
+                let call = UnaryCall::new(send, Some(tally), outflow, at, Some(place));
+                let ticket = at.map(|at| self.deadlines.add(at, Rc::clone(&call)));
+                Answer::Unary(Responder::new(call, ticket))
+            }
+        };
+        self.read(Call { method, metadata, answer }, body, assembler);
+    }
+
+    /// Answers a call that is not counted as one of a method.
+    fn refuse(&self, send: SendResponse<Chunk>, status: &Status) {
+        UnaryCall::new(send, None, Rc::clone(&self.outflow), None, None).fail(status);
+    }
+
+    /// When a call that is read now has to be answered.
+    fn deadline(&self, headers: &HeaderMap) -> Option<Instant> {
+        let value = headers.get("grpc-timeout")?;
+        let time = deadline::parse(value.as_bytes())?;
+        let now = Instant::now();
+        // Which of them lay here while the process stood still nobody can tell: see `pulse`.
+        if time <= self.server.pulse.standstill(now) { Some(now) } else { now.checked_add(time) }
+    }
+
+    fn read(&self, call: Call, body: RecvStream, assembler: Assembler) {
+        let unary = matches!(call.answer, Answer::Unary(_));
+        let mut reading = Reading { body, assembler, unary };
+        // The common case: the whole body came with the headers, and no task is needed.
+        match reading.poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(message) => call.dispatch(&*self.server.service, message),
+            Poll::Pending => {
+                let service = Rc::clone(&self.server.service);
+                tokio::task::spawn_local(async move {
+                    let message = poll_fn(|cx| reading.poll(cx)).await;
+                    call.dispatch(&*service, message);
+                });
+            }
         }
     }
 }
@@ -168,6 +250,11 @@ impl Call {
             (None, Answer::Stream(_)) => {}
             (Some(Err(status)), Answer::Unary(responder)) => responder.fail(&status),
             (Some(Err(status)), Answer::Stream(out)) => out.fail(&status),
+            (Some(Ok(_)), Answer::Unary(responder))
+                if responder.caller().has_left(Instant::now()) =>
+            {
+                responder.fail(&too_late());
+            }
             (Some(Ok(message)), Answer::Unary(responder)) => {
                 service.unary(method, metadata, message, responder);
             }
@@ -228,10 +315,12 @@ impl Reading {
 
 /// `GET /health` and friends also arrive over HTTP/2.
 fn plain_http(
-    service: &Rc<dyn Service>,
+    service: &dyn Service,
     head: &http::request::Parts,
-    mut send: SendResponse<Bytes>,
+    mut send: SendResponse<Chunk>,
+    outflow: &Rc<Outflow>,
 ) {
+    let outflow = Rc::clone(outflow);
     let target = head.uri.path_and_query().map_or("/", |p| p.as_str());
     let done = Box::new(move |reply: super::HttpReply| {
         let response = Response::builder()
@@ -240,7 +329,7 @@ fn plain_http(
             .body(())
             .expect("codes and types are constants of this server");
         if let Ok(mut body) = send.send_response(response, false) {
-            let _ = body.send_data(reply.body.into(), true);
+            let _ = body.send_data(outflow.chunk(reply.body.into()), true);
         }
     });
     service.http(head.method.as_str(), target, done);

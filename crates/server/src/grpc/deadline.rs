@@ -3,11 +3,9 @@
 //! Calls without a deadline, the common case under load, never come here.
 
 use super::Status;
-use super::responder::failed_head;
+use super::call::Call;
 use crate::front::engine::Failure;
 use crate::front::refusal;
-use bytes::Bytes;
-use h2::server::SendResponse;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::future::Future as _;
@@ -26,31 +24,31 @@ type Key = (Instant, u64);
 /// Calls of one connection that must be answered in time.
 #[derive(Default)]
 pub(super) struct Deadlines {
-    waiting: RefCell<BTreeMap<Key, SendResponse<Bytes>>>,
+    waiting: RefCell<BTreeMap<Key, Rc<Call>>>,
     next: Cell<u64>,
     /// When the timer goes off; it may be earlier than needed, never later.
     armed: Cell<Option<Instant>>,
     waker: RefCell<Option<Waker>>,
 }
 
-/// The right to answer one waiting call.
+/// A waiting call's place; it is given up when the ticket is dropped.
 pub(super) struct Ticket {
     key: Key,
     deadlines: Rc<Deadlines>,
 }
 
-impl Ticket {
-    /// The call, unless its deadline has passed and answered it.
-    pub(super) fn take(self) -> Option<SendResponse<Bytes>> {
-        self.deadlines.waiting.borrow_mut().remove(&self.key)
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.deadlines.waiting.borrow_mut().remove(&self.key);
     }
 }
 
 impl Deadlines {
-    pub(super) fn add(self: &Rc<Self>, at: Instant, send: SendResponse<Bytes>) -> Ticket {
+    /// Answers `call` at that time, unless the ticket is dropped before.
+    pub(super) fn add(self: &Rc<Self>, at: Instant, call: Rc<Call>) -> Ticket {
         let key = (at, self.next.get());
         self.next.set(key.1 + 1);
-        let before = self.waiting.borrow_mut().insert(key, send);
+        let before = self.waiting.borrow_mut().insert(key, call);
         assert!(before.is_none(), "numbers are used once");
         if self.armed.get().is_none_or(|armed| armed > at)
             && let Some(waker) = self.waker.borrow().as_ref()
@@ -84,7 +82,7 @@ impl Deadlines {
     fn expire(&self, now: Instant) {
         let mut waiting = self.waiting.borrow_mut();
         while let Some(first) = waiting.first_entry().filter(|first| first.key().0 <= now) {
-            let _ = first.remove().send_response(failed_head(&exceeded()), true);
+            first.remove().fail(&exceeded());
         }
     }
 }
@@ -94,9 +92,14 @@ pub(crate) fn exceeded() -> Status {
     refusal::status(Failure::Deadline)
 }
 
-/// The instant a `grpc-timeout` value means: up to eight digits and a unit. A value that cannot
+/// What a call is told whose deadline passed before anything was done for it.
+pub(crate) fn too_late() -> Status {
+    refusal::status(Failure::Late)
+}
+
+/// The time a `grpc-timeout` value gives: up to eight digits and a unit. A value that cannot
 /// be read is none, as is one too long to matter.
-pub(super) fn parse(value: &[u8]) -> Option<Instant> {
+pub(super) fn parse(value: &[u8]) -> Option<Duration> {
     let (unit, digits) = value.split_last()?;
     if digits.is_empty() || digits.len() > 8 {
         return None;
@@ -111,7 +114,7 @@ pub(super) fn parse(value: &[u8]) -> Option<Instant> {
         b'n' => Duration::from_nanos(n),
         _ => return None,
     };
-    if timeout > DEADLINE_MAX { None } else { Instant::now().checked_add(timeout) }
+    (timeout <= DEADLINE_MAX).then_some(timeout)
 }
 
 #[cfg(test)]
@@ -120,14 +123,9 @@ mod tests {
 
     #[test]
     fn a_timeout_is_digits_and_a_unit_and_nonsense_is_none() {
-        let near = |text: &str, ms: u64| {
-            let at = parse(text.as_bytes()).expect("a deadline");
-            let left = at.saturating_duration_since(Instant::now());
-            let ms = Duration::from_millis(ms);
-            left <= ms && left + Duration::from_secs(5) > ms
-        };
-        assert!(near("2H", 7_200_000) && near("3M", 180_000) && near("90S", 90_000));
-        assert!(near("5000m", 5000) && near("7000000u", 7000) && near("99999999n", 100));
+        let read = |text: &str| parse(text.as_bytes()).expect("a time").as_millis();
+        assert_eq!([read("2H"), read("3M"), read("90S")], [7_200_000, 180_000, 90_000]);
+        assert_eq!([read("5000m"), read("7000000u"), read("99999999n")], [5000, 7000, 99]);
         for text in ["", "S", "5", "123456789S", "-5S", "5x", "5.5S", "99999999H"] {
             assert_eq!(parse(text.as_bytes()), None, "{text}");
         }

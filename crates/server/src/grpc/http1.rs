@@ -5,7 +5,7 @@ use std::io;
 use std::rc::Rc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 
 const HEAD_BYTES_MAX: usize = 16 * 1024;
@@ -22,13 +22,21 @@ struct Head {
     size: usize,
 }
 
-/// Serves requests until the client closes or breaks the rules.
-pub(super) async fn run(mut socket: TcpStream, service: Rc<dyn Service>) -> io::Result<()> {
+/// Serves requests until the client closes or breaks the rules, or the member stops.
+pub(super) async fn run(
+    mut socket: TcpStream,
+    service: Rc<dyn Service>,
+    mut stopping: watch::Receiver<bool>,
+) -> io::Result<()> {
     let mut buffer = Vec::with_capacity(1024);
     loop {
-        let request = timeout(OPENING_MAX, read_request(&mut socket, &mut buffer)).await;
+        let request = tokio::select! {
+            biased;
+            request = timeout(OPENING_MAX, read_request(&mut socket, &mut buffer)) => request,
+            _ = stopping.wait_for(|stopping| *stopping) => return Ok(()),
+        };
         // An idle client is let go; it comes again when it has something to ask.
-        let Some(head) = request.unwrap_or(Ok(None))? else { return Ok(()) };
+        let Some(mut head) = request.unwrap_or(Ok(None))? else { return Ok(()) };
         let (send, receive) = oneshot::channel();
         let done = Box::new(move |reply| {
             // The client may have gone: nobody is left to tell.
@@ -40,7 +48,13 @@ pub(super) async fn run(mut socket: TcpStream, service: Rc<dyn Service>) -> io::
             content_type: "text/plain; charset=utf-8",
             body: "no answer\n".into(),
         });
-        socket.write_all(&encode(&reply, &head)).await?;
+        head.keep_alive &= !*stopping.borrow();
+        let bytes = encode(&reply, &head);
+        // One that does not read its answer is let go too.
+        let Ok(written) = timeout(OPENING_MAX, socket.write_all(&bytes)).await else {
+            return Ok(());
+        };
+        written?;
         if !head.keep_alive {
             return socket.shutdown().await;
         }

@@ -1,7 +1,7 @@
 //! A call's final status and how it travels in trailers.
 
 use api::error::{Code, EtcdError};
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, Response};
 use std::borrow::Cow;
 
 /// How a call failed: gRPC code, text, and whether the request may have been applied.
@@ -100,6 +100,26 @@ fn percent_encode(text: &str) -> Vec<u8> {
         }
     }
     out
+}
+
+pub(super) fn head() -> Response<()> {
+    let mut response = Response::new(());
+    let value = HeaderValue::from_static("application/grpc");
+    response.headers_mut().insert(http::header::CONTENT_TYPE, value);
+    response
+}
+
+/// A response without a message: the status rides in the headers ("Trailers-Only").
+pub(super) fn failed_head(status: &Status) -> Response<()> {
+    let mut response = head();
+    status.write(response.headers_mut());
+    response
+}
+
+pub(super) fn ok_trailers() -> HeaderMap {
+    let mut trailers = HeaderMap::with_capacity(1);
+    trailers.insert("grpc-status", HeaderValue::from_static("0"));
+    trailers
 }
 
 #[cfg(test)]

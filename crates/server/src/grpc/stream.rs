@@ -2,8 +2,10 @@
 
 use super::Status;
 use super::message::{ANSWER_BYTES_MAX, Assembler, answer};
-use super::responder::{failed_head, head, ok_trailers};
+use super::outflow::{Chunk, Outflow};
 use super::stats::Tally;
+use super::status::{failed_head, head, ok_trailers};
+use super::streams::Place;
 use api::Message;
 use api::error::Code;
 use bytes::Bytes;
@@ -11,6 +13,7 @@ use h2::server::SendResponse;
 use h2::{RecvStream, SendStream};
 use http::HeaderMap;
 use std::future::poll_fn;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 /// Capacity asked for before a message is produced; bytes. What is reserved is taken from the
@@ -73,8 +76,8 @@ impl RequestStream {
 
 enum Sending {
     /// Headers wait for the first message, so that a refusal can be one frame.
-    Head(SendResponse<Bytes>),
-    Body(SendStream<Bytes>),
+    Head(SendResponse<Chunk>),
+    Body(SendStream<Chunk>),
     Done,
 }
 
@@ -84,11 +87,24 @@ enum Sending {
 pub struct StreamSender {
     sending: Sending,
     tally: Tally,
+    outflow: Rc<Outflow>,
+    place: Place,
 }
 
 impl StreamSender {
-    pub(super) fn new(send: SendResponse<Bytes>, tally: Tally) -> Self {
-        Self { sending: Sending::Head(send), tally }
+    pub(super) fn new(
+        send: SendResponse<Chunk>,
+        tally: Tally,
+        outflow: Rc<Outflow>,
+        place: Place,
+    ) -> Self {
+        Self { sending: Sending::Head(send), tally, outflow, place }
+    }
+
+    /// Resolves when the stream must end for the sake of its connection, with the reason: too
+    /// many streams, or the member stops.
+    pub fn ended(&self) -> impl Future<Output = Status> + use<> {
+        self.place.ended()
     }
 
     /// Sends the response headers now, before there is a message.
@@ -96,8 +112,9 @@ impl StreamSender {
         self.body().map(|_| ())
     }
 
-    fn body(&mut self) -> Result<&mut SendStream<Bytes>, Gone> {
+    fn body(&mut self) -> Result<&mut SendStream<Chunk>, Gone> {
         if let Sending::Head(send) = &mut self.sending {
+            self.outflow.begins();
             let Ok(body) = send.send_response(head(), false) else {
                 self.sending = Sending::Done;
                 return Err(Gone);
@@ -110,14 +127,19 @@ impl StreamSender {
         }
     }
 
-    /// Ready when the client's window has room, so that a slow client never grows a queue here:
-    /// whoever produces messages asks first, and at most one message overshoots the window.
+    /// Ready when the client's window has room and its connection drains, so that a slow client
+    /// never grows a queue here: whoever produces messages asks first, and at most one message
+    /// overshoots.
     pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Gone>> {
         let body = self.body()?;
         if body.poll_reset(cx).is_ready() {
             self.sending = Sending::Done;
             return Poll::Ready(Err(Gone));
         }
+        if !self.outflow.poll_room(cx) {
+            return Poll::Pending;
+        }
+        let Sending::Body(body) = &mut self.sending else { return Poll::Ready(Err(Gone)) };
         if body.capacity() == 0 {
             body.reserve_capacity(CAPACITY_WANTED);
         }
@@ -159,7 +181,10 @@ impl StreamSender {
 
     /// `frame` is a message with its 5-byte prefix.
     pub fn send_frame(&mut self, frame: Bytes) -> Result<(), Gone> {
-        self.body()?.send_data(frame, false).map_err(|_| Gone)
+        let chunk = self.outflow.chunk(frame);
+        self.body()?.send_data(chunk, false).map_err(|_| Gone)?;
+        self.place.is_active();
+        Ok(())
     }
 
     /// Ends the call well.

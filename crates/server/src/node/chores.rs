@@ -3,6 +3,7 @@
 use super::Node;
 use crate::config::AutoCompaction;
 use crate::front::engine::{Engine as _, Failure};
+use crate::grpc::Caller;
 use crate::metrics::Page;
 use consensus::raft::{Change, Member};
 use mvcc::Command;
@@ -72,6 +73,7 @@ fn compact(node: &Rc<Node>, revision: i64) {
     }
     tracing::info!("auto compaction at revision {revision}");
     node.submit(
+        Caller::nobody(),
         Command::Compact { revision },
         Box::new(move |result| match result {
             Ok(_) | Err(Failure::Store(_)) => {}

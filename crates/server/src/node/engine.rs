@@ -5,6 +5,7 @@ use super::input::Input;
 use crate::front::engine::{
     ChangeListener, Done, Engine, Failure, Header, LeaseInfo, MemberInfo, Status, Why,
 };
+use crate::grpc::Caller;
 use base::{NodeId, Token};
 use consensus::raft::{Change, Configuration, label};
 use mvcc::{Command, Error, RangeRequest, RangeResponse, Response, TxnRequest, TxnResponse, View};
@@ -16,11 +17,15 @@ use std::time::{Duration, Instant};
 /// etcd's text for a hand-over that did not end; it has no code there either.
 const TRANSFER_TIMEOUT: &str = "etcdserver: request timed out, leader transfer took too long";
 
-/// A request that waits for its reply.
-pub(super) enum Pending {
+/// A request that waits for its reply, and who wants it.
+pub(super) struct Waiting {
+    caller: Caller,
+    pending: Pending,
+}
+
+enum Pending {
     Write(Done<Response>),
     Range(Done<RangeResponse>),
-    Txn(Done<TxnResponse>),
     Barrier(Done<()>),
     Change(Done<Vec<MemberInfo>>),
 }
@@ -30,7 +35,6 @@ impl Pending {
         match self {
             Self::Write(done) => done(Err(failure)),
             Self::Range(done) => done(Err(failure)),
-            Self::Txn(done) => done(Err(failure)),
             Self::Barrier(done) => done(Err(failure)),
             Self::Change(done) => done(Err(failure)),
         }
@@ -38,15 +42,32 @@ impl Pending {
 }
 
 impl Node {
-    fn wait(&self, pending: Pending) -> Option<Token> {
-        if self.stop_at.get().is_some() {
+    fn wait(&self, caller: Caller, pending: Pending) -> Option<Token> {
+        if self.ended.get() {
             pending.fail(Failure::Stopped);
             return None;
         }
         let token = self.next_token.get() + 1;
         self.next_token.set(token);
-        self.pending.borrow_mut().insert(token, pending);
+        self.pending.borrow_mut().insert(token, Waiting { caller, pending });
         Some(Token(token))
+    }
+
+    /// False when whoever asked has left meanwhile: nothing is begun for them. This is the last
+    /// look before the replica has it, after all queues.
+    pub(super) fn is_wanted(&self, event: &Event, now: Instant) -> bool {
+        let token = match event {
+            Event::Propose { token, .. } | Event::ReadBarrier { token } => token.0,
+            _ => return true,
+        };
+        let mut pending = self.pending.borrow_mut();
+        if !pending.get(&token).is_some_and(|waiting| waiting.caller.has_left(now)) {
+            return true;
+        }
+        let waiting = pending.remove(&token).expect("it was just found");
+        drop(pending);
+        waiting.pending.fail(Failure::Late);
+        false
     }
 
     fn enqueue(&self, event: Event) {
@@ -55,15 +76,13 @@ impl Node {
 
     /// Hands a reply to whoever waits for it; a requester that left is no error.
     pub(super) fn answer(&self, token: Token, reply: Reply) {
-        let Some(pending) = self.pending.borrow_mut().remove(&token.0) else { return };
+        let waiting = self.pending.borrow_mut().remove(&token.0);
+        let Some(Waiting { pending, .. }) = waiting else { return };
         let failure = match (reply, pending) {
             (Reply::Applied { result, .. }, Pending::Write(done)) => {
                 return done(result.map_err(Failure::Store));
             }
             (Reply::Range(result), Pending::Range(done)) => {
-                return done(result.map_err(Failure::Store));
-            }
-            (Reply::Txn(result), Pending::Txn(done)) => {
                 return done(result.map_err(Failure::Store));
             }
             (Reply::Barrier, Pending::Barrier(done)) => return done(Ok(())),
@@ -113,8 +132,9 @@ impl Node {
 
     /// Ends every wait when the node ends.
     pub(super) fn fail_all(&self) {
+        self.ended.set(true);
         let pending = std::mem::take(&mut *self.pending.borrow_mut());
-        pending.into_values().for_each(|pending| pending.fail(Failure::Stopped));
+        pending.into_values().for_each(|waiting| waiting.pending.fail(Failure::Stopped));
     }
 
     pub(super) fn name_of(&self, id: NodeId) -> String {
@@ -158,6 +178,7 @@ impl Node {
         reply: mpsc::Sender<Result<Response, String>>,
     ) {
         self.submit(
+            Caller::nobody(),
             command,
             Box::new(move |result| {
                 let _ = reply.send(result.map_err(|failure| failure.to_string()));
@@ -170,36 +191,24 @@ impl Node {
         request: RangeRequest,
         reply: mpsc::Sender<Result<RangeResponse, String>>,
     ) {
-        self.read(
-            request,
-            Box::new(move |result| {
-                let _ = reply.send(result.map_err(|failure| failure.to_string()));
-            }),
-        );
+        let done = Box::new(move |result: Result<RangeResponse, Failure>| {
+            let _ = reply.send(result.map_err(|failure| failure.to_string()));
+        });
+        if let Some(token) = self.wait(Caller::nobody(), Pending::Range(done)) {
+            self.enqueue(Event::Read { token, request });
+        }
     }
 }
 
 impl Engine for Node {
-    fn submit(&self, command: Command, done: Done<Response>) {
-        if let Some(token) = self.wait(Pending::Write(done)) {
+    fn submit(&self, caller: Caller, command: Command, done: Done<Response>) {
+        if let Some(token) = self.wait(caller, Pending::Write(done)) {
             self.enqueue(Event::Propose { token, command });
         }
     }
 
-    fn read(&self, request: RangeRequest, done: Done<RangeResponse>) {
-        if let Some(token) = self.wait(Pending::Range(done)) {
-            self.enqueue(Event::Read { token, request });
-        }
-    }
-
-    fn read_txn(&self, request: TxnRequest, done: Done<TxnResponse>) {
-        if let Some(token) = self.wait(Pending::Txn(done)) {
-            self.enqueue(Event::ReadTxn { token, request });
-        }
-    }
-
-    fn barrier(&self, done: Done<()>) {
-        if let Some(token) = self.wait(Pending::Barrier(done)) {
+    fn barrier(&self, caller: Caller, done: Done<()>) {
+        if let Some(token) = self.wait(caller, Pending::Barrier(done)) {
             self.enqueue(Event::ReadBarrier { token });
         }
     }
@@ -258,7 +267,7 @@ impl Engine for Node {
     }
 
     fn change(&self, change: Change, done: Done<Vec<MemberInfo>>) {
-        if let Some(token) = self.wait(Pending::Change(done)) {
+        if let Some(token) = self.wait(Caller::nobody(), Pending::Change(done)) {
             self.enqueue(Event::Change { token, change });
         }
     }

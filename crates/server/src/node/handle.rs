@@ -37,7 +37,8 @@ pub struct Handle {
 const ANSWER_MAX: Duration = Duration::from_secs(10);
 
 impl Handle {
-    /// Hands over leadership, then ends; returns how it ended.
+    /// Hands over leadership, sends clients away, answers what is pending, and ends, within
+    /// `Config::stop_grace`; returns how it ended.
     pub fn stop(mut self) -> End {
         self.control(Control::Stop);
         self.join()

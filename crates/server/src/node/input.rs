@@ -35,6 +35,8 @@ pub enum Input {
         to: NodeId,
         ok: bool,
     },
+    /// The member stops, and its last client connection is closed.
+    Drained,
     Control(Control),
 }
 
@@ -47,7 +49,7 @@ pub struct Checkpointed {
 
 /// What the handle asks for.
 pub enum Control {
-    /// Hand over leadership, answer nothing new, end.
+    /// Hand over leadership, send clients away, answer what is pending, end.
     Stop,
     /// End at once, as a crash would.
     Kill,

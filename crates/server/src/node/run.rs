@@ -36,8 +36,9 @@ impl Node {
                 }
                 () = &mut timer => {}
             }
+            let now = std::time::Instant::now();
             for input in batch.drain(..) {
-                if let Some(end) = self.take(input, &mut events) {
+                if let Some(end) = self.take(input, now, &mut events) {
                     return end;
                 }
             }
@@ -51,7 +52,7 @@ impl Node {
             if let Some(halt) = effects.halted.take() {
                 return End::Failed(format!("entry {}: {}", halt.index, halt.why));
             }
-            if self.stop_is_due() {
+            if self.continue_stop() {
                 return End::Stopped;
             }
         }
@@ -65,14 +66,23 @@ impl Node {
     fn deadline(&self) -> Instant {
         let at = Duration::from_nanos(self.replica.borrow().deadline().0);
         // The runtime's timer counts milliseconds; an earlier stop check is a deadline too.
-        let stop = self.stop_at.get();
+        let stop = self.stop.get().deadline();
         let at = self.started.checked_add(at).map_or_else(Instant::now, Into::into);
         stop.map_or(at, |stop| at.min(stop.into()))
     }
 
-    fn take(self: &Rc<Self>, input: Input, events: &mut Vec<Event>) -> Option<End> {
+    fn take(
+        self: &Rc<Self>,
+        input: Input,
+        now: std::time::Instant,
+        events: &mut Vec<Event>,
+    ) -> Option<End> {
         match input {
-            Input::Event(event) => events.push(event),
+            Input::Event(event) => {
+                if self.is_wanted(&event, now) {
+                    events.push(event);
+                }
+            }
             Input::Peer(message) => {
                 if !self.cut.borrow().contains(&message.from) {
                     events.push(Event::Message(message));
@@ -105,6 +115,7 @@ impl Node {
                 self.sending.borrow_mut().remove(&to);
                 events.push(Event::SnapshotSent { to, ok });
             }
+            Input::Drained => return Some(End::Stopped),
             Input::Control(control) => return self.control(control, events),
         }
         None
@@ -113,13 +124,7 @@ impl Node {
     fn control(self: &Rc<Self>, control: Control, events: &mut Vec<Event>) -> Option<End> {
         match control {
             Control::Kill => return Some(End::Killed),
-            Control::Stop => {
-                let wait = Duration::from_millis(self.config.election_timeout_ms);
-                self.stop_at.set(Some(std::time::Instant::now() + wait));
-                if self.replica.borrow().raft().is_leader() {
-                    events.push(Event::TransferLeader { to: None });
-                }
-            }
+            Control::Stop => self.begin_stop(events),
             Control::Cut(peers) => self.cut.borrow_mut().extend(peers),
             Control::Heal => self.cut.borrow_mut().clear(),
             Control::Trace(sink) => self.traces.borrow_mut().push(sink),
@@ -146,14 +151,6 @@ impl Node {
         if self.followed.replace(Some(now)) != Some(now) {
             self.peers.follow(raft.config(), raft.config_at(raft.commit()));
         }
-    }
-
-    /// A stop waits for leadership to be gone, for one election timeout at most.
-    fn stop_is_due(&self) -> bool {
-        let Some(at) = self.stop_at.get() else { return false };
-        let replica = self.replica.borrow();
-        let alone = replica.raft().config().members.len() == 1;
-        alone || !replica.raft().is_leader() || std::time::Instant::now() >= at
     }
 
     fn dispatch(self: &Rc<Self>, effects: &mut Effects) {

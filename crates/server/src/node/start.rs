@@ -8,12 +8,12 @@ use crate::config::{Config, ConfigError, Url};
 use crate::disk::open::{Opened, open};
 use crate::disk::{Log, Place, Wrap};
 use crate::front::Front;
-use crate::grpc::{self, GrpcLimits, Service};
+use crate::grpc::{GrpcLimits, Server, Service};
 use crate::metrics::{DiskMetrics, Metrics};
 use crate::peer::listen::{self, Shared};
 use crate::peer::{Births, Members};
 use base::{Birth, Nanos, NodeId, Prng};
-use consensus::raft::{Configuration, Settings};
+use consensus::raft::{Configuration, Repair, Settings};
 use replica::{Replica, ReplicaRecovered, ReplicaSettings};
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
@@ -188,9 +188,10 @@ fn serve(node: &Rc<Node>, listeners: Listeners) {
     let front = Front::new(engine::engine(node), limits);
     front.monitor(Duration::from_millis(node.config.election_timeout_ms));
     front.set_watch_progress_interval(node.config.watch_progress_interval);
+    let server = Server::new(front as Rc<dyn Service>, limits, node.config.keep_alive);
+    *node.server.borrow_mut() = Rc::downgrade(&server);
     for listener in listeners.client {
-        let front: Rc<dyn Service> = Rc::clone(&front) as Rc<dyn Service>;
-        tokio::task::spawn_local(grpc::serve(listener, front, limits));
+        tokio::task::spawn_local(Rc::clone(&server).serve(listener));
     }
 }
 
@@ -217,6 +218,19 @@ fn replica_settings(config: &Config, identity: &Identity, seed: u64) -> ReplicaS
     }
 }
 
+fn revived(
+    settings: ReplicaSettings,
+    recovered: ReplicaRecovered,
+    repair: Option<Repair>,
+) -> Result<Replica, StartError> {
+    let mut replica = Replica::new(settings, recovered, Nanos::ZERO)
+        .map_err(|error| StartError::Disk(error.to_string()))?;
+    if let Some(repair) = repair {
+        replica.repair(repair);
+    }
+    Ok(replica)
+}
+
 fn build(
     config: Config,
     place: &Place,
@@ -237,11 +251,7 @@ fn build(
     };
     let recovered =
         ReplicaRecovered { raft: opened.recovered, store: opened.store, extra: opened.extra };
-    let mut replica = Replica::new(settings, recovered, Nanos::ZERO)
-        .map_err(|error| StartError::Disk(error.to_string()))?;
-    if let Some(repair) = opened.repair {
-        replica.repair(repair);
-    }
+    let replica = revived(settings, recovered, opened.repair)?;
     let disk_metrics = Arc::new(DiskMetrics::default());
     let disk = Log::start(opened.journal, place.clone(), inbox.clone(), Arc::clone(&disk_metrics))?;
     let peers = Rc::new(Shared {
@@ -278,7 +288,9 @@ fn build(
         replaced: Cell::new(false),
         leader: Cell::new(None),
         last_failure: RefCell::default(),
-        stop_at: Cell::new(None),
+        ended: Cell::new(false),
+        stop: Cell::default(),
+        server: RefCell::default(),
         random: RefCell::new(Prng::new(seed ^ identity.birth)),
         followed: Cell::new(None),
         quota_bytes,

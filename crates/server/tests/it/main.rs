@@ -1,6 +1,7 @@
 //! Real members in one process: real sockets, real files, real clocks.
 
 mod cluster;
+mod departures;
 mod disk;
 mod foreign;
 mod inputs;

@@ -73,6 +73,24 @@ impl Client {
         Ok(M::decode(&all[FRAME_HEAD_BYTES..]).unwrap())
     }
 
+    pub fn new(send: SendRequest<Bytes>) -> Self {
+        Self { send }
+    }
+
+    /// As [`Self::begin`], on a connection that may have ended.
+    pub fn try_begin(&mut self, path: &str, body: Bytes) -> Result<ResponseFuture, h2::Error> {
+        let (response, mut send) = self.send.send_request(request(path, &[]), false)?;
+        send.send_data(body, true)?;
+        Ok(response)
+    }
+
+    /// Begins a call and does not wait for its answer; dropped, it is reset.
+    pub fn begin(&mut self, path: &str, headers: Headers<'_>, body: Bytes) -> ResponseFuture {
+        let (response, mut send) = self.send.send_request(request(path, headers), false).unwrap();
+        send.send_data(body, true).unwrap();
+        response
+    }
+
     pub async fn watch(&mut self) -> Watch {
         self.watch_with("Watch/Watch", &[]).await
     }
@@ -94,6 +112,11 @@ pub struct Watch {
 impl Watch {
     pub fn send(&mut self, request: &impl Message) {
         self.send.send_data(frame(request), false).unwrap();
+    }
+
+    /// Says that no more requests follow.
+    pub fn half_close(&mut self) {
+        self.send.send_data(Bytes::new(), true).unwrap();
     }
 
     async fn body(&mut self) -> &mut RecvStream {

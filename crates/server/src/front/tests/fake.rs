@@ -3,6 +3,7 @@
 use crate::front::engine::{
     ChangeListener, Done, Engine, Failure, Header, LeaseInfo, MemberInfo, Status, Why,
 };
+use crate::grpc::Caller;
 use base::{ClusterTime, LogIndex};
 use mvcc::{
     Command, Error, Limits, RangeRequest, RangeResponse, Response, Store, TxnRequest, TxnResponse,
@@ -23,6 +24,11 @@ pub struct FakeEngine {
     /// Takes writes and never answers them.
     pub deaf: Cell<bool>,
     unanswered: RefCell<Vec<Done<Response>>>,
+    /// Keeps barriers until they are released.
+    slow: Cell<bool>,
+    barriers: RefCell<Vec<Done<()>>>,
+    /// How often the state was looked at, but for headers.
+    pub views: Cell<u64>,
 }
 
 impl FakeEngine {
@@ -37,7 +43,35 @@ impl FakeEngine {
             cut_off: Cell::default(),
             deaf: Cell::default(),
             unanswered: RefCell::default(),
+            slow: Cell::default(),
+            barriers: RefCell::default(),
+            views: Cell::default(),
         }
+    }
+
+    /// Answers no barrier until [`Self::release`].
+    pub fn hold(&self) {
+        self.slow.set(true);
+    }
+
+    /// Barriers that wait.
+    pub fn held(&self) -> usize {
+        self.barriers.borrow().len()
+    }
+
+    pub fn release(&self) {
+        self.slow.set(false);
+        self.barriers.take().into_iter().for_each(|done| done(Ok(())));
+    }
+
+    /// Answers the writes it was deaf to, as if they had failed.
+    pub fn answer_late(&self) {
+        self.unanswered.take().into_iter().for_each(|done| done(Err(Failure::LeaderChanged)));
+    }
+
+    /// Writes it was deaf to.
+    pub fn unanswered(&self) -> usize {
+        self.unanswered.borrow().len()
     }
 
     /// Applies without a client.
@@ -50,7 +84,7 @@ impl FakeEngine {
 }
 
 impl Engine for FakeEngine {
-    fn submit(&self, command: Command, done: Done<Response>) {
+    fn submit(&self, _: Caller, command: Command, done: Done<Response>) {
         if self.deaf.get() {
             return self.unanswered.borrow_mut().push(done);
         }
@@ -67,16 +101,14 @@ impl Engine for FakeEngine {
             listener(&[changes]);
         }
     }
-    fn read(&self, request: RangeRequest, done: Done<RangeResponse>) {
-        done(self.view().range(&request).map_err(Failure::Store));
-    }
-    fn read_txn(&self, request: TxnRequest, done: Done<TxnResponse>) {
-        done(self.read_txn_local(&request).map_err(Failure::Store));
-    }
-    fn barrier(&self, done: Done<()>) {
+    fn barrier(&self, _: Caller, done: Done<()>) {
+        if self.slow.get() {
+            return self.barriers.borrow_mut().push(done);
+        }
         done(if self.cut_off.get() { Err(Failure::Timeout(Why::default())) } else { Ok(()) });
     }
     fn view(&self) -> View {
+        self.views.set(self.views.get() + 1);
         self.store.borrow().view()
     }
     fn read_txn_local(&self, request: &TxnRequest) -> Result<TxnResponse, Error> {
@@ -87,7 +119,7 @@ impl Engine for FakeEngine {
     }
 
     fn header(&self) -> Header {
-        let revision = self.view().revision();
+        let revision = self.store.borrow().revision();
         Header { cluster_id: 7, member_id: 1, revision, raft_term: 3 }
     }
     fn status(&self) -> Status {

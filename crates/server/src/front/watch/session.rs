@@ -12,13 +12,16 @@ use api::etcdserverpb::watch_request::RequestUnion;
 use mvcc::View;
 use std::collections::{BTreeMap, VecDeque};
 use std::future::poll_fn;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::time::Interval;
+use tokio::time::{Interval, Sleep};
 
 /// Answers waiting before requests are left unread; a client that does not read is not served.
 const ANSWERS_MAX: usize = 128;
+/// How long a stream that takes no more requests may leave unread what it is sent.
+const UNREAD_MAX: Duration = Duration::from_secs(60);
 /// Messages sent before other tasks get their turn.
 const SENDS_PER_TURN_MAX: usize = 64;
 
@@ -222,7 +225,7 @@ pub(super) async fn run(
     mut session: Session,
     bell: Rc<Bell>,
     interval: Duration,
-    mut input: RequestStream,
+    input: RequestStream,
     cut: impl Future<Output = Status>,
     mut out: StreamSender,
 ) {
@@ -231,10 +234,10 @@ pub(super) async fn run(
     }
     let mut clock = tokio::time::interval(interval);
     clock.reset();
-    let mut open = true;
+    let mut client = Client { input, open: true, unread: None };
     let serve = poll_fn(|cx| {
         bell.listen(cx.waker());
-        turn(&mut session, &mut clock, &mut input, &mut out, &mut open, cx)
+        turn(&mut session, &mut clock, &mut client, &mut out, cx)
     });
     let end = tokio::select! {
         end = serve => end,
@@ -245,21 +248,37 @@ pub(super) async fn run(
     }
 }
 
+/// The client's side of a stream.
+struct Client {
+    input: RequestStream,
+    /// It may send more requests.
+    open: bool,
+    /// Goes off when it has left too long unread what it cannot cancel any more.
+    unread: Option<Pin<Box<Sleep>>>,
+}
+
+impl Client {
+    /// True when a client that has half-closed does not read either: nobody is there.
+    fn is_absent(&mut self, cx: &mut Context<'_>) -> bool {
+        let timer = || Box::pin(tokio::time::sleep(UNREAD_MAX));
+        !self.open && self.unread.get_or_insert_with(timer).as_mut().poll(cx).is_ready()
+    }
+}
+
 /// Ready with a status to end the call, or with none when the client has gone.
 fn turn(
     session: &mut Session,
     clock: &mut Interval,
-    input: &mut RequestStream,
+    client: &mut Client,
     out: &mut StreamSender,
-    open: &mut bool,
     cx: &mut Context<'_>,
 ) -> Poll<Option<Status>> {
-    // A half-closed stream stays a watch: only a reset ends it, as in etcd.
-    while *open && session.answers.len() < ANSWERS_MAX {
-        let message = match input.poll_next(cx) {
+    // A half-closed stream stays a watch, as in etcd, until its last watcher ends.
+    while client.open && session.answers.len() < ANSWERS_MAX {
+        let message = match client.input.poll_next(cx) {
             Poll::Pending => break,
             Poll::Ready(None) => {
-                *open = false;
+                client.open = false;
                 break;
             }
             Poll::Ready(Some(message)) => message,
@@ -273,13 +292,16 @@ fn turn(
             Err(status) => return Poll::Ready(Some(status)),
         }
     }
-    let mut again = *open && session.answers.len() >= ANSWERS_MAX;
+    let mut again = client.open && session.answers.len() >= ANSWERS_MAX;
     if clock.poll_tick(cx).is_ready() {
         session.tick();
         again = true;
     }
     for _ in 0..SENDS_PER_TURN_MAX {
         if !session.has_work() {
+            if !client.open && session.watchers.is_empty() {
+                return Poll::Ready(Some(Status::new(Code::Ok, "")));
+            }
             if again {
                 // Requests were left unread, or the clock was not asked again.
                 cx.waker().wake_by_ref();
@@ -287,9 +309,10 @@ fn turn(
             return if out.is_gone(cx) { Poll::Ready(None) } else { Poll::Pending };
         }
         match out.poll_ready(cx) {
+            Poll::Pending if client.is_absent(cx) => return Poll::Ready(None),
             Poll::Pending => return Poll::Pending,
             Poll::Ready(Err(_)) => return Poll::Ready(None),
-            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Ok(())) => client.unread = None,
         }
         if let Some(answer) = session.next_answer()
             && out.send(&answer).is_err()

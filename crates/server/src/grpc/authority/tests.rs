@@ -25,7 +25,7 @@ fn passed(bytes: &[u8]) -> Vec<u8> {
 }
 
 fn in_pieces(bytes: &[u8], size: usize) -> Vec<u8> {
-    let (mut frames, mut out) = (Frames::new(), bytes.to_vec());
+    let (mut frames, mut out) = (Frames::new(Rc::default()), bytes.to_vec());
     out.chunks_mut(size).for_each(|piece| frames.pass(piece));
     out
 }

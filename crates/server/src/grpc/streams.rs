@@ -1,0 +1,172 @@
+//! The calls a connection has open, so that they can be bounded and ended.
+
+use super::Status;
+use api::error::{Code, EtcdError};
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+use std::time::{Duration, Instant};
+
+/// A stream that was sent nothing for so long is idle.
+const IDLE_MIN: Duration = Duration::from_secs(1);
+/// Streams looked at to find an idle one; there is one among the oldest, or hardly any.
+const LOOKED_AT_MAX: usize = 1024;
+
+/// One stream: when it was last sent something, and how it is to end.
+struct Stream {
+    active: Cell<Instant>,
+    end: RefCell<Option<Status>>,
+    waker: RefCell<Option<Waker>>,
+}
+
+/// The open calls of one connection.
+pub(super) struct Streams {
+    max: usize,
+    /// Calls of every kind.
+    open: Cell<usize>,
+    /// Those that may stay, in the order they were opened.
+    lasting: RefCell<BTreeMap<u64, Rc<Stream>>>,
+    next: Cell<u64>,
+    stopping: Cell<bool>,
+}
+
+impl Streams {
+    pub(super) fn new(max: u32) -> Rc<Self> {
+        Rc::new(Self {
+            max: usize::try_from(max).unwrap_or(usize::MAX),
+            open: Cell::new(0),
+            lasting: RefCell::default(),
+            next: Cell::new(0),
+            stopping: Cell::new(false),
+        })
+    }
+
+    pub(super) fn open(&self) -> usize {
+        self.open.get()
+    }
+
+    /// A place for one more call. Where there is none the oldest idle stream loses its own, and
+    /// where none is idle the new call is refused.
+    pub(super) fn place(self: &Rc<Self>, lasting: bool) -> Result<Place, Status> {
+        if self.open.get() >= self.max && !self.end_idle(Instant::now()) {
+            return Err(self.too_many("this call has no place"));
+        }
+        self.open.set(self.open.get() + 1);
+        let number = self.next.get();
+        self.next.set(number + 1);
+        let stream = lasting.then(|| {
+            let stream = Rc::new(Stream {
+                active: Cell::new(Instant::now()),
+                end: RefCell::default(),
+                waker: RefCell::default(),
+            });
+            self.lasting.borrow_mut().insert(number, Rc::clone(&stream));
+            if self.stopping.get() {
+                end(&stream, stopped());
+            }
+            stream
+        });
+        Ok(Place { streams: Rc::clone(self), number, stream })
+    }
+
+    fn too_many(&self, who: &str) -> Status {
+        let text = format!("too many calls on one connection: {} are open, {who}", self.max);
+        Status::new(Code::ResourceExhausted, text).outcome("not-applied")
+    }
+
+    /// Ends the oldest stream that is idle; false when there is none.
+    fn end_idle(&self, now: Instant) -> bool {
+        let idle = |s: &Rc<Stream>| now.saturating_duration_since(s.active.get()) >= IDLE_MIN;
+        let mut lasting = self.lasting.borrow_mut();
+        let oldest = lasting.iter().take(LOOKED_AT_MAX).find(|(_, s)| idle(s)).map(|(n, _)| *n);
+        let Some(stream) = oldest.and_then(|number| lasting.remove(&number)) else { return false };
+        end(&stream, self.too_many("this was the oldest idle stream"));
+        true
+    }
+
+    /// Ends all streams, and from now on every new one: the member stops.
+    pub(super) fn stop(&self) {
+        self.stopping.set(true);
+        for stream in self.lasting.borrow().values() {
+            end(stream, stopped());
+        }
+    }
+}
+
+fn stopped() -> Status {
+    Status::from(EtcdError::Stopped)
+}
+
+fn end(stream: &Stream, status: Status) {
+    *stream.end.borrow_mut() = Some(status);
+    if let Some(waker) = stream.waker.take() {
+        waker.wake();
+    }
+}
+
+/// One open call's place; given up when dropped.
+pub(super) struct Place {
+    streams: Rc<Streams>,
+    number: u64,
+    stream: Option<Rc<Stream>>,
+}
+
+impl Place {
+    /// Notes that the stream was sent something.
+    pub(super) fn is_active(&self) {
+        if let Some(stream) = &self.stream {
+            stream.active.set(Instant::now());
+        }
+    }
+
+    /// Resolves when the connection wants the stream to end, with the reason.
+    pub(super) fn ended(&self) -> impl Future<Output = Status> + use<> {
+        let stream = self.stream.clone();
+        poll_fn(move |cx| {
+            let Some(stream) = &stream else { return Poll::Pending };
+            match stream.end.take() {
+                Some(status) => Poll::Ready(status),
+                None => {
+                    *stream.waker.borrow_mut() = Some(cx.waker().clone());
+                    Poll::Pending
+                }
+            }
+        })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let open = self.streams.open.get();
+        self.streams.open.set(open.checked_sub(1).expect("every place was counted"));
+        if self.stream.is_some() {
+            self.streams.lasting.borrow_mut().remove(&self.number);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_place_the_oldest_idle_stream_ends_and_without_an_idle_one_the_new_call() {
+        let streams = Streams::new(2);
+        let first = streams.place(true).expect("room");
+        let second = streams.place(true).expect("room");
+        let refused = streams.place(false).err().expect("none is idle");
+        assert_eq!(refused.code, Code::ResourceExhausted as u32);
+        let long_ago = Instant::now().checked_sub(IDLE_MIN).expect("the machine runs that long");
+        let old = |place: &Place| place.stream.as_ref().expect("lasting").active.set(long_ago);
+        old(&first);
+        old(&second);
+        first.is_active();
+        let third = streams.place(false).expect("the second was idle");
+        let told = |place: &Place| place.stream.as_ref().expect("lasting").end.borrow().is_some();
+        assert!(!told(&first) && told(&second));
+        drop((first, second, third));
+        assert_eq!(streams.open(), 0);
+    }
+}
