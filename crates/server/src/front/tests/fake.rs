@@ -5,10 +5,7 @@ use crate::front::engine::{
 };
 use crate::grpc::Caller;
 use base::{ClusterTime, LogIndex};
-use mvcc::{
-    Command, Error, Limits, RangeRequest, RangeResponse, Response, Store, TxnRequest, TxnResponse,
-    View,
-};
+use mvcc::{Command, Error, Limits, Response, Store, TxnRequest, TxnResponse, View};
 use std::cell::{Cell, RefCell};
 
 pub struct FakeEngine {
