@@ -175,3 +175,21 @@ fn on(row: &Row, program: Program) -> Seen {
     }
     seen
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_has_a_name_of_its_own_and_is_found_by_it() {
+        let all = chosen(&[]).expect("all rows");
+        for row in &all {
+            let found = chosen(&[row.name.to_lowercase()]).expect("one row");
+            assert!(found.len() == 1 && std::ptr::eq(found[0], *row), "{}", row.name);
+        }
+        assert!(chosen(&["B99".to_owned()]).is_err());
+        let rows: Vec<u8> =
+            all.iter().map(|row| row.name[1..].parse().expect("B and a number")).collect();
+        assert_eq!(rows, (1..=20).collect::<Vec<_>>(), "one scenario for each row of the list");
+    }
+}

@@ -96,3 +96,43 @@ async fn pump(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream};
+    use std::time::Duration;
+
+    use super::*;
+
+    /// Longer than anything takes on a loaded machine.
+    const PATIENCE: Duration = Duration::from_secs(20);
+    /// Long enough to see that nothing comes.
+    const QUIET: Duration = Duration::from_millis(50);
+
+    #[test]
+    fn frozen_connections_deliver_nothing_and_new_ones_pass() {
+        let server = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = crate::cluster::free_ports(1).expect("a port")[0];
+        let stage = crate::field::stage::Stage::new("relay", crate::cluster::Program::Etcd);
+        let stage = stage.expect("a stage");
+        let to = server.local_addr().expect("bound").port();
+        let relay = Relay::start(stage.handle(), port, to).expect("starts");
+        let pair = || {
+            let mut dialer = TcpStream::connect(("127.0.0.1", port)).expect("connects");
+            let (mut end, _) = server.accept().expect("accepts");
+            end.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+            dialer.write_all(b"a").expect("sent");
+            end.read_exact(&mut [0]).expect("passes");
+            (dialer, end)
+        };
+        let (mut dialer, mut end) = pair();
+        relay.freeze();
+        dialer.write_all(b"b").expect("sent");
+        end.set_read_timeout(Some(QUIET)).expect("a timeout");
+        let kind = end.read(&mut [0]).expect_err("nothing comes").kind();
+        assert_eq!(kind, std::io::ErrorKind::WouldBlock);
+        pair();
+        assert_eq!(relay.made(), 2);
+    }
+}

@@ -46,10 +46,7 @@ pub fn frozen_clients(stage: &Stage, seen: &mut Seen) -> Result<()> {
     }
     let gone = took(GONE_MAX, || member.sockets().is_ok_and(|now| now <= idle));
     let left = member.sockets()?.saturating_sub(idle);
-    seen.did(format!(
-        "{left} of {open} open after {:.1} s",
-        gone.map_or(frozen.elapsed(), |_| frozen.elapsed()).as_secs_f64()
-    ));
+    seen.did(format!("{left} of {open} open after {:.1} s", frozen.elapsed().as_secs_f64()));
     seen.must(gone.is_some(), format!("{left} of {open} frozen connections stay"));
     client.put("watched", "v")?;
     Ok(())

@@ -1,6 +1,6 @@
 //! What members say of each other.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use api::etcdserverpb as pb;
@@ -9,15 +9,24 @@ use client::method;
 use crate::cluster::free_ports;
 use crate::field::stage::{READY_MAX, Seen, Stage, until};
 
+/// A log that has not grown for so long holds what members say of themselves.
+const QUIET: Duration = Duration::from_millis(700);
+
 /// B3: the client URLs of a member that is down outlive the others' restarts.
 pub fn client_urls_of_the_dead(stage: &Stage, seen: &mut Seen) -> Result<()> {
     let mut members = stage.running(3, &[])?;
     let urls = vec![members[2].client_url()];
     let client = stage.client(&members[0]);
-    // A member publishes its URLs a moment after it serves.
-    until("all client URLs are listed at a", READY_MAX, || {
+    // A member publishes its URLs a moment after it serves; then nothing more is written.
+    let mut last = (0, Instant::now());
+    until("all client URLs are listed and written down", READY_MAX, || {
+        let written = client.status()?.raft_index;
+        if written != last.0 {
+            last = (written, Instant::now());
+        }
         let listed = client.members()?;
-        Ok(listed.iter().all(|member| !member.client_ur_ls.is_empty()).then_some(()))
+        let all = listed.iter().all(|member| !member.client_ur_ls.is_empty());
+        Ok((all && last.1.elapsed() > QUIET).then_some(()))
     })?;
     members[2].kill();
     for at in [0, 1] {
