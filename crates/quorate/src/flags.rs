@@ -1,6 +1,8 @@
 //! One table of flags: etcd's names with single or double dash, `ETCD_*` variables, and what
 //! happens to each. Safety and security flags without support are refused, never ignored.
 
+mod duration;
+
 use server::config::{
     AutoCompaction, ClusterState, Config, ConfigError, KeepAlive, OnDamage, Url,
     parse_initial_cluster, parse_urls,
@@ -254,7 +256,8 @@ impl Parsed {
     }
 
     fn urls(&self, name: &str, default: Vec<Url>) -> Result<Vec<Url>, ConfigError> {
-        self.text(name).map_or(Ok(default), parse_urls)
+        let Some(text) = self.text(name) else { return Ok(default) };
+        parse_urls(text).map_err(|error| ConfigError(format!("--{name}: {error}")))
     }
 
     /// `debug`, `info`, `warn` or `error`.
@@ -280,9 +283,14 @@ impl Parsed {
         let base = Config::single(self.text("name").unwrap_or("default"));
         let listen_client_urls = self.urls("listen-client-urls", base.listen_client_urls)?;
         let listen_peer_urls = self.urls("listen-peer-urls", base.listen_peer_urls)?;
-        let advertise_peer_urls =
-            self.urls("initial-advertise-peer-urls", listen_peer_urls.clone())?;
-        let wildcard = listen_client_urls.iter().any(|url| is_wildcard(&url.host));
+        // Nobody can be sent to a wildcard; without the flag it is etcd's default host.
+        let mut told = listen_peer_urls.clone();
+        told.iter_mut().filter(|url| url.is_wildcard()).for_each(|url| {
+            url.host = "localhost".to_string();
+        });
+        told.dedup();
+        let advertise_peer_urls = self.urls("initial-advertise-peer-urls", told)?;
+        let wildcard = listen_client_urls.iter().any(Url::is_wildcard);
         if wildcard && self.text("advertise-client-urls").is_none() {
             return Err(ConfigError(
                 "--advertise-client-urls is required when --listen-client-urls names no one \
@@ -379,8 +387,10 @@ impl Parsed {
             _ => NEW,
         };
         let Some(text) = self.text(name) else { return Ok(Duration::from_secs(600)) };
-        let read = go_duration(text).filter(|interval| !interval.is_zero());
-        read.ok_or_else(|| ConfigError(format!("--{name}: {text:?} is no duration above zero")))
+        match duration::parse(text) {
+            Ok(Duration::ZERO) => Err(ConfigError(format!("--{name}: it must be above zero"))),
+            read => read.map_err(|why| ConfigError(format!("--{name}: {why}"))),
+        }
     }
 
     fn auto_compaction(&self) -> Result<AutoCompaction, ConfigError> {
@@ -390,7 +400,9 @@ impl Parsed {
             "periodic" => {
                 let span = match retention.parse::<u64>() {
                     Ok(hours) => Duration::from_secs(hours.saturating_mul(3600)),
-                    Err(_) => go_duration(retention).ok_or_else(bad)?,
+                    Err(_) => duration::parse(retention).map_err(|why| {
+                        ConfigError(format!("--auto-compaction-retention: {why}"))
+                    })?,
                 };
                 let off = span.is_zero();
                 Ok(if off { AutoCompaction::Off } else { AutoCompaction::Periodic(span) })
@@ -405,32 +417,6 @@ impl Parsed {
             ))),
         }
     }
-}
-
-/// An address that means every address of this machine.
-fn is_wildcard(host: &str) -> bool {
-    matches!(host, "0.0.0.0" | "[::]" | "::")
-}
-
-/// Go's `1h30m`, `500ms` notation with whole numbers.
-fn go_duration(text: &str) -> Option<Duration> {
-    let mut rest = text;
-    let mut total = Duration::ZERO;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit())?;
-        let n: u64 = rest[..digits].parse().ok()?;
-        rest = &rest[digits..];
-        let end = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
-        total += match &rest[..end] {
-            "ms" => Duration::from_millis(n),
-            "s" => Duration::from_secs(n),
-            "m" => Duration::from_secs(n.checked_mul(60)?),
-            "h" => Duration::from_secs(n.checked_mul(3600)?),
-            _ => return None,
-        };
-        rest = &rest[end..];
-    }
-    Some(total)
 }
 
 #[cfg(test)]
@@ -522,6 +508,20 @@ mod tests {
         let text = |args: &[&str]| config(args).expect_err("contradictory").0;
         let wildcard = text(&["--listen-client-urls=http://0.0.0.0:2379"]);
         assert!(wildcard.contains("--advertise-client-urls is required"), "{wildcard}");
+        for host in ["[0::0]", "[::ffff:0.0.0.0]", "0"] {
+            let listen = format!("--listen-client-urls=http://{host}:2379");
+            assert!(text(&[&listen]).contains("--advertise-client-urls is required"), "{host}");
+            for flag in ["--advertise-client-urls", "--initial-advertise-peer-urls"] {
+                let error = text(&[&format!("{flag}=http://{host}:2379")]);
+                assert!(error.starts_with(flag) && error.contains("every address"), "{error}");
+            }
+        }
+        let anywhere = config(&["--listen-peer-urls=http://0.0.0.0:7"]).expect("as in etcd");
+        assert_eq!(anywhere.advertise_peer_urls[0].to_string(), "http://localhost:7");
+        let bad = text(&["--listen-peer-urls=http://h:1,htp://i:2"]);
+        assert!(bad.contains("--listen-peer-urls: \"http://h:1,htp://i:2\""), "{bad}");
+        let bad = text(&["--initial-cluster=a= http://h:1,b=htp://i:2"]);
+        assert!(bad.contains("\"a= http://h:1,b=htp://i:2\""), "{bad}");
         let told = ["--listen-client-urls=http://0.0.0.0:1", "--advertise-client-urls=http://h:1"];
         assert!(config(&told).is_ok());
         let hasty = text(&["--heartbeat-interval=300", "--election-timeout=1000"]);
@@ -557,5 +557,9 @@ mod tests {
             Ok(AutoCompaction::Revision(9))
         );
         assert!(of(&["--auto-compaction-retention=x"]).is_err());
+        assert_eq!(
+            of(&["--auto-compaction-retention=1.5h"]),
+            Ok(AutoCompaction::Periodic(Duration::from_secs(5400)))
+        );
     }
 }

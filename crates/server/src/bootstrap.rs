@@ -4,11 +4,12 @@
 //! URLs and the token, a cluster's of the sorted member ids (and of the quorum system, when it
 //! is not a plain majority).
 
-use crate::config::{Config, ConfigError, InitialMember, Url};
+use crate::config::{Config, ConfigError, InitialMember, Url, resolve, same_urls};
 use base::NodeId;
 use consensus::raft::{BallotRule, Configuration, Member};
 use sha1::{Digest as _, Sha1};
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 /// What a member is born with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,7 +41,7 @@ pub fn from_flags(config: &Config) -> Result<Bootstrap, ConfigError> {
     })?;
     let mut advertised = config.advertise_peer_urls.clone();
     advertised.sort();
-    if me.peer_urls != advertised {
+    if !same_patiently(&me.peer_urls, &advertised) {
         return Err(ConfigError(format!(
             "--initial-cluster gives {} {}, but --initial-advertise-peer-urls is {}",
             config.name,
@@ -83,12 +84,39 @@ pub fn from_flags(config: &Config) -> Result<Bootstrap, ConfigError> {
     })
 }
 
+/// How long a name that is to be compared may take to become known: pods start before theirs is.
+const LOOKUP_MAX: Duration = Duration::from_secs(30);
+const LOOKUP_PAUSE: Duration = Duration::from_secs(1);
+
+/// Whether both lists name the same places; a name that nobody knows yet is asked for again, as
+/// etcd does. Blocks.
+fn same_patiently(a: &[Url], b: &[Url]) -> bool {
+    let until = Instant::now() + LOOKUP_MAX;
+    loop {
+        let mut unknown = false;
+        let same = same_urls(a, b, |url| {
+            let found = resolve(url);
+            unknown |= found.is_empty();
+            found
+        });
+        if same || !unknown || Instant::now() >= until {
+            return same;
+        }
+        std::thread::sleep(LOOKUP_PAUSE);
+    }
+}
+
 /// One URL for two members would give one of them the other's messages, or one id to both.
 fn refuse_shared_urls(initial: &[InitialMember]) -> Result<(), ConfigError> {
-    let mut owners: BTreeMap<&Url, &str> = BTreeMap::new();
+    let mut owners: BTreeMap<Url, &str> = BTreeMap::new();
     for member in initial {
         for url in &member.peer_urls {
-            if let Some(other) = owners.insert(url, &member.name) {
+            if url.is_wildcard() {
+                let name = &member.name;
+                let text = format!("--initial-cluster sends the others of {name} to {url}");
+                return Err(ConfigError(text + ", which means every address of a machine"));
+            }
+            if let Some(other) = owners.insert(url.canonical(), &member.name) {
                 let name = &member.name;
                 let text = format!("--initial-cluster gives {url} to both {other} and {name}");
                 return Err(ConfigError(text));
@@ -322,6 +350,27 @@ mod tests {
         assert!(error.0.contains('a') && error.0.contains('b'), "two sets are named: {error}");
         let error = from_flags(&config("a=http://h:1,b=http://h:1", None)).expect_err("shared");
         assert!(error.0.ends_with("gives http://h:1 to both a and b"), "{error}");
+    }
+
+    #[test]
+    fn equal_addresses_in_different_spellings_bootstrap() {
+        let long = config("a=http://[0:0:0:0:0:0:0:1]:1,b=http://h:2", None);
+        let urls = |text: &str| crate::config::parse_urls(text).expect("URLs");
+        for short in ["http://[::1]:1", "http://[::0001]:1"] {
+            let config = Config { advertise_peer_urls: urls(short), ..long.clone() };
+            assert!(from_flags(&config).is_ok(), "{short}");
+        }
+        // A name and its address: the one name that every machine knows.
+        let named = config("a=http://127.0.0.1:1,b=http://h:2", None);
+        let named = Config { advertise_peer_urls: urls("http://localhost:1"), ..named };
+        assert!(from_flags(&named).is_ok());
+        let other = Config { advertise_peer_urls: urls("http://[::2]:1"), ..long };
+        let error = from_flags(&other).expect_err("another address");
+        assert!(error.0.contains("--initial-advertise-peer-urls is http://[::2]:1"), "{error}");
+        let twice = config("a=http://[::1]:1,b=http://[0::1]:1", None);
+        assert!(from_flags(&twice).expect_err("shared").0.contains("to both a and b"));
+        let nowhere = config("a=http://h:1,b=http://[0::0]:2", None);
+        assert!(from_flags(&nowhere).expect_err("a wildcard").0.contains("of b to http://[0::0]"));
     }
 
     #[test]

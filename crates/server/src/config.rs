@@ -1,58 +1,13 @@
 //! What a server is started with, after flags, environment and defaults have been merged.
 
 pub use crate::grpc::KeepAlive;
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 pub use store::OnDamage;
+pub use url::{Url, parse_urls, resolve, same_urls};
 
-/// `http://host:port`: where to listen, or where to reach somebody.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Url {
-    pub host: String,
-    pub port: u16,
-}
-
-impl Url {
-    /// Accepts `http://host:port` and an optional trailing slash. Any other scheme is refused
-    /// by name: quietly serving plain text for `https` would be a security hole.
-    pub fn parse(text: &str) -> Result<Self, ConfigError> {
-        let bad = |why: &str| ConfigError(format!("URL {text:?}: {why}"));
-        let rest = match text.split_once("://") {
-            Some(("http", rest)) => rest,
-            Some(("https", _)) => return Err(bad("TLS is not supported yet, use http")),
-            Some((scheme, _)) => return Err(bad(&format!("scheme {scheme:?} is not supported"))),
-            None => return Err(bad("must look like http://host:port")),
-        };
-        let rest = rest.strip_suffix('/').unwrap_or(rest);
-        if rest.contains('/') {
-            return Err(bad("must have no path"));
-        }
-        let (host, port) = rest.rsplit_once(':').ok_or_else(|| bad("the port is missing"))?;
-        let port = port.parse().map_err(|_| bad("the port is not a number up to 65535"))?;
-        if host.is_empty() {
-            return Err(bad("the host is missing"));
-        }
-        Ok(Self { host: host.to_string(), port })
-    }
-
-    /// `host:port`, ready for a resolver.
-    pub fn authority(&self) -> String {
-        format!("{}:{}", self.host, self.port)
-    }
-}
-
-impl fmt::Display for Url {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http://{}:{}", self.host, self.port)
-    }
-}
-
-/// A comma-separated list of URLs, at least one.
-pub fn parse_urls(text: &str) -> Result<Vec<Url>, ConfigError> {
-    text.split(',').map(|part| Url::parse(part.trim())).collect()
-}
+mod url;
 
 /// Why a configuration cannot be used: one sentence for the operator.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -195,7 +150,20 @@ impl Config {
         if self.name.is_empty() {
             return fail("--name must not be empty".into());
         }
-        let twice = |url: &&Url| url.port != 0 && self.listen_peer_urls.contains(url);
+        let told = [
+            ("--advertise-client-urls", &self.advertise_client_urls, "clients"),
+            ("--initial-advertise-peer-urls", &self.advertise_peer_urls, "members"),
+        ];
+        for (flag, urls, who) in told {
+            if let Some(url) = urls.iter().find(|url| url.is_wildcard()) {
+                return fail(format!(
+                    "{flag}: {url} means every address of a machine and leads {who} nowhere: name \
+                     one that they can reach"
+                ));
+            }
+        }
+        let peers: Vec<Url> = self.listen_peer_urls.iter().map(Url::canonical).collect();
+        let twice = |url: &&Url| url.port != 0 && peers.contains(&url.canonical());
         if let Some(url) = self.listen_client_urls.iter().find(twice) {
             return fail(format!(
                 "--listen-client-urls and --listen-peer-urls both name {url}: clients and peers \
@@ -209,11 +177,11 @@ impl Config {
 /// Parses `name=url,name=url`; a name may be repeated to give it several URLs.
 pub fn parse_initial_cluster(text: &str) -> Result<Vec<InitialMember>, ConfigError> {
     let mut members: Vec<InitialMember> = Vec::new();
+    let bad = |why: String| ConfigError(format!("--initial-cluster {text:?}: {why}"));
     for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
-        let Some((name, url)) = part.split_once('=') else {
-            return Err(ConfigError(format!("initial-cluster: {part:?} must be name=url")));
-        };
-        let url = Url::parse(url)?;
+        let (name, url) =
+            part.split_once('=').ok_or_else(|| bad(format!("{part:?} must be name=url")))?;
+        let url = Url::parse(url.trim()).map_err(|error| bad(error.0))?;
         match members.iter_mut().find(|member| member.name == name) {
             Some(member) => member.peer_urls.push(url),
             None => members.push(InitialMember { name: name.into(), peer_urls: vec![url] }),
@@ -292,6 +260,8 @@ mod tests {
             parse_initial_cluster("a=http://h:2,b=http://i:3,a=http://h:1").expect("parses");
         assert_eq!(members.len(), 2);
         assert_eq!(members[0].peer_urls[0].port, 1);
+        let spaced = parse_initial_cluster("a= http://h:2 , b=http://i:3").expect("as etcd");
+        assert_eq!((&spaced[0].peer_urls[0].host[..], &spaced[1].name[..]), ("h", "b"));
         assert!(parse_initial_cluster("").is_err());
         assert!(parse_initial_cluster("a").is_err());
     }
@@ -319,13 +289,5 @@ mod tests {
         let different: std::collections::BTreeSet<_> = ports.iter().collect();
         assert_eq!(different.len(), 40);
         assert!(ports.iter().all(|port| (12_000..32_000).contains(port)), "{ports:?}");
-    }
-
-    #[test]
-    fn https_is_refused_and_not_served_in_plain_text() {
-        let error = Url::parse("https://h:1").expect_err("refused");
-        assert!(error.0.contains("TLS"), "{error}");
-        assert!(Url::parse("h:1").is_err());
-        assert_eq!(Url::parse("http://h:1/").expect("parses").to_string(), "http://h:1");
     }
 }

@@ -48,7 +48,7 @@ fn urls(texts: &[String]) -> Result<Vec<String>, EtcdError> {
     let parsed = texts.iter().map(|text| Url::parse(text)).collect::<Result<Vec<_>, _>>();
     let mut parsed = parsed.map_err(|_| EtcdError::MemberBadUrls)?;
     parsed.sort();
-    match parsed.is_empty() {
+    match parsed.is_empty() || parsed.iter().any(Url::is_wildcard) {
         true => Err(EtcdError::MemberBadUrls),
         false => Ok(parsed.iter().map(ToString::to_string).collect()),
     }

@@ -4,13 +4,13 @@ use super::frame::{self, Kind};
 use super::hello::PROTOCOL;
 use super::limits;
 use crate::bootstrap::Bootstrap;
-use crate::config::{Config, ConfigError, Url};
+use crate::config::{Config, ConfigError, Url, resolve};
 use base::NodeId;
 use base::codec::{DecodeError, Get, Put};
 use bytes::BytesMut;
 use consensus::raft::Configuration;
 use std::io::{self, Write as _};
-use std::net::{TcpStream, ToSocketAddrs as _};
+use std::net::{IpAddr, TcpStream, ToSocketAddrs as _};
 use std::time::{Duration, Instant};
 
 /// How long a newcomer goes on asking while nobody knows it, or nobody answers.
@@ -114,8 +114,10 @@ pub fn decode_answer(bytes: &[u8]) -> Result<Result<Introduction, No>, DecodeErr
 /// # Errors
 /// There are none.
 pub fn others(config: &Config) -> Result<Vec<String>, ConfigError> {
-    let own = |urls: &[Url]| urls.iter().any(|url| config.advertise_peer_urls.contains(url));
-    let others = config.initial_cluster.iter().filter(|m| !own(&m.peer_urls));
+    let said: Vec<Url> = config.advertise_peer_urls.iter().map(Url::canonical).collect();
+    let own = |urls: &[Url]| urls.iter().any(|url| said.contains(&url.canonical()));
+    let others = config.initial_cluster.iter();
+    let others = others.filter(|m| m.name != config.name && !own(&m.peer_urls));
     let addresses: Vec<String> = others.flat_map(|m| &m.peer_urls).map(Url::authority).collect();
     if addresses.is_empty() {
         return Err(ConfigError(
@@ -126,24 +128,55 @@ pub fn others(config: &Config) -> Result<Vec<String>, ConfigError> {
     Ok(addresses)
 }
 
+/// How the cluster may have been told this member's peer URLs: as advertised, as its own entry of
+/// `--initial-cluster` has them, and as the addresses behind their names.
+fn spellings(config: &Config) -> Vec<Vec<String>> {
+    let texts = |urls: &[Url]| {
+        let mut texts: Vec<String> = urls.iter().map(ToString::to_string).collect();
+        texts.sort();
+        texts
+    };
+    let mut all = vec![texts(&config.advertise_peer_urls)];
+    let own = config.initial_cluster.iter().find(|m| m.name == config.name);
+    let lists = [Some(&config.advertise_peer_urls), own.map(|m| &m.peer_urls)];
+    for urls in lists.into_iter().flatten() {
+        let mut meant = urls.clone();
+        for url in &mut meant {
+            let mut found = resolve(url);
+            found.sort_by_key(IpAddr::is_ipv6);
+            url.host = match found.first() {
+                Some(IpAddr::V6(ip)) => format!("[{ip}]"),
+                Some(IpAddr::V4(ip)) => ip.to_string(),
+                None => continue,
+            };
+        }
+        all.extend([texts(urls), texts(&meant)]);
+    }
+    let mut known = std::collections::BTreeSet::new();
+    all.retain(|list| known.insert(list.clone()));
+    all
+}
+
 /// Asks the other members, at `addresses`, until one knows this one. Blocks.
 ///
 /// # Errors
 /// Nobody who knows it for [`PATIENCE`], or a refusal that stays one.
 pub fn ask(config: &Config, addresses: &[String], birth: u64) -> Result<Bootstrap, ConfigError> {
-    let mut urls = config.advertise_peer_urls.clone();
-    urls.sort();
-    let ask = Ask { peer_urls: urls.iter().map(ToString::to_string).collect(), birth };
+    let asks: Vec<Ask> =
+        spellings(config).into_iter().map(|peer_urls| Ask { peer_urls, birth }).collect();
     let until = Instant::now() + PATIENCE;
     loop {
         let mut last = String::new();
-        for address in addresses {
-            match ask_one(address, &ask) {
+        for (address, ask) in addresses.iter().flat_map(|at| asks.iter().map(move |ask| (at, ask)))
+        {
+            match ask_one(address, ask) {
                 Ok(Ok(Introduction { cluster, member, config })) => {
                     tracing::info!("{address} knows us as member {:x}", member.0);
                     return Ok(Bootstrap { cluster, member, config });
                 }
                 Ok(Err(No::Never(text))) => return Err(ConfigError(text)),
+                // The first spelling is the one to name.
+                Ok(Err(No::NotYet(_))) if ask != &asks[0] => {}
                 Ok(Err(No::NotYet(text))) => last = format!("{address}: {text}"),
                 Err(error) if last.is_empty() => last = format!("{address}: {error}"),
                 Err(_) => {}

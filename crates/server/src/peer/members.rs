@@ -50,7 +50,8 @@ impl Members {
         let config = self.config.borrow();
         let config = config.as_ref().ok_or(join::No::NotYet("it is starting".to_string()))?;
         let urls = ask.peer_urls.join(",");
-        let member = config.members.iter().find(|m| m.peer_urls == ask.peer_urls);
+        let asked = canonical(&ask.peer_urls);
+        let member = config.members.iter().find(|m| canonical(&m.peer_urls) == asked);
         let member = member.ok_or_else(|| {
             let text = format!("no member has the peer URLs {urls}: add it with member add first");
             join::No::NotYet(text)
@@ -65,6 +66,16 @@ impl Members {
             ))),
         }
     }
+}
+
+/// In one spelling and order; the newcomer itself asks with what its names mean.
+fn canonical(urls: &[String]) -> Vec<String> {
+    let one = |url: &String| {
+        Url::parse(url).map_or_else(|_| url.clone(), |url| url.canonical().to_string())
+    };
+    let mut urls: Vec<String> = urls.iter().map(one).collect();
+    urls.sort();
+    urls
 }
 
 fn addresses(urls: &[String]) -> Vec<String> {
