@@ -283,12 +283,7 @@ impl Parsed {
         let base = Config::single(self.text("name").unwrap_or("default"));
         let listen_client_urls = self.urls("listen-client-urls", base.listen_client_urls)?;
         let listen_peer_urls = self.urls("listen-peer-urls", base.listen_peer_urls)?;
-        // Nobody can be sent to a wildcard; without the flag it is etcd's default host.
-        let mut told = listen_peer_urls.clone();
-        told.iter_mut().filter(|url| url.is_wildcard()).for_each(|url| {
-            url.host = "localhost".to_string();
-        });
-        told.dedup();
+        let told = reachable(&listen_peer_urls);
         let advertise_peer_urls = self.urls("initial-advertise-peer-urls", told)?;
         let wildcard = listen_client_urls.iter().any(Url::is_wildcard);
         if wildcard && self.text("advertise-client-urls").is_none() {
@@ -417,6 +412,16 @@ impl Parsed {
             ))),
         }
     }
+}
+
+/// Nobody can be sent to a wildcard: in its place etcd's default host.
+fn reachable(listen: &[Url]) -> Vec<Url> {
+    let mut told = listen.to_vec();
+    told.iter_mut().filter(|url| url.is_wildcard()).for_each(|url| {
+        url.host = "localhost".to_string();
+    });
+    told.dedup();
+    told
 }
 
 #[cfg(test)]
