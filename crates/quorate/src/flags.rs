@@ -355,7 +355,7 @@ impl Parsed {
 
     fn duration(&self, name: &str, default: Duration) -> Result<Duration, ConfigError> {
         let Some(text) = self.text(name) else { return Ok(default) };
-        go_duration(text).ok_or_else(|| ConfigError(format!("--{name}: {text:?} is no duration")))
+        duration::parse(text).map_err(|why| ConfigError(format!("--{name}: {why}")))
     }
 
     fn keep_alive(&self, base: KeepAlive) -> Result<KeepAlive, ConfigError> {
@@ -381,10 +381,9 @@ impl Parsed {
             (None, Some(_)) => OLD,
             _ => NEW,
         };
-        let Some(text) = self.text(name) else { return Ok(Duration::from_secs(600)) };
-        match duration::parse(text) {
-            Ok(Duration::ZERO) => Err(ConfigError(format!("--{name}: it must be above zero"))),
-            read => read.map_err(|why| ConfigError(format!("--{name}: {why}"))),
+        match self.duration(name, Duration::from_secs(600))? {
+            Duration::ZERO => Err(ConfigError(format!("--{name}: it must be above zero"))),
+            interval => Ok(interval),
         }
     }
 
