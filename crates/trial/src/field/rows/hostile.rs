@@ -270,9 +270,8 @@ pub fn taken_back(stage: &Stage, seen: &mut Seen) -> Result<()> {
     let begun = (BEGUN, Duration::from_millis(4));
     reset_calls(&members[at], method::kv::RANGE, &few, begun)?;
     settled(&probe)?;
-    let all_at_once = (RESETS, Duration::ZERO);
     let at = leader(stage, &members)?;
-    let resets = reset_calls(&members[at], method::kv::RANGE, &few, all_at_once)?;
+    let resets = storm(&members[at], &few, RESETS)?;
     settled(&probe)?;
     let reset = probe.gap(from);
     drop(probe);
@@ -295,6 +294,24 @@ pub fn taken_back(stage: &Stage, seen: &mut Seen) -> Result<()> {
     let calm = stage.is_etcd() || resets.calmed > 0;
     seen.must(calm, "nobody asked for calm");
     Ok(())
+}
+
+/// Several clients that ask and take back as fast as they can.
+fn storm(member: &Member, request: &pb::RangeRequest, each: usize) -> Result<Resets> {
+    const ATTACKERS: usize = 4;
+    let attack = || reset_calls(member, method::kv::RANGE, request, (each, Duration::ZERO));
+    let met = std::thread::scope(|scope| {
+        let attackers: Vec<_> = (0..ATTACKERS).map(|_| scope.spawn(attack)).collect();
+        let join = |met: std::thread::ScopedJoinHandle<'_, Result<Resets>>| {
+            met.join().expect("an attacker does not panic")
+        };
+        attackers.into_iter().map(join).collect::<Result<Vec<_>>>()
+    })?;
+    Ok(Resets {
+        sent: met.iter().map(|met| met.sent).sum(),
+        connections: met.iter().map(|met| met.connections).sum(),
+        calmed: met.iter().map(|met| met.calmed).sum(),
+    })
 }
 
 /// Puts flow again: the last half second knew no long wait.

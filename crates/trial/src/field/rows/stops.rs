@@ -15,9 +15,10 @@ use crate::field::asked::put;
 use crate::field::member::Member;
 use crate::field::stage::{Seen, Stage, took};
 
-const CLIENTS: usize = 9;
+const CLIENTS: usize = 24;
+const ROLLS: usize = 2;
 const REQUEST_MAX: Duration = Duration::from_secs(5);
-const FLOW_MIN: u64 = 300;
+const FLOW_MIN: u64 = 500;
 const FLOW_MAX: Duration = Duration::from_secs(15);
 
 /// Clients with three endpoints each, and what failed of their requests.
@@ -38,22 +39,8 @@ pub fn rolling_restart(stage: &Stage, seen: &mut Seen) -> Result<()> {
     let clients: Vec<_> = (0..CLIENTS)
         .map(|n| stage.handle().spawn(work(n, endpoints.clone(), Arc::clone(&load))))
         .collect();
-    let first = leader(stage, &members)?;
-    // A follower, the leader, and the other follower, whoever leads by then.
-    for (what, at) in [("follower", (first + 1) % 3), ("leader", first), ("last", (first + 2) % 3)]
-    {
-        flow(&load)?;
-        let before = failures(&load);
-        members[at].terminate()?;
-        flow(&load)?;
-        members[at].start_ready()?;
-        flow(&load)?;
-        let failed = failures(&load) - before;
-        let why = load.failed.lock().expect("no holder panics").last().cloned();
-        seen.must(
-            failed == 0,
-            format!("{failed} failed at the {what}: {}", why.unwrap_or_default()),
-        );
+    for _ in 0..ROLLS {
+        roll(stage, &mut members, &load, seen)?;
     }
     load.stop.store(true, Ordering::SeqCst);
     for client in clients {
@@ -65,6 +52,25 @@ pub fn rolling_restart(stage: &Stage, seen: &mut Seen) -> Result<()> {
         load.answered.load(Ordering::SeqCst),
         load.moved.load(Ordering::SeqCst)
     ));
+    Ok(())
+}
+
+/// A follower, the leader, and the other follower, whoever leads by then.
+fn roll(stage: &Stage, members: &mut [Member], load: &Load, seen: &mut Seen) -> Result<()> {
+    let first = leader(stage, members)?;
+    let order = [("follower", (first + 1) % 3), ("leader", first), ("last", (first + 2) % 3)];
+    for (what, at) in order {
+        flow(load)?;
+        let before = failures(load);
+        members[at].terminate()?;
+        flow(load)?;
+        members[at].start_ready()?;
+        flow(load)?;
+        let failed = failures(load) - before;
+        let why = load.failed.lock().expect("no holder panics").last().cloned();
+        let why = why.unwrap_or_default();
+        seen.must(failed == 0, format!("{failed} failed at the {what}: {why}"));
+    }
     Ok(())
 }
 
