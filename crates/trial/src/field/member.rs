@@ -173,6 +173,22 @@ impl Member {
         kill_process(pid_of(child), signal).expect("a signal to our own child");
     }
 
+    /// SIGSTOP, and waits until every thread stands still: the first to hear of it tells the
+    /// others, and on a busy machine they go on meanwhile.
+    pub fn freeze(&mut self) -> Result<()> {
+        self.signal(Signal::STOP);
+        let pid = self.child.as_ref().expect("the member runs").id();
+        let stands = |thread: std::fs::DirEntry| {
+            let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+            stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('T'))
+        };
+        until(&format!("{} stands still", self.name), END_MAX, || {
+            let threads = std::fs::read_dir(format!("/proc/{pid}/task"))?;
+            let all = threads.flatten().all(stands);
+            Ok(all.then_some(()))
+        })
+    }
+
     /// `kill -9`, and waits for the end.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {

@@ -181,7 +181,7 @@ pub fn wakes_up(stage: &Stage, seen: &mut Seen) -> Result<()> {
     for channel in &channels {
         stage.wait(channel.connect())?;
     }
-    member.signal(Signal::STOP);
+    member.freeze()?;
     let calls: Vec<_> = (0..CALLS)
         .map(|n| {
             let channel = Arc::clone(&channels[n % channels.len()]);
