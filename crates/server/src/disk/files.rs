@@ -108,7 +108,10 @@ impl Files {
     pub fn open_latest(&self) -> io::Result<(CheckpointFile, Box<dyn DiskFile>)> {
         let mut disk = self.disk()?;
         let latest = store::latest(&mut disk).map_err(other)?;
-        let latest = latest.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+        let latest = latest.ok_or_else(|| {
+            let what = format!("no checkpoint in {}/checkpoints", self.place.dir().display());
+            io::Error::new(io::ErrorKind::NotFound, what)
+        })?;
         let file = disk.open(&latest.name)?;
         Ok((latest, file))
     }

@@ -31,7 +31,9 @@ fn member(m: MemberInfo) -> pb::Member {
     }
 }
 
-fn all(members: Vec<MemberInfo>) -> Vec<pb::Member> {
+/// In etcd's order: by id.
+fn all(mut members: Vec<MemberInfo>) -> Vec<pb::Member> {
+    members.sort_by_key(|m| m.id);
     members.into_iter().map(member).collect()
 }
 
@@ -84,7 +86,11 @@ pub(super) fn add(front: &Front, request: &pb::MemberAddRequest, responder: Resp
     let asked = new.map(|member| Change::Add { member, learner, quorum: None });
     change(front, asked, responder, move |header, members| pb::MemberAddResponse {
         header,
-        member: members.iter().find(|m| m.id == id).cloned(),
+        // What was asked for; the list says what it is so far.
+        member: members
+            .iter()
+            .find(|m| m.id == id)
+            .map(|member| pb::Member { is_learner: learner, ..member.clone() }),
         members,
     });
 }

@@ -31,6 +31,11 @@ pub enum Input {
     Removed(String),
     /// A member has met a later life of this directory: it was put back, and stops for good.
     PutBack(String),
+    /// The newest checkpoint here is gone or damaged: a peer needs it and cannot have it.
+    /// `written` is how many had been written when it was to be sent.
+    CheckpointUnfit {
+        written: u64,
+    },
     SnapshotSent {
         to: NodeId,
         ok: bool,

@@ -111,6 +111,7 @@ impl Node {
             }
             Input::PeerLost(node) => events.push(Event::PeerLost(node)),
             Input::PeerFound(node) => events.push(Event::PeerFound(node)),
+            Input::CheckpointUnfit { written } => self.replace_checkpoint(written, events),
             Input::SnapshotSent { to, ok } => {
                 self.sending.borrow_mut().remove(&to);
                 events.push(Event::SnapshotSent { to, ok });
@@ -247,11 +248,24 @@ impl Node {
         }
     }
 
+    /// Journal and memory are good where only the file is bad: another one is written at once.
+    fn replace_checkpoint(&self, written: u64, events: &mut Vec<Event>) {
+        let mut state = self.checkpoint.borrow_mut();
+        if state.running || state.written != written {
+            return; // there is a newer one by now, or soon
+        }
+        tracing::error!("the newest checkpoint is gone or damaged: writing another one");
+        (state.running, state.needed) = (true, true);
+        events.push(Event::TakeCheckpoint);
+    }
+
     fn checkpointed(&self, result: Result<Checkpointed, String>, events: &mut Vec<Event>) {
         let mut state = self.checkpoint.borrow_mut();
         state.running = false;
+        let needed = std::mem::take(&mut state.needed);
         match result {
             Ok(Checkpointed { index, bytes }) => {
+                state.written += 1;
                 tracing::info!("checkpoint at index {index}, {bytes} bytes");
                 (state.index, state.bytes) = (state.index.max(index), bytes);
                 self.disk.release(index);
@@ -261,6 +275,10 @@ impl Node {
             Err(text) => {
                 tracing::error!("no checkpoint: {text}");
                 state.bytes = state.journal_bytes.saturating_add(self.config.checkpoint_bytes_min);
+                if needed && self.replica.borrow().raft().is_leader() {
+                    tracing::error!("a peer needs a checkpoint: another member is to lead");
+                    events.push(Event::TransferLeader { to: None });
+                }
             }
         }
     }
@@ -274,7 +292,8 @@ impl Node {
             return;
         }
         let hollow = self.replica.borrow().raft().config().is_witness(to);
-        crate::peer::bulk::send(to, hollow, &self.peers);
+        let written = self.checkpoint.borrow().written;
+        crate::peer::bulk::send(to, hollow, written, &self.peers);
     }
 }
 
@@ -286,4 +305,8 @@ pub(super) struct CheckpointState {
     pub bytes: u64,
     pub journal_bytes: u64,
     pub running: bool,
+    /// Checkpoints written since the start.
+    pub written: u64,
+    /// The one being written is awaited by a peer that no file here can help.
+    pub needed: bool,
 }

@@ -247,7 +247,7 @@ fn build(
         index: opened.recovered.base,
         bytes: opened.checkpoint_bytes,
         journal_bytes: opened.journal.bytes(),
-        running: false,
+        ..run::CheckpointState::default()
     };
     let recovered =
         ReplicaRecovered { raft: opened.recovered, store: opened.store, extra: opened.extra };

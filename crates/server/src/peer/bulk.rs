@@ -13,6 +13,7 @@ use base::NodeId;
 use base::codec::Get;
 use bytes::{Bytes, BytesMut};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io::{self, Write as _};
 use std::net::{TcpStream, ToSocketAddrs as _};
 use std::rc::Rc;
@@ -30,9 +31,34 @@ fn invalid(text: impl Into<String>) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, text.into())
 }
 
+/// Why a checkpoint did not reach its peer.
+#[derive(Debug)]
+enum Failed {
+    /// The connection or the peer.
+    There(io::Error),
+    /// The file here: no other attempt with it can succeed.
+    Here(String),
+}
+
+impl From<io::Error> for Failed {
+    fn from(error: io::Error) -> Self {
+        Self::There(error)
+    }
+}
+
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::There(error) => error.fmt(f),
+            Self::Here(why) => write!(f, "the checkpoint here cannot be sent: {why}"),
+        }
+    }
+}
+
 /// Sends the latest checkpoint, `hollow` without its data; the outcome comes as
-/// `Input::SnapshotSent`.
-pub fn send(to: NodeId, hollow: bool, shared: &Rc<Shared>) {
+/// `Input::SnapshotSent`, after `Input::CheckpointUnfit` where this member's own file is to
+/// blame. `written` counts the checkpoints written here so far.
+pub fn send(to: NodeId, hollow: bool, written: u64, shared: &Rc<Shared>) {
     let addresses = match shared.members.link(to) {
         Some(link) => link.addresses().to_vec(),
         None => Vec::new(),
@@ -42,10 +68,14 @@ pub fn send(to: NodeId, hollow: bool, shared: &Rc<Shared>) {
     let births = shared.births.snapshot();
     let work = move || {
         let sent = greet_one(&addresses, &hello, &births)
+            .map_err(Failed::There)
             .and_then(|(stream, buffer)| transfer(stream, buffer, &files, hollow));
         match &sent {
             Ok(bytes) => tracing::info!("checkpoint of {bytes} bytes sent to {:x}", to.0),
             Err(error) => tracing::warn!("checkpoint to {:x}: {error}", to.0),
+        }
+        if let Err(Failed::Here(_)) = &sent {
+            let _ = inbox.send(Input::CheckpointUnfit { written });
         }
         let _ = inbox.send(Input::SnapshotSent { to, ok: sent.is_ok() });
     };
@@ -102,23 +132,25 @@ fn transfer(
     mut buffer: BytesMut,
     files: &Files,
     hollow: bool,
-) -> io::Result<u64> {
+) -> Result<u64, Failed> {
     stream.set_read_timeout(Some(limits::STALL_MAX))?;
     let mut out = Vec::new();
-    let (offer, mut file) = if hollow { files.hollow()? } else { files.open_latest()? };
+    let opened = if hollow { files.hollow() } else { files.open_latest() };
+    let (offer, mut file) = opened.map_err(|error| Failed::Here(error.to_string()))?;
     let size = offer.len;
     frame::encode(Kind::BulkBegin, &mut out, |out| encode_offer(&offer, out));
     stream.write_all(&out)?;
     let mut sent = match await_word(&mut stream, &mut buffer)? {
         (Kind::BulkBegin, body) => Get::new(&body).u64().map_err(|e| invalid(e.to_string()))?,
-        (kind, _) => return Err(invalid(format!("unexpected {kind:?}"))),
+        (kind, _) => return Err(invalid(format!("unexpected {kind:?}")).into()),
     };
     let mut chunk = vec![0; CHUNK];
     while sent < size {
         let want = usize::try_from(size - sent).unwrap_or(CHUNK).min(CHUNK);
-        let got = file.read_at(sent, &mut chunk[..want])?;
+        let got = file.read_at(sent, &mut chunk[..want]);
+        let got = got.map_err(|error| Failed::Here(format!("{}: {error}", offer.name)))?;
         if got < want {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+            return Err(Failed::Here(format!("{} ends at byte {}", offer.name, sent)));
         }
         out.clear();
         frame::encode(Kind::BulkChunk, &mut out, |out| out.extend_from_slice(&chunk[..want]));
@@ -131,10 +163,14 @@ fn transfer(
     match await_word(&mut stream, &mut buffer)? {
         (Kind::BulkDone, body) if body.first() == Some(&1) => Ok(size),
         (Kind::BulkDone, body) => {
+            // What the peer could not verify may have been wrong before it left.
+            if !hollow && let Err(error) = files.load(&offer) {
+                return Err(Failed::Here(error.to_string()));
+            }
             let text = body.get(1..).unwrap_or_default();
-            Err(invalid(String::from_utf8_lossy(text).into_owned()))
+            Err(invalid(String::from_utf8_lossy(text).into_owned()).into())
         }
-        (kind, _) => Err(invalid(format!("unexpected {kind:?}"))),
+        (kind, _) => Err(invalid(format!("unexpected {kind:?}")).into()),
     }
 }
 
@@ -198,6 +234,15 @@ fn take(
 ) -> io::Result<replica::Installed> {
     stream.set_read_timeout(Some(limits::STALL_MAX))?;
     let result = take_file(&mut stream, &mut buffer, files);
+    tell(&mut stream, result)
+}
+
+/// The sender hears how it went if it still can. What was taken is in place either way, and the
+/// replica must go by it.
+fn tell(
+    stream: &mut impl io::Write,
+    result: io::Result<replica::Installed>,
+) -> io::Result<replica::Installed> {
     let mut out = Vec::new();
     frame::encode(Kind::BulkDone, &mut out, |out| match &result {
         Ok(_) => out.push(1),
@@ -206,7 +251,9 @@ fn take(
             out.extend_from_slice(error.to_string().as_bytes());
         }
     });
-    stream.write_all(&out)?;
+    if let Err(error) = stream.write_all(&out) {
+        tracing::warn!("how the checkpoint went cannot be told to its sender: {error}");
+    }
     result
 }
 
@@ -234,5 +281,36 @@ fn take_file(
             (Kind::BulkEnd, _) => return at_work(stream, || incoming.finish()),
             (kind, _) => return Err(invalid(format!("unexpected {kind:?}"))),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Gone;
+
+    impl io::Write for Gone {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+    }
+
+    #[test]
+    fn a_checkpoint_that_is_in_place_reaches_the_replica_when_its_sender_is_gone() {
+        let config = crate::bootstrap::from_flags(&crate::config::Config::single("a"));
+        let installed = replica::Installed {
+            index: base::LogIndex(7),
+            ballot: base::Ballot::new(1, 2),
+            config: config.expect("one member").config,
+            store: mvcc::Store::new(mvcc::Limits::default()),
+            extra: Vec::new(),
+        };
+        let told = tell(&mut Gone, Ok(installed)).expect("it is there");
+        assert_eq!(told.index, base::LogIndex(7));
+        assert!(tell(&mut Gone, Err(invalid("damaged"))).is_err());
     }
 }

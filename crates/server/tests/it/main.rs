@@ -1,5 +1,6 @@
 //! Real members in one process: real sockets, real files, real clocks.
 
+mod checkpoints;
 mod cluster;
 mod departures;
 mod disk;

@@ -193,6 +193,43 @@ fn client_urls(cluster: &Cluster, at: usize, name: &str) -> Vec<String> {
 }
 
 #[test]
+fn an_added_voter_is_answered_as_one_and_listed_as_a_learner_in_the_order_of_ids() {
+    use api::etcdserverpb as pb;
+    let cluster = Cluster::start("added", &["a", "b", "c"]);
+    let urls = |port: u16| vec![format!("http://127.0.0.1:{port}")];
+    outside(async {
+        let to = cluster.channel(0);
+        let list = async || {
+            let path = "/etcdserverpb.Cluster/MemberList";
+            let request = pb::MemberListRequest::default();
+            to.call::<pb::MemberListResponse>(path, &request).await.expect("listed").members
+        };
+        let ids = |members: &[pb::Member]| members.iter().map(|m| m.id).collect::<Vec<_>>();
+        assert!(ids(&list().await).is_sorted());
+        let mut left = 3; // the first ones may fall into another change or an election
+        let added = loop {
+            let request = pb::MemberAddRequest { peer_ur_ls: urls(1), is_learner: false };
+            match to
+                .call::<pb::MemberAddResponse>("/etcdserverpb.Cluster/MemberAdd", &request)
+                .await
+            {
+                Ok(added) => break added,
+                Err(error) => assert!(left > 0, "{error:?}"),
+            }
+            left -= 1;
+        };
+        let member = added.member.expect("told");
+        assert!(!member.is_learner, "what was asked for");
+        assert!(ids(&added.members).is_sorted());
+        for members in [added.members, list().await] {
+            assert!(ids(&members).is_sorted());
+            let listed = members.iter().find(|m| m.id == member.id).expect("listed");
+            assert!(listed.is_learner, "what it is so far");
+        }
+    });
+}
+
+#[test]
 fn a_member_that_is_down_keeps_its_client_urls_while_the_others_restart() {
     let mut cluster = Cluster::start("published", &["a", "b", "c"]);
     let urls = vec![cluster.configs[2].advertise_client_urls[0].to_string()];
