@@ -121,12 +121,13 @@ struct Line {
 /// One row on every program.
 fn play(row: &Row, binary: &Path, args: &Args) -> Line {
     let began = Instant::now();
-    let ours = on(row, Program::Quorate(binary.to_owned()));
-    let before = args.before.as_ref().map(|path| on(row, Program::Quorate(path.clone())));
+    let ours = on(row, Program::Quorate(binary.to_owned()), true);
+    let before = args.before.as_ref().map(|path| on(row, Program::Quorate(path.clone()), false));
     let theirs = match row.beside {
         Beside::Absent(why) => Err(why),
         _ if args.no_etcd => Err("not asked"),
-        Beside::Same | Beside::Told => Ok(on(row, Program::Etcd)),
+        Beside::Same => Ok(on(row, Program::Etcd, true)),
+        Beside::Told => Ok(on(row, Program::Etcd, false)),
     };
     let right = ours.wrong.is_empty();
     let doubtful =
@@ -155,8 +156,8 @@ fn seconds(span: Duration) -> f64 {
 }
 
 /// A scenario on one program; whatever ends it, its processes are stopped.
-fn on(row: &Row, program: Program) -> Seen {
-    let mut seen = Seen::default();
+fn on(row: &Row, program: Program, judged: bool) -> Seen {
+    let mut seen = Seen { judged, ..Seen::default() };
     let mut stage = match Stage::new(row.name, program) {
         Ok(stage) => stage,
         Err(why) => {
@@ -170,7 +171,7 @@ fn on(row: &Row, program: Program) -> Seen {
         Ok(Err(why)) => seen.must(false, format!("{why:#}")),
         Err(_) => seen.must(false, "the scenario panicked; what it said stands above"),
     }
-    if !seen.wrong.is_empty() {
+    if judged && !seen.wrong.is_empty() {
         seen.kept = Some(stage.keep());
     }
     seen

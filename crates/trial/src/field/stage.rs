@@ -27,7 +27,9 @@ static NEXT: AtomicU32 = AtomicU32::new(0);
 /// What a program did, and what of it should not be.
 #[derive(Debug, Default)]
 pub struct Seen {
-    did: Vec<String>,
+    pub did: Vec<String>,
+    /// Whether it must hold what is asked; of others it is told where they do not.
+    pub judged: bool,
     pub wrong: Vec<String>,
     /// Where logs and directories stay, if they do.
     pub kept: Option<PathBuf>,
@@ -51,7 +53,8 @@ impl Seen {
         let mut text = self.did.join(", ");
         for wrong in &self.wrong {
             let space = if text.is_empty() { "" } else { "; " };
-            text.push_str(&format!("{space}WRONG: {wrong}"));
+            let word = if self.judged { "WRONG" } else { "but" };
+            text.push_str(&format!("{space}{word}: {wrong}"));
         }
         if let Some(kept) = &self.kept {
             text.push_str(&format!(" (logs: {})", kept.display()));

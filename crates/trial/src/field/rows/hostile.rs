@@ -174,6 +174,7 @@ fn reset_calls(
     (count, pause): (usize, Duration),
 ) -> Result<Resets> {
     const BURST: usize = 50;
+    const TURNED_AWAY_MAX: Duration = Duration::from_secs(3);
     const CONNECTIONS_MAX: usize = 100;
     const SEND_MAX: Duration = Duration::from_secs(12);
     let mut resets = Resets { sent: 0, connections: 0, calmed: 0 };
@@ -193,7 +194,7 @@ fn reset_calls(
             resets.sent += BURST;
         }
         // What was sent last may be what turns it away.
-        took(Duration::from_millis(200), || wire.goaway().is_some() || wire.ended());
+        took(TURNED_AWAY_MAX, || wire.goaway().is_some() || wire.ended());
         resets.calmed += usize::from(wire.goaway() == Some(CALM));
     }
     Ok(resets)
