@@ -67,6 +67,8 @@ bugs! {
     RemovedLeaderCounts "removed-leader-counts",
     ChangeSplitsTerms "change-splits-terms",
     BallotRuleChanges "ballot-rule-changes",
+    TallyOutlivesConfig "tally-outlives-config",
+    SlotGivenAtOnce "slot-given-at-once",
     // consensus: witnesses
     WitnessCountsAsData "witness-counts-as-data",
     WitnessWithoutRecord "witness-without-record",
@@ -79,6 +81,7 @@ bugs! {
     RepairVotes "repair-votes",
     RepairEndsEarly "repair-ends-early",
     RepairForgotten "repair-forgotten",
+    HeldIsAcked "held-is-acked",
     LostVoteRepaired "lost-vote-repaired",
     // consensus: reads
     ReadBeforeOwnCommit "read-before-own-commit",

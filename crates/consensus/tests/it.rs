@@ -217,3 +217,25 @@ fn a_witness_cannot_become_a_data_member_in_place_nor_the_other_way_round() {
     let joint = config.begin(&remove, request, config.voters(), |_| true).unwrap();
     assert_eq!(joint.done().quorum, "all of (n1, n2)");
 }
+
+/// A tally, a trace or a frame of yesterday may still name the slot.
+#[test]
+fn a_slot_that_was_left_is_given_again_only_after_all_others() {
+    use consensus::raft::{Change, Newcomer};
+    let mut config = cluster::configuration(3, 0, "", BallotRule::SharedTerms);
+    let mut given = Vec::new();
+    for id in 10..80 {
+        let request = base::RequestId { seq: id, ..Default::default() };
+        let id = base::NodeId(id);
+        let member = Newcomer { id, name: String::new(), peer_urls: vec![] };
+        let add = Change::Add { member, learner: true, quorum: None };
+        config = config.begin(&add, request, config.voters(), |_| true).unwrap();
+        given.push(config.slot_of(id).unwrap());
+        let decoded = consensus::raft::Configuration::decode(&config.encode()).unwrap();
+        assert_eq!(decoded, config, "the slot given last is part of it");
+        let remove = Change::Remove { id, quorum: None };
+        config = config.begin(&remove, request, config.voters(), |_| true).unwrap();
+    }
+    let circle: Vec<u8> = (3..64).chain(3..12).collect();
+    assert_eq!(given, circle);
+}

@@ -2,16 +2,48 @@
 
 use super::disk::{Held, Wait};
 use super::message::{Body, Invite};
-use super::{Raft, Ready, Role, Trace, Why};
+use super::{Configuration, Raft, Ready, Role, Trace, Why};
 use alloc::vec::Vec;
 use base::{Ballot, Life, Nanos, NodeId, planted};
 use quorum::{Tally, Verdict};
+
+/// Votes by who gave them. Which slot that is, is asked anew for each verdict: the configuration
+/// may have changed since, and the slot have gone over to another member.
+#[derive(Debug, Default)]
+pub(crate) struct Votes(Vec<Vote>);
+
+#[derive(Debug)]
+struct Vote {
+    from: NodeId,
+    /// Of the configuration in force when it came.
+    slot: Option<u8>,
+    granted: bool,
+}
+
+impl Votes {
+    /// The first vote of a member stands.
+    fn add(&mut self, from: NodeId, granted: bool, config: &Configuration) {
+        if self.0.iter().all(|vote| vote.from != from) {
+            self.0.push(Vote { from, slot: config.slot_of(from), granted });
+        }
+    }
+
+    fn tally(&self, config: &Configuration) -> Tally {
+        let mut tally = Tally::new();
+        for vote in &self.0 {
+            let stale = planted!(TallyOutlivesConfig);
+            let slot = if stale { vote.slot } else { config.slot_of(vote.from) };
+            slot.map(|slot| tally.vote(slot, vote.granted));
+        }
+        tally
+    }
+}
 
 /// Asks whether an election could be won, before any promise changes.
 #[derive(Debug)]
 pub(crate) struct PreCandidate {
     pub ballot: Ballot,
-    pub tally: Tally,
+    pub votes: Votes,
     pub deadline: Nanos,
     /// The election timeout, which hints come before.
     pub patience: Nanos,
@@ -21,7 +53,7 @@ pub(crate) struct PreCandidate {
 #[derive(Debug)]
 pub(crate) struct Candidate {
     pub ballot: Ballot,
-    pub tally: Tally,
+    pub votes: Votes,
     /// Who votes for it.
     pub voters: Vec<(NodeId, Life)>,
     pub deadline: Nanos,
@@ -38,8 +70,8 @@ impl Raft {
         if let Some(leader) = self.follower().and_then(|f| f.leader) {
             self.silent_leader = Some(leader.node);
         }
-        let tally = Tally::new();
-        self.role = Role::PreCandidate(PreCandidate { ballot, tally, deadline, patience });
+        let votes = Votes::default();
+        self.role = Role::PreCandidate(PreCandidate { ballot, votes, deadline, patience });
         self.trace(out, Trace::PreCampaign { ballot });
         let (last, last_ballot) = self.log.last();
         self.ask_voters(Wait::Now, ballot, |invite| Body::PreVote { last, last_ballot, invite });
@@ -51,8 +83,8 @@ impl Raft {
         let ballot = self.promise.next(self.settings.id);
         self.promise.grant(self.rule(), ballot);
         let deadline = self.random_deadline();
-        let (tally, voters, split) = (Tally::new(), Vec::new(), false);
-        self.role = Role::Candidate(Candidate { ballot, tally, voters, deadline, split });
+        let (votes, voters, split) = (Votes::default(), Vec::new(), false);
+        self.role = Role::Candidate(Candidate { ballot, votes, voters, deadline, split });
         self.trace(out, Trace::Campaign { ballot });
         let (last, last_ballot) = self.log.last();
         let wait = if planted!(RequestBeforePersist) { Wait::Now } else { Wait::Log };
@@ -79,14 +111,18 @@ impl Raft {
         if !self.counts_vote_of(from, life) {
             return;
         }
-        let Some(slot) = self.configs.config().slot_of(from) else { return };
+        let config = self.configs.config();
+        if config.slot_of(from).is_none() {
+            return;
+        }
         let elect = self.configs.system().elect();
         let Role::PreCandidate(role) = &mut self.role else { return };
         if role.ballot != of {
             return;
         }
-        role.tally.vote(slot, granted);
-        match role.tally.verdict(elect) {
+        role.votes.add(from, granted, config);
+        let tally = role.votes.tally(config);
+        match tally.verdict(elect) {
             Verdict::Won => self.campaign(out),
             Verdict::Lost => self.become_follower(None, Why::VotesLost, out),
             Verdict::Pending => {}
@@ -103,7 +139,10 @@ impl Raft {
         if !self.counts_vote_of(from, life) {
             return;
         }
-        let Some(slot) = self.configs.config().slot_of(from) else { return };
+        let config = self.configs.config();
+        if config.slot_of(from).is_none() {
+            return;
+        }
         let system = self.configs.system();
         let elect = if planted!(ElectCommitSwapped) { system.commit() } else { system.elect() };
         let Role::Candidate(role) = &mut self.role else { return };
@@ -113,10 +152,11 @@ impl Raft {
         if granted && !role.voters.contains(&(from, life)) {
             role.voters.push((from, life));
         }
-        role.tally.vote(slot, granted);
-        match role.tally.verdict(elect) {
+        role.votes.add(from, granted, config);
+        let tally = role.votes.tally(config);
+        match tally.verdict(elect) {
             Verdict::Won => {
-                let votes = role.tally.yes().intersect(elect.support());
+                let votes = tally.yes().intersect(elect.support());
                 let voters = core::mem::take(&mut role.voters);
                 self.haste = Nanos::ZERO;
                 self.become_leader(of, votes, &voters, out);

@@ -38,6 +38,8 @@ pub struct ChangeState {
     pub out: Vec<NodeId>,
     /// Written by a leader that knew of no founded cluster: whom it names takes part at once.
     pub founding: bool,
+    /// The slot that the last newcomer got; none since bootstrap.
+    pub slot_last: Option<u8>,
 }
 
 /// A member that is to come in.

@@ -16,6 +16,8 @@ const VERSION_CHANGED: u8 = 2;
 const VERSION_MARKED: u8 = 3;
 /// With the lives of members, and the list of those marked out even when it is empty.
 const VERSION_LIVES: u8 = 4;
+/// As that, with the slot given last.
+const VERSION_SLOTTED: u8 = 5;
 /// Members of one configuration, learners included; a member's slot is a bit of a `NodeSet`.
 pub const MEMBERS_MAX: usize = NODES_MAX;
 /// URLs a member may list, of each kind.
@@ -222,6 +224,7 @@ impl Configuration {
         let lives = self.change.founding || self.is_founded();
         let changed = lives || self.change != ChangeState::default();
         let version = match (changed, self.change.out.is_empty()) {
+            _ if self.change.slot_last.is_some() => VERSION_SLOTTED,
             _ if lives => VERSION_LIVES,
             (false, _) => VERSION,
             (true, true) => VERSION_CHANGED,
@@ -254,10 +257,11 @@ impl Configuration {
         if changed {
             self.change.encode(&mut out, version >= VERSION_MARKED);
         }
-        if lives {
+        if version >= VERSION_LIVES {
             out.put_u8(u8::from(self.change.founding));
             self.members.iter().for_each(|m| out.put_life(m.life));
         }
+        out.extend(self.change.slot_last);
         out
     }
 
@@ -265,7 +269,7 @@ impl Configuration {
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let mut get = Get::new(bytes);
         let version = get.u8()?;
-        if !(VERSION..=VERSION_LIVES).contains(&version) {
+        if !(VERSION..=VERSION_SLOTTED).contains(&version) {
             let value = u64::from(version);
             return Err(DecodeError::Unknown { what: "configuration version", value });
         }
@@ -297,11 +301,18 @@ impl Configuration {
             VERSION => ChangeState::default(),
             _ => ChangeState::decode(&mut get, version >= VERSION_MARKED)?,
         };
-        if version == VERSION_LIVES {
+        if version >= VERSION_LIVES {
             change.founding = get.bool()?;
             for member in &mut members {
                 member.life = get.life()?;
             }
+        }
+        if version >= VERSION_SLOTTED {
+            let slot = get.u8()?;
+            if usize::from(slot) >= NODES_MAX {
+                return Err(DecodeError::Invalid { what: "slot given last" });
+            }
+            change.slot_last = Some(slot);
         }
         get.finish()?;
         Ok(Self { members, quorum, joint, rule, limits, change })

@@ -4,7 +4,7 @@ use super::configs::Configs;
 use super::disk::Wait;
 use super::log::Log;
 use super::message::AppendOutcome;
-use super::{Configuration, Raft, Ready, Why};
+use super::{Configuration, Raft, Ready, Role, Why};
 use base::{Ballot, LogIndex, Nanos, planted};
 
 impl Raft {
@@ -52,6 +52,7 @@ impl Raft {
                 }
                 self.log = Log::new(index, ballot);
                 self.configs = configs.replacing(&self.configs);
+                self.end_campaign(out);
                 self.advance_commit(index, settled, out);
             } else {
                 return; // Not compiled by this build: the leader will offer it again.
@@ -63,6 +64,14 @@ impl Raft {
         self.disk.covered(index.min(self.commit));
         self.acknowledge_commit();
         self.finish(out);
+    }
+
+    /// Votes were asked for with another log, and of the members of another configuration.
+    fn end_campaign(&mut self, out: &mut Ready) {
+        let campaigns = matches!(self.role, Role::PreCandidate(_) | Role::Candidate(_));
+        if campaigns && !planted!(TallyOutlivesConfig) {
+            self.become_follower(None, Why::Installed, out);
+        }
     }
 
     /// A checkpoint came that this log had passed already. It is not installed, and the leader

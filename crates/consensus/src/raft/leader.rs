@@ -254,7 +254,7 @@ impl Raft {
                 peer.advance(base);
             }
             AppendOutcome::Matched(index) if index <= last => {
-                let sound = core::mem::take(&mut peer.repairing);
+                let sound = peer.end_repair();
                 let index = if planted!(SentIsAcked) { peer.next.prev().max(index) } else { index };
                 let news = peer.ack(index) || sound;
                 peer.advance(base);

@@ -1,7 +1,7 @@
 //! What a leader knows about one peer.
 
 use alloc::collections::VecDeque;
-use base::{Life, LogIndex, Nanos, NodeId};
+use base::{Life, LogIndex, Nanos, NodeId, planted};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum State {
@@ -86,6 +86,17 @@ impl Peer {
         if !matches!(self.state, State::Snapshot { .. }) {
             self.probe(last.next());
         }
+    }
+
+    /// An acknowledgement ends the repair; true if there was one. What the peer said to hold
+    /// meanwhile may have been said by an earlier life, which lost it again: only what it proves
+    /// from here on is counted.
+    pub fn end_repair(&mut self) -> bool {
+        let ends = core::mem::take(&mut self.repairing);
+        if ends && !planted!(HeldIsAcked) {
+            self.matched = LogIndex::ZERO;
+        }
+        ends
     }
 
     /// Something of this ballot came from the peer, which confirms the read rounds up to `round`.

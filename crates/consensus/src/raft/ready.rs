@@ -71,6 +71,8 @@ pub enum Why {
     VotesLost,
     /// Another leader of this ballot's term was heard.
     LeaderHeard,
+    /// A checkpoint took the place of the log, and of the configuration the votes are of.
+    Installed,
     /// A committed configuration does not let this member vote.
     NotVoter,
 }

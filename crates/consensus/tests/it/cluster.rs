@@ -231,7 +231,7 @@ impl Cluster {
     /// Loses durable entries of a node that is down, if the others can go on without it and no
     /// other one is damaged. Its promise survives, and how far its log went.
     pub fn damage(&mut self, id: NodeId) -> bool {
-        let others = self.nodes.values().any(|n| n.repair.is_some());
+        let others = self.nodes.iter().any(|(other, n)| *other != id && n.repair.is_some());
         let config = self.genesis.clone();
         let last = self.committed.values().rev().find_map(|(_, p)| Configuration::decode(p).ok());
         let written = last.unwrap_or_else(|| self.genesis.clone());
@@ -254,7 +254,8 @@ impl Cluster {
         let index = disk.entries.iter().rev().find(term).map_or(LogIndex(0), |e| e.index);
         disk.entries.truncate(random as usize % disk.entries.len());
         disk.commit = disk.commit.min(disk.entries.last().map_or(disk.base, |e| e.index));
-        node.repair = Some(Repair { ballot, index });
+        // Nothing is acknowledged while it repairs: the first facts stand.
+        node.repair = Some(node.repair.unwrap_or(Repair { ballot, index }));
         self.lines.push(format!("{:>5} n{id} is damaged: {ballot} {index}", self.now));
         true
     }
@@ -308,10 +309,16 @@ impl Cluster {
             let delay = self.prng.below(30);
             self.push(delay, Event::Repaired(id, incarnation));
         }
-        out.snapshots.into_iter().for_each(|to| self.push(10, Event::Snapshot(id, to)));
+        for to in out.snapshots {
+            let delay = 10 + if self.late > 0 { self.prng.below(400) } else { 0 };
+            self.push(delay, Event::Snapshot(id, to));
+        }
         for trace in &out.trace {
             match trace {
-                Trace::Elected { ballot, .. } => self.check_leader(id, *ballot),
+                Trace::Elected { ballot, votes } => {
+                    self.check_votes(id, *ballot, *votes);
+                    self.check_leader(id, *ballot);
+                }
                 Trace::Quorum { index, acked, .. } => self.check_quorum(id, *index, *acked),
                 _ => {}
             }
@@ -435,6 +442,17 @@ impl Cluster {
             let holds = entry.is_some_and(|e| e.ballot == *of && e.payload == *payload);
             assert!(!raft.is_witness(), "n{id} leads without data");
             assert!(covered || holds, "n{id} leads {ballot} without {index} (last {last})");
+        }
+    }
+
+    /// Who is counted for a leader is an elect set, and has promised it on disk.
+    fn check_votes(&self, id: NodeId, ballot: Ballot, votes: quorum::NodeSet) {
+        let config = self.nodes[&id].raft.as_ref().unwrap().config();
+        assert!(config.system().unwrap().elect().is_quorum(votes), "n{id} is elected by no quorum");
+        for slot in votes.iter() {
+            let member = config.id_of(slot).expect("only members are counted");
+            let promise = self.nodes[&member].disk.ballot;
+            assert!(promise >= ballot, "n{id} counts the vote of n{member}, which has {promise}");
         }
     }
 
@@ -581,6 +599,23 @@ impl Cluster {
             node.disk.entries.retain(|e| e.index >= base);
             raft.compact(base);
         }
+    }
+
+    /// A stream to `to` that was opened before, perhaps for an earlier leader, brings what `from`
+    /// has now.
+    pub fn send_checkpoint(&mut self, from: NodeId, to: NodeId) {
+        let delay = self.prng.below(30);
+        self.push(delay, Event::Snapshot(from, to));
+    }
+
+    /// `from`, which leads, hands over to `to`, and thinks better of it.
+    pub fn hand_over(&mut self, from: NodeId, to: NodeId) {
+        let ballot = self.nodes[&from].raft.as_ref().unwrap().ballot();
+        let node = &self.nodes[&from];
+        let start = if self.counts_starts { node.incarnation } else { 1 };
+        let life = Life { birth: node.birth, incarnation: Incarnation(start) };
+        let message = Message { from, to, life, ballot, body: Body::TimeoutNow };
+        self.with(to, |r, now, out| r.receive(now, message, out));
     }
 
     fn snapshot(&mut self, from: NodeId, to: NodeId) {

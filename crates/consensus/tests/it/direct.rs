@@ -505,3 +505,69 @@ fn a_leader_without_writes_appends_until_the_repair_of_a_follower_ends() {
     assert_eq!(ends, [10, 11, 13, 17, 25, 41], "after a heartbeat's patience, more each time");
     assert!((0..3).all(|_| beat(false) == 41), "the repair has ended");
 }
+
+/// Node 4 repairs twice. What its first life said to hold comes when the second one is nearly
+/// through, which has entries up to 6 only.
+#[test]
+fn what_an_earlier_life_held_is_not_acknowledged_when_the_repair_ends() {
+    let (mut raft, mut out) = (leads(0), Ready::default());
+    let from_four = |outcome| {
+        let ballot = Ballot::new(9, 2);
+        let body = Body::AppendReply { of: ballot, round: 0, outcome };
+        Message { from: NodeId(4), to: NodeId(2), life: life(4), ballot, body }
+    };
+    let items = (11..=14).map(|i| (EntryKind::Data, Blob::from(format!("{i}").as_bytes())));
+    raft.propose(Nanos(1), items, &mut out).unwrap();
+    all_durable(&mut raft, &mut out);
+    raft.receive(Nanos(1), acked(1, 14), &mut out);
+    let held = AppendOutcome::Held(LogIndex(14));
+    let lacks = |prev| AppendOutcome::Lacking {
+        prev: LogIndex(prev),
+        hint: LogIndex(1),
+        hint_ballot: leader(1),
+    };
+    raft.receive(Nanos(1), from_four(lacks(10)), &mut out);
+    raft.receive(Nanos(1), from_four(held), &mut out);
+    raft.receive(Nanos(1), from_four(AppendOutcome::Matched(LogIndex(10))), &mut out);
+    assert_eq!(raft.commit(), LogIndex(10), "two of five hold more");
+    raft.receive(Nanos(1), from_four(AppendOutcome::Matched(LogIndex(12))), &mut out);
+    assert_eq!(raft.commit(), LogIndex(12), "and a third one does");
+}
+
+/// Slots 0 to 4 are n1 to n5, and then the last one is n6, of more weight: by checkpoint.
+fn a_sixth_in_the_fifths_slot() -> Configuration {
+    let mut config = configuration(4, 0, "", BallotRule::SharedTerms);
+    let sixth = Member { slot: 4, ..super::cluster::member(NodeId(6), false) };
+    config.members.push(sixth);
+    config.quorum = "weighted{n1:1, n2:1, n3:1, n4:1, n6:3}".into();
+    founded(config)
+}
+
+#[test]
+fn a_vote_is_its_members_and_a_checkpoint_with_other_members_ends_a_campaign() {
+    let mut raft = machine(Ballot::new(8, 1));
+    let (mut out, of, due) = (Ready::default(), Ballot::new(9, 2), raft.deadline());
+    let say = |from: u64, body: Body| Message {
+        from: NodeId(from),
+        to: NodeId(2),
+        life: life(from),
+        ballot: of,
+        body,
+    };
+    raft.tick(due, &mut out);
+    for from in [1, 3] {
+        raft.receive(due, say(from, Body::PreVoteReply { of, granted: true }), &mut out);
+    }
+    all_durable(&mut raft, &mut out);
+    raft.receive(due, say(5, Body::VoteReply { of, granted: true }), &mut out);
+    assert_eq!(raft.ballot(), of, "it campaigns, and n5 has voted");
+    // Committed by a leader of an earlier term: the promise stands, the members are others.
+    let place = (LogIndex(5), Ballot::new(7, 3), Ballot::new(7, 3));
+    raft.installed(due, place, a_sixth_in_the_fifths_slot(), &mut out);
+    all_durable(&mut raft, &mut out);
+    out.clear();
+    raft.receive(due, say(3, Body::VoteReply { of, granted: false }), &mut out);
+    assert!(!raft.is_leader(), "n6, in the slot of n5, has promised nothing");
+    raft.receive(due, say(6, Body::VoteReply { of, granted: true }), &mut out);
+    assert!(!raft.is_leader(), "it was asked by nobody");
+}

@@ -4,7 +4,10 @@
 
 use super::cluster::{Cluster, configuration, member};
 use base::{Blob, NodeId};
-use consensus::raft::{BallotRule, Configuration, EntryKind};
+use consensus::raft::{BallotRule, Configuration, EntryKind, Member};
+
+/// Slots of a schedule's members: about as many as members, so that they change hands often.
+const SLOTS_DRAWN: u8 = 8;
 
 /// What a schedule may do.
 #[derive(Clone, Copy)]
@@ -79,8 +82,14 @@ fn play_on(seed: u64, plan: Plan<'_>) -> Cluster {
     let mut c = Cluster::new(config, seed);
     (1..=plan.spares).for_each(|i| c.spare(NodeId(plan.voters + i)));
     let nodes = plan.voters + plan.spares;
-    if seed % 5 == 4 {
-        short_reigns(&mut c, plan);
+    let special: Option<fn(&mut Cluster, Plan<'_>)> = match (seed % 5, plan.spares) {
+        (4, _) => Some(short_reigns),
+        (3, 0) if !plan.quorum.contains("witness") => Some(repairs_without_end),
+        (3, 1..) if plan.marks.is_empty() => Some(lonely_candidates),
+        _ => None,
+    };
+    if let Some(schedule) = special {
+        schedule(&mut c, plan);
         heal(&mut c, nodes);
         return c;
     }
@@ -99,6 +108,7 @@ fn play_on(seed: u64, plan: Plan<'_>) -> Cluster {
         if churn {
             everybody_asks(&mut c, step, plan);
         }
+        relapse(&mut c, plan);
         let (a, b) = (NodeId(1 + c.prng.below(nodes)), NodeId(1 + c.prng.below(nodes)));
         match c.prng.below(17) {
             16 => {
@@ -137,15 +147,20 @@ fn play_on(seed: u64, plan: Plan<'_>) -> Cluster {
     c
 }
 
+/// For settings that a member reads when it starts.
+fn restart(c: &mut Cluster, ids: &[NodeId]) {
+    ids.iter().for_each(|id| {
+        c.crash(*id);
+        c.start(*id);
+    });
+}
+
 /// Every leader is lost soon after its election, and most reach few or nobody before; some of the
 /// lost come back. Logs are sent entry by entry (Raft, figures 7 and 8).
 fn short_reigns(c: &mut Cluster, plan: Plan<'_>) {
     let mut ids: Vec<NodeId> = c.nodes.keys().copied().collect();
     c.append_bytes_max = 1;
-    ids.iter().for_each(|id| {
-        c.crash(*id);
-        c.start(*id);
-    });
+    restart(c, &ids);
     c.noise = (0, 0, c.prng.below(3));
     for reign in 0..60 {
         let Some(leader) = await_leader(c) else {
@@ -180,10 +195,106 @@ fn short_reigns(c: &mut Cluster, plan: Plan<'_>) {
     }
 }
 
+/// Some member repairs all the time and is damaged again before it is through, while its leader
+/// reaches few others and has more in its log than is committed.
+fn repairs_without_end(c: &mut Cluster, plan: Plan<'_>) {
+    let ids: Vec<NodeId> = c.nodes.keys().copied().collect();
+    (c.noise, c.append_bytes_max) = ((2, 2, c.prng.below(8)), 1);
+    restart(c, &ids);
+    for _ in 0..25 {
+        c.cut.clear();
+        let Some(leader) = await_leader(c) else {
+            ids.iter().for_each(|id| c.start(*id));
+            continue;
+        };
+        let others: Vec<NodeId> = ids.iter().copied().filter(|id| *id != leader).collect();
+        let victim = others[c.prng.below(others.len() as u64) as usize];
+        c.crash(victim);
+        damage(c, victim, plan);
+        for peer in others.iter().filter(|id| **id != victim) {
+            if c.prng.below(2) == 0 {
+                c.cut.insert((leader.0, peer.0));
+            }
+        }
+        c.late = [0, 20, 50][c.prng.below(3) as usize];
+        c.slow = [0, 20][c.prng.below(2) as usize];
+        c.start(victim);
+        for i in 0..2 + c.prng.below(6) {
+            let some = (0..1 + c.prng.below(12)).map(|n| data(&format!("r{i} {n}")));
+            let some: Vec<_> = some.collect();
+            c.with(leader, |r, now, out| r.propose(now, some.into_iter(), out).is_ok());
+            let ms = 1 + c.prng.below(25);
+            c.run(ms);
+            relapse(c, plan);
+        }
+        c.late = 0;
+        let ms = c.prng.below(150);
+        c.run(ms);
+    }
+}
+
+/// A member is handed over to that reaches only some, and what they answer comes late; its leader
+/// goes on with other members, and its checkpoint comes while the votes are still counted.
+fn lonely_candidates(c: &mut Cluster, _: Plan<'_>) {
+    let ids: Vec<NodeId> = c.nodes.keys().copied().collect();
+    for _ in 0..30 {
+        c.cut.clear();
+        (c.noise, c.late) = ((0, 0, 2), 0);
+        let Some(leader) = await_leader(c) else {
+            ids.iter().for_each(|id| c.start(*id));
+            continue;
+        };
+        c.run(25);
+        let config = c.nodes[&leader].raft.as_ref().unwrap().config().clone();
+        let voters = config.members.iter().filter(|m| !m.learner && m.id != leader);
+        let voters: Vec<NodeId> = voters.map(|m| m.id).collect();
+        if voters.is_empty() {
+            continue;
+        }
+        let lonely = voters[c.prng.below(voters.len() as u64) as usize];
+        let friend = voters[c.prng.below(voters.len() as u64) as usize];
+        c.cut.extend([(lonely.0, leader.0), (friend.0, leader.0)]);
+        c.late = 60;
+        c.hand_over(leader, lonely);
+        c.run(2);
+        c.late = [0, 10][c.prng.below(2) as usize];
+        for _ in 0..12 {
+            let leads = |n: &super::cluster::Node| n.raft.as_ref().is_some_and(|r| r.is_leader());
+            if !leads(&c.nodes[&leader]) {
+                break;
+            }
+            c.with(leader, |r, now, out| r.propose(now, [data("on")].into_iter(), out).is_ok());
+            match c.prng.below(2) {
+                0 => change(c, leader, one_step),
+                _ => change(c, leader, |c, config| swap(c, config, friend)),
+            }
+            let ms = 4 + c.prng.below(6);
+            c.run(ms);
+            c.compact(leader);
+            if c.prng.below(3) == 0 {
+                c.send_checkpoint(leader, lonely);
+            }
+        }
+        let ms = c.prng.below(100);
+        c.run(ms);
+    }
+}
+
 /// Beside a member marked out, damage to what took its place is a second loss.
 fn damage(c: &mut Cluster, id: NodeId, plan: Plan<'_>) {
     if plan.spares == 0 && !plan.quorum.contains("witness") {
         c.damaged += usize::from(c.damage(id));
+    }
+}
+
+/// What was damaged is damaged again before its repair is over, while what it said meanwhile is
+/// still on its way.
+fn relapse(c: &mut Cluster, plan: Plan<'_>) {
+    let repairs = c.nodes.iter().find(|(_, n)| n.repair.is_some()).map(|(id, _)| *id);
+    if let Some(id) = repairs.filter(|_| c.prng.below(3) == 0) {
+        c.crash(id);
+        damage(c, id, plan);
+        c.start(id);
     }
 }
 
@@ -281,9 +392,10 @@ fn reconfigure(c: &mut Cluster, leader: NodeId, rule: BallotRule) {
             }
         }
         (None, 0) => {
-            let strangers = all.iter().filter(|id| config.member(**id).is_none());
-            let joining: Vec<_> = strangers.map(|id| member(*id, true)).collect();
-            config.members.extend(joining);
+            for id in all.iter().filter(|id| config.member(**id).is_none()).collect::<Vec<_>>() {
+                let slot = free_slot(c, &config);
+                config.members.push(Member { slot, ..member(*id, true) });
+            }
         }
         (None, 1) => config.members.iter_mut().for_each(|m| m.learner = false),
         (None, 2) => config.members.retain(|m| !m.learner),
@@ -316,21 +428,70 @@ fn reconfigure(c: &mut Cluster, leader: NodeId, rule: BallotRule) {
         let named = named(&config.quorum);
         config.members.iter_mut().for_each(|m| m.learner |= !named.contains(&m.name));
     }
+    propose(c, leader, &config);
+}
+
+/// One change of this kind at a leader, if it is let through and none is under way.
+fn change(c: &mut Cluster, leader: NodeId, step: impl Fn(&mut Cluster, &mut Configuration)) {
+    let mut config = c.nodes[&leader].raft.as_ref().unwrap().config().clone();
+    if config.joint.is_none() {
+        step(c, &mut config);
+        propose(c, leader, &config);
+    }
+}
+
+fn propose(c: &mut Cluster, leader: NodeId, config: &Configuration) {
     let payload = Blob::from(config.encode());
     c.with(leader, |r, now, out| {
         let _ = r.propose(now, [(EntryKind::Config, payload)].into_iter(), out);
     });
 }
 
-/// Another majority in one step: one voter more, or one fewer.
+/// A slot that nobody has now, though somebody may have had it a moment ago.
+fn free_slot(c: &mut Cluster, config: &Configuration) -> u8 {
+    let taken = |slot: &u8| config.members.iter().any(|m| m.slot == *slot);
+    let free: Vec<u8> = (0..SLOTS_DRAWN).filter(|slot| !taken(slot)).collect();
+    free[c.prng.below(free.len() as u64) as usize]
+}
+
+/// Another majority in one step: one voter more, or one fewer; some come from outside, and go.
 fn one_step(c: &mut Cluster, config: &mut Configuration) {
     let grow = c.prng.below(2) == 0;
     let at = c.prng.below(config.members.len() as u64) as usize;
     let voters = config.members.iter().filter(|m| !m.learner).count();
-    let member = &mut config.members[at];
-    if member.learner == grow && (grow || voters > 2) {
-        member.learner = !grow;
+    let strangers = c.nodes.keys().copied().filter(|id| config.member(*id).is_none());
+    let strangers: Vec<NodeId> = strangers.collect();
+    // A text with witnesses says who they are.
+    let outside = c.genesis.change.quorum.is_none() && c.prng.below(2) == 0;
+    if grow && outside && !strangers.is_empty() {
+        let id = strangers[c.prng.below(strangers.len() as u64) as usize];
+        let slot = free_slot(c, config);
+        config.members.push(Member { slot, ..member(id, false) });
+    } else if config.members[at].learner == grow && (grow || voters > 2) {
+        match !grow && outside {
+            true => drop(config.members.remove(at)),
+            false => config.members[at].learner = !grow,
+        }
     }
+    follow_members(config);
+}
+
+/// `gone` leaves, and somebody else comes in.
+fn swap(c: &mut Cluster, config: &mut Configuration, gone: NodeId) {
+    let strangers = c.nodes.keys().copied().filter(|id| config.member(*id).is_none());
+    let strangers: Vec<NodeId> = strangers.collect();
+    let voters = config.members.iter().filter(|m| !m.learner).count();
+    if config.member(gone).is_some() && voters > 2 {
+        config.members.retain(|m| m.id != gone);
+    } else if !strangers.is_empty() {
+        let id = strangers[c.prng.below(strangers.len() as u64) as usize];
+        let slot = free_slot(c, config);
+        config.members.push(Member { slot, ..member(id, false) });
+    }
+    follow_members(config);
+}
+
+fn follow_members(config: &mut Configuration) {
     let names = config.members.iter().filter(|m| !m.learner).map(|m| m.name.clone());
     config.quorum = format!("majority({})", names.collect::<Vec<_>>().join(","));
 }

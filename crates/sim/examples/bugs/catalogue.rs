@@ -75,6 +75,8 @@ entries! {
     "removed-leader-counts" STORMS, 0 "a leader that has left counts itself in another's place";
     "change-splits-terms" DIRECT, 0 "a change to elect sets that miss the old ones, terms shared";
     "ballot-rule-changes" DIRECT, 0 "a change of the ballot rule while the cluster runs";
+    "tally-outlives-config" STORMS, 0 "votes count by slot, also after a checkpoint changed the members";
+    "slot-given-at-once" LIVES, 0 "a newcomer gets the slot of the member that just left";
     "witness-counts-as-data" WITNESSES, 1 "a witness's acknowledgement counts as a copy";
     "witness-without-record" MARKED, 0 "a witness counts without a record of the member lost";
     "witness-told-ahead" MARKED, 0 "a witness is told what data members do not hold yet";
@@ -85,6 +87,7 @@ entries! {
     "repair-votes" BOTH, 0 "a damaged member votes while it repairs";
     "repair-ends-early" DAMAGED, 0 "a repair ends below what the journal proves was held";
     "repair-forgotten" DISKS, 1 "a restart forgets that the member repairs";
+    "held-is-acked" STORMS, 0 "what an earlier life held counts when the repair ends";
     "lost-vote-repaired" DISKS, 0 "a member whose vote is lost repairs instead of being replaced";
     "read-before-own-commit" LIVES, 1 "reads before a commit of the own ballot (r14; etcd #7331)";
     "read-without-round" BOTH, 0 "a leader answers reads without asking anyone";

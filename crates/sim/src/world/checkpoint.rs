@@ -120,8 +120,8 @@ impl World {
             && self.nodes[to].life == transfer.to_life
             && self.nodes[from].runs()
             && self.nodes[to].runs()
+            // What the receiver says meanwhile may be lost: bytes on their way still arrive.
             && !self.links.is_cut(from, to)
-            && !self.links.is_cut(to, from)
             && self.greet(to, from, (transfer.birth, transfer.incarnation));
         if !alive {
             return self.sent(from, transfer.from_life, to, false);

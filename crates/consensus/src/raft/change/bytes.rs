@@ -43,7 +43,16 @@ impl ChangeState {
                 out.push(NodeId(get.u64()?));
             }
         }
-        Ok(Self { request, promote, remove, quorum, removed, out, founding: false })
+        Ok(Self {
+            request,
+            promote,
+            remove,
+            quorum,
+            removed,
+            out,
+            founding: false,
+            slot_last: None,
+        })
     }
 }
 

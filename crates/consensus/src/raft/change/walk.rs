@@ -5,7 +5,7 @@ use super::{Change, ChangeError, LEARNERS_MAX, Newcomer, REMOVED_MAX, label};
 use crate::raft::{BallotRule, ConfigError, Configuration, Member};
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use base::{Life, NodeId, RequestId};
+use base::{Life, NodeId, RequestId, planted};
 use quorum::{Expr, NODES_MAX, NodeSet, SystemSpec};
 
 impl Configuration {
@@ -215,12 +215,8 @@ impl Configuration {
             let why = alloc::format!("a member is called {name:?} already");
             return Err(ChangeError::Invalid(why));
         }
-        // A slot that was just left is taken last, so that nothing late is said in its name.
-        let top = self.members.iter().map(|m| u32::from(m.slot) + 1).max().unwrap_or(0);
-        let taken = |s: u8| self.members.iter().any(|m| m.slot == s);
-        let above = u8::try_from(top).ok().filter(|s| usize::from(*s) < NODES_MAX);
-        let free = above.or_else(|| (0..NODES_MAX as u8).find(|s| !taken(*s)));
-        let slot = free.ok_or_else(|| ChangeError::Invalid("too many members".into()))?;
+        let slot = self.next_slot().ok_or(ChangeError::Invalid("too many members".into()))?;
+        self.change.slot_last = Some(slot);
         self.members.push(Member {
             id: new.id,
             slot,
@@ -231,6 +227,17 @@ impl Configuration {
             life: Life::UNKNOWN,
         });
         Ok(())
+    }
+
+    /// Slots are given in a circle, so that one that was left is given again only after all
+    /// others: nothing late is said in the name of another member.
+    fn next_slot(&self) -> Option<u8> {
+        let highest = self.members.iter().map(|m| m.slot).max()?;
+        let last = self.change.slot_last.filter(|_| !planted!(SlotGivenAtOnce));
+        let last = usize::from(last.unwrap_or(highest));
+        let mut around = (1..=NODES_MAX).map(|step| ((last + step) % NODES_MAX) as u8);
+        let taken = |s: &u8| self.members.iter().any(|m| m.slot == *s);
+        around.find(|slot| !taken(slot))
     }
 
     fn begin_removal(
