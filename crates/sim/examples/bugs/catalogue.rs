@@ -75,7 +75,7 @@ entries! {
     "removed-leader-counts" STORMS, 0 "a leader that has left counts itself in another's place";
     "change-splits-terms" DIRECT, 0 "a change to elect sets that miss the old ones, terms shared";
     "ballot-rule-changes" DIRECT, 0 "a change of the ballot rule while the cluster runs";
-    "tally-outlives-config" STORMS, 0 "votes count by slot, also after a checkpoint changed the members";
+    "tally-outlives-config" STORMS, 0 "votes count by slot, also after a change of members";
     "slot-given-at-once" LIVES, 0 "a newcomer gets the slot of the member that just left";
     "witness-counts-as-data" WITNESSES, 1 "a witness's acknowledgement counts as a copy";
     "witness-without-record" MARKED, 0 "a witness counts without a record of the member lost";
