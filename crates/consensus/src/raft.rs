@@ -429,7 +429,7 @@ impl Raft {
     /// what it does not have.
     fn may_campaign(&self) -> bool {
         !self.is_repairing()
-            && (self.is_seated() || self.is_unfounded())
+            && (self.is_seated() || self.names_nobody())
             && (!self.is_witness() || planted!(WitnessLeads))
             && self.configs.votes_since(
                 if planted!(RemovedStopsCampaigning) { self.log.last_index() } else { self.commit },

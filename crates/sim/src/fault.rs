@@ -56,6 +56,8 @@ kinds! {
     Misdirect "misdirect" 0,
     /// An older valid image of a disk is put back.
     Rollback "rollback" 0,
+    /// A directory is lost, and its member comes back without it, under its old id.
+    Emptied "emptied" 0,
     /// A local clock jumps forward.
     ClockStep "clock-step" 0,
     /// All members but one minimal quorum stop.

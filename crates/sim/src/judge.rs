@@ -14,7 +14,7 @@ use crate::ledger::Ledger;
 use crate::model::Model;
 use base::codec::Get;
 use base::{Ballot, LogIndex, Nanos, NodeId, RequestId};
-use configs::{Configs, Ruling};
+use configs::Configs;
 use consensus::raft::{BallotRule, Configuration, EntryKind, Trace};
 use lease::Leases;
 use mvcc::{Changes, Command, EventKind};
@@ -25,7 +25,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
-pub use configs::place;
+pub use configs::{Ruling, place};
 pub use watch::{Heard, Wanted, Watching};
 
 /// A promise that was broken.
@@ -100,6 +100,11 @@ impl Judge {
 
     pub fn chain_at(&self, index: LogIndex) -> Option<u64> {
         self.entry(index).map(|entry| entry.chain)
+    }
+
+    /// Under which ballot the entry was written.
+    pub fn ballot_at(&self, index: LogIndex) -> Option<Ballot> {
+        self.entry(index).and_then(|entry| entry.ballot)
     }
 
     fn entry(&self, index: LogIndex) -> Option<&Entry> {

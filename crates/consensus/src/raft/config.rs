@@ -165,9 +165,12 @@ impl Configuration {
         self.slot_of(id).is_some_and(|slot| self.witnesses().contains(slot))
     }
 
-    /// Slots of the members marked out.
+    /// Slots of the members marked out; in a founded cluster also of those nobody has met yet.
     pub fn out(&self) -> NodeSet {
-        self.change.out.iter().filter_map(|id| self.slot_of(*id)).collect()
+        let founded = self.is_founded();
+        let out =
+            |m: &&Member| (founded && m.life == Life::UNKNOWN) || self.change.out.contains(&m.id);
+        self.members.iter().filter(out).map(|m| m.slot).collect()
     }
 
     /// Whether the others can elect and commit while `id` takes no part; the error says who is

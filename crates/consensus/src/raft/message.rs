@@ -109,7 +109,7 @@ pub enum AppendOutcome {
 pub enum Invite {
     /// Nothing: only one that has its seat answers.
     Unknown,
-    /// The candidate knows of no founded cluster.
+    /// The candidate's log names nobody.
     Founding,
     /// This birth stands in a configuration that is committed, or that founds the cluster.
     Named(Birth),

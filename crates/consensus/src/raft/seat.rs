@@ -50,9 +50,14 @@ impl Raft {
         Life { birth: self.settings.birth, incarnation: self.settings.incarnation }
     }
 
-    /// Whether this member knows of no committed configuration that names anybody: it may found
-    /// the cluster with others that know of none.
-    pub(crate) fn is_unfounded(&self) -> bool {
+    /// Whether the log here names nobody, committed or not: this member may found the cluster with
+    /// others, and counts those whom nobody has written down.
+    pub(crate) fn names_nobody(&self) -> bool {
+        !self.configs.config().is_founded()
+    }
+
+    /// Whether this member knows of no committed configuration that names anybody.
+    fn is_unfounded(&self) -> bool {
         !self.configs.config_at(self.commit).is_founded()
     }
 
@@ -70,18 +75,17 @@ impl Raft {
     }
 
     /// Whether what a sender of this life says may be taken for the word of member `from`.
-    pub(crate) fn is_itself(&self, from: NodeId, life: Life) -> bool {
+    pub fn is_itself(&self, from: NodeId, life: Life) -> bool {
         let named = self.configs.config().life_of(from);
         let known = named == Life::UNKNOWN || planted!(BirthsIgnored);
         known || (named.birth == life.birth && !life.is_before(named))
     }
 
-    /// Whether a vote of this life counts: its birth is the one written down. While nothing is
-    /// founded, as far as this candidate knows, also that of one nobody has written down.
+    /// Whether a vote of this life counts: its birth is the one written down. While nobody is
+    /// written down at all, everyone's does.
     pub(crate) fn counts_vote_of(&self, from: NodeId, life: Life) -> bool {
         let config = self.configs.config();
-        let founds = config.life_of(from) == Life::UNKNOWN && self.is_unfounded();
-        planted!(BirthsIgnored) || founds || config.names(from, life)
+        planted!(BirthsIgnored) || self.names_nobody() || config.names(from, life)
     }
 
     /// What a request for the vote of `to` says to one that does not know its seat.
@@ -90,7 +94,7 @@ impl Raft {
         let committed = self.configs.config_at(self.commit).names(to, named);
         if committed || self.configs.founds(to, named) {
             Invite::Named(named.birth)
-        } else if self.is_unfounded() {
+        } else if self.names_nobody() {
             Invite::Founding
         } else {
             Invite::Unknown
@@ -112,7 +116,7 @@ impl Raft {
         let mut lives = voters.to_vec();
         lives.push((self.settings.id, self.life()));
         let mut config = self.configs.config().clone();
-        let founding = self.is_unfounded();
+        let founding = self.names_nobody();
         if config.record(&lives, founding) {
             config.change.founding = founding;
             let system = self.configs.system().clone();
@@ -151,9 +155,27 @@ impl Raft {
         let mut config = self.configs.config().clone();
         if config.record(&lives, true) {
             config.change.founding = founding;
+            self.keep_out(&mut config);
             let system = self.configs.system().clone();
             self.append_config(config, system, out);
         }
+    }
+
+    /// Where there are witnesses commits wait for every data member that is not marked out: one
+    /// that was just written down is marked until it has caught up, for it is not counted yet.
+    fn keep_out(&self, config: &mut Configuration) {
+        let (before, roles) = (self.configs.config(), self.configs.roles());
+        if roles.witnesses.is_empty() || config.change.founding {
+            return;
+        }
+        let new = |m: &&super::Member| {
+            before.life_of(m.id) == Life::UNKNOWN
+                && m.life != Life::UNKNOWN
+                && roles.holders.contains(m.slot)
+                && !before.change.out.contains(&m.id)
+        };
+        let ids: Vec<NodeId> = config.members.iter().filter(new).map(|m| m.id).collect();
+        config.change.out.extend(ids);
     }
 
     /// Whether a configuration that names this member was just seen committed: that is written

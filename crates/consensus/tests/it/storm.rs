@@ -112,8 +112,14 @@ fn play_on(seed: u64, plan: Plan<'_>) -> Cluster {
         let (a, b) = (NodeId(1 + c.prng.below(nodes)), NodeId(1 + c.prng.below(nodes)));
         match c.prng.below(17) {
             16 => {
-                c.crash(a);
-                damage(&mut c, a, plan);
+                // One of them may be one that the others cannot do without yet.
+                let before = c.damaged;
+                for id in [a, b] {
+                    if c.damaged == before {
+                        c.crash(id);
+                        damage(&mut c, id, plan);
+                    }
+                }
             }
             0 => c.crash(a),
             1 | 2 => {

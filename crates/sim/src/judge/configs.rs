@@ -2,7 +2,7 @@
 //! goes by, each with the system it stands for.
 
 use super::Judge;
-use base::{Incarnation, LogIndex, Nanos, NodeId, RequestId};
+use base::{Incarnation, Life, LogIndex, Nanos, NodeId, RequestId};
 use consensus::raft::{BallotRule, Change, Configuration, Entry, EntryKind};
 use quorum::{NodeSet, Protocol, System, check_pair};
 use replica::Replica;
@@ -127,6 +127,12 @@ impl Configs {
     /// Whether a committed configuration is without a member that was in one before.
     pub fn has_left(&self, id: NodeId) -> bool {
         self.were_in.contains(&id) && self.committed.config.member(id).is_none()
+    }
+
+    /// The first committed configuration that names this member's directory.
+    pub fn named_since(&self, id: NodeId) -> Option<LogIndex> {
+        let named = |ruling: &&Rc<Ruling>| ruling.config.life_of(id) != Life::UNKNOWN;
+        self.history.iter().find(named).map(|ruling| ruling.index)
     }
 
     /// Whether it was committed or overtaken: who goes by it only lags behind. Entries up to

@@ -147,7 +147,10 @@ impl World {
 
     /// Often a member that will not come back, if there is one.
     fn victim(&self, config: &Configuration, random: &mut Prng) -> NodeId {
-        let lost = |id: NodeId| matches!(self.nodes[place(id)].process, Process::Refused(_));
+        let lost = |id: NodeId| {
+            let node = &self.nodes[place(id)];
+            node.shunned || matches!(node.process, Process::Refused(_))
+        };
         let dead = config.members.iter().find(|m| lost(m.id));
         let any = &config.members[random.below(config.members.len() as u64) as usize];
         dead.filter(|_| random.below(4) > 0).unwrap_or(any).id

@@ -4,8 +4,10 @@ use super::World;
 use crate::agenda::What;
 use crate::disk::Loss;
 use crate::fault::{Fault, Kind};
-use crate::member::{Process, Stage};
-use base::{Nanos, Prng};
+use crate::judge::Ruling;
+use crate::ledger::Ledger;
+use crate::member::{Node, Process, Stage};
+use base::{Life, Nanos, Prng};
 use quorum::NodeSet;
 
 /// What ends when a fault does.
@@ -50,6 +52,7 @@ impl World {
                 true
             }
             Kind::RotRest | Kind::Misdirect | Kind::Rollback => self.damage(node, fault),
+            Kind::Emptied => self.empty(node, fault.span),
             Kind::RotRead => self.misread(node, fault.span),
             Kind::ClockStep => self.change_rate(node, &mut random),
             Kind::OneQuorum => {
@@ -215,6 +218,49 @@ impl World {
             self.restart_in(node, fault.span);
         }
         done.is_some()
+    }
+
+    /// A member loses its directory and starts again under its old id. Who was written down must be
+    /// believed by nobody, met or not, and is lost; who was not is as new as before.
+    fn empty(&mut self, node: usize, span: Nanos) -> bool {
+        let place = &self.nodes[node];
+        let id = place.id;
+        if !matches!(place.process, Process::Up(_)) || place.damaged || place.shunned {
+            return false;
+        }
+        let named = |ruling: &Ruling| ruling.config.life_of(id) != Life::UNKNOWN;
+        let committed = named(self.judge.configs.committed());
+        let uncertain = self.judge.configs.possible().any(|ruling| named(ruling) != committed);
+        let founded = self.judge.configs.committed().config.is_founded();
+        let hit = NodeSet::from_iter([node as u8]);
+        if uncertain || !founded || !self.is_remembered(node) || !self.affordable(hit) {
+            return false;
+        }
+        self.stop(node, Loss::Whole, "fault");
+        self.nodes[node].known.clear();
+        self.nodes[node].images.clear();
+        if committed {
+            self.operator_waits();
+            self.erase(node);
+        } else {
+            self.nodes[node].disk.machine().erase();
+            self.nodes[node].ledger = Ledger::default();
+        }
+        self.restart_in(node, span);
+        true
+    }
+
+    /// Whether a member that is to be emptied is named by somebody of every set that could elect
+    /// without the others: where all the rest is empty too, nobody can tell (`docs/faults.md`).
+    fn is_remembered(&self, node: usize) -> bool {
+        let id = self.nodes[node].id;
+        let ruling = self.judge.configs.committed();
+        let Some(since) = self.judge.configs.named_since(id) else { return true };
+        let ballot = self.judge.ballot_at(since).unwrap_or_default();
+        let names = |n: &Node| !n.ledger.excused && n.ledger.holds(since, ballot);
+        let blank = |n: &&Node| usize::from(n.slot) == node || n.damaged || !names(n);
+        let blank = self.nodes.iter().filter(blank).map(|n| n.slot).collect();
+        !ruling.system.elect().is_quorum(ruling.slots(blank))
     }
 
     fn misread(&mut self, node: usize, span: Nanos) -> bool {

@@ -6,7 +6,7 @@ use crate::disk::Loss;
 use crate::judge::place;
 use crate::member::Process;
 use base::crc::crc32c;
-use base::{Incarnation, Nanos};
+use base::{Birth, Incarnation, Life, Nanos};
 use replica::{Event, PeerMessage};
 use std::collections::VecDeque;
 
@@ -224,13 +224,20 @@ impl World {
     ) -> bool {
         // A replayed frame of an earlier life is one the connection still held.
         let current = self.nodes[peer].up().map(|member| (member.birth, member.incarnation));
-        let known = self.nodes[here].known.entry(peer as u8).or_insert((birth, incarnation));
-        if known.0 != birth {
+        let id = self.nodes[peer].id;
+        let life = Life { birth: Birth(birth), incarnation };
+        let Some(member) = self.nodes[here].up() else { return false };
+        let (raft, itself) = (member.replica.raft(), member.replica.raft().is_itself(id, life));
+        if !itself && raft.config().life_of(id).birth != life.birth {
             self.stats.fault("peer-refused");
-            self.nodes[peer].shunned = true;
             return false;
         }
-        if current == Some((birth, incarnation)) && incarnation < known.1 {
+        // Nobody wrote the first directory down: this one is as new as it was.
+        let known = self.nodes[here].known.entry(peer as u8).or_insert((birth, incarnation));
+        if known.0 != birth {
+            *known = (birth, incarnation);
+        }
+        if current == Some((birth, incarnation)) && (incarnation < known.1 || !itself) {
             // Told so, it stops for good: starting often enough would make it look new again.
             let text = format!("n{} met incarnation {}, this is {incarnation}", here + 1, known.1);
             self.stats.fault("put-back-refused");

@@ -3,8 +3,8 @@
 
 use super::World;
 use crate::recover::Opened;
-use base::{Ballot, LogIndex};
-use consensus::raft::{AppendOutcome, BallotRule, Body};
+use base::{Ballot, Birth, LogIndex};
+use consensus::raft::{AppendOutcome, BallotRule, Body, Configuration, Entry, EntryKind};
 use replica::{Event, PeerBody, PeerMessage};
 
 impl World {
@@ -60,8 +60,29 @@ impl World {
         place.ledger.excused = true;
     }
 
-    /// Nobody may rest anything on a member that repairs.
+    /// A directory that neither a committed configuration nor a founding one names.
+    fn is_unseated(&self, node: usize) -> bool {
+        let Some(member) = self.nodes[node].up() else { return false };
+        let (raft, id) = (member.replica.raft(), self.nodes[node].id);
+        let names = |c: &Configuration| c.life_of(id).birth == Birth(member.birth);
+        let founds = |e: &&Entry| {
+            let config = Configuration::decode(&e.payload);
+            config.is_ok_and(|c| c.change.founding && names(&c))
+        };
+        let mut configs = raft.entries(LogIndex(1), raft.last().0);
+        !names(raft.config_at(raft.commit()))
+            && !configs.any(|e| e.kind == EntryKind::Config && founds(&e))
+    }
+
+    /// Nobody may rest anything on a member that repairs, nor on one that nobody wrote down.
     pub(super) fn check_silence(&mut self, node: usize, message: &PeerMessage) {
+        if let PeerBody::Raft(message) = &message.body
+            && let Body::AppendReply { outcome: AppendOutcome::Matched(_), .. } = message.body
+            && self.is_unseated(node)
+        {
+            let what = format!("{} has no seat and says {message:?}", self.nodes[node].name);
+            self.blame("a directory nobody wrote down acknowledges nothing", what);
+        }
         if self.nodes[node].repairing.is_none() {
             return;
         }
