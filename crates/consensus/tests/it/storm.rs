@@ -112,13 +112,11 @@ fn play_on(seed: u64, plan: Plan<'_>) -> Cluster {
         let (a, b) = (NodeId(1 + c.prng.below(nodes)), NodeId(1 + c.prng.below(nodes)));
         match c.prng.below(17) {
             16 => {
-                // One of them may be one that the others cannot do without yet.
                 let before = c.damaged;
-                for id in [a, b] {
-                    if c.damaged == before {
-                        c.crash(id);
-                        damage(&mut c, id, plan);
-                    }
+                c.crash(a);
+                damage(&mut c, a, plan);
+                if c.damaged == before {
+                    c.start(a); // The others cannot do without it yet.
                 }
             }
             0 => c.crash(a),
