@@ -83,6 +83,8 @@ entries! {
     "record-comes-apart" MARKED, 0 "a witness holds what follows a loss before its record";
     "witness-ignores-log" WITNESSES, 0 "a witness votes for a shorter log";
     "witness-leads" WITNESSES, 0 "a witness campaigns, and leads without data";
+    "births-ignored" LIVES, 3 "a directory that was emptied is believed under its old id";
+    "fresh-takes-part" BOTH, 2 "a directory nobody wrote down votes and acknowledges";
     "repair-acks" BOTH, 1 "a damaged member acknowledges while it repairs";
     "repair-votes" BOTH, 0 "a damaged member votes while it repairs";
     "repair-ends-early" DAMAGED, 0 "a repair ends below what the journal proves was held";
