@@ -111,14 +111,7 @@ fn play_on(seed: u64, plan: Plan<'_>) -> Cluster {
         relapse(&mut c, plan);
         let (a, b) = (NodeId(1 + c.prng.below(nodes)), NodeId(1 + c.prng.below(nodes)));
         match c.prng.below(17) {
-            16 => {
-                let before = c.damaged;
-                c.crash(a);
-                damage(&mut c, a, plan);
-                if c.damaged == before {
-                    c.start(a); // The others cannot do without it yet.
-                }
-            }
+            16 => try_to_damage(&mut c, a, plan),
             0 => c.crash(a),
             1 | 2 => {
                 c.start(a);
@@ -281,6 +274,16 @@ fn lonely_candidates(c: &mut Cluster, _: Plan<'_>) {
         }
         let ms = c.prng.below(100);
         c.run(ms);
+    }
+}
+
+/// A member loses a part of its disk, or goes on if the others cannot do without it.
+fn try_to_damage(c: &mut Cluster, id: NodeId, plan: Plan<'_>) {
+    let before = c.damaged;
+    c.crash(id);
+    damage(c, id, plan);
+    if c.damaged == before {
+        c.start(id);
     }
 }
 

@@ -1,10 +1,11 @@
-//! Which data directory each peer had when it was first met, and its latest life.
+//! Which data directory each peer had when it was first met, and its latest life: as this member
+//! met them itself, and as the committed configuration says, which those who never met them know.
 //!
 //! A member whose directory was emptied has forgotten its votes, and one whose directory was put
 //! back to an older image has forgotten the latest. Either could vote twice in one term, so it
 //! is refused until it is replaced under a new id.
 
-use base::{Incarnation, NodeId};
+use base::{Birth, Incarnation, Life, NodeId};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use store::{Identity, Met, StoreError};
@@ -33,6 +34,32 @@ impl Unwelcome {
     }
 }
 
+/// Whether `member`, which says it lives `said`, is the one that is known to have lived `known`.
+///
+/// # Errors
+/// What happened to its data directory, and what to do.
+pub fn recognise(member: NodeId, known: Life, said: Life) -> Result<(), Unwelcome> {
+    let (id, birth, life) = (member.0, known.birth.0, said.incarnation);
+    if known.birth != said.birth {
+        return Err(Unwelcome::Other(format!(
+            "member {id:x} was born as {birth:x} and is back as {:x}: its data directory was \
+             emptied or replaced, so it has forgotten its votes; restore the directory, or replace \
+             the member under a new id with `quorate member replace`",
+            said.birth.0
+        )));
+    }
+    if said.is_before(known) {
+        return Err(Unwelcome::PutBack(format!(
+            "member {id:x} was met in its life {} and is back in life {life}: its data directory \
+             was put back to an older image, so it has forgotten votes and acknowledgements; put \
+             the latest directory back, or replace the member under a new id with `quorate member \
+             replace`",
+            known.incarnation
+        )));
+    }
+    Ok(())
+}
+
 impl Births {
     /// `disk` is the directory whose identity file holds `identity`.
     pub fn new(disk: Box<dyn Disk>, identity: Identity) -> Self {
@@ -50,24 +77,9 @@ impl Births {
         let at = self.identity.borrow().peers.iter().position(|met| met.member == member);
         let known = at.map(|at| self.identity.borrow().peers[at]);
         if let Some(known) = known {
-            if known.birth != birth {
-                return Err(Unwelcome::Other(format!(
-                    "member {:x} was born as {:x} and is back as {birth:x}: its data directory \
-                     was emptied or replaced, so it has forgotten its votes; restore the \
-                     directory, or replace the member under a new id with `quorate member \
-                     replace`",
-                    member.0, known.birth
-                )));
-            }
-            if incarnation < known.incarnation {
-                return Err(Unwelcome::PutBack(format!(
-                    "member {:x} was met in its life {} and is back in life {incarnation}: its \
-                     data directory was put back to an older image, so it has forgotten votes and \
-                     acknowledgements; put the latest directory back, or replace the member under \
-                     a new id with `quorate member replace`",
-                    member.0, known.incarnation
-                )));
-            }
+            let life = |birth, incarnation| Life { birth: Birth(birth), incarnation };
+            let before = life(known.birth, known.incarnation);
+            recognise(member, before, life(birth, incarnation))?;
             if incarnation == known.incarnation {
                 return Ok(());
             }

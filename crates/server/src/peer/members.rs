@@ -5,7 +5,7 @@ use super::link::Link;
 use super::listen::Shared;
 use super::{births, join};
 use crate::config::Url;
-use base::NodeId;
+use base::{Life, NodeId};
 use consensus::raft::Configuration;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -24,6 +24,8 @@ pub struct Members {
     /// Ids and names of members that have left: committed.
     gone: RefCell<Vec<(NodeId, String)>>,
     config: RefCell<Option<Configuration>>,
+    /// Directories and starts of members: committed.
+    lives: RefCell<BTreeMap<NodeId, Life>>,
 }
 
 impl Members {
@@ -38,6 +40,11 @@ impl Members {
     /// Calls `each` for every link, without copying the list.
     pub fn for_each(&self, mut each: impl FnMut(&Link)) {
         self.links.borrow().values().for_each(|(link, _)| each(link));
+    }
+
+    /// The directory a member is known by, if anybody has met it.
+    pub fn life_of(&self, id: NodeId) -> Option<Life> {
+        self.lives.borrow().get(&id).copied()
     }
 
     /// The name of a member that is known to have left.
@@ -56,7 +63,8 @@ impl Members {
             let text = format!("no member has the peer URLs {urls}: add it with member add first");
             join::No::NotYet(text)
         })?;
-        match births.knows(member.id) {
+        let written = self.life_of(member.id).map(|life| life.birth.0);
+        match written.or_else(|| births.knows(member.id)) {
             None => Ok(member.id),
             Some(birth) if birth == ask.birth => Ok(member.id),
             Some(_) => Err(join::No::Never(format!(
@@ -120,6 +128,8 @@ impl Shared {
             }
         }
         *self.members.gone.borrow_mut() = gone;
+        let met = committed.members.iter().filter(|m| m.life != Life::UNKNOWN);
+        *self.members.lives.borrow_mut() = met.map(|m| (m.id, m.life)).collect();
         *self.members.config.borrow_mut() = Some(config.clone());
     }
 
