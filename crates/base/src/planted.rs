@@ -53,6 +53,8 @@ bugs! {
     FollowedLeaderRefused "followed-leader-refused",
     NoCheckQuorum "no-check-quorum",
     NoPreVote "no-pre-vote",
+    ElectedInVain "elected-in-vain",
+    TailWithoutEnd "tail-without-end",
     UnawareVoterSilent "unaware-voter-silent",
     RemovedStopsCampaigning "removed-stops-campaigning",
     // consensus: members
@@ -95,6 +97,9 @@ bugs! {
     DedupeOff "dedupe-off",
     DedupeLostInCheckpoint "dedupe-lost-in-checkpoint",
     DedupeForgets "dedupe-forgets",
+    OriginEvicted "origin-evicted",
+    LeftOriginApplies "left-origin-applies",
+    OneConvictsAll "one-convicts-all",
     OldIncarnationApplies "old-incarnation-applies",
     ProgressBeforeEvents "progress-before-events",
     CatchUpSkips "catch-up-skips",

@@ -13,6 +13,7 @@ mod leader;
 mod log;
 mod message;
 mod progress;
+mod propose;
 mod read;
 mod ready;
 mod recovery;
@@ -27,7 +28,8 @@ pub use config::{
     BallotRule, ConfigError, Configuration, LIMITS_MAX, MEMBERS_MAX, Member, URLS_MAX,
 };
 pub use message::{AppendOutcome, Body, Entry, EntryKind, Invite, Message};
-pub use ready::{NoLeader, Persist, ReadOutcome, Ready, Trace, Why};
+pub use propose::{TAIL_BYTES_MAX, TAIL_ENTRIES_MAX};
+pub use ready::{Halt, NoLeader, Persist, ReadOutcome, Ready, Trace, Why};
 pub use recovery::Recovered;
 pub use repair::Repair;
 
@@ -71,6 +73,8 @@ pub enum NotLeaderReason {
     Transferring,
     /// A configuration entry is not committed yet, or no own-ballot entry is.
     ConfigPending,
+    /// As much as a leader may hold uncommitted waits already.
+    TailFull,
     /// The configuration does not decode, is unsafe, or does not meet the one in force.
     ConfigInvalid,
 }
@@ -130,17 +134,19 @@ impl Raft {
             return Err(ConfigError::new("a data directory without a birth"));
         }
         let promised = (recovered.ballot, recovered.base_ballot, recovered.commit, recovered.base);
-        let recovery::Joined { log, configs, diverged } = recovered.join()?;
+        let recovery::Joined { mut log, configs, diverged } = recovered.join()?;
         let (ballot, base_ballot, commit, base) = promised;
         let (last, last_ballot) = log.last();
         if !ballot::is_possible(last_ballot) || !ballot::is_possible(ballot) {
             return Err(ConfigError::new("a ballot on disk that nobody can have had"));
         }
+        let commit = commit.min(last).max(base);
+        log.committed(base.next(), commit);
         let mut raft = Raft {
             now,
             prng: Prng::new(settings.seed ^ settings.id.0.rotate_left(32)),
             promise: Promise::recovered(ballot),
-            commit: commit.min(last).max(base),
+            commit,
             // A commit index is written with the promise that its leader was obeyed by.
             settled: if commit > base { ballot.max(base_ballot) } else { base_ballot },
             role: Role::Follower(Follower::begin(now)),
@@ -510,6 +516,7 @@ impl Raft {
     fn advance_commit(&mut self, index: LogIndex, by: Ballot, out: &mut Ready) {
         assert!(index <= self.log.last_index(), "only what is here can be committed");
         if index > self.commit {
+            self.log.committed(self.commit.next(), index);
             self.commit = index;
             self.settled = self.settled.max(by);
             self.trace(out, Trace::Committed { index });

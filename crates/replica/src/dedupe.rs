@@ -12,7 +12,8 @@ use base::{Incarnation, NodeId, RequestId, planted};
 
 /// Sequence numbers remembered above the floor, per origin.
 pub const SEEN_MAX: usize = 8192;
-/// Origins remembered; more than any cluster has members.
+/// Origins of one encoded window at most. Only members have one here, and there are at most 64;
+/// builds before kept those of members that had left.
 pub const ORIGINS_MAX: usize = 1024;
 
 #[derive(Clone, Debug, Default)]
@@ -31,8 +32,8 @@ impl Dedupe {
     /// Records `id`; false if it was seen before, or is too old to tell.
     pub fn insert(&mut self, id: RequestId) -> bool {
         assert!(id.seq > 0, "sequence numbers start at one");
-        if !self.origins.contains_key(&id.origin) && self.origins.len() >= ORIGINS_MAX {
-            self.origins.pop_first();
+        if planted!(OriginEvicted) && self.origins.len() > 1 {
+            self.origins.retain(|origin, _| *origin == id.origin);
         }
         let origin = self.origins.entry(id.origin).or_default();
         if id.incarnation < origin.incarnation {
@@ -48,6 +49,12 @@ impl Dedupe {
         origin.settle();
         assert!(origin.seen.len() <= SEEN_MAX, "the window is bounded");
         true
+    }
+
+    /// Forgets the origins that are no members any more. What they asked for is never applied
+    /// again: the caller drops requests of strangers.
+    pub fn keep(&mut self, is_member: impl Fn(NodeId) -> bool) {
+        self.origins.retain(|origin, _| is_member(*origin));
     }
 
     pub fn contains(&self, id: RequestId) -> bool {
@@ -138,6 +145,16 @@ mod tests {
         }
         assert!(!d.contains(id(1, 4)));
         assert!(d.insert(id(1, 4)));
+    }
+
+    #[test]
+    fn no_member_is_forgotten_for_another_and_who_left_is() {
+        let mut d = Dedupe::default();
+        let of = |origin: u64| RequestId { origin: NodeId(origin), ..id(1, 1) };
+        (1..=1100).for_each(|origin| assert!(d.insert(of(origin))));
+        (1..=1100).for_each(|origin| assert!(!d.insert(of(origin)), "{origin} asked before"));
+        d.keep(|origin| origin.0 <= 64);
+        assert!(d.contains(of(64)) && !d.contains(of(65)));
     }
 
     #[test]

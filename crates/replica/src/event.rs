@@ -6,7 +6,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use base::{Ballot, LogIndex, NodeId, Ticket, Token};
-use consensus::raft::{Change, ChangeError, Configuration, Persist};
+use consensus::raft::{Change, ChangeError, Configuration, Halt, Persist};
 use mvcc::{Changes, Command, RangeRequest, RangeResponse, Response, TxnRequest, View};
 
 /// Something that happened outside the machine.
@@ -68,22 +68,15 @@ pub struct Effects {
     pub trace: Vec<TraceEvent>,
     /// Set when this replica's state is proven to differ from a quorum's: stop serving.
     pub diverged: Option<LogIndex>,
-    /// Set when a committed entry cannot be applied: the machine does nothing more, the shell
-    /// names the reason and stops.
+    /// Set when a committed entry cannot be applied, or contradicts the leader's, or a
+    /// configuration cannot be read: the machine does nothing more, the shell names the reason
+    /// and stops.
     pub halted: Option<Halt>,
     /// The log of a damaged member is whole again up to this commit: make the end of the repair
     /// durable, then say so with [`Event::Repaired`].
     pub repaired: Option<LogIndex>,
     /// This member has left the cluster for good: the shell says so and stops.
     pub removed: bool,
-}
-
-/// A committed entry that this build cannot apply, because a newer one wrote it or because what
-/// a peer sent is damaged in a way its checksum did not show. Skipping it would be a guess.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Halt {
-    pub index: LogIndex,
-    pub why: String,
 }
 
 impl Effects {

@@ -35,8 +35,9 @@ mod message;
 mod pending;
 mod trace;
 
+pub use consensus::raft::Halt;
 pub use event::{
-    CheckpointJob, Effects, Event, Halt, Installed, Refusal, RefusalReason, Reply, UnknownReason,
+    CheckpointJob, Effects, Event, Installed, Refusal, RefusalReason, Reply, UnknownReason,
 };
 pub use machine::{Replica, ReplicaRecovered, ReplicaSettings, Status};
 pub use message::{COMMAND_BYTES_MAX, PeerBody, PeerMessage};

@@ -84,6 +84,8 @@ pub struct Replica {
     seq_next: u64,
     /// Writes of this batch for the leader's log, own and forwarded.
     batch: Vec<(base::RequestId, base::Blob)>,
+    /// At a leader: requests in its log that are not applied.
+    tail: BTreeSet<base::RequestId>,
     reads: Reads,
     changes: change::Changes,
     /// Expiry of these lease renewals is already proposed in this leadership.
@@ -97,8 +99,8 @@ pub struct Replica {
     followed: Option<NodeId>,
     leaderless_since: Option<Nanos>,
     hashes: BTreeMap<LogIndex, u64>,
-    /// What others say of the same indexes, by slot.
-    hash_votes: BTreeMap<LogIndex, Vec<(u8, u64)>>,
+    /// What others say of the same indexes.
+    hash_votes: BTreeMap<LogIndex, Vec<(NodeId, u64)>>,
     diverged: bool,
     halted: bool,
     /// When each peer last said anything, to name who is missing.
@@ -135,6 +137,7 @@ impl Replica {
             writes: Writes::default(),
             seq_next: 1,
             batch: Vec::new(),
+            tail: BTreeSet::new(),
             reads: Reads::default(),
             changes: change::Changes::default(),
             revoking: BTreeSet::new(),
@@ -320,6 +323,11 @@ impl Replica {
             out.snapshots.push(peer);
         }
         out.repaired = out.repaired.or(ready.repaired);
+        if let Some(halt) = ready.halted.take() {
+            self.halted = true;
+            out.halted = Some(halt);
+            return;
+        }
         for event in ready.trace.drain(..) {
             self.emit(out, TraceKind::Raft(event));
         }
@@ -337,7 +345,9 @@ impl Replica {
         if leading != self.leading {
             self.leading = leading;
             self.revoking.clear();
+            self.tail.clear();
             if leading.is_some() {
+                self.read_tail();
                 self.clock.lead(self.now);
                 self.resend_all();
             }

@@ -243,7 +243,7 @@ impl Judge {
         if self.entry(index).is_some() {
             return;
         }
-        let void = self.asked_later(id);
+        let void = self.asked_later(id) || self.configs.has_left(id.origin);
         // A full window forgets gaps as seen; lives are far shorter than it.
         if !void && !self.requests.contains(&id) {
             let what = format!("request {id} dropped at {index} as a repeat of nothing");

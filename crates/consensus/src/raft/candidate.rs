@@ -5,7 +5,7 @@ use super::message::{Body, Invite};
 use super::{Configuration, Raft, Ready, Role, Trace, Why};
 use alloc::vec::Vec;
 use base::{Ballot, Life, Nanos, NodeId, planted};
-use quorum::{Tally, Verdict};
+use quorum::{NodeSet, Tally, Verdict};
 
 /// Votes by who gave them. Which slot that is, is asked anew for each verdict: the configuration
 /// may have changed since, and the slot have gone over to another member.
@@ -18,19 +18,26 @@ struct Vote {
     /// Of the configuration in force when it came.
     slot: Option<u8>,
     granted: bool,
+    /// Else it only shows that the member is there.
+    counts: bool,
 }
 
 impl Votes {
     /// The first vote of a member stands.
-    fn add(&mut self, from: NodeId, granted: bool, config: &Configuration) {
+    fn add(&mut self, (from, counts): (NodeId, bool), granted: bool, config: &Configuration) {
         if self.0.iter().all(|vote| vote.from != from) {
-            self.0.push(Vote { from, slot: config.slot_of(from), granted });
+            self.0.push(Vote { from, slot: config.slot_of(from), granted, counts });
         }
+    }
+
+    /// Who answered at all.
+    fn heard(&self, config: &Configuration) -> NodeSet {
+        self.0.iter().filter_map(|vote| config.slot_of(vote.from)).collect()
     }
 
     fn tally(&self, config: &Configuration) -> Tally {
         let mut tally = Tally::new();
-        for vote in &self.0 {
+        for vote in self.0.iter().filter(|vote| vote.counts) {
             let stale = planted!(TallyOutlivesConfig);
             let slot = if stale { vote.slot } else { config.slot_of(vote.from) };
             slot.map(|slot| tally.vote(slot, vote.granted));
@@ -108,24 +115,24 @@ impl Raft {
         granted: bool,
         out: &mut Ready,
     ) {
-        if !self.counts_vote_of(from, life) {
-            return;
-        }
+        let counts = self.counts_vote_of(from, life);
         let config = self.configs.config();
-        if config.slot_of(from).is_none() {
+        if config.slot_of(from).is_none() || !(counts || self.would_seat(from)) {
             return;
         }
-        let elect = self.configs.system().elect();
+        let system = self.configs.system();
         let Role::PreCandidate(role) = &mut self.role else { return };
         if role.ballot != of {
             return;
         }
-        role.votes.add(from, granted, config);
+        role.votes.add((from, counts), granted, config);
         let tally = role.votes.tally(config);
-        match tally.verdict(elect) {
-            Verdict::Won => self.campaign(out),
+        // Who was elected by members that cannot commit could only append, and step down again.
+        let serves = system.commit().is_quorum(role.votes.heard(config)) || planted!(ElectedInVain);
+        match tally.verdict(system.elect()) {
+            Verdict::Won if serves => self.campaign(out),
             Verdict::Lost => self.become_follower(None, Why::VotesLost, out),
-            Verdict::Pending => {}
+            Verdict::Won | Verdict::Pending => {}
         }
     }
 
@@ -152,7 +159,7 @@ impl Raft {
         if granted && !role.voters.contains(&(from, life)) {
             role.voters.push((from, life));
         }
-        role.votes.add(from, granted, config);
+        role.votes.add((from, true), granted, config);
         let tally = role.votes.tally(config);
         match tally.verdict(elect) {
             Verdict::Won => {

@@ -3,7 +3,7 @@
 use super::configs;
 use super::disk::Wait;
 use super::message::{AppendOutcome, Body, Entry, Invite};
-use super::{Raft, Ready, Role, Trace};
+use super::{Halt, Raft, Ready, Role, Trace};
 use alloc::vec::Vec;
 use base::{Ballot, LogIndex, Nanos, NodeId, planted};
 
@@ -105,6 +105,7 @@ impl Raft {
         let known = prev < self.log.base();
         if !known && self.log.ballot_at(prev) != Some(prev_ballot) {
             if prev <= self.commit {
+                self.contradicted(prev, prev_ballot, ballot, out);
                 return None; // What is committed here is committed everywhere.
             }
             return Some(self.reject(prev, prev_ballot));
@@ -122,15 +123,25 @@ impl Raft {
                 if index <= self.log.base() || here == Some(entry.ballot) {
                     continue;
                 }
-                if index <= self.commit || entry.ballot < self.log.ballot_at(index.prev())? {
+                if index <= self.commit {
+                    self.contradicted(index, entry.ballot, ballot, out);
+                    return None;
+                }
+                if entry.ballot < self.log.ballot_at(index.prev())? {
                     return None;
                 }
                 first_new = Some(i);
             } else if entry.ballot < entries[i - 1].ballot {
                 return None;
             }
-            if let Some((config, system)) = configs::of_entry(entry).ok()? {
-                configs.push((index, config, system));
+            match configs::of_entry(entry) {
+                Ok(Some((config, system))) => configs.push((index, config, system)),
+                Ok(None) => {}
+                Err(error) => {
+                    let why = alloc::format!("a configuration this build cannot use: {error}");
+                    out.halted = Some(Halt { index, why });
+                    return None;
+                }
             }
         }
         if let Some(first) = first_new {
@@ -145,6 +156,18 @@ impl Raft {
         let held = if planted!(CommitBeyondMatch) { self.log.last_index() } else { index };
         self.advance_commit(commit.min(held), ballot, out);
         Some(AppendOutcome::Matched(index))
+    }
+
+    /// A leader holds whatever was committed before it, so one of the two logs is not what its
+    /// member acknowledged: this one's disk was emptied or put back, or the others' were.
+    fn contradicted(&self, index: LogIndex, theirs: Ballot, leader: Ballot, out: &mut Ready) {
+        let here = self.log.ballot_at(index).unwrap_or_default();
+        let why = alloc::format!(
+            "committed here as an entry of ballot {here}, and member {:x}, which leads at \
+             {leader}, has one of {theirs} in its place: one side lost what it acknowledged",
+            leader.node.0
+        );
+        out.halted = Some(Halt { index, why });
     }
 
     fn take(&mut self, entries: Vec<Entry>, first: usize, out: &mut Ready) {
@@ -231,7 +254,7 @@ impl Raft {
         (last, last_ballot): (LogIndex, Ballot),
         invite: Invite,
     ) {
-        if self.is_repairing() || !self.may_answer(invite) {
+        if self.is_repairing() {
             return;
         }
         let led = match &self.role {
@@ -245,7 +268,10 @@ impl Raft {
             }),
             _ => false,
         };
+        // Who has no seat says no all the same: a cluster that is being founded is to know whom it
+        // can reach.
         let granted = (!led || planted!(NoPreVote))
+            && self.may_answer(invite)
             && self.promise.may_grant(self.rule(), ballot)
             && self.suits(last, last_ballot);
         if granted {

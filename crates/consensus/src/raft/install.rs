@@ -4,7 +4,7 @@ use super::configs::Configs;
 use super::disk::Wait;
 use super::log::Log;
 use super::message::AppendOutcome;
-use super::{Configuration, Raft, Ready, Role, Why};
+use super::{Configuration, Halt, Raft, Ready, Role, Why};
 use base::{Ballot, LogIndex, Nanos, planted};
 
 impl Raft {
@@ -46,7 +46,15 @@ impl Raft {
             if self.log.ballot_at(index) == Some(ballot) {
                 self.advance_commit(index, settled, out);
                 self.compact(index);
-            } else if let Ok(configs) = Configs::new(index, config) {
+            } else {
+                let configs = match Configs::new(index, config) {
+                    Ok(configs) => configs,
+                    Err(error) => {
+                        let why = alloc::format!("a checkpoint whose configuration: {error}");
+                        out.halted = Some(Halt { index, why });
+                        return;
+                    }
+                };
                 if self.log.last_index() > self.log.base() {
                     self.disk.truncate(self.log.base().next());
                 }
@@ -54,8 +62,6 @@ impl Raft {
                 self.configs = configs.replacing(&self.configs);
                 self.end_campaign(out);
                 self.advance_commit(index, settled, out);
-            } else {
-                return; // Not compiled by this build: the leader will offer it again.
             }
             if !planted!(InstallKeepsPromise) && self.keep_up() {
                 self.become_follower(None, Why::HigherBallot, out);

@@ -1,12 +1,11 @@
 //! Leading: replication, commit, read rounds, hand-over.
 
-use super::configs;
 use super::disk::Wait;
 use super::message::{AppendOutcome, Body, Entry, EntryKind};
 use super::progress::{Peer, State};
 use super::read::{Origin, Rounds};
 use super::transfer::Transfer;
-use super::{NotLeaderReason, Raft, Ready, Role, Trace, Why};
+use super::{Raft, Ready, Role, Trace, Why};
 use alloc::borrow::Cow;
 use alloc::vec::Vec;
 use base::{Ballot, Blob, Life, LogIndex, Nanos, NodeId, planted};
@@ -71,7 +70,7 @@ impl Raft {
     }
 
     /// Follows the configuration in force; known peers keep their progress.
-    fn rebuild_peers(&mut self) {
+    pub(crate) fn rebuild_peers(&mut self) {
         let (me, now, next) = (self.settings.id, self.now, self.log.last_index().next());
         let Role::Leader(leader) = &mut self.role else { return };
         let mut old = core::mem::take(&mut leader.peers);
@@ -90,67 +89,6 @@ impl Raft {
         let index = self.log.last_index().next();
         self.log.push(Entry { index, ballot, kind, payload });
         index
-    }
-
-    pub(crate) fn append_batch(
-        &mut self,
-        items: impl Iterator<Item = (EntryKind, Blob)>,
-        out: &mut Ready,
-    ) -> Result<LogIndex, NotLeaderReason> {
-        let Role::Leader(leader) = &self.role else { return Err(NotLeaderReason::NotLeader) };
-        if leader.transfer.is_some() {
-            return Err(NotLeaderReason::Transferring);
-        }
-        let (ballot, first) = (leader.ballot, self.log.last_index().next());
-        let items: Vec<_> = items.collect();
-        let mut config = None;
-        for (kind, payload) in &items {
-            if *kind == EntryKind::Config {
-                // One change at a time, after an own-ballot commit (raft-dev, 2015-07-10).
-                let ready = self.leader_ready() || planted!(ChangeBeforeOwnCommit);
-                let free = self.configs.index() <= self.commit || planted!(ChangesOverlap);
-                if config.is_some() || !ready || !free {
-                    return Err(NotLeaderReason::ConfigPending);
-                }
-                config = Some(self.check_config(payload)?);
-            }
-        }
-        for (kind, payload) in items {
-            let index = self.append_own(kind, payload);
-            if kind == EntryKind::Config {
-                let (config, system) = config.take().expect("checked above");
-                self.configs.push(index, config, system);
-                self.rebuild_peers();
-            }
-        }
-        let to = self.log.last_index();
-        if to >= first {
-            self.trace(out, Trace::Appended { from: first, to, ballot });
-        }
-        Ok(first)
-    }
-
-    fn check_config(
-        &self,
-        payload: &Blob,
-    ) -> Result<(super::Configuration, quorum::System), NotLeaderReason> {
-        let entry = Entry {
-            index: LogIndex::ZERO,
-            ballot: Ballot::ZERO,
-            kind: EntryKind::Config,
-            payload: payload.clone(),
-        };
-        let parsed = configs::of_entry(&entry).ok().flatten();
-        let (config, system) = parsed.ok_or(NotLeaderReason::ConfigInvalid)?;
-        if !configs::may_follow(self.configs.config(), &config) {
-            return Err(NotLeaderReason::ConfigInvalid);
-        }
-        // It must be decided by members that are counted, or nobody could write down the others.
-        let met = config.met();
-        if !system.commit().is_quorum(met) || !system.elect().is_quorum(met) {
-            return Err(NotLeaderReason::ConfigPending);
-        }
-        Ok((config, system))
     }
 
     /// Values by slot: this node's own, and each peer's. One that repairs, or has no seat, counts

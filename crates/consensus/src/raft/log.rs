@@ -11,11 +11,13 @@ pub(crate) struct Log {
     base: LogIndex,
     base_ballot: Ballot,
     entries: VecDeque<Entry>,
+    /// Payload bytes of the entries that are not known to be committed.
+    open_bytes: usize,
 }
 
 impl Log {
     pub fn new(base: LogIndex, base_ballot: Ballot) -> Self {
-        Self { base, base_ballot, entries: VecDeque::new() }
+        Self { base, base_ballot, entries: VecDeque::new(), open_bytes: 0 }
     }
 
     pub fn base(&self) -> LogIndex {
@@ -71,6 +73,7 @@ impl Log {
         let (index, ballot) = self.last();
         assert_eq!(entry.index, index.next(), "the log has no holes");
         assert!(entry.ballot >= ballot, "ballots never fall along the log");
+        self.open_bytes += entry.payload.len();
         self.entries.push_back(entry);
     }
 
@@ -78,7 +81,21 @@ impl Log {
     pub fn truncate(&mut self, from: LogIndex) {
         assert!(from > self.base, "a checkpoint is never truncated");
         let keep = usize::try_from(from.0 - self.base.0 - 1).expect("a log fits memory");
+        let keep = keep.min(self.entries.len());
+        let dropped: usize = self.entries.range(keep..).map(|e| e.payload.len()).sum();
+        self.open_bytes -= dropped;
         self.entries.truncate(keep);
+    }
+
+    /// Entries `from..=to` are committed, for the first time.
+    pub fn committed(&mut self, from: LogIndex, to: LogIndex) {
+        let bytes: usize = self.range(from, to).map(|entry| entry.payload.len()).sum();
+        self.open_bytes -= bytes;
+    }
+
+    /// Payload bytes of what is not committed.
+    pub fn open_bytes(&self) -> usize {
+        self.open_bytes
     }
 
     /// Drops entries at or below `upto`, which a checkpoint covers.

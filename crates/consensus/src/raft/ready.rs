@@ -1,6 +1,7 @@
 //! What a call of the machine asks the shell to do, and what it tells the watchers.
 
 use super::message::{Entry, Message};
+use alloc::string::String;
 use alloc::vec::Vec;
 use base::{Ballot, LogIndex, NodeId, Ticket};
 use quorum::NodeSet;
@@ -43,6 +44,9 @@ pub struct Ready {
     /// The log is whole again up to this commit index: make the end of the repair durable, then
     /// call `Raft::repaired`.
     pub repaired: Option<LogIndex>,
+    /// What is known here and what came cannot both be true, or cannot be read: the member must
+    /// not go on. Nothing of what came was taken.
+    pub halted: Option<Halt>,
     /// Reserved; nothing is reported yet.
     pub lost: Vec<(LogIndex, Ballot)>,
 }
@@ -56,8 +60,17 @@ impl Ready {
         self.snapshots.clear();
         self.trace.clear();
         self.repaired = None;
+        self.halted = None;
         self.lost.clear();
     }
+}
+
+/// Why a member cannot go on: a configuration that this build cannot read, because a newer one
+/// wrote it, or committed entries here that its leader contradicts. Skipping it would be a guess.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Halt {
+    pub index: LogIndex,
+    pub why: String,
 }
 
 /// Why a leader or candidate gave up.

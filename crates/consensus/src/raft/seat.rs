@@ -56,6 +56,12 @@ impl Raft {
         !self.configs.config().is_founded()
     }
 
+    /// Whether a leader here would write `from` down at once, and count it from then on: nobody is
+    /// named by what is committed, and this one not at all.
+    pub(crate) fn would_seat(&self, from: NodeId) -> bool {
+        self.is_unfounded() && self.configs.config().life_of(from) == Life::UNKNOWN
+    }
+
     /// Whether this member knows of no committed configuration that names anybody.
     fn is_unfounded(&self) -> bool {
         !self.configs.config_at(self.commit).is_founded()

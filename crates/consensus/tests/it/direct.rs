@@ -571,3 +571,71 @@ fn a_vote_is_its_members_and_a_checkpoint_with_other_members_ends_a_campaign() {
     raft.receive(due, say(6, Body::VoteReply { of, granted: true }), &mut out);
     assert!(!raft.is_leader(), "it was asked by nobody");
 }
+
+#[test]
+fn a_leader_that_contradicts_what_is_committed_halts_the_member_by_name() {
+    for as_entry in [false, true] {
+        let mut out = Ready::default();
+        let mut raft = follows_term_three(&mut out);
+        let heartbeat = |prev, of: u64, commit, entries| {
+            let body = Body::Append { prev, prev_ballot: leader(of), commit, round: 0, entries };
+            Message { from: NodeId(3), to: NodeId(2), life: life(3), ballot: leader(3), body }
+        };
+        let two = LogIndex(2);
+        raft.receive(Nanos(2), heartbeat(two, 3, two, vec![]), &mut out);
+        assert_eq!((raft.commit(), &out.halted), (two, &None));
+        out.clear();
+        let message = match as_entry {
+            true => heartbeat(LogIndex(1), 1, two, vec![entry(2, 2)]),
+            false => heartbeat(two, 2, two, vec![]),
+        };
+        raft.receive(Nanos(3), message, &mut out);
+        let halt = out.halted.expect("one of the two logs lost what it acknowledged");
+        assert_eq!(halt.index, two);
+        assert!(halt.why.contains("member 3"), "{}", halt.why);
+        assert_eq!(raft.ballot_at(two), Some(leader(3)), "nothing of it was taken");
+    }
+}
+
+#[test]
+fn a_configuration_that_this_build_cannot_read_halts_it_by_name() {
+    let good = configuration(5, 0, "", BallotRule::SharedTerms).encode();
+    let newer: Vec<u8> = std::iter::once(0xEE).chain(good[1..].iter().copied()).collect();
+    for payload in [&newer[..], b"", &good[..good.len() - 1]] {
+        let mut raft = machine(Ballot::new(1, 1));
+        let mut out = Ready::default();
+        let config = Entry { kind: EntryKind::Config, payload: payload.into(), ..entry(2, 2) };
+        append(&mut raft, 2, vec![config], &mut out);
+        let halt = out.halted.take().expect("it is neither dropped nor guessed at");
+        assert_eq!(halt.index, LogIndex(2));
+        assert!(halt.why.contains("configuration"), "{}", halt.why);
+        assert_eq!(raft.last().0, LogIndex(1));
+    }
+    // A checkpoint whose quorum names nobody.
+    let mut raft = machine(Ballot::new(1, 1));
+    let mut out = Ready::default();
+    let config = configuration(5, 0, "majority(nobody)", BallotRule::SharedTerms);
+    raft.installed(Nanos(2), (LogIndex(5), leader(3), leader(3)), config, &mut out);
+    assert_eq!(out.halted.map(|halt| halt.index), Some(LogIndex(5)));
+}
+
+#[test]
+fn what_waits_for_a_commit_in_a_leaders_log_is_bounded() {
+    let (mut raft, mut out) = (leads(0), Ready::default());
+    let empty = || (EntryKind::Data, Blob::from(&b""[..]));
+    let many = (0..TAIL_ENTRIES_MAX).map(|_| empty());
+    raft.propose(Nanos(1), many, &mut out).unwrap();
+    let full = raft.propose(Nanos(1), [empty()].into_iter(), &mut out).unwrap_err();
+    assert_eq!(full.reason, NotLeaderReason::TailFull);
+    assert!(!raft.has_room());
+    let last = raft.last().0.0;
+    all_durable(&mut raft, &mut out);
+    [1, 3].iter().for_each(|from| raft.receive(Nanos(2), acked(*from, last), &mut out));
+    assert_eq!(raft.commit().0, last);
+    assert!(raft.propose(Nanos(3), [empty()].into_iter(), &mut out).is_ok(), "there is room again");
+    // The same by bytes: one batch may reach over.
+    let large = || (EntryKind::Data, Blob::from(vec![0; TAIL_BYTES_MAX / 4]));
+    raft.propose(Nanos(3), (0..4).map(|_| large()), &mut out).unwrap();
+    let full = raft.propose(Nanos(3), [empty()].into_iter(), &mut out).unwrap_err();
+    assert_eq!(full.reason, NotLeaderReason::TailFull);
+}

@@ -5,6 +5,7 @@
 //! `propose TEXT` (at the leader), `propose nK TEXT`, `crash nK`,
 //! `empty nK` (its directory is lost, and it starts),
 //! `restart nK`, `cut nA nB` (one way), `part nA..` (from the rest), `heal`, `stall nK`,
+//! `handover nK nL` (nK tells nL to campaign at once, and goes on),
 //! `unstall nK`, `read nK SEQ`, `transfer nK`, `compact nK`, `timeout nK`, `lost nK nL`,
 //! `found nK nL`, `noise LOSS TWICE JITTER`, `config joint QUORUM` / `config final QUORUM`,
 //! `config retire QUORUM` (final, and whom it does not name is a learner from now on),
@@ -167,6 +168,7 @@ fn command(c: &mut Cluster, words: &[&str], out: &mut String) {
             let peer = node(arg(2));
             c.with(node(arg(1)), |r, now, out| r.peer_found(now, peer, out));
         }
+        "handover" => c.hand_over(node(arg(1)), node(arg(2))),
         "timeout" => c.time_out(node(arg(1))),
         "noise" => c.noise = (num(1), num(2), num(3)),
         "status" => status(c, out),

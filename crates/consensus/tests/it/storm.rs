@@ -82,13 +82,7 @@ fn play_on(seed: u64, plan: Plan<'_>) -> Cluster {
     let mut c = Cluster::new(config, seed);
     (1..=plan.spares).for_each(|i| c.spare(NodeId(plan.voters + i)));
     let nodes = plan.voters + plan.spares;
-    let special: Option<fn(&mut Cluster, Plan<'_>)> = match (seed % 5, plan.spares) {
-        (4, _) => Some(short_reigns),
-        (3, 0) if !plan.quorum.contains("witness") => Some(repairs_without_end),
-        (3, 1..) if plan.marks.is_empty() => Some(lonely_candidates),
-        _ => None,
-    };
-    if let Some(schedule) = special {
+    if let Some(schedule) = special(seed, plan) {
         schedule(&mut c, plan);
         heal(&mut c, nodes);
         return c;
@@ -150,6 +144,16 @@ fn restart(c: &mut Cluster, ids: &[NodeId]) {
         c.crash(*id);
         c.start(*id);
     });
+}
+
+/// What some seeds play instead.
+fn special(seed: u64, plan: Plan<'_>) -> Option<fn(&mut Cluster, Plan<'_>)> {
+    match (seed % 5, plan.spares) {
+        (4, _) => Some(short_reigns),
+        (3, 0) if !plan.quorum.contains("witness") => Some(repairs_without_end),
+        (3, 1..) if plan.marks.is_empty() => Some(lonely_candidates),
+        _ => None,
+    }
 }
 
 /// Every leader is lost soon after its election, and most reach few or nobody before; some of the

@@ -59,7 +59,8 @@ impl Replica {
             return Ok(());
         };
         let id = envelope.id;
-        if id.seq > 0 && !self.dedupe.insert(id) && !planted!(DedupeOff) {
+        self.tail.remove(&id);
+        if id.seq > 0 && !self.is_new(id, entry.index) && !planted!(DedupeOff) {
             self.store.advance(entry.index, time);
             self.emit(out, TraceKind::Deduplicated { index: entry.index, id });
             return Ok(());
@@ -78,6 +79,13 @@ impl Replica {
             self.emit(out, TraceKind::Replied { id });
         }
         Ok(())
+    }
+
+    /// Whether a request is applied for the first time. The window of a member that has left is
+    /// gone, so what comes from it later counts as seen: its origin says *unknown*.
+    fn is_new(&mut self, id: RequestId, index: LogIndex) -> bool {
+        let known = self.raft.config_at(index).member(id.origin).is_some();
+        (known || planted!(LeftOriginApplies)) && self.dedupe.insert(id)
     }
 
     fn trace_applied(&self, index: LogIndex, id: Option<RequestId>, out: &mut Effects) {
@@ -113,19 +121,22 @@ impl Replica {
         chain: u64,
         out: &mut Effects,
     ) {
-        let Some(slot) = self.raft.config().slot_of(from) else { return };
+        if self.raft.config().slot_of(from).is_none() {
+            return;
+        }
         let votes = self.hash_votes.entry(index).or_default();
-        votes.retain(|(voter, _)| *voter != slot);
-        votes.push((slot, chain));
+        votes.retain(|(voter, _)| *voter != from);
+        votes.push((from, chain));
         if self.hash_votes.len() > HASHES_MAX {
             self.hash_votes.pop_first();
         }
         self.judge(index, out);
     }
 
-    /// A replica stops serving when it differs from a commit set that agrees at the same index,
-    /// and when no commit set can agree there any more: then nobody knows which state is right.
-    /// A leader hands over.
+    /// A replica stops serving when it differs from members that agree at the same index, are a
+    /// commit set, and leave none to the others; and when no commit set can agree there any more:
+    /// then nobody knows which state is right. A leader hands over. Where one member commits alone
+    /// its word against the others' convicts nobody (`docs/design/evidence.md`).
     fn judge(&mut self, index: LogIndex, out: &mut Effects) {
         let (Some(own), Some(votes)) = (self.hashes.get(&index), self.hash_votes.get(&index))
         else {
@@ -141,12 +152,16 @@ impl Replica {
         // elsewhere it agrees with everybody.
         let granted = if commit.is_quorum(silent) { NodeSet::new() } else { witnesses };
         let me = config.slot_of(self.settings.raft.id).map(|slot| (slot, *own));
-        let votes = votes.iter().copied().filter(|(slot, _)| !witnesses.contains(*slot));
+        let slotted = |(id, chain): &(NodeId, u64)| Some((config.slot_of(*id)?, *chain));
+        let votes = votes.iter().filter_map(slotted);
+        let votes = votes.filter(|(slot, _)| !witnesses.contains(*slot));
         for (slot, chain) in votes.chain(me) {
             agreeing.entry(chain).or_insert(granted).insert(slot);
             silent.remove(slot);
         }
-        let contradicted = agreeing.iter().any(|(chain, by)| chain != own && commit.is_quorum(*by));
+        let convicts =
+            |by: NodeSet| commit.is_quorum(by) && (commit.blocks(by) || planted!(OneConvictsAll));
+        let contradicted = agreeing.iter().any(|(chain, by)| chain != own && convicts(*by));
         let undecidable = agreeing.values().all(|by| !commit.is_quorum(by.union(silent)));
         if (contradicted || undecidable) && !self.diverged {
             self.diverged = true;
@@ -311,6 +326,29 @@ mod tests {
             replica.hashes.insert(index, 5);
             replica.hash_votes.entry(index).or_default();
             replica.judge(index, &mut out);
+            for (node, chain) in told {
+                replica.on_state_hash(NodeId(*node), index, *chain, &mut out);
+            }
+            assert_eq!(replica.diverged, diverged, "{quorum} {told:?}");
+        }
+    }
+
+    #[test]
+    fn one_corrupt_member_convicts_nobody_where_one_member_commits() {
+        let index = LogIndex(HASH_EVERY);
+        let one = "elect = all of (a, b, c); commit = 1 of (a, b, c)";
+        let two = "elect = 4 of (a, b, c, d, e); commit = 2 of (a, b, c, d, e)";
+        let (three, five) = (&["a", "b", "c"][..], &["a", "b", "c", "d", "e"][..]);
+        for (names, quorum, told, diverged) in [
+            (three, one, &[(2, 6)][..], false),
+            (three, one, &[(2, 5), (3, 6)], false),
+            (three, one, &[(2, 6), (3, 6)], false), // its own word is a commit set too
+            (five, two, &[(2, 6), (3, 6)], false),  // the others may be right
+            (five, two, &[(2, 6), (3, 6), (4, 6), (5, 6)], true), // it commits nothing alone
+        ] {
+            let mut replica = first_of(names, quorum, b"");
+            let mut out = Effects::default();
+            replica.hashes.insert(index, 5);
             for (node, chain) in told {
                 replica.on_state_hash(NodeId(*node), index, *chain, &mut out);
             }

@@ -105,6 +105,9 @@ impl Replica {
         out: &mut Effects,
     ) {
         let late = ballot != self.raft.ballot();
+        if self.raft.config().member(from).is_none() {
+            return; // it has left, and what it asked for before is not remembered
+        }
         if id.seq == 0 || id.origin != from || late || !self.leads_firmly() {
             return; // it is offered again, to whoever leads then
         }
@@ -291,8 +294,9 @@ impl Replica {
             let reply = Reply::ChangeRefused(ChangeError::NotEnoughStarted(why));
             self.reply_change(asked_before, asked.token, reply, out);
         }
+        self.dedupe.keep(|id| config.member(id).is_some());
         let id = config.change.request;
-        if id.seq > 0 {
+        if id.seq > 0 && config.member(id.origin).is_some() {
             self.dedupe.insert(id);
         }
         if config.joint.is_none()

@@ -67,7 +67,8 @@ impl Replica {
         items: Vec<(RequestId, Blob)>,
         out: &mut Effects,
     ) {
-        if self.raft.is_leader() && !self.diverged {
+        let is_member = self.raft.config().member(from).is_some();
+        if self.raft.is_leader() && !self.diverged && is_member {
             // An encoding this build cannot read must never reach the log.
             let good = items.into_iter().filter(|(id, bytes)| {
                 id.seq > 0 && id.origin == from && Command::decode(&mut Get::new(bytes)).is_ok()
@@ -96,6 +97,11 @@ impl Replica {
                     let body = PeerBody::Forward(piece);
                     out.send.push(PeerMessage { from: self.settings.raft.id, to: leader, body });
                 }
+            } else if self.raft.takes_proposals() && !self.raft.has_room() {
+                // Nobody commits what waits in the log already.
+                for (seq, write) in self.writes.parked_until(Nanos(u64::MAX)) {
+                    self.refuse_write(seq, &write, out);
+                }
             } else if self.raft.takes_proposals() {
                 let own = self.take_due(leader, None);
                 self.batch.extend(own);
@@ -120,6 +126,12 @@ impl Replica {
     }
 
     fn append(&mut self, batch: Vec<(RequestId, Blob)>, out: &mut Effects) {
+        // What an earlier leader left in the log is not appended once more.
+        let mut batch = batch;
+        batch.retain(|(id, _)| !self.tail.contains(id) || planted!(TailWithoutEnd));
+        if batch.is_empty() {
+            return;
+        }
         let stamp = self.clock.estimate(self.now);
         let payloads: Vec<Blob> = batch
             .iter()
@@ -135,9 +147,22 @@ impl Replica {
             return;
         };
         let ballot = self.raft.ballot();
+        self.tail.extend(batch.iter().map(|(id, _)| *id));
         for (offset, (id, _)) in batch.iter().enumerate() {
             let index = LogIndex(first.0 + offset as u64);
             self.emit(out, TraceKind::Logged { id: *id, index, ballot });
+        }
+    }
+
+    /// Requests in the log of a new leader that are not applied.
+    pub(super) fn read_tail(&mut self) {
+        self.tail.clear();
+        let last = self.raft.last().0;
+        for entry in self.raft.entries(self.applied.next(), last) {
+            let data = entry.kind == EntryKind::Data;
+            if let Some(Ok(envelope)) = data.then(|| Envelope::decode(&entry.payload)) {
+                self.tail.insert(envelope.id);
+            }
         }
     }
 

@@ -64,6 +64,8 @@ entries! {
     "followed-leader-refused" SCRIPTS, 0 "a follower refuses the pre-vote of its own leader (r6)";
     "no-check-quorum" SCRIPTS, 0 "a leader without a quorum stays (r17)";
     "no-pre-vote" SCRIPTS, 0 "a member that hears a leader grants pre-votes (r20)";
+    "elected-in-vain" LIVES, 0 "elected where an elect set answers and no commit set does";
+    "tail-without-end" LIVES, 0 "pending writes are appended again in each reign, without bound";
     "unaware-voter-silent" SCRIPTED, 0 "a member that does not know it votes refuses to vote (r7)";
     "removed-stops-campaigning" SCRIPTED, 0 "members an uncommitted entry removes give up (r8)";
     "change-before-own-commit" SCRIPTED, 0 "a change before an own-ballot commit (r1)";
@@ -101,6 +103,9 @@ entries! {
     "dedupe-off" LIVES, 1 "a forwarded retry applies twice (jetcd 0.8.2)";
     "dedupe-lost-in-checkpoint" LIVES, 0 "checkpoints forget what was applied";
     "dedupe-forgets" LIVES, 0 "numbers below the floor count as new";
+    "origin-evicted" LIVES, 0 "the dedupe window forgets members for others";
+    "left-origin-applies" LIVES, 0 "a forward of a member that left applies again";
+    "one-convicts-all" LIVES, 0 "one corrupt replica convicts all others where one commits";
     "old-incarnation-applies" OLD, 0 "an earlier life's request applies after a later one's";
     "progress-before-events" WATCHES, 0 "progress is told before the events (etcd #15220)";
     "catch-up-skips" LIVES, 0 "a watch that comes back skips one revision (etcd #15271)";

@@ -203,6 +203,10 @@ impl World {
         {
             self.end_repair(node, index);
         }
+        if let Some(halt) = effects.halted.take() {
+            let what = format!("n{} stops at {}: {}", node + 1, halt.index, halt.why);
+            self.blame("no member contradicts the others", what);
+        }
         if !self.stops_here(node) && std::mem::take(&mut effects.removed) {
             self.leave(node);
         }

@@ -375,6 +375,8 @@ impl Configuration {
         }
         let leaving = end.change.remove.take();
         if let Some(at) = end.members.iter().position(|m| Some(m.id) == leaving) {
+            let highest = end.members.iter().map(|m| m.slot).max();
+            end.change.slot_last = end.change.slot_last.or(highest);
             let gone = end.members.remove(at);
             end.change.removed.push((gone.id, gone.name));
             let surplus = end.change.removed.len().saturating_sub(REMOVED_MAX);
