@@ -69,6 +69,8 @@ pub struct Status {
     pub diverged: bool,
     /// Its disk was damaged: it fetches what it lost and does not vote.
     pub repairing: bool,
+    /// Its birth is written down, so it may vote and acknowledge (`docs/design/births.md`).
+    pub seated: bool,
 }
 
 /// One replica; see the crate's first page.
@@ -247,6 +249,7 @@ impl Replica {
             pending: self.writes.len() + self.reads.len() + self.changes.len(),
             diverged: self.diverged,
             repairing: self.raft.is_repairing(),
+            seated: self.raft.is_seated(),
         }
     }
 

@@ -151,8 +151,11 @@ impl Node {
         self.peers.state.announced.borrow().get(&id).cloned()
     }
 
-    /// A configuration as clients see it; who has not said its name yet has none.
+    /// A configuration as clients see it; who has not said its name yet has none. Client
+    /// URLs that stand in no committed configuration yet are those the member itself has said.
     fn members_of(&self, config: &Configuration) -> Vec<MemberInfo> {
+        let replica = self.replica.borrow();
+        let committed = replica.raft().config_at(replica.raft().commit());
         let info = |member: &consensus::raft::Member| {
             let said = self.said(member.id);
             let unnamed = member.name == label(member.id);
@@ -161,11 +164,16 @@ impl Node {
                 None if unnamed => String::new(),
                 _ => member.name.clone(),
             };
+            let kept = committed.member(member.id).unwrap_or(member).client_urls.clone();
+            let own = member.id == self.peers.member;
             MemberInfo {
                 id: member.id.0,
                 name,
                 peer_urls: member.peer_urls.clone(),
-                client_urls: said.map_or_else(|| member.client_urls.clone(), |(_, urls)| urls),
+                client_urls: match said {
+                    Some((_, urls)) if own || kept.is_empty() => urls,
+                    _ => kept,
+                },
                 learner: member.learner,
             }
         };

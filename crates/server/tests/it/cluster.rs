@@ -64,6 +64,11 @@ impl Cluster {
         for node in cluster.nodes.iter().flatten() {
             assert!(node.wait_ready(WAIT), "{} knows a leader", node.name);
         }
+        // Who was not there at the founding is no spare before it is written down.
+        until("everybody is written down", || {
+            let mut all = cluster.nodes.iter().flatten();
+            all.all(|node| node.status().is_some_and(|status| status.seated))
+        });
         cluster
     }
 
