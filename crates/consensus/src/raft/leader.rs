@@ -365,8 +365,13 @@ impl Raft {
 
     fn heard_slots(&self) -> NodeSet {
         let (now, limit) = (self.now, self.settings.election_timeout_min);
-        let heard = self.by_slot(1, |p| u64::from(now.since(p.heard) <= limit));
-        at_least(&heard, 1)
+        let is_heard = |p: &Peer| now.since(p.heard) <= limit;
+        let heard = at_least(&self.by_slot(1, |p| u64::from(is_heard(p))), 1);
+        // While the cluster is being founded, whom it hears will be counted as soon as it has the
+        // entry that says so: stepping down would only begin that again.
+        let Role::Leader(leader) = &self.role else { return heard };
+        let seats = |p: &&Peer| self.is_unfounded() && !p.repairing && is_heard(p);
+        heard.union(leader.peers.iter().filter(seats).map(|p| p.slot).collect())
     }
 
     /// A peer counts once it answered this leader: at its election all seem to have been heard.

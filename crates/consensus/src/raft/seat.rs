@@ -63,7 +63,7 @@ impl Raft {
     }
 
     /// Whether this member knows of no committed configuration that names anybody.
-    fn is_unfounded(&self) -> bool {
+    pub(crate) fn is_unfounded(&self) -> bool {
         !self.configs.config_at(self.commit).is_founded()
     }
 
