@@ -107,6 +107,8 @@ pub struct World {
     /// Faults have stopped for good.
     healed: bool,
     effects: Effects,
+    /// Leaders elected in a row while no commit set ran.
+    in_vain: u32,
 }
 
 impl World {
@@ -144,6 +146,7 @@ impl World {
             closing: false,
             healed: false,
             effects: Effects::default(),
+            in_vain: 0,
             random,
             plan,
         };

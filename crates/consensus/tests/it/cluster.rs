@@ -62,6 +62,8 @@ pub struct Cluster {
     pub append_bytes_max: usize,
     leaders: BTreeMap<Ballot, NodeId>,
     committed: BTreeMap<LogIndex, (Ballot, Blob)>,
+    /// The highest entry committed under each ballot.
+    decided: BTreeMap<Ballot, LogIndex>,
     seen: BTreeMap<NodeId, LogIndex>,
     pub reads: Vec<ReadOutcome>,
     /// Every start has a number of its own; else a restart is nobody's news.
@@ -133,6 +135,7 @@ impl Cluster {
             append_bytes_max: 200,
             leaders: BTreeMap::new(),
             committed: BTreeMap::new(),
+            decided: BTreeMap::new(),
             seen: BTreeMap::new(),
             reads: vec![],
             counts_starts,
@@ -319,7 +322,11 @@ impl Cluster {
                     self.check_votes(id, *ballot, *votes);
                     self.check_leader(id, *ballot);
                 }
-                Trace::Quorum { index, acked, .. } => self.check_quorum(id, *index, *acked),
+                Trace::Quorum { index, acked, ballot } => {
+                    let highest = self.decided.entry(*ballot).or_insert(*index);
+                    *highest = (*highest).max(*index);
+                    self.check_quorum(id, *index, *acked);
+                }
                 _ => {}
             }
             self.lie_in_wait(id, trace);
@@ -435,7 +442,11 @@ impl Cluster {
         assert!(other.is_none(), "{ballot} elected {id} and {other:?}");
         let raft = self.nodes[&id].raft.as_ref().unwrap();
         let (last, base) = (raft.last().0, self.nodes[&id].disk.base);
-        for (index, (of, payload)) in self.committed.iter().filter(|(i, _)| **i > base) {
+        // One that slept through its election may know nothing of later ones.
+        let until = self.decided.range(..ballot).map(|(_, index)| *index).max();
+        let until = until.unwrap_or(LogIndex::ZERO);
+        let owed = |index: &LogIndex| *index > base && *index <= until;
+        for (index, (of, payload)) in self.committed.iter().filter(|(i, _)| owed(i)) {
             let entry = raft.entries(*index, *index).next();
             // Compacted entries are covered by a checkpoint that is not in `disk` any more.
             let covered = entry.is_none() && *index <= raft.commit();
@@ -608,12 +619,16 @@ impl Cluster {
         self.push(delay, Event::Snapshot(from, to));
     }
 
+    pub fn life_of(&self, id: NodeId) -> Life {
+        let node = &self.nodes[&id];
+        let start = if self.counts_starts { node.incarnation } else { 1 };
+        Life { birth: node.birth, incarnation: Incarnation(start) }
+    }
+
     /// `from`, which leads, hands over to `to`, and thinks better of it.
     pub fn hand_over(&mut self, from: NodeId, to: NodeId) {
         let ballot = self.nodes[&from].raft.as_ref().unwrap().ballot();
-        let node = &self.nodes[&from];
-        let start = if self.counts_starts { node.incarnation } else { 1 };
-        let life = Life { birth: node.birth, incarnation: Incarnation(start) };
+        let life = self.life_of(from);
         let message = Message { from, to, life, ballot, body: Body::TimeoutNow };
         self.with(to, |r, now, out| r.receive(now, message, out));
     }

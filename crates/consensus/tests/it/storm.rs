@@ -3,7 +3,7 @@
 //! healed and the cluster must commit again.
 
 use super::cluster::{Cluster, configuration, member};
-use base::{Blob, NodeId};
+use base::{Blob, Life, NodeId};
 use consensus::raft::{BallotRule, Configuration, EntryKind, Member};
 
 /// Slots of a schedule's members: about as many as members, so that they change hands often.
@@ -474,10 +474,11 @@ fn one_step(c: &mut Cluster, config: &mut Configuration) {
     let strangers: Vec<NodeId> = strangers.collect();
     // A text with witnesses says who they are.
     let outside = c.genesis.change.quorum.is_none() && c.prng.below(2) == 0;
-    if grow && outside && !strangers.is_empty() {
+    if grow && outside && !strangers.is_empty() && is_written(config) {
         let id = strangers[c.prng.below(strangers.len() as u64) as usize];
         let slot = free_slot(c, config);
-        config.members.push(Member { slot, ..member(id, false) });
+        let life = c.life_of(id);
+        config.members.push(Member { slot, life, ..member(id, false) });
     } else if config.members[at].learner == grow && (grow || voters > 2) {
         match !grow && outside {
             true => drop(config.members.remove(at)),
@@ -494,12 +495,18 @@ fn swap(c: &mut Cluster, config: &mut Configuration, gone: NodeId) {
     let voters = config.members.iter().filter(|m| !m.learner).count();
     if config.member(gone).is_some() && voters > 2 {
         config.members.retain(|m| m.id != gone);
-    } else if !strangers.is_empty() {
+    } else if !strangers.is_empty() && is_written(config) {
         let id = strangers[c.prng.below(strangers.len() as u64) as usize];
         let slot = free_slot(c, config);
-        config.members.push(Member { slot, ..member(id, false) });
+        let life = c.life_of(id);
+        config.members.push(Member { slot, life, ..member(id, false) });
     }
     follow_members(config);
+}
+
+/// Every voter takes part, so that one more does not stand in the way until it does too.
+fn is_written(config: &Configuration) -> bool {
+    config.members.iter().all(|m| m.learner || m.life != Life::UNKNOWN)
 }
 
 fn follow_members(config: &mut Configuration) {

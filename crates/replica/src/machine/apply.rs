@@ -334,6 +334,14 @@ mod tests {
     }
 
     #[test]
+    fn what_a_member_asked_for_before_it_left_is_never_applied_again() {
+        let mut replica = first_of(&["a", "b"], "all of (a, b)", b"");
+        let id = |origin| RequestId { origin: NodeId(origin), seq: 1, ..RequestId::default() };
+        assert!(replica.is_new(id(2), LogIndex(1)) && !replica.is_new(id(2), LogIndex(1)));
+        assert!(!replica.is_new(id(9), LogIndex(1)), "its window is gone, or never was");
+    }
+
+    #[test]
     fn one_corrupt_member_convicts_nobody_where_one_member_commits() {
         let index = LogIndex(HASH_EVERY);
         let one = "elect = all of (a, b, c); commit = 1 of (a, b, c)";

@@ -9,6 +9,9 @@ use base::{Nanos, Token};
 use consensus::raft::Trace;
 use replica::{Effects, Event, Reply, TraceEvent, TraceKind};
 
+/// Elections in a row of leaders that cannot serve.
+const IN_VAIN_MAX: u32 = 3;
+
 impl World {
     /// Hands an event to a running member of this life; it gathers while the member pauses.
     pub(super) fn give(&mut self, node: usize, life: u32, event: Event) {
@@ -143,6 +146,7 @@ impl World {
         }
         if elected {
             self.stats.elections += 1;
+            self.elected(node);
             for other in 0..self.nodes.len() {
                 self.compare_logs(node, other);
             }
@@ -153,6 +157,22 @@ impl World {
                 self.judge.answer(self.now, op, reply);
                 self.judge.answered_by(self.now, id, reply);
             }
+        }
+    }
+
+    /// While nothing can commit, terms and logs do not grow: where no commit set runs, one election
+    /// may have been under way, and no more.
+    fn elected(&mut self, node: usize) {
+        let running = self.nodes.iter().filter(|n| n.runs()).map(|n| n.slot).collect();
+        let commits = |ruling: &std::rc::Rc<crate::judge::Ruling>| {
+            ruling.system.commit().is_quorum(ruling.slots(running))
+        };
+        let in_vain = !self.judge.configs.possible().any(commits);
+        self.in_vain = if in_vain { self.in_vain + 1 } else { 0 };
+        if self.in_vain >= IN_VAIN_MAX {
+            let what =
+                format!("n{} is the {}th leader while no commit set runs", node + 1, self.in_vain);
+            self.blame("nobody is elected in vain", what);
         }
     }
 
