@@ -102,9 +102,12 @@ bugs! {
     OneConvictsAll "one-convicts-all",
     OldIncarnationApplies "old-incarnation-applies",
     ProgressBeforeEvents "progress-before-events",
+    CompactedUnderWatcher "compacted-under-watcher",
     CatchUpSkips "catch-up-skips",
     RefusedThoughSent "refused-though-sent",
     LocalTimeApplied "local-time-applied",
+    ShownBeforeStanding "shown-before-standing",
+    ShownBeyondMark "shown-beyond-mark",
     CheckpointIndexAhead "checkpoint-index-ahead",
     UncommittedConfigStated "uncommitted-config-stated",
     // data

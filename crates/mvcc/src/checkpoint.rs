@@ -4,6 +4,7 @@
 use crate::codec::{alarm_kind, list, put_count, unknown};
 use crate::lease::{Lease, TTL_MAX};
 use crate::response_codec::{get_key_value, key_value};
+use crate::space::{ALARM_OWN, Space};
 use crate::store::{Limits, Store};
 use crate::sweep::Sweep;
 use crate::types::{Changes, Event, EventKind};
@@ -15,7 +16,9 @@ use base::{Blob, ClusterTime};
 
 /// A record ends once it is this long; one larger version makes one larger record.
 pub const RECORD_BYTES_TARGET: usize = 64 << 10;
-const FORMAT: u8 = 2;
+const FORMAT: u8 = 3;
+/// The quota's own alarm stands among those of clients.
+const FORMAT_ONE_LIST: u8 = 2;
 /// Without the state of the removal: what it holds was compacted in one go.
 const FORMAT_WHOLE: u8 = 1;
 
@@ -64,6 +67,7 @@ impl View {
             out.put_u64(*member);
             out.put_u8(*kind as u8);
         }
+        self.space.encode(&mut out);
         out
     }
 }
@@ -166,7 +170,7 @@ struct Header {
 fn get_header(view: &mut View, record: &[u8]) -> Result<Header, DecodeError> {
     let mut input = Get::new(record);
     let format = match (input.u8()?, input.u8()?) {
-        (b'H', format @ (FORMAT_WHOLE | FORMAT)) => format,
+        (b'H', format @ (FORMAT_WHOLE | FORMAT_ONE_LIST | FORMAT)) => format,
         (b'H', other) => return unknown("checkpoint format", other),
         (other, _) => return unknown("checkpoint header", other),
     };
@@ -193,6 +197,12 @@ fn get_header(view: &mut View, record: &[u8]) -> Result<Header, DecodeError> {
         leases: input.u64()?,
     };
     view.alarms = list(&mut input, |x| Ok((x.u64()?, alarm_kind(x)?)))?;
+    if format == FORMAT {
+        view.space = Space::decode(&mut input)?;
+    } else if view.alarms.contains(&ALARM_OWN) {
+        view.alarms.retain(|alarm| *alarm != ALARM_OWN);
+        view.space = Space::Full;
+    }
     input.finish()?;
     Ok(header)
 }

@@ -16,7 +16,9 @@ mod hash;
 mod key_range;
 mod lease;
 mod map;
+mod recent;
 mod response_codec;
+mod space;
 mod store;
 mod sweep;
 mod txn;
@@ -29,6 +31,7 @@ pub use command::{AlarmAction, AlarmKind, Command, Error, Response};
 pub use hash::HashKv;
 pub use key_range::KeyRange;
 pub use lease::LeaseTtl;
+pub use recent::Recent;
 pub use store::{Applied, Limits, Store, VERSION_OVERHEAD_BYTES};
 pub use types::{
     Changes, Compare, CompareOp, CompareTarget, DeleteRequest, DeleteResponse, Event, EventKind,

@@ -6,6 +6,7 @@ use crate::check;
 use crate::command::{AlarmAction, AlarmKind, Command, Error, Response};
 use crate::hash::Hasher;
 use crate::lease::{Lease, TTL_MAX};
+use crate::space::{ALARM_OWN, Space};
 use crate::sweep::Slice;
 use crate::types::{Changes, RangeRequest, RangeResponse, RequestOp, TxnRequest, TxnResponse};
 use crate::view::View;
@@ -19,8 +20,6 @@ use write::Writer;
 /// (etcd's `kvOverhead`).
 pub const VERSION_OVERHEAD_BYTES: u64 = 256;
 const LEASE_OVERHEAD_BYTES: u64 = 64;
-/// The NOSPACE alarm the store raises itself; no member has id 0.
-const ALARM_OWN: (u64, AlarmKind) = (0, AlarmKind::NoSpace);
 
 /// Replicated limits: every member of a cluster has the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,6 +117,7 @@ impl Store {
         assert!(index > self.view.applied, "entries apply once, in order");
         self.view.applied = index;
         self.view.now = self.view.now.max(now);
+        self.view.space.pass(self.view.now);
     }
 
     /// Applies the command at `index`, stamped `now`. A function of the log only.
@@ -168,10 +168,10 @@ fn run(w: &mut Writer<'_>, limits: &Limits, command: &Command) -> Result<Respons
         Command::LeaseRenew { ids } => Ok(renew(w.view, ids)),
         Command::Alarm { action, member, kind } => Ok(alarm(w.view, *action, *member, *kind)),
     };
-    // It clears itself a sixteenth below the quota, so that it does not flap at the edge.
+    // Writes are taken again a sixteenth below the quota, so that it does not flap at the edge.
     let low = limits.quota_bytes - limits.quota_bytes / 16;
     if w.view.size_bytes <= low || limits.quota_bytes == 0 {
-        w.view.alarms.retain(|alarm| *alarm != ALARM_OWN);
+        w.view.space.freed(w.view.now);
     }
     result
 }
@@ -211,12 +211,12 @@ fn txn_cost(txn: &TxnRequest) -> u64 {
 
 /// Refuses what does not fit, before anything is written, and raises the alarm.
 fn admit(view: &mut View, limits: &Limits, cost: u64) -> Result<(), Error> {
-    if view.alarms.iter().any(|(_, kind)| *kind == AlarmKind::NoSpace) {
+    let raised = view.alarms.iter().any(|(_, kind)| *kind == AlarmKind::NoSpace);
+    if raised || view.space == Space::Full {
         return Err(Error::NoSpace);
     }
     if limits.quota_bytes > 0 && view.size_bytes.saturating_add(cost) > limits.quota_bytes {
-        view.alarms.push(ALARM_OWN);
-        view.alarms.sort_unstable();
+        view.space = Space::Full;
         return Err(Error::NoSpace);
     }
     Ok(())
@@ -259,7 +259,7 @@ fn alarm(view: &mut View, action: AlarmAction, member: u64, kind: AlarmKind) -> 
     let alarms = match action {
         AlarmAction::Get => {
             let wanted = |x: &&(u64, AlarmKind)| kind == AlarmKind::None || x.1 == kind;
-            view.alarms.iter().filter(wanted).copied().collect()
+            view.alarms().iter().filter(wanted).copied().collect()
         }
         _ if kind == AlarmKind::None => Vec::new(),
         AlarmAction::Activate => {
@@ -270,8 +270,12 @@ fn alarm(view: &mut View, action: AlarmAction, member: u64, kind: AlarmKind) -> 
             Vec::from([this])
         }
         AlarmAction::Deactivate => {
-            let at = view.alarms.iter().position(|x| *x == this);
-            at.map(|at| view.alarms.remove(at)).into_iter().collect()
+            let on = view.alarms().contains(&this);
+            view.alarms.retain(|alarm| *alarm != this);
+            if this == ALARM_OWN {
+                view.space = Space::Enough;
+            }
+            on.then_some(this).into_iter().collect()
         }
     };
     Response::Alarm { alarms }

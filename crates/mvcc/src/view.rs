@@ -6,6 +6,7 @@ use crate::hash::{HashKv, Hasher, marshal, revision_key};
 use crate::key_range::KeyRange;
 use crate::lease::{Lease, LeaseTtl};
 use crate::map::{Map, Weight};
+use crate::space::{ALARM_OWN, Space};
 use crate::sweep::Sweep;
 use crate::types::{Changes, KeyValue, RangeRequest, RangeResponse, SortOrder, SortTarget};
 use alloc::sync::Arc;
@@ -81,7 +82,9 @@ pub struct View {
     pub(crate) lease_keys: Map<(i64, Blob), ()>,
     /// (deadline, lease).
     pub(crate) deadlines: Map<(u64, i64), ()>,
+    /// Those that clients raised; each stays until it is disarmed.
     pub(crate) alarms: Vec<(u64, AlarmKind)>,
+    pub(crate) space: Space,
     pub(crate) revision: i64,
     pub(crate) compact_revision: i64,
     pub(crate) sweep: Sweep,
@@ -91,7 +94,6 @@ pub struct View {
     pub(crate) versions_hash: u64,
     pub(crate) leases_hash: u64,
     pub(crate) size_bytes: u64,
-    pub(crate) live_bytes: u64,
 }
 
 impl View {
@@ -104,6 +106,7 @@ impl View {
             lease_keys: Map::default(),
             deadlines: Map::default(),
             alarms: Vec::new(),
+            space: Space::Enough,
             revision: 1,
             compact_revision: -1,
             sweep: Sweep::done(-1),
@@ -113,7 +116,6 @@ impl View {
             versions_hash: 0,
             leases_hash: 0,
             size_bytes: 0,
-            live_bytes: 0,
         }
     }
 
@@ -148,25 +150,39 @@ impl View {
         hasher.word(self.leases_hash);
         hasher.int(self.revision);
         hasher.int(self.compact_revision);
-        for (member, kind) in &self.alarms {
-            hasher.word(*member);
-            hasher.word(*kind as u64);
+        for (member, kind) in self.alarms() {
+            hasher.word(member);
+            hasher.word(kind as u64);
+        }
+        // Whose alarm it is, in words that a state without one has never had.
+        if self.alarms.contains(&ALARM_OWN) {
+            hasher.word(1 + u64::from(self.space.is_listed()));
+        }
+        if let Space::Back(since) = self.space {
+            hasher.word(3);
+            hasher.word(since.0);
         }
         hasher.finish()
     }
 
-    pub fn alarms(&self) -> &[(u64, AlarmKind)] {
-        &self.alarms
+    /// Active alarms in order: those of clients, and the quota's own as member 0's.
+    pub fn alarms(&self) -> Vec<(u64, AlarmKind)> {
+        let mut alarms = self.alarms.clone();
+        if self.space.is_listed() && !alarms.contains(&ALARM_OWN) {
+            alarms.push(ALARM_OWN);
+            alarms.sort_unstable();
+        }
+        alarms
+    }
+
+    /// When the quota's own alarm, of which space is left again, is no longer listed.
+    pub fn alarm_ends(&self) -> Option<ClusterTime> {
+        self.space.ends()
     }
 
     /// Bytes of all retained versions and their overhead; what the quota is held against.
     pub fn size_bytes(&self) -> u64 {
         self.size_bytes
-    }
-
-    /// Bytes of the live keys' current versions and their overhead.
-    pub fn size_in_use(&self) -> u64 {
-        self.live_bytes
     }
 
     /// A plain range, the way `KV.Range` answers it.

@@ -289,8 +289,64 @@ fn a_full_store_refuses_without_applying_and_recovers_by_compaction_alone() {
     assert_eq!((n.store.revision(), n.store.alarms().len()), (4, 1));
     assert_eq!(n.run(Command::LeaseGrant { id: 1, ttl: 9 }), Err(Error::NoSpace));
     n.run(Command::Compact { revision: 4 }).unwrap();
-    assert!(n.store.alarms().is_empty());
+    assert_eq!(n.store.alarms().len(), 1, "who disarms it after compacting finds it");
     n.put("k", "4");
+    n.now += 29_000_000_000;
+    n.run(Command::LeaseRenew { ids: vec![] }).unwrap();
+    assert_eq!(n.store.alarms().len(), 1);
+    let restored = Store::restore(n.store.limits(), n.store.encode_checkpoint()).unwrap();
+    assert_eq!(restored.alarm_ends(), n.store.alarm_ends());
+    assert_eq!(restored.content_hash(), n.store.content_hash());
+    n.now += 1_000_000_000;
+    n.run(Command::LeaseRenew { ids: vec![] }).unwrap();
+    assert!(n.store.alarms().is_empty());
+}
+
+#[test]
+fn the_quotas_alarm_is_ended_by_disarming_it_and_raised_again_when_it_is_full_again() {
+    let mut n = Node::with(Limits { quota_bytes: 1000, ..Limits::default() });
+    let own = (0, AlarmKind::NoSpace);
+    let alarm = |action| Command::Alarm { action, member: 0, kind: AlarmKind::NoSpace };
+    for key in ["a", "b", "c"] {
+        n.put(key, "");
+    }
+    for _ in 0..2 {
+        assert_eq!(n.run(Command::Put(put("d", ""))), Err(Error::NoSpace));
+        assert_eq!(n.store.alarms(), [own]);
+        let disarmed = n.run(alarm(AlarmAction::Deactivate)).unwrap();
+        assert_eq!(disarmed, Response::Alarm { alarms: vec![own] });
+        assert!(n.store.alarms().is_empty());
+    }
+    assert_eq!(n.run(Command::Put(put("d", ""))), Err(Error::NoSpace));
+    n.run(Command::Delete(delete("a", ""))).unwrap();
+    n.run(Command::Delete(delete("b", ""))).unwrap();
+    n.run(Command::Compact { revision: 6 }).unwrap();
+    n.now += 1_000_000_000;
+    n.put("d", "");
+    assert_eq!(n.store.alarms(), [own], "listed, and puts are taken");
+    assert_eq!(n.run(Command::Put(put("f", ""))), Err(Error::NoSpace));
+    n.now += 60_000_000_000;
+    assert_eq!(n.run(Command::Put(put("f", ""))), Err(Error::NoSpace), "full it stays");
+    let disarmed = n.run(alarm(AlarmAction::Deactivate)).unwrap();
+    assert_eq!(disarmed, Response::Alarm { alarms: vec![own] });
+}
+
+#[test]
+fn an_alarm_that_a_client_raises_stays_until_it_is_disarmed() {
+    for member in [0, 7] {
+        let mut n = Node::new();
+        let this = (member, AlarmKind::NoSpace);
+        let alarm = |action| Command::Alarm { action, member, kind: AlarmKind::NoSpace };
+        n.run(alarm(AlarmAction::Activate)).unwrap();
+        n.now += 60_000_000_000;
+        assert_eq!(n.run(Command::Put(put("k", ""))), Err(Error::NoSpace));
+        assert_eq!(n.store.alarms(), [this]);
+        let restored = Store::restore(n.store.limits(), n.store.encode_checkpoint()).unwrap();
+        assert_eq!(restored.alarms(), [this]);
+        let disarmed = n.run(alarm(AlarmAction::Deactivate)).unwrap();
+        assert_eq!(disarmed, Response::Alarm { alarms: vec![this] });
+        n.put("k", "");
+    }
 }
 
 #[test]
@@ -321,7 +377,6 @@ fn compaction_keeps_the_newest_version_and_drops_tombstones() {
     assert_eq!(n.store.history(5, &range, 9).unwrap()[0].events[0].prev_kv, None);
     n.put("a", "3");
     n.run(Command::Compact { revision: 6 }).unwrap();
-    assert_eq!(n.store.size_bytes(), n.store.size_in_use());
 }
 
 #[test]

@@ -4,17 +4,19 @@
 //! Wall clocks never enter. Without a leader nothing is stamped and cluster time stands still, so
 //! a lease never expires because of a clock, only late.
 
-use base::{ClusterTime, Nanos};
+use base::{Ballot, ClusterTime, Nanos};
 
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ClusterClock {
     last: ClusterTime,
     at: Nanos,
+    /// The leader by whose stamps this clock goes.
+    by: Ballot,
 }
 
 impl ClusterClock {
     pub fn new(last: ClusterTime, now: Nanos) -> Self {
-        Self { last, at: now }
+        Self { last, at: now, by: Ballot::ZERO }
     }
 
     /// The last applied stamp.
@@ -28,18 +30,61 @@ impl ClusterClock {
     }
 
     /// Starts a leadership: time since the last stamp under another leader does not count.
-    pub fn lead(&mut self, now: Nanos) {
-        self.at = now;
+    pub fn lead(&mut self, now: Nanos, ballot: Ballot) {
+        (self.at, self.by) = (now, ballot);
     }
 
-    /// Applies a stamp; time never goes back, whatever order leaders stamped in.
-    pub fn apply(&mut self, stamp: ClusterTime, now: Nanos) -> ClusterTime {
-        if stamp > self.last {
+    /// Applies a stamp of the leader `by`; time never goes back, whatever order leaders stamped in.
+    pub fn apply(&mut self, stamp: ClusterTime, by: Ballot, now: Nanos) -> ClusterTime {
+        if stamp >= self.last && by > self.by {
+            // What passed here since a stamp of another leader did not pass in cluster time.
+            (self.last, self.at, self.by) = (stamp, now, by);
+        } else if stamp > self.last {
             // A leader's own estimate may already be past the stamp: keep the later reading.
             let estimate = self.estimate(now);
             self.last = stamp;
             self.at = Nanos(now.0.saturating_sub(estimate.0.saturating_sub(stamp.0)));
         }
         self.last
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base::{NodeId, Term};
+
+    const fn ms(n: u64) -> Nanos {
+        Nanos::from_millis(n)
+    }
+
+    fn of(term: u64) -> Ballot {
+        Ballot { term: Term(term), node: NodeId(1) }
+    }
+
+    #[test]
+    fn time_without_a_leader_does_not_count_at_a_follower_either() {
+        let mut clock = ClusterClock::new(ClusterTime::ZERO, ms(0));
+        // The first leader comes after 1.5 s and stamps 10 ms later.
+        let stamp = ClusterTime(ms(10).0);
+        assert_eq!(clock.apply(stamp, of(1), ms(1512)), stamp);
+        assert_eq!(clock.estimate(ms(1522)), ClusterTime(ms(20).0));
+        // It is gone for 3 s, and the next one goes on where it ended.
+        let stamp = ClusterTime(ms(25).0);
+        clock.apply(stamp, of(2), ms(4600));
+        assert_eq!(clock.estimate(ms(4601)), ClusterTime(ms(26).0));
+    }
+
+    #[test]
+    fn stamps_of_one_leader_keep_the_later_reading_and_old_ones_change_nothing() {
+        let mut clock = ClusterClock::new(ClusterTime::ZERO, ms(0));
+        clock.lead(ms(100), of(3));
+        assert_eq!(clock.estimate(ms(150)), ClusterTime(ms(50).0));
+        // Its own stamp of then, applied 30 ms later.
+        clock.apply(ClusterTime(ms(50).0), of(3), ms(180));
+        assert_eq!(clock.estimate(ms(180)), ClusterTime(ms(80).0));
+        clock.apply(ClusterTime(ms(20).0), of(2), ms(190));
+        assert_eq!(clock.estimate(ms(190)), ClusterTime(ms(90).0));
+        assert_eq!(clock.last(), ClusterTime(ms(50).0));
     }
 }

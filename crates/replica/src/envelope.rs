@@ -6,8 +6,9 @@ use base::{Blob, ClusterTime, RequestId};
 
 const VERSION: u8 = 1;
 /// The apply level this build writes and understands; a higher one is refused by name, so that a
-/// rolling upgrade never lets two members apply one entry differently.
-pub const APPLY_LEVEL: u16 = 1;
+/// rolling upgrade never lets two members apply one entry differently. Since 2 the alarms that
+/// clients raise and the quota's own are apart.
+pub const APPLY_LEVEL: u16 = 2;
 
 /// One replicated request. The caller and auth revision are reserved and empty today.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -75,6 +75,9 @@ pub struct Effects {
     /// The log of a damaged member is whole again up to this commit: make the end of the repair
     /// durable, then say so with [`Event::Repaired`].
     pub repaired: Option<LogIndex>,
+    /// All up to here is committed, and is all that the log holds: to be said by the journal's next
+    /// mark. Never a reason for a sync of its own.
+    pub known: Option<LogIndex>,
     /// This member has left the cluster for good: the shell says so and stops.
     pub removed: bool,
 }
@@ -91,6 +94,7 @@ impl Effects {
             && self.diverged.is_none()
             && self.halted.is_none()
             && self.repaired.is_none()
+            && self.known.is_none()
             && !self.removed
     }
 

@@ -5,6 +5,7 @@ mod change;
 mod extra;
 mod propose;
 mod read;
+mod standing;
 
 use crate::clock::ClusterClock;
 use crate::dedupe::Dedupe;
@@ -20,6 +21,7 @@ use base::{Ballot, ClusterTime, Incarnation, LogIndex, Nanos, NodeId, planted};
 use consensus::raft::{ConfigError, Raft, Ready, Recovered, Repair, Settings};
 use extra::Extra;
 use read::Reads;
+use standing::Standing;
 
 /// Entries kept at least for a peer that a checkpoint is on its way to.
 const HELD_MIN: u64 = 10_000;
@@ -50,6 +52,8 @@ pub struct ReplicaRecovered {
     pub store: mvcc::Store,
     /// The machine's part of the checkpoint; empty when there is none.
     pub extra: Vec<u8>,
+    /// What the journal itself says is committed, wherever its records end.
+    pub known: LogIndex,
 }
 
 /// A member's condition, for status requests and views.
@@ -89,6 +93,7 @@ pub struct Replica {
     /// At a leader: requests in its log that are not applied.
     tail: BTreeSet<base::RequestId>,
     reads: Reads,
+    standing: Standing,
     changes: change::Changes,
     /// Expiry of these lease renewals is already proposed in this leadership.
     revoking: BTreeSet<(i64, u64)>,
@@ -128,6 +133,7 @@ impl Replica {
             message: "the checkpoint's replica state is unreadable".into(),
         })?;
         raft.settled_by(extra.settled);
+        let standing = Standing::new(recovered.known, raft.last().0);
         Ok(Self {
             settings,
             raft,
@@ -141,6 +147,7 @@ impl Replica {
             batch: Vec::new(),
             tail: BTreeSet::new(),
             reads: Reads::default(),
+            standing,
             changes: change::Changes::default(),
             revoking: BTreeSet::new(),
             sending: BTreeMap::new(),
@@ -162,6 +169,7 @@ impl Replica {
     /// Begins as a member whose disk was damaged. Before the first step.
     pub fn repair(&mut self, repair: Repair) {
         self.raft.repair(repair);
+        self.standing.damaged();
     }
 
     /// Handles one event.
@@ -192,6 +200,7 @@ impl Replica {
         self.expire_leases();
         self.flush_writes(out);
         self.drive_changes(out);
+        self.ask_standing();
         self.start_read_round();
         self.settle(out);
     }
@@ -212,6 +221,9 @@ impl Replica {
         }
         if let Some(deadline) = self.reads.oldest_deadline() {
             at = at.min(deadline);
+        }
+        if let Some(due) = self.standing.deadline() {
+            at = at.min(due);
         }
         // Lease expiry and leaderless refusals are looked at a few times a second at least.
         at.min(self.now.plus(Nanos::from_millis(100)))
@@ -265,6 +277,7 @@ impl Replica {
             Event::ReadBarrier { token } => self.on_read_barrier(token, out),
             Event::Persisted(ticket) => {
                 self.emit(out, TraceKind::Persisted { ticket: ticket.0 });
+                self.standing.persisted(ticket);
                 self.raft.persisted(now, ticket, &mut self.ready);
             }
             Event::TakeCheckpoint => out.checkpoint = Some(self.checkpoint()),
@@ -316,6 +329,7 @@ impl Replica {
     fn settle(&mut self, out: &mut Effects) {
         let from = self.settings.raft.id;
         let mut ready = core::mem::take(&mut self.ready);
+        ready.persist.iter().for_each(|persist| self.standing.wrote(persist));
         out.persist.append(&mut ready.persist);
         for message in ready.messages.drain(..) {
             let to = message.to;
@@ -338,6 +352,7 @@ impl Replica {
             self.on_read_outcome(outcome);
         }
         self.apply_committed(out);
+        self.look_at_standing(out);
         self.serve_reads(out);
         self.notice_leader();
     }
@@ -349,9 +364,9 @@ impl Replica {
             self.leading = leading;
             self.revoking.clear();
             self.tail.clear();
-            if leading.is_some() {
+            if let Some(ballot) = leading {
                 self.read_tail();
-                self.clock.lead(self.now);
+                self.clock.lead(self.now, ballot);
                 self.resend_all();
             }
         }

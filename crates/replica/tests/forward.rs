@@ -73,7 +73,7 @@ impl Follower {
             commit: LogIndex::ZERO,
         };
         let store = mvcc::Store::new(mvcc::Limits::default());
-        let recovered = ReplicaRecovered { raft, store, extra: vec![] };
+        let recovered = ReplicaRecovered { raft, store, extra: vec![], known: LogIndex::ZERO };
         let replica = Replica::new(settings, recovered, Nanos(0)).unwrap();
         Self { replica, ms: 0, token: 0, last: None, longest: 0, forwards: vec![] }
     }

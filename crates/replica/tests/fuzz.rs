@@ -146,7 +146,7 @@ fn start(extra: Vec<u8>) -> bool {
         commit: LogIndex(5),
     };
     let store = mvcc::Store::new(mvcc::Limits::default());
-    let recovered = ReplicaRecovered { raft, store, extra };
+    let recovered = ReplicaRecovered { raft, store, extra, known: LogIndex::ZERO };
     Replica::new(settings, recovered, Nanos(1)).is_ok()
 }
 

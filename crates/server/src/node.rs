@@ -57,6 +57,8 @@ pub struct Node {
     /// Nothing more is taken.
     ended: Cell<bool>,
     next_token: Cell<u64>,
+    /// Those who waited for the replica to be current have been served.
+    stands: Cell<bool>,
     listeners: RefCell<Vec<ChangeListener>>,
     traces: RefCell<Vec<TraceSink>>,
     cut: RefCell<BTreeSet<NodeId>>,

@@ -4,6 +4,7 @@ use crate::disk::{Image, SimDisk};
 use crate::ledger::Ledger;
 use base::{Ballot, Incarnation, LogIndex, Nanos, NodeId};
 use consensus::raft::Persist;
+use mvcc::Recent;
 use replica::{CheckpointJob, Event, Replica};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use wal::Journal;
@@ -30,6 +31,8 @@ pub struct Node {
     pub slow: u64,
     /// Its disk was damaged or put back: it repairs or refuses to start, and must never lie.
     pub damaged: bool,
+    /// The highest revision a client may have read here, from this disk.
+    pub shown: i64,
     /// The promise and index it repairs with; `None` when it takes part.
     pub repairing: Option<(Ballot, LogIndex)>,
     /// Its repair was whole up to here when it set out to forget it: a crash leaves both open.
@@ -75,6 +78,8 @@ pub enum Job {
 pub struct Member {
     pub replica: Replica,
     pub journal: Journal,
+    /// What the last batches changed, for watchers.
+    pub recent: Recent,
     pub birth: u64,
     pub incarnation: Incarnation,
     /// The local clock: (virtual time, local time) of its last change of rate.

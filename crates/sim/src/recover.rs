@@ -23,6 +23,7 @@ pub struct Opened {
     pub repair: Option<Repair>,
     pub store: mvcc::Store,
     pub extra: Vec<u8>,
+    pub known: LogIndex,
     pub incarnation: Incarnation,
     pub birth: u64,
     /// A torn tail was cut.
@@ -116,6 +117,7 @@ pub fn open(
         repair: state.repair,
         store,
         extra,
+        known: state.known,
         incarnation: identity.incarnation,
         birth: identity.birth,
         cut: state.cut.is_some(),

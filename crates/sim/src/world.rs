@@ -9,6 +9,7 @@ mod log;
 mod net;
 mod repair;
 mod script;
+mod standing;
 mod start;
 mod step;
 mod target;
@@ -250,6 +251,7 @@ fn node(slot: usize, plan: &Plan, random: &mut Streams) -> Node {
         rate_ppm: span,
         slow: 1,
         damaged: false,
+        shown: 0,
         repairing: None,
         ending: None,
         misreads: false,

@@ -52,6 +52,8 @@ pub struct Opened<T> {
     pub ballot: Ballot,
     /// A lower bound of what is committed among them.
     pub commit: LogIndex,
+    /// What the journal itself says is committed; it may lie beyond its records, or below `base`.
+    pub known: LogIndex,
     pub cut: Option<Cut>,
     /// The member is damaged: it must not vote before this ends (`end_repair`).
     pub repair: Option<Repair>,
@@ -132,6 +134,7 @@ pub fn open<T>(
             records: Vec::new(),
             ballot: Ballot::ZERO,
             commit: LogIndex::ZERO,
+            known: LogIndex::ZERO,
             cut: None,
             repair: None,
             notes: Vec::new(),
@@ -340,6 +343,7 @@ impl Opening<'_> {
             journal,
             ballot: recovery.ballot,
             commit: recovery.commit.max(covered),
+            known: recovery.commit,
             records: from.records,
             base: bases.sound,
             cut: recovery.cut,
@@ -389,7 +393,8 @@ impl Opening<'_> {
         ));
         let (base, repair) = (bases.sound, Some(repair));
         let notes = self.notes;
-        Ok(Opened { journal, base, records, ballot, commit, cut: None, repair, notes })
+        let (known, cut) = (LogIndex::ZERO, None);
+        Ok(Opened { journal, base, records, ballot, commit, known, cut, repair, notes })
     }
 
     /// A repair was begun before. Whatever is wrong with its journal, the file alone is enough:
@@ -422,6 +427,7 @@ impl Opening<'_> {
             records: fit.records,
             ballot: recovery.ballot.max(repair.ballot),
             commit: recovery.commit,
+            known: LogIndex::ZERO,
             cut: recovery.cut,
             repair: Some(repair),
             notes: self.notes,

@@ -8,6 +8,7 @@ mod nemesis;
 mod round;
 mod schedule;
 mod search;
+mod shown;
 mod verdict;
 mod watcher;
 

@@ -57,6 +57,8 @@ pub struct Journal {
     pub(crate) chain: u32,
     pub(crate) ballot: Ballot,
     pub(crate) commit: LogIndex,
+    /// The highest of them that is written here.
+    pub(crate) stated: LogIndex,
     pub(crate) poison: Option<WalError>,
     pub(crate) buffer: Vec<u8>,
 }
@@ -120,6 +122,7 @@ impl Journal {
             chain: started.chain,
             ballot: Ballot::ZERO,
             commit: LogIndex::ZERO,
+            stated: LogIndex::ZERO,
             poison: None,
             buffer: Vec::new(),
         })
@@ -176,18 +179,28 @@ impl Journal {
 
     /// For idle moments: syncs, and writes a mark that vouches for all so far. Without it damage
     /// to the last batch is indistinguishable from a torn tail. Cheap when nothing is open.
+    /// It also says what [`Journal::know`] heard; alone that is not worth a sync.
     pub fn mark(&mut self) -> Result<(), WalError> {
         self.sync()?;
-        if self.vouched >= self.synced {
+        let vouches = self.vouched < self.synced;
+        if !vouches && self.stated >= self.commit {
             return Ok(());
         }
         let mark =
             Batch { ballot: self.ballot, truncate_from: None, entries: &[], commit: self.commit };
         self.append(&[mark])?;
+        if !vouches {
+            return Ok(());
+        }
         self.sync()?;
         // The mark itself carries nothing, so it needs no further mark.
         self.vouched = self.synced;
         Ok(())
+    }
+
+    /// All up to `commit` is committed: the next batch, segment or mark says so.
+    pub fn know(&mut self, commit: LogIndex) {
+        self.commit = self.commit.max(commit);
     }
 
     /// Drops segments whose live records are all at or below `upto` (a durable checkpoint covers
@@ -293,6 +306,7 @@ impl Journal {
         batch.entries.iter().for_each(|r| active.add(r.index));
         self.ballot = batch.ballot;
         self.commit = self.commit.max(batch.commit);
+        self.stated = self.stated.max(batch.commit);
     }
 
     /// Begins the next segment. Everything before it is durable first: its header says so.
@@ -323,6 +337,7 @@ impl Journal {
         self.chain = started.chain;
         self.offset = SEGMENT_HEADER_BYTES as u64;
         self.vouched = self.synced;
+        self.stated = self.commit;
         self.segments.push(Segment { generation, index_max: None, bytes: self.offset });
         Ok(())
     }

@@ -142,6 +142,7 @@ fn finish(
         chain: reader.chain,
         ballot: reader.ballot,
         commit: reader.commit,
+        stated: reader.commit,
         poison: None,
         buffer: Vec::new(),
     };

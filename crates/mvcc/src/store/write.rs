@@ -248,17 +248,11 @@ impl View {
         let bytes = version_bytes(record.kv.key.len(), record.kv.value.len());
         self.versions_hash = self.versions_hash.wrapping_add(record.hash());
         self.size_bytes += bytes;
-        if !record.tombstone {
-            self.live_bytes += bytes;
-        }
         if record.kv.lease != 0 {
             self.lease_keys.insert((record.kv.lease, record.kv.key.clone()), ());
         }
         let lease = record.kv.lease;
         let Some(old) = self.current.insert(record.kv.key.clone(), record) else { return };
-        if !old.tombstone {
-            self.live_bytes -= version_bytes(old.kv.key.len(), old.kv.value.len());
-        }
         if old.kv.lease != 0 && old.kv.lease != lease && !planted!(AttachmentKept) {
             self.lease_keys.remove(&(old.kv.lease, old.kv.key.clone()));
         }

@@ -18,7 +18,7 @@ const HASHES_MAX: usize = 64;
 
 impl Replica {
     pub(super) fn apply_committed(&mut self, out: &mut Effects) {
-        let commit = self.raft.commit();
+        let commit = self.raft.commit().min(self.standing.limit());
         while self.applied < commit {
             let index = self.applied.next();
             let entry = self.raft.entries(index, index).next();
@@ -49,7 +49,7 @@ impl Replica {
             EnvelopeBody::Command(bytes) => Some(Command::decode(&mut Get::new(bytes))?),
             EnvelopeBody::Mark => None,
         };
-        let mut time = self.clock.apply(envelope.stamp, self.now);
+        let mut time = self.clock.apply(envelope.stamp, entry.ballot, self.now);
         if planted!(LocalTimeApplied) {
             time = self.clock.estimate(self.now);
         }
@@ -204,6 +204,7 @@ impl Replica {
         let index = installed.index;
         let place = (index, installed.ballot, settled);
         self.raft.installed(self.now, place, installed.config, &mut self.ready);
+        self.standing.installed(self.raft.last().0);
         self.emit(out, TraceKind::Installed { index });
         self.changes_in_checkpoint(out);
         for seq in self.writes.seqs() {
@@ -278,7 +279,7 @@ mod tests {
             catchup_entries: 10,
             trace: false,
         };
-        let recovered = ReplicaRecovered { raft, store, extra: vec![] };
+        let recovered = ReplicaRecovered { raft, store, extra: vec![], known: index };
         Replica::new(settings, recovered, Nanos::ZERO).expect("one voter is a majority of one")
     }
 

@@ -237,6 +237,7 @@ impl Replica {
         }
         let quiet = time.0.saturating_sub(self.clock.last().0);
         let marks = (self.store.lease_deadline().is_some() && quiet >= MARK_INTERVAL.0)
+            || self.store.alarm_ends().is_some_and(|end| time >= end)
             || (self.store.is_sweeping() && quiet >= SWEEP_INTERVAL.0);
         if payloads.is_empty() && marks && self.idle() {
             let body = EnvelopeBody::Mark;

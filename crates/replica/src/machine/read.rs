@@ -40,6 +40,11 @@ impl Reads {
         self.count
     }
 
+    pub fn next_seq(&mut self) -> u64 {
+        self.seq += 1;
+        self.seq
+    }
+
     pub fn oldest_deadline(&self) -> Option<Nanos> {
         let waiting = self.waiting.front().map(|w| w.deadline);
         let round = self.rounds.front().and_then(|(_, r)| r.first()).map(|w| w.deadline);
@@ -52,7 +57,7 @@ impl Reads {
 
 impl Replica {
     pub(super) fn on_read(&mut self, token: Token, request: RangeRequest, out: &mut Effects) {
-        if request.serializable && self.serves_no_data().is_none() {
+        if request.serializable && self.serves_no_data().is_none() && self.is_current() {
             out.replies.push((token, Reply::Range(self.store.read(&request))));
             return;
         }
@@ -92,13 +97,15 @@ impl Replica {
         if self.raft.leader().is_none() {
             return;
         }
-        reads.seq += 1;
-        let seq = reads.seq;
+        let seq = reads.next_seq();
         reads.rounds.push_back((seq, reads.waiting.drain(..).collect()));
         self.raft.read(self.now, seq, &mut self.ready);
     }
 
     pub(super) fn on_read_outcome(&mut self, outcome: ReadOutcome) {
+        if self.standing.told(outcome.seq, outcome.result) {
+            return;
+        }
         let Some(at) = self.reads.rounds.iter().position(|(seq, _)| *seq == outcome.seq) else {
             return; // its requests timed out
         };
@@ -122,6 +129,7 @@ impl Replica {
                 continue;
             }
             self.reads.count -= requests.len();
+            self.standing.confirmed(index, self.applied);
             for request in requests {
                 let reply = match request.kind {
                     ReadKind::Range(range) => Reply::Range(self.store.read(&range)),

@@ -13,6 +13,8 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Default, Clone)]
 struct Disk {
     ballot: Ballot,
+    /// What the journal says is committed.
+    commit: LogIndex,
     entries: Vec<Entry>,
     checkpoint: Option<Checkpoint>,
 }
@@ -200,10 +202,11 @@ impl Cluster {
                 base_ballot,
                 base_config,
                 entries: disk.entries,
-                commit: LogIndex::ZERO,
+                commit: disk.commit,
             },
             store,
             extra,
+            known: disk.commit,
         };
         let replica = Replica::new(settings, recovered, self.now).expect("a majority is safe");
         assert!(replica.cluster_time() >= ClusterTime::ZERO);
@@ -351,6 +354,7 @@ impl Cluster {
         let disk = &mut self.disks[node];
         for persist in self.pending[node].extract_if(.., |p| p.ticket <= upto) {
             disk.ballot = persist.ballot;
+            disk.commit = disk.commit.max(persist.commit);
             if let Some(from) = persist.truncate_from {
                 disk.entries.retain(|e| e.index < from);
             }
@@ -391,6 +395,9 @@ impl Cluster {
             let last = self.last_persist(node);
             let at = self.now.plus(delay).max(last);
             self.push(at, What::Persisted(node, self.lives[node], ticket));
+        }
+        if let Some(index) = out.known {
+            self.disks[node].commit = self.disks[node].commit.max(index);
         }
         for message in out.send {
             let to = message.to.0 as usize - 1;

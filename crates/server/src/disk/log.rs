@@ -32,6 +32,7 @@ const BATCH_BYTES_MAX: usize = 16 << 20;
 enum Job {
     Persist(Persist),
     Release(LogIndex),
+    Known(LogIndex),
 }
 
 /// The node's end of the log thread.
@@ -64,6 +65,11 @@ impl Log {
     /// A durable checkpoint covers everything up to `index`.
     pub fn release(&self, index: LogIndex) {
         self.send(Job::Release(index));
+    }
+
+    /// All up to `index` is committed, and is all there is: the next mark says so.
+    pub fn know(&self, index: LogIndex) {
+        self.send(Job::Known(index));
     }
 
     fn send(&self, job: Job) {
@@ -165,7 +171,7 @@ fn serve(
         };
         idle_done = false;
         let mut persists = Vec::new();
-        let mut release = None;
+        let (mut release, mut known) = (None, None);
         let mut bytes = 0;
         let mut next = Some(first);
         while let Some(job) = next {
@@ -175,6 +181,7 @@ fn serve(
                     persists.push(persist);
                 }
                 Job::Release(index) => release = Some(index),
+                Job::Known(index) => known = Some(index),
             }
             next = if bytes < BATCH_BYTES_MAX { queue.try_recv().ok() } else { None };
         }
@@ -188,6 +195,13 @@ fn serve(
             journal.release(index)?;
         }
         spares.keep(journal);
+        if let Some(index) = known {
+            // It comes in a pause only: the mark of this silence is due.
+            journal.know(index);
+            if persists.is_empty() {
+                idle_done = idle(journal)?;
+            }
+        }
     }
 }
 

@@ -30,6 +30,8 @@ pub struct Opened {
     pub store: mvcc::Store,
     /// The machine's part of the checkpoint.
     pub extra: Vec<u8>,
+    /// What the journal itself says is committed.
+    pub known: LogIndex,
     pub files: Files,
     pub checkpoint_bytes: u64,
 }
@@ -88,6 +90,7 @@ pub fn open(config: &Config, place: &Place) -> Result<Opened, StartError> {
     };
     Ok(Opened {
         lock: Some(lock),
+        known: state.known,
         recovered: recovered(log, base)?,
         identity,
         bootstrap,

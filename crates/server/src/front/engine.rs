@@ -136,6 +136,13 @@ pub trait Engine {
     fn serves_no_data(&self) -> Option<Failure> {
         None
     }
+    /// Whether it stands where it stood before its start. Until then its own state is shown to
+    /// nobody.
+    fn is_current(&self) -> bool {
+        true
+    }
+    /// Answers once it does, or with why not when that takes longer than a read may.
+    fn when_current(&self, caller: Caller, done: Done<()>);
     fn members(&self) -> Vec<MemberInfo>;
     /// Changes members or quorum; the answer is the membership after it.
     fn change(&self, change: Change, done: Done<Vec<MemberInfo>>) {

@@ -64,6 +64,11 @@ impl Method {
         )
     }
 
+    /// Whether its answer tells where the member stands: all do but those that have no header.
+    pub const fn shows_revision(self) -> bool {
+        !matches!(self, Self::ClusterDescribe | Self::HealthCheck)
+    }
+
     /// Whether it tells how data differs, which a member whose data differs has to tell too.
     pub const fn compares_data(self) -> bool {
         matches!(self, Self::Hash | Self::HashKv)

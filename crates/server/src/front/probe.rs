@@ -9,6 +9,8 @@ use crate::metrics::Page;
 use std::rc::Rc;
 
 const TEXT: &str = "text/plain; charset=utf-8";
+/// Why a member that has started answers nobody yet.
+const BEHIND: &str = "RESTARTED AND NOT CAUGHT UP";
 const JSON: &str = "application/json";
 
 fn reply(code: u16, content_type: &'static str, body: impl Into<String>) -> HttpReply {
@@ -34,7 +36,9 @@ pub(super) fn serve(engine: &Rc<dyn Engine>, method: &str, target: &str, done: H
         )),
         "/health" => health(engine, query, done),
         _ => match checks_of(path) {
-            Some(checks) => checked(engine, checks, query, done),
+            Some(checks) => {
+                checked(engine, (checks, path.starts_with("/livez")), query, done);
+            }
             None => done(reply(404, TEXT, "404 page not found\n")),
         },
     }
@@ -64,7 +68,7 @@ fn health(engine: &Rc<dyn Engine>, query: &str, done: HttpDone) {
         return done(answer("STATE DIVERGED"));
     }
     if values(query, "serializable").any(|value| value == "true") {
-        return done(answer(""));
+        return done(answer(if engine.is_current() { "" } else { BEHIND }));
     }
     if status.leader == 0 {
         return done(answer("RAFT NO LEADER"));
@@ -110,7 +114,7 @@ impl Check {
                 corrupt.then(|| format!("alarm activated: {CORRUPT}"))
             }
             // Reading the own state cannot fail while the member answers at all.
-            Self::SerializableRead => None,
+            Self::SerializableRead => (!engine.is_current()).then(|| BEHIND.to_lowercase()),
             Self::LinearizableRead => read.clone().err(),
             Self::NonLearner => engine.status().learner.then(|| "not supported for learner".into()),
         }
@@ -130,7 +134,12 @@ fn checks_of(path: &str) -> Option<Vec<Check>> {
 }
 
 /// Lists the checks when asked to (`?verbose`) and when one fails.
-fn checked(engine: &Rc<dyn Engine>, mut checks: Vec<Check>, query: &str, done: HttpDone) {
+fn checked(
+    engine: &Rc<dyn Engine>,
+    (mut checks, live): (Vec<Check>, bool),
+    query: &str,
+    done: HttpDone,
+) {
     checks.retain(|check| !values(query, "exclude").any(|name| name == check.name()));
     let verbose = values(query, "verbose").next().is_some();
     let (reads, node) = (checks.contains(&Check::LinearizableRead), engine.clone());
@@ -139,7 +148,9 @@ fn checked(engine: &Rc<dyn Engine>, mut checks: Vec<Check>, query: &str, done: H
         let (mut lines, mut failed) = (String::new(), false);
         for check in checks {
             let name = check.name();
-            let line = match check.failure(&*node, &read) {
+            // It lives, also before it stands where it stood.
+            let failure = check.failure(&*node, &read).filter(|_| !live);
+            let line = match failure {
                 None => format!("[+]{name} ok\n"),
                 Some(why) => {
                     failed = true;
@@ -169,7 +180,9 @@ pub(super) fn metrics(engine: &dyn Engine, hub: &Hub, stats: &CallStats) -> Http
     page.gauge("etcd_server_quota_backend_bytes", status.db_size_quota);
     page.gauge("etcd_mvcc_db_total_size_in_bytes", status.db_size);
     page.gauge("etcd_mvcc_db_total_size_in_use_in_bytes", status.db_size_in_use);
-    page.gauge("etcd_debugging_mvcc_current_revision", header.revision);
+    if engine.is_current() {
+        page.gauge("etcd_debugging_mvcc_current_revision", header.revision);
+    }
     page.gauge("etcd_debugging_mvcc_watch_stream_total", hub.streams());
     page.line("# TYPE etcd_server_version gauge");
     page.line(&format!("etcd_server_version{{server_version=\"{ETCD_VERSION}\"}} 1"));

@@ -7,15 +7,15 @@ use super::reads::Reads;
 use super::watch::Hub;
 use super::{cluster, convert, lease, maintenance, probe, range_stream, refusal};
 use crate::grpc::{
-    CallStats, GrpcLimits, HttpDone, Kind, Metadata, RequestStream, Responder, Service, Status,
-    StreamSender,
+    CallStats, Caller, GrpcLimits, HttpDone, Kind, Metadata, RequestStream, Responder, Service,
+    Status, StreamSender,
 };
 use api::Message;
 use api::error::{Code, EtcdError};
 use api::etcdserverpb as pb;
 use bytes::Bytes;
 use mvcc::{Command, Error, Response};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 /// etcd's v3 API over one engine.
@@ -24,6 +24,7 @@ pub struct Front {
     pub(super) limits: GrpcLimits,
     pub(super) hub: Rc<Hub>,
     reads: Rc<Reads>,
+    me: Weak<Self>,
     cuts: Rc<Cuts>,
     stats: Rc<CallStats>,
 }
@@ -34,7 +35,7 @@ impl Front {
         let hub = Hub::new(engine.clone(), limits.message_bytes_max());
         let (reads, cuts) = (Rc::default(), Rc::new(Cuts::new()));
         let stats = CallStats::new(methods::table().len());
-        Rc::new(Self { engine, limits, hub, reads, cuts, stats })
+        Rc::new_cyclic(|me| Self { engine, limits, hub, reads, me: me.clone(), cuts, stats })
     }
 
     /// Serves reads that had to wait. Cuts streams that want a leader after three of these without
@@ -65,6 +66,28 @@ impl Front {
             None => return None,
         };
         Some(refusal::status(failure))
+    }
+
+    /// Runs `serve` once this member shows at least what it showed before its start; with why not,
+    /// when it does not get there within the time that a read may take.
+    fn when_current(
+        &self,
+        method: Method,
+        caller: Caller,
+        serve: impl FnOnce(&Self, Result<(), Status>) + 'static,
+    ) {
+        let waits = method.shows_revision() && self.engine.serves_no_data().is_none();
+        if !waits || self.engine.is_current() {
+            return serve(self, Ok(()));
+        }
+        let me = self.me.clone();
+        let done = move |result: Result<(), Failure>| {
+            // Without its front the member has ended, and the call with it.
+            if let Some(front) = me.upgrade() {
+                serve(&front, result.map_err(refusal::status));
+            }
+        };
+        self.engine.when_current(caller, Box::new(done));
     }
 
     /// Sends a write and answers with `reply` once it applied here.
@@ -304,9 +327,14 @@ impl Service for Front {
             return responder
                 .fail(&Status::from(EtcdError::RequestTooLarge).outcome("not-applied"));
         }
-        if let Some(responder) = self.call(method, message, responder) {
-            responder.fail(&undecodable());
-        }
+        self.when_current(method, responder.caller(), move |front, current| {
+            if let Err(status) = current {
+                return responder.fail(&status);
+            }
+            if let Some(responder) = front.call(method, message, responder) {
+                responder.fail(&undecodable());
+            }
+        });
     }
 
     fn server_stream(&self, method: u16, metadata: Metadata, message: Bytes, out: StreamSender) {
@@ -314,10 +342,15 @@ impl Service for Front {
             return out.fail(&status);
         }
         let cut = self.cuts.cut(metadata, self.engine.clone(), out.ended());
-        match pb::RangeRequest::decode(message) {
-            Ok(request) => range_stream::run(self, &request, cut, out),
-            Err(_) => out.fail(&undecodable()),
-        }
+        let method = methods::method(method);
+        self.when_current(method, Caller::nobody(), move |front, current| {
+            match current
+                .and_then(|()| pb::RangeRequest::decode(message).map_err(|_| undecodable()))
+            {
+                Ok(request) => range_stream::run(front, &request, cut, out),
+                Err(status) => out.fail(&status),
+            }
+        });
     }
 
     fn bidi(&self, method: u16, metadata: Metadata, input: RequestStream, out: StreamSender) {
@@ -325,11 +358,17 @@ impl Service for Front {
             return out.fail(&status);
         }
         let cut = self.cuts.cut(metadata, self.engine.clone(), out.ended());
-        match methods::method(method) {
-            Method::Watch => self.hub.clone().open(input, cut, out),
-            Method::LeaseKeepAlive => lease::keep_alive(self.engine.clone(), input, cut, out),
-            _ => out.fail(&Status::unimplemented("this stream")),
-        }
+        let method = methods::method(method);
+        self.when_current(method, Caller::nobody(), move |front, current| {
+            match (current, method) {
+                (Err(status), _) => out.fail(&status),
+                (_, Method::Watch) => front.hub.clone().open(input, cut, out),
+                (_, Method::LeaseKeepAlive) => {
+                    lease::keep_alive(front.engine.clone(), input, cut, out);
+                }
+                _ => out.fail(&Status::unimplemented("this stream")),
+            }
+        });
     }
 
     fn http(&self, method: &str, target: &str, done: HttpDone) {

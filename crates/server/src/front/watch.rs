@@ -2,26 +2,32 @@
 //!
 //! Nothing is queued for a slow client. A change only rings the bell of every stream; the
 //! stream's task then reads what its watchers have not seen from the current view, as long as the
-//! client's window has room. A watcher that falls behind is simply a cursor further back.
+//! client's window has room. A watcher that falls behind is simply a cursor further back. What a
+//! batch changes and compacts at once is kept for those that stood at the head: [`mvcc::Recent`].
 
 mod cursor;
 mod session;
 
 use super::engine::Engine;
 use crate::grpc::{RequestStream, Status, StreamSender};
+use mvcc::{Changes, Recent};
 use session::Session;
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
 /// etcd's `--watch-progress-notify-interval`.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(600);
+/// Changes kept for streams whose turn has not come since; the newest batch is kept in any case.
+const RECENT_BYTES_MAX: usize = 4 << 20;
 
 /// All open watch streams.
 pub struct Hub {
     engine: Rc<dyn Engine>,
     bells: RefCell<Vec<Weak<Bell>>>,
+    recent: Rc<RefCell<Recent>>,
     message_bytes_max: usize,
     progress_interval: Cell<Duration>,
 }
@@ -49,15 +55,16 @@ impl Hub {
         let hub = Rc::new(Self {
             engine,
             bells: RefCell::default(),
+            recent: Rc::new(RefCell::new(Recent::new(RECENT_BYTES_MAX))),
             message_bytes_max,
             progress_interval: Cell::new(PROGRESS_INTERVAL),
         });
         let weak = Rc::downgrade(&hub);
-        // The changes themselves are read from the view: one path for live and late watchers.
-        // An empty slice is fine and means that the store was replaced.
-        hub.engine.on_changes(Rc::new(move |_| {
+        // Watchers read the view: one path for live and late ones. An empty slice is fine and
+        // means that the store was replaced.
+        hub.engine.on_changes(Rc::new(move |changes| {
             if let Some(hub) = weak.upgrade() {
-                hub.ring();
+                hub.ring(changes);
             }
         }));
         hub
@@ -73,8 +80,13 @@ impl Hub {
         self.bells.borrow().iter().filter(|bell| bell.strong_count() > 0).count()
     }
 
-    fn ring(&self) {
-        self.bells.borrow_mut().retain(|bell| match bell.upgrade() {
+    fn ring(&self, changes: &[Arc<Changes>]) {
+        let mut bells = self.bells.borrow_mut();
+        match bells.is_empty() {
+            true => self.recent.borrow_mut().clear(),
+            false => self.recent.borrow_mut().push(changes),
+        }
+        bells.retain(|bell| match bell.upgrade() {
             Some(bell) => {
                 bell.ring();
                 true
@@ -110,7 +122,8 @@ impl Hub {
         let bell = Rc::new(Bell::default());
         self.enrol(&bell);
         let interval = self.progress_interval.get();
-        let session = Session::new(self.engine.clone(), self.message_bytes_max);
+        let recent = Rc::clone(&self.recent);
+        let session = Session::new(self.engine.clone(), recent, self.message_bytes_max);
         tokio::task::spawn_local(session::run(session, bell, interval, input, cut, out));
     }
 }

@@ -27,6 +27,8 @@ enum Pending {
     Write(Done<Response>),
     Range(Done<RangeResponse>),
     Barrier(Done<()>),
+    /// A barrier, or what the member finds on its own disk, whichever is first.
+    Standing(Done<()>),
     Change(Done<Vec<MemberInfo>>),
 }
 
@@ -35,7 +37,7 @@ impl Pending {
         match self {
             Self::Write(done) => done(Err(failure)),
             Self::Range(done) => done(Err(failure)),
-            Self::Barrier(done) => done(Err(failure)),
+            Self::Barrier(done) | Self::Standing(done) => done(Err(failure)),
             Self::Change(done) => done(Err(failure)),
         }
     }
@@ -85,7 +87,9 @@ impl Node {
             (Reply::Range(result), Pending::Range(done)) => {
                 return done(result.map_err(Failure::Store));
             }
-            (Reply::Barrier, Pending::Barrier(done)) => return done(Ok(())),
+            (Reply::Barrier, Pending::Barrier(done) | Pending::Standing(done)) => {
+                return done(Ok(()));
+            }
             (Reply::Changed { config, .. }, Pending::Change(done)) => {
                 return done(Ok(self.members_of(&config)));
             }
@@ -127,6 +131,22 @@ impl Node {
         if last.as_ref() != Some(failure) {
             tracing::warn!("requests fail: {failure}");
             *last = Some(failure.clone());
+        }
+    }
+
+    /// Serves those who waited until this member stood where it stood before its start.
+    pub(super) fn notice_standing(&self) {
+        if self.stands.get() || !self.replica.borrow().is_current() {
+            return;
+        }
+        self.stands.set(true);
+        let waits =
+            |_: &u64, waiting: &mut Waiting| matches!(waiting.pending, Pending::Standing(_));
+        let ready: Vec<_> = self.pending.borrow_mut().extract_if(.., waits).collect();
+        for (_, waiting) in ready {
+            if let Pending::Standing(done) = waiting.pending {
+                done(Ok(()));
+            }
         }
     }
 
@@ -252,7 +272,8 @@ impl Engine for Node {
             raft_index: status.commit.0,
             raft_applied_index: status.applied.0,
             db_size: signed(store.size_bytes()),
-            db_size_in_use: signed(store.size_in_use()),
+            // Space is reclaimed as it is freed: all that is held is in use.
+            db_size_in_use: signed(store.size_bytes()),
             db_size_quota: signed(self.quota_bytes),
             learner: replica.raft().config().member(status.id).is_none_or(|m| m.learner),
             diverged: status.diverged,
@@ -266,6 +287,16 @@ impl Engine for Node {
             RefusalReason::NoMember => Some(Failure::NoLeader(self.why())),
             RefusalReason::Diverged => Some(Failure::Corrupt),
             _ => None, // The engine tells, call by call.
+        }
+    }
+
+    fn is_current(&self) -> bool {
+        self.replica.borrow().is_current()
+    }
+
+    fn when_current(&self, caller: Caller, done: Done<()>) {
+        if let Some(token) = self.wait(caller, Pending::Standing(done)) {
+            self.enqueue(Event::ReadBarrier { token });
         }
     }
 
@@ -293,7 +324,7 @@ impl Engine for Node {
             mvcc::AlarmKind::NoSpace => 1,
             mvcc::AlarmKind::Corrupt => 2,
         };
-        replica.store().alarms().iter().map(|(id, kind)| (*id, number(*kind))).collect()
+        replica.store().alarms().into_iter().map(|(id, kind)| (id, number(kind))).collect()
     }
 
     fn why(&self) -> Why {

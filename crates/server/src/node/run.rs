@@ -46,6 +46,7 @@ impl Node {
             let now = self.now();
             self.replica.borrow_mut().step_batch(now, events.drain(..), &mut effects);
             self.dispatch(&mut effects);
+            self.notice_standing();
             if std::mem::take(&mut effects.removed) {
                 return End::Removed(self.farewell());
             }
@@ -160,6 +161,9 @@ impl Node {
         }
         for persist in effects.persist.drain(..) {
             self.disk.persist(persist);
+        }
+        if let Some(index) = effects.known.take() {
+            self.disk.know(index);
         }
         if !effects.send.is_empty() {
             let cut = self.cut.borrow();

@@ -126,6 +126,11 @@ fn live(
             // Lets the answers leave.
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+        if end != End::Killed
+            && let Some(index) = node.replica.borrow().whole()
+        {
+            node.disk.know(index);
+        }
         node.disk.stop();
         Ok::<End, StartError>(end)
     })?;
@@ -249,8 +254,8 @@ fn build(
         journal_bytes: opened.journal.bytes(),
         ..run::CheckpointState::default()
     };
-    let recovered =
-        ReplicaRecovered { raft: opened.recovered, store: opened.store, extra: opened.extra };
+    let (store, extra, known) = (opened.store, opened.extra, opened.known);
+    let recovered = ReplicaRecovered { raft: opened.recovered, store, extra, known };
     let replica = revived(settings, recovered, opened.repair)?;
     let disk_metrics = Arc::new(DiskMetrics::default());
     let disk = Log::start(opened.journal, place.clone(), inbox.clone(), Arc::clone(&disk_metrics))?;
@@ -280,6 +285,7 @@ fn build(
         started: Instant::now(),
         pending: RefCell::default(),
         next_token: Cell::new(0),
+        stands: Cell::new(false),
         listeners: RefCell::default(),
         traces: RefCell::default(),
         cut: RefCell::default(),

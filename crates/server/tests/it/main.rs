@@ -12,4 +12,5 @@ mod metrics;
 mod peers;
 mod reads;
 mod repair;
+mod restart;
 mod witness;

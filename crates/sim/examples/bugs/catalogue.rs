@@ -109,6 +109,9 @@ entries! {
     "one-convicts-all" "test:replica/lib/one_corrupt", 0 "one replica convicts all others";
     "old-incarnation-applies" OLD, 0 "an earlier life's request applies after a later one's";
     "progress-before-events" WATCHES, 0 "progress is told before the events (etcd #15220)";
+    "shown-before-standing" LIVES, 1 "a restarted member shows less than it showed before";
+    "shown-beyond-mark" LIVES, 0 "more is shown than the disk says is all there is";
+    "compacted-under-watcher" WATCHES, 1 "a batch is compacted before live watchers see it";
     "catch-up-skips" LIVES, 0 "a watch that comes back skips one revision (etcd #15271)";
     "refused-though-sent" LIVES, 0 "a write that may be applied is refused as not applied";
     "local-time-applied" LIVES, 1 "apply looks at the local clock (as etcd #13976)";

@@ -50,6 +50,7 @@ impl World {
             let members = self.members();
             let strangers = (0..self.nodes.len()).filter(|n| !members.contains(*n as u8));
             strangers.collect::<Vec<_>>().into_iter().for_each(|n| self.lose_watchers(n));
+            self.wake_watchers();
             // A request that was under way may still come in, and is to be seen too.
             for _ in 0..5 {
                 let applied = self.judge.applied();

@@ -95,6 +95,17 @@ impl World {
         }
     }
 
+    /// All that the journal holds is committed: the mark of this silence says so.
+    pub(super) fn know(&mut self, node: usize, index: LogIndex) {
+        let Some(member) = self.nodes[node].up_mut() else { return };
+        member.journal.know(index);
+        if !member.busy
+            && let Err(error) = member.journal.mark()
+        {
+            self.disk_failed(node, &error.to_string());
+        }
+    }
+
     /// A failed disk stops the member; fsync is never tried twice.
     pub(super) fn disk_failed(&mut self, node: usize, why: &str) {
         let power = self.nodes[node].disk.machine().is_dead();

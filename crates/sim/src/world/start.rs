@@ -10,6 +10,8 @@ use consensus::raft::{BallotRule, Configuration, Repair, Settings};
 use replica::{Replica, ReplicaRecovered, ReplicaSettings};
 use std::collections::{BTreeSet, VecDeque};
 
+/// Changes kept for watchers besides the newest batch; the server keeps more.
+const RECENT_BYTES_MAX: usize = 2000;
 /// Disk images kept of one member.
 const IMAGES_MAX: usize = 4;
 
@@ -43,8 +45,8 @@ impl World {
         self.stats.cuts += u64::from(opened.cut);
         let last = base.0 + opened.recovered.entries.len() as u64;
         let (ballot, incarnation) = (opened.recovered.ballot, opened.incarnation);
-        let recovered =
-            ReplicaRecovered { raft: opened.recovered, store: opened.store, extra: opened.extra };
+        let (store, extra, known) = (opened.store, opened.extra, opened.known);
+        let recovered = ReplicaRecovered { raft: opened.recovered, store, extra, known };
         let mut replica = match Replica::new(settings, recovered, Nanos::ZERO) {
             Ok(replica) => replica,
             Err(error) => return self.not_started(node, error.message),
@@ -53,6 +55,7 @@ impl World {
         let member = Member {
             replica,
             journal: opened.journal,
+            recent: mvcc::Recent::new(RECENT_BYTES_MAX),
             birth: opened.birth,
             incarnation,
             clock: (self.now, Nanos::ZERO),
@@ -76,6 +79,7 @@ impl World {
         );
         self.tracer.node(self.now, node, "restart", rest);
         self.check_state(node);
+        self.begin_shown(node, opened.fresh);
         self.meet(node);
         // The first step looks at the clock and plans the next one.
         if self.nodes[node].runs() {

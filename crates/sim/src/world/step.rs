@@ -151,6 +151,7 @@ impl World {
                 self.compare_logs(node, other);
             }
         }
+        self.check_shown(node, effects.replies.iter().map(|(_, reply)| reply));
         for (token, reply) in &effects.replies {
             let op = &self.ops[token.0 as usize - 1];
             if op.outcome == Outcome::Waiting && usize::from(op.node) == node {
@@ -204,7 +205,12 @@ impl World {
             self.persist(node, effects);
         }
         if !effects.changes.is_empty() || installed {
-            self.feed_watchers(node);
+            self.feed_watchers(node, &effects.changes);
+        }
+        if let Some(index) = effects.known.take()
+            && !self.stops_here(node)
+        {
+            self.know(node, index);
         }
         for (token, reply) in effects.replies.drain(..) {
             if self.stops_here(node) {

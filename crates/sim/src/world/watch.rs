@@ -5,7 +5,8 @@ use super::World;
 use crate::agenda::What;
 use crate::judge::{Heard, Wanted, Watching};
 use base::{Blob, Nanos, planted};
-use mvcc::{Event, EventKind, KeyRange, View};
+use mvcc::{Changes, Event, EventKind, KeyRange, Recent, View};
+use std::sync::Arc;
 
 /// Revisions of one batch, and revisions looked at for it; the server's numbers are larger.
 const REVISIONS_MAX: usize = 16;
@@ -23,6 +24,10 @@ pub(super) struct Watcher {
     next: i64,
     /// It has been up to date once.
     synced: bool,
+    /// The client does not read until then.
+    stalled_until: Nanos,
+    /// The stream that was told that what it should see next is compacted.
+    compacted: Option<u32>,
     /// Something was sent since the last look for quiet watchers.
     active: bool,
     progress_asked: bool,
@@ -55,6 +60,8 @@ impl World {
                 stream: 0,
                 next: 0,
                 synced: false,
+                stalled_until: Nanos::ZERO,
+                compacted: None,
                 active: false,
                 progress_asked: false,
             });
@@ -74,7 +81,9 @@ impl World {
         let mut running = (0..count).map(|n| (start + n) % count);
         let members = if self.healed { self.members() } else { self.present() };
         let open = |n: &usize| {
-            let serves = |m: &crate::member::Member| m.replica.serves_no_data().is_none();
+            let serves = |m: &crate::member::Member| {
+                m.replica.serves_no_data().is_none() && m.replica.is_current()
+            };
             let place = &self.nodes[*n];
             members.contains(*n as u8) && !place.paused && place.up().is_some_and(serves)
         };
@@ -89,6 +98,10 @@ impl World {
         (watcher.node, watcher.life) = (node as u8, self.nodes[node].life);
         let Some(member) = self.nodes[node].up() else { return };
         let current = member.replica.store().revision();
+        if current < self.nodes[node].shown {
+            let what = format!("n{} opens a watch at {current}", node + 1);
+            self.judge.blame(self.now, "what was shown is not taken back", what);
+        }
         if self.judge.configs.is_witness(self.nodes[node].id) {
             let what = format!("n{} opens a watch", node + 1);
             self.judge.blame(self.now, "a witness serves no data", what);
@@ -104,6 +117,7 @@ impl World {
         watcher.next += i64::from(planted!(CatchUpSkips));
         watcher.synced = watcher.next > current;
         (watcher.active, watcher.progress_asked) = (false, false);
+        watcher.stalled_until = Nanos::ZERO;
         self.tell(number, Heard::Created { from, revision: current });
         self.feed(number);
     }
@@ -113,6 +127,9 @@ impl World {
     pub(super) fn watch_act(&mut self, number: usize) {
         if self.closing {
             return;
+        }
+        if self.watchers[number].stalled_until <= self.now {
+            self.wake(number);
         }
         let (act, wait) = (self.random.client.below(8), self.random.client.below(4000));
         let at = self.now.plus(Nanos::from_millis(300 + wait));
@@ -134,6 +151,10 @@ impl World {
                 self.agenda.push(at, What::Rewatch(number as u16));
             }
             2 => self.rewatch(number),
+            // It reads nothing until it is looked at again, and is a cursor further back then.
+            3 if watcher.stalled_until == Nanos::ZERO => {
+                watcher.stalled_until = self.now.plus(Nanos::from_millis(200 + wait));
+            }
             _ => {
                 let Some(member) = place.up() else { return };
                 let revision = member.replica.store().revision();
@@ -156,12 +177,40 @@ impl World {
         }
     }
 
-    pub(super) fn feed_watchers(&mut self, node: usize) {
+    pub(super) fn feed_watchers(&mut self, node: usize, batch: &[Arc<Changes>]) {
+        let Some(member) = self.nodes[node].up_mut() else { return };
+        member.recent.push(batch);
+        let before = batch.first().map(|changes| changes.revision);
         for number in 0..self.watchers.len() {
-            if usize::from(self.watchers[number].node) == node {
-                self.feed(number);
+            let watcher = &self.watchers[number];
+            if usize::from(watcher.node) != node || watcher.life == u32::MAX {
+                continue;
+            }
+            // What is not read is fed later: the cursor stays where it is.
+            if watcher.stalled_until > Nanos::ZERO {
+                continue;
+            }
+            let (stream, at_head) = (watcher.stream, before == Some(watcher.next));
+            self.feed(number);
+            let watcher = &self.watchers[number];
+            if at_head && watcher.compacted == Some(stream) {
+                let what = format!("watcher {number} had seen all before {before:?}");
+                self.blame("compacted is who lagged behind", what);
             }
         }
+    }
+
+    /// A client that did not read goes on.
+    fn wake(&mut self, number: usize) {
+        let stalled = std::mem::take(&mut self.watchers[number].stalled_until);
+        if stalled > Nanos::ZERO {
+            self.feed(number);
+        }
+    }
+
+    /// All clients read what there is.
+    pub(super) fn wake_watchers(&mut self) {
+        (0..self.watchers.len()).for_each(|number| self.wake(number));
     }
 
     fn tell(&mut self, number: usize, heard: Heard) {
@@ -185,8 +234,9 @@ impl World {
                 }
                 return;
             }
-            let Some((events, revision)) = watcher.advance(&view) else {
+            let Some((events, revision)) = watcher.advance(&view, &member.recent) else {
                 watcher.life = u32::MAX;
+                watcher.compacted = Some(watcher.stream);
                 let revision = view.compact_revision();
                 self.tell(number, Heard::Compacted { revision });
                 let at = self.now.plus(Nanos::from_millis(2));
@@ -247,9 +297,10 @@ impl World {
 impl Watcher {
     /// What it is sent next and the revision in the header, as `server/src/front/watch/cursor.rs`
     /// does; none when what it should see is compacted.
-    fn advance(&mut self, view: &View) -> Option<(Vec<Event>, i64)> {
+    fn advance(&mut self, view: &View, recent: &Recent) -> Option<(Vec<Event>, i64)> {
         let wanted = &self.client.wanted;
-        let page = view.history_page(self.next, &wanted.range, REVISIONS_MAX, SCAN_MAX).ok()?;
+        let place = (self.next, self.synced);
+        let page = recent.page(view, place, &wanted.range, REVISIONS_MAX, SCAN_MAX).ok()?;
         let events = page.changes.iter().flat_map(|changes| changes.matching(&wanted.range));
         let kept = events.filter(|event| match event.kind {
             EventKind::Put => !wanted.no_put,

@@ -13,6 +13,7 @@ use super::history::{Event, Op, Tally};
 use super::load::{Client, Shared};
 use super::nemesis::Nemesis;
 use super::schedule::{Fault, Loss, Shape, Target, schedule, step};
+use super::shown::Shown;
 use super::watcher::Leaders;
 use super::{aftermath, dump, search, verdict};
 use crate::cluster::{Cluster, Program, free_ports};
@@ -85,7 +86,8 @@ pub fn run(program: &Program, plan: &Plan) -> Result<Report> {
     let random = Prng::new(plan.seed);
     let net = Arc::clone(&proxies.net);
     let nemesis = Nemesis::new(cluster, net, Arc::clone(&shared), Arc::clone(&leaders), random);
-    let mut round = Round { nemesis, shared, leaders, ops: Vec::new(), log: Vec::new() };
+    let (shown, ops, log) = (Arc::default(), Vec::new(), Vec::new());
+    let mut round = Round { nemesis, shared, leaders, shown, ops, log };
     let result = runtime.block_on(round.act(plan.seed));
     let strangers = proxies.net.strangers.load(Ordering::Relaxed);
     let mut report = round.report();
@@ -105,6 +107,7 @@ pub struct Round {
     pub nemesis: Nemesis,
     shared: Arc<Shared>,
     leaders: Arc<Leaders>,
+    shown: Arc<Shown>,
     pub ops: Vec<Op>,
     pub log: Vec<Event>,
 }
@@ -115,6 +118,8 @@ impl Round {
         let mut tasks = tokio::task::JoinSet::new();
         for at in 0..count {
             tasks.spawn(Arc::clone(&self.leaders).watch(at, Arc::clone(&self.shared)));
+            tasks.spawn(Arc::clone(&self.shown).read(at, Arc::clone(&self.shared)));
+            tasks.spawn(Arc::clone(&self.shown).watch(at, Arc::clone(&self.shared)));
         }
         for id in 0..if count > 3 { 8 } else { 6 } {
             tasks.spawn(Client::new(id, seed, Arc::clone(&self.shared)).run());
@@ -182,6 +187,11 @@ impl Round {
 
     fn report(&self) -> Report {
         let mut wrong = self.leaders.rivals();
+        let (taken_back, answers) = self.shown.judge(self.nemesis.emptied);
+        wrong.extend(taken_back);
+        if answers == 0 {
+            wrong.push("nobody read a member's own state".into());
+        }
         if !self.log.is_empty() {
             wrong.extend(verdict::judge(&self.ops, &self.log));
             wrong.extend(search::judge(&self.ops, &self.log));

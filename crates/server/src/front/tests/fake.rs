@@ -15,6 +15,8 @@ pub struct FakeEngine {
     /// Zero: none.
     pub leader: Cell<u64>,
     pub diverged: Cell<bool>,
+    /// It was restarted and does not stand where it stood.
+    pub behind: Cell<bool>,
     pub alarms: RefCell<Vec<(u64, i32)>>,
     /// Fails linearizable reads.
     pub cut_off: Cell<bool>,
@@ -36,6 +38,7 @@ impl FakeEngine {
             listener: RefCell::default(),
             leader: Cell::new(1),
             diverged: Cell::default(),
+            behind: Cell::default(),
             alarms: RefCell::default(),
             cut_off: Cell::default(),
             deaf: Cell::default(),
@@ -77,6 +80,22 @@ impl FakeEngine {
         *self.index.borrow_mut() = index;
         let applied = self.store.borrow_mut().apply(index, ClusterTime(1), command);
         assert!(applied.result.is_ok());
+    }
+}
+
+impl FakeEngine {
+    /// One batch of entries: watchers hear of it once all are applied.
+    pub fn batch(&self, commands: &[Command]) {
+        let mut changes = Vec::new();
+        for command in commands {
+            let index = self.index.borrow().next();
+            *self.index.borrow_mut() = index;
+            let applied = self.store.borrow_mut().apply(index, ClusterTime(1), command);
+            assert!(applied.result.is_ok());
+            changes.extend(applied.changes);
+        }
+        let listener = self.listener.borrow().clone();
+        listener.expect("the hub listens")(&changes);
     }
 }
 
@@ -125,6 +144,12 @@ impl Engine for FakeEngine {
     }
     fn serves_no_data(&self) -> Option<Failure> {
         self.diverged.get().then_some(Failure::Corrupt)
+    }
+    fn when_current(&self, caller: Caller, done: Done<()>) {
+        self.barrier(caller, done);
+    }
+    fn is_current(&self) -> bool {
+        !self.behind.get()
     }
     fn members(&self) -> Vec<MemberInfo> {
         let client_urls = vec!["http://127.0.0.1:2379".into()];

@@ -1,7 +1,9 @@
 //! `/health`, `/livez`, `/readyz`: answers a real etcd 3.7.2 gave, and ours for what it lacks.
 
+use super::client::Client;
 use super::with_engine;
 use crate::grpc::GrpcLimits;
+use api::etcdserverpb as pb;
 use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -94,3 +96,33 @@ fn alarms_and_divergence_are_unhealthy_and_an_alarm_can_be_excluded() {
 }
 
 const CORRUPTED: &str = "[-]data_corruption failed: alarm activated: CORRUPT\n\n";
+
+#[test]
+fn a_restarted_member_that_is_not_where_it_was_lives_and_serves_nothing_else() {
+    with_engine(GrpcLimits::default(), |at, engine| async move {
+        engine.behind.set(true);
+        engine.cut_off.set(true);
+        assert_eq!(get(at, "/livez").await, is(200, "ok\n"));
+        assert_eq!(get(at, "/health").await.0, 503);
+        let reason = "{\"health\":\"false\",\"reason\":\"RESTARTED AND NOT CAUGHT UP\"}\n";
+        assert_eq!(get(at, "/health?serializable=true").await, is(503, reason));
+        let (code, body) = get(at, "/readyz").await;
+        let failed = "[-]serializable_read failed: restarted and not caught up\n";
+        assert!(code == 503 && body.contains(failed), "{body}");
+        assert!(!get(at, "/metrics").await.1.contains("mvcc_current_revision"));
+        let mut client = Client::connect(at).await;
+        let range =
+            pb::RangeRequest { key: "k".into(), serializable: true, ..pb::RangeRequest::default() };
+        let refused: Result<pb::RangeResponse, _> = client.call("KV/Range", &range).await;
+        assert_eq!(refused.unwrap_err().1, "etcdserver: request timed out");
+        let lists = pb::LeaseLeasesRequest::default();
+        let refused: Result<pb::LeaseLeasesResponse, _> =
+            client.call("Lease/LeaseLeases", &lists).await;
+        assert!(refused.is_err());
+        // What a leader confirms is enough, before the member says so itself.
+        engine.cut_off.set(false);
+        let _: pb::RangeResponse = client.call("KV/Range", &range).await.unwrap();
+        engine.behind.set(false);
+        assert_eq!(get(at, "/health?serializable=true").await, is(200, HEALTHY));
+    });
+}

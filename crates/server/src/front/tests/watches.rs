@@ -251,3 +251,33 @@ fn a_stalled_watcher_a_million_revisions_behind_costs_one_send_buffer() {
         }
     });
 }
+
+#[test]
+fn a_live_watcher_hears_what_its_batch_changed_and_compacted() {
+    with_engine(GrpcLimits::default(), |address, engine| async move {
+        let mut client = Client::connect(address).await;
+        write(&mut client, "a", "0").await;
+        let mut live = open(&mut client, from("a", 0)).await;
+        let put = |value: &str| {
+            let (key, value) = (Blob::from(&b"a"[..]), Blob::from(value.as_bytes()));
+            Command::Put(PutRequest { key, value, ..PutRequest::default() })
+        };
+        for round in 0..20 {
+            let newest = 2 + 3 * (round + 1);
+            let compact = Command::Compact { revision: newest };
+            engine.batch(&[put("1"), put("2"), put("3"), compact]);
+            let mut heard = Vec::new();
+            while heard.len() < 3 {
+                let answer = live.next().await;
+                assert!(!answer.canceled, "round {round}: {answer:?}");
+                let revisions = answer.events.into_iter().map(|e| e.kv.unwrap().mod_revision);
+                heard.extend(revisions);
+            }
+            assert_eq!(heard, [newest - 2, newest - 1, newest], "round {round}");
+        }
+        // Who begins below the compaction is told so.
+        let mut late = open(&mut client, from("a", 3)).await;
+        let answer = late.next().await;
+        assert!(answer.canceled && answer.compact_revision == 62, "{answer:?}");
+    });
+}

@@ -5,7 +5,7 @@ use api::etcdserverpb as pb;
 use api::etcdserverpb::watch_create_request::FilterType;
 use api::{Message, mvccpb};
 use base::Blob;
-use mvcc::{Error, EventKind, KeyRange, View};
+use mvcc::{Error, EventKind, KeyRange, Recent, View};
 
 /// Revisions read at once; as in etcd, which syncs 1,000 a response.
 const REVISIONS_MAX: usize = 1_000;
@@ -65,11 +65,12 @@ impl Cursor {
     ///
     /// # Errors
     /// `Compacted` when what it should see next is gone.
-    pub(super) fn advance(&mut self, view: &View) -> Result<Option<Batch>, Error> {
+    pub(super) fn advance(&mut self, view: &View, recent: &Recent) -> Result<Option<Batch>, Error> {
         if self.in_sync(view.revision()) {
             return Ok(None);
         }
-        let page = view.history_page(self.next, &self.range, REVISIONS_MAX, SCAN_MAX)?;
+        let place = (self.next, self.synced);
+        let page = recent.page(view, place, &self.range, REVISIONS_MAX, SCAN_MAX)?;
         let (changes, mut next) = (page.changes, page.next);
         let (mut events, mut bytes, mut last) = (Vec::new(), 0, self.next);
         for (place, change) in changes.iter().enumerate() {

@@ -9,7 +9,8 @@ use api::Message;
 use api::error::{Code, EtcdError};
 use api::etcdserverpb as pb;
 use api::etcdserverpb::watch_request::RequestUnion;
-use mvcc::View;
+use mvcc::{Recent, View};
+use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -31,6 +32,7 @@ const EMPTY_RANGE: &str = "mvcc: watcher range is empty";
 /// State of one stream, free of I/O.
 pub(super) struct Session {
     engine: Rc<dyn Engine>,
+    recent: Rc<RefCell<Recent>>,
     watchers: BTreeMap<i64, Cursor>,
     next_id: i64,
     /// The watcher served last; the next turn starts behind it.
@@ -42,9 +44,14 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(engine: Rc<dyn Engine>, message_bytes_max: usize) -> Self {
+    pub(super) fn new(
+        engine: Rc<dyn Engine>,
+        recent: Rc<RefCell<Recent>>,
+        message_bytes_max: usize,
+    ) -> Self {
         Self {
             engine,
+            recent,
             watchers: BTreeMap::new(),
             next_id: 0,
             served: -1,
@@ -156,7 +163,8 @@ impl Session {
             self.served = id;
             let header = self.header();
             let cursor = self.watchers.get_mut(&id).expect("ids come from the map");
-            match cursor.advance(view) {
+            let moved = cursor.advance(view, &self.recent.borrow());
+            match moved {
                 Ok(Some(batch)) => {
                     let answers = cursor.responses(batch, header, self.message_bytes_max);
                     return self.answers.extend(answers);
