@@ -124,6 +124,11 @@ impl Configs {
         &self.committed
     }
 
+    /// The one the cluster was born with.
+    pub fn first(&self) -> &Rc<Ruling> {
+        &self.history[0]
+    }
+
     /// Whether a committed configuration is without a member that was in one before.
     pub fn has_left(&self, id: NodeId) -> bool {
         self.were_in.contains(&id) && self.committed.config.member(id).is_none()

@@ -254,13 +254,15 @@ impl World {
     /// without the others: where all the rest is empty too, nobody can tell (`docs/faults.md`).
     fn is_remembered(&self, node: usize) -> bool {
         let id = self.nodes[node].id;
-        let ruling = self.judge.configs.committed();
-        let Some(since) = self.judge.configs.named_since(id) else { return true };
+        let configs = &self.judge.configs;
+        let Some(since) = configs.named_since(id) else { return true };
         let ballot = self.judge.ballot_at(since).unwrap_or_default();
         let names = |n: &Node| !n.ledger.excused && n.ledger.holds(since, ballot);
         let blank = |n: &&Node| usize::from(n.slot) == node || n.damaged || !names(n);
         let blank = self.nodes.iter().filter(blank).map(|n| n.slot).collect();
-        !ruling.system.elect().is_quorum(ruling.slots(blank))
+        // Empty, it goes by the first configuration.
+        let elects = |by: &Ruling| by.system.elect().is_quorum(by.slots(blank));
+        !elects(configs.committed()) && !elects(configs.first())
     }
 
     fn misread(&mut self, node: usize, span: Nanos) -> bool {
