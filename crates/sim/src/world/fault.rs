@@ -255,10 +255,10 @@ impl World {
     fn is_remembered(&self, node: usize) -> bool {
         let id = self.nodes[node].id;
         let configs = &self.judge.configs;
-        let Some(since) = configs.named_since(id) else { return true };
-        let ballot = self.judge.ballot_at(since).unwrap_or_default();
-        let names = |n: &Node| !n.ledger.excused && n.ledger.holds(since, ballot);
-        let blank = |n: &&Node| usize::from(n.slot) == node || n.damaged || !names(n);
+        if configs.named_since(id).is_none() {
+            return true;
+        }
+        let blank = |n: &&Node| usize::from(n.slot) == node || n.damaged || !self.remembers(n, id);
         let blank = self.nodes.iter().filter(blank).map(|n| n.slot).collect();
         // Empty, it goes by the first configuration.
         let elects = |by: &Ruling| by.system.elect().is_quorum(by.slots(blank));

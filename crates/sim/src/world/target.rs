@@ -1,7 +1,8 @@
 //! Who is hit, worked out from the quorum system itself.
 
 use super::World;
-use base::Prng;
+use crate::member::Node;
+use base::{NodeId, Prng};
 use quorum::{Family, NodeSet};
 
 /// Minimal quorums looked at.
@@ -12,10 +13,19 @@ impl World {
         self.doors().into_iter().collect()
     }
 
-    /// Members whose disk may be trusted.
-    pub(super) fn sound(&self) -> NodeSet {
-        let sound = self.nodes.iter().filter(|node| !node.damaged);
+    /// Members whose disk may be trusted, and which take part: one that nobody wrote down yet
+    /// makes up for nobody (`docs/design/births.md`).
+    fn sound(&self) -> NodeSet {
+        let sound = self.nodes.iter().filter(|node| !node.damaged && self.remembers(node, node.id));
         sound.map(|node| node.slot).collect()
+    }
+
+    /// Whether `node` holds, durably, a committed configuration that names `id`.
+    pub(super) fn remembers(&self, node: &Node, id: NodeId) -> bool {
+        self.judge.configs.named_since(id).is_some_and(|since| {
+            let ballot = self.judge.ballot_at(since).unwrap_or_default();
+            !node.ledger.excused && node.ledger.holds(since, ballot)
+        })
     }
 
     /// Whether the promises can still be kept when these members never come back.
