@@ -83,6 +83,9 @@ pub struct Knobs {
     pub fault_weights: [u64; Kind::COUNT],
     /// Changes of members and quorum that an operator asks for.
     pub changes: u64,
+    /// Directories that are lost, if the others can afford it.
+    /// Drawn last, so that the rest of a seed stays.
+    pub emptied: u64,
 }
 
 /// A part of the environment that can be made well-behaved, to see whether it matters.
@@ -168,6 +171,7 @@ impl Knobs {
             faults: 0,
             fault_weights: [0; Kind::COUNT],
             changes: 0,
+            emptied: 0,
         }
     }
 
@@ -189,7 +193,7 @@ impl Knobs {
                 (knobs.corrupt_ppm, knobs.client_loss_ppm) = (5_000, 20_000);
                 knobs.spike_max = Nanos::from_millis(400);
                 knobs.drift_ppm_max = 4_000;
-                knobs.faults = 48;
+                (knobs.faults, knobs.emptied) = (48, 1);
                 knobs.fault_weights = Kind::hostile_weights();
             }
             Profile::Swarm => knobs.swarm(random),
@@ -261,7 +265,7 @@ impl Knobs {
         self.op_weights[1] = self.op_weights[1].max(1);
         self.watchers = r.below(6);
         self.faults = 16 + r.below(40);
-        for weight in &mut self.fault_weights {
+        for weight in self.fault_weights.iter_mut().take(Kind::Emptied as usize) {
             *weight = [0, 1, 2, 6][r.below(4) as usize];
         }
         Kind::CHANGES.iter().for_each(|(kind, _)| self.fault_weights[*kind as usize] = 0);

@@ -96,6 +96,11 @@ impl Plan {
         let changes = fault::plan(&Kind::change_weights(), knobs.changes, until, &mut random);
         faults.extend(changes);
         faults.sort_by_key(|fault| fault.at);
+        let mut random = Prng::new(seed ^ 0x656d_7074_6965_6421);
+        if swarm {
+            knobs.emptied = [0, 2, 5][random.below(3) as usize];
+        }
+        faults.extend(fault::plan(&Kind::emptied_weights(), knobs.emptied, LIFE, &mut random));
         if let Some(kept) = &wishes.faults {
             faults = kept.iter().filter_map(|at| faults.get(*at).copied()).collect();
         }
