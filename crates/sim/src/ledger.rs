@@ -13,6 +13,8 @@ pub struct Ledger {
     log: VecDeque<Ballot>,
     /// A durable checkpoint holds everything up to here.
     pub covered: LogIndex,
+    /// What the journal says is committed.
+    pub known: LogIndex,
     /// The disk was put back or emptied: what it vouched for before still counts, because every
     /// elect set of the others meets every commit set it was part of.
     pub excused: bool,
@@ -41,6 +43,7 @@ impl Ledger {
     /// A persist request became durable.
     pub fn persisted(&mut self, persist: &Persist) {
         self.promise = persist.ballot;
+        self.known = self.known.max(persist.commit);
         if let Some(from) = persist.truncate_from {
             let keep = from.0.saturating_sub(self.base.0 + 1);
             self.log.truncate(usize::try_from(keep).unwrap_or(usize::MAX));

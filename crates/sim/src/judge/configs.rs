@@ -140,6 +140,11 @@ impl Configs {
         self.history.iter().find(named).map(|ruling| ruling.index)
     }
 
+    /// Whether the committed configuration at `index` founds the cluster.
+    pub fn founds_at(&self, index: LogIndex) -> bool {
+        self.history.iter().any(|ruling| ruling.index == index && ruling.config.change.founding)
+    }
+
     /// Whether it was committed or overtaken: who goes by it only lags behind. Entries up to
     /// `applied` are known.
     pub fn is_past(&self, ruling: &Ruling, applied: LogIndex) -> bool {

@@ -16,8 +16,17 @@ impl World {
     /// Members whose disk may be trusted, and which take part: one that nobody wrote down yet
     /// makes up for nobody (`docs/design/births.md`).
     fn sound(&self) -> NodeSet {
-        let sound = self.nodes.iter().filter(|node| !node.damaged && self.remembers(node, node.id));
+        let sound = self.nodes.iter().filter(|node| !node.damaged && self.takes_part(node));
         sound.map(|node| node.slot).collect()
+    }
+
+    /// Whether this member knows after any restart that it is written down.
+    fn takes_part(&self, node: &Node) -> bool {
+        let configs = &self.judge.configs;
+        configs.named_since(node.id).is_some_and(|since| {
+            let told = node.ledger.known.max(node.ledger.covered) >= since;
+            self.remembers(node, node.id) && (told || configs.founds_at(since))
+        })
     }
 
     /// Whether `node` holds, durably, a committed configuration that names `id`.
