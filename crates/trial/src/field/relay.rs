@@ -77,7 +77,8 @@ async fn carry(dialer: TcpStream, server: TcpStream, number: u64, frozen: watch:
     }
 }
 
-/// Moves bytes until the connection ends or is frozen.
+/// Moves bytes until the connection ends or is frozen. A freeze goes first: what comes after it
+/// must not pass because both were found ready at once.
 async fn pump(
     from: &mut (impl AsyncReadExt + Unpin),
     to: &mut (impl AsyncWriteExt + Unpin),
@@ -87,10 +88,12 @@ async fn pump(
     let mut buffer = vec![0; CHUNK_BYTES];
     loop {
         let count = tokio::select! {
+            biased;
             _ = frozen.wait_for(|below| *below > number) => return,
             read = from.read(&mut buffer) => match read { Ok(count @ 1..) => count, _ => return },
         };
         tokio::select! {
+            biased;
             _ = frozen.wait_for(|below| *below > number) => return,
             wrote = to.write_all(&buffer[..count]) => if wrote.is_err() { return },
         }
