@@ -76,14 +76,23 @@ impl Search {
     }
 
     fn ops(&mut self, plan: &Plan) {
-        let mut ops = plan.ops;
-        while ops > 1 && self.keeps(Wishes { ops: Some(ops / 2), ..self.best.clone() }) {
-            ops /= 2;
-        }
-        let mut clients = plan.clients;
-        while clients > 1 && self.keeps(Wishes { clients: Some(clients / 2), ..self.best.clone() })
-        {
-            clients /= 2;
+        self.fewer(plan.ops, |wishes, ops| wishes.ops = Some(ops));
+        let clients = |wishes: &mut Wishes, n| wishes.clients = u16::try_from(n).ok();
+        self.fewer(u32::from(plan.clients), clients);
+    }
+
+    /// As few of something as will do: by halves, then by smaller steps where half is too much.
+    fn fewer(&mut self, count: u32, set: impl Fn(&mut Wishes, u32)) {
+        let (mut count, mut step) = (count, count / 2);
+        while step > 0 {
+            let mut wishes = self.best.clone();
+            set(&mut wishes, count - step);
+            if count > step && self.keeps(wishes) {
+                count -= step;
+                step = step.min(count / 2);
+            } else {
+                step /= 2;
+            }
         }
     }
 }

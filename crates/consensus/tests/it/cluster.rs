@@ -22,13 +22,19 @@ pub struct Node {
 }
 
 impl Node {
-    /// Whether it knows after a restart that it takes part.
-    fn seated_on_disk(&self, id: NodeId) -> bool {
+    /// Whether it knows after a restart that it takes part: by a configuration it knows committed,
+    /// or by the one that founded the cluster. Another founding, which came to nothing, is
+    /// overwritten, and its seats with it.
+    fn seated_on_disk(&self, id: NodeId, committed: &BTreeMap<LogIndex, (Ballot, Blob)>) -> bool {
         let names = |c: &Configuration| c.member(id).is_some_and(|m| m.life.birth == self.birth);
-        let configs = self.disk.entries.iter().filter(|e| e.kind == EntryKind::Config);
-        let mut configs = configs.map(|e| (e.index, Configuration::decode(&e.payload).unwrap()));
+        let founded = |e: &Entry| committed.get(&e.index).is_some_and(|(b, _)| *b == e.ballot);
+        let mut configs = self.disk.entries.iter().filter(|e| e.kind == EntryKind::Config);
         names(&self.disk.base_config)
-            || configs.any(|(at, c)| names(&c) && (at <= self.disk.commit || c.change.founding))
+            || configs.any(|e| {
+                let config = Configuration::decode(&e.payload).unwrap();
+                let known = e.index <= self.disk.commit || config.change.founding && founded(e);
+                known && names(&config)
+            })
     }
 }
 
@@ -241,7 +247,7 @@ impl Cluster {
         let seated = |m: &&Member| {
             let node = &self.nodes[&m.id];
             let named = written.life_of(m.id).birth == node.birth;
-            m.id != id && named && node.seated_on_disk(m.id)
+            m.id != id && named && node.seated_on_disk(m.id, &self.committed)
         };
         let left = config.members.iter().filter(|m| !m.learner).filter(seated);
         let left: quorum::NodeSet = left.map(|m| m.slot).collect();
