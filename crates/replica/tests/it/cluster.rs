@@ -4,7 +4,7 @@ use base::{Ballot, Blob, ClusterTime, Incarnation, LogIndex, Nanos, NodeId, Prng
 use consensus::raft::{BallotRule, Configuration, Entry, Member, Recovered, Settings};
 use mvcc::{Command, PutRequest, RangeRequest};
 use replica::{
-    CheckpointJob, Effects, Event, Installed, PeerMessage, Replica, ReplicaRecovered,
+    CheckpointJob, Effects, Event, Installed, PeerBody, PeerMessage, Replica, ReplicaRecovered,
     ReplicaSettings, Reply, Status,
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -40,12 +40,18 @@ enum What {
 pub struct Cluster {
     pub loss_percent: u64,
     pub duplicate_percent: u64,
+    /// Of the copies, those that come after as much as five seconds.
+    pub late_percent: u64,
+    /// A node whose state is corrupt, as the others see it: it tells them another hash.
+    pub corrupt: Option<usize>,
+    /// Hashes it told.
+    pub lies: u64,
     /// (from, to) links that carry nothing.
     pub cut: BTreeSet<(usize, usize)>,
     /// Nodes that were told, or saw, that they have left.
     pub removed: BTreeSet<usize>,
     /// Members at bootstrap.
-    initial: usize,
+    genesis: Configuration,
     /// Nodes whose disk finishes nothing.
     pub stalled: BTreeSet<usize>,
     /// Checkpoints that took the place of a log.
@@ -84,7 +90,7 @@ fn restored(records: Vec<Vec<u8>>) -> mvcc::Store {
     mvcc::Store::restore(mvcc::Limits::default(), records).expect("own checkpoints are whole")
 }
 
-fn configuration(count: usize) -> Configuration {
+fn configuration(count: usize, quorum: &str) -> Configuration {
     let members: Vec<Member> = (0..count)
         .map(|slot| Member {
             id: NodeId(slot as u64 + 1),
@@ -99,7 +105,7 @@ fn configuration(count: usize) -> Configuration {
     let names: Vec<_> = members.iter().map(|m| m.name.clone()).collect();
     Configuration {
         members,
-        quorum: format!("majority({})", names.join(", ")),
+        quorum: quorum.replace("ALL", &names.join(", ")),
         joint: None,
         rule: BallotRule::SharedTerms,
         limits: vec![],
@@ -109,12 +115,20 @@ fn configuration(count: usize) -> Configuration {
 
 impl Cluster {
     pub fn new(count: usize, seed: u64) -> Self {
+        Self::with_quorum(count, seed, "majority(ALL)")
+    }
+
+    /// One whose quorum text has `ALL` for the names of all members.
+    pub fn with_quorum(count: usize, seed: u64, quorum: &str) -> Self {
         let mut cluster = Self {
             loss_percent: 0,
             duplicate_percent: 0,
+            late_percent: 0,
+            corrupt: None,
+            lies: 0,
             cut: BTreeSet::new(),
             removed: BTreeSet::new(),
-            initial: count,
+            genesis: configuration(count, quorum),
             stalled: BTreeSet::new(),
             installs: 0,
             hashes: BTreeMap::new(),
@@ -191,7 +205,7 @@ impl Cluster {
         let (base, base_ballot, base_config, store, extra) = match disk.checkpoint {
             None => {
                 let store = mvcc::Store::new(mvcc::Limits::default());
-                (LogIndex::ZERO, Ballot::ZERO, configuration(self.initial), store, vec![])
+                (LogIndex::ZERO, Ballot::ZERO, self.genesis.clone(), store, vec![])
             }
             Some(c) => (c.index, c.ballot, c.config, restored(c.records), c.extra),
         };
@@ -208,7 +222,7 @@ impl Cluster {
             extra,
             known: disk.commit,
         };
-        let replica = Replica::new(settings, recovered, self.now).expect("a majority is safe");
+        let replica = Replica::new(settings, recovered, self.now).expect("the quorum is safe");
         assert!(replica.cluster_time() >= ClusterTime::ZERO);
         self.nodes[node] = Some(replica);
     }
@@ -399,16 +413,25 @@ impl Cluster {
         if let Some(index) = out.known {
             self.disks[node].commit = self.disks[node].commit.max(index);
         }
-        for message in out.send {
+        for mut message in out.send {
             let to = message.to.0 as usize - 1;
+            if let PeerBody::StateHash { chain, .. } = &mut message.body
+                && self.corrupt == Some(node)
+            {
+                *chain ^= 1;
+                self.lies += 1;
+            }
             let mut bytes = Vec::new();
             message.encode(&mut bytes);
             if self.prng.below(100) < self.loss_percent {
                 continue;
             }
             let copies = if self.prng.below(100) < self.duplicate_percent { 2 } else { 1 };
-            for _ in 0..copies {
-                let at = self.now.plus(Nanos(100_000 + self.prng.below(3_000_000)));
+            for copy in 0..copies {
+                let mut at = self.now.plus(Nanos(100_000 + self.prng.below(3_000_000)));
+                if copy > 0 && self.late_percent > 0 && self.prng.below(100) < self.late_percent {
+                    at = at.plus(Nanos(self.prng.below(5_000_000_000)));
+                }
                 self.push(at, What::Frame(node, to, bytes.clone()));
             }
         }

@@ -4,6 +4,7 @@
 
 use super::cluster::{Cluster, command_put, range_of};
 use base::{Nanos, NodeId, Token};
+use consensus::raft::Change;
 use replica::{Event, Reply};
 
 /// How many seeds: QUORATE_STORM_SEEDS, or what is quick.
@@ -25,6 +26,8 @@ pub struct Tally {
 struct Storm {
     c: Cluster,
     seed: u64,
+    /// A member is removed half way, while what it sent is still on its way.
+    leaves: bool,
     nodes: usize,
     /// Node, token and key of every write.
     writes: Vec<(usize, Token, String)>,
@@ -67,7 +70,7 @@ impl Storm {
     fn fault(&mut self, a: usize, b: usize) {
         match self.c.prng.below(20) {
             0 | 1 if self.c.runs(a) => self.c.crash(a),
-            2..=4 if !self.c.runs(a) => self.c.restart(a),
+            2..=4 if !self.c.runs(a) && !self.c.removed.contains(&a) => self.c.restart(a),
             5 => self.split(),
             6 if a != b => drop(self.c.cut.insert((a, b))),
             7 | 8 => self.c.cut.clear(),
@@ -83,8 +86,38 @@ impl Storm {
         }
     }
 
+    /// Some member that does not lead is removed; what it asked for may come late.
+    fn remove_one(&mut self) {
+        self.mend();
+        let leader = self.c.run_until_leader();
+        let others: Vec<usize> =
+            (0..self.nodes).filter(|n| *n != leader && self.c.runs(*n)).collect();
+        let Some(gone) = others.get(self.c.prng.below(others.len().max(1) as u64) as usize) else {
+            return;
+        };
+        let gone = *gone;
+        (0..20).for_each(|_| self.write(gone));
+        self.c.run_for(Nanos::from_millis(100));
+        let change = Change::Remove { id: NodeId(gone as u64 + 1), quorum: None };
+        self.c.event(leader, |token| Event::Change { token, change });
+        for _ in 0..20 {
+            if self.c.runs(gone) {
+                self.write(gone);
+            }
+            self.c.run_for(Nanos::from_millis(100));
+        }
+    }
+
+    /// Nodes that have not heard that they left.
+    fn stay(&self) -> Vec<usize> {
+        (0..self.nodes).filter(|n| !self.c.removed.contains(n)).collect()
+    }
+
     fn run(&mut self) {
-        for _ in 0..160 {
+        for step in 0..160 {
+            if self.leaves && step == 80 {
+                self.remove_one();
+            }
             let (a, b) = (self.c.prng.below(5) as usize, self.c.prng.below(5) as usize);
             let (a, b) = (a % self.nodes, b % self.nodes);
             self.fault(a, b);
@@ -102,17 +135,27 @@ impl Storm {
         }
     }
 
-    fn heal(&mut self) {
+    fn mend(&mut self) {
         self.c.cut.clear();
-        (self.c.loss_percent, self.c.duplicate_percent) = (0, 0);
-        for node in 0..self.nodes {
+        for node in self.stay() {
             if !self.c.runs(node) {
                 self.c.restart(node);
             }
             self.c.unstall(node);
         }
+    }
+
+    fn heal(&mut self) {
+        (self.c.loss_percent, self.c.duplicate_percent) = (0, 0);
+        self.mend();
         self.c.run_for(Nanos::from_millis(20_000));
-        self.c.run_until_leader();
+        let leader = self.c.run_until_leader();
+        // Enough that all compare what they hold, whatever the storm let through.
+        for _ in 0..if self.c.corrupt.is_some() { 300 } else { 0 } {
+            self.write(leader);
+            self.c.run_for(Nanos::from_millis(5));
+        }
+        self.c.run_for(Nanos::from_millis(1_000));
     }
 
     fn judge(&mut self) -> Tally {
@@ -150,7 +193,9 @@ impl Storm {
                 assert_eq!(count, 1, "seed {seed}: a read did not see {key}, acknowledged before");
             }
         }
-        let all: Vec<_> = (0..self.nodes).map(|n| self.c.status(n)).collect();
+        let config = self.c.config(at);
+        let all: Vec<_> =
+            config.members.iter().map(|m| self.c.status(m.id.0 as usize - 1)).collect();
         let hashes = |s: &replica::Status| (s.applied, s.chain_hash, s.content_hash);
         assert!(all.windows(2).all(|w| hashes(&w[0]) == hashes(&w[1])), "seed {seed}: {all:?}");
         tally.installs = self.c.installs;
@@ -158,15 +203,24 @@ impl Storm {
     }
 }
 
-/// One storm, its heal and its verdict.
+/// One storm, its heal and its verdict: over majorities, some of which lose a member for good, and
+/// where one member commits, with a corrupt one among them.
 pub fn life(seed: u64) -> Tally {
-    let nodes = if seed.is_multiple_of(3) { 3 } else { 5 };
-    let mut c = Cluster::new(nodes, seed);
+    let (corrupt, leaves) = (seed % 8 == 3, seed % 4 == 1);
+    let nodes = if corrupt || seed.is_multiple_of(3) { 3 } else { 5 };
+    let quorum =
+        if corrupt { "elect = all of (ALL); commit = 1 of (ALL)" } else { "majority(ALL)" };
+    let mut c = Cluster::with_quorum(nodes, seed, quorum);
     (c.loss_percent, c.duplicate_percent) = (seed % 7, seed % 11);
+    if leaves {
+        (c.duplicate_percent, c.late_percent) = (10 + seed % 11, 50);
+    }
     c.run_until_leader();
-    let mut storm = Storm { c, seed, nodes, writes: vec![], reads: vec![] };
+    c.corrupt = corrupt.then(|| c.prng.below(nodes as u64) as usize);
+    let mut storm = Storm { c, seed, leaves, nodes, writes: vec![], reads: vec![] };
     storm.run();
     storm.heal();
+    assert!(!corrupt || storm.c.lies > 0, "seed {seed}: nobody compared");
     storm.judge()
 }
 
