@@ -84,7 +84,8 @@ impl Raft {
     pub fn is_itself(&self, from: NodeId, life: Life) -> bool {
         let named = self.configs.config().life_of(from);
         let known = named == Life::UNKNOWN || planted!(BirthsIgnored);
-        known || (named.birth == life.birth && !life.is_before(named))
+        let early = life.is_before(named) && !planted!(HeldIsAcked);
+        known || (named.birth == life.birth && !early)
     }
 
     /// Whether a vote of this life counts: its birth is the one written down. While nobody is
@@ -209,7 +210,7 @@ impl Raft {
         let Role::Leader(leader) = &mut self.role else { return true };
         let Some(peer) = leader.peer_mut(from) else { return true };
         if life.is_before(peer.life) {
-            return false;
+            return planted!(HeldIsAcked);
         }
         if peer.life != life {
             let first = peer.life == Life::UNKNOWN;

@@ -234,8 +234,9 @@ fn repairs_without_end(c: &mut Cluster, plan: Plan<'_>) {
     }
 }
 
-/// A member is handed over to that reaches only some, and what they answer comes late; its leader
-/// goes on with other members, and its checkpoint comes while the votes are still counted.
+/// A member is handed over to that reaches one friend only, and what is answered comes late and
+/// again; its leader goes on with other members and other weights, and its checkpoint comes while
+/// the votes are still counted.
 fn lonely_candidates(c: &mut Cluster, _: Plan<'_>) {
     let ids: Vec<NodeId> = c.nodes.keys().copied().collect();
     for _ in 0..30 {
@@ -254,20 +255,25 @@ fn lonely_candidates(c: &mut Cluster, _: Plan<'_>) {
         }
         let lonely = voters[c.prng.below(voters.len() as u64) as usize];
         let friend = voters[c.prng.below(voters.len() as u64) as usize];
-        c.cut.extend([(lonely.0, leader.0), (friend.0, leader.0)]);
-        c.late = 60;
+        let seat = config.slot_of(friend);
+        let deaf = ids.iter().filter(|id| **id != friend && **id != lonely);
+        c.cut.extend(deaf.map(|id| (lonely.0, id.0)));
+        c.cut.insert((friend.0, leader.0));
+        (c.noise, c.late) = ((0, 50, 2), 60);
         c.hand_over(leader, lonely);
-        c.run(2);
-        c.late = [0, 10][c.prng.below(2) as usize];
+        c.run(5);
+        (c.noise, c.late) = ((0, 0, 2), 0);
+        let straight = c.prng.below(2) == 0;
         for _ in 0..12 {
             let leads = |n: &super::cluster::Node| n.raft.as_ref().is_some_and(|r| r.is_leader());
             if !leads(&c.nodes[&leader]) {
                 break;
             }
             c.with(leader, |r, now, out| r.propose(now, [data("on")].into_iter(), out).is_ok());
-            match c.prng.below(2) {
-                0 => change(c, leader, one_step),
-                _ => change(c, leader, |c, config| swap(c, config, friend)),
+            match (straight, c.prng.below(2)) {
+                (true, _) => take_over(c, leader, lonely, friend, seat),
+                (false, 0) => change(c, leader, one_step),
+                (false, _) => change(c, leader, |c, config| swap(c, config, friend)),
             }
             let ms = 4 + c.prng.below(6);
             c.run(ms);
@@ -276,9 +282,36 @@ fn lonely_candidates(c: &mut Cluster, _: Plan<'_>) {
                 c.send_checkpoint(leader, lonely);
             }
         }
+        c.cut.clear();
         let ms = c.prng.below(100);
         c.run(ms);
     }
+}
+
+/// The next step of: `friend` leaves, a stranger gets its seat, and has with `lonely` the weight
+/// that commits and elects.
+fn take_over(c: &mut Cluster, leader: NodeId, lonely: NodeId, friend: NodeId, seat: Option<u8>) {
+    let mut config = c.nodes[&leader].raft.as_ref().unwrap().config().clone();
+    let Some(seat) = seat.filter(|_| config.member(lonely).is_some()) else { return };
+    let newcomer = config.members.iter().find(|m| m.slot == seat && m.id != friend);
+    if let Some(next) = config.joint.take() {
+        config.quorum = next;
+    } else if let Some(newcomer) = newcomer {
+        let heavy = [newcomer.id, lonely];
+        let voters = config.members.iter().filter(|m| !m.learner);
+        let weights =
+            voters.map(|m| format!("{}:{}", m.name, [1, 3][usize::from(heavy.contains(&m.id))]));
+        config.joint = Some(format!("weighted{{{}}}", weights.collect::<Vec<_>>().join(", ")));
+    } else if config.member(friend).is_some() {
+        config.members.retain(|m| m.id != friend);
+        follow_members(&mut config);
+    } else if let Some(id) =
+        c.nodes.keys().copied().find(|id| config.member(*id).is_none() && *id != friend)
+    {
+        config.members.push(Member { slot: seat, life: c.life_of(id), ..member(id, false) });
+        follow_members(&mut config);
+    }
+    propose(c, leader, &config);
 }
 
 /// A member loses a part of its disk, or goes on if the others cannot do without it.

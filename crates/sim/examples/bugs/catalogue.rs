@@ -105,7 +105,7 @@ entries! {
     "dedupe-lost-in-checkpoint" LIVES, 0 "checkpoints forget what was applied";
     "dedupe-forgets" LIVES, 0 "numbers below the floor count as new";
     "origin-evicted" LIVES, 0 "the dedupe window forgets members for others";
-    "left-origin-applies" "replicas test:replica/lib/what_a_member", 0 "a forward of who left applies again";
+    "left-origin-applies" "test:replica/lib/what_a_member", 0 "a forward of who left applies again";
     "one-convicts-all" "replicas test:replica/lib/one_corrupt", 0 "one replica convicts all others";
     "old-incarnation-applies" OLD, 0 "an earlier life's request applies after a later one's";
     "progress-before-events" WATCHES, 0 "progress is told before the events (etcd #15220)";
