@@ -59,8 +59,9 @@ pub struct Cluster {
     pub prng: Prng,
     /// Percent of messages lost, sent twice; milliseconds of jitter.
     pub noise: (u64, u64, u64),
-    /// Percent of messages that come hundreds of milliseconds late.
+    /// Percent of messages that come late, by at most so many milliseconds.
     pub late: u64,
+    pub late_ms: u64,
     /// Milliseconds a write takes at most to be durable; 0: one each.
     pub slow: u64,
     /// Percent of elections, appends and commits of a leader after which it is struck at once.
@@ -136,6 +137,7 @@ impl Cluster {
             prng: Prng::new(seed),
             noise: (0, 0, 0),
             late: 0,
+            late_ms: 400,
             slow: 0,
             ambush: 0,
             append_bytes_max: 200,
@@ -368,7 +370,7 @@ impl Cluster {
         for _ in 0..copies {
             let mut delay = 2 + self.prng.below(jitter + 1);
             if self.late > 0 && self.prng.below(100) < self.late {
-                delay += self.prng.below(400);
+                delay += self.prng.below(self.late_ms);
             }
             if self.prng.below(100) >= loss {
                 self.push(delay, Event::Deliver(message.from, message.to, bytes.clone()));

@@ -210,6 +210,10 @@ fn repairs_without_end(c: &mut Cluster, plan: Plan<'_>) {
         };
         let others: Vec<NodeId> = ids.iter().copied().filter(|id| *id != leader).collect();
         let victim = others[c.prng.below(others.len() as u64) as usize];
+        if c.prng.below(2) == 0 {
+            struck_at_the_end(c, leader, victim, plan);
+            continue;
+        }
         c.crash(victim);
         damage(c, victim, plan);
         for peer in others.iter().filter(|id| **id != victim) {
@@ -232,6 +236,47 @@ fn repairs_without_end(c: &mut Cluster, plan: Plan<'_>) {
         let ms = c.prng.below(150);
         c.run(ms);
     }
+}
+
+/// A repair whose end is not durable yet is struck once the member holds more than is committed,
+/// and what it said of that arrives while it repairs anew.
+fn struck_at_the_end(c: &mut Cluster, leader: NodeId, victim: NodeId, plan: Plan<'_>) {
+    let last = |c: &Cluster, id| c.nodes[&id].disk.entries.last().map_or(0, |e| e.index.0);
+    let ids: Vec<NodeId> = c.nodes.keys().copied().collect();
+    (c.noise, c.late) = ((0, 0, 2), 0);
+    c.run(60);
+    let committed = last(c, leader);
+    for id in ids.iter().filter(|id| **id != victim && **id != leader) {
+        if c.prng.below(3) > 0 {
+            c.nodes.get_mut(id).unwrap().stalled = true;
+        }
+    }
+    c.crash(victim);
+    damage(c, victim, plan);
+    let more: Vec<_> = (0..3 + c.prng.below(20)).map(|n| data(&format!("p{n}"))).collect();
+    c.with(leader, |r, now, out| r.propose(now, more.into_iter(), out).is_ok());
+    c.start(victim);
+    for _ in 0..60 {
+        c.run(1);
+        if c.nodes[&victim].repair.is_none() {
+            break;
+        }
+        if last(c, victim) > committed {
+            (c.late, c.late_ms) = (80, 60);
+            let ms = 1 + c.prng.below(5);
+            c.run(ms);
+            break;
+        }
+    }
+    (c.late, c.late_ms) = (0, 400);
+    if c.nodes[&victim].repair.is_some() {
+        c.crash(victim);
+        damage(c, victim, plan);
+        c.start(victim);
+    }
+    let ms = 20 + c.prng.below(100);
+    c.run(ms);
+    ids.iter().for_each(|id| c.unstall(*id));
 }
 
 /// A member is handed over to that reaches one friend only, and what is answered comes late and
