@@ -41,6 +41,11 @@ impl Raft {
         out: &mut Ready,
     ) {
         self.advance_clock(now);
+        if self.changes_rule(&config) {
+            let why = "a checkpoint of another ballot rule".into();
+            out.halted = Some(Halt { index, why });
+            return;
+        }
         let settled = settled.max(ballot);
         if index > self.commit {
             if self.log.ballot_at(index) == Some(ballot) {

@@ -368,9 +368,10 @@ impl Raft {
         let is_heard = |p: &Peer| now.since(p.heard) <= limit;
         let heard = at_least(&self.by_slot(1, |p| u64::from(is_heard(p))), 1);
         // While the cluster is being founded, whom it hears will be counted as soon as it has the
-        // entry that says so: stepping down would only begin that again.
+        // entry that says so, and until then speaks as one that repairs: stepping down would only
+        // begin that again.
         let Role::Leader(leader) = &self.role else { return heard };
-        let seats = |p: &&Peer| self.is_unfounded() && !p.repairing && is_heard(p);
+        let seats = |p: &&Peer| self.is_unfounded() && is_heard(p);
         heard.union(leader.peers.iter().filter(seats).map(|p| p.slot).collect())
     }
 
