@@ -329,7 +329,8 @@ impl Replica {
     fn settle(&mut self, out: &mut Effects) {
         let from = self.settings.raft.id;
         let mut ready = core::mem::take(&mut self.ready);
-        ready.persist.iter().for_each(|persist| self.standing.wrote(persist));
+        let seat = self.raft.is_taking_seat();
+        ready.persist.iter_mut().for_each(|persist| self.standing.writes(persist, seat));
         out.persist.append(&mut ready.persist);
         for message in ready.messages.drain(..) {
             let to = message.to;

@@ -54,6 +54,8 @@ pub struct Node {
     inbox: UnboundedSender<Input>,
     started: Instant,
     pending: RefCell<BTreeMap<u64, engine::Waiting>>,
+    /// Why this member stands still for good, with what it has committed untouched.
+    halted: RefCell<Option<String>>,
     /// Nothing more is taken.
     ended: Cell<bool>,
     next_token: Cell<u64>,

@@ -75,6 +75,11 @@ impl Raft {
             || self.configs.founds(self.settings.id, self.life())
     }
 
+    /// Whether the write that keeps its seat is under way.
+    pub fn is_taking_seat(&self) -> bool {
+        matches!(self.seat, Seat::Taking(_))
+    }
+
     /// One that repairs, or has no seat, says how far it is, and nothing that counts.
     pub(crate) fn is_silent_member(&self) -> bool {
         self.is_repairing() || !self.is_seated()

@@ -67,10 +67,16 @@ impl Standing {
         self.last = last;
     }
 
-    pub fn wrote(&mut self, persist: &Persist) {
+    /// Takes note of a write before the disk has it. Until this member is current it may have
+    /// shown more than its log holds, so no write may say that the log is all there is: only the
+    /// one that keeps its seat does, without which it would count for nothing after a restart.
+    pub fn writes(&mut self, persist: &mut Persist, takes_seat: bool) {
         self.latest = persist.ticket;
         let kept = persist.truncate_from.map_or(self.last, |from| self.last.min(from.prev()));
         self.last = persist.entries.last().map_or(kept, |entry| entry.index);
+        if !self.current && !takes_seat {
+            persist.commit = persist.commit.min(LogIndex(self.last.0.saturating_sub(1)));
+        }
         if persist.commit >= self.last {
             self.stated.push_back((persist.ticket, self.last));
         }
@@ -113,7 +119,8 @@ impl Standing {
     /// In a pause: what to state now.
     fn pause(&mut self, now: Nanos, applied: LogIndex, raft: &Raft) -> Option<LogIndex> {
         let last = raft.last().0;
-        let rests = raft.commit() == last
+        let rests = self.current
+            && raft.commit() == last
             && applied == last
             && raft.durable() >= last
             && self.latest == self.durable
@@ -144,10 +151,10 @@ impl Replica {
         self.standing.current || planted!(ShownBeforeStanding)
     }
 
-    /// The end of the log, if all of it is committed: for the last word of a planned stop.
+    /// The end of the log, if it is all there is and may have been shown: for the last word of a planned stop.
     pub fn whole(&self) -> Option<LogIndex> {
         let last = self.raft.last().0;
-        (self.raft.commit() == last).then_some(last)
+        (self.is_current() && self.raft.commit() == last).then_some(last)
     }
 
     /// Asks a leader how far this member may have been.

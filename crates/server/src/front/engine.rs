@@ -104,6 +104,9 @@ pub struct Status {
     pub learner: bool,
     /// Its state was proven to differ from a quorum's: it serves no more.
     pub diverged: bool,
+    /// Why it stands still for good, if it does: what is committed cannot be applied here, or
+    /// contradicts what it had.
+    pub halted: Option<String>,
 }
 
 /// What `LeaseTimeToLive` answers; seconds.

@@ -119,7 +119,8 @@ pub(super) fn auth_status(front: &Front, _: &pb::AuthStatusRequest, responder: R
 /// that does not serve, and without a quorum no other one would do better.
 pub(super) fn health(front: &Front, request: &HealthCheckRequest, responder: Responder) {
     if request.service.is_empty() {
-        let serves = !front.engine.status().diverged && front.engine.is_current();
+        let state = front.engine.status();
+        let serves = !state.diverged && state.halted.is_none() && front.engine.is_current();
         let status = if serves { ServingStatus::Serving } else { ServingStatus::NotServing };
         responder.ok(&HealthCheckResponse { status: status as i32 });
     } else {

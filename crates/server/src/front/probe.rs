@@ -64,6 +64,10 @@ fn health(engine: &Rc<dyn Engine>, query: &str, done: HttpDone) {
         return done(answer(&format!("ALARM {alarm}")));
     }
     let status = engine.status();
+    if let Some(why) = status.halted {
+        let plain = why.replace(['"', '\\', '\n'], "'");
+        return done(answer(&format!("HALTED {plain}")));
+    }
     if status.diverged {
         return done(answer("STATE DIVERGED"));
     }
@@ -108,6 +112,9 @@ impl Check {
     /// Why it fails, if it does; `read` is the outcome of the linearizable read.
     fn failure(self, engine: &dyn Engine, read: &Result<(), String>) -> Option<String> {
         match self {
+            Self::DataCorruption | Self::SerializableRead if engine.status().halted.is_some() => {
+                Some(format!("halted: {}", engine.status().halted.unwrap_or_default()))
+            }
             Self::DataCorruption if engine.status().diverged => Some("state diverged".into()),
             Self::DataCorruption => {
                 let corrupt = engine.alarms().iter().any(|(_, kind)| alarm_name(*kind) == CORRUPT);
@@ -175,6 +182,7 @@ pub(super) fn metrics(engine: &dyn Engine, hub: &Hub, stats: &CallStats) -> Http
     page.gauge("etcd_server_has_leader", u8::from(status.leader != 0));
     page.gauge("etcd_server_is_leader", u8::from(status.leader == header.member_id));
     page.gauge("etcd_server_is_learner", u8::from(status.learner));
+    page.gauge("quorate_halted", u8::from(status.halted.is_some()));
     page.gauge("etcd_server_proposals_committed_total", status.raft_index);
     page.gauge("etcd_server_proposals_applied_total", status.raft_applied_index);
     page.gauge("etcd_server_quota_backend_bytes", status.db_size_quota);

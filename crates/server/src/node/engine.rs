@@ -46,7 +46,8 @@ impl Pending {
 impl Node {
     fn wait(&self, caller: Caller, pending: Pending) -> Option<Token> {
         if self.ended.get() {
-            pending.fail(Failure::Stopped);
+            let halted = self.halted.borrow().is_some();
+            pending.fail(if halted { Failure::Corrupt } else { Failure::Stopped });
             return None;
         }
         let token = self.next_token.get() + 1;
@@ -277,10 +278,14 @@ impl Engine for Node {
             db_size_quota: signed(self.quota_bytes),
             learner: replica.raft().config().member(status.id).is_none_or(|m| m.learner),
             diverged: status.diverged,
+            halted: self.halted.borrow().clone(),
         }
     }
 
     fn serves_no_data(&self) -> Option<Failure> {
+        if self.halted.borrow().is_some() {
+            return Some(Failure::Corrupt);
+        }
         let reason = self.replica.borrow().serves_no_data();
         match reason? {
             RefusalReason::Witness => Some(Failure::Witness),

@@ -51,12 +51,33 @@ impl Node {
                 return End::Removed(self.farewell());
             }
             if let Some(halt) = effects.halted.take() {
-                return End::Failed(format!("entry {}: {}", halt.index, halt.why));
+                return self.halt(format!("entry {}: {}", halt.index, halt.why), inbox).await;
             }
             if self.continue_stop() {
                 return End::Stopped;
             }
         }
+    }
+
+    /// Nothing can be done here any more: says why to probes and clients until it is stopped. A
+    /// process that ended would be started again and come to the same entry.
+    async fn halt(self: &Rc<Self>, why: String, mut inbox: UnboundedReceiver<Input>) -> End {
+        tracing::error!("halted: {why}");
+        *self.halted.borrow_mut() = Some(why.clone());
+        self.fail_all();
+        while let Some(input) = inbox.recv().await {
+            match input {
+                Input::Control(Control::Stop) => break,
+                Input::Control(Control::Kill) => return End::Killed,
+                Input::Removed(text) => return End::Removed(text),
+                Input::Control(Control::Status(reply)) => {
+                    let _ = reply.send(self.replica.borrow().status());
+                }
+                // Nobody is left who would carry it out.
+                _ => {}
+            }
+        }
+        End::Failed(why)
     }
 
     /// Local monotonic time since the node's start.

@@ -295,6 +295,7 @@ fn build(
         leader: Cell::new(None),
         last_failure: RefCell::default(),
         ended: Cell::new(false),
+        halted: RefCell::default(),
         stop: Cell::default(),
         server: RefCell::default(),
         random: RefCell::new(Prng::new(seed ^ identity.birth)),

@@ -5,6 +5,7 @@ mod cluster;
 mod departures;
 mod disk;
 mod foreign;
+mod halt;
 mod inputs;
 mod maintenance;
 mod members;

@@ -130,3 +130,13 @@ fn a_repair_that_ends_while_the_power_goes_may_have_ended() {
     assert!(verdict.violation.is_none(), "{:?}", verdict.violation);
     assert!(verdict.stats.faults.contains_key("repair-done"), "{:?}", verdict.stats.faults);
 }
+
+#[test]
+fn a_member_that_does_not_stand_where_it_stood_states_no_end_of_its_log() {
+    // replica: it had shown one revision beyond its log when the power went, came back, met
+    // nobody, and wrote in the pause that its log was all there is: after the next restart it
+    // believed that, and showed less than before.
+    let plan = Plan::new(95_001_320, Profile::Swarm, &Wishes::default()).expect("a safe plan");
+    let verdict = run(&plan, false).expect("it runs");
+    assert!(verdict.violation.is_none(), "{:?}", verdict.violation);
+}

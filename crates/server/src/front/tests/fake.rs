@@ -15,6 +15,7 @@ pub struct FakeEngine {
     /// Zero: none.
     pub leader: Cell<u64>,
     pub diverged: Cell<bool>,
+    pub halted: RefCell<Option<String>>,
     /// It was restarted and does not stand where it stood.
     pub behind: Cell<bool>,
     pub alarms: RefCell<Vec<(u64, i32)>>,
@@ -38,6 +39,7 @@ impl FakeEngine {
             listener: RefCell::default(),
             leader: Cell::new(1),
             diverged: Cell::default(),
+            halted: RefCell::default(),
             behind: Cell::default(),
             alarms: RefCell::default(),
             cut_off: Cell::default(),
@@ -140,7 +142,8 @@ impl Engine for FakeEngine {
     }
     fn status(&self) -> Status {
         let (leader, diverged) = (self.leader.get(), self.diverged.get());
-        Status { leader, diverged, ..Status::default() }
+        let halted = self.halted.borrow().clone();
+        Status { leader, diverged, halted, ..Status::default() }
     }
     fn serves_no_data(&self) -> Option<Failure> {
         self.diverged.get().then_some(Failure::Corrupt)

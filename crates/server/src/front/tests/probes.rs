@@ -95,6 +95,20 @@ fn alarms_and_divergence_are_unhealthy_and_an_alarm_can_be_excluded() {
     });
 }
 
+#[test]
+fn a_halted_member_says_why_in_health_and_metrics() {
+    with_engine(GrpcLimits::default(), |at, engine| async move {
+        assert!(get(at, "/metrics").await.1.contains("\nquorate_halted 0\n"));
+        *engine.halted.borrow_mut() = Some("entry 7: \"x\" contradicts y".into());
+        let reason = "{\"health\":\"false\",\"reason\":\"HALTED entry 7: 'x' contradicts y\"}\n";
+        assert_eq!(get(at, "/health").await, is(503, reason));
+        assert_eq!(get(at, "/health?serializable=true").await, is(503, reason));
+        let (code, body) = get(at, "/readyz").await;
+        assert!(code == 503 && body.contains("halted: entry 7"), "{body}");
+        assert!(get(at, "/metrics").await.1.contains("\nquorate_halted 1\n"));
+    });
+}
+
 const CORRUPTED: &str = "[-]data_corruption failed: alarm activated: CORRUPT\n\n";
 
 #[test]
