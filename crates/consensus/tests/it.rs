@@ -10,6 +10,8 @@ mod fuzz;
 mod haste;
 #[path = "it/script.rs"]
 mod script;
+#[path = "it/seats.rs"]
+mod seats;
 #[path = "it/storm.rs"]
 mod storm;
 
