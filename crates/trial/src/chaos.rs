@@ -5,10 +5,12 @@ mod dump;
 mod history;
 mod load;
 mod nemesis;
+mod roster;
 mod round;
 mod schedule;
 mod search;
 mod shown;
+mod strangers;
 mod verdict;
 mod watcher;
 
@@ -22,6 +24,7 @@ use anyhow::{Result, ensure};
 
 use crate::cluster::Program;
 use round::{Plan, Report};
+use strangers::History;
 
 /// Arguments of the trial.
 #[derive(clap::Args, Clone, Debug)]
@@ -38,6 +41,9 @@ pub struct Args {
     /// Rounds at the same time
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=16))]
     jobs: u8,
+    /// Every round, not one in three, begins with members that never met one whose directory is lost
+    #[arg(long)]
+    strangers: bool,
     /// Keep directories, logs and histories of good rounds too
     #[arg(long)]
     keep: bool,
@@ -77,7 +83,8 @@ fn plan(args: &Args, n: u64) -> Plan {
     let alternate = if seed % 2 == 1 { 3 } else { 5 };
     let members = args.members.map_or(alternate, usize::from);
     let name = format!("chaos-{}-{seed}-{members}", std::process::id());
-    Plan { seed, members, keep: args.keep, remains: remains_root().join(name) }
+    let history = History::of(seed, members, args.strangers);
+    Plan { seed, members, history, keep: args.keep, remains: remains_root().join(name) }
 }
 
 fn remains_root() -> PathBuf {
@@ -163,5 +170,6 @@ fn complain(plan: &Plan, wrong: &[String], remains: &Path) {
     let history = remains.join("history.jsonl");
     println!("  the search alone: quorate check linear --model etcd {}", history.display());
     let (seed, members) = (plan.seed, plan.members);
-    println!("  again: cargo xtask chaos --rounds 1 --seed {seed} --members {members}");
+    let strangers = if plan.history.is_some() { " --strangers" } else { "" };
+    println!("  again: cargo xtask chaos --rounds 1 --seed {seed} --members {members}{strangers}");
 }

@@ -66,13 +66,15 @@ struct Member {
     peer_seen: u16,
     child: Option<Child>,
     stopped: bool,
+    /// Whether it asks a running cluster who it is, instead of founding one.
+    joins: bool,
 }
 
 impl Member {
     /// One that does not run, at its client and its peer port.
-    fn at(ports: &[u16]) -> Self {
+    fn at(ports: &[u16], joins: bool) -> Self {
         let (client, peer) = (ports[0], ports[1]);
-        Self { client, peer, peer_seen: peer, child: None, stopped: false }
+        Self { client, peer, peer_seen: peer, child: None, stopped: false, joins }
     }
 }
 
@@ -112,7 +114,7 @@ impl Cluster {
         let root = std::env::temp_dir().join(&token);
         std::fs::create_dir_all(&root).with_context(|| root.display().to_string())?;
         let ports = free_ports(2 * count)?;
-        let members = ports.chunks(2).map(Member::at).collect();
+        let members = ports.chunks(2).map(|ports| Member::at(ports, false)).collect();
         let flags = flags.iter().map(|&flag| flag.to_owned()).collect();
         let (program, initial) = (program.clone(), count);
         Ok(Self { program, root, token, flags, members, initial, keep: false })
@@ -123,7 +125,7 @@ impl Cluster {
     /// # Errors
     /// No free port.
     pub fn reserve(&mut self) -> Result<usize> {
-        self.members.push(Member::at(&free_ports(2)?));
+        self.members.push(Member::at(&free_ports(2)?, true));
         Ok(self.members.len() - 1)
     }
 
@@ -163,6 +165,50 @@ impl Cluster {
         std::fs::remove_dir_all(&dir).with_context(|| dir.display().to_string())
     }
 
+    /// Copies what a member that does not run has on its disk, for [`Self::put_back`].
+    ///
+    /// # Errors
+    /// The file system.
+    pub fn keep_image(&self, at: usize) -> Result<()> {
+        assert!(self.members[at].child.is_none(), "a running member writes");
+        copy_dir(&self.data_dir(at), &self.image(at))
+    }
+
+    /// Puts the copy in the place of a directory.
+    ///
+    /// # Errors
+    /// The file system, or there is no copy.
+    pub fn put_back(&mut self, at: usize) -> Result<()> {
+        self.empty(at)?;
+        let image = self.image(at);
+        std::fs::rename(&image, self.data_dir(at)).with_context(|| image.display().to_string())
+    }
+
+    fn image(&self, at: usize) -> PathBuf {
+        self.root.join(format!("n{}.image", at + 1))
+    }
+
+    /// From its next start on the member joins the running cluster, as one that was added does.
+    pub fn rejoin(&mut self, at: usize) {
+        assert!(self.members[at].child.is_none(), "flags are read at a start");
+        self.members[at].joins = true;
+    }
+
+    /// Whether a member's log, over all its lives, has a line with `text`.
+    ///
+    /// # Errors
+    /// The file system.
+    pub fn says(&self, at: usize, text: &str) -> Result<bool> {
+        let log = self.log(at);
+        let said = std::fs::read_to_string(&log).with_context(|| log.display().to_string())?;
+        Ok(said.contains(text))
+    }
+
+    /// The URL under which its peers know a member.
+    pub fn peer_url(&self, at: usize) -> String {
+        format!("http://127.0.0.1:{}", self.members[at].peer_seen)
+    }
+
     /// `/health` of a member, right now.
     pub fn is_healthy(&self, at: usize) -> bool {
         healthy(self.members[at].client)
@@ -200,9 +246,10 @@ impl Cluster {
     /// The binary or the log file.
     pub fn spawn(&mut self, at: usize) -> Result<()> {
         let url = |port: u16| format!("http://127.0.0.1:{port}");
-        let initial: Vec<_> = (0..self.members.len())
-            .map(|n| format!("n{}={}", n + 1, url(self.members[n].peer_seen)))
-            .collect();
+        // Whoever founds the cluster must say what the others said, also with an empty directory.
+        let known = if self.members[at].joins { self.members.len() } else { self.initial };
+        let initial: Vec<_> =
+            (0..known).map(|n| format!("n{}={}", n + 1, self.peer_url(n))).collect();
         let log = File::options().create(true).append(true).open(self.log(at))?;
         let member = &self.members[at];
         assert!(member.child.is_none(), "the member runs already");
@@ -218,7 +265,7 @@ impl Cluster {
             .args(["--initial-cluster", &initial.join(",")])
             .args(["--initial-cluster-token", &self.token])
             .args(&self.flags)
-            .args((at >= self.initial).then_some("--initial-cluster-state=existing"))
+            .args(member.joins.then_some("--initial-cluster-state=existing"))
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log);
@@ -329,6 +376,20 @@ impl Drop for Cluster {
             let _ = std::fs::remove_dir_all(&self.root);
         }
     }
+}
+
+fn copy_dir(from: &Path, to: &Path) -> Result<()> {
+    std::fs::create_dir_all(to).with_context(|| to.display().to_string())?;
+    for entry in std::fs::read_dir(from).with_context(|| from.display().to_string())? {
+        let entry = entry?;
+        let to = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_dir(&entry.path(), &to)?;
+        } else {
+            std::fs::copy(entry.path(), &to).with_context(|| to.display().to_string())?;
+        }
+    }
+    Ok(())
 }
 
 /// Ports that nothing listens on, below those the system gives to outgoing connections: a port

@@ -98,11 +98,13 @@ impl Proxies {
         let net = Net::new(ports.len());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let endpoints: Arc<[String]> = endpoints.into();
+        let fronts: Arc<[String]> = ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
         for (at, (&port, &target)) in ports.iter().zip(targets).enumerate() {
             let address = SocketAddr::from(([127, 0, 0, 1], port));
             let listener = runtime.block_on(TcpListener::bind(address));
             let listener = listener.with_context(|| format!("proxy port {port}"))?;
-            let front = Front { at, address, target, endpoints: Arc::clone(&endpoints) };
+            let endpoints = Arc::clone(&endpoints);
+            let front = Front { at, address, target, endpoints, fronts: Arc::clone(&fronts) };
             runtime.spawn(Arc::new(front).accept(listener, Arc::clone(&net)));
         }
         let (stop, stopped) = tokio::sync::oneshot::channel();
@@ -129,6 +131,8 @@ struct Front {
     address: SocketAddr,
     target: SocketAddr,
     endpoints: Arc<[String]>,
+    /// Where members are reached by their peers.
+    fronts: Arc<[String]>,
 }
 
 impl Front {
@@ -195,11 +199,13 @@ impl Front {
         Ok(())
     }
 
-    /// The dialer announces its client URL. All ports of [`crate::cluster::free_ports`] have five
-    /// digits, so no endpoint is the beginning of another's.
+    /// The dialer announces its client URL; a newcomer that asks who it is, its peer URL only,
+    /// where a hello holds everybody's. All ports of [`crate::cluster::free_ports`] have five
+    /// digits, so no address is the beginning of another's.
     fn who(&self, hello: &[u8]) -> Option<usize> {
         let holds = |text: &String| hello.windows(text.len()).any(|part| part == text.as_bytes());
-        self.endpoints.iter().position(holds)
+        let known = self.endpoints.iter().position(holds);
+        known.or_else(|| self.fronts.iter().position(holds))
     }
 }
 

@@ -14,6 +14,8 @@ use crate::cluster::Cluster;
 const SETTLE_MAX: Duration = Duration::from_secs(60);
 const CALL_MAX: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(10);
+/// What is said of a directory that was emptied or put back, by peers and by its own member.
+pub const FORGOT: &str = "its data directory was";
 
 /// Waits until all survivors serve writes and hold the same, and returns the history of all
 /// events. The writes that find this out join `ops`.
@@ -136,36 +138,52 @@ async fn events(channel: &Channel, last: i64) -> Result<Vec<Event>> {
     Ok(events)
 }
 
-/// The emptied member forgot its votes: it must not serve, and its peers must say why.
+/// A member whose directory was emptied, or put back to an older copy, forgot its votes: it must
+/// not serve, and it or its peers must say why.
 ///
 /// # Errors
 /// It came back.
-pub async fn emptied_stays_out(
-    cluster: &Cluster,
-    emptied: Option<usize>,
-    survivors: &[usize],
-) -> Result<()> {
-    let Some(at) = emptied else { return Ok(()) };
+pub async fn stays_out(cluster: &Cluster, at: usize, peers: &[usize]) -> Result<()> {
     let name = at + 1;
-    ensure!(!cluster.is_healthy(at), "n{name} was emptied, came back and serves");
+    ensure!(!cluster.is_healthy(at), "n{name} lost its directory, came back and serves");
     let channel = Channel::new(&cluster.endpoint(at));
     let answer: Result<pb::RangeResponse, _> =
         channel.call_within(CALL_MAX, method::kv::RANGE, &load::range(0, false)).await;
-    ensure!(answer.is_err(), "n{name} was emptied and answers reads");
+    ensure!(answer.is_err(), "n{name} lost its directory and answers reads");
     let deadline = Instant::now() + SETTLE_MAX;
-    let refused = || -> Result<bool> {
-        for &peer in survivors {
-            if std::fs::read_to_string(cluster.log(peer))?.contains("its data directory was") {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    };
-    while !refused()? {
-        ensure!(Instant::now() < deadline, "nobody refused the emptied n{name}");
+    while !is_refused(cluster, at, peers)? {
+        ensure!(Instant::now() < deadline, "nobody refused n{name}, whose directory was lost");
         tokio::time::sleep(PAUSE).await;
     }
     Ok(())
+}
+
+fn is_refused(cluster: &Cluster, at: usize, peers: &[usize]) -> Result<bool> {
+    for &who in peers.iter().chain([&at]) {
+        if cluster.says(who, FORGOT)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Whether a member came back with an emptied directory, which it may if it was never counted
+/// with the one it lost. It serves in the end, or is refused by name.
+///
+/// # Errors
+/// Neither in time.
+pub async fn came_back(cluster: &Cluster, at: usize, peers: &[usize]) -> Result<bool> {
+    let deadline = Instant::now() + SETTLE_MAX;
+    loop {
+        if cluster.is_healthy(at) {
+            return Ok(true);
+        }
+        if is_refused(cluster, at, peers)? {
+            return Ok(false);
+        }
+        ensure!(Instant::now() < deadline, "n{} neither serves nor is refused", at + 1);
+        tokio::time::sleep(PAUSE).await;
+    }
 }
 
 #[cfg(test)]

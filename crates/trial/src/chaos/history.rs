@@ -125,6 +125,12 @@ impl Recorder {
         Tally::of(&self.ops.lock().expect("no holder panics"))
     }
 
+    /// Writes that were asked for at `moment` or later and acknowledged so far.
+    pub fn wrote_since(&self, moment: u64) -> usize {
+        let wrote = |op: &&Op| op.invoked >= moment && matches!(op.answer, Answer::Wrote { .. });
+        self.ops.lock().expect("no holder panics").iter().filter(wrote).count()
+    }
+
     /// Everything recorded.
     pub fn take(&self) -> Vec<Op> {
         std::mem::take(&mut self.ops.lock().expect("no holder panics"))

@@ -1,5 +1,7 @@
 //! Carries faults out on real processes and undoes them.
 
+mod estrange;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -9,6 +11,7 @@ use anyhow::{Result, bail, ensure};
 use base::Prng;
 use rustix::process::Signal;
 
+use super::aftermath::FORGOT;
 use super::load::Shared;
 use super::schedule::{Fault, Loss, Shape, Step, Target};
 use super::watcher::Leaders;
@@ -25,6 +28,16 @@ enum Heal {
     Unblock,
 }
 
+/// The member whose directory was emptied, or put back to an older copy.
+#[derive(Clone, Copy, Debug)]
+pub struct Lost {
+    pub at: usize,
+    /// It was counted with the directory that is gone: it must never come back by itself.
+    pub stays_out: bool,
+    /// It was removed and added again since.
+    pub back: bool,
+}
+
 /// The one who hurts a cluster.
 pub struct Nemesis {
     pub cluster: Cluster,
@@ -32,8 +45,8 @@ pub struct Nemesis {
     shared: Arc<Shared>,
     leaders: Arc<Leaders>,
     random: Prng,
-    /// The member whose directory was emptied; it must stay out.
-    pub emptied: Option<usize>,
+    /// At most one directory a round.
+    pub lost: Option<Lost>,
     /// Faults that took effect, by kind.
     pub struck: BTreeMap<&'static str, u64>,
     /// What happened when, for the one who looks into a failure.
@@ -48,8 +61,8 @@ impl Nemesis {
         leaders: Arc<Leaders>,
         random: Prng,
     ) -> Self {
-        let (emptied, struck, diary) = (None, BTreeMap::new(), Vec::new());
-        Self { cluster, net, shared, leaders, random, emptied, struck, diary }
+        let (lost, struck, diary) = (None, BTreeMap::new(), Vec::new());
+        Self { cluster, net, shared, leaders, random, lost, struck, diary }
     }
 
     /// Carries out steps one after the other and heals everything.
@@ -84,13 +97,18 @@ impl Nemesis {
         self.diary.push(format!("{:9.3} {what}", at.as_secs_f64()));
     }
 
-    /// Fails if a member's process ended without our doing.
+    /// Fails if a member's process ended without our doing. One that forgot may, if it says so.
     ///
     /// # Errors
     /// Its exit status.
     pub fn nobody_ended(&mut self) -> Result<()> {
         for at in 0..self.cluster.len() {
             if let Some(status) = self.cluster.ended(at)? {
+                if self.is_out(at) && self.cluster.says(at, FORGOT)? {
+                    self.note(&format!("n{} forgot and ended: {status}", at + 1));
+                    self.down(at);
+                    continue;
+                }
                 bail!(
                     "n{} ended by itself: {status}; see {}",
                     at + 1,
@@ -101,9 +119,14 @@ impl Nemesis {
         Ok(())
     }
 
+    /// Whether the member forgot what it knew and was not added again.
+    fn is_out(&self, at: usize) -> bool {
+        self.lost.is_some_and(|lost| lost.at == at && !lost.back)
+    }
+
     /// Members that run and still have their data.
     fn sound(&self) -> Vec<usize> {
-        let sound = |&at: &usize| self.cluster.is_running(at) && self.emptied != Some(at);
+        let sound = |&at: &usize| self.cluster.is_running(at) && !self.is_out(at);
         (0..self.cluster.len()).filter(sound).collect()
     }
 
@@ -159,11 +182,16 @@ impl Nemesis {
             self.await_other_leader(at).await;
         }
         if matches!(fault, Fault::Empty(_)) {
-            ensure!(self.emptied.is_none(), "one emptied member a round");
+            ensure!(self.lost.is_none(), "one directory a round");
             self.cluster.empty(at)?;
-            self.emptied = Some(at);
+            self.lost = Some(Lost { at, stays_out: true, back: false });
         }
         Ok(Some(Heal::Start(vec![at])))
+    }
+
+    fn start(&mut self, at: usize) -> Result<()> {
+        self.net.set_up(at, true);
+        self.cluster.spawn(at)
     }
 
     fn down(&mut self, at: usize) {
@@ -236,8 +264,7 @@ impl Nemesis {
         match heal {
             Heal::Start(members) => {
                 for at in members {
-                    self.net.set_up(at, true);
-                    self.cluster.spawn(at)?;
+                    self.start(at)?;
                 }
             }
             Heal::Continue(at) if self.cluster.pid(at).is_some() => {

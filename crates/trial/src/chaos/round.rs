@@ -14,6 +14,7 @@ use super::load::{Client, Shared};
 use super::nemesis::Nemesis;
 use super::schedule::{Fault, Loss, Shape, Target, schedule, step};
 use super::shown::Shown;
+use super::strangers::History;
 use super::watcher::Leaders;
 use super::{aftermath, dump, search, verdict};
 use crate::cluster::{Cluster, Program, free_ports};
@@ -43,6 +44,8 @@ const FLAGS: [&str; 10] = [
 pub struct Plan {
     pub seed: u64,
     pub members: usize,
+    /// Some members never met one whose directory is lost.
+    pub history: Option<History>,
     pub keep: bool,
     /// Where a failed round leaves its files.
     pub remains: PathBuf,
@@ -68,7 +71,11 @@ pub struct Report {
 /// The trial itself could not be carried out; what the product did wrong is in the report.
 pub fn run(program: &Program, plan: &Plan) -> Result<Report> {
     let began = Instant::now();
-    let mut cluster = Cluster::prepare(program, plan.members, &FLAGS)?;
+    let initial = plan.history.map_or(plan.members, |history| history.initial(plan.members));
+    let mut cluster = Cluster::prepare(program, initial, &FLAGS)?;
+    while cluster.len() < plan.members {
+        cluster.reserve()?;
+    }
     let count = cluster.len();
     let ports = free_ports(count)?;
     let targets: Vec<_> = (0..count).map(|at| cluster.peer_address(at)).collect();
@@ -76,8 +83,13 @@ pub fn run(program: &Program, plan: &Plan) -> Result<Report> {
     for (at, &port) in ports.iter().enumerate() {
         cluster.put_proxy(at, port);
     }
+    let first = plan.history.map_or(0..count, |history| history.founders(count));
     for at in 0..count {
-        cluster.spawn(at)?;
+        if first.contains(&at) {
+            cluster.spawn(at)?;
+        } else {
+            proxies.net.set_up(at, false);
+        }
     }
     cluster.await_ready()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -88,7 +100,7 @@ pub fn run(program: &Program, plan: &Plan) -> Result<Report> {
     let nemesis = Nemesis::new(cluster, net, Arc::clone(&shared), Arc::clone(&leaders), random);
     let (shown, ops, log) = (Arc::default(), Vec::new(), Vec::new());
     let mut round = Round { nemesis, shared, leaders, shown, ops, log };
-    let result = runtime.block_on(round.act(plan.seed));
+    let result = runtime.block_on(round.act(plan));
     let strangers = proxies.net.strangers.load(Ordering::Relaxed);
     let mut report = round.report();
     report.wrong.extend(result.err().map(|why| format!("{why:#}")));
@@ -113,7 +125,8 @@ pub struct Round {
 }
 
 impl Round {
-    async fn act(&mut self, seed: u64) -> Result<()> {
+    async fn act(&mut self, plan: &Plan) -> Result<()> {
+        let seed = plan.seed;
         let count = self.nemesis.cluster.len();
         let mut tasks = tokio::task::JoinSet::new();
         for at in 0..count {
@@ -124,29 +137,36 @@ impl Round {
         for id in 0..if count > 3 { 8 } else { 6 } {
             tasks.spawn(Client::new(id, seed, Arc::clone(&self.shared)).run());
         }
-        let acted = self.hurt(seed).await;
+        let acted = self.hurt(plan).await;
         self.shared.stop.store(true, Ordering::Relaxed);
         while let Some(ended) = tasks.join_next().await {
             ended.context("a client")?;
         }
         self.ops = self.shared.recorder.take();
         acted?;
-        let survivors = self.survivors();
+        let survivors = self.survivors().await?;
         self.log = aftermath::settle(&mut self.nemesis.cluster, &survivors, &mut self.ops, || {
             self.shared.recorder.now()
         })
         .await?;
-        let emptied = self.nemesis.emptied;
-        aftermath::emptied_stays_out(&self.nemesis.cluster, emptied, &survivors).await?;
+        if let Some(lost) = self.nemesis.lost.filter(|lost| lost.stays_out) {
+            aftermath::stays_out(&self.nemesis.cluster, lost.at, &survivors).await?;
+        }
         self.nemesis.nobody_ended()
     }
 
-    /// The schedule, then more of whatever a round needs and has not had.
-    async fn hurt(&mut self, seed: u64) -> Result<()> {
-        let mut random = Prng::new(seed);
+    /// The history, the schedule, then more of whatever a round needs and has not had.
+    async fn hurt(&mut self, plan: &Plan) -> Result<()> {
+        let mut random = Prng::new(plan.seed);
         random.next_u64();
         tokio::time::sleep(Duration::from_millis(200)).await;
-        self.nemesis.run(&schedule(&mut random)).await?;
+        let mut steps = schedule(&mut random);
+        if let Some(history) = &plan.history {
+            self.nemesis.estrange(history).await?;
+            // One directory a round: a second one could end the quorum for good.
+            steps.retain(|step| !matches!(step.fault, Fault::Empty(_)));
+        }
+        self.nemesis.run(&steps).await?;
         let end = Instant::now() + EXTRA_MAX;
         while Instant::now() < end {
             let extra = match self.missing().first() {
@@ -181,13 +201,20 @@ impl Round {
         needed.iter().filter(|(met, _)| !met).map(|&(_, what)| what).collect()
     }
 
-    fn survivors(&self) -> Vec<usize> {
-        (0..self.nemesis.cluster.len()).filter(|&at| self.nemesis.emptied != Some(at)).collect()
+    /// Everybody who must hold the same in the end.
+    async fn survivors(&self) -> Result<Vec<usize>> {
+        let mut survivors: Vec<usize> = (0..self.nemesis.cluster.len()).collect();
+        let Some(lost) = self.nemesis.lost.filter(|lost| !lost.back) else { return Ok(survivors) };
+        survivors.retain(|&at| at != lost.at);
+        let returned = !lost.stays_out
+            && aftermath::came_back(&self.nemesis.cluster, lost.at, &survivors).await?;
+        survivors.extend(returned.then_some(lost.at));
+        Ok(survivors)
     }
 
     fn report(&self) -> Report {
         let mut wrong = self.leaders.rivals();
-        let (taken_back, answers) = self.shown.judge(self.nemesis.emptied);
+        let (taken_back, answers) = self.shown.judge(self.nemesis.lost.map(|lost| lost.at));
         wrong.extend(taken_back);
         if answers == 0 {
             wrong.push("nobody read a member's own state".into());

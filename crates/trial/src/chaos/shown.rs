@@ -32,10 +32,10 @@ struct State {
 }
 
 impl Shown {
-    /// What was taken back, except by a member whose directory was emptied; and how much was read.
-    pub fn judge(&self, emptied: Option<usize>) -> (Vec<String>, u64) {
+    /// What was taken back, except by a member whose directory was lost; and how much was read.
+    pub fn judge(&self, lost: Option<usize>) -> (Vec<String>, u64) {
         let state = self.lock();
-        let wrong = state.wrong.iter().filter(|(at, _)| Some(*at) != emptied);
+        let wrong = state.wrong.iter().filter(|(at, _)| Some(*at) != lost);
         (wrong.map(|(_, what)| what.clone()).collect(), state.answers)
     }
 
