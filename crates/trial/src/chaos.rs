@@ -3,6 +3,7 @@
 mod aftermath;
 mod dump;
 mod history;
+mod kills;
 mod load;
 mod nemesis;
 mod roster;
@@ -44,16 +45,24 @@ pub struct Args {
     /// Every round, not one in three, begins with members that never met one whose directory is lost
     #[arg(long)]
     strangers: bool,
+    /// No rounds: kill the leader of three members with default timing so often under light load,
+    /// and print how long puts paused each time
+    #[arg(long, conflicts_with_all = ["rounds", "strangers", "members", "jobs"])]
+    #[arg(value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    kills: Option<u32>,
     /// Keep directories, logs and histories of good rounds too
     #[arg(long)]
     keep: bool,
 }
 
-/// Runs the rounds and prints one line for each and a table of all.
+/// Runs the rounds and prints one line for each and a table of all; or measures kills.
 ///
 /// # Errors
 /// A round that went wrong: where its remains are, and how to play it again.
 pub fn run(program: &Program, args: &Args) -> Result<()> {
+    if let Some(kills) = args.kills {
+        return kills::run(program, kills);
+    }
     let began = Instant::now();
     let next = AtomicU64::new(0);
     let total = Mutex::new(Total::default());

@@ -15,6 +15,7 @@ use crate::cluster::Cluster;
 /// Short, so that a client whose request was lost with the leader soon asks again.
 const REQUEST_MAX: Duration = Duration::from_millis(100);
 const STATUS_MAX: Duration = Duration::from_millis(1000);
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// The member that says it leads.
 ///
@@ -75,6 +76,27 @@ impl Load {
     /// The longest time without an acknowledgement between two moments.
     pub fn gap(&self, from: Instant, until: Instant) -> Duration {
         longest_gap(&self.acknowledged(), from, until)
+    }
+
+    /// Waits until puts have flowed for `settled`, all of it after `from`, without a pause of
+    /// `pause_max`; the moment, or none if that is not so at `until`.
+    pub async fn flows(
+        &self,
+        from: Instant,
+        settled: Duration,
+        pause_max: Duration,
+        until: Instant,
+    ) -> Option<Instant> {
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            let now = Instant::now();
+            if now >= from + settled && self.gap(now - settled, now) < pause_max {
+                return Some(now);
+            }
+            if now > until {
+                return None;
+            }
+        }
     }
 
     /// How many puts were acknowledged so far.

@@ -177,15 +177,8 @@ async fn replace(
 
 /// Waits until puts have flowed for a while without a pause.
 async fn flows(load: &Load, from: Instant) -> Result<()> {
-    let until = from + PATIENCE;
-    loop {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-        let now = Instant::now();
-        if now >= from + SETTLED && load.gap(now - SETTLED, now) < ELECTION_TIMEOUT / 2 {
-            return Ok(());
-        }
-        ensure!(now < until, "puts do not flow");
-    }
+    let flows = load.flows(from, SETTLED, ELECTION_TIMEOUT / 2, from + PATIENCE).await;
+    flows.map(drop).context("puts do not flow")
 }
 
 /// Reads what the command says until the newcomer may be started.

@@ -129,15 +129,9 @@ async fn hurt(cluster: &mut Cluster, load: &Load, event: Event) -> Result<Durati
         Event::Stop => cluster.signal(leader, Signal::STOP),
     }
     // The end is either of quiet: everything flows again, or patience is over.
-    let until = loop {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-        let now = Instant::now();
-        let flows = now > from + 3 * ELECTION_TIMEOUT
-            && load.gap(now - SETTLED, now) < ELECTION_TIMEOUT / 4;
-        if flows || now > from + WATCHED {
-            break now;
-        }
-    };
+    let least = from + 3 * ELECTION_TIMEOUT - SETTLED;
+    let flows = load.flows(least, SETTLED, ELECTION_TIMEOUT / 4, from + WATCHED).await;
+    let until = flows.unwrap_or_else(Instant::now);
     let gap = load.gap(from, until);
     match event {
         Event::Kill => cluster.spawn(leader)?,

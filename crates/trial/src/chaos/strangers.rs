@@ -80,11 +80,11 @@ impl History {
         let strangers = 1 + random.below(spare(members) as u64) as usize;
         let late = [Late::Victim, Late::Added, Late::Strangers][random.below(3) as usize];
         let others = members - 1 - strangers;
-        let absence = match (late, random.below(4)) {
+        let absence = match (late, random.below(5)) {
             // Without the strangers nobody could add the victim.
-            (Late::Added, 0) if 2 * others <= members - 1 => Absence::Cut,
-            (Late::Victim | Late::Added, 0) => Absence::Down,
-            (Late::Victim, 1) => Absence::CutFromLeader,
+            (Late::Added, _) if 2 * others <= members - 1 => Absence::Cut,
+            (Late::Victim | Late::Added, 0 | 1) => Absence::Down,
+            (Late::Victim, 2) => Absence::CutFromLeader,
             // Strangers that never ran hold nothing that names the victim: undetectable.
             _ => Absence::Cut,
         };
