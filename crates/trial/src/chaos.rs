@@ -42,7 +42,8 @@ pub struct Args {
     /// Rounds at the same time
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=16))]
     jobs: u8,
-    /// Every round, not one in three, begins with members that never met one whose directory is lost
+    /// Every round, not one in three, begins with members that never met another one whose
+    /// directory is then emptied or put back
     #[arg(long)]
     strangers: bool,
     /// No rounds: kill the leader of three members with default timing so often under light load,

@@ -437,3 +437,24 @@ fn tail(log: &Path) -> String {
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(5)..].join("\n")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_that_is_put_back_is_as_it_was_when_it_was_copied() -> Result<()> {
+        let mut cluster = Cluster::prepare(&Program::Etcd, 1, &[])?;
+        let file = cluster.data_dir(0).join("journal/1");
+        std::fs::create_dir_all(cluster.data_dir(0).join("journal"))?;
+        std::fs::write(&file, "before")?;
+        cluster.keep_image(0)?;
+        std::fs::write(&file, "after")?;
+        std::fs::write(cluster.data_dir(0).join("later"), "")?;
+        cluster.put_back(0)?;
+        assert_eq!(std::fs::read_to_string(&file)?, "before");
+        assert!(!cluster.data_dir(0).join("later").exists(), "what came after is gone");
+        assert!(cluster.put_back(0).is_err(), "a copy is put back once");
+        Ok(())
+    }
+}

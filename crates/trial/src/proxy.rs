@@ -362,6 +362,20 @@ mod tests {
     }
 
     #[test]
+    fn a_newcomer_that_asks_who_it_is_is_known_by_its_peer_url() {
+        let pair = pair();
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 1));
+        let fronts = [20_001, 20_002].map(|port| format!("127.0.0.1:{port}"));
+        let endpoints = pair.endpoints.as_slice().into();
+        let front =
+            Front { at: 0, address: nowhere, target: nowhere, endpoints, fronts: fronts.into() };
+        assert_eq!(front.who(b"ask of http://127.0.0.1:20002"), Some(1));
+        assert_eq!(front.who(b"ask of http://127.0.0.1:20003"), None);
+        let hello = b"http://127.0.0.1:20001 http://127.0.0.1:20002, I am http://127.0.0.1:10002";
+        assert_eq!(front.who(hello), Some(1), "a hello names everybody's peer URLs");
+    }
+
+    #[test]
     fn a_lossy_path_swallows_and_resets_at_the_heal() {
         let pair = pair();
         let (mut dialer, mut member) = (pair.dial(), pair.accept());

@@ -142,7 +142,7 @@ mod tests {
         assert!(text.contains("min 120, p50 1000, p90 1800, p99 1800, max 1800"), "{text}");
         assert!(text.contains("over one election timeout (1000 ms): 2"), "{text}");
         let rows = |from: &str| text.lines().find(|line| line.trim_start().starts_with(from));
-        assert!(rows("100 to").is_some_and(|row| row.contains("2 ####")), "{text}");
+        assert!(rows("120 to").is_some_and(|row| row.contains("2 ####")), "{text}");
         assert!(rows("1000 to").is_some_and(|row| row.contains("2 ####")), "{text}");
         assert!(of([]).text().contains("no kill was measured"));
     }

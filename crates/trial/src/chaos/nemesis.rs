@@ -92,7 +92,8 @@ impl Nemesis {
         Ok(())
     }
 
-    fn note(&mut self, what: &str) {
+    /// Writes a line into the diary.
+    pub fn note(&mut self, what: &str) {
         let at = Duration::from_nanos(self.shared.recorder.now());
         self.diary.push(format!("{:9.3} {what}", at.as_secs_f64()));
     }

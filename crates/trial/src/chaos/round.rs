@@ -202,12 +202,13 @@ impl Round {
     }
 
     /// Everybody who must hold the same in the end.
-    async fn survivors(&self) -> Result<Vec<usize>> {
+    async fn survivors(&mut self) -> Result<Vec<usize>> {
         let mut survivors: Vec<usize> = (0..self.nemesis.cluster.len()).collect();
         let Some(lost) = self.nemesis.lost.filter(|lost| !lost.back) else { return Ok(survivors) };
         survivors.retain(|&at| at != lost.at);
         let returned = !lost.stays_out
             && aftermath::came_back(&self.nemesis.cluster, lost.at, &survivors).await?;
+        self.nemesis.note(if returned { "the victim came back" } else { "the victim stays out" });
         survivors.extend(returned.then_some(lost.at));
         Ok(survivors)
     }

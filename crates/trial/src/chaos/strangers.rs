@@ -82,7 +82,7 @@ impl History {
         let others = members - 1 - strangers;
         let absence = match (late, random.below(5)) {
             // Without the strangers nobody could add the victim.
-            (Late::Added, _) if 2 * others <= members - 1 => Absence::Cut,
+            (Late::Added, _) if 2 * others < members => Absence::Cut,
             (Late::Victim | Late::Added, 0 | 1) => Absence::Down,
             (Late::Victim, 2) => Absence::CutFromLeader,
             // Strangers that never ran hold nothing that names the victim: undetectable.
