@@ -151,7 +151,8 @@ impl Replica {
         self.standing.current || planted!(ShownBeforeStanding)
     }
 
-    /// The end of the log, if it is all there is and may have been shown: for the last word of a planned stop.
+    /// The end of the log, if that is all there is and all that was shown: for the last word of a
+    /// planned stop.
     pub fn whole(&self) -> Option<LogIndex> {
         let last = self.raft.last().0;
         (self.is_current() && self.raft.commit() == last).then_some(last)
