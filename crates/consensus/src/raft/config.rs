@@ -222,17 +222,21 @@ impl Configuration {
         (u64::from(high) << 32) | u64::from(low)
     }
 
-    pub fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::new();
-        let lives = self.change.founding || self.is_founded();
-        let changed = lives || self.change != ChangeState::default();
-        let version = match (changed, self.change.out.is_empty()) {
+    /// The lowest that says all of it: one content has one encoding.
+    fn version(&self) -> u8 {
+        let changed = self.change != ChangeState::default();
+        match (changed, self.change.out.is_empty()) {
             _ if self.change.slot_last.is_some() => VERSION_SLOTTED,
-            _ if lives => VERSION_LIVES,
+            _ if self.change.founding || self.is_founded() => VERSION_LIVES,
             (false, _) => VERSION,
             (true, true) => VERSION_CHANGED,
             (true, false) => VERSION_MARKED,
-        };
+        }
+    }
+
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        let version = self.version();
         out.put_u8(version);
         out.put_u8(match self.rule {
             BallotRule::SharedTerms => 1,
@@ -257,7 +261,7 @@ impl Configuration {
             out.put_bytes(name.as_bytes());
             out.put_u64(*value);
         }
-        if changed {
+        if version >= VERSION_CHANGED {
             self.change.encode(&mut out, version >= VERSION_MARKED);
         }
         if version >= VERSION_LIVES {
@@ -318,7 +322,11 @@ impl Configuration {
             change.slot_last = Some(slot);
         }
         get.finish()?;
-        Ok(Self { members, quorum, joint, rule, limits, change })
+        let config = Self { members, quorum, joint, rule, limits, change };
+        if config.version() != version {
+            return Err(DecodeError::Invalid { what: "configuration version" });
+        }
+        Ok(config)
     }
 }
 
