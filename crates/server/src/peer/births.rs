@@ -38,7 +38,7 @@ impl Unwelcome {
 ///
 /// # Errors
 /// What happened to its data directory, and what to do.
-pub fn recognise(member: NodeId, known: Life, said: Life) -> Result<(), Unwelcome> {
+fn recognise(member: NodeId, known: Life, said: Life) -> Result<(), Unwelcome> {
     let (id, birth, life) = (member.0, known.birth.0, said.incarnation);
     if known.birth != said.birth {
         return Err(Unwelcome::Other(format!(
@@ -67,15 +67,21 @@ impl Births {
     }
 
     /// Remembers a meeting, durably if it is the first of this life; says why a peer must be
-    /// refused.
+    /// refused. `written` is what the committed configuration says of the member: another
+    /// directory that was met before it was written down was never counted, and is forgotten.
     pub fn check(
         &self,
         member: NodeId,
         birth: u64,
         incarnation: Incarnation,
+        written: Option<Life>,
     ) -> Result<(), Unwelcome> {
+        if let Some(written) = written {
+            recognise(member, written, Life { birth: Birth(birth), incarnation })?;
+        }
         let at = self.identity.borrow().peers.iter().position(|met| met.member == member);
         let known = at.map(|at| self.identity.borrow().peers[at]);
+        let known = known.filter(|met| written.is_none_or(|life| life.birth.0 == met.birth));
         if let Some(known) = known {
             let life = |birth, incarnation| Life { birth: Birth(birth), incarnation };
             let before = life(known.birth, known.incarnation);
@@ -131,7 +137,20 @@ mod tests {
     }
 
     fn check(births: &Births, birth: u64, incarnation: u64) -> Result<(), Unwelcome> {
-        births.check(NodeId(7), birth, Incarnation(incarnation))
+        births.check(NodeId(7), birth, Incarnation(incarnation), None)
+    }
+
+    #[test]
+    fn the_directory_that_is_written_down_takes_the_place_of_one_met_before() {
+        let births = Births::new(Box::new(MemDisk::new()), Identity::default());
+        assert_eq!(check(&births, 1, 4), Ok(()));
+        assert!(check(&births, 2, 1).is_err(), "nobody says that it is the member");
+        let written = Some(Life { birth: Birth(2), incarnation: Incarnation(1) });
+        let at = |birth, life| births.check(NodeId(7), birth, Incarnation(life), written);
+        assert_eq!(at(2, 3), Ok(()));
+        assert!(matches!(at(2, 2), Err(Unwelcome::PutBack(_))), "its own memory counts too");
+        assert!(at(1, 9).is_err() && check(&births, 1, 9).is_err(), "the first one is forgotten");
+        assert_eq!(births.knows(NodeId(7)), Some(2));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The incoming side: accepts members, checks who they are, and hands their frames on.
 
-use super::births::{Unwelcome, recognise};
+use super::births::Unwelcome;
 use super::frame::{self, Kind};
 use super::hello::{Hello, PROTOCOL, Purpose};
 use super::join::{self, Ask, Introduction};
@@ -10,7 +10,7 @@ use super::pulse::{self, Answers};
 use super::{Births, bulk, limits};
 use crate::disk::Files;
 use crate::node::input::Input;
-use base::{Birth, Incarnation, Life, NodeId};
+use base::{Incarnation, NodeId};
 use bytes::BytesMut;
 use consensus::raft::Configuration;
 use replica::PeerMessage;
@@ -97,11 +97,8 @@ impl Shared {
 
     /// Checks the peer's birth and incarnation, and learns where it serves clients.
     pub fn meet(&self, hello: &Hello) -> Result<(), Unwelcome> {
-        if let Some(known) = self.members.life_of(hello.member) {
-            let (birth, incarnation) = (Birth(hello.birth), hello.incarnation);
-            recognise(hello.member, known, Life { birth, incarnation })?;
-        }
-        self.births.check(hello.member, hello.birth, hello.incarnation)?;
+        let written = self.members.life_of(hello.member);
+        self.births.check(hello.member, hello.birth, hello.incarnation, written)?;
         let said = (hello.name.clone(), hello.client_urls.clone());
         self.state.announced.borrow_mut().insert(hello.member, said);
         Ok(())

@@ -22,6 +22,8 @@ const UNCOUNTED: Duration = Duration::from_millis(600);
 const SETTLED: Duration = Duration::from_millis(300);
 /// Writes that needed the victim, before it is hurt.
 const WRITES_MIN: usize = 10;
+/// How long the strangers may take to take a newcomer in, if they can.
+const WELCOME_MAX: Duration = Duration::from_secs(3);
 const CALL_MAX: Duration = Duration::from_millis(500);
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -74,8 +76,10 @@ impl Nemesis {
         let wrote = self.await_writes(from, SERVE_MAX).await;
         ensure!(wrote > 0, "no write is taken though all but one kept their data and are back");
         self.nobody_ended()?;
-        if history.cure == Cure::Readd {
-            self.readd(cast.victim, counted).await?;
+        match history.cure {
+            Cure::Readd => self.readd(cast.victim, counted).await?,
+            Cure::None if !counted => self.welcome(&cast).await?,
+            Cure::None => {}
         }
         *self.struck.entry(history.kind(counted)).or_default() += 1;
         Ok(())
@@ -187,6 +191,38 @@ impl Nemesis {
         }
         ensure!(self.lost.is_none(), "one directory a round");
         self.lost = Some(Lost { at: victim, stays_out: counted, back: false });
+        Ok(())
+    }
+
+    /// A victim that nobody ever wrote down is a newcomer to the strangers. Where they take it in
+    /// it is in for everybody: writes go on with it and those that met it before alone.
+    async fn welcome(&mut self, cast: &Cast) -> Result<()> {
+        let host = cast.strangers[0];
+        let deadline = Instant::now() + WELCOME_MAX;
+        let channel = Channel::new(&self.cluster.endpoint(cast.victim));
+        loop {
+            self.keep_leader(Some(host)).await;
+            let answer: Result<pb::RangeResponse, _> =
+                channel.call_within(CALL_MAX, method::kv::RANGE, &load::range(0, false)).await;
+            if answer.is_ok() {
+                break;
+            }
+            if Instant::now() > deadline {
+                self.note("nobody takes the victim in");
+                return Ok(());
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        tokio::time::sleep(SETTLED).await;
+        self.note("the victim was taken in; the strangers die");
+        cast.strangers.iter().for_each(|&at| self.kill(at));
+        let from = self.shared.recorder.now();
+        let wrote = self.await_writes(from, SERVE_MAX).await;
+        ensure!(wrote > 0, "the victim was taken in, and those that met it before refuse it");
+        for &at in &cast.strangers {
+            self.start(at)?;
+        }
+        *self.struck.entry("stranger taken in").or_default() += 1;
         Ok(())
     }
 
