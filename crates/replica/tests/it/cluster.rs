@@ -50,7 +50,7 @@ pub struct Cluster {
     pub cut: BTreeSet<(usize, usize)>,
     /// Nodes that were told, or saw, that they have left.
     pub removed: BTreeSet<usize>,
-    /// Members at bootstrap.
+    /// What every empty node goes by.
     genesis: Configuration,
     /// Nodes whose disk finishes nothing.
     pub stalled: BTreeSet<usize>,

@@ -76,16 +76,16 @@ impl Births {
         incarnation: Incarnation,
         written: Option<Life>,
     ) -> Result<(), Unwelcome> {
+        let life = |birth, incarnation| Life { birth: Birth(birth), incarnation };
+        let said = life(birth, incarnation);
         if let Some(written) = written {
-            recognise(member, written, Life { birth: Birth(birth), incarnation })?;
+            recognise(member, written, said)?;
         }
         let at = self.identity.borrow().peers.iter().position(|met| met.member == member);
         let known = at.map(|at| self.identity.borrow().peers[at]);
         let known = known.filter(|met| written.is_none_or(|life| life.birth.0 == met.birth));
         if let Some(known) = known {
-            let life = |birth, incarnation| Life { birth: Birth(birth), incarnation };
-            let before = life(known.birth, known.incarnation);
-            recognise(member, before, life(birth, incarnation))?;
+            recognise(member, life(known.birth, known.incarnation), said)?;
             if incarnation == known.incarnation {
                 return Ok(());
             }

@@ -172,6 +172,17 @@ impl Drop for Cluster {
     }
 }
 
+/// A probe's whole answer, head and body.
+pub fn get(at: std::net::SocketAddr, path: &str) -> String {
+    use std::io::{Read as _, Write as _};
+    let mut socket = std::net::TcpStream::connect(at).expect("connects");
+    let request = format!("GET {path} HTTP/1.1\r\nConnection: close\r\n\r\n");
+    socket.write_all(request.as_bytes()).expect("sent");
+    let mut text = String::new();
+    socket.read_to_string(&mut text).expect("read");
+    text
+}
+
 pub fn start(config: &Config) -> Handle {
     Node::start(config.clone()).unwrap_or_else(|error| panic!("{}: {error}", config.name))
 }

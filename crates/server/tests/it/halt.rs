@@ -1,19 +1,8 @@
 //! A member that cannot apply what is committed stands still and says why, until it is stopped.
 
-use crate::cluster::{Cluster, until};
+use crate::cluster::{Cluster, get, until};
 use base::LogIndex;
 use server::node::End;
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
-
-fn get(at: SocketAddr, path: &str) -> String {
-    let mut socket = TcpStream::connect(at).expect("it listens");
-    let request = format!("GET {path} HTTP/1.1\r\nConnection: close\r\n\r\n");
-    socket.write_all(request.as_bytes()).expect("sent");
-    let mut text = String::new();
-    socket.read_to_string(&mut text).expect("read");
-    text
-}
 
 /// Writes a record into a stopped member's journal that no build can read, and that is committed.
 fn spoil(data: &std::path::Path) -> LogIndex {

@@ -1,15 +1,11 @@
 //! `/metrics` under the names etcd's alerts and dashboards use.
 
-use crate::cluster::{Cluster, outside, until};
+use crate::cluster::{Cluster, get, outside, until};
 use api::etcdserverpb as pb;
 use client::method;
-use std::io::{Read as _, Write as _};
 
 fn page(cluster: &Cluster, at: usize) -> String {
-    let mut socket = std::net::TcpStream::connect(cluster.node(at).client_addr).expect("connects");
-    socket.write_all(b"GET /metrics HTTP/1.1\r\nConnection: close\r\n\r\n").expect("sent");
-    let mut text = String::new();
-    socket.read_to_string(&mut text).expect("read");
+    let text = get(cluster.node(at).client_addr, "/metrics");
     assert!(text.starts_with("HTTP/1.1 200 OK"), "{text}");
     text
 }
