@@ -423,11 +423,6 @@ impl Raft {
         self.configs.config().rule
     }
 
-    /// The ballot rule is for the life of a cluster.
-    fn changes_rule(&self, config: &Configuration) -> bool {
-        config.rule != self.rule() && !planted!(BallotRuleChanges)
-    }
-
     fn advance_clock(&mut self, now: Nanos) {
         self.now = self.now.max(now);
     }

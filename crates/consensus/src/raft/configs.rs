@@ -164,11 +164,16 @@ pub(crate) fn of_entry(entry: &Entry) -> Result<Option<(Configuration, System)>,
     Ok(Some((config, system)))
 }
 
+/// The ballot rule is for the life of a cluster: with another one, what was promised would mean
+/// something else.
+pub(crate) fn changes_rule(old: &Configuration, new: &Configuration) -> bool {
+    old.rule != new.rule && !planted!(BallotRuleChanges)
+}
+
 /// Whether `new` may follow `old` directly: members keep their slots, and some system of each
 /// meets the other in every role (joint configurations hold two; Ongaro 2014 section 4.3).
 pub(crate) fn may_follow(old: &Configuration, new: &Configuration) -> bool {
-    let other = old.rule != new.rule && !planted!(BallotRuleChanges);
-    if other || old.changes_a_role(new).is_some() {
+    if changes_rule(old, new) || old.changes_a_role(new).is_some() {
         return false;
     }
     for a in &old.members {

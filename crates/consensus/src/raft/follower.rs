@@ -135,8 +135,10 @@ impl Raft {
                 return None;
             }
             match configs::of_entry(entry) {
-                // No leader lets that through: what was promised would mean something else.
-                Ok(Some((config, _))) if self.changes_rule(&config) => return None,
+                // No leader lets that through.
+                Ok(Some((config, _))) if configs::changes_rule(self.configs.config(), &config) => {
+                    return None;
+                }
                 Ok(Some((config, system))) => configs.push((index, config, system)),
                 Ok(None) => {}
                 Err(error) => {

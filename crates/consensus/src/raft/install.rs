@@ -1,6 +1,6 @@
 //! Checkpoints that arrive at a follower.
 
-use super::configs::Configs;
+use super::configs::{Configs, changes_rule};
 use super::disk::Wait;
 use super::log::Log;
 use super::message::AppendOutcome;
@@ -41,7 +41,7 @@ impl Raft {
         out: &mut Ready,
     ) {
         self.advance_clock(now);
-        if self.changes_rule(&config) {
+        if changes_rule(self.configs.config(), &config) {
             let why = "a checkpoint of another ballot rule".into();
             out.halted = Some(Halt { index, why });
             return;
