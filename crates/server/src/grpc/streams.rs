@@ -9,16 +9,35 @@ use std::rc::Rc;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
-/// A stream that was sent nothing for so long is idle.
+/// A stream that was sent nothing for so long is idle; so is one that had nothing but the answer
+/// to its opening, however young it is: a channel fills up in less than a second.
 const IDLE_MIN: Duration = Duration::from_secs(1);
 /// Streams looked at to find an idle one; there is one among the oldest, or hardly any.
 const LOOKED_AT_MAX: usize = 1024;
 
-/// One stream: when it was last sent something, and how it is to end.
+/// One stream: what it was last sent, and how it is to end.
+#[derive(Default)]
 struct Stream {
-    active: Cell<Instant>,
+    sent: Cell<Sent>,
     end: RefCell<Option<Status>>,
     waker: RefCell<Option<Waker>>,
+}
+
+#[derive(Clone, Copy, Default)]
+enum Sent {
+    #[default]
+    Nothing,
+    Answer,
+    Last(Instant),
+}
+
+impl Stream {
+    fn is_idle(&self, now: Instant) -> bool {
+        match self.sent.get() {
+            Sent::Nothing | Sent::Answer => true,
+            Sent::Last(at) => now.saturating_duration_since(at) >= IDLE_MIN,
+        }
+    }
 }
 
 /// The open calls of one connection.
@@ -57,11 +76,7 @@ impl Streams {
         let number = self.next.get();
         self.next.set(number + 1);
         let stream = lasting.then(|| {
-            let stream = Rc::new(Stream {
-                active: Cell::new(Instant::now()),
-                end: RefCell::default(),
-                waker: RefCell::default(),
-            });
+            let stream = Rc::new(Stream::default());
             self.lasting.borrow_mut().insert(number, Rc::clone(&stream));
             if self.stopping.get() {
                 end(&stream, stopped());
@@ -78,9 +93,9 @@ impl Streams {
 
     /// Ends the oldest stream that is idle; false when there is none.
     fn end_idle(&self, now: Instant) -> bool {
-        let idle = |s: &Rc<Stream>| now.saturating_duration_since(s.active.get()) >= IDLE_MIN;
         let mut lasting = self.lasting.borrow_mut();
-        let oldest = lasting.iter().take(LOOKED_AT_MAX).find(|(_, s)| idle(s)).map(|(n, _)| *n);
+        let oldest =
+            lasting.iter().take(LOOKED_AT_MAX).find(|(_, s)| s.is_idle(now)).map(|(n, _)| *n);
         let Some(stream) = oldest.and_then(|number| lasting.remove(&number)) else { return false };
         end(&stream, self.too_many("this was the oldest idle stream"));
         true
@@ -117,7 +132,10 @@ impl Place {
     /// Notes that the stream was sent something.
     pub(super) fn is_active(&self) {
         if let Some(stream) = &self.stream {
-            stream.active.set(Instant::now());
+            stream.sent.set(match stream.sent.get() {
+                Sent::Nothing => Sent::Answer,
+                Sent::Answer | Sent::Last(_) => Sent::Last(Instant::now()),
+            });
         }
     }
 
@@ -156,17 +174,31 @@ mod tests {
         let streams = Streams::new(2);
         let first = streams.place(true).expect("room");
         let second = streams.place(true).expect("room");
+        let busy = |place: &Place| {
+            place.is_active();
+            place.is_active();
+        };
+        let told = |place: &Place| place.stream.as_ref().expect("lasting").end.borrow().is_some();
+        busy(&first);
+        busy(&second);
         let refused = streams.place(false).err().expect("none is idle");
         assert_eq!(refused.code, Code::ResourceExhausted as u32);
         let long_ago = Instant::now().checked_sub(IDLE_MIN).expect("the machine runs that long");
-        let old = |place: &Place| place.stream.as_ref().expect("lasting").active.set(long_ago);
-        old(&first);
-        old(&second);
-        first.is_active();
+        second.stream.as_ref().expect("lasting").sent.set(Sent::Last(long_ago));
         let third = streams.place(false).expect("the second was idle");
-        let told = |place: &Place| place.stream.as_ref().expect("lasting").end.borrow().is_some();
         assert!(!told(&first) && told(&second));
         drop((first, second, third));
         assert_eq!(streams.open(), 0);
+    }
+
+    #[test]
+    fn a_stream_that_had_only_its_answer_is_idle_however_young() {
+        let streams = Streams::new(2);
+        let first = streams.place(true).expect("room");
+        let second = streams.place(true).expect("room");
+        first.is_active();
+        let told = |place: &Place| place.stream.as_ref().expect("lasting").end.borrow().is_some();
+        let _third = streams.place(false).expect("the first was only answered");
+        assert!(told(&first) && !told(&second));
     }
 }
