@@ -13,6 +13,7 @@ mod deadline;
 mod guard;
 mod http1;
 mod message;
+mod outbox;
 mod outflow;
 mod pulse;
 mod responder;

@@ -49,10 +49,10 @@ impl Reads {
     }
 
     fn run(&self, responder: Responder, work: impl FnOnce(Responder)) {
-        let began = Instant::now();
-        if responder.caller().has_left(began) {
+        if responder.caller().has_left() {
             return responder.fail(&too_late());
         }
+        let began = Instant::now();
         work(responder);
         self.spent.set(self.spent.get() + began.elapsed());
     }
@@ -65,12 +65,11 @@ impl Reads {
     fn turn(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.spent.set(Duration::ZERO);
         *self.waker.borrow_mut() = Some(cx.waker().clone());
-        let now = Instant::now();
         let count = self.waiting.borrow().len();
         for _ in 0..count {
             let Some(job) = self.waiting.borrow_mut().pop_front() else { break };
             let caller = job.responder.caller();
-            if caller.has_left(now) {
+            if caller.has_left() {
                 job.responder.fail(&too_late());
             } else if caller.poll_room(cx) {
                 self.run(job.responder, job.work);

@@ -8,6 +8,7 @@
 //! encoder's, so everything the encoder refers to is still there, at the same place (RFC 7541,
 //! sections 2.3.2 and 4).
 
+use super::outbox::Outbox;
 use super::traffic::Traffic;
 use std::io::{IoSlice, Result};
 use std::pin::Pin;
@@ -15,7 +16,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::tcp::OwnedReadHalf;
 
 const PREFACE_BYTES: usize = 24;
 const FRAME_HEAD_BYTES: usize = 9;
@@ -41,16 +42,17 @@ const READ_BYTES_PER_TURN_MAX: usize = 64 * 1024;
 /// A client's byte stream whose `:authority` values are blanked and whose frames are counted.
 pub(super) struct Blanked {
     /// There until the end.
-    inner: Option<TcpStream>,
+    inner: Option<OwnedReadHalf>,
+    outbox: Rc<Outbox>,
     frames: Frames,
     traffic: Rc<Traffic>,
     read_in_turn: usize,
 }
 
 impl Blanked {
-    pub(super) fn new(inner: TcpStream, traffic: Rc<Traffic>) -> Self {
+    pub(super) fn new(inner: OwnedReadHalf, outbox: Rc<Outbox>, traffic: Rc<Traffic>) -> Self {
         let frames = Frames::new(Rc::clone(&traffic));
-        Self { inner: Some(inner), frames, traffic, read_in_turn: 0 }
+        Self { inner: Some(inner), outbox, frames, traffic, read_in_turn: 0 }
     }
 }
 
@@ -59,7 +61,7 @@ impl Drop for Blanked {
         let Some(inner) = self.inner.take() else { return };
         if self.traffic.abandoned.get() {
             // What the kernel still holds for this client goes with the connection.
-            let _ = inner.set_zero_linger();
+            let _ = inner.as_ref().set_zero_linger();
         } else if self.traffic.unheard.get() {
             tokio::task::spawn_local(discard(inner));
         }
@@ -67,18 +69,12 @@ impl Drop for Blanked {
 }
 
 /// Reads to the end for a while.
-async fn discard(mut socket: TcpStream) {
+async fn discard(mut socket: OwnedReadHalf) {
     let mut heard = tokio::io::AsyncReadExt::take(&mut socket, UNHEARD_BYTES_MAX);
     let mut nowhere = tokio::io::sink();
     let all = tokio::io::copy(&mut heard, &mut nowhere);
     // Whatever comes of it, the socket is closed.
     let _ = tokio::time::timeout(UNHEARD_MAX, all).await;
-}
-
-impl Blanked {
-    fn socket(&mut self) -> Pin<&mut TcpStream> {
-        Pin::new(self.inner.as_mut().expect("there until the drop"))
-    }
 }
 
 impl AsyncRead for Blanked {
@@ -96,7 +92,8 @@ impl AsyncRead for Blanked {
             return Poll::Pending;
         }
         let before = buf.filled().len();
-        let polled = self.socket().poll_read(cx, buf);
+        let polled =
+            Pin::new(self.inner.as_mut().expect("there until the drop")).poll_read(cx, buf);
         let read = &mut buf.filled_mut()[before..];
         self.traffic.read(read.len());
         self.read_in_turn = if polled.is_ready() { self.read_in_turn + read.len() } else { 0 };
@@ -106,32 +103,28 @@ impl AsyncRead for Blanked {
 }
 
 impl AsyncWrite for Blanked {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<Result<usize>> {
-        self.socket().poll_write(cx, bytes)
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
+        self.outbox.poll_write(cx, &[IoSlice::new(bytes)])
     }
 
     fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<Result<usize>> {
-        self.socket().poll_write_vectored(cx, slices)
+        self.outbox.poll_write(cx, slices)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.inner.as_ref().is_some_and(TcpStream::is_write_vectored)
+        true
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        self.socket().poll_flush(cx)
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        self.outbox.poll_flush(cx)
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        self.socket().poll_shutdown(cx)
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        self.outbox.poll_shutdown(cx)
     }
 }
 

@@ -5,6 +5,7 @@ use super::call::Call as UnaryCall;
 use super::deadline::{self, Deadlines};
 use super::guard::{Fate, Guard};
 use super::message::Assembler;
+use super::outbox::Outbox;
 use super::outflow::{Chunk, Outflow};
 use super::streams::Streams;
 use super::traffic::Traffic;
@@ -46,7 +47,9 @@ pub(super) async fn run(socket: TcpStream, server: &Server) -> Result<(), String
         .max_concurrent_streams(server.limits.streams_max.saturating_mul(2))
         .max_pending_accept_reset_streams(CANCELLED_UNSEEN_MAX);
     let traffic = Rc::new(Traffic::default());
-    let socket = Blanked::new(socket, Rc::clone(&traffic));
+    let (reader, writer) = socket.into_split();
+    let outbox = Rc::new(Outbox::new(writer));
+    let socket = Blanked::new(reader, Rc::clone(&outbox), Rc::clone(&traffic));
     let opened = timeout(OPENING_MAX, builder.handshake::<_, Chunk>(socket)).await;
     let mut wire = opened.map_err(|_| "HTTP/2: half a preface")?.map_err(closed)?;
     let office = Office {
@@ -60,6 +63,7 @@ pub(super) async fn run(socket: TcpStream, server: &Server) -> Result<(), String
     let mut guard = Guard::new(server, Rc::clone(&traffic), outflow, streams, pings);
     let timer = tokio::time::sleep(Duration::ZERO);
     tokio::pin!(timer);
+    outbox.hold(true);
     loop {
         let turn = {
             let mut next = pin!(wire.accept());
@@ -71,6 +75,8 @@ pub(super) async fn run(socket: TcpStream, server: &Server) -> Result<(), String
                 if traffic.paused.replace(false) {
                     cx.waker().wake_by_ref();
                 }
+                // Who can be sent nothing any more is found gone when it is read next.
+                let _ = outbox.poll_send(cx);
                 guard.poll(cx).map(Err)
             })
             .await
@@ -92,6 +98,7 @@ pub(super) async fn run(socket: TcpStream, server: &Server) -> Result<(), String
                 return Err(why.to_string());
             }
             Err(Fate::Calm(why)) => {
+                outbox.hold(false);
                 calm(wire, &traffic).await;
                 return Err(why.to_string());
             }
@@ -250,9 +257,7 @@ impl Call {
             (None, Answer::Stream(_)) => {}
             (Some(Err(status)), Answer::Unary(responder)) => responder.fail(&status),
             (Some(Err(status)), Answer::Stream(out)) => out.fail(&status),
-            (Some(Ok(_)), Answer::Unary(responder))
-                if responder.caller().has_left(Instant::now()) =>
-            {
+            (Some(Ok(_)), Answer::Unary(responder)) if responder.caller().is_late() => {
                 responder.fail(&too_late());
             }
             (Some(Ok(message)), Answer::Unary(responder)) => {

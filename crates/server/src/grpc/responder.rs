@@ -31,7 +31,7 @@ impl Responder {
 
     pub fn ok(self, message: &impl Message) {
         // Encoding is most of the work that a long answer makes.
-        if self.caller().has_left(std::time::Instant::now()) {
+        if self.caller().is_late() {
             return self.fail(&super::exceeded());
         }
         match answer(message, ANSWER_BYTES_MAX) {

@@ -58,13 +58,13 @@ impl Node {
 
     /// False when whoever asked has left meanwhile: nothing is begun for them. This is the last
     /// look before the replica has it, after all queues.
-    pub(super) fn is_wanted(&self, event: &Event, now: Instant) -> bool {
+    pub(super) fn is_wanted(&self, event: &Event) -> bool {
         let token = match event {
             Event::Propose { token, .. } | Event::ReadBarrier { token } => token.0,
             _ => return true,
         };
         let mut pending = self.pending.borrow_mut();
-        if !pending.get(&token).is_some_and(|waiting| waiting.caller.has_left(now)) {
+        if !pending.get(&token).is_some_and(|waiting| waiting.caller.has_left()) {
             return true;
         }
         let waiting = pending.remove(&token).expect("it was just found");

@@ -36,9 +36,8 @@ impl Node {
                 }
                 () = &mut timer => {}
             }
-            let now = std::time::Instant::now();
             for input in batch.drain(..) {
-                if let Some(end) = self.take(input, now, &mut events) {
+                if let Some(end) = self.take(input, &mut events) {
                     return end;
                 }
             }
@@ -93,15 +92,10 @@ impl Node {
         stop.map_or(at, |stop| at.min(stop.into()))
     }
 
-    fn take(
-        self: &Rc<Self>,
-        input: Input,
-        now: std::time::Instant,
-        events: &mut Vec<Event>,
-    ) -> Option<End> {
+    fn take(self: &Rc<Self>, input: Input, events: &mut Vec<Event>) -> Option<End> {
         match input {
             Input::Event(event) => {
-                if self.is_wanted(&event, now) {
+                if self.is_wanted(&event) {
                     events.push(event);
                 }
             }

@@ -158,6 +158,11 @@ fn the_stream_too_many_ends_the_oldest_idle_one_by_name() {
             assert!(watch.next().await.created);
             watches.push(watch);
         }
+        let mut other = Client::connect(address).await;
+        for (watch, key) in watches.iter_mut().zip(["a", "b", "c", "d"]) {
+            let _: pb::PutResponse = other.call("KV/Put", &put(key, "v")).await.unwrap();
+            assert_eq!(watch.next().await.events.len(), 1);
+        }
         let refused = client.call::<pb::PutResponse>("KV/Put", &put("x", "v")).await.unwrap_err();
         assert_eq!(refused.0, 8, "none is idle yet: {refused:?}");
         tokio::time::sleep(Duration::from_millis(1_100)).await;
@@ -207,6 +212,9 @@ fn a_call_refused_for_its_number_says_so_in_its_headers() {
         let mut watch = client.watch().await;
         watch.send(&create(pb::WatchCreateRequest { key: "k".into(), ..Default::default() }));
         assert!(watch.next().await.created);
+        let mut other = Client::connect(address).await;
+        let _: pb::PutResponse = other.call("KV/Put", &put("k", "v")).await.unwrap();
+        assert_eq!(watch.next().await.events.len(), 1, "so it is not idle");
         let body = frame(&put("x", "v"));
         let refused = client.call_with::<pb::PutResponse>("KV/Put", &[], body).await.unwrap_err();
         assert_eq!(status(&refused).unwrap().0, 8);
