@@ -3,6 +3,7 @@
 //! Development only; nothing of the product depends on it. [`cluster`] starts and stops members,
 //! each trial is a module and a subcommand.
 
+mod beside;
 mod chaos;
 mod cluster;
 mod compare;

@@ -12,6 +12,8 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
+use crate::beside::Beside;
+
 /// What happens to bytes from one member to another. A peer connection carries messages from
 /// its dialer only, so a pair stands for one direction; its handshake answer shares its fate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,8 +86,7 @@ impl Net {
 /// Proxies of one cluster; they run on a thread of their own until this is dropped.
 pub struct Proxies {
     pub net: Arc<Net>,
-    stop: Option<tokio::sync::oneshot::Sender<()>>,
-    thread: Option<std::thread::JoinHandle<()>>,
+    _beside: Beside,
 }
 
 impl Proxies {
@@ -96,32 +97,18 @@ impl Proxies {
     /// A port that is taken.
     pub fn start(ports: &[u16], targets: &[SocketAddr], endpoints: &[String]) -> Result<Self> {
         let net = Net::new(ports.len());
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let beside = Beside::start()?;
         let endpoints: Arc<[String]> = endpoints.into();
         let fronts: Arc<[String]> = ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
         for (at, (&port, &target)) in ports.iter().zip(targets).enumerate() {
             let address = SocketAddr::from(([127, 0, 0, 1], port));
-            let listener = runtime.block_on(TcpListener::bind(address));
+            let listener = beside.wait(TcpListener::bind(address));
             let listener = listener.with_context(|| format!("proxy port {port}"))?;
             let endpoints = Arc::clone(&endpoints);
             let front = Front { at, address, target, endpoints, fronts: Arc::clone(&fronts) };
-            runtime.spawn(Arc::new(front).accept(listener, Arc::clone(&net)));
+            beside.handle().spawn(Arc::new(front).accept(listener, Arc::clone(&net)));
         }
-        let (stop, stopped) = tokio::sync::oneshot::channel();
-        let thread = std::thread::spawn(move || {
-            // Either way of ending means that nobody needs the proxies any more.
-            let _ = runtime.block_on(stopped);
-        });
-        Ok(Self { net, stop: Some(stop), thread: Some(thread) })
-    }
-}
-
-impl Drop for Proxies {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
+        Ok(Self { net, _beside: beside })
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
+use crate::beside::Beside;
 use crate::cluster::{Cluster, Program};
 use crate::gap::{Load, leader, ms};
 
@@ -26,29 +27,19 @@ const BAR_WIDTH: usize = 50;
 /// A cluster that does not come back.
 pub fn run(program: &Program, kills: u32) -> Result<()> {
     let mut cluster = Cluster::start(program, MEMBERS, &[])?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let handle = runtime.handle().clone();
-    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    // A thread of its own, so that nothing done to members makes the load wait.
-    let thread = std::thread::spawn(move || {
-        let _ = runtime.block_on(stopped);
-    });
-    let load = {
-        let _entered = handle.enter();
-        Load::start(&cluster.endpoints(), 1)
-    };
+    // Nothing done to members makes the load wait.
+    let beside = Beside::start()?;
+    let load = beside.wait(async { Load::start(&cluster.endpoints(), 1) });
     let mut gaps = Vec::new();
     let result = (1..=kills).try_for_each(|n| {
-        let gap = handle.block_on(kill(&mut cluster, &load));
+        let gap = beside.wait(kill(&mut cluster, &load));
         let (victim, gap) = gap.with_context(|| format!("kill {n}"))?;
         println!("kill {n:4} of n{}: {:5} ms", victim + 1, ms(gap));
         gaps.push(gap);
         cluster.spawn(victim)?;
         cluster.await_ready().with_context(|| format!("after kill {n}"))
     });
-    let stopped = handle.block_on(load.stop());
-    drop(stop);
-    let _ = thread.join();
+    let stopped = beside.wait(load.stop());
     print!("{}", Distribution::of(gaps).text());
     result.and(stopped)
 }

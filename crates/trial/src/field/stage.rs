@@ -10,6 +10,7 @@ use tokio::runtime::Handle;
 
 use super::asked::Client;
 use super::member::Member;
+use crate::beside::Beside;
 use crate::cluster::{Program, free_ports};
 
 /// Address space of a quorate under trial, unless a scenario says otherwise.
@@ -69,9 +70,7 @@ pub struct Stage {
     root: PathBuf,
     token: String,
     keep: bool,
-    handle: Handle,
-    stop: Option<tokio::sync::oneshot::Sender<()>>,
-    thread: Option<std::thread::JoinHandle<()>>,
+    beside: Beside,
 }
 
 impl Stage {
@@ -80,16 +79,7 @@ impl Stage {
         let name = format!("field-{row}-{program}-{}-{unique}", std::process::id());
         let root = std::env::temp_dir().join(&name);
         std::fs::create_dir_all(&root).with_context(|| root.display().to_string())?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let handle = runtime.handle().clone();
-        let (stop, stopped) = tokio::sync::oneshot::channel();
-        let thread = std::thread::spawn(move || {
-            // Either way of ending means that the scenario is over.
-            let _ = runtime.block_on(stopped);
-            runtime.shutdown_background();
-        });
-        let (stop, thread) = (Some(stop), Some(thread));
-        Ok(Self { program, root, token: name, keep: false, handle, stop, thread })
+        Ok(Self { program, root, token: name, keep: false, beside: Beside::start()? })
     }
 
     /// Whether the real etcd plays.
@@ -110,17 +100,17 @@ impl Stage {
 
     /// Drives a future to its end; tasks it spawns go on on the stage's own thread.
     pub fn wait<F: Future>(&self, work: F) -> F::Output {
-        self.handle.block_on(work)
+        self.beside.wait(work)
     }
 
     /// The runtime of this stage.
     pub fn handle(&self) -> &Handle {
-        &self.handle
+        self.beside.handle()
     }
 
     /// A client of one member; it connects when it is first used.
     pub fn client(&self, member: &Member) -> Client {
-        Client::new(&member.endpoint(), self.handle.clone())
+        Client::new(&member.endpoint(), self.handle().clone())
     }
 
     /// One member alone, not started.
@@ -174,10 +164,6 @@ impl Stage {
 
 impl Drop for Stage {
     fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
         if !self.keep {
             let _ = std::fs::remove_dir_all(&self.root);
         }
