@@ -36,7 +36,7 @@ impl Cuts {
             if leaderless >= LEADERLESS_TIMEOUTS_MAX {
                 self.leaderless.send_modify(|cuts| *cuts += 1);
             }
-            if status.diverged || status.halted.is_some() {
+            if status.is_out_of_service() {
                 self.diverged.send_replace(true);
             }
         }

@@ -109,6 +109,13 @@ pub struct Status {
     pub halted: Option<String>,
 }
 
+impl Status {
+    /// It serves no data any more, and no time will change that.
+    pub fn is_out_of_service(&self) -> bool {
+        self.diverged || self.halted.is_some()
+    }
+}
+
 /// What `LeaseTimeToLive` answers; seconds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LeaseInfo {

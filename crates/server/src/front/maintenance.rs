@@ -120,7 +120,7 @@ pub(super) fn auth_status(front: &Front, _: &pb::AuthStatusRequest, responder: R
 pub(super) fn health(front: &Front, request: &HealthCheckRequest, responder: Responder) {
     if request.service.is_empty() {
         let state = front.engine.status();
-        let serves = !state.diverged && state.halted.is_none() && front.engine.is_current();
+        let serves = !state.is_out_of_service() && front.engine.is_current();
         let status = if serves { ServingStatus::Serving } else { ServingStatus::NotServing };
         responder.ok(&HealthCheckResponse { status: status as i32 });
     } else {
