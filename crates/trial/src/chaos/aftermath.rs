@@ -16,6 +16,8 @@ const CALL_MAX: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(10);
 /// What is said of a directory that was emptied or put back, by peers and by its own member.
 pub const FORGOT: &str = "its data directory was";
+/// How a log line begins that says why a member stands still for good.
+pub const HALTED: &str = "halted: ";
 
 /// Waits until all survivors serve writes and hold the same, and returns the history of all
 /// events. The writes that find this out join `ops`.

@@ -11,7 +11,7 @@ use anyhow::{Result, bail, ensure};
 use base::Prng;
 use rustix::process::Signal;
 
-use super::aftermath::FORGOT;
+use super::aftermath::{FORGOT, HALTED};
 use super::load::Shared;
 use super::schedule::{Fault, Loss, Shape, Step, Target};
 use super::watcher::Leaders;
@@ -98,12 +98,17 @@ impl Nemesis {
         self.diary.push(format!("{:9.3} {what}", at.as_secs_f64()));
     }
 
-    /// Fails if a member's process ended without our doing. One that forgot may, if it says so.
+    /// Fails if a member's process ended without our doing, or stands still for good. One that
+    /// forgot may, if it says so.
     ///
     /// # Errors
     /// Its exit status.
     pub fn nobody_ended(&mut self) -> Result<()> {
         for at in 0..self.cluster.len() {
+            let forgot = self.lost.is_some_and(|lost| lost.at == at);
+            if !forgot && self.cluster.says(at, HALTED)? {
+                bail!("n{} halted by itself; see {}", at + 1, self.cluster.log(at).display());
+            }
             if let Some(status) = self.cluster.ended(at)? {
                 if self.is_out(at) && self.cluster.says(at, FORGOT)? {
                     self.note(&format!("n{} forgot and ended: {status}", at + 1));
