@@ -9,7 +9,8 @@ use serde_json::Value;
 const MAY_USE: &[(&str, &[&str])] = &[
     ("base", &[]),
     ("quorum", &["base"]),
-    ("consensus", &["quorum"]),
+    ("cluster", &["quorum"]),
+    ("consensus", &["cluster"]),
     ("mvcc", &["base"]),
     ("replica", &["consensus", "mvcc"]),
     ("wal", &["base"]),
@@ -27,7 +28,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
 ];
 
 /// Crates with neither an operating system nor a library below them.
-pub const PURE: [&str; 5] = ["base", "quorum", "consensus", "mvcc", "replica"];
+pub const PURE: [&str; 6] = ["base", "quorum", "cluster", "consensus", "mvcc", "replica"];
 
 /// Everything wrong with the workspace's dependencies.
 pub fn problems() -> Result<Vec<String>> {

@@ -2,8 +2,6 @@
 
 mod ballot;
 mod candidate;
-mod change;
-mod config;
 mod configs;
 mod disk;
 mod follower;
@@ -23,10 +21,6 @@ mod transfer;
 mod witness;
 
 pub use ballot::is_possible;
-pub use change::{Change, ChangeError, ChangeState, Newcomer, REMOVED_MAX, label};
-pub use config::{
-    BallotRule, ConfigError, Configuration, LIMITS_MAX, MEMBERS_MAX, Member, URLS_MAX,
-};
 pub use message::{AppendOutcome, Body, Entry, EntryKind, Invite, Message};
 pub use propose::{TAIL_BYTES_MAX, TAIL_ENTRIES_MAX};
 pub use ready::{Halt, NoLeader, Persist, ReadOutcome, Ready, Trace, Why};
@@ -37,6 +31,7 @@ use alloc::vec::Vec;
 use ballot::Promise;
 use base::{Ballot, Birth, Blob, Incarnation, LogIndex, Nanos, NodeId, Prng, Ticket, planted};
 use candidate::{Candidate, PreCandidate};
+use cluster::{BallotRule, ConfigError};
 use configs::Configs;
 use disk::{Disk, Held, Wait};
 use follower::{Append, Follower};

@@ -1,11 +1,11 @@
 //! Golden scripts, random schedules and hand-driven machines over the deterministic cluster.
 
-#[path = "it/cluster.rs"]
-mod cluster;
 #[path = "it/direct.rs"]
 mod direct;
 #[path = "it/fuzz.rs"]
 mod fuzz;
+#[path = "it/harness.rs"]
+mod harness;
 #[path = "it/haste.rs"]
 mod haste;
 #[path = "it/script.rs"]
@@ -15,7 +15,8 @@ mod seats;
 #[path = "it/storm.rs"]
 mod storm;
 
-use consensus::raft::{BallotRule, EntryKind};
+use cluster::BallotRule;
+use consensus::raft::EntryKind;
 use storm::{Plan, play, play_and_lose_each, seeds};
 
 #[test]
@@ -116,9 +117,9 @@ fn with_a_witness_any_one_member_may_be_lost_after_any_schedule() {
 }
 
 /// n1 commits with n3, whose log is gone when n1 is: a voter that counts and keeps nothing.
-fn a_member_and_a_voter_without_a_log(quorum: &str) -> cluster::Cluster {
-    let config = cluster::configuration(3, 0, quorum, BallotRule::SharedTerms);
-    let mut c = cluster::Cluster::met(config, 7);
+fn a_member_and_a_voter_without_a_log(quorum: &str) -> harness::Cluster {
+    let config = harness::configuration(3, 0, quorum, BallotRule::SharedTerms);
+    let mut c = harness::Cluster::met(config, 7);
     let (n1, n2, n3) = (base::NodeId(1), base::NodeId(2), base::NodeId(3));
     c.time_out(n1);
     c.run(60);
@@ -157,12 +158,12 @@ fn a_witness_under_the_rule_commits_nothing_that_one_data_member_alone_has() {
 #[test]
 fn elect_sets_that_do_not_meet_need_ballots_of_term_and_node() {
     let rows = "elect = row(n1 n2 / n3 n4); commit = cover(n1 n2 / n3 n4)";
-    let shared = cluster::configuration(4, 0, rows, BallotRule::SharedTerms);
+    let shared = harness::configuration(4, 0, rows, BallotRule::SharedTerms);
     let error = shared.system().unwrap_err().to_string();
     assert!(error.contains("share no member"), "{error}");
-    let config = cluster::configuration(4, 0, rows, BallotRule::TermAndNode);
+    let config = harness::configuration(4, 0, rows, BallotRule::TermAndNode);
     config.system().expect("ballots of (term, node) are unique");
-    let mut c = cluster::Cluster::met(config, 7);
+    let mut c = harness::Cluster::met(config, 7);
     c.run(400);
     let leader = c.leader().expect("all are there").0;
     c.cut.extend([(1, 3), (1, 4), (2, 3), (2, 4), (3, 1), (4, 1), (3, 2), (4, 2)]);
@@ -181,8 +182,8 @@ fn elect_sets_that_do_not_meet_need_ballots_of_term_and_node() {
 #[test]
 #[should_panic(expected = "term 1 elected")]
 fn two_halves_that_elect_alone_make_two_leaders_of_one_term() {
-    let config = cluster::configuration(4, 0, "majority(n1, n2, n3, n4)", BallotRule::SharedTerms);
-    let mut c = cluster::Cluster::new(config, 7);
+    let config = harness::configuration(4, 0, "majority(n1, n2, n3, n4)", BallotRule::SharedTerms);
+    let mut c = harness::Cluster::new(config, 7);
     for (id, row) in [(1, "n1, n2"), (2, "n1, n2"), (3, "n3, n4"), (4, "n3, n4")] {
         let id = base::NodeId(id);
         c.crash(id);
@@ -196,12 +197,12 @@ fn two_halves_that_elect_alone_make_two_leaders_of_one_term() {
 /// A cluster that shares terms is told so when it is to move to a system that cannot.
 #[test]
 fn a_change_that_needs_the_other_ballot_rule_is_refused_and_says_so() {
-    use consensus::raft::{Change, ChangeError};
+    use cluster::{Change, ChangeError};
     let text = "elect = row(n1 n2 / n3 n4); commit = cover(n1 n2 / n3 n4)".to_string();
     let change = Change::Quorum { text };
     let request = base::RequestId { seq: 1, ..Default::default() };
     for (rule, refused) in [(BallotRule::SharedTerms, true), (BallotRule::TermAndNode, false)] {
-        let config = cluster::configuration(4, 0, "", rule);
+        let config = harness::configuration(4, 0, "", rule);
         let begun = config.begin(&change, request, config.voters(), |_| true);
         let says = |e: &ChangeError| e.to_string().contains("needs (term, node) ballots");
         assert_eq!(begun.as_ref().err().is_some_and(says), refused, "{begun:?}");
@@ -212,10 +213,10 @@ fn a_change_that_needs_the_other_ballot_rule_is_refused_and_says_so() {
 /// What a witness is stays what it is: its log has no data that it could serve.
 #[test]
 fn a_witness_cannot_become_a_data_member_in_place_nor_the_other_way_round() {
-    use consensus::raft::{Change, ChangeError};
+    use cluster::{Change, ChangeError};
     let request = base::RequestId { seq: 1, ..Default::default() };
     let quorum = "majority(n1, n2, witness(n3))";
-    let config = cluster::configuration(3, 0, quorum, BallotRule::SharedTerms);
+    let config = harness::configuration(3, 0, quorum, BallotRule::SharedTerms);
     for text in ["majority(n1, n2, n3)", "majority(n1, witness(n2), n3)", "all of (n1, n2)"] {
         let change = Change::Quorum { text: text.to_string() };
         let refused = config.begin(&change, request, config.voters(), |_| true).unwrap_err();
@@ -230,8 +231,8 @@ fn a_witness_cannot_become_a_data_member_in_place_nor_the_other_way_round() {
 /// A tally, a trace or a frame of yesterday may still name the slot.
 #[test]
 fn a_slot_that_was_left_is_given_again_only_after_all_others() {
-    use consensus::raft::{Change, Newcomer};
-    let mut config = cluster::configuration(3, 0, "", BallotRule::SharedTerms);
+    use cluster::{Change, Newcomer};
+    let mut config = harness::configuration(3, 0, "", BallotRule::SharedTerms);
     let mut given = Vec::new();
     let remove = Change::Remove { id: base::NodeId(3), quorum: None };
     let request = base::RequestId { seq: 1, ..Default::default() };
@@ -243,7 +244,7 @@ fn a_slot_that_was_left_is_given_again_only_after_all_others() {
         let add = Change::Add { member, learner: true, quorum: None };
         config = config.begin(&add, request, config.voters(), |_| true).unwrap();
         given.push(config.slot_of(id).unwrap());
-        let decoded = consensus::raft::Configuration::decode(&config.encode()).unwrap();
+        let decoded = cluster::Configuration::decode(&config.encode()).unwrap();
         assert_eq!(decoded, config, "the slot given last is part of it");
         let remove = Change::Remove { id, quorum: None };
         config = config.begin(&remove, request, config.voters(), |_| true).unwrap();

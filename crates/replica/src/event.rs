@@ -6,7 +6,8 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use base::{Ballot, LogIndex, NodeId, Ticket, Token};
-use consensus::raft::{Change, ChangeError, Configuration, Halt, Persist};
+use cluster::{Change, ChangeError, Configuration};
+use consensus::raft::{Halt, Persist};
 use mvcc::{Changes, Command, RangeRequest, RangeResponse, Response, TxnRequest, View};
 
 /// Something that happened outside the machine.

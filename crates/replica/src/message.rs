@@ -3,7 +3,8 @@
 use alloc::vec::Vec;
 use base::codec::{DecodeError, Get, Put};
 use base::{Ballot, Blob, LogIndex, NodeId, RequestId};
-use consensus::raft::{Change, ChangeError, Message};
+use cluster::{Change, ChangeError};
+use consensus::raft::Message;
 
 const VERSION: u8 = 1;
 /// Longest encoded command a client may ask for: a frame between members holds one at least. A

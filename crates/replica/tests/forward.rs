@@ -1,7 +1,8 @@
 //! One follower driven by hand: when it sends a write to its leader, and when again.
 
 use base::{Ballot, Blob, Incarnation, LogIndex, Nanos, NodeId, Token};
-use consensus::raft::{BallotRule, Body, Configuration, Member, Message, Recovered, Settings};
+use cluster::{BallotRule, Configuration, Member};
+use consensus::raft::{Body, Message, Recovered, Settings};
 use mvcc::{Command, PutRequest};
 use replica::{
     COMMAND_BYTES_MAX, Effects, Event, PeerBody, PeerMessage, RefusalReason, Replica,

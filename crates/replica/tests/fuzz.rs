@@ -2,7 +2,8 @@
 
 use base::codec::{Get, Put};
 use base::{Ballot, Blob, ClusterTime, Incarnation, LogIndex, Nanos, NodeId, Prng, RequestId};
-use consensus::raft::{BallotRule, Body, Configuration, Member, Message, Recovered, Settings};
+use cluster::{BallotRule, Configuration, Member};
+use consensus::raft::{Body, Message, Recovered, Settings};
 use proptest::prelude::*;
 use replica::dedupe::{Dedupe, ORIGINS_MAX, SEEN_MAX};
 use replica::envelope::{Envelope, EnvelopeBody};

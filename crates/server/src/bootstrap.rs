@@ -6,7 +6,7 @@
 
 use crate::config::{Config, ConfigError, InitialMember, Url, resolve, same_urls};
 use base::NodeId;
-use consensus::raft::{BallotRule, Configuration, Member};
+use cluster::{BallotRule, Configuration, Member};
 use sha1::{Digest as _, Sha1};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -74,7 +74,7 @@ pub fn from_flags(config: &Config) -> Result<Bootstrap, ConfigError> {
             (LIMIT_QUOTA.to_string(), config.quota_backend_bytes),
             (LIMIT_TXN_OPS.to_string(), config.max_txn_ops as u64),
         ],
-        change: consensus::raft::ChangeState::default(),
+        change: cluster::ChangeState::default(),
     })?;
     let member = configuration.members.iter().find(|member| member.name == config.name);
     Ok(Bootstrap {

@@ -1,6 +1,6 @@
 //! How two configurations differ, in words an operator can act on.
 
-use consensus::raft::{Configuration, Member};
+use cluster::{Configuration, Member};
 
 fn names(members: &[Member]) -> String {
     members.iter().map(|member| member.name.as_str()).collect::<Vec<_>>().join(", ")

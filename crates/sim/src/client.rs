@@ -2,7 +2,7 @@
 
 use base::{Blob, LogIndex, Nanos, Prng};
 use check::models::{KvInput, KvOutput};
-use consensus::raft::Change;
+use cluster::Change;
 use mvcc::{
     Command, Compare, CompareOp, CompareTarget, DeleteRequest, PutRequest, RangeRequest, RequestOp,
     SortOrder, SortTarget, TxnRequest,

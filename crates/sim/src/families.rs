@@ -1,7 +1,7 @@
 //! Random safe systems of a family, for lives and for changes while they go on.
 
 use base::Prng;
-use consensus::raft::BallotRule;
+use cluster::BallotRule;
 use quorum::{Names, Protocol, SystemSpec};
 
 macro_rules! groups {

@@ -4,7 +4,7 @@ use crate::families::{self, Group};
 use crate::fault::{self, Fault, Kind};
 use crate::knobs::{Knobs, Profile, Still};
 use base::{Nanos, NodeId, Prng};
-use consensus::raft::{BallotRule, Configuration, Member};
+use cluster::{BallotRule, Configuration, Member};
 
 /// Virtual time of a standard life, before its faults are healed.
 pub const LIFE: Nanos = Nanos::from_millis(60_000);
@@ -149,7 +149,7 @@ impl Plan {
             joint: None,
             rule: self.rule,
             limits: Vec::new(),
-            change: consensus::raft::ChangeState::default(),
+            change: cluster::ChangeState::default(),
         }
     }
 

@@ -3,7 +3,8 @@
 
 use crate::disk::SimDisk;
 use base::{Ballot, Incarnation, LogIndex, NodeId, planted};
-use consensus::raft::{Configuration, Entry, EntryKind, Recovered};
+use cluster::Configuration;
+use consensus::raft::{Entry, EntryKind, Recovered};
 use replica::{CheckpointJob, Installed};
 use store::{
     Ask, CheckpointFile, CheckpointMeta, Home, Identity, OnDamage, Repair, StoreError,

@@ -5,7 +5,8 @@
 
 use crate::plan::Plan;
 use base::{Nanos, NodeId};
-use consensus::raft::{Configuration, Member, Trace};
+use cluster::{Configuration, Member};
+use consensus::raft::Trace;
 use replica::{TraceEvent, TraceKind};
 use std::fmt::Write as _;
 
@@ -54,8 +55,8 @@ impl Tracer {
     pub fn header(&mut self, plan: &Plan) {
         let Some(lines) = &mut self.lines else { return };
         let rule = match plan.rule {
-            consensus::raft::BallotRule::SharedTerms => "shared-terms",
-            consensus::raft::BallotRule::TermAndNode => "term-and-node",
+            cluster::BallotRule::SharedTerms => "shared-terms",
+            cluster::BallotRule::TermAndNode => "term-and-node",
         };
         let _ = writeln!(
             lines,

@@ -25,7 +25,7 @@ use crate::plan::{self, Plan};
 use crate::stats::Stats;
 use crate::tracer::Tracer;
 use base::{Nanos, NodeId, Prng};
-use consensus::raft::{Change, Configuration};
+use cluster::{Change, Configuration};
 use fault::Relief;
 use net::{Links, Parcel};
 use replica::{Effects, Reply};

@@ -4,8 +4,8 @@
 //! a vote of a term is never taken back, not by step-down and not by restart. With (term, node)
 //! ballots (Paxos) the promise is the highest ballot granted or obeyed.
 
-use super::config::BallotRule;
 use base::{Ballot, NodeId, Term};
+use cluster::BallotRule;
 
 /// Terms above this are refused from the network, so that counting up never overflows.
 pub(crate) const TERM_MAX: u64 = u64::MAX / 2;

@@ -2,9 +2,10 @@
 
 use super::disk::{Held, Wait};
 use super::message::{Body, Invite};
-use super::{Configuration, Raft, Ready, Role, Trace, Why};
+use super::{Raft, Ready, Role, Trace, Why};
 use alloc::vec::Vec;
 use base::{Ballot, Life, Nanos, NodeId, planted};
+use cluster::Configuration;
 use quorum::{NodeSet, Tally, Verdict};
 
 /// Votes by who gave them. Which slot that is, is asked anew for each verdict: the configuration

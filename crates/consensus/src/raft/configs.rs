@@ -1,12 +1,11 @@
 //! Configurations along the log: the last one appended is in force, truncation rolls back.
 
 use super::Raft;
-use super::config::{BallotRule, ConfigError, Configuration};
 use super::message::{Entry, EntryKind};
-use super::witness::Roles;
 use alloc::vec::Vec;
 use base::{Life, LogIndex, NodeId, RequestId, planted};
-use quorum::{Names, Protocol, System, SystemSpec};
+use cluster::{ConfigError, Configuration, Roles};
+use quorum::System;
 
 /// One configuration of the log, compiled.
 #[derive(Debug)]
@@ -162,56 +161,4 @@ pub(crate) fn of_entry(entry: &Entry) -> Result<Option<(Configuration, System)>,
         .map_err(|e| ConfigError::new(alloc::format!("config entry {}: {e}", entry.index)))?;
     let system = config.system()?;
     Ok(Some((config, system)))
-}
-
-/// The ballot rule is for the life of a cluster: with another one, what was promised would mean
-/// something else.
-pub(crate) fn changes_rule(old: &Configuration, new: &Configuration) -> bool {
-    old.rule != new.rule && !planted!(BallotRuleChanges)
-}
-
-/// Whether `new` may follow `old` directly: members keep their slots, and some system of each
-/// meets the other in every role (joint configurations hold two; Ongaro 2014 section 4.3).
-pub(crate) fn may_follow(old: &Configuration, new: &Configuration) -> bool {
-    if changes_rule(old, new) || old.changes_a_role(new).is_some() {
-        return false;
-    }
-    for a in &old.members {
-        for b in &new.members {
-            // A learner stands in no quorum text, so it may still take another name.
-            let named = !a.learner && !b.learner;
-            let same = (a.id == b.id, a.slot == b.slot, a.name == b.name);
-            if same.0 != same.1 || (named && same.0 != same.2) {
-                return false;
-            }
-        }
-    }
-    let texts = |c: &Configuration| -> Vec<SystemSpec> {
-        let all = core::iter::once(&c.quorum).chain(c.joint.iter());
-        all.filter_map(|t| SystemSpec::parse(t).ok()).collect()
-    };
-    let mut names = Names::new();
-    for m in old.members.iter().chain(&new.members).filter(|m| !m.learner) {
-        if names.slot(&m.name).is_none() {
-            names.insert(m.slot, &m.name);
-        }
-    }
-    let news = texts(new);
-    let meets = texts(old).iter().any(|a| news.iter().any(|b| meet(a, b, &names, old.rule)));
-    meets || planted!(AnyChangeGoes)
-}
-
-fn meet(a: &SystemSpec, b: &SystemSpec, names: &Names, rule: BallotRule) -> bool {
-    if a == b {
-        return true;
-    }
-    let disjoint_free = |elect: &quorum::Expr, commit: &quorum::Expr| {
-        let pair = SystemSpec { elect: elect.clone(), commit: commit.clone() };
-        pair.compile_for(names, Protocol::RaftTermAndNode).is_ok()
-    };
-    disjoint_free(&a.elect, &b.commit)
-        && disjoint_free(&b.elect, &a.commit)
-        && (rule == BallotRule::TermAndNode
-            || planted!(ChangeSplitsTerms)
-            || disjoint_free(&a.elect, &b.elect))
 }

@@ -6,6 +6,7 @@ use super::message::{AppendOutcome, Body, Entry, Invite};
 use super::{Halt, Raft, Ready, Role, Trace};
 use alloc::vec::Vec;
 use base::{Ballot, LogIndex, Nanos, NodeId, planted};
+use cluster::BallotRule;
 
 #[derive(Debug)]
 pub(crate) struct Follower {
@@ -136,7 +137,7 @@ impl Raft {
             }
             match configs::of_entry(entry) {
                 // No leader lets that through.
-                Ok(Some((config, _))) if configs::changes_rule(self.configs.config(), &config) => {
+                Ok(Some((config, _))) if self.configs.config().changes_rule(&config) => {
                     return None;
                 }
                 Ok(Some((config, system))) => configs.push((index, config, system)),
@@ -213,7 +214,7 @@ impl Raft {
             return; // A duplicate: this candidate has won and leads us.
         }
         let rule = self.rule();
-        let shared = rule == super::BallotRule::SharedTerms;
+        let shared = rule == BallotRule::SharedTerms;
         if shared && self.promise.observe(rule, ballot) {
             self.become_follower(None, super::Why::HigherBallot, out);
         }

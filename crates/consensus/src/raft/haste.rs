@@ -3,8 +3,9 @@
 //! A pre-vote changes nothing at those it is sent to, so it may be repeated after short pauses.
 //! All pauses below are earlier than the election timeout would be, never later.
 
-use super::{BallotRule, Raft, Ready, Role};
+use super::{Raft, Ready, Role};
 use base::{Ballot, LogIndex, Nanos, NodeId};
+use cluster::BallotRule;
 
 /// A follower whose leader's connection is gone waits at most this long before it asks around.
 const PEER_LOST_DELAY_MAX: Nanos = Nanos::from_millis(100);

@@ -1,11 +1,12 @@
 //! Checkpoints that arrive at a follower.
 
-use super::configs::{Configs, changes_rule};
+use super::configs::Configs;
 use super::disk::Wait;
 use super::log::Log;
 use super::message::AppendOutcome;
-use super::{Configuration, Halt, Raft, Ready, Role, Why};
+use super::{Halt, Raft, Ready, Role, Why};
 use base::{Ballot, LogIndex, Nanos, planted};
+use cluster::Configuration;
 
 impl Raft {
     /// The checkpoint this member starts from was committed by the leader of `settled`. Before
@@ -41,7 +42,7 @@ impl Raft {
         out: &mut Ready,
     ) {
         self.advance_clock(now);
-        if changes_rule(self.configs.config(), &config) {
+        if self.configs.config().changes_rule(&config) {
             let why = "a checkpoint of another ballot rule".into();
             out.halted = Some(Halt { index, why });
             return;

@@ -9,6 +9,7 @@ use super::{Raft, Ready, Role, Trace, Why};
 use alloc::borrow::Cow;
 use alloc::vec::Vec;
 use base::{Ballot, Blob, Life, LogIndex, Nanos, NodeId, planted};
+use cluster::Configuration;
 use quorum::{Family, NODES_MAX, NodeSet, commit_index};
 
 #[derive(Debug)]
@@ -346,7 +347,7 @@ impl Raft {
 
     pub(crate) fn append_config(
         &mut self,
-        config: super::Configuration,
+        config: Configuration,
         system: quorum::System,
         out: &mut Ready,
     ) {

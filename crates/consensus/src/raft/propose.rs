@@ -4,6 +4,7 @@ use super::message::{Entry, EntryKind};
 use super::{NotLeaderReason, Raft, Ready, Role, Trace, configs};
 use alloc::vec::Vec;
 use base::{Ballot, Blob, LogIndex, planted};
+use cluster::Configuration;
 
 /// Entries of a leader's log that are not committed: beyond it nothing is taken, but for changes
 /// of members. What no client was answered yet grows memory and disks of all members, and takes
@@ -65,7 +66,7 @@ impl Raft {
     fn check_config(
         &self,
         payload: &Blob,
-    ) -> Result<(super::Configuration, quorum::System), NotLeaderReason> {
+    ) -> Result<(Configuration, quorum::System), NotLeaderReason> {
         let entry = Entry {
             index: LogIndex::ZERO,
             ballot: Ballot::ZERO,
@@ -74,7 +75,7 @@ impl Raft {
         };
         let parsed = configs::of_entry(&entry).ok().flatten();
         let (config, system) = parsed.ok_or(NotLeaderReason::ConfigInvalid)?;
-        if !configs::may_follow(self.configs.config(), &config) {
+        if !self.configs.config().may_be_followed_by(&config) {
             return Err(NotLeaderReason::ConfigInvalid);
         }
         // It must be decided by members that are counted, or nobody could write down the others.

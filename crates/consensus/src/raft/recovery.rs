@@ -1,10 +1,11 @@
 //! What a member starts from: the entries of its journal, joined to its checkpoint.
 
+use super::Entry;
 use super::configs::{self, Configs};
 use super::log::Log;
-use super::{ConfigError, Configuration, Entry};
 use alloc::vec::Vec;
 use base::{Ballot, LogIndex, planted};
+use cluster::{ConfigError, Configuration};
 
 /// What was durable when the member stopped.
 #[derive(Clone, Debug)]

@@ -8,9 +8,10 @@
 //! found it: they are counted from the start. A birth that was written down never changes.
 
 use super::message::{EntryKind, Invite};
-use super::{Configuration, Raft, Ready, Role};
+use super::{Raft, Ready, Role};
 use alloc::vec::Vec;
 use base::{Blob, Life, NodeId, Ticket, planted};
+use cluster::{Configuration, Member};
 
 /// Whether this member's own birth stands in a committed configuration, durably known here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,30 +20,6 @@ pub(crate) enum Seat {
     /// It does, and this write makes that survive a restart.
     Taking(Ticket),
     Taken,
-}
-
-impl Configuration {
-    /// Whether `id` takes part with the directory of `life`.
-    pub(crate) fn names(&self, id: NodeId, life: Life) -> bool {
-        let named = self.life_of(id);
-        named != Life::UNKNOWN && named.birth == life.birth
-    }
-
-    /// Writes down lives that are news: of members that have none yet if `unknown`, and later
-    /// starts of the same directories. True when there were any.
-    fn record(&mut self, lives: &[(NodeId, Life)], unknown: bool) -> bool {
-        let mut news = false;
-        for member in &mut self.members {
-            let said = lives.iter().find(|(id, _)| *id == member.id);
-            let Some((_, life)) = said.filter(|(_, life)| *life != Life::UNKNOWN) else { continue };
-            let first = unknown && member.life == Life::UNKNOWN;
-            if first || member.life.is_before(*life) {
-                member.life = *life;
-                news = true;
-            }
-        }
-        news
-    }
 }
 
 impl Raft {
@@ -180,7 +157,7 @@ impl Raft {
         if roles.witnesses.is_empty() || config.change.founding {
             return;
         }
-        let new = |m: &&super::Member| {
+        let new = |m: &&Member| {
             before.life_of(m.id) == Life::UNKNOWN
                 && m.life != Life::UNKNOWN
                 && roles.holders.contains(m.slot)

@@ -3,8 +3,9 @@
 use super::disk::Wait;
 use super::message::Body;
 use super::progress::Peer;
-use super::{Member, Raft, Ready, Role, Trace};
+use super::{Raft, Ready, Role, Trace};
 use base::{Nanos, NodeId};
+use cluster::Member;
 
 /// A hand-over under way: proposals stop until it succeeds or the deadline passes.
 #[derive(Debug)]

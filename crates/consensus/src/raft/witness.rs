@@ -6,34 +6,16 @@
 //! data members that acknowledge must be a commit set among themselves, or all that are not
 //! marked out; and a witness is told only what all of those hold durably.
 
-use super::config::Configuration;
 use super::message::{Entry, EntryKind};
 use super::progress::{Peer, State};
 use super::{Raft, Ready, Role};
 use alloc::vec::Vec;
 use base::{LogIndex, NodeId, planted};
-use quorum::{Family, NODES_MAX, NodeSet, System, commit_index};
+use cluster::Configuration;
+use quorum::{Family, NODES_MAX, NodeSet, commit_index};
 
 /// Entries a member marked out may lack when commits begin to wait for it again.
 const RETURN_SLACK: u64 = 256;
-
-/// Slots by what they keep, of one configuration.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Roles {
-    pub witnesses: NodeSet,
-    /// Voters that hold data.
-    pub holders: NodeSet,
-    /// Those of them that are not marked out.
-    pub data: NodeSet,
-}
-
-impl Roles {
-    pub fn of(config: &Configuration, system: &System) -> Self {
-        let witnesses = config.witnesses();
-        let holders = config.voters().intersect(system.support()).minus(witnesses);
-        Self { witnesses, holders, data: holders.minus(config.out()) }
-    }
-}
 
 impl Raft {
     /// Whether this member votes without data. Decided by the configuration in force.

@@ -1,7 +1,8 @@
 //! One machine driven by hand: messages and tickets in an order no schedule is likely to find.
 
-use super::cluster::{configuration, founded, life};
+use super::harness::{configuration, founded, life};
 use base::{Ballot, Birth, Blob, Incarnation, LogIndex, Nanos, NodeId, Ticket};
+use cluster::{BallotRule, Configuration, Member};
 use consensus::raft::*;
 
 #[path = "direct/repair.rs"]
@@ -429,7 +430,7 @@ fn every_script_and_test_that_the_bug_ledger_names_exists() {
 /// Slots 0 to 4 are n1 to n5, and then the last one is n6, of more weight: by checkpoint.
 fn a_sixth_in_the_fifths_slot() -> Configuration {
     let mut config = configuration(4, 0, "", BallotRule::SharedTerms);
-    let sixth = Member { slot: 4, ..super::cluster::member(NodeId(6), false) };
+    let sixth = Member { slot: 4, ..super::harness::member(NodeId(6), false) };
     config.members.push(sixth);
     config.quorum = "weighted{n1:1, n2:1, n3:1, n4:1, n6:3}".into();
     founded(config)

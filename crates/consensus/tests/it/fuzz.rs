@@ -1,9 +1,10 @@
 //! Hostile bytes and hostile messages: refused or harmless, never a panic, never more memory than
 //! the input is worth.
 
-use super::cluster::{configuration, life};
+use super::harness::{configuration, life};
 use base::codec::{Get, Put};
 use base::{Ballot, Birth, Blob, Incarnation, LogIndex, Nanos, NodeId, Prng};
+use cluster::{BallotRule, Configuration};
 use consensus::raft::*;
 use proptest::prelude::*;
 

@@ -2,9 +2,9 @@
 //!
 //! Timeouts are 100 to 200 ms, heartbeats 20 ms, a message takes 2 ms and a write 1 ms.
 
-use super::cluster::{Cluster, configuration};
+use super::harness::{Cluster, configuration};
 use base::NodeId;
-use consensus::raft::BallotRule;
+use cluster::BallotRule;
 
 const TIMEOUT: u64 = 100;
 

@@ -14,9 +14,10 @@
 //! BALLOT[*SIZE]..` (of a node that is down), `promise nK BALLOT` (likewise), `sync nK COUNT` (a
 //! stalled disk's oldest writes), `disk nK`, `acks on`, `status`. `TEXT*COUNT` repeats a text.
 
-use super::cluster::{Cluster, configuration};
+use super::harness::{Cluster, configuration};
 use base::{Ballot, Blob, NodeId};
-use consensus::raft::{BallotRule, Configuration, EntryKind};
+use cluster::{BallotRule, Configuration};
+use consensus::raft::EntryKind;
 use std::fmt::Write as _;
 
 pub fn run_all() {
@@ -77,9 +78,9 @@ fn changed(config: &Configuration, words: &[&str]) -> Configuration {
             match config.members.iter_mut().find(|m| m.name == text) {
                 Some(member) => member.learner = learner,
                 None => {
-                    let life = super::cluster::life(node(&text).0);
-                    let member = super::cluster::member(node(&text), learner);
-                    config.members.push(consensus::raft::Member { life, ..member });
+                    let life = super::harness::life(node(&text).0);
+                    let member = super::harness::member(node(&text), learner);
+                    config.members.push(cluster::Member { life, ..member });
                 }
             }
         }

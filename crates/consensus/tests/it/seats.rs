@@ -1,7 +1,8 @@
 //! Who takes part after a restart: what the disk knows committed decides.
 
-use super::cluster::{configuration, founded, life};
+use super::harness::{configuration, founded, life};
 use base::{Ballot, Birth, Blob, Incarnation, LogIndex, Nanos, NodeId};
+use cluster::{BallotRule, Configuration};
 use consensus::raft::*;
 
 /// A member that is alone in the configuration at 2, the first one that names its directory, with

@@ -2,9 +2,10 @@
 //! and quorum systems. The harness checks the invariants on the way; at the end everything is
 //! healed and the cluster must commit again.
 
-use super::cluster::{Cluster, configuration, member};
+use super::harness::{Cluster, configuration, member};
 use base::{Blob, Life, NodeId};
-use consensus::raft::{BallotRule, Configuration, EntryKind, Member};
+use cluster::{BallotRule, Configuration, Member};
+use consensus::raft::EntryKind;
 
 #[path = "storm/changes.rs"]
 mod changes;
@@ -313,7 +314,7 @@ fn lonely_candidates(c: &mut Cluster, _: Plan<'_>) {
         (c.noise, c.late) = ((0, 0, 2), 0);
         let straight = c.prng.below(2) == 0;
         for _ in 0..12 {
-            let leads = |n: &super::cluster::Node| n.raft.as_ref().is_some_and(|r| r.is_leader());
+            let leads = |n: &super::harness::Node| n.raft.as_ref().is_some_and(|r| r.is_leader());
             if !leads(&c.nodes[&leader]) {
                 break;
             }

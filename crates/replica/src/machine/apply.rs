@@ -223,7 +223,8 @@ mod tests {
     use crate::{Event, ReplicaRecovered, ReplicaSettings};
     use alloc::vec;
     use base::{Ballot, Blob, Incarnation, Nanos, Term};
-    use consensus::raft::{BallotRule, Configuration, Member, Recovered, Settings};
+    use cluster::{BallotRule, Configuration, Member};
+    use consensus::raft::{Recovered, Settings};
 
     /// One voter whose log holds one committed entry with this payload.
     fn alone_with(payload: &[u8]) -> Replica {

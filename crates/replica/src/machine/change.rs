@@ -8,7 +8,8 @@ use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use base::{Ballot, Blob, Nanos, NodeId, RequestId, Token};
-use consensus::raft::{Change, ChangeError, Configuration, Entry, EntryKind};
+use cluster::{Change, ChangeError, Configuration};
+use consensus::raft::{Entry, EntryKind};
 
 /// Changes pending at one member.
 const PENDING_MAX: usize = 64;

@@ -3,7 +3,7 @@
 
 use super::cluster::{Cluster, command_put, range_of};
 use base::{Ballot, Incarnation, Nanos, NodeId, RequestId, Token};
-use consensus::raft::{Change, ChangeError, Configuration, Newcomer};
+use cluster::{Change, ChangeError, Configuration, Newcomer};
 use replica::{Event, PeerBody, PeerMessage, Reply, UnknownReason};
 
 fn id(node: usize) -> NodeId {

@@ -1,7 +1,8 @@
 //! The harness: one heap of future events, one seed.
 
 use base::{Ballot, Blob, ClusterTime, Incarnation, LogIndex, Nanos, NodeId, Prng, Ticket, Token};
-use consensus::raft::{BallotRule, Configuration, Entry, Member, Recovered, Settings};
+use cluster::{BallotRule, Configuration, Member};
+use consensus::raft::{Entry, Recovered, Settings};
 use mvcc::{Command, PutRequest, RangeRequest};
 use replica::{
     CheckpointJob, Effects, Event, Installed, PeerBody, PeerMessage, Replica, ReplicaRecovered,

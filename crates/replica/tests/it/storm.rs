@@ -4,7 +4,7 @@
 
 use super::cluster::{Cluster, command_put, range_of};
 use base::{Nanos, NodeId, Token};
-use consensus::raft::Change;
+use cluster::Change;
 use replica::{Event, Reply};
 
 /// How many seeds: QUORATE_STORM_SEEDS, or what is quick.

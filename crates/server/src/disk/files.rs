@@ -4,7 +4,7 @@ use crate::disk::place::{AnyDisk, Place};
 use crate::node::input::{Checkpointed, Input};
 use crate::node::start::store_limits;
 use base::codec::{DecodeError, Get, Put};
-use consensus::raft::Configuration;
+use cluster::Configuration;
 use replica::{CheckpointJob, Installed};
 use std::io;
 use store::{CheckpointFile, CheckpointMeta, StoreError, StoreErrorKind};

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::grpc::Caller;
-use consensus::raft::{Change, ChangeError};
+use cluster::{Change, ChangeError};
 use mvcc::{Changes, Command, Error, Response, TxnRequest, TxnResponse, View};
 
 /// What a member knew of its cluster when it did not answer a request with a result.

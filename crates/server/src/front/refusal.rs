@@ -3,7 +3,7 @@
 use super::engine::Failure;
 use crate::grpc::Status;
 use api::error::{Code, EtcdError};
-use consensus::raft::ChangeError;
+use cluster::ChangeError;
 use mvcc::Error;
 
 const fn store_error(error: Error) -> EtcdError {

@@ -5,7 +5,7 @@ use crate::config::AutoCompaction;
 use crate::front::engine::{Engine as _, Failure};
 use crate::grpc::Caller;
 use crate::metrics::Page;
-use consensus::raft::{Change, Member};
+use cluster::{Change, Member};
 use mvcc::Command;
 use std::collections::VecDeque;
 use std::rc::Rc;

@@ -7,7 +7,7 @@ use crate::front::engine::{
 };
 use crate::grpc::Caller;
 use base::{NodeId, Token};
-use consensus::raft::{Change, Configuration, label};
+use cluster::{Change, Configuration, label};
 use mvcc::{Command, Error, RangeRequest, RangeResponse, Response, TxnRequest, TxnResponse, View};
 use replica::{Event, RefusalReason, Reply, UnknownReason};
 use std::rc::Rc;
@@ -177,7 +177,7 @@ impl Node {
     fn members_of(&self, config: &Configuration) -> Vec<MemberInfo> {
         let replica = self.replica.borrow();
         let committed = replica.raft().config_at(replica.raft().commit());
-        let info = |member: &consensus::raft::Member| {
+        let info = |member: &cluster::Member| {
             let said = self.said(member.id);
             let unnamed = member.name == label(member.id);
             let name = match &said {

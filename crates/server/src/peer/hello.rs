@@ -3,7 +3,7 @@
 use crate::difference::difference;
 use base::codec::{DecodeError, Get, Put};
 use base::{Incarnation, NodeId};
-use consensus::raft::Configuration;
+use cluster::Configuration;
 use std::sync::Arc;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"quorate\n");
@@ -136,7 +136,7 @@ mod tests {
 
     fn config(quorum: &str) -> Configuration {
         let (members, joint, limits) = (Vec::new(), None, vec![("quota_bytes".to_string(), 9)]);
-        let rule = consensus::raft::BallotRule::SharedTerms;
+        let rule = cluster::BallotRule::SharedTerms;
         Configuration {
             members,
             quorum: quorum.to_string(),

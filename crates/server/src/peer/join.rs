@@ -8,7 +8,7 @@ use crate::config::{Config, ConfigError, Url, resolve};
 use base::NodeId;
 use base::codec::{DecodeError, Get, Put};
 use bytes::BytesMut;
-use consensus::raft::Configuration;
+use cluster::Configuration;
 use std::io::{self, Write as _};
 use std::net::{IpAddr, TcpStream, ToSocketAddrs as _};
 use std::time::{Duration, Instant};

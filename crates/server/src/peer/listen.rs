@@ -12,7 +12,7 @@ use crate::disk::Files;
 use crate::node::input::Input;
 use base::{Incarnation, NodeId};
 use bytes::BytesMut;
-use consensus::raft::Configuration;
+use cluster::Configuration;
 use replica::PeerMessage;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;

@@ -6,7 +6,7 @@ use super::listen::Shared;
 use super::{births, join};
 use crate::config::Url;
 use base::{Life, NodeId};
-use consensus::raft::Configuration;
+use cluster::Configuration;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -95,7 +95,7 @@ impl Shared {
     /// spoken to until its removal is committed.
     pub fn follow(self: &Rc<Self>, config: &Configuration, committed: &Configuration) {
         let mut gone = committed.change.removed.clone();
-        let left = |m: &&consensus::raft::Member| committed.member(m.id).is_none();
+        let left = |m: &&cluster::Member| committed.member(m.id).is_none();
         let joined = committed.change.request.seq > 0;
         let early = self.config.members.iter().filter(|m| joined && left(m));
         gone.extend(early.map(|m| (m.id, m.name.clone())));

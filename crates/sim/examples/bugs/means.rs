@@ -1,18 +1,18 @@
 //! The general sweeps: each plays one seed and says what noticed something, if anything did.
 
-use consensus::raft::BallotRule;
+use cluster::BallotRule;
 use sim::families::Group;
 use sim::fault::Kind;
 use sim::{Plan, Profile, Wishes};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 #[allow(dead_code)]
-#[path = "../../../consensus/tests/it/cluster.rs"]
-mod cluster;
+#[path = "../../../consensus/tests/it/harness.rs"]
+mod harness;
 #[allow(dead_code, unused_imports)]
 #[path = "../../../wal/tests/it.rs"]
 mod journal;
-#[allow(dead_code)]
+#[allow(dead_code, unused_imports)]
 #[path = "../../../consensus/tests/it/storm.rs"]
 mod storm;
 #[allow(dead_code)]

@@ -3,7 +3,8 @@
 
 use super::Judge;
 use base::{Incarnation, Life, LogIndex, Nanos, NodeId, RequestId};
-use consensus::raft::{BallotRule, Change, Configuration, Entry, EntryKind};
+use cluster::{BallotRule, Change, Configuration};
+use consensus::raft::{Entry, EntryKind};
 use quorum::{NodeSet, Protocol, System, check_pair};
 use replica::Replica;
 use std::collections::{BTreeMap, BTreeSet};

@@ -11,7 +11,7 @@ use crate::judge::place;
 use crate::member::{Process, Stage};
 use crate::plan;
 use base::{Nanos, NodeId, Prng};
-use consensus::raft::{Change, ChangeError, Configuration, Newcomer};
+use cluster::{Change, ChangeError, Configuration, Newcomer};
 use quorum::NodeSet;
 use replica::Reply;
 

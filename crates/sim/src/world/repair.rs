@@ -4,7 +4,8 @@
 use super::World;
 use crate::recover::Opened;
 use base::{Ballot, Birth, LogIndex};
-use consensus::raft::{AppendOutcome, BallotRule, Body, Configuration, Entry, EntryKind};
+use cluster::{BallotRule, Configuration};
+use consensus::raft::{AppendOutcome, Body, Entry, EntryKind};
 use replica::{Event, PeerBody, PeerMessage};
 
 impl World {

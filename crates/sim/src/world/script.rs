@@ -10,7 +10,7 @@ use crate::member::{Process, Stage};
 use crate::plan::{self, Plan};
 use crate::tracer::Tracer;
 use base::{Ballot, Blob, LogIndex, Nanos};
-use consensus::raft::BallotRule;
+use cluster::BallotRule;
 use mvcc::{Command, PutRequest, RangeRequest};
 use quorum::NodeSet;
 

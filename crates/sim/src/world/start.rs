@@ -6,7 +6,8 @@ use crate::disk::Loss;
 use crate::member::{Checkpoint, Job, Member, Process, Stage};
 use crate::recover::{self, Opened};
 use base::{Ballot, Birth, Incarnation, LogIndex, Nanos};
-use consensus::raft::{BallotRule, Configuration, Repair, Settings};
+use cluster::{BallotRule, Configuration};
+use consensus::raft::{Repair, Settings};
 use replica::{Replica, ReplicaRecovered, ReplicaSettings};
 use std::collections::{BTreeSet, VecDeque};
 

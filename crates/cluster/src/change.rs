@@ -5,7 +5,6 @@
 //! the configuration itself, so that any leader, also the next one, goes on from the log.
 
 mod bytes;
-mod names;
 mod walk;
 
 use alloc::string::String;
@@ -13,12 +12,15 @@ use alloc::vec::Vec;
 use base::{NodeId, RequestId};
 use core::fmt;
 
-pub use names::label;
-
 /// Members remembered after their removal, so that they are refused by name.
 pub const REMOVED_MAX: usize = 64;
 /// Learners that somebody asked for as such; as etcd's `--max-learners`.
 pub const LEARNERS_MAX: usize = 1;
+
+/// The name of a member that has not said its own.
+pub fn label(id: NodeId) -> String {
+    alloc::format!("m{:016x}", id.0)
+}
 
 /// How far a change is, replicated with the configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -72,7 +72,7 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
-    pub(crate) fn new(message: impl Into<String>) -> Self {
+    pub fn new(message: impl Into<String>) -> Self {
         Self { message: message.into() }
     }
 }
@@ -334,7 +334,7 @@ fn put_len(out: &mut Vec<u8>, len: usize) {
     out.put_u32(u32::try_from(len).expect("configuration lists are short"));
 }
 
-pub(super) fn get_len(get: &mut Get<'_>, max: usize) -> Result<usize, DecodeError> {
+pub(crate) fn get_len(get: &mut Get<'_>, max: usize) -> Result<usize, DecodeError> {
     let len = get.u32()? as usize;
     if len > max {
         return Err(DecodeError::Invalid { what: "list length" });
@@ -342,11 +342,11 @@ pub(super) fn get_len(get: &mut Get<'_>, max: usize) -> Result<usize, DecodeErro
     Ok(len)
 }
 
-pub(super) fn put_strings(out: &mut Vec<u8>, strings: &[String]) {
+pub(crate) fn put_strings(out: &mut Vec<u8>, strings: &[String]) {
     put_len(out, strings.len());
     strings.iter().for_each(|s| out.put_bytes(s.as_bytes()));
 }
 
-pub(super) fn get_strings(get: &mut Get<'_>) -> Result<Vec<String>, DecodeError> {
+pub(crate) fn get_strings(get: &mut Get<'_>) -> Result<Vec<String>, DecodeError> {
     (0..get_len(get, URLS_MAX)?).map(|_| Ok(String::from(get.str()?))).collect()
 }

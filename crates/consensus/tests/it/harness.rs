@@ -3,14 +3,14 @@
 
 use base::codec::Get;
 use base::{Ballot, Birth, Blob, Incarnation, Life, LogIndex, Nanos, NodeId, Prng, Ticket};
+use cluster::{BallotRule, Configuration, Member};
 use consensus::raft::*;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-#[path = "cluster/judge.rs"]
+#[path = "harness/judge.rs"]
 mod judge;
-#[path = "cluster/show.rs"]
+#[path = "harness/show.rs"]
 mod show;
-
 use show::show;
 
 pub struct Node {

@@ -1,8 +1,7 @@
 //! What a change and its state look like as bytes. Decoders are bounded and never panic.
 
-use super::super::config::{get_len, get_strings, put_strings};
 use super::{Change, ChangeError, ChangeState, Newcomer, REMOVED_MAX};
-use crate::raft::MEMBERS_MAX;
+use crate::config::{MEMBERS_MAX, get_len, get_strings, put_strings};
 use alloc::string::String;
 use alloc::vec::Vec;
 use base::NodeId;

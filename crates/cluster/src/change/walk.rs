@@ -1,12 +1,11 @@
 //! From one configuration to the next.
 
-use super::names::{quoted, renamed};
 use super::{Change, ChangeError, LEARNERS_MAX, Newcomer, REMOVED_MAX, label};
-use crate::raft::{BallotRule, ConfigError, Configuration, Member};
+use crate::config::{BallotRule, ConfigError, Configuration, Member};
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use base::{Life, NodeId, RequestId, planted};
-use quorum::{Expr, NODES_MAX, NodeSet, SystemSpec};
+use quorum::{Expr, NODES_MAX, NodeSet, SystemSpec, quoted, renamed};
 
 impl Configuration {
     /// Whether its system is the plain majority of all voters, which follows the members.
@@ -175,7 +174,7 @@ impl Configuration {
     }
 
     /// A member of both configurations that is a witness in one of them only.
-    pub(crate) fn changes_a_role(&self, next: &Configuration) -> Option<&Member> {
+    pub fn changes_a_role(&self, next: &Configuration) -> Option<&Member> {
         let (before, after) = (self.witnesses(), next.witnesses());
         let both = self.members.iter().filter(|m| next.member(m.id).is_some());
         let mut both = both.filter(|m| before.contains(m.slot) != after.contains(m.slot));

@@ -1,0 +1,22 @@
+//! What a cluster has agreed to be: its members with their lives, its quorum system, its ballot
+//! rule and its limits, and how one such configuration becomes the next.
+//!
+//! It decides what a configuration means, whether it is safe, which change may begin, what follows
+//! it and whom it seats. It never decides when one is in force: that is each protocol's own.
+//! Pure: no clock, thread, socket, file or randomness, and no protocol.
+#![no_std]
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+mod change;
+mod config;
+mod follow;
+mod lives;
+mod roles;
+
+pub use change::{Change, ChangeError, ChangeState, LEARNERS_MAX, Newcomer, REMOVED_MAX, label};
+pub use config::{
+    BallotRule, ConfigError, Configuration, LIMITS_MAX, MEMBERS_MAX, Member, URLS_MAX,
+};
+pub use roles::Roles;

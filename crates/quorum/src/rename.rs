@@ -1,0 +1,114 @@
+//! Names in a quorum text, written and replaced. Whoever keeps such texts does it with these.
+
+use crate::expr::write_name;
+use crate::system::SystemSpec;
+use crate::token::{Token, tokens};
+use alloc::string::{String, ToString};
+
+/// `name` as a quorum text has it: in quotes where the language needs them.
+pub fn quoted(name: &str) -> String {
+    let mut out = String::new();
+    write_name(&mut out, name).expect("a string takes everything");
+    out
+}
+
+/// `text` with the member `old` called `new`; everything else stays as it was written. A text
+/// that cannot be read, or does not name `old`, stays whole.
+pub fn renamed(text: &str, old: &str, new: &str) -> String {
+    let named = SystemSpec::parse(text).is_ok_and(|spec| spec.names().contains(&old));
+    let Some(tokens) = tokens(text).ok().filter(|_| named) else { return text.to_string() };
+    let mut out = String::new();
+    let mut rest = text.chars();
+    let mut column = 1;
+    for (at, (token, start)) in tokens.iter().enumerate() {
+        let before = at.checked_sub(1).map(|at| &tokens[at].0);
+        if !is_member(token, old, before, tokens.get(at + 1).map(|next| &next.0)) {
+            continue;
+        }
+        out.extend(rest.by_ref().take(start - column));
+        let len = match token {
+            Token::Quoted(_) => quoted_chars(rest.as_str()),
+            _ => old.chars().count(),
+        };
+        rest.by_ref().take(len).for_each(drop);
+        column = start + len;
+        out.push_str(&quoted(new));
+    }
+    out.push_str(rest.as_str());
+    out
+}
+
+/// Whether a token is the member `name`, not a word of the language spelled like it.
+fn is_member(token: &Token, name: &str, before: Option<&Token>, after: Option<&Token>) -> bool {
+    let count_of = |after: &Token| matches!(after, Token::Word(word) if &**word == "of");
+    match token {
+        Token::Quoted(word) => &**word == name,
+        Token::Word(word) if &**word == name => {
+            let number = matches!(before, Some(Token::Symbol(":" | ">=")));
+            let other = matches!(after, Some(Token::Symbol("(" | "{" | "=")));
+            !number && !other && !after.is_some_and(count_of)
+        }
+        _ => false,
+    }
+}
+
+/// Characters of the quoted name that `rest` begins with, quotes and escapes included.
+fn quoted_chars(rest: &str) -> usize {
+    let mut escaped = false;
+    let inner = rest.chars().skip(1).take_while(|c| {
+        let goes_on = escaped || *c != '"';
+        escaped = !escaped && *c == '\\';
+        goes_on
+    });
+    inner.count() + 2
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_member_is_renamed_and_all_else_stays_as_written() {
+        let cases = [
+            ("majority(a,  b, c)", "b", "x", "majority(a,  x, c)"),
+            ("majority(a, \"b\", ab)", "b", "x", "majority(a, x, ab)"),
+            ("weighted{a:2, 2:1, c:1} >= 2", "2", "x", "weighted{a:2, x:1, c:1} >= 2"),
+            ("2 of (1, 2, 3)", "2", "x", "2 of (1, x, 3)"),
+            ("grid(row b / c d)", "row", "x", "grid(x b / c d)"),
+            (
+                "elect = row(row b / c d); commit = cover(row b / c d)",
+                "row",
+                "x",
+                "elect = row(x b / c d); commit = cover(x b / c d)",
+            ),
+            ("zones(a{a, b}, c{c}, d{d})", "a", "x", "zones(a{x, b}, c{c}, d{d})"),
+            ("2 of (a, b, witness(c))", "c", "two words", "2 of (a, b, witness(\"two words\"))"),
+            ("majority(\"a\\\"b\", c, d)", "a\"b", "of", "majority(\"of\", c, d)"),
+            ("(é and b) or c", "b", "ü", "(é and ü) or c"),
+        ];
+        for (text, old, new, expected) in cases {
+            let before = SystemSpec::parse(text).expect(text);
+            let after = renamed(text, old, new);
+            assert_eq!(after, expected);
+            let names = SystemSpec::parse(&after).expect(&after);
+            let mapped = before.names().into_iter().map(|n| if n == old { new } else { n });
+            assert!(mapped.eq(names.names()), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_text_that_does_not_name_the_member_stays() {
+        for text in ["majority(a, b, c)", "no quorum (", "a and (b"] {
+            assert_eq!(renamed(text, "x", "y"), text);
+        }
+        assert_eq!(renamed("2 of (a, b, c)", "2", "y"), "2 of (a, b, c)");
+    }
+
+    #[test]
+    fn a_quoted_name_is_read_as_the_name() {
+        for name in ["a", "of", "a b", "\"", "\\", "a\\\"b", "é"] {
+            let text = quoted(name);
+            assert_eq!(SystemSpec::parse(&text).expect(&text).names(), [name]);
+        }
+    }
+}
