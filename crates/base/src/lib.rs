@@ -6,6 +6,7 @@ extern crate alloc;
 pub mod codec;
 pub mod crc;
 mod ids;
+pub mod limits;
 #[cfg(feature = "planted")]
 pub mod planted;
 mod prng;

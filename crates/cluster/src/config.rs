@@ -5,6 +5,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use base::codec::{DecodeError, Get, Put};
 use base::crc::{crc32c, crc32c_append};
+use base::limits::{MEMBERS_MAX, URLS_MAX};
 use base::{Life, NodeId, planted};
 use core::fmt;
 use quorum::{NODES_MAX, Names, NodeSet, Protocol, System, SystemSpec};
@@ -18,10 +19,6 @@ const VERSION_MARKED: u8 = 3;
 const VERSION_LIVES: u8 = 4;
 /// As that, with the slot given last.
 const VERSION_SLOTTED: u8 = 5;
-/// Members of one configuration, learners included; a member's slot is a bit of a `NodeSet`.
-pub const MEMBERS_MAX: usize = NODES_MAX;
-/// URLs a member may list, of each kind.
-pub const URLS_MAX: usize = 64;
 /// Named limits a configuration may carry.
 pub const LIMITS_MAX: usize = 256;
 

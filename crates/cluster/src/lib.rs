@@ -16,7 +16,5 @@ mod lives;
 mod roles;
 
 pub use change::{Change, ChangeError, ChangeState, LEARNERS_MAX, Newcomer, REMOVED_MAX, label};
-pub use config::{
-    BallotRule, ConfigError, Configuration, LIMITS_MAX, MEMBERS_MAX, Member, URLS_MAX,
-};
+pub use config::{BallotRule, ConfigError, Configuration, LIMITS_MAX, Member};
 pub use roles::Roles;

@@ -22,7 +22,6 @@ mod witness;
 
 pub use ballot::is_possible;
 pub use message::{AppendOutcome, Body, Entry, EntryKind, Invite, Message};
-pub use propose::{TAIL_BYTES_MAX, TAIL_ENTRIES_MAX};
 pub use ready::{Halt, NoLeader, Persist, ReadOutcome, Ready, Trace, Why};
 pub use recovery::Recovered;
 pub use repair::Repair;

@@ -25,7 +25,6 @@ mod txn;
 mod types;
 mod view;
 
-pub use check::TXN_DEPTH_MAX;
 pub use checkpoint::{CheckpointRecords, RECORD_BYTES_TARGET};
 pub use command::{AlarmAction, AlarmKind, Command, Error, Response};
 pub use hash::HashKv;

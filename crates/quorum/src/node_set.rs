@@ -6,7 +6,8 @@ use core::fmt;
 pub type Slot = u8;
 
 /// The most members one system may name.
-pub const NODES_MAX: usize = 64;
+pub const NODES_MAX: usize = base::limits::MEMBERS_MAX;
+const _: () = assert!(NODES_MAX == u64::BITS as usize, "a set is one word");
 
 /// A set of slots.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -15,9 +15,6 @@ use crate::{NODES_MAX, SystemSpec};
 mod forms;
 mod roles;
 mod shapes;
-
-/// Longest text that is parsed.
-pub const TEXT_BYTES_MAX: usize = 64 * 1024;
 /// Brackets inside brackets.
 const BRACKETS_MAX: usize = 16;
 /// Compiled depth of a text; two joins may still be put on top.

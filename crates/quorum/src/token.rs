@@ -7,7 +7,8 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use crate::expr::is_name_char;
-use crate::parse::{ParseError, TEXT_BYTES_MAX};
+use crate::parse::ParseError;
+use base::limits::QUORUM_TEXT_BYTES_MAX;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Token {
@@ -31,8 +32,8 @@ const SYMBOLS: [&str; 10] = [">=", "(", ")", "{", "}", ",", ";", ":", "=", "/"];
 
 /// Tokens with their columns; the last one is `End`.
 pub(crate) fn tokens(text: &str) -> Result<Vec<(Token, usize)>, ParseError> {
-    if text.len() > TEXT_BYTES_MAX {
-        return Err(ParseError::new(1, format!("longer than {TEXT_BYTES_MAX} bytes")));
+    if text.len() > QUORUM_TEXT_BYTES_MAX {
+        return Err(ParseError::new(1, format!("longer than {QUORUM_TEXT_BYTES_MAX} bytes")));
     }
     let mut out = Vec::new();
     let mut rest = text.chars().peekable();

@@ -7,9 +7,6 @@ use cluster::{Change, ChangeError};
 use consensus::raft::Message;
 
 const VERSION: u8 = 1;
-/// Longest encoded command a client may ask for: a frame between members holds one at least. A
-/// request as its client wrote it is shorter, up to nine times for a transaction of empty ranges.
-pub const COMMAND_BYTES_MAX: usize = 32 << 20;
 
 /// One frame between two members.
 #[derive(Clone, Debug, PartialEq, Eq)]

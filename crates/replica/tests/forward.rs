@@ -1,12 +1,13 @@
 //! One follower driven by hand: when it sends a write to its leader, and when again.
 
+use base::limits::COMMAND_BYTES_MAX;
 use base::{Ballot, Blob, Incarnation, LogIndex, Nanos, NodeId, Token};
 use cluster::{BallotRule, Configuration, Member};
 use consensus::raft::{Body, Message, Recovered, Settings};
 use mvcc::{Command, PutRequest};
 use replica::{
-    COMMAND_BYTES_MAX, Effects, Event, PeerBody, PeerMessage, RefusalReason, Replica,
-    ReplicaRecovered, ReplicaSettings, Reply,
+    Effects, Event, PeerBody, PeerMessage, RefusalReason, Replica, ReplicaRecovered,
+    ReplicaSettings, Reply,
 };
 
 const ME: NodeId = NodeId(2);

@@ -1,6 +1,7 @@
 //! What a server is started with, after flags, environment and defaults have been merged.
 
 pub use crate::grpc::KeepAlive;
+use base::limits::REQUEST_BYTES_MAX;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -20,10 +21,6 @@ pub enum ClusterState {
     New,
     Existing,
 }
-
-/// Largest `--max-request-bytes`: with what gRPC and the log add, a request stays far below
-/// [`replica::COMMAND_BYTES_MAX`] and a frame between members.
-pub const REQUEST_BYTES_MAX: usize = 16 << 20;
 
 /// `--auto-compaction-mode` and `--auto-compaction-retention`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

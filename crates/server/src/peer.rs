@@ -41,6 +41,4 @@ pub mod limits {
     pub const BULK_STALL_MAX: Duration = Duration::from_secs(600);
     /// Signs of life of a receiver that is busy with a checkpoint.
     pub const SIGN_INTERVAL: Duration = Duration::from_secs(1);
-    /// Bytes waiting for one peer; beyond it messages are dropped, which the protocol survives.
-    pub const OUTGOING_BYTES_MAX: usize = 64 << 20;
 }

@@ -6,10 +6,8 @@ use crate::segment::{
     SEGMENT_HEADER_BYTES, Segment, SegmentHeader, generation_of, segment_name, spare_name,
 };
 use crate::spare::{PREPARED, zeros};
-use crate::{
-    BODY_BYTES_MAX, Batch, Disk, DiskFile, Owner, PAYLOAD_BYTES_MAX, Recovery, WalError,
-    WalErrorKind, recover,
-};
+use crate::{Batch, Disk, DiskFile, Owner, Recovery, WalError, WalErrorKind, recover};
+use base::limits::{JOURNAL_BATCH_BYTES_MAX, RECORD_BYTES_MAX};
 use base::{Ballot, LogIndex, planted};
 use std::io;
 
@@ -254,13 +252,15 @@ impl Journal {
     fn bounded(&self, batch: &Batch<'_>) -> Result<usize, WalError> {
         let too_large =
             |what: String| WalError::new(WalErrorKind::TooLarge, &self.name(), self.offset, what);
-        if let Some(r) = batch.entries.iter().find(|r| r.payload.len() > PAYLOAD_BYTES_MAX) {
+        if let Some(r) = batch.entries.iter().find(|r| r.payload.len() > RECORD_BYTES_MAX) {
             let n = r.payload.len();
-            return Err(too_large(format!("payload of {n} bytes; at most {PAYLOAD_BYTES_MAX}")));
+            return Err(too_large(format!("payload of {n} bytes; at most {RECORD_BYTES_MAX}")));
         }
         let body = batch::body_bytes(batch);
-        if body > BODY_BYTES_MAX {
-            return Err(too_large(format!("batch of {body} bytes; at most {BODY_BYTES_MAX}")));
+        if body > JOURNAL_BATCH_BYTES_MAX {
+            return Err(too_large(format!(
+                "batch of {body} bytes; at most {JOURNAL_BATCH_BYTES_MAX}"
+            )));
         }
         Ok(body)
     }

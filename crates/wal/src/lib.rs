@@ -39,7 +39,7 @@ pub struct Record {
     pub kind: u8,
     pub index: LogIndex,
     pub ballot: Ballot,
-    /// At most [`PAYLOAD_BYTES_MAX`].
+    /// At most [`base::limits::RECORD_BYTES_MAX`].
     pub payload: Blob,
 }
 
@@ -53,8 +53,3 @@ pub struct Batch<'a> {
     pub entries: &'a [Record],
     pub commit: LogIndex,
 }
-
-/// Largest payload of one record, in bytes.
-pub const PAYLOAD_BYTES_MAX: usize = 256 << 20;
-/// Largest body of one batch, in bytes.
-pub const BODY_BYTES_MAX: usize = 1 << 30;

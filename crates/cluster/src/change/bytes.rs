@@ -1,11 +1,12 @@
 //! What a change and its state look like as bytes. Decoders are bounded and never panic.
 
 use super::{Change, ChangeError, ChangeState, Newcomer, REMOVED_MAX};
-use crate::config::{MEMBERS_MAX, get_len, get_strings, put_strings};
+use crate::config::{get_len, get_strings, put_strings};
 use alloc::string::String;
 use alloc::vec::Vec;
 use base::NodeId;
 use base::codec::{DecodeError, Get, Put};
+use base::limits::MEMBERS_MAX;
 
 impl ChangeState {
     /// `marks`: whether the list of members marked out follows.

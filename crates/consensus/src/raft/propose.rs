@@ -3,15 +3,9 @@
 use super::message::{Entry, EntryKind};
 use super::{NotLeaderReason, Raft, Ready, Role, Trace, configs};
 use alloc::vec::Vec;
+use base::limits::{TAIL_BYTES_MAX, TAIL_ENTRIES_MAX};
 use base::{Ballot, Blob, LogIndex, planted};
 use cluster::Configuration;
-
-/// Entries of a leader's log that are not committed: beyond it nothing is taken, but for changes
-/// of members. What no client was answered yet grows memory and disks of all members, and takes
-/// effect whenever a quorum comes back.
-pub const TAIL_ENTRIES_MAX: u64 = 1 << 16;
-/// Bytes of their payloads, but for one batch.
-pub const TAIL_BYTES_MAX: usize = 256 << 20;
 
 impl Raft {
     /// Whether more may wait in this log for its commit.

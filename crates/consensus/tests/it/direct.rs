@@ -1,6 +1,7 @@
 //! One machine driven by hand: messages and tickets in an order no schedule is likely to find.
 
 use super::harness::{configuration, founded, life};
+use base::limits::{TAIL_BYTES_MAX, TAIL_ENTRIES_MAX};
 use base::{Ballot, Birth, Blob, Incarnation, LogIndex, Nanos, NodeId, Ticket};
 use cluster::{BallotRule, Configuration, Member};
 use consensus::raft::*;

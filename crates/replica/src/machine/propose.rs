@@ -3,22 +3,13 @@
 use super::Replica;
 use crate::envelope::{Envelope, EnvelopeBody};
 use crate::pending::{Sent, Write};
-use crate::{
-    COMMAND_BYTES_MAX, Effects, PeerBody, PeerMessage, RefusalReason, Reply, TraceKind,
-    UnknownReason,
-};
+use crate::{Effects, PeerBody, PeerMessage, RefusalReason, Reply, TraceKind, UnknownReason};
 use alloc::vec::Vec;
 use base::codec::Get;
+use base::limits::{BATCH_BYTES_MAX, COMMAND_BYTES_MAX, COMMAND_OVERHEAD_BYTES, FORWARD_BYTES_MAX};
 use base::{Blob, LogIndex, Nanos, NodeId, RequestId, Token, planted};
 use consensus::raft::EntryKind;
 use mvcc::Command;
-
-/// Bytes of one forward, but for one command at least: a frame between members is bounded.
-const FORWARD_BYTES_MAX: usize = 8 << 20;
-/// The same of one append to the own log: it is one write of the journal, which is bounded too.
-const APPEND_BYTES_MAX: usize = 64 << 20;
-/// What a write takes beside its command: its id and a length.
-const WRITE_OVERHEAD: usize = 28;
 /// Lease expiries proposed at once; the rest waits for the next tick.
 const REVOKES_PER_STEP_MAX: usize = 500;
 /// The slack a lease may gain at a change of leader while nothing is written.
@@ -108,7 +99,7 @@ impl Replica {
             }
         }
         let batch = core::mem::take(&mut self.batch);
-        for piece in pieces(batch, APPEND_BYTES_MAX) {
+        for piece in pieces(batch, BATCH_BYTES_MAX) {
             if self.raft.is_leader() {
                 self.append(piece, out);
             }
@@ -272,7 +263,7 @@ fn pieces(writes: Vec<(RequestId, Blob)>, bytes_max: usize) -> Vec<Vec<(RequestI
     let mut pieces: Vec<Vec<_>> = Vec::new();
     let mut bytes = 0;
     for write in writes {
-        let size = WRITE_OVERHEAD + write.1.len();
+        let size = COMMAND_OVERHEAD_BYTES + write.1.len();
         bytes += size;
         match pieces.last_mut() {
             Some(piece) if bytes <= bytes_max => piece.push(write),

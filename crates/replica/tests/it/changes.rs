@@ -138,7 +138,7 @@ fn a_quorum_that_names_members_is_rewritten_for_a_replacement() {
     done(&mut c, leader, change);
     c.newcomer();
     let config = c.run_until_settled();
-    assert_eq!(config.quorum, "weighted{n1:2, n2:2, \"n4\":1} >= 3");
+    assert_eq!(config.quorum, "weighted{n1:2, n2:2, n4:1} >= 3");
     c.run_until_leader();
 }
 

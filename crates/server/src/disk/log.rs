@@ -6,6 +6,7 @@
 use super::Place;
 use crate::metrics::DiskMetrics;
 use crate::node::input::Input;
+use base::limits::WRITE_BYTES_MAX;
 use base::{LogIndex, Ticket};
 use consensus::raft::{Entry, EntryKind, Persist};
 use std::cell::RefCell;
@@ -26,8 +27,6 @@ const SPARE_FROM_BYTES: u64 = 32 << 20;
 /// Zeros a helper writes at once, and its rest after them: the disk belongs to the log.
 const SPARE_STEP_BYTES: u64 = 1 << 20;
 const SPARE_PAUSE: Duration = Duration::from_millis(20);
-/// Entry bytes of one write, so that a long queue does not become one endless sync.
-const BATCH_BYTES_MAX: usize = 16 << 20;
 
 enum Job {
     Persist(Persist),
@@ -183,7 +182,7 @@ fn serve(
                 Job::Release(index) => release = Some(index),
                 Job::Known(index) => known = Some(index),
             }
-            next = if bytes < BATCH_BYTES_MAX { queue.try_recv().ok() } else { None };
+            next = if bytes < WRITE_BYTES_MAX { queue.try_recv().ok() } else { None };
         }
         if let Some(ticket) = write(journal, &persists, metrics)? {
             let bytes = journal.bytes();

@@ -10,7 +10,8 @@ use api::error::{Code, EtcdError};
 use api::etcdserverpb as pb;
 use api::quoratepb;
 use base::NodeId;
-use cluster::{Change, ChangeError, Newcomer, URLS_MAX};
+use base::limits::URLS_MAX;
+use cluster::{Change, ChangeError, Newcomer};
 
 /// Longest URL and name a member may be given: both stand in every configuration from then on.
 const TEXT_BYTES_MAX: usize = 1024;

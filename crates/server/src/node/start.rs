@@ -12,6 +12,7 @@ use crate::grpc::{GrpcLimits, Server, Service};
 use crate::metrics::{DiskMetrics, Metrics};
 use crate::peer::listen::{self, Shared};
 use crate::peer::{Births, Members};
+use base::limits::{APPEND_BYTES_MAX, INFLIGHT_BYTES_MAX, PENDING_BYTES_MAX, PENDING_MAX};
 use base::{Birth, Nanos, NodeId, Prng};
 use cluster::Configuration;
 use consensus::raft::{Repair, Settings};
@@ -25,13 +26,6 @@ use store::Identity;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
-
-/// Writes and reads waiting in one member.
-const PENDING_MAX: usize = 16_384;
-/// Bytes of those writes: some 40 of the largest a client may send by default.
-const PENDING_BYTES_MAX: usize = 64 << 20;
-const APPEND_BYTES_MAX: usize = 1 << 20;
-const INFLIGHT_BYTES_MAX: usize = 16 << 20;
 
 /// Why a member did not start.
 #[derive(Debug, thiserror::Error)]

@@ -3,14 +3,11 @@
 //! `len` counts version, kind and payload; the checksum covers the same bytes.
 
 use base::crc::crc32c;
+use base::limits::FRAME_BYTES_MAX;
 use bytes::{Buf, Bytes, BytesMut};
 
 /// Version of the framing and of every payload in it.
 pub const VERSION: u8 = 1;
-/// Longest `len`; a longer one is damage or a stranger.
-pub const LEN_MAX: usize = 64 << 20;
-/// Longest `len` of a handshake's frames: nobody has shown yet that they are a member.
-pub const HELLO_LEN_MAX: usize = 256 << 10;
 const HEADER: usize = 8;
 
 /// What a frame carries.
@@ -90,7 +87,7 @@ pub fn encode(kind: Kind, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     out.push(kind as u8);
     write(out);
     let len = out.len() - start - HEADER;
-    assert!(len <= LEN_MAX, "messages are bounded far below a frame's limit");
+    assert!(len <= FRAME_BYTES_MAX, "messages are bounded far below a frame's limit");
     let crc = crc32c(&out[start + HEADER..]);
     out[start..start + 4].copy_from_slice(&(len as u32).to_le_bytes());
     out[start + 4..start + HEADER].copy_from_slice(&crc.to_le_bytes());
@@ -138,7 +135,7 @@ pub fn read_blocking(
 ) -> std::io::Result<(Kind, Bytes)> {
     let mut chunk = [0u8; 64 * 1024];
     loop {
-        let frame = decode(buffer, LEN_MAX)
+        let frame = decode(buffer, FRAME_BYTES_MAX)
             .map_err(|error| std::io::Error::new(std::io::ErrorKind::InvalidData, error))?;
         if let Some(frame) = frame {
             return Ok(frame);
@@ -165,9 +162,9 @@ mod tests {
         let bytes = frame();
         for cut in 0..bytes.len() {
             let mut buffer = BytesMut::from(&bytes[..cut]);
-            assert_eq!(decode(&mut buffer, LEN_MAX), Ok(None));
+            assert_eq!(decode(&mut buffer, FRAME_BYTES_MAX), Ok(None));
             buffer.extend_from_slice(&bytes[cut..]);
-            let (kind, body) = decode(&mut buffer, LEN_MAX).expect("valid").expect("whole");
+            let (kind, body) = decode(&mut buffer, FRAME_BYTES_MAX).expect("valid").expect("whole");
             assert_eq!((kind, &body[..]), (Kind::Message, &b"hello"[..]));
             assert!(buffer.is_empty());
         }
@@ -180,13 +177,13 @@ mod tests {
             let mut damaged = bytes.clone();
             damaged[bit / 8] ^= 1 << (bit % 8);
             let mut buffer = BytesMut::from(&damaged[..]);
-            assert!(!matches!(decode(&mut buffer, LEN_MAX), Ok(Some(_))), "bit {bit}");
+            assert!(!matches!(decode(&mut buffer, FRAME_BYTES_MAX), Ok(Some(_))), "bit {bit}");
         }
     }
 
     #[test]
     fn an_absurd_length_is_refused_before_it_is_believed() {
         let mut buffer = BytesMut::from(&[0xFFu8; 16][..]);
-        assert!(matches!(decode(&mut buffer, LEN_MAX), Err(FrameError::Length(..))));
+        assert!(matches!(decode(&mut buffer, FRAME_BYTES_MAX), Err(FrameError::Length(..))));
     }
 }

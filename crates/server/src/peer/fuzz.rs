@@ -1,8 +1,9 @@
 //! Whatever arrives on the peer port, decoding it gives a value or an error, never a panic.
 
-use super::frame::{self, HELLO_LEN_MAX, Kind, LEN_MAX};
+use super::frame::{self, Kind};
 use super::{Hello, join};
 use crate::disk::files::decode_offer;
+use base::limits::{FRAME_BYTES_MAX, HELLO_BYTES_MAX};
 use base::{Blob, Incarnation, LogIndex, NodeId, RequestId};
 use bytes::BytesMut;
 use proptest::prelude::*;
@@ -11,7 +12,7 @@ use replica::{PeerBody, PeerMessage};
 /// Everything that is ever done with bytes of a stranger.
 fn digest(bytes: &[u8]) {
     let mut buffer = BytesMut::from(bytes);
-    while let Ok(Some((_, body))) = frame::decode(&mut buffer, LEN_MAX) {
+    while let Ok(Some((_, body))) = frame::decode(&mut buffer, FRAME_BYTES_MAX) {
         payload(&body);
     }
     payload(bytes);
@@ -89,9 +90,9 @@ proptest! {
 #[test]
 fn a_stranger_cannot_make_the_member_hold_a_large_frame() {
     let mut buffer = BytesMut::new();
-    buffer.extend_from_slice(&(HELLO_LEN_MAX as u32 + 1).to_le_bytes());
+    buffer.extend_from_slice(&(HELLO_BYTES_MAX as u32 + 1).to_le_bytes());
     buffer.extend_from_slice(&[0; 8]);
     let before = buffer.capacity();
-    assert!(frame::decode(&mut buffer, HELLO_LEN_MAX).is_err());
+    assert!(frame::decode(&mut buffer, HELLO_BYTES_MAX).is_err());
     assert_eq!(buffer.capacity(), before, "nothing was reserved for it");
 }

@@ -2,6 +2,7 @@
 
 use crate::difference::difference;
 use base::codec::{DecodeError, Get, Put};
+use base::limits::URLS_MAX;
 use base::{Incarnation, NodeId};
 use cluster::Configuration;
 use std::sync::Arc;
@@ -40,9 +41,6 @@ pub struct Hello {
     pub name: String,
     pub peer_urls: Vec<String>,
 }
-
-/// URLs of a kind one member may announce.
-const URLS_MAX: u32 = 64;
 
 impl Hello {
     pub fn encode(&self, out: &mut Vec<u8>) {
@@ -98,7 +96,7 @@ impl Hello {
         };
         for urls in [&mut hello.client_urls, &mut hello.peer_urls] {
             let count = get.u32()?;
-            if count > URLS_MAX {
+            if count as usize > URLS_MAX {
                 return Err(DecodeError::Invalid { what: "number of URLs" });
             }
             for _ in 0..count {

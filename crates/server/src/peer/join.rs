@@ -7,6 +7,7 @@ use crate::bootstrap::Bootstrap;
 use crate::config::{Config, ConfigError, Url, resolve};
 use base::NodeId;
 use base::codec::{DecodeError, Get, Put};
+use base::limits::URLS_MAX;
 use bytes::BytesMut;
 use cluster::Configuration;
 use std::io::{self, Write as _};
@@ -16,7 +17,6 @@ use std::time::{Duration, Instant};
 /// How long a newcomer goes on asking while nobody knows it, or nobody answers.
 const PATIENCE: Duration = Duration::from_secs(15);
 const PAUSE: Duration = Duration::from_millis(100);
-const URLS_MAX: u32 = 64;
 
 /// The question: whose peer URLs are these?
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,7 +62,7 @@ impl Ask {
         }
         let birth = get.u64()?;
         let count = get.u32()?;
-        if count > URLS_MAX {
+        if count as usize > URLS_MAX {
             return Err(DecodeError::Invalid { what: "number of peer URLs" });
         }
         let urls = (0..count).map(|_| Ok(get.str()?.to_string()));

@@ -7,6 +7,7 @@ use super::listen::Shared;
 use super::pulse::{self, Pulse};
 use crate::node::input::Input;
 use base::NodeId;
+use base::limits::{HELLO_BYTES_MAX, OUTGOING_BYTES_MAX};
 use bytes::BytesMut;
 use replica::PeerMessage;
 use std::cell::{Cell, RefCell};
@@ -77,7 +78,7 @@ impl Link {
     /// Encodes straight into the outgoing buffer; `flush` follows once per batch.
     pub fn push(&self, message: &PeerMessage) {
         let mut out = self.out.borrow_mut();
-        if !self.is_connected() || out.len() > limits::OUTGOING_BYTES_MAX {
+        if !self.is_connected() || out.len() > OUTGOING_BYTES_MAX {
             self.dropped.set(self.dropped.get() + 1);
             return;
         }
@@ -161,7 +162,7 @@ impl Link {
             frame::encode(Kind::Hello, &mut bytes, |out| hello.encode(out));
             write_all(&stream, &bytes).await?;
             let mut buffer = BytesMut::new();
-            let (kind, body) = read_frame(&stream, &mut buffer, frame::HELLO_LEN_MAX).await?;
+            let (kind, body) = read_frame(&stream, &mut buffer, HELLO_BYTES_MAX).await?;
             let meet = |other: &Hello| shared.meet(other).map_err(|unwelcome| unwelcome.text());
             check_answer(&hello, kind, &body, meet)?;
             Ok(stream)

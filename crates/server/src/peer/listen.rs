@@ -10,6 +10,7 @@ use super::pulse::{self, Answers};
 use super::{Births, bulk, limits};
 use crate::disk::Files;
 use crate::node::input::Input;
+use base::limits::{FRAME_BYTES_MAX, HELLO_BYTES_MAX};
 use base::{Incarnation, NodeId};
 use bytes::BytesMut;
 use cluster::Configuration;
@@ -157,7 +158,7 @@ async fn welcome(
 ) -> io::Result<Option<(TcpStream, Hello, BytesMut)>> {
     pulse::prepare(&stream)?;
     let mut buffer = BytesMut::new();
-    let (kind, body) = read_frame(&stream, &mut buffer, frame::HELLO_LEN_MAX).await?;
+    let (kind, body) = read_frame(&stream, &mut buffer, HELLO_BYTES_MAX).await?;
     let refuse = |text: String| io::Error::new(io::ErrorKind::PermissionDenied, text);
     if kind == Kind::Ask {
         return answer_newcomer(&stream, &body, shared).await.map(|()| None);
@@ -240,7 +241,7 @@ async fn read_messages(
     let mut answers = Answers::default();
     loop {
         while let Some((kind, body)) =
-            frame::decode(&mut buffer, frame::LEN_MAX).map_err(invalid)?
+            frame::decode(&mut buffer, FRAME_BYTES_MAX).map_err(invalid)?
         {
             let counter = &shared.state.received_bytes;
             counter.set(counter.get() + body.len() as u64 + 10);

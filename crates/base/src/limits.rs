@@ -1,0 +1,83 @@
+//! The bounds that more than one room relies on, and how they fit into each other.
+//!
+//! A bound that only one room knows of stands there. What is here is a promise between two: the
+//! compiler holds the relations below, so that raising one bound says which others must follow.
+//! Sizes are bytes of the encoded form unless the line says otherwise.
+
+/// Members of one configuration, learners included: a member is one bit of a set.
+pub const MEMBERS_MAX: usize = 64;
+/// URLs of a kind (peer, client) one member may have.
+pub const URLS_MAX: usize = 64;
+/// Text of one quorum system.
+pub const QUORUM_TEXT_BYTES_MAX: usize = 64 << 10;
+
+/// Largest `--max-request-bytes`: a request as its client wrote it.
+pub const REQUEST_BYTES_MAX: usize = 16 << 20;
+/// A command as the log has it. A transaction of empty ranges grows to nine times its request.
+pub const COMMAND_BYTES_MAX: usize = 32 << 20;
+/// What a write takes in the log or in a forward beside its command: its id and a length.
+pub const COMMAND_OVERHEAD_BYTES: usize = 28;
+/// Deepest nesting of transactions: recursion stays bounded.
+pub const TXN_DEPTH_MAX: usize = 128;
+/// Writes forwarded to a leader at once, but for one command at least.
+pub const FORWARD_BYTES_MAX: usize = 8 << 20;
+/// Entries of one append to a follower, but for one at least.
+pub const APPEND_BYTES_MAX: usize = 1 << 20;
+/// Entries sent to a follower and not acknowledged.
+pub const INFLIGHT_BYTES_MAX: usize = 16 << 20;
+/// A frame between members.
+pub const FRAME_BYTES_MAX: usize = 64 << 20;
+/// A frame of the handshake: nobody has shown yet that they are a member.
+pub const HELLO_BYTES_MAX: usize = 256 << 10;
+/// What waits for one peer; beyond it messages are dropped, which the protocol survives.
+pub const OUTGOING_BYTES_MAX: usize = 64 << 20;
+
+/// Writes a leader takes into its log at once, but for one at least.
+pub const BATCH_BYTES_MAX: usize = 64 << 20;
+/// Entries of a leader's log that are not committed: beyond it nothing is taken, but for changes
+/// of members. What no client was answered yet grows memory and disks of all members.
+pub const TAIL_ENTRIES_MAX: u64 = 1 << 16;
+/// Bytes of their payloads, but for one batch.
+pub const TAIL_BYTES_MAX: usize = 256 << 20;
+/// Entries of one write of the journal, so that a long queue is not one endless sync; one entry
+/// at least.
+pub const WRITE_BYTES_MAX: usize = 16 << 20;
+/// Payload of one record of the journal.
+pub const RECORD_BYTES_MAX: usize = 256 << 20;
+/// Body of one batch of the journal.
+pub const JOURNAL_BATCH_BYTES_MAX: usize = 1 << 30;
+
+/// Writes and reads that wait in one member for their answers.
+pub const PENDING_MAX: usize = 16_384;
+/// Bytes of those writes: some 40 of the largest a client may send by default.
+pub const PENDING_BYTES_MAX: usize = 64 << 20;
+
+/// Heads, ids and lengths around a payload, in a frame and in a record: far below this.
+const AROUND_BYTES_MAX: usize = 4 << 10;
+/// What gRPC and our own form add to a request that is no transaction of empty ranges.
+const REQUEST_GROWTH_MAX: usize = 2;
+
+const _: () = {
+    // A request fits into a command, a command into each thing that carries one.
+    assert!(REQUEST_BYTES_MAX * REQUEST_GROWTH_MAX <= COMMAND_BYTES_MAX);
+    assert!(FORWARD_BYTES_MAX + COMMAND_BYTES_MAX + AROUND_BYTES_MAX < FRAME_BYTES_MAX);
+    assert!(APPEND_BYTES_MAX + COMMAND_BYTES_MAX + AROUND_BYTES_MAX < FRAME_BYTES_MAX);
+    assert!(COMMAND_BYTES_MAX + COMMAND_OVERHEAD_BYTES + AROUND_BYTES_MAX < RECORD_BYTES_MAX);
+    assert!(FRAME_BYTES_MAX <= OUTGOING_BYTES_MAX, "an empty queue takes any frame");
+    assert!(FRAME_BYTES_MAX <= u32::MAX as usize, "its length is a u32");
+    // An append is in flight before the next one waits for it.
+    assert!(APPEND_BYTES_MAX < INFLIGHT_BYTES_MAX);
+    // The handshake names a member with all its URLs, of ordinary length, and the quorum.
+    assert!(2 * URLS_MAX * 1024 + QUORUM_TEXT_BYTES_MAX < HELLO_BYTES_MAX);
+    assert!(HELLO_BYTES_MAX < FRAME_BYTES_MAX);
+    // One batch of proposals and what waits in the log are writes of the journal.
+    assert!(BATCH_BYTES_MAX + COMMAND_BYTES_MAX < JOURNAL_BATCH_BYTES_MAX);
+    assert!(WRITE_BYTES_MAX + RECORD_BYTES_MAX + AROUND_BYTES_MAX < JOURNAL_BATCH_BYTES_MAX);
+    assert!(RECORD_BYTES_MAX < JOURNAL_BATCH_BYTES_MAX);
+    assert!(JOURNAL_BATCH_BYTES_MAX < u32::MAX as usize, "its length is a u32");
+    // Whoever waits is in the log, or about to be.
+    assert!(PENDING_MAX as u64 <= TAIL_ENTRIES_MAX);
+    assert!(PENDING_BYTES_MAX <= TAIL_BYTES_MAX);
+    assert!(BATCH_BYTES_MAX <= TAIL_BYTES_MAX);
+    assert!(COMMAND_BYTES_MAX <= PENDING_BYTES_MAX, "one write of any size may wait");
+};
