@@ -87,6 +87,25 @@ impl Disk {
         self.outbox.retain(|(_, held)| !vouches(held));
     }
 
+    /// Answers to appends that have not left are as those of a member without a seat.
+    pub fn retract(&mut self) {
+        let held = self.held.iter_mut().map(|(_, held)| held);
+        let answers = held.chain(self.outbox.iter_mut().map(|(_, held)| held));
+        for held in answers {
+            if let Held::Message(Message {
+                body: Body::AppendReply { outcome, round, .. }, ..
+            }) = held
+            {
+                (*outcome, *round) = (outcome.without_seat(), 0);
+            }
+        }
+        let confirms = |held: &Held| {
+            matches!(held, Held::Message(Message { body: Body::RoundAck { .. }, .. }))
+        };
+        self.held.retain(|(_, held)| !confirms(held));
+        self.outbox.retain(|(_, held)| !confirms(held));
+    }
+
     /// A durable checkpoint covers everything up to `index`.
     pub fn covered(&mut self, index: LogIndex) {
         self.durable = self.durable.max(index);

@@ -154,6 +154,10 @@ impl Raft {
             for (at, config, system) in configs {
                 self.configs.push(at, config, system);
             }
+            if !self.is_seated() {
+                // The founding that named it came to nothing, and what it said under that one.
+                self.disk.retract();
+            }
         } else if planted!(ShortAppendTruncates) && self.commit <= index && index < last {
             self.log.truncate(index.next());
             self.disk.truncate(index.next());

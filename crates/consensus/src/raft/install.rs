@@ -66,6 +66,9 @@ impl Raft {
                 }
                 self.log = Log::new(index, ballot);
                 self.configs = configs.replacing(&self.configs);
+                if !self.is_seated() {
+                    self.disk.retract();
+                }
                 self.end_campaign(out);
                 self.advance_commit(index, settled, out);
             }

@@ -103,6 +103,17 @@ pub enum AppendOutcome {
     Lacking { prev: LogIndex, hint: LogIndex, hint_ballot: Ballot },
 }
 
+impl AppendOutcome {
+    /// The same as a member says it whom nobody may count: progress, and no acknowledgement.
+    pub(crate) fn without_seat(self) -> Self {
+        match self {
+            Self::Matched(index) => Self::Held(index),
+            Self::Rejected { prev, hint, hint_ballot } => Self::Lacking { prev, hint, hint_ballot },
+            other => other,
+        }
+    }
+}
+
 /// What a candidate knows of the one it asks, which may have no seat as far as that one knows
 /// (`docs/design/births.md`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -116,18 +116,10 @@ impl Raft {
     }
 
     /// Sends the answer to an append. One that repairs, or has no seat, says how far it is, which
-    /// nobody counts,
-    /// and confirms no read round.
+    /// nobody counts, and confirms no read round.
     pub(crate) fn answer(&mut self, wait: Wait, of: Ballot, round: u64, outcome: AppendOutcome) {
         let silent = self.is_silent_member() && !(self.is_repairing() && planted!(RepairAcks));
-        let (outcome, round) = match (silent, outcome) {
-            (false, outcome) => (outcome, round),
-            (true, AppendOutcome::Matched(index)) => (AppendOutcome::Held(index), 0),
-            (true, AppendOutcome::Rejected { prev, hint, hint_ballot }) => {
-                (AppendOutcome::Lacking { prev, hint, hint_ballot }, 0)
-            }
-            (true, other) => (other, 0),
-        };
+        let (outcome, round) = if silent { (outcome.without_seat(), 0) } else { (outcome, round) };
         self.send(wait, of.node, Body::AppendReply { of, round, outcome });
     }
 }

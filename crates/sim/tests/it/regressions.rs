@@ -140,3 +140,13 @@ fn a_member_that_does_not_stand_where_it_stood_states_no_end_of_its_log() {
     let verdict = run(&plan, false).expect("it runs");
     assert!(verdict.violation.is_none(), "{:?}", verdict.violation);
 }
+
+#[test]
+fn what_was_said_under_a_founding_that_came_to_nothing_is_not_said_without_a_seat() {
+    // consensus: named by one founding, a member answered the leader of another, whose entries
+    // took that founding's place before the answer had left: it left as an acknowledgement.
+    let plan =
+        Plan::new(98_013_280, Profile::Swarm, &Wishes { changes: true, ..Wishes::default() });
+    let verdict = run(&plan.expect("a safe plan"), false).expect("it runs");
+    assert!(verdict.violation.is_none(), "{:?}", verdict.violation);
+}
