@@ -2,7 +2,7 @@
 //!
 //! etcdctl 3.4 sends the whole endpoint as `:authority` (`http://127.0.0.1:2379`), 3.5.0 sends
 //! `#initially=[...]`, clients of a unix socket send its path. grpc-go's server takes them all;
-//! `h2` resets the stream. So every literal `:authority` is overwritten on its way in, in place
+//! `h2` resets the stream; gRPC's C core joins several endpoints by `%2C`. So every literal `:authority` is overwritten on its way in, in place
 //! and byte by byte, which keeps all lengths: a Huffman-coded value becomes a plain one of as many
 //! bytes. That makes the entry in the decoder's dynamic table no larger than the one in the
 //! encoder's, so everything the encoder refers to is still there, at the same place (RFC 7541,
@@ -27,6 +27,9 @@ const FLAG_PADDED: u8 = 0x08;
 const FLAG_PRIORITY: u8 = 0x20;
 /// Place of `:authority` in HPACK's static table.
 const INDEX_AUTHORITY: u8 = 1;
+/// The same spelled out, as gRPC's C core does it, and that Huffman-coded (RFC 7541, appendix B).
+const NAME_PLAIN: &[u8] = b":authority";
+const NAME_CODED: &[u8] = &[0xb8, 0x3b, 0x53, 0x39, 0xec, 0x32, 0x7d, 0x7f];
 /// What an authority is made of afterwards: a legal host name of any length.
 const FILLER: u8 = b'q';
 /// Longest integer followed, as a shift: more cannot be a length in one frame.
@@ -230,24 +233,44 @@ enum Fields {
         literal: bool,
     },
     /// The first byte of a string's length.
-    Length {
-        blank: bool,
-        name: bool,
-    },
+    Length(Text),
     LengthMore {
         length: usize,
         shift: u32,
-        blank: bool,
-        name: bool,
+        text: Text,
     },
-    /// So many bytes of a string; a value follows a name.
+    /// So many bytes of a string.
     Text {
         rest: usize,
-        blank: bool,
-        name: bool,
+        text: Text,
     },
     /// The block makes no sense: `h2` will say so.
     Lost,
+}
+
+/// What a string is.
+#[derive(Clone, Copy)]
+enum Text {
+    /// A name, of which so much is spelled like `:authority`; its value follows.
+    Name(Option<&'static [u8]>),
+    Value,
+    /// The value of `:authority`.
+    Authority,
+}
+
+impl Text {
+    /// As it is once its length is known: only a name as long can be the one that is looked for.
+    fn of(self, length: usize) -> Self {
+        match self {
+            Self::Name(name) => Self::Name(name.filter(|name| name.len() == length)),
+            other => other,
+        }
+    }
+
+    /// Whether the name that ends here was the one.
+    fn value(self) -> Self {
+        if matches!(self, Self::Name(Some([]))) { Self::Authority } else { Self::Value }
+    }
 }
 
 impl Fields {
@@ -263,40 +286,51 @@ impl Fields {
             Self::Start => *self = Self::field(bits),
             Self::Integer { literal } => {
                 if bits & 0x80 == 0 {
-                    *self = if *literal { Self::VALUE } else { Self::Start };
+                    *self = if *literal { Self::Length(Text::Value) } else { Self::Start };
                 }
             }
-            Self::Length { blank, name } => {
-                let length = usize::from(bits & 0x7f);
-                if *blank {
-                    *byte = bits & 0x7f; // no longer Huffman-coded
-                }
+            Self::Length(text) => {
+                let (length, coded) = (usize::from(bits & 0x7f), bits & 0x80 != 0);
+                let text = match text {
+                    Text::Name(_) => Text::Name(Some(if coded { NAME_CODED } else { NAME_PLAIN })),
+                    Text::Authority => {
+                        *byte = bits & 0x7f; // no longer Huffman-coded
+                        Text::Authority
+                    }
+                    Text::Value => Text::Value,
+                };
                 *self = if length == 0x7f {
-                    Self::LengthMore { length, shift: 0, blank: *blank, name: *name }
+                    Self::LengthMore { length, shift: 0, text }
                 } else {
-                    Self::text(length, *blank, *name)
+                    Self::text(length, text.of(length))
                 };
             }
-            Self::LengthMore { length, shift, blank, name } => {
+            Self::LengthMore { length, shift, text } => {
                 *length += usize::from(bits & 0x7f) << *shift;
                 *shift += 7;
                 if bits & 0x80 == 0 {
-                    *self = Self::text(*length, *blank, *name);
+                    *self = Self::text(*length, text.of(*length));
                 } else if *shift > SHIFT_MAX {
                     *self = Self::Lost;
                 }
             }
-            Self::Text { rest, blank, name } => {
-                if *blank {
-                    *byte = FILLER;
-                }
-                *self = Self::text(*rest - 1, *blank, *name);
+            Self::Text { rest, text } => {
+                let text = match text {
+                    Text::Name(name) => {
+                        let rest = name.and_then(|name| name.split_first());
+                        Text::Name(rest.filter(|(first, _)| **first == bits).map(|(_, rest)| rest))
+                    }
+                    Text::Authority => {
+                        *byte = FILLER;
+                        Text::Authority
+                    }
+                    Text::Value => Text::Value,
+                };
+                *self = Self::text(*rest - 1, text);
             }
             Self::Lost => {}
         }
     }
-
-    const VALUE: Self = Self::Length { blank: false, name: false };
 
     /// What a field's first byte says is next.
     fn field(bits: u8) -> Self {
@@ -310,18 +344,22 @@ impl Fields {
         if index == mask {
             Self::Integer { literal }
         } else if literal {
-            Self::Length { blank: index == INDEX_AUTHORITY, name: index == 0 }
+            Self::Length(match index {
+                0 => Text::Name(None),
+                INDEX_AUTHORITY => Text::Authority,
+                _ => Text::Value,
+            })
         } else {
             Self::Start
         }
     }
 
     /// The state in front of `rest` more bytes of a string.
-    fn text(rest: usize, blank: bool, name: bool) -> Self {
-        match rest {
-            0 if name => Self::VALUE,
-            0 => Self::Start,
-            _ => Self::Text { rest, blank, name },
+    fn text(rest: usize, text: Text) -> Self {
+        match (rest, text) {
+            (0, Text::Name(_)) => Self::Length(text.value()),
+            (0, _) => Self::Start,
+            _ => Self::Text { rest, text },
         }
     }
 }

@@ -64,6 +64,26 @@ fn literals_that_are_not_indexed_and_long_ones_are_found_too() {
 }
 
 #[test]
+fn a_name_that_is_spelled_out_is_known_too_and_no_other_is() {
+    let named = |name: &[u8], coded: u8, value: &[u8]| {
+        let length = u8::try_from(name.len()).expect("short") | coded;
+        block_with(&[&[0x40, length][..], name, value].concat())
+    };
+    let sent = |block: &[u8]| stream(&[frame(TYPE_HEADERS, END_HEADERS, block)]);
+    for (name, coded) in [(&b":authority"[..], 0), (NAME_CODED, 0x80)] {
+        let before = named(name, coded, b"\x87a%2Cb;c");
+        let after = named(name, coded, b"\x07qqqqqqq");
+        assert_eq!(passed(&sent(&before)), sent(&after));
+    }
+    for (name, coded) in
+        [(&b":authoritx"[..], 0), (b":authorit", 0), (b":authoritys", 0), (b":authority", 0x80)]
+    {
+        let other = sent(&named(name, coded, b"\x07a%2Cb;c"));
+        assert_eq!(passed(&other), other, "{name:?}");
+    }
+}
+
+#[test]
 fn padding_priority_and_continuations_are_understood() {
     let (before, after) = (block_with(b"\x41\x85h://x"), block_with(b"\x41\x05qqqqq"));
     let padded = |block: &[u8]| {
