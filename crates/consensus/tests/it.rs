@@ -107,6 +107,14 @@ fn random_schedules_keep_every_invariant_while_witnesses_come_and_go() {
     assert!(changes >= 3 * lives, "{changes} configurations in {lives} lives are too few");
 }
 
+/// Leader after leader stepped down at its first heartbeat: the voter it needed had voted, and was
+/// still to learn from the log that it has a seat.
+#[test]
+fn a_leader_stays_while_a_voter_catches_up_with_the_entry_that_seats_it() {
+    let marks = "any of (witness(n6), witness(n7))";
+    play(748, Plan { voters: 4, spares: 3, quorum: "", rule: BallotRule::SharedTerms, marks });
+}
+
 #[test]
 fn with_a_witness_any_one_member_may_be_lost_after_any_schedule() {
     let quorum = "majority(n1, n2, witness(n3))";

@@ -64,7 +64,10 @@ impl Raft {
         self.rebuild_peers();
         let silent = self.silent_leader.take();
         if let Role::Leader(leader) = &mut self.role {
-            leader.peers.iter_mut().for_each(|p| p.lost = Some(p.id) == silent);
+            for peer in &mut leader.peers {
+                peer.lost = Some(peer.id) == silent;
+                peer.voted = voters.iter().find(|(id, _)| *id == peer.id).map(|(_, life)| *life);
+            }
         }
         self.trace(out, Trace::Elected { ballot, votes });
         self.append_first(voters, out);
@@ -368,11 +371,10 @@ impl Raft {
         let (now, limit) = (self.now, self.settings.election_timeout_min);
         let is_heard = |p: &Peer| now.since(p.heard) <= limit;
         let heard = at_least(&self.by_slot(1, |p| u64::from(is_heard(p))), 1);
-        // While the cluster is being founded, whom it hears will be counted as soon as it has the
-        // entry that says so, and until then speaks as one that repairs: stepping down would only
-        // begin that again.
+        // Whoever has no seat yet will be counted as soon as it has the entry that says so, and
+        // until then speaks as one that repairs: stepping down would only begin that again.
         let Role::Leader(leader) = &self.role else { return heard };
-        let seats = |p: &&Peer| self.is_unfounded() && is_heard(p);
+        let seats = |p: &&Peer| (self.is_unfounded() || p.takes_seat()) && is_heard(p);
         heard.union(leader.peers.iter().filter(seats).map(|p| p.slot).collect())
     }
 

@@ -20,6 +20,8 @@ pub(crate) struct Peer {
     pub slot: u8,
     /// Its directory and start as last heard; unknown until it answers.
     pub life: Life,
+    /// With which it voted for this leader.
+    pub voted: Option<Life>,
     /// That directory is the one the configuration in force names, as far as is known.
     pub seated: bool,
     pub state: State,
@@ -50,6 +52,7 @@ impl Peer {
             id,
             slot,
             life: Life::UNKNOWN,
+            voted: None,
             seated: true,
             state: State::Probe { sent: false },
             matched: LogIndex::ZERO,
@@ -78,6 +81,12 @@ impl Peer {
     /// Whether what it says stands in a tally.
     pub fn is_counted(&self) -> bool {
         self.seated && !self.repairing
+    }
+
+    /// Whether it takes part once it has caught up, and until then speaks as one that repairs: it
+    /// voted for this leader, which one that repairs does not.
+    pub fn takes_seat(&self) -> bool {
+        self.voted == Some(self.life)
     }
 
     /// Another directory, or another start of it: what was said before is not believed of it.
