@@ -60,7 +60,7 @@ impl fmt::Display for Failed {
 /// blame. `written` counts the checkpoints written here so far.
 pub fn send(to: NodeId, hollow: bool, written: u64, shared: &Rc<Shared>) {
     let addresses = match shared.members.link(to) {
-        Some(link) => link.addresses().to_vec(),
+        Some(link) => link.candidates(),
         None => Vec::new(),
     };
     let hello = shared.hello(Purpose::Bulk, to);

@@ -4,6 +4,7 @@ use super::frame::{self, Kind};
 use super::hello::{Hello, Purpose};
 use super::limits;
 use super::listen::Shared;
+use super::members::addresses;
 use super::pulse::{self, Pulse};
 use crate::node::input::Input;
 use base::NodeId;
@@ -22,8 +23,13 @@ use tokio::time::timeout;
 /// repeats what matters.
 pub struct Link {
     pub peer: NodeId,
-    /// `host:port` candidates, tried in turn.
-    addresses: Vec<String>,
+    /// Where the configuration has it: `host:port`, tried in turn.
+    addresses: RefCell<Vec<String>>,
+    /// Where it says itself that it is. The configuration may be wrong, and be put right only
+    /// with this very member; whoever answers there has to prove to be it.
+    said: RefCell<Vec<String>>,
+    /// Where it answered last.
+    reached: RefCell<Option<String>>,
     out: RefCell<Vec<u8>>,
     /// Bytes of `out` the socket has taken.
     taken: Cell<usize>,
@@ -42,7 +48,9 @@ impl Link {
         assert!(!addresses.is_empty(), "every member has a peer URL");
         Rc::new(Self {
             peer,
-            addresses,
+            addresses: RefCell::new(addresses),
+            said: RefCell::default(),
+            reached: RefCell::default(),
             out: RefCell::default(),
             taken: Cell::new(0),
             stream: RefCell::default(),
@@ -54,8 +62,30 @@ impl Link {
         })
     }
 
-    pub fn addresses(&self) -> &[String] {
-        &self.addresses
+    /// The configuration has it elsewhere now. A connection that works stays: it ends by itself
+    /// when the member moves.
+    pub fn readdress(&self, addresses: Vec<String>) {
+        assert!(!addresses.is_empty(), "every member has a peer URL");
+        if *self.addresses.borrow() != addresses {
+            *self.addresses.borrow_mut() = addresses;
+            self.wake();
+        }
+    }
+
+    /// What it says of itself.
+    pub fn says(&self, addresses: Vec<String>) {
+        *self.said.borrow_mut() = addresses;
+    }
+
+    /// Where it may be, in an order that stays.
+    pub fn candidates(&self) -> Vec<String> {
+        let mut all = self.addresses.borrow().clone();
+        for address in self.said.borrow().iter().chain(self.reached.borrow().iter()) {
+            if !all.contains(address) {
+                all.push(address.clone());
+            }
+        }
+        all
     }
 
     pub fn is_connected(&self) -> bool {
@@ -122,9 +152,11 @@ impl Link {
             if !pause.is_zero() {
                 let _ = timeout(pause, self.wake.notified()).await;
             }
-            let address = &self.addresses[attempt % self.addresses.len()];
-            match self.dial(address, &shared).await {
+            let mut candidates = self.candidates();
+            let address = candidates.swap_remove(attempt % candidates.len());
+            match self.dial(&address, &shared).await {
                 Ok(stream) => {
+                    *self.reached.borrow_mut() = Some(address.clone());
                     tracing::info!("connected to member {:x} at {address}", self.peer.0);
                     last_error.clear();
                     let end = self.serve(stream, &shared).await;
@@ -163,7 +195,10 @@ impl Link {
             write_all(&stream, &bytes).await?;
             let mut buffer = BytesMut::new();
             let (kind, body) = read_frame(&stream, &mut buffer, HELLO_BYTES_MAX).await?;
-            let meet = |other: &Hello| shared.meet(other).map_err(|unwelcome| unwelcome.text());
+            let meet = |other: &Hello| {
+                self.says(addresses(&other.peer_urls));
+                shared.meet(other).map_err(|unwelcome| unwelcome.text())
+            };
             check_answer(&hello, kind, &body, meet)?;
             Ok(stream)
         };

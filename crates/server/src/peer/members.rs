@@ -86,7 +86,8 @@ fn canonical(urls: &[String]) -> Vec<String> {
     urls
 }
 
-fn addresses(urls: &[String]) -> Vec<String> {
+/// `host:port` of each.
+pub fn addresses(urls: &[String]) -> Vec<String> {
     urls.iter().filter_map(|url| Some(Url::parse(url).ok()?.authority())).collect()
 }
 
@@ -108,16 +109,20 @@ impl Shared {
         });
         let mut links = self.members.links.borrow_mut();
         links.retain(|id, (link, task)| {
-            let stays = wanted.get(id).is_some_and(|to| to == link.addresses());
-            if !stays {
-                task.abort();
-                link.disconnect();
+            if let Some(to) = wanted.get(id) {
+                link.readdress(to.clone());
+                return true;
             }
-            stays
+            task.abort();
+            link.disconnect();
+            false
         });
         for (id, to) in wanted {
             links.entry(id).or_insert_with(|| {
                 let link = Link::new(id, to);
+                // Until it says so itself: where it was when this member first met the cluster.
+                let first = self.config.members.iter().find(|m| m.id == id);
+                link.says(first.map_or(Vec::new(), |m| addresses(&m.peer_urls)));
                 let task = tokio::task::spawn_local(Rc::clone(&link).run(Rc::clone(self)));
                 (link, task.abort_handle())
             });
@@ -133,13 +138,14 @@ impl Shared {
         *self.members.config.borrow_mut() = Some(config.clone());
     }
 
-    /// A peer came in: it can be answered also when the configuration here does not know it.
+    /// A peer came in: it can be answered also when the configuration here does not know it, or
+    /// has it elsewhere.
     pub fn learn_way_back(self: &Rc<Self>, hello: &Hello) {
         let id = hello.member;
-        if self.members.links.borrow().contains_key(&id) {
-            return;
-        }
         let to = addresses(&hello.peer_urls);
+        if let Some(link) = self.members.link(id) {
+            return link.says(to);
+        }
         let mut strangers = self.members.strangers.borrow_mut();
         if to.is_empty() || strangers.len() >= STRANGERS_MAX {
             return;

@@ -229,6 +229,35 @@ fn an_added_voter_is_answered_as_one_and_listed_as_a_learner_in_the_order_of_ids
     });
 }
 
+/// A wrong address takes nobody away: not while the members run, nor when they start again, so
+/// that it can be put right.
+#[test]
+fn an_update_to_an_address_where_nobody_is_can_be_taken_back() {
+    use api::etcdserverpb as pb;
+    let mut cluster = Cluster::start("readdressed", &["a", "b"]);
+    let update = |cluster: &Cluster, at: usize, url: &str| {
+        let peer_ur_ls = vec![url.to_owned()];
+        let request = pb::MemberUpdateRequest { id: cluster.node(at).id.0, peer_ur_ls };
+        let path = "/etcdserverpb.Cluster/MemberUpdate";
+        eventually("an update", || {
+            outside(async {
+                cluster.channel(0).call::<pb::MemberUpdateResponse>(path, &request).await
+            })
+        });
+    };
+    let right: Vec<String> =
+        cluster.configs.iter().map(|config| config.advertise_peer_urls[0].to_string()).collect();
+    for at in [0, 1] {
+        update(&cluster, at, &format!("http://127.0.0.1:{}", 1 + at));
+        cluster.put(0, &format!("{at} is listed elsewhere"), "v");
+    }
+    (0..2).for_each(|at| cluster.kill(at));
+    (0..2).for_each(|at| cluster.restart(at));
+    cluster.put(1, "both were started again", "v");
+    (0..2).for_each(|at| update(&cluster, at, &right[at]));
+    cluster.put(0, "put right", "v");
+}
+
 #[test]
 fn a_member_that_is_down_keeps_its_client_urls_while_the_others_restart() {
     let mut cluster = Cluster::start("published", &["a", "b", "c"]);
