@@ -66,6 +66,7 @@ fn quoted_chars(rest: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::format;
 
     #[test]
     fn only_the_member_is_renamed_and_all_else_stays_as_written() {
@@ -106,9 +107,14 @@ mod tests {
 
     #[test]
     fn a_quoted_name_is_read_as_the_name() {
-        for name in ["a", "of", "a b", "\"", "\\", "a\\\"b", "é"] {
-            let text = quoted(name);
-            assert_eq!(SystemSpec::parse(&text).expect(&text).names(), [name]);
+        let words = "and or of all any row cover grid zones wall wheel plane tree hqs witness \
+                     majority weighted joint elect commit 2 0 2x";
+        let odd = ["a", "a b", "\"", "\\", "a\\\"b", "é", "a.b@c-d_e", "(", "x:1"];
+        for name in words.split_whitespace().chain(odd) {
+            for text in [format!("majority({}, y, z)", quoted(name)), quoted(name)] {
+                let spec = SystemSpec::parse(&text).unwrap_or_else(|e| panic!("{text}: {e}"));
+                assert_eq!(spec.names()[0], name, "{text}");
+            }
         }
     }
 }

@@ -63,7 +63,7 @@ pub fn from_flags(config: &Config) -> Result<Bootstrap, ConfigError> {
             life: base::Life::UNKNOWN,
         });
     }
-    let names: Vec<String> = members.iter().map(|member| quoted(&member.name)).collect();
+    let names: Vec<String> = members.iter().map(|member| quorum::quoted(&member.name)).collect();
     let majority = format!("majority({})", names.join(", "));
     let configuration = checked(Configuration {
         quorum: config.quorum.clone().unwrap_or(majority),
@@ -139,18 +139,6 @@ fn checked(configuration: Configuration) -> Result<Configuration, ConfigError> {
     }
 }
 
-/// A name as the quorum language reads it.
-fn quoted(name: &str) -> String {
-    let words = ["and", "or", "of", "all", "any", "zones", "grid", "row", "cover", "wall", "joint"];
-    let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-    let first = |c: char| c.is_ascii_alphabetic();
-    if name.starts_with(first) && name.chars().all(plain) && !words.contains(&name) {
-        name.to_string()
-    } else {
-        format!("\"{name}\"")
-    }
-}
-
 fn join(urls: &[Url]) -> String {
     urls.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }
@@ -201,6 +189,7 @@ pub fn refuse_foreign_directory(config: &Config) -> Result<(), ConfigError> {
 /// # Errors
 /// What differs is no leftover but a danger: another quorum system than the cluster began with
 /// or has now, or the name of another of its members, whose directory this one would be taken for.
+/// Who came in under a name that was taken then has none of its own, and may go on to say it.
 pub fn compare(
     config: &Config,
     member: NodeId,
@@ -209,8 +198,9 @@ pub fn compare(
 ) -> Result<Option<String>, ConfigError> {
     let me = now.member(member).or_else(|| born.member(member));
     let name = me.map_or("", |me| me.name.as_str());
-    let mut all = now.members.iter().chain(&born.members);
-    if all.any(|other| other.id != member && other.name == config.name && name != config.name) {
+    let nameless = name == cluster::label(member);
+    let other = |m: &Member| m.id != member && m.name == config.name;
+    if name != config.name && !nameless && now.members.iter().any(other) {
         let dir = config.data_dir.display();
         return Err(ConfigError(format!(
             "{dir} belongs to member {name:?} ({:x}), and --name {:?} is another of its cluster",
@@ -381,6 +371,30 @@ mod tests {
         let error = compare(&mine, other, &born, &born).expect_err("refused");
         assert!(error.0.contains("belongs to member \"b\""), "{error}");
         assert_eq!(compare(&mine, born.members[0].id, &born, &born), Ok(None));
+    }
+
+    #[test]
+    fn who_came_in_under_a_name_that_was_taken_starts_again_with_it() {
+        let mine = config(THREE, None);
+        let born = from_flags(&mine).expect("valid").config;
+        let mut now = born.clone();
+        let id = NodeId(77);
+        let newcomer = Member { id, slot: 9, name: cluster::label(id), ..born.members[0].clone() };
+        now.members.push(newcomer);
+        let line = compare(&mine, id, &born, &now).expect("a is still there");
+        assert!(line.expect("told").contains("--name (this is"));
+        now.members.retain(|m| m.name != "a");
+        assert!(compare(&mine, id, &born, &now).is_ok(), "a has left");
+        // Whoever has a name of its own may take one that nobody has any more.
+        assert!(compare(&mine, born.members[1].id, &born, &now).is_ok());
+    }
+
+    #[test]
+    fn names_with_quotes_bootstrap() {
+        let mut odd = config("a\"b=http://h:1,c\\=http://h:2", None);
+        odd.name = "a\"b".to_string();
+        let boot = from_flags(&odd).expect("it starts");
+        assert_eq!(boot.config.voters().len(), 2);
     }
 
     #[test]
