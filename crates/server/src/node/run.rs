@@ -285,6 +285,7 @@ impl Node {
         match result {
             Ok(Checkpointed { index, bytes }) => {
                 state.written += 1;
+                state.handed_over = None;
                 tracing::info!("checkpoint at index {index}, {bytes} bytes");
                 (state.index, state.bytes) = (state.index.max(index), bytes);
                 self.disk.release(index);
@@ -294,7 +295,8 @@ impl Node {
             Err(text) => {
                 tracing::error!("no checkpoint: {text}");
                 state.bytes = state.journal_bytes.saturating_add(self.config.checkpoint_bytes_min);
-                if needed && self.replica.borrow().raft().is_leader() {
+                let leads = self.replica.borrow().raft().is_leader();
+                if needed && leads && state.hands_over(std::time::Instant::now()) {
                     tracing::error!("a peer needs a checkpoint: another member is to lead");
                     events.push(Event::TransferLeader { to: None });
                 }
@@ -328,4 +330,44 @@ pub(super) struct CheckpointState {
     pub written: u64,
     /// The one being written is awaited by a peer that no file here can help.
     pub needed: bool,
+    /// When leadership was given up last because none could be written, and how long it is kept
+    /// from then on.
+    pub handed_over: Option<(std::time::Instant, Duration)>,
+}
+
+/// The first pause between two hand-overs for want of a checkpoint; it doubles.
+const HAND_OVER_PAUSE_MIN: Duration = Duration::from_secs(10);
+const HAND_OVER_PAUSE_MAX: Duration = Duration::from_secs(600);
+
+impl CheckpointState {
+    /// Whether another member is to lead, since none can be written here. The others may be no
+    /// better off: then leadership comes back, and stays for longer each time.
+    fn hands_over(&mut self, now: std::time::Instant) -> bool {
+        let pause = match self.handed_over {
+            None => HAND_OVER_PAUSE_MIN,
+            Some((at, pause)) if now.saturating_duration_since(at) < pause => return false,
+            Some((_, pause)) => (2 * pause).min(HAND_OVER_PAUSE_MAX),
+        };
+        self.handed_over = Some((now, pause));
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn leadership_that_no_checkpoint_helps_moves_less_and_less_often() {
+        let (mut state, start) = (CheckpointState::default(), std::time::Instant::now());
+        let moves = |state: &mut CheckpointState, from: u64, to: u64| {
+            let at = |second| start + Duration::from_secs(second);
+            (from..to).filter(|second| state.hands_over(at(*second))).count()
+        };
+        assert_eq!(moves(&mut state, 0, 10), 1);
+        assert_eq!(moves(&mut state, 10, 30), 1, "after 10 s, then 20 s");
+        assert_eq!(moves(&mut state, 30, 3600), 9, "at most 600 s apart");
+        state.handed_over = None; // one was written
+        assert_eq!(moves(&mut state, 3600, 3610), 1);
+    }
 }

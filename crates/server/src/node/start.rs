@@ -96,6 +96,10 @@ fn live(
 ) -> Result<(), StartError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let local = tokio::task::LocalSet::new();
+    if !place.has("journal") {
+        // A first start that cannot listen leaves nothing behind: the next one may be told better.
+        drop(local.block_on(&runtime, Listeners::bind(&config))?);
+    }
     let opened = open(&config, place)?;
     // The directory's name, which quorum texts use; the flag's may be another by now.
     if let Some(member) = opened.bootstrap.member(opened.identity.member) {

@@ -250,3 +250,23 @@ fn an_answer_that_would_fill_the_memory_is_refused_and_the_member_lives() {
     });
     assert_eq!(cluster.all(0).count, 35);
 }
+
+#[test]
+fn a_first_start_that_cannot_listen_leaves_nothing_behind() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let root = std::env::temp_dir().join(format!("quorate-busy-port-{}", std::process::id()));
+    let mut config = server::config::local_cluster(&["a"], &root).expect("free ports").remove(0);
+    let free = config.listen_client_urls.clone();
+    let busy = format!("http://{}", taken.local_addr().expect("bound"));
+    config.listen_client_urls = vec![server::config::Url::parse(&busy).expect("a URL")];
+    match Node::start(config.clone()) {
+        Err(StartError::Listen(url, _)) => assert_eq!(url, busy),
+        Err(error) => panic!("{error}"),
+        Ok(_) => panic!("it listens on a port that is taken"),
+    }
+    assert!(!config.data_dir.exists(), "the next start may be told better");
+    config.listen_client_urls = free;
+    let node = Node::start(config).expect("it starts");
+    drop(node);
+    let _ = std::fs::remove_dir_all(&root);
+}
