@@ -47,7 +47,8 @@ id!(/// Number of a persist request; `Persisted(n)` covers every ticket up to n 
     Ticket(u64));
 id!(/// The shell's handle of one pending client request; meaningless to the machine.
     Token(u64));
-id!(/// How many times this member has started; durable before it serves.
+id!(/// A start of a data directory, later ones higher; durable before it serves. See
+    /// [`Incarnation::after`].
     Incarnation(u64));
 id!(/// Drawn when a data directory is made; zero is "not known". Another birth under a known id
     /// is another directory, which has forgotten what the first one promised.
@@ -112,8 +113,54 @@ impl Life {
 
     /// Whether this is the directory of `other` after an earlier start: what it says is stale, or
     /// its directory was put back to an older image.
+    ///
+    /// Or after the same start by number and not the same one: both cannot have followed what the
+    /// directory was before, so whichever was not met first is an image that was put back.
     pub fn is_before(self, other: Self) -> bool {
-        self.birth == other.birth && self.incarnation < other.incarnation
+        let (this, that) = (self.incarnation, other.incarnation);
+        let forked = this.is_marked() && this.number() == that.number() && this != that;
+        self.birth == other.birth && (this < that || forked)
+    }
+}
+
+impl Incarnation {
+    const MARK_BITS: u32 = 32;
+
+    /// The start of a directory after this one, with a mark drawn for it: an image of the
+    /// directory that is started too has the same number then, and another mark.
+    #[must_use]
+    pub const fn after(self, mark: u32) -> Self {
+        let next = (self.0 >> Self::MARK_BITS) + 1;
+        Self(next << Self::MARK_BITS | mark as u64)
+    }
+
+    const fn is_marked(self) -> bool {
+        self.0 >> Self::MARK_BITS > 0
+    }
+
+    /// Which start it is, to show.
+    pub const fn number(self) -> u64 {
+        if self.is_marked() { self.0 >> Self::MARK_BITS } else { self.0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_two_starts_of_one_number_neither_follows_the_other() {
+        let life = |incarnation| Life { birth: Birth(1), incarnation };
+        let first = Incarnation(3).after(7);
+        let (second, fork) = (first.after(5), first.after(9));
+        assert!(Incarnation(3) < first && first < second);
+        assert_eq!([first.number(), second.number()], [1, 2]);
+        assert!(life(first).is_before(life(second)) && !life(second).is_before(life(first)));
+        assert!(life(second).is_before(life(fork)) && life(fork).is_before(life(second)));
+        assert!(!life(fork).is_before(life(fork)));
+        assert!(!Life { birth: Birth(2), ..life(fork) }.is_before(life(second)));
+        // Starts of builds that drew no mark are in order.
+        assert!(!life(Incarnation(4)).is_before(life(Incarnation(3))));
     }
 }
 

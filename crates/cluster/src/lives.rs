@@ -18,7 +18,9 @@ impl Configuration {
             let said = lives.iter().find(|(id, _)| *id == member.id);
             let Some((_, life)) = said.filter(|(_, life)| *life != Life::UNKNOWN) else { continue };
             let first = unknown && member.life == Life::UNKNOWN;
-            if first || member.life.is_before(*life) {
+            // Of two starts of one number the one that was met first stays.
+            let later = member.life.is_before(*life) && !life.is_before(member.life);
+            if first || later {
                 member.life = *life;
                 news = true;
             }

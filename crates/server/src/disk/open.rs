@@ -51,12 +51,13 @@ pub fn open(config: &Config, place: &Place) -> Result<Opened, StartError> {
     let lock = DirLock::acquire(dir).map_err(disk)?;
     let (mut identity, bootstrap, fresh) = identify(config, place, &mut root)?;
     let files = Files::open(place.clone()).map_err(|e| named(&e))?;
+    let incarnation = identity.incarnation.after(entropy() as u32);
     let ask = Ask {
         owner: Owner { cluster: identity.cluster, member: identity.member },
         options: Options::default(),
         key: entropy(),
         known_key: identity.journal_key,
-        incarnation: identity.incarnation.next().0,
+        incarnation: incarnation.0,
         fresh,
         on_damage: config.on_damage,
     };
@@ -76,7 +77,7 @@ pub fn open(config: &Config, place: &Place) -> Result<Opened, StartError> {
             tracing::warn!("{line}");
         }
     }
-    identity.incarnation = identity.incarnation.next();
+    identity.incarnation = incarnation;
     identity.journal_key = state.journal.key();
     store::write_identity(&mut root, &identity).map_err(|e| named(&e))?;
     let log = (state.ballot, state.commit, state.records);

@@ -50,11 +50,16 @@ fn recognise(member: NodeId, known: Life, said: Life) -> Result<(), Unwelcome> {
     }
     if said.is_before(known) {
         return Err(Unwelcome::PutBack(format!(
-            "member {id:x} was met in its life {} and is back in life {life}: its data directory \
+            "member {id:x} was met after its start {} and is back after {}: its data directory \
              was put back to an older image, so it has forgotten votes and acknowledgements; put \
              the latest directory back, or replace the member under a new id with `quorate member \
              replace`",
-            known.incarnation
+            known.incarnation.number(),
+            if life.number() == known.incarnation.number() {
+                "another one of that number".to_string()
+            } else {
+                format!("start {}", life.number())
+            }
         )));
     }
     Ok(())
@@ -170,6 +175,20 @@ mod tests {
         let Err(Unwelcome::PutBack(error)) = check(&births, 1, 5) else { panic!("an older life") };
         assert!(error.contains("older image") && error.contains("member replace"), "{error}");
         assert_eq!(check(&births, 1, 6), Ok(()));
+    }
+
+    #[test]
+    fn an_image_of_just_the_start_before_is_told_from_the_directory_it_was_made_of() {
+        let births = Births::new(Box::new(MemDisk::new()), Identity::default());
+        let image = Incarnation(0).after(1);
+        let (lost, back) = (image.after(2), image.after(3));
+        assert_eq!(check(&births, 1, lost.0), Ok(()));
+        for written in [None, Some(Life { birth: Birth(1), incarnation: lost })] {
+            let met = births.check(NodeId(7), 1, back, written);
+            let Err(Unwelcome::PutBack(text)) = met else { panic!("{met:?}") };
+            assert!(text.contains("start 2 and is back after another one of that"), "{text}");
+        }
+        assert_eq!(check(&births, 1, lost.0), Ok(()), "the first one met is the member");
     }
 
     #[test]
