@@ -246,6 +246,12 @@ impl Parsed {
         self.values.get(name).map(String::as_str)
     }
 
+    /// As [`Self::text`]; an empty value is none, as etcd has it of these: scripts pass what a
+    /// variable holds.
+    fn given(&self, name: &str) -> Option<&str> {
+        self.text(name).filter(|text| !text.is_empty())
+    }
+
     fn number<T: std::str::FromStr>(&self, name: &str, default: T) -> Result<T, ConfigError> {
         match self.text(name) {
             None => Ok(default),
@@ -286,7 +292,7 @@ impl Parsed {
         let told = reachable(&listen_peer_urls);
         let advertise_peer_urls = self.urls("initial-advertise-peer-urls", told)?;
         let wildcard = listen_client_urls.iter().any(Url::is_wildcard);
-        if wildcard && self.text("advertise-client-urls").is_none() {
+        if wildcard && self.given("advertise-client-urls").is_none() {
             return Err(ConfigError(
                 "--advertise-client-urls is required when --listen-client-urls names no one \
                  address: clients cannot be told to go to a wildcard"
@@ -302,8 +308,10 @@ impl Parsed {
         };
         let config = Config {
             data_dir: self.text("data-dir").map_or(base.data_dir, PathBuf::from),
-            advertise_client_urls: self
-                .urls("advertise-client-urls", listen_client_urls.clone())?,
+            advertise_client_urls: match self.given("advertise-client-urls") {
+                None => listen_client_urls.clone(),
+                Some(_) => self.urls("advertise-client-urls", Vec::new())?,
+            },
             listen_client_urls,
             listen_peer_urls,
             advertise_peer_urls,
@@ -388,7 +396,7 @@ impl Parsed {
     }
 
     fn auto_compaction(&self) -> Result<AutoCompaction, ConfigError> {
-        let retention = self.text("auto-compaction-retention").unwrap_or("0");
+        let retention = self.given("auto-compaction-retention").unwrap_or("0");
         let bad = || ConfigError(format!("--auto-compaction-retention: cannot read {retention:?}"));
         match self.text("auto-compaction-mode").unwrap_or("periodic") {
             "periodic" => {
@@ -548,6 +556,7 @@ mod tests {
         let of = |args: &[&str]| {
             parse(&strings(args), []).and_then(|p| p.config()).map(|c| c.auto_compaction)
         };
+        assert_eq!(of(&["--auto-compaction-retention="]), Ok(AutoCompaction::Off));
         assert_eq!(
             of(&["--auto-compaction-retention=1"]),
             Ok(AutoCompaction::Periodic(Duration::from_secs(3600)))

@@ -152,6 +152,7 @@ impl Listeners {
     async fn bind(config: &Config) -> Result<Self, StartError> {
         async fn all(urls: &[Url]) -> Result<Vec<TcpListener>, StartError> {
             let mut listeners = Vec::new();
+            let mut bound = Vec::new();
             for url in urls {
                 let named = |error| StartError::Listen(url.to_string(), error);
                 let found = tokio::net::lookup_host(url.authority()).await.map_err(named)?;
@@ -161,6 +162,11 @@ impl Listeners {
                 addresses.dedup();
                 let first = addresses.first().copied();
                 for address in addresses {
+                    // The same URL twice, or in two spellings.
+                    if url.port != 0 && bound.contains(&address) {
+                        continue;
+                    }
+                    bound.push(address);
                     match TcpListener::bind(address).await {
                         Ok(listener) => listeners.push(listener),
                         Err(error) if Some(address) == first => return Err(named(error)),
