@@ -1,12 +1,12 @@
 //! What clients call the server is no business of this server, and not always a legal name.
 //!
 //! etcdctl 3.4 sends the whole endpoint as `:authority` (`http://127.0.0.1:2379`), 3.5.0 sends
-//! `#initially=[...]`, clients of a unix socket send its path. grpc-go's server takes them all;
-//! `h2` resets the stream; gRPC's C core joins several endpoints by `%2C`. So every literal `:authority` is overwritten on its way in, in place
-//! and byte by byte, which keeps all lengths: a Huffman-coded value becomes a plain one of as many
-//! bytes. That makes the entry in the decoder's dynamic table no larger than the one in the
-//! encoder's, so everything the encoder refers to is still there, at the same place (RFC 7541,
-//! sections 2.3.2 and 4).
+//! `#initially=[...]`, clients of a unix socket send its path, and gRPC's C core joins several
+//! endpoints by `%2C`. grpc-go's server takes them all; `h2` resets the stream. So every literal
+//! `:authority` is overwritten on its way in, in place and byte by byte, which keeps all lengths:
+//! a Huffman-coded value becomes a plain one of as many bytes. That makes the entry in the
+//! decoder's dynamic table no larger than the one in the encoder's, so everything the encoder
+//! refers to is still there, at the same place (RFC 7541, sections 2.3.2 and 4).
 
 use super::outbox::Outbox;
 use super::traffic::Traffic;
