@@ -110,9 +110,12 @@ fn choose(options: &Options, all: Vec<Bug>) -> Result<Vec<Bug>> {
     if let Some(name) = options.only.iter().find(|name| all.iter().all(|bug| bug.name != **name)) {
         bail!("no bug is called {name}");
     }
-    let wanted = |bug: &Bug| match options.only.is_empty() {
-        true => bug.quick || !options.quick,
-        false => options.only.contains(&bug.name),
+    let wanted = |bug: &Bug| {
+        if options.only.is_empty() {
+            bug.quick || !options.quick
+        } else {
+            options.only.contains(&bug.name)
+        }
     };
     Ok(all.into_iter().filter(wanted).collect())
 }
@@ -247,9 +250,10 @@ fn tabulate(bugs: &[Bug], found: &BTreeMap<Job, Found>) -> (String, Vec<String>)
             } else {
                 String::new()
             };
-            let (name, text) = match means == &bug.means[0] {
-                true => (format!("`{}`", bug.name), &bug.text[..]),
-                false => (String::new(), ""),
+            let (name, text) = if means == &bug.means[0] {
+                (format!("`{}`", bug.name), &bug.text[..])
+            } else {
+                (String::new(), "")
             };
             let means = if means.starts_with("test:") { "test" } else { means };
             let seconds = format!("{}.{:02}", ms / 1000, ms % 1000 / 10);

@@ -68,10 +68,8 @@ fn certify(program: &Program<Ratio>, basis: &[usize]) -> Option<Solved> {
             used[*row] += value * part;
         }
     }
-    let kept = |row: usize| match rows[row].1 {
-        true => used[row] == rows[row].0,
-        false => used[row] <= rows[row].0,
-    };
+    let kept =
+        |row: usize| if rows[row].1 { used[row] == rows[row].0 } else { used[row] <= rows[row].0 };
     if values.iter().any(Signed::is_negative) || !(0..rows.len()).all(kept) {
         return None;
     }

@@ -143,9 +143,10 @@ impl Report {
         let _ = writeln!(out, "{title}:");
         let sizes = (side.quorums.first().map_or(0, |q| q.len()), side.quorums.last());
         let largest = sizes.1.map_or(0, |q| q.len());
-        let sizes = match sizes.0 == largest {
-            true => format!("of {largest} members"),
-            false => format!("of {} to {largest} members", sizes.0),
+        let sizes = if sizes.0 == largest {
+            format!("of {largest} members")
+        } else {
+            format!("of {} to {largest} members", sizes.0)
         };
         let count = match side.count {
             Some(count) => count.to_string(),
@@ -238,9 +239,10 @@ impl Report {
         let mut all = NodeSet::EMPTY;
         let mut parts = Vec::new();
         for (count, members) in &choice.parts {
-            match *count == members.len() {
-                true => all = all.union(*members),
-                false => parts.push(format!("{count} of {}", names.show(*members))),
+            if *count == members.len() {
+                all = all.union(*members)
+            } else {
+                parts.push(format!("{count} of {}", names.show(*members)))
             }
         }
         if !all.is_empty() {
@@ -313,9 +315,10 @@ pub fn explain(names: &Names, offence: &Unsafe) -> String {
     }
     let (first, second) = offence.why.roles();
     let shared = offence.a.intersect(offence.b);
-    let common = match shared.is_empty() {
-        true => "share no member".to_owned(),
-        false => format!("share only {}, {} needed", names.show(shared), offence.share_min),
+    let common = if shared.is_empty() {
+        "share no member".to_owned()
+    } else {
+        format!("share only {}, {} needed", names.show(shared), offence.share_min)
     };
     format!(
         "UNSAFE: {first} {} and {second} {} {common}",

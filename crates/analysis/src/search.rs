@@ -102,9 +102,12 @@ impl<'a> Race<'a> {
         let unit = capacities.max().map_or(1.0, to_f64);
         let rate = |of_reads: bool| -> Vec<Vec<f64>> {
             let rates = work.shares().iter().map(|(fraction, _)| {
-                let rate = |node: &Node| match of_reads {
-                    true => to_f64(fraction) * unit / to_f64(&node.read_capacity),
-                    false => to_f64(&ratio::rest(fraction)) * unit / to_f64(&node.write_capacity),
+                let rate = |node: &Node| {
+                    if of_reads {
+                        to_f64(fraction) * unit / to_f64(&node.read_capacity)
+                    } else {
+                        to_f64(&ratio::rest(fraction)) * unit / to_f64(&node.write_capacity)
+                    }
                 };
                 nodes.iter().map(rate).collect()
             });

@@ -206,10 +206,13 @@ impl<'a, T: Number> Simplex<'a, T> {
             let at = self.point[row].clone() / fall.clone();
             let better = match &best {
                 None => true,
-                Some((other, least)) if at == *least => match self.epsilon.is_zero() {
-                    true => self.basis[row] < self.basis[*other],
-                    false => *fall > step[*other],
-                },
+                Some((other, least)) if at == *least => {
+                    if self.epsilon.is_zero() {
+                        self.basis[row] < self.basis[*other]
+                    } else {
+                        *fall > step[*other]
+                    }
+                }
                 Some((_, least)) => at < *least,
             };
             if better {

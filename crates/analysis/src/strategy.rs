@@ -270,9 +270,10 @@ pub(crate) fn program(
             let rate = |class: &NodeSet| {
                 let slot = class.iter().next().expect("a class has members");
                 let node = &model.nodes[slot as usize];
-                let share = match of_reads {
-                    true => fraction / &node.read_capacity,
-                    false => ratio::rest(fraction) / &node.write_capacity,
+                let share = if of_reads {
+                    fraction / &node.read_capacity
+                } else {
+                    ratio::rest(fraction) / &node.write_capacity
                 };
                 share * &unit / ratio::whole(class.len())
             };

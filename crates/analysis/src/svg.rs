@@ -24,9 +24,10 @@ pub fn picture(report: &Report) -> String {
     let same = report.model.elect() == report.model.commit();
     let mut body = String::new();
     let mut y = 64;
-    let sides: Vec<(&str, &Side, &str)> = match same {
-        true => vec![("both roles", &report.elect, COMMIT)],
-        false => vec![("elect", &report.elect, ELECT), ("commit", &report.commit, COMMIT)],
+    let sides: Vec<(&str, &Side, &str)> = if same {
+        vec![("both roles", &report.elect, COMMIT)]
+    } else {
+        vec![("elect", &report.elect, ELECT), ("commit", &report.commit, COMMIT)]
     };
     for (at, slot) in members.iter().enumerate() {
         let name = report.model.names().name(*slot).unwrap_or_default();
@@ -146,11 +147,10 @@ fn curves(out: &mut String, report: &Report, same: bool, left: usize, top: usize
             label(out, left, top + CURVE_HEIGHT + 54 + 16 * at, "start", 11, line);
         }
     }
-    let lines: Vec<(&Option<Live>, &str, &str)> = match same {
-        true => vec![(&report.commit.live, COMMIT, "elect and commit")],
-        false => {
-            vec![(&report.elect.live, ELECT, "elect"), (&report.commit.live, COMMIT, "commit")]
-        }
+    let lines: Vec<(&Option<Live>, &str, &str)> = if same {
+        vec![(&report.commit.live, COMMIT, "elect and commit")]
+    } else {
+        vec![(&report.elect.live, ELECT, "elect"), (&report.commit.live, COMMIT, "commit")]
     };
     for (at, (live, colour, title)) in lines.into_iter().enumerate() {
         let Some(live) = live else { continue };

@@ -152,10 +152,8 @@ pub fn run(args: SimArgs) -> ExitCode {
 fn one(args: &RunArgs) -> Result<ExitCode, String> {
     let wishes = args.life.wishes()?;
     let plan = Plan::new(args.seed, args.life.profile, &wishes)?;
-    let verdict = match args.show {
-        true => show::show(&plan)?,
-        false => sim::run(&plan, args.trace.is_some())?,
-    };
+    let verdict =
+        if args.show { show::show(&plan)? } else { sim::run(&plan, args.trace.is_some())? };
     if let Some(path) = &args.trace {
         let written = std::fs::write(path, &verdict.trace);
         written.map_err(|error| format!("{}: {error}", path.display()))?;
@@ -238,8 +236,9 @@ pub fn changes(stats: &Stats) -> Option<String> {
 /// Faults that took effect, by kind.
 pub fn faults(stats: &Stats) -> String {
     let counts: Vec<String> = stats.faults.iter().map(|(name, n)| format!("{name} {n}")).collect();
-    match counts.is_empty() {
-        true => "no faults".to_owned(),
-        false => format!("{} faults ({})", stats.faults_all(), counts.join(", ")),
+    if counts.is_empty() {
+        "no faults".to_owned()
+    } else {
+        format!("{} faults ({})", stats.faults_all(), counts.join(", "))
     }
 }

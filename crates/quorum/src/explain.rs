@@ -151,9 +151,10 @@ impl Teller<'_> {
             .filter(|(item, _)| !self.has(item))
             .map(|(item, _)| item.names().join(" "))
             .collect();
-        match empty.is_empty() {
-            true => format!("every {noun} has one"),
-            false => format!("the {noun} {} has nobody", empty.join(" / ")),
+        if empty.is_empty() {
+            format!("every {noun} has one")
+        } else {
+            format!("the {noun} {} has nobody", empty.join(" / "))
         }
     }
 
@@ -162,9 +163,10 @@ impl Teller<'_> {
         let (bottom, _) = items.last().expect("a gate has items");
         if let Some((item, _)) = items.iter().find(|(item, _)| self.has(item)) {
             let row = self.top(item, bottom).names().join(" ");
-            return match core::ptr::eq(item, bottom) {
-                true => format!("the row {row}, the lowest, is whole"),
-                false => format!("the row {row} is whole and every row below has one"),
+            return if core::ptr::eq(item, bottom) {
+                format!("the row {row}, the lowest, is whole")
+            } else {
+                format!("the row {row} is whole and every row below has one")
             };
         }
         let near = items.iter().min_by_key(|(item, _)| self.wanting(item, bottom).len());
@@ -237,9 +239,10 @@ impl Teller<'_> {
             let lost = root.name().unwrap_or_default();
             let both: Vec<String> = sides.iter().map(|(side, _)| self.path(side)).collect();
             let instead = format!("{} in place of {lost}", both.join(" and "));
-            return match nodes.is_empty() {
-                true => instead,
-                false => format!("the path {}, then {instead}", nodes.join(" ")),
+            return if nodes.is_empty() {
+                instead
+            } else {
+                format!("the path {}, then {instead}", nodes.join(" "))
             };
         }
     }

@@ -104,9 +104,10 @@ fn explain(names: &Names, offence: &Unsafe) -> String {
     let (first, second) = offence.why.roles();
     let (a, b) = (names.show(offence.a), names.show(offence.b));
     let shared = offence.a.intersect(offence.b);
-    let common = match shared.is_empty() {
-        true => "share no member".to_string(),
-        false => format!("share only {}, {} needed", names.show(shared), offence.share_min),
+    let common = if shared.is_empty() {
+        "share no member".to_string()
+    } else {
+        format!("share only {}, {} needed", names.show(shared), offence.share_min)
     };
     let danger = match offence.why {
         Why::ElectMissesElect if offence.share_min == 1 => ": two leaders in one term",

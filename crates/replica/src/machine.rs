@@ -390,9 +390,10 @@ impl Replica {
     fn checkpoint(&self) -> CheckpointJob {
         let extra = Extra {
             stamp: self.clock.last(),
-            dedupe: match planted!(DedupeLostInCheckpoint) {
-                true => Dedupe::default(),
-                false => self.dedupe.clone(),
+            dedupe: if planted!(DedupeLostInCheckpoint) {
+                Dedupe::default()
+            } else {
+                self.dedupe.clone()
             },
             settled: self.raft.settled(),
         };

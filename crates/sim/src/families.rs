@@ -113,9 +113,10 @@ fn marked(text: &str, witnesses: &[String]) -> String {
         let word = |c: char| c.is_ascii_alphanumeric();
         let inside = rest.find(|c| !word(c)).unwrap_or(rest.len());
         let (name, after) = rest.split_at(inside);
-        match witnesses.iter().any(|witness| witness == name) {
-            true => out += &format!("witness({name})"),
-            false => out += name,
+        if witnesses.iter().any(|witness| witness == name) {
+            out += &format!("witness({name})")
+        } else {
+            out += name
         }
         let next = after.find(word).unwrap_or(after.len());
         out += &after[..next];

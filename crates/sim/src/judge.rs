@@ -134,9 +134,10 @@ impl Judge {
             match &event.kind {
                 TraceKind::Applied { index, id, revision, chain } => {
                     moved = true;
-                    match self.configs.is_witness(replica.status().id) {
-                        true => self.witness_applied(at, replica, *index),
-                        false => self.applied_entry(at, replica, *index, *id, *revision, *chain),
+                    if self.configs.is_witness(replica.status().id) {
+                        self.witness_applied(at, replica, *index)
+                    } else {
+                        self.applied_entry(at, replica, *index, *id, *revision, *chain)
                     }
                 }
                 TraceKind::Deduplicated { index, id } => {

@@ -116,9 +116,8 @@ impl Chains {
         }
         for (is_put, of) in [(true, &writes.puts), (false, &writes.appends)] {
             for value in of.keys() {
-                let heard = |read: &str| match is_put {
-                    true => read.starts_with(&**value),
-                    false => read.contains(&**value),
+                let heard = |read: &str| {
+                    if is_put { read.starts_with(&**value) } else { read.contains(&**value) }
                 };
                 if !self.values.iter().any(|read| heard(read)) {
                     self.mute.insert((is_put, value.clone()));

@@ -89,9 +89,8 @@ pub(super) fn locate(values: &[Box<str>], from: usize, head: &[u8], tail: &[u8])
     let before = |value: &str| {
         let (value, shared) = (value.as_bytes(), head.len().min(value.len()));
         let order = value[..shared].cmp(&head[..shared]);
-        let order = order.then_with(|| match value.len() < head.len() {
-            true => Ordering::Less,
-            false => value[shared..].cmp(tail),
+        let order = order.then_with(|| {
+            if value.len() < head.len() { Ordering::Less } else { value[shared..].cmp(tail) }
         });
         order == Ordering::Less
     };

@@ -22,9 +22,12 @@ impl Configuration {
         if witnesses.is_empty() {
             return Expr::majority(voters.map(|m| m.name.as_str())).to_string();
         }
-        let word = |m: &Member| match witnesses.contains(m.slot) {
-            true => alloc::format!("witness({})", quoted(&m.name)),
-            false => quoted(&m.name),
+        let word = |m: &Member| {
+            if witnesses.contains(m.slot) {
+                alloc::format!("witness({})", quoted(&m.name))
+            } else {
+                quoted(&m.name)
+            }
         };
         let text = alloc::format!("majority({})", voters.map(word).collect::<Vec<_>>().join(", "));
         SystemSpec::parse(&text).map_or(text, |spec| spec.to_string())
@@ -162,9 +165,10 @@ impl Configuration {
     /// A member whose log has no data can hold none, and one that has data keeps it.
     fn refuse_new_roles(&self, next: &Configuration) -> Result<(), ChangeError> {
         let Some(member) = self.changes_a_role(next) else { return Ok(()) };
-        let (is, other) = match self.is_witness(member.id) {
-            true => ("is a witness", "hold data"),
-            false => ("holds data", "be a witness"),
+        let (is, other) = if self.is_witness(member.id) {
+            ("is a witness", "hold data")
+        } else {
+            ("holds data", "be a witness")
         };
         Err(ChangeError::Invalid(alloc::format!(
             "member {} ({:x}) {is} and cannot {other} in place: remove it, and add a new member",
@@ -196,9 +200,10 @@ impl Configuration {
 
     fn refuse_taken_urls(&self, urls: &[String], own: NodeId) -> Result<(), ChangeError> {
         let others = self.members.iter().filter(|m| m.id != own);
-        match others.flat_map(|m| &m.peer_urls).any(|url| urls.contains(url)) {
-            true => Err(ChangeError::PeerUrlsExist),
-            false => Ok(()),
+        if others.flat_map(|m| &m.peer_urls).any(|url| urls.contains(url)) {
+            Err(ChangeError::PeerUrlsExist)
+        } else {
+            Ok(())
         }
     }
 
@@ -321,12 +326,15 @@ impl Configuration {
         };
         before.refuse_new_roles(&target)?;
         let invalid = |e: ConfigError| ChangeError::Invalid(e.to_string());
-        let system = target.system().map_err(|e| match target.needs_other_ballots() {
-            true => ChangeError::Invalid(alloc::format!(
-                "{e}: such a system needs (term, node) ballots, and this cluster shares terms \
-                 since it was bootstrapped; that cannot change while it runs"
-            )),
-            false => invalid(e),
+        let system = target.system().map_err(|e| {
+            if target.needs_other_ballots() {
+                ChangeError::Invalid(alloc::format!(
+                    "{e}: such a system needs (term, node) ballots, and this cluster shares terms \
+             since it was bootstrapped; that cannot change while it runs"
+                ))
+            } else {
+                invalid(e)
+            }
         })?;
         if !system.commit().is_quorum(live) || !system.elect().is_quorum(live) {
             let dead = |m: &&Member| !m.learner && !live.contains(m.slot);

@@ -423,9 +423,10 @@ impl Raft {
         if let Some(peer) = leader.peer_mut(id)
             && let State::Snapshot { floor, .. } = peer.state
         {
-            match peer.matched >= floor {
-                true => peer.probe(peer.matched.next()), // the ack was faster than this
-                false => peer.state = State::Snapshot { floor, retry_at },
+            if peer.matched >= floor {
+                peer.probe(peer.matched.next()); // the ack was faster than this
+            } else {
+                peer.state = State::Snapshot { floor, retry_at };
             }
         }
     }

@@ -63,9 +63,10 @@ impl Raft {
             return self.log.last_index();
         }
         let held = held_by(self.configs.roles().data, &self.matched());
-        match !self.marks() || planted!(WitnessWithoutRecord) || held >= self.configs.index().0 {
-            true => LogIndex(held).max(self.commit),
-            false => self.commit,
+        if !self.marks() || planted!(WitnessWithoutRecord) || held >= self.configs.index().0 {
+            LogIndex(held).max(self.commit)
+        } else {
+            self.commit
         }
     }
 

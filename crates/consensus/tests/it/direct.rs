@@ -148,9 +148,10 @@ fn leads_under(base: u64, config: Configuration) -> Raft {
     raft.tick(due, &mut out);
     let grant = |from: u64, pre: bool| {
         let of = Ballot::new(9, 2);
-        let body = match pre {
-            true => Body::PreVoteReply { of, granted: true },
-            false => Body::VoteReply { of, granted: true },
+        let body = if pre {
+            Body::PreVoteReply { of, granted: true }
+        } else {
+            Body::VoteReply { of, granted: true }
         };
         Message { from: NodeId(from), to: NodeId(2), life: life(from), ballot: of, body }
     };
@@ -479,9 +480,10 @@ fn a_leader_that_contradicts_what_is_committed_halts_the_member_by_name() {
         raft.receive(Nanos(2), heartbeat(two, 3, two, vec![]), &mut out);
         assert_eq!((raft.commit(), &out.halted), (two, &None));
         out.clear();
-        let message = match as_entry {
-            true => heartbeat(LogIndex(1), 1, two, vec![entry(2, 2)]),
-            false => heartbeat(two, 2, two, vec![]),
+        let message = if as_entry {
+            heartbeat(LogIndex(1), 1, two, vec![entry(2, 2)])
+        } else {
+            heartbeat(two, 2, two, vec![])
         };
         raft.receive(Nanos(3), message, &mut out);
         let halt = out.halted.expect("one of the two logs lost what it acknowledged");

@@ -98,9 +98,10 @@ impl Wish {
     fn read_nodes(&self) -> Result<Vec<Node>, String> {
         let mut texts: Vec<&str> = self.node.iter().map(String::as_str).collect();
         for word in self.nodes.iter().flat_map(|list| list.split_whitespace()) {
-            match word.contains(':') {
-                true => texts.push(word),
-                false => texts.extend(word.split(',').filter(|name| !name.is_empty())),
+            if word.contains(':') {
+                texts.push(word)
+            } else {
+                texts.extend(word.split(',').filter(|name| !name.is_empty()))
             }
         }
         let read = |text: &&str| Node::parse(text).map_err(|error| error.to_string());
@@ -164,9 +165,10 @@ pub fn analyze(args: &AnalyzeArgs) -> Answer {
         std::fs::write(file, svg::picture(&report))
             .map_err(|error| format!("{}: {error}", file.display()))?;
     }
-    let text = match args.wish.json {
-        true => json::pretty(&json::report(&report, &failures)),
-        false => report.show(&failures),
+    let text = if args.wish.json {
+        json::pretty(&json::report(&report, &failures))
+    } else {
+        report.show(&failures)
     };
     Ok((text, report.is_safe()))
 }

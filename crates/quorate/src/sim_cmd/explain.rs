@@ -174,9 +174,10 @@ impl Trace {
             .iter()
             .filter(|slot| !family.is_quorum(set.minus(NodeSet::from_iter([*slot]))))
             .collect();
-        lines.push(match needed.is_empty() {
-            true => "  any one of them could be missing".to_owned(),
-            false => format!("  one vote away: without any of {}", names.show(needed)),
+        lines.push(if needed.is_empty() {
+            "  any one of them could be missing".to_owned()
+        } else {
+            format!("  one vote away: without any of {}", names.show(needed))
         });
         lines
     }

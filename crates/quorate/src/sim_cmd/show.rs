@@ -63,11 +63,10 @@ fn picture(world: &World) -> Vec<String> {
                 let names: Vec<String> = set.iter().map(|slot| format!("n{}", slot + 1)).collect();
                 names.join(" ")
             };
-            match missing.is_empty() {
-                true => format!("  entry {last}: on {}: a quorum", names(acked)),
-                false => {
-                    format!("  entry {last}: on {}; missing {}", names(acked), names(missing))
-                }
+            if missing.is_empty() {
+                format!("  entry {last}: on {}: a quorum", names(acked))
+            } else {
+                format!("  entry {last}: on {}; missing {}", names(acked), names(missing))
             }
         }
     });

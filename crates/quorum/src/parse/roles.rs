@@ -60,10 +60,8 @@ impl Parser {
         let (mut elect, mut commit) = (None, None);
         while self.starts_role() {
             let column = self.column();
-            let (name, role) = match self.is_word("elect") {
-                true => ("elect", &mut elect),
-                false => ("commit", &mut commit),
-            };
+            let (name, role) =
+                if self.is_word("elect") { ("elect", &mut elect) } else { ("commit", &mut commit) };
             if role.is_some() {
                 return Err(ParseError::new(column, format!("`{name}` is given twice")));
             }

@@ -185,16 +185,15 @@ impl Replica {
         let Ok(Extra { stamp, dedupe, settled }) = Extra::decode(&installed.extra) else {
             return; // verified by its file's digest; an unknown version is left alone
         };
-        self.store = match installed.config.is_witness(self.settings.raft.id) {
-            false => installed.store,
-            true => {
-                // Only the place in the log is kept, whatever the file held.
-                let mut empty = mvcc::Store::new(installed.store.limits());
-                if installed.index > LogIndex::ZERO {
-                    empty.advance(installed.index, stamp);
-                }
-                empty
+        self.store = if installed.config.is_witness(self.settings.raft.id) {
+            // Only the place in the log is kept, whatever the file held.
+            let mut empty = mvcc::Store::new(installed.store.limits());
+            if installed.index > LogIndex::ZERO {
+                empty.advance(installed.index, stamp);
             }
+            empty
+        } else {
+            installed.store
         };
         self.dedupe = dedupe;
         self.clock = crate::clock::ClusterClock::new(stamp, self.now);

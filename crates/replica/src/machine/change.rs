@@ -82,10 +82,8 @@ impl Changes {
 impl Replica {
     pub(super) fn on_change(&mut self, token: Token, change: Change, out: &mut Effects) {
         if self.diverged || self.changes.len() >= PENDING_MAX {
-            let reason = match self.diverged {
-                true => RefusalReason::Diverged,
-                false => RefusalReason::Overloaded,
-            };
+            let reason =
+                if self.diverged { RefusalReason::Diverged } else { RefusalReason::Overloaded };
             out.replies.push((token, self.refusal(reason)));
             return;
         }
@@ -146,9 +144,10 @@ impl Replica {
         for (seq, asked) in core::mem::take(&mut self.changes.asked) {
             let own = matches!(asked.change, Change::Remove { id, .. }
                 if id == self.settings.raft.id);
-            let reply = match own {
-                true => Reply::Changed { index: self.applied, config: Box::new(config.done()) },
-                false => Reply::Unknown(UnknownReason::Timeout),
+            let reply = if own {
+                Reply::Changed { index: self.applied, config: Box::new(config.done()) }
+            } else {
+                Reply::Unknown(UnknownReason::Timeout)
             };
             self.reply_change(self.own_id(seq), asked.token, reply, out);
         }
@@ -322,9 +321,10 @@ impl Replica {
                 continue;
             }
             let Some(asked) = self.changes.asked.remove(&seq) else { continue };
-            let reply = match last {
-                true => Reply::Changed { index: self.applied, config: Box::new(config.clone()) },
-                false => Reply::Unknown(UnknownReason::InCheckpoint),
+            let reply = if last {
+                Reply::Changed { index: self.applied, config: Box::new(config.clone()) }
+            } else {
+                Reply::Unknown(UnknownReason::InCheckpoint)
             };
             self.reply_change(id, asked.token, reply, out);
         }
@@ -340,9 +340,10 @@ impl Replica {
             self.changes.asked.iter().filter(|(_, a)| over(a)).map(|(seq, _)| *seq).collect();
         for seq in due {
             let asked = self.changes.asked.remove(&seq).expect("listed above");
-            let reply = match asked.offered.is_some() {
-                true => Reply::Unknown(UnknownReason::Timeout),
-                false => self.refusal(RefusalReason::NoLeader),
+            let reply = if asked.offered.is_some() {
+                Reply::Unknown(UnknownReason::Timeout)
+            } else {
+                self.refusal(RefusalReason::NoLeader)
             };
             self.reply_change(self.own_id(seq), asked.token, reply, out);
         }

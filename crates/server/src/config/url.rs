@@ -104,9 +104,8 @@ impl fmt::Display for Url {
 /// The part that is none, within the whole value.
 pub fn parse_urls(text: &str) -> Result<Vec<Url>, ConfigError> {
     let urls = text.split(',').map(|part| Url::parse(part.trim()));
-    urls.collect::<Result<_, _>>().map_err(|error| match text.contains(',') {
-        true => ConfigError(format!("{text:?}: {error}")),
-        false => error,
+    urls.collect::<Result<_, _>>().map_err(|error| {
+        if text.contains(',') { ConfigError(format!("{text:?}: {error}")) } else { error }
     })
 }
 

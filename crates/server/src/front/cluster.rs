@@ -51,9 +51,10 @@ fn urls(texts: &[String]) -> Result<Vec<String>, EtcdError> {
     let parsed = texts.iter().map(|text| Url::parse(text)).collect::<Result<Vec<_>, _>>();
     let mut parsed = parsed.map_err(|_| EtcdError::MemberBadUrls)?;
     parsed.sort();
-    match parsed.is_empty() || parsed.iter().any(Url::is_wildcard) {
-        true => Err(EtcdError::MemberBadUrls),
-        false => Ok(parsed.iter().map(ToString::to_string).collect()),
+    if parsed.is_empty() || parsed.iter().any(Url::is_wildcard) {
+        Err(EtcdError::MemberBadUrls)
+    } else {
+        Ok(parsed.iter().map(ToString::to_string).collect())
     }
 }
 

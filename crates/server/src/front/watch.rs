@@ -82,9 +82,10 @@ impl Hub {
 
     fn ring(&self, changes: &[Arc<Changes>]) {
         let mut bells = self.bells.borrow_mut();
-        match bells.is_empty() {
-            true => self.recent.borrow_mut().clear(),
-            false => self.recent.borrow_mut().push(changes),
+        if bells.is_empty() {
+            self.recent.borrow_mut().clear()
+        } else {
+            self.recent.borrow_mut().push(changes)
         }
         bells.retain(|bell| match bell.upgrade() {
             Some(bell) => {

@@ -372,9 +372,10 @@ impl Judge {
             Change::Quorum { text } => config.quorum == *text,
             Change::Publish { id, .. } => config.member(*id).is_some(),
         };
-        match self.configs.history.iter().any(|ruling| shows(&ruling.config.done())) {
-            true => Ok(()),
-            false => Err(("an answered change is done", format!("{change:?}"))),
+        if self.configs.history.iter().any(|ruling| shows(&ruling.config.done())) {
+            Ok(())
+        } else {
+            Err(("an answered change is done", format!("{change:?}")))
         }
     }
 }

@@ -110,10 +110,7 @@ impl World {
     pub(super) fn disk_failed(&mut self, node: usize, why: &str) {
         let power = self.nodes[node].disk.machine().is_dead();
         self.tracer.node(self.now, node, "disk-failed", format_args!(",\"why\":{why:?}"));
-        let loss = match power {
-            true => self.planned_loss(node),
-            false => Loss::None,
-        };
+        let loss = if power { self.planned_loss(node) } else { Loss::None };
         self.stop(node, loss, "disk");
         let wait = Nanos::from_millis(100 + self.random.node.below(2000));
         self.restart_in(node, wait);

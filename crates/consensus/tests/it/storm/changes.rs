@@ -46,9 +46,10 @@ pub(super) fn reconfigure(c: &mut Cluster, leader: NodeId, rule: BallotRule) {
                 let member = marked.members.iter().find(|m| m.name == *name).unwrap();
                 witnesses.contains(member.slot)
             };
-            config.joint = Some(match names.iter().any(only) {
-                true => with_witnesses(c, &names, only),
-                false => system(c, &names, rule),
+            config.joint = Some(if names.iter().any(only) {
+                with_witnesses(c, &names, only)
+            } else {
+                system(c, &names, rule)
             });
         }
     }
@@ -105,9 +106,10 @@ pub(super) fn one_step(c: &mut Cluster, config: &mut Configuration) {
         let life = c.life_of(id);
         config.members.push(Member { slot, life, ..member(id, false) });
     } else if config.members[at].learner == grow && (grow || voters > 2) {
-        match !grow && outside {
-            true => drop(config.members.remove(at)),
-            false => config.members[at].learner = !grow,
+        if !grow && outside {
+            drop(config.members.remove(at))
+        } else {
+            config.members[at].learner = !grow
         }
     }
     follow_members(config);
