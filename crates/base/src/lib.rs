@@ -1,5 +1,6 @@
 //! What every pure room needs and nothing more: identifiers, a seeded integer generator, a
-//! checksum, and a bounds-checked byte codec. No clock, no file, no socket, no float.
+//! checksum, a bounds-checked byte codec, and the sizes that have to fit into each other
+//! (`limits`), those of the shell included. No clock, no file, no socket, no float.
 #![no_std]
 extern crate alloc;
 

@@ -1,8 +1,8 @@
-//! The bounds that more than one room relies on, and how they fit into each other.
+//! Bounds that have to fit into each other, whichever room holds its part to them.
 //!
-//! A bound that only one room knows of stands there. What is here is a promise between two: the
-//! compiler holds the relations below, so that raising one bound says which others must follow.
-//! Sizes are bytes of the encoded form unless the line says otherwise.
+//! The compiler holds the relations below, so that raising one bound says which others must
+//! follow. A bound that stands in no relation to another room's is kept where it is used. Sizes
+//! are bytes of the encoded form unless the line says otherwise.
 
 /// Members of one configuration, learners included: a member is one bit of a set.
 pub const MEMBERS_MAX: usize = 64;
@@ -17,8 +17,6 @@ pub const REQUEST_BYTES_MAX: usize = 16 << 20;
 pub const COMMAND_BYTES_MAX: usize = 32 << 20;
 /// What a write takes in the log or in a forward beside its command: its id and a length.
 pub const COMMAND_OVERHEAD_BYTES: usize = 28;
-/// Deepest nesting of transactions: recursion stays bounded.
-pub const TXN_DEPTH_MAX: usize = 128;
 /// Writes forwarded to a leader at once, but for one command at least.
 pub const FORWARD_BYTES_MAX: usize = 8 << 20;
 /// Entries of one append to a follower, but for one at least.

@@ -1,4 +1,5 @@
-//! Replication protocols as pure machines, generic over quorum systems as data.
+//! Replication as pure machines, generic over quorum systems as data: so far Raft. What members
+//! have agreed to be, and how that changes, is `cluster`'s; here it comes into force.
 //!
 //! No clock, thread, socket, file or randomness: time, entropy and disk results are arguments,
 //! effects are values. No protocol here ever sees how many voters there are: it asks `quorum`.

@@ -4,7 +4,9 @@ use crate::command::{Command, Error};
 use crate::types::{DeleteRequest, PutRequest, RangeRequest, RequestOp, TxnRequest};
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
-use base::limits::TXN_DEPTH_MAX;
+
+/// Deepest nesting of transactions, whatever `max_txn_ops` says: recursion stays bounded.
+pub(crate) const TXN_DEPTH_MAX: usize = 128;
 
 /// The checks etcd makes at its door (`api/v3rpc/key.go`).
 pub(crate) fn command(command: &Command, max_txn_ops: usize) -> Result<(), Error> {

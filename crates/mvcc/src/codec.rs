@@ -1,5 +1,6 @@
 //! Commands as bytes: a version, a kind, then fixed fields. Any bytes decode or are refused.
 
+use crate::check::TXN_DEPTH_MAX;
 use crate::command::{AlarmAction, AlarmKind, Command};
 use crate::types::{
     Compare, CompareOp, CompareTarget, DeleteRequest, PutRequest, RangeRequest, SortOrder,
@@ -7,7 +8,6 @@ use crate::types::{
 };
 use alloc::vec::Vec;
 use base::codec::{DecodeError, Get, Put};
-use base::limits::TXN_DEPTH_MAX;
 
 pub(crate) const VERSION: u8 = 1;
 

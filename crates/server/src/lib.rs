@@ -1,5 +1,5 @@
 //! The shell around the replica: sockets, files, clocks and threads. Rules live in the pure
-//! rooms; this crate carries out their effects and is the only one with an async runtime.
+//! rooms; this crate carries out their effects, and no product crate below it has a runtime.
 
 pub mod bootstrap;
 pub mod config;

@@ -3,8 +3,8 @@
 use super::handle::{Handle, Phase};
 use super::input::Input;
 use super::{End, Node, chores, engine, run};
-use crate::bootstrap::{LIMIT_QUOTA, LIMIT_TXN_OPS};
-use crate::config::{Config, ConfigError, Url};
+use crate::bootstrap::{self, LIMIT_QUOTA, LIMIT_TXN_OPS};
+use crate::config::{ClusterState, Config, ConfigError, Url};
 use crate::disk::open::{Opened, open};
 use crate::disk::{Log, Place, Wrap};
 use crate::front::Front;
@@ -37,7 +37,7 @@ pub enum StartError {
     Join(String),
     #[error("{0}")]
     Disk(String),
-    #[error("cannot listen on {0}: {1}")]
+    #[error("cannot listen on {0}: {1} (--listen-client-urls and --listen-peer-urls say where)")]
     Listen(String, std::io::Error),
     #[error("{0}")]
     System(#[from] std::io::Error),
@@ -97,7 +97,10 @@ fn live(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let local = tokio::task::LocalSet::new();
     if !place.has("journal") {
-        // A first start that cannot listen leaves nothing behind: the next one may be told better.
+        // A first start that is told nonsense, or cannot listen, leaves nothing behind.
+        if config.cluster_state == ClusterState::New {
+            bootstrap::from_flags(&config)?;
+        }
         drop(local.block_on(&runtime, Listeners::bind(&config))?);
     }
     let opened = open(&config, place)?;

@@ -264,6 +264,8 @@ fn a_first_start_that_cannot_listen_leaves_nothing_behind() {
         Err(error) => panic!("{error}"),
         Ok(_) => panic!("it listens on a port that is taken"),
     }
+    let nonsense = Config { quorum: Some("1 of (a, b)".to_string()), ..config.clone() };
+    assert!(matches!(Node::start(nonsense), Err(StartError::Config(_))));
     assert!(!config.data_dir.exists(), "the next start may be told better");
     // Named twice, as some scripts do, it is one.
     config.listen_client_urls = [&free[..], &free[..]].concat();
