@@ -118,7 +118,7 @@ impl Life {
     /// directory was before, so whichever was not met first is an image that was put back.
     pub fn is_before(self, other: Self) -> bool {
         let (this, that) = (self.incarnation, other.incarnation);
-        let forked = this.is_marked() && this.number() == that.number() && this != that;
+        let forked = this.marked() > 0 && this.marked() == that.marked() && this != that;
         self.birth == other.birth && (this < that || forked)
     }
 }
@@ -130,17 +130,17 @@ impl Incarnation {
     /// directory that is started too has the same number then, and another mark.
     #[must_use]
     pub const fn after(self, mark: u32) -> Self {
-        let next = (self.0 >> Self::MARK_BITS) + 1;
-        Self(next << Self::MARK_BITS | mark as u64)
+        Self((self.marked() + 1) << Self::MARK_BITS | mark as u64)
     }
 
-    const fn is_marked(self) -> bool {
-        self.0 >> Self::MARK_BITS > 0
+    /// Starts with a mark so far; builds before drew none.
+    const fn marked(self) -> u64 {
+        self.0 >> Self::MARK_BITS
     }
 
     /// Which start it is, to show.
     pub const fn number(self) -> u64 {
-        if self.is_marked() { self.0 >> Self::MARK_BITS } else { self.0 }
+        if self.marked() > 0 { self.marked() } else { self.0 }
     }
 }
 
@@ -161,6 +161,11 @@ mod tests {
         assert!(!Life { birth: Birth(2), ..life(fork) }.is_before(life(second)));
         // Starts of builds that drew no mark are in order.
         assert!(!life(Incarnation(4)).is_before(life(Incarnation(3))));
+        assert_eq!(second.number(), Incarnation(2).number());
+        assert!(
+            !life(second).is_before(life(Incarnation(2))),
+            "known since before there were marks"
+        );
     }
 }
 
