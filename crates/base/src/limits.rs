@@ -8,6 +8,8 @@
 pub const MEMBERS_MAX: usize = 64;
 /// URLs of a kind (peer, client) one member may have.
 pub const URLS_MAX: usize = 64;
+/// A member's name, or one of its URLs, as a change may have it.
+pub const MEMBER_TEXT_BYTES_MAX: usize = 1024;
 /// Text of one quorum system.
 pub const QUORUM_TEXT_BYTES_MAX: usize = 64 << 10;
 
@@ -65,8 +67,8 @@ const _: () = {
     assert!(FRAME_BYTES_MAX <= u32::MAX as usize, "its length is a u32");
     // An append is in flight before the next one waits for it.
     assert!(APPEND_BYTES_MAX < INFLIGHT_BYTES_MAX);
-    // The handshake names a member with all its URLs, of ordinary length, and the quorum.
-    assert!(2 * URLS_MAX * 1024 + QUORUM_TEXT_BYTES_MAX < HELLO_BYTES_MAX);
+    // The handshake names a member with all its URLs, and the quorum.
+    assert!(2 * URLS_MAX * MEMBER_TEXT_BYTES_MAX + QUORUM_TEXT_BYTES_MAX < HELLO_BYTES_MAX);
     assert!(HELLO_BYTES_MAX < FRAME_BYTES_MAX);
     // One batch of proposals and what waits in the log are writes of the journal.
     assert!(BATCH_BYTES_MAX + COMMAND_BYTES_MAX < JOURNAL_BATCH_BYTES_MAX);

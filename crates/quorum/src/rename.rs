@@ -2,7 +2,7 @@
 
 use crate::expr::write_name;
 use crate::system::SystemSpec;
-use crate::token::{Token, tokens};
+use crate::token::{Token, tokens, unquoted};
 use alloc::string::{String, ToString};
 
 /// `name` as a quorum text has it: in quotes where the language needs them.
@@ -27,7 +27,7 @@ pub fn renamed(text: &str, old: &str, new: &str) -> String {
         }
         out.extend(rest.by_ref().take(start - column));
         let len = match token {
-            Token::Quoted(_) => quoted_chars(rest.as_str()),
+            Token::Quoted(_) => 1 + unquoted(&mut rest.clone().skip(1), *start).map_or(0, |n| n.1),
             _ => old.chars().count(),
         };
         rest.by_ref().take(len).for_each(drop);
@@ -50,17 +50,6 @@ fn is_member(token: &Token, name: &str, before: Option<&Token>, after: Option<&T
         }
         _ => false,
     }
-}
-
-/// Characters of the quoted name that `rest` begins with, quotes and escapes included.
-fn quoted_chars(rest: &str) -> usize {
-    let mut escaped = false;
-    let inner = rest.chars().skip(1).take_while(|c| {
-        let goes_on = escaped || *c != '"';
-        escaped = !escaped && *c == '\\';
-        goes_on
-    });
-    inner.count() + 2
 }
 
 #[cfg(test)]

@@ -54,7 +54,7 @@ pub(crate) fn tokens(text: &str) -> Result<Vec<(Token, usize)>, ParseError> {
             continue;
         }
         if c == '"' {
-            let (name, used) = quoted(&mut rest, start)?;
+            let (name, used) = unquoted(&mut rest, start)?;
             column += used;
             out.push((Token::Quoted(name), start));
             continue;
@@ -79,7 +79,7 @@ pub(crate) fn tokens(text: &str) -> Result<Vec<(Token, usize)>, ParseError> {
 }
 
 /// The rest of a quoted name and how many characters it took.
-fn quoted(
+pub(crate) fn unquoted(
     rest: &mut impl Iterator<Item = char>,
     start: usize,
 ) -> Result<(Box<str>, usize), ParseError> {

@@ -10,11 +10,8 @@ use api::error::{Code, EtcdError};
 use api::etcdserverpb as pb;
 use api::quoratepb;
 use base::NodeId;
-use base::limits::URLS_MAX;
+use base::limits::{MEMBER_TEXT_BYTES_MAX, URLS_MAX};
 use cluster::{Change, ChangeError, Newcomer};
-
-/// Longest URL and name a member may be given: both stand in every configuration from then on.
-const TEXT_BYTES_MAX: usize = 1024;
 
 fn header(engine: &dyn Engine) -> Option<pb::ResponseHeader> {
     let mut header = convert::header(engine.header());
@@ -45,7 +42,7 @@ pub(super) fn list(engine: &dyn Engine) -> pb::MemberListResponse {
 /// Sorted and checked; etcd refuses a list that is empty or unreadable in one text. Members
 /// refuse to read a longer list from each other.
 fn urls(texts: &[String]) -> Result<Vec<String>, EtcdError> {
-    if texts.len() > URLS_MAX || texts.iter().any(|text| text.len() > TEXT_BYTES_MAX) {
+    if texts.len() > URLS_MAX || texts.iter().any(|text| text.len() > MEMBER_TEXT_BYTES_MAX) {
         return Err(EtcdError::MemberBadUrls);
     }
     let parsed = texts.iter().map(|text| Url::parse(text)).collect::<Result<Vec<_>, _>>();
@@ -125,8 +122,8 @@ fn state(engine: &dyn Engine, id: u64) -> quoratepb::ChangeResponse {
 /// Quorate's own: names, quorum texts and replacements, refused with the whole reason.
 pub(super) fn own_change(front: &Front, request: &quoratepb::ChangeRequest, responder: Responder) {
     let quorum = Some(request.quorum.clone()).filter(|text| !text.is_empty());
-    if request.name.len() > TEXT_BYTES_MAX {
-        let text = format!("a member's name has at most {TEXT_BYTES_MAX} bytes");
+    if request.name.len() > MEMBER_TEXT_BYTES_MAX {
+        let text = format!("a member's name has at most {MEMBER_TEXT_BYTES_MAX} bytes");
         let status = Status::new(Code::InvalidArgument, text);
         return responder.fail(&status.outcome("not-applied"));
     }
