@@ -169,6 +169,14 @@ impl Drop for Place {
 mod tests {
     use super::*;
 
+    fn stream(place: &Place) -> &Stream {
+        place.stream.as_ref().expect("lasting")
+    }
+
+    fn told(place: &Place) -> bool {
+        stream(place).end.borrow().is_some()
+    }
+
     #[test]
     fn without_a_place_the_oldest_idle_stream_ends_and_without_an_idle_one_the_new_call() {
         let streams = Streams::new(2);
@@ -178,13 +186,12 @@ mod tests {
             place.is_active();
             place.is_active();
         };
-        let told = |place: &Place| place.stream.as_ref().expect("lasting").end.borrow().is_some();
         busy(&first);
         busy(&second);
         let refused = streams.place(false).err().expect("none is idle");
         assert_eq!(refused.code, Code::ResourceExhausted as u32);
         let long_ago = Instant::now().checked_sub(IDLE_MIN).expect("the machine runs that long");
-        second.stream.as_ref().expect("lasting").sent.set(Sent::Last(long_ago));
+        stream(&second).sent.set(Sent::Last(long_ago));
         let third = streams.place(false).expect("the second was idle");
         assert!(!told(&first) && told(&second));
         drop((first, second, third));
@@ -197,7 +204,6 @@ mod tests {
         let first = streams.place(true).expect("room");
         let second = streams.place(true).expect("room");
         first.is_active();
-        let told = |place: &Place| place.stream.as_ref().expect("lasting").end.borrow().is_some();
         let _third = streams.place(false).expect("the first was only answered");
         assert!(told(&first) && !told(&second));
     }
