@@ -2,9 +2,9 @@
 //! the live server, the terminal and the console.
 //!
 //! ```text
-//! {"trace":2,"nodes":3,"quorum":"majority(n1, n2, n3)","rule":"shared-terms","seed":7}
-//! {"n":1,"at":1000000,"node":"n1","ev":"propose","id":"1/4294967297/1"}
-//! {"n":2,"at":1000000,"node":"n1","ev":"log","id":"1/4294967297/1","index":2,"ballot":"1.1"}
+//! {"trace":2,"names":["a","b"],"quorum":"all of (a, b)","rule":"shared-terms"}
+//! {"n":1,"at":1000000,"node":"a","ev":"propose","id":"1/4294967297/1"}
+//! {"n":2,"at":1000000,"node":"a","ev":"log","id":"1/4294967297/1","index":2,"ballot":"1.1"}
 //! ```
 //!
 //! The first line is a [`Head`], every other one an [`Event`]. This crate writes and reads them,
@@ -15,9 +15,10 @@
 //!
 //! # Form
 //! Field names, event names and reasons are kebab-case. Times (`at`, `span`) are nanoseconds:
-//! virtual ones in a life of the simulator, since its start at a member. Ids are texts as the product shows
-//! them (`origin/incarnation/sequence`, ballots `term.node`). A set of members is the hexadecimal
-//! text of its bits, one bit a slot of the last `config` of that member. Hashes are hexadecimal.
+//! virtual ones in a life of the simulator, since its start at a member. Ids are texts as the
+//! product shows them (`origin/incarnation/sequence`, ballots `term.node`). A set of members is the
+//! hexadecimal text of its bits, one bit a slot of the last `config` of that member. Hashes are
+//! hexadecimal.
 //! [`VERSION`] grows when a reader of the version before could be misled; a new event or field does
 //! not: unknown fields are skipped, an unknown event reads as [`What::Other`].
 #![forbid(unsafe_code)]
