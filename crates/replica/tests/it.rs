@@ -7,6 +7,8 @@ mod changes;
 mod checkpoints;
 #[path = "it/cluster.rs"]
 mod cluster;
+#[path = "it/script.rs"]
+mod script;
 #[path = "it/storm.rs"]
 mod storm;
 

@@ -6,7 +6,7 @@ use consensus::raft::{Entry, Recovered, Settings};
 use mvcc::{Command, PutRequest, RangeRequest};
 use replica::{
     CheckpointJob, Effects, Event, Installed, PeerBody, PeerMessage, Replica, ReplicaRecovered,
-    ReplicaSettings, Reply, Status,
+    ReplicaSettings, Reply, Status, TraceKind,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -70,6 +70,14 @@ pub struct Cluster {
     pending: Vec<Vec<consensus::raft::Persist>>,
     pub prng: Prng,
     token: u64,
+    /// What happened since somebody looked, for those who tell it.
+    pub told: Vec<(Nanos, usize, Told)>,
+}
+
+/// What a replica said, to its shell or of itself.
+pub enum Told {
+    Trace(TraceKind),
+    Reply(Token, Reply),
 }
 
 pub fn command_put(key: &str, value: &str) -> Command {
@@ -143,6 +151,7 @@ impl Cluster {
             pending: vec![Vec::new(); count],
             prng: Prng::new(seed),
             token: 0,
+            told: Vec::new(),
         };
         for node in 0..count {
             cluster.restart(node);
@@ -436,7 +445,10 @@ impl Cluster {
                 self.push(at, What::Frame(node, to, bytes.clone()));
             }
         }
+        let told = out.trace.into_iter().map(|event| Told::Trace(event.kind));
+        self.told.extend(told.map(|told| (self.now, node, told)));
         for (token, reply) in out.replies {
+            self.told.push((self.now, node, Told::Reply(token, reply.clone())));
             self.replies.entry((node, token)).or_default().push(reply);
         }
         if self.removed.contains(&node) && self.runs(node) {
