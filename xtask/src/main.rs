@@ -19,11 +19,12 @@ const USAGE: &str = "usage: cargo xtask <chore>
   ci              formatting, clippy, test
   bugs [OPTIONS]  plants known bugs and measures what notices them; --only, --quick, --jobs
   codegen         regenerates crates/api/src/gen from crates/api/proto
-  chaos, compare, diff-etcd, field, replace, unavailable
+  chaos, compare, diff-etcd, field, pulse, replace, unavailable
                   trials with real processes, built in release; --help shows their options";
 
 /// Subcommands of crate `trial`.
-const TRIALS: [&str; 6] = ["chaos", "compare", "diff-etcd", "field", "replace", "unavailable"];
+const TRIALS: [&str; 7] =
+    ["chaos", "compare", "diff-etcd", "field", "pulse", "replace", "unavailable"];
 
 fn main() -> ExitCode {
     match run() {

@@ -352,15 +352,21 @@ impl Cluster {
     /// # Errors
     /// No `/proc`.
     pub fn cpu_used(&self) -> Result<Duration> {
-        let mut ticks = 0;
-        for child in self.members.iter().filter_map(|m| m.child.as_ref()) {
-            let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.id()))?;
-            let fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace();
-            ticks += fields.skip(11).take(2).filter_map(|f| f.parse::<u64>().ok()).sum::<u64>();
-        }
-        let per_second = rustix::param::clock_ticks_per_second();
-        Ok(Duration::from_millis(ticks * 1000 / per_second))
+        let running = self.members.iter().filter_map(|m| m.child.as_ref());
+        running.map(|child| cpu_of(&child.id().to_string())).sum()
     }
+}
+
+/// CPU time a process used so far, user and system; `self` is this one.
+///
+/// # Errors
+/// No `/proc`, or the process is gone.
+pub fn cpu_of(process: &str) -> Result<Duration> {
+    let path = format!("/proc/{process}/stat");
+    let stat = std::fs::read_to_string(&path).with_context(|| path.clone())?;
+    let fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace();
+    let ticks: u64 = fields.skip(11).take(2).filter_map(|f| f.parse::<u64>().ok()).sum();
+    Ok(Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second()))
 }
 
 impl Drop for Cluster {

@@ -3,13 +3,12 @@
 //! Every row is played on quorate and, where it has the same contract, on the real etcd. The
 //! table is in [`rows`], what a scenario may use in [`stage`]. See `docs/design/field.md`.
 
-mod asked;
+pub mod asked;
 mod member;
 mod probe;
 mod relay;
 mod rows;
 mod stage;
-mod wire;
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -128,7 +128,8 @@ impl Shared {
     }
 }
 
-fn longest_gap(moments: &[Instant], from: Instant, until: Instant) -> Duration {
+/// The longest time between two moments of a window, its ends included; they are in order.
+pub fn longest_gap(moments: &[Instant], from: Instant, until: Instant) -> Duration {
     let first = moments.partition_point(|at| *at < from);
     let mut last = from;
     let mut longest = Duration::ZERO;

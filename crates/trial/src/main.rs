@@ -11,8 +11,10 @@ mod diff;
 mod field;
 mod gap;
 mod proxy;
+mod pulse;
 mod replace;
 mod unavailable;
+mod wire;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -42,6 +44,8 @@ enum Trial {
     DiffEtcd(diff::Options),
     /// What a member meets in the field: each fault once reported, played beside the real etcd
     Field(field::Args),
+    /// What others notice while one client asks the leader for much, beside etcd
+    Pulse(pulse::Args),
     /// Time without acknowledged puts while a dead member of a loaded cluster is replaced
     Replace(replace::Args),
     /// Time without acknowledged puts when the leader is killed or stopped, beside etcd
@@ -57,6 +61,7 @@ fn main() -> ExitCode {
         Trial::Compare(args) => compare::run(&quorate, &args),
         Trial::DiffEtcd(options) => diff::run(quorate, options),
         Trial::Field(args) => field::run(&quorate, &args),
+        Trial::Pulse(args) => pulse::run(&quorate, &args),
         Trial::Replace(args) => replace::run(&quorate, &args),
         Trial::Unavailable(args) => unavailable::run(&cluster::Program::Quorate(quorate), &args),
     };

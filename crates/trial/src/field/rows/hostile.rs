@@ -13,7 +13,7 @@ use crate::field::member::Member;
 use crate::field::probe::Probe;
 use crate::field::relay::Relay;
 use crate::field::stage::{READY_MAX, Seen, Stage, seconds, took, until};
-use crate::field::wire::{CALM, Wire};
+use crate::wire::{CALM, Wire};
 
 /// Longest that others' puts may wait, whatever a client does.
 const GAP_MAX: Duration = Duration::from_secs(1);
