@@ -174,7 +174,7 @@ pub fn key_value(kv: &KeyValue) -> mvccpb::KeyValue {
     }
 }
 
-pub fn event(event: &Event, prev_kv: bool) -> mvccpb::Event {
+pub fn event(event: &Event, before: Option<&KeyValue>) -> mvccpb::Event {
     let kind = match event.kind {
         EventKind::Put => mvccpb::event::EventType::Put,
         EventKind::Delete => mvccpb::event::EventType::Delete,
@@ -182,7 +182,7 @@ pub fn event(event: &Event, prev_kv: bool) -> mvccpb::Event {
     mvccpb::Event {
         r#type: kind as i32,
         kv: Some(key_value(&event.kv)),
-        prev_kv: event.prev_kv.as_ref().filter(|_| prev_kv).map(key_value),
+        prev_kv: before.map(key_value),
     }
 }
 

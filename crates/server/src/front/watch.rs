@@ -5,8 +5,8 @@
 //! client's window has room. A watcher that falls behind is simply a cursor further back. What a
 //! batch changes and compacts at once is kept for those that stood at the head: [`mvcc::Recent`].
 
-mod cursor;
 mod session;
+mod watcher;
 
 use super::engine::Engine;
 use crate::grpc::{RequestStream, Status, StreamSender};

@@ -16,6 +16,14 @@ pub struct Wanted {
     pub fragment: bool,
 }
 
+impl Wanted {
+    /// What the member that is asked has to know of it.
+    pub fn cursor(&self) -> door::Wanted {
+        let (range, prev_kv) = (self.range.clone(), self.prev_kv);
+        door::Wanted { range, prev_kv, no_put: self.no_put, no_delete: self.no_delete }
+    }
+}
+
 /// One message of a stream.
 #[derive(Clone, Debug)]
 pub enum Heard {

@@ -1,18 +1,18 @@
-//! Watches: cursors into a member's history, as the server that ships moves them, and clients that
-//! resume at other members. What clients are told is judged in `judge/watch.rs`.
+//! Watches: members whose watchers are the cursors that ship, and clients that resume at other
+//! members. What clients are told is judged in `judge/watch.rs`.
 
 use super::World;
 use crate::agenda::What;
 use crate::judge::{Heard, Wanted, Watching};
-use base::{Blob, Nanos, planted};
-use mvcc::{Changes, Event, EventKind, KeyRange, Recent, View};
+use base::{Blob, Nanos};
+use door::{Bounds, Cursor, Fragment};
+use mvcc::{Changes, Event, KeyRange};
 use std::sync::Arc;
 
-/// Revisions of one batch, and revisions looked at for it; the server's numbers are larger.
-const REVISIONS_MAX: usize = 16;
-const SCAN_MAX: usize = 40;
-/// Events of one fragment.
-const FRAGMENT_MAX: usize = 2;
+/// The server's numbers are larger.
+const BOUNDS: Bounds = Bounds { revisions_max: 16, scan_max: 40, bytes_target: 2_000 };
+/// Bytes of one fragment: some two small events.
+const FRAGMENT_BYTES_MAX: usize = 250;
 
 pub(super) struct Watcher {
     client: Watching,
@@ -20,10 +20,8 @@ pub(super) struct Watcher {
     life: u32,
     /// Messages of an earlier stream are void.
     stream: u32,
-    /// The first revision the member has not sent.
-    next: i64,
-    /// It has been up to date once.
-    synced: bool,
+    /// What the member has not sent.
+    cursor: Cursor,
     /// The client does not read until then.
     stalled_until: Nanos,
     /// The stream that was told that what it should see next is compacted.
@@ -53,13 +51,13 @@ impl World {
             let (prev_kv, no_put, no_delete) = (!one_in(3), one_in(6), one_in(6));
             let (progress, fragment) = (one_in(2), one_in(3));
             let wanted = Wanted { range, prev_kv, no_put, no_delete, progress, fragment };
+            let cursor = Cursor::new(wanted.cursor(), 0, 0);
             self.watchers.push(Watcher {
                 client: Watching::new(wanted),
                 node: 0,
                 life: u32::MAX,
                 stream: 0,
-                next: 0,
-                synced: false,
+                cursor,
                 stalled_until: Nanos::ZERO,
                 compacted: None,
                 active: false,
@@ -113,9 +111,7 @@ impl World {
             (None, _, (1, after)) => current + after + 1,
             (None, _, (_, back)) => (current - back).max(1),
         };
-        watcher.next = if from == 0 { current + 1 } else { from };
-        watcher.next += i64::from(planted!(CatchUpSkips));
-        watcher.synced = watcher.next > current;
+        watcher.cursor = Cursor::new(watcher.client.wanted.cursor(), from, current);
         (watcher.active, watcher.progress_asked) = (false, false);
         watcher.stalled_until = Nanos::ZERO;
         self.tell(number, Heard::Created { from, revision: current });
@@ -159,7 +155,7 @@ impl World {
                 let Some(member) = place.up() else { return };
                 let revision = member.replica.store().revision();
                 let quiet = !std::mem::take(&mut watcher.active);
-                if watcher.client.wanted.progress && quiet && watcher.next == revision + 1 {
+                if watcher.client.wanted.progress && quiet && watcher.cursor.may_promise(revision) {
                     self.tell(number, Heard::Progress { revision });
                 }
             }
@@ -190,7 +186,7 @@ impl World {
             if watcher.stalled_until > Nanos::ZERO {
                 continue;
             }
-            let (stream, at_head) = (watcher.stream, before == Some(watcher.next));
+            let (stream, at_head) = (watcher.stream, before == Some(watcher.cursor.next()));
             self.feed(number);
             let watcher = &self.watchers[number];
             if at_head && watcher.compacted == Some(stream) {
@@ -226,15 +222,14 @@ impl World {
             let place = &self.nodes[usize::from(watcher.node)];
             let Some(member) = place.up().filter(|_| place.life == watcher.life) else { return };
             let view = member.replica.store().view();
-            if watcher.next > view.revision() {
-                // A watcher of the future gets no promise.
+            if watcher.cursor.in_sync(view.revision()) {
                 let asked = std::mem::take(&mut watcher.progress_asked);
-                if asked && watcher.next == view.revision() + 1 {
+                if asked && watcher.cursor.may_promise(view.revision()) {
                     self.tell(number, Heard::Progress { revision: view.revision() });
                 }
                 return;
             }
-            let Some((events, revision)) = watcher.advance(&view, &member.recent) else {
+            let Ok(moved) = watcher.cursor.advance(&view, &member.recent, &BOUNDS) else {
                 watcher.life = u32::MAX;
                 watcher.compacted = Some(watcher.stream);
                 let revision = view.compact_revision();
@@ -242,17 +237,21 @@ impl World {
                 let at = self.now.plus(Nanos::from_millis(2));
                 return self.agenda.push(at, What::Rewatch(number as u16));
             };
-            if events.is_empty() {
-                continue;
-            }
+            let Some(batch) = moved else { continue };
             watcher.active = true;
-            let size = if watcher.client.wanted.fragment { FRAGMENT_MAX } else { events.len() };
-            let mut parts = events.chunks(size).peekable();
-            let mut messages = Vec::new();
-            while let Some(part) = parts.next() {
-                let more = parts.peek().is_some();
-                messages.push(Heard::Events { events: part.to_vec(), revision, more });
-            }
+            let message = |part: Fragment<'_>| {
+                let event = |(event, before): (&Event, Option<&mvcc::KeyValue>)| Event {
+                    prev_kv: before.cloned(),
+                    ..event.clone()
+                };
+                let events = part.events().map(event).collect();
+                Heard::Events { events, revision: batch.revision(), more: part.more }
+            };
+            let messages: Vec<Heard> = if watcher.client.wanted.fragment {
+                batch.fragments(FRAGMENT_BYTES_MAX).map(message).collect()
+            } else {
+                vec![message(batch.whole())]
+            };
             messages.into_iter().for_each(|heard| self.tell(number, heard));
         }
     }
@@ -291,31 +290,5 @@ impl World {
                 return self.blame("watch is reliable", what);
             }
         }
-    }
-}
-
-impl Watcher {
-    /// What it is sent next and the revision in the header, as `server/src/front/watch/cursor.rs`
-    /// does; none when what it should see is compacted.
-    fn advance(&mut self, view: &View, recent: &Recent) -> Option<(Vec<Event>, i64)> {
-        let wanted = &self.client.wanted;
-        let place = (self.next, self.synced);
-        let page = recent.page(view, place, &wanted.range, REVISIONS_MAX, SCAN_MAX).ok()?;
-        let events = page.changes.iter().flat_map(|changes| changes.matching(&wanted.range));
-        let kept = events.filter(|event| match event.kind {
-            EventKind::Put => !wanted.no_put,
-            EventKind::Delete => !wanted.no_delete,
-        });
-        let events = kept.map(|event| Event {
-            prev_kv: event.prev_kv.clone().filter(|_| wanted.prev_kv),
-            ..event.clone()
-        });
-        let events: Vec<Event> = events.collect();
-        let last = page.changes.last().map_or(self.next, |changes| changes.revision);
-        let complete = page.next > view.revision() || planted!(ProgressBeforeEvents);
-        let revision = if complete && !self.synced { view.revision() } else { last };
-        self.next = if complete { view.revision() + 1 } else { page.next };
-        self.synced |= complete;
-        Some((events, revision))
     }
 }

@@ -3,12 +3,13 @@
 use super::super::convert;
 use super::super::engine::Engine;
 use super::Bell;
-use super::cursor::{Cursor, range_of};
+use super::watcher::{Watcher, range_of};
 use crate::grpc::{RequestStream, Status, StreamSender};
 use api::Message;
 use api::error::{Code, EtcdError};
 use api::etcdserverpb as pb;
 use api::etcdserverpb::watch_request::RequestUnion;
+use door::Bounds;
 use mvcc::{Recent, View};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -26,6 +27,10 @@ const UNREAD_MAX: Duration = Duration::from_secs(60);
 /// Messages sent before other tasks get their turn.
 const SENDS_PER_TURN_MAX: usize = 64;
 
+/// A batch of a watcher: as many revisions as etcd syncs in one response, from as many as may be
+/// looked at before other work gets its turn.
+const BOUNDS: Bounds = Bounds { revisions_max: 1_000, scan_max: 10_000, bytes_target: 1024 * 1024 };
+
 const DUPLICATE_ID: &str = "mvcc: duplicate watch ID provided on the WatchStream";
 const EMPTY_RANGE: &str = "mvcc: watcher range is empty";
 
@@ -33,7 +38,7 @@ const EMPTY_RANGE: &str = "mvcc: watcher range is empty";
 pub(super) struct Session {
     engine: Rc<dyn Engine>,
     recent: Rc<RefCell<Recent>>,
-    watchers: BTreeMap<i64, Cursor>,
+    watchers: BTreeMap<i64, Watcher>,
     next_id: i64,
     /// The watcher served last; the next turn starts behind it.
     served: i64,
@@ -100,7 +105,7 @@ impl Session {
         }
         let id = if create.watch_id == 0 { self.auto_id() } else { create.watch_id };
         header.revision = self.engine.view().revision();
-        let replaced = self.watchers.insert(id, Cursor::new(id, create, header.revision));
+        let replaced = self.watchers.insert(id, Watcher::new(id, create, header.revision));
         assert!(replaced.is_none(), "ids in use were refused above");
         self.answers.push_back(pb::WatchResponse {
             header: Some(header),
@@ -154,7 +159,7 @@ impl Session {
     fn behind(&self, revision: i64) -> Option<i64> {
         let after = self.watchers.range(self.served.saturating_add(1)..);
         let before = self.watchers.range(..=self.served);
-        after.chain(before).find(|(_, w)| !w.in_sync(revision)).map(|(id, _)| *id)
+        after.chain(before).find(|(_, w)| !w.cursor.in_sync(revision)).map(|(id, _)| *id)
     }
 
     /// Advances watchers from `id` on until one has something to say, or has looked far enough.
@@ -162,15 +167,16 @@ impl Session {
         loop {
             self.served = id;
             let header = self.header();
-            let cursor = self.watchers.get_mut(&id).expect("ids come from the map");
-            let moved = cursor.advance(view, &self.recent.borrow());
+            let watcher = self.watchers.get_mut(&id).expect("ids come from the map");
+            let moved = watcher.cursor.advance(view, &self.recent.borrow(), &BOUNDS);
             match moved {
                 Ok(Some(batch)) => {
-                    let answers = cursor.responses(batch, header, self.message_bytes_max);
+                    watcher.active = true;
+                    let answers = watcher.responses(&batch, header, self.message_bytes_max);
                     return self.answers.extend(answers);
                 }
                 // A long way back without a match: the rest is for the next turn.
-                Ok(None) if !cursor.in_sync(view.revision()) => return,
+                Ok(None) if !watcher.cursor.in_sync(view.revision()) => return,
                 Ok(None) => {}
                 Err(_) => return self.compacted(id, view),
             }
@@ -199,7 +205,7 @@ impl Session {
     /// what they were owed was sent before. A watcher of the future gets no promise.
     fn progress(&mut self, revision: i64) {
         let mut watchers = self.watchers.values();
-        if self.watchers.is_empty() || watchers.any(|w| w.next > revision + 1) {
+        if self.watchers.is_empty() || watchers.any(|w| !w.cursor.may_promise(revision)) {
             return;
         }
         self.push_progress(-1, revision);
@@ -218,7 +224,7 @@ impl Session {
         let mut quiet = Vec::new();
         for watcher in self.watchers.values_mut() {
             let active = std::mem::take(&mut watcher.active);
-            if watcher.progress_notify && !active && watcher.next == revision + 1 {
+            if watcher.progress_notify && !active && watcher.cursor.may_promise(revision) {
                 quiet.push(watcher.id);
             }
         }

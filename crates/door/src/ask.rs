@@ -1,0 +1,75 @@
+//! What a front asks of the member behind it.
+
+use crate::facts::{Header, MemberInfo, Status};
+use crate::query::{Found, Freshness, Query};
+use crate::refusal::Refusal;
+use alloc::rc::Rc;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use base::NodeId;
+use cluster::Change;
+use later::Promise;
+use mvcc::{AlarmKind, Changes, Command, Response, View};
+
+/// Whose authority a request has. So far everybody may do everything, so there is one caller.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Caller;
+
+/// Where the answer to a request goes, and who waits for it.
+pub type Answer<T> = Promise<Result<T, Refusal>>;
+
+/// Receives every applied revision, in order, exactly once, after it is visible in
+/// [`Door::view`]. An empty batch means that the store was replaced.
+pub type ChangeListener = Rc<dyn Fn(&[Arc<Changes>])>;
+
+/// A member of a cluster, as its fronts see it.
+///
+/// Everything happens on one thread. An implementation must not hold a borrow of its own state
+/// while it keeps a promise: what waits may call straight back. What has no answer to wait for is
+/// told from a picture that is at most a moment old, and never older than an answer given.
+pub trait Door {
+    /// Static checks, then proposes; the answer comes after the command was applied here. What is
+    /// no longer wanted by the time it would be proposed is not.
+    fn write(&self, caller: Caller, command: Command, answer: Answer<Response>);
+    /// Reads once the state is fresh enough and it is the read's turn, unless it is no longer
+    /// wanted then, or there is no room for its answer.
+    fn read(&self, caller: Caller, query: Query, fresh: Freshness, answer: Answer<Found>);
+    /// Answers once everything committed before the call is applied here.
+    fn barrier(&self, answer: Answer<()>);
+    /// Answers once this member stands where it stood before its start, or with why not when that
+    /// takes longer than a read may.
+    fn when_current(&self, answer: Answer<()>);
+    /// Changes members or quorum; the answer is the membership after it.
+    fn change(&self, caller: Caller, change: Change, answer: Answer<Vec<MemberInfo>>);
+    /// Asks the leader to hand over to `target`.
+    fn move_leader(&self, caller: Caller, target: NodeId, answer: Answer<()>);
+    /// Registers for what is applied; called once by each front, before it serves.
+    fn on_changes(&self, listener: ChangeListener);
+
+    /// An immutable picture of the data.
+    fn view(&self) -> View;
+    fn header(&self) -> Header;
+    fn status(&self) -> Status;
+    fn members(&self) -> Vec<MemberInfo>;
+    /// The quorum text in force, and the one that is being moved to.
+    fn quorum(&self) -> (String, Option<String>);
+    /// Active alarms, and which members raised them.
+    fn alarms(&self) -> Vec<(NodeId, AlarmKind)>;
+    /// Ids of the leases known here, ascending.
+    fn leases(&self) -> Vec<i64>;
+    /// Name of the leader this member follows, and of those whose return would help.
+    fn knows(&self) -> (Option<String>, Vec<String>);
+    /// Why this member has no data to serve, if so: a witness, or one that may be one, or one
+    /// whose state is proven to differ from a quorum's.
+    fn serves_no_data(&self) -> Option<Refusal>;
+    /// Whether it stands where it stood before its start. Until then its own state is shown to
+    /// nobody.
+    fn is_current(&self) -> bool;
+    /// Operations one transaction may have, as this cluster replicates it.
+    fn txn_ops_max(&self) -> usize;
+    /// Seconds; a shorter grant is raised to it.
+    fn lease_ttl_min(&self) -> i64;
+    /// A positive number that was given to nothing else: the id of a lease or of a member.
+    fn fresh_id(&self) -> i64;
+}

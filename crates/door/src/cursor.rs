@@ -1,0 +1,201 @@
+//! A watcher's place in the history.
+//!
+//! Nothing is queued for a watcher: what it has not seen is read from a picture of the store when
+//! there is room for it, so one that falls behind is simply a cursor further back.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use base::planted;
+use mvcc::{Changes, Error, Event, EventKind, KeyRange, KeyValue, Recent, View};
+
+/// Bytes of a key with its value beside the two themselves, in any front's form at most.
+const KEY_VALUE_OVERHEAD_BYTES: usize = 64;
+/// Bytes of an event beside its keys and values, in any front's form at most.
+const EVENT_OVERHEAD_BYTES: usize = 24;
+
+/// What a watcher is to see.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    pub range: KeyRange,
+    /// The version before each event too.
+    pub prev_kv: bool,
+    pub no_put: bool,
+    pub no_delete: bool,
+}
+
+impl Wanted {
+    fn has(&self, kind: EventKind) -> bool {
+        match kind {
+            EventKind::Put => !self.no_put,
+            EventKind::Delete => !self.no_delete,
+        }
+    }
+
+    fn bytes(&self, event: &Event) -> usize {
+        let size = |kv: &KeyValue| KEY_VALUE_OVERHEAD_BYTES + kv.key.len() + kv.value.len();
+        let before = event.prev_kv.as_ref().filter(|_| self.prev_kv);
+        EVENT_OVERHEAD_BYTES + size(&event.kv) + before.map_or(0, size)
+    }
+}
+
+/// How much one step of a cursor may look at and give; each is positive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Revisions of one batch.
+    pub revisions_max: usize,
+    /// Revisions looked at, whether they concern the watcher or not.
+    pub scan_max: usize,
+    /// A batch is closed once it holds so many bytes, at a revision's end.
+    pub bytes_target: usize,
+}
+
+/// One watcher: what it wants, and the first revision it has not seen.
+#[derive(Clone, Debug)]
+pub struct Cursor {
+    wanted: Wanted,
+    next: i64,
+    /// It has been up to date once: what it gets from then on is live.
+    synced: bool,
+}
+
+impl Cursor {
+    /// A watcher of `wanted` from revision `start` on; 0: of what comes after `current`, the
+    /// store's revision now.
+    pub fn new(wanted: Wanted, start: i64, current: i64) -> Self {
+        assert!(start >= 0 && current >= 0, "revisions are counted from 0");
+        let live = start == 0;
+        let next = if live { current + 1 } else { start };
+        let next = next.saturating_add(i64::from(planted!(CatchUpSkips)));
+        Self { wanted, next, synced: live || start > current }
+    }
+
+    /// The first revision it has not seen.
+    pub fn next(&self) -> i64 {
+        self.next
+    }
+
+    /// It has seen everything up to `revision`.
+    pub fn in_sync(&self, revision: i64) -> bool {
+        self.next > revision
+    }
+
+    /// It may be promised that nothing at or below `revision`, the store's, will follow: it has
+    /// seen all, and does not wait for a revision of the future.
+    pub fn may_promise(&self, revision: i64) -> bool {
+        self.next == revision + 1
+    }
+
+    /// What it sees next; none when nothing that was looked at concerns it. Moves the cursor, at
+    /// most by `scan_max` revisions, so it may have to be asked again.
+    ///
+    /// # Errors
+    /// `Compacted` when what it should see next is gone.
+    pub fn advance(
+        &mut self,
+        view: &View,
+        recent: &Recent,
+        bounds: &Bounds,
+    ) -> Result<Option<Batch>, Error> {
+        if self.in_sync(view.revision()) {
+            return Ok(None);
+        }
+        let place = (self.next, self.synced);
+        let (most, scan) = (bounds.revisions_max, bounds.scan_max);
+        let page = recent.page(view, place, &self.wanted.range, most, scan)?;
+        let (mut next, mut last) = (page.next, self.next);
+        let (mut found, mut bytes) = (Vec::new(), 0);
+        for (at, changes) in page.changes.iter().enumerate() {
+            for (n, event) in changes.events.iter().enumerate() {
+                if self.wanted.range.matches(&event.kv.key) && self.wanted.has(event.kind) {
+                    bytes += self.wanted.bytes(event);
+                    found.push((at, n));
+                }
+            }
+            last = changes.revision;
+            if bytes >= bounds.bytes_target && at + 1 < page.changes.len() {
+                next = last + 1;
+                break;
+            }
+        }
+        assert!(last >= self.next, "history never goes backwards");
+        assert!(next > self.next, "every page is progress");
+        if planted!(ProgressBeforeEvents) {
+            next = next.max(view.revision() + 1);
+        }
+        let complete = next > view.revision();
+        let revision = if complete && !self.synced { view.revision() } else { last };
+        self.next = next;
+        self.synced |= complete;
+        if found.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(Batch { changes: page.changes, found, revision, wanted: self.wanted.clone() }))
+    }
+}
+
+/// Events for one watcher: whole revisions, in order, at least one event.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    changes: Vec<Arc<Changes>>,
+    /// Which change, and which of its events.
+    found: Vec<(usize, usize)>,
+    revision: i64,
+    wanted: Wanted,
+}
+
+/// Some of the events of a batch.
+#[derive(Clone, Copy, Debug)]
+pub struct Fragment<'a> {
+    batch: &'a Batch,
+    found: &'a [(usize, usize)],
+    /// The rest of the batch follows.
+    pub more: bool,
+}
+
+impl Batch {
+    /// What the answer's header says: the last revision in it, or the store's when the watcher
+    /// has caught up with it for the first time.
+    pub fn revision(&self) -> i64 {
+        self.revision
+    }
+
+    /// All of it.
+    pub fn whole(&self) -> Fragment<'_> {
+        Fragment { batch: self, found: &self.found, more: false }
+    }
+
+    /// All of it in parts of at most `bytes_max`, but for one event at least.
+    pub fn fragments(&self, bytes_max: usize) -> impl Iterator<Item = Fragment<'_>> {
+        let mut rest = &self.found[..];
+        core::iter::from_fn(move || {
+            let (first, others) = rest.split_first()?;
+            let size = |at: &(usize, usize)| self.wanted.bytes(self.event(*at));
+            let mut bytes = size(first);
+            let fits = others.iter().take_while(|at| {
+                bytes += size(at);
+                bytes <= bytes_max
+            });
+            let (found, later) = rest.split_at(1 + fits.count());
+            rest = later;
+            Some(Fragment { batch: self, found, more: !later.is_empty() })
+        })
+    }
+
+    fn event(&self, (at, n): (usize, usize)) -> &Event {
+        &self.changes[at].events[n]
+    }
+}
+
+impl<'a> Fragment<'a> {
+    /// Each event, with the version before it where the watcher wants that and there was one.
+    pub fn events(self) -> impl ExactSizeIterator<Item = (&'a Event, Option<&'a KeyValue>)> {
+        let prev_kv = self.batch.wanted.prev_kv;
+        self.found.iter().map(move |at| {
+            let event = self.batch.event(*at);
+            (event, event.prev_kv.as_ref().filter(|_| prev_kv))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

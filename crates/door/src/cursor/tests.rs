@@ -1,0 +1,150 @@
+use super::*;
+use base::{Blob, ClusterTime, LogIndex};
+use mvcc::{Command, DeleteRequest, Limits, PutRequest, RequestOp, Store, TxnRequest};
+
+const BOUNDS: Bounds = Bounds { revisions_max: 3, scan_max: 10, bytes_target: 1 << 20 };
+
+struct Stage {
+    store: Store,
+    recent: Recent,
+    index: u64,
+}
+
+fn put(key: &str, value: &str) -> PutRequest {
+    let (key, value) = (Blob::from(key.as_bytes()), Blob::from(value.as_bytes()));
+    PutRequest { key, value, ..PutRequest::default() }
+}
+
+impl Stage {
+    /// Revision 1, and nothing in it.
+    fn new() -> Self {
+        Self { store: Store::new(Limits::default()), recent: Recent::new(1 << 20), index: 0 }
+    }
+
+    fn apply(&mut self, command: &Command) {
+        self.index += 1;
+        let applied = self.store.apply(LogIndex(self.index), ClusterTime(1), command);
+        applied.result.expect("it applies");
+        let changes: Vec<_> = applied.changes.into_iter().collect();
+        self.recent.push(&changes);
+    }
+
+    fn put(&mut self, key: &str, value: &str) {
+        self.apply(&Command::Put(put(key, value)));
+    }
+
+    fn step(&self, cursor: &mut Cursor, bounds: &Bounds) -> Option<(Vec<i64>, i64)> {
+        let batch = cursor.advance(&self.store.view(), &self.recent, bounds).expect("history")?;
+        let revisions = batch.whole().events().map(|(event, _)| event.kv.mod_revision);
+        Some((revisions.collect(), batch.revision()))
+    }
+}
+
+fn all() -> Wanted {
+    let range = KeyRange::new(&b"\0"[..], &b"\0"[..]);
+    Wanted { range, prev_kv: true, no_put: false, no_delete: false }
+}
+
+fn of(key: &str) -> Wanted {
+    Wanted { range: KeyRange::new(key.as_bytes(), &b""[..]), ..all() }
+}
+
+#[test]
+fn a_watcher_catches_up_in_whole_revisions_and_is_told_the_stores_revision_once_it_has() {
+    let mut stage = Stage::new();
+    (0..5).for_each(|_| stage.put("a", "v"));
+    let mut cursor = Cursor::new(all(), 2, stage.store.revision());
+    assert_eq!(stage.step(&mut cursor, &BOUNDS), Some((Vec::from([2, 3, 4]), 4)));
+    assert!(!cursor.in_sync(6) && !cursor.may_promise(6));
+    assert_eq!(stage.step(&mut cursor, &BOUNDS), Some((Vec::from([5, 6]), 6)));
+    assert!(cursor.in_sync(6) && cursor.may_promise(6));
+    assert_eq!(stage.step(&mut cursor, &BOUNDS), None);
+    stage.put("b", "v");
+    stage.put("c", "v");
+    let mut late = Cursor::new(of("b"), 2, stage.store.revision());
+    assert_eq!(stage.step(&mut late, &BOUNDS), Some((Vec::from([7]), 8)), "it is up to date");
+    let mut live = Cursor::new(of("b"), 0, 6);
+    assert_eq!(stage.step(&mut live, &BOUNDS), Some((Vec::from([7]), 7)), "as it always was");
+}
+
+#[test]
+fn a_watcher_of_the_future_sees_nothing_before_and_is_promised_nothing() {
+    let mut stage = Stage::new();
+    let mut cursor = Cursor::new(all(), 4, 1);
+    for _ in 0..2 {
+        stage.put("a", "v");
+        assert_eq!(stage.step(&mut cursor, &BOUNDS), None);
+        assert!(!cursor.may_promise(2) && cursor.in_sync(2));
+    }
+    stage.put("a", "v");
+    assert_eq!(stage.step(&mut cursor, &BOUNDS), Some((Vec::from([4]), 4)));
+}
+
+#[test]
+fn one_step_looks_no_further_than_it_may_and_gives_no_more() {
+    let mut stage = Stage::new();
+    (0..20).for_each(|_| stage.put("a", "v"));
+    stage.put("b", "v");
+    let wanted = Wanted { range: KeyRange::new(&b"b"[..], &b"d"[..]), ..all() };
+    let mut cursor = Cursor::new(wanted, 2, 22);
+    assert_eq!(stage.step(&mut cursor, &BOUNDS), None);
+    assert_eq!(cursor.next(), 12);
+    assert_eq!(stage.step(&mut cursor, &BOUNDS), None);
+    assert_eq!(stage.step(&mut cursor, &BOUNDS), Some((Vec::from([22]), 22)));
+    let small = Bounds { bytes_target: 1, ..BOUNDS };
+    let mut cursor = Cursor::new(all(), 2, 22);
+    assert_eq!(stage.step(&mut cursor, &small), Some((Vec::from([2]), 2)));
+    assert_eq!(cursor.next(), 3);
+}
+
+#[test]
+fn what_is_compacted_is_told_and_what_a_live_watcher_was_owed_is_not_lost() {
+    let mut stage = Stage::new();
+    let mut live = Cursor::new(all(), 0, 1);
+    stage.put("a", "1");
+    stage.put("a", "2");
+    stage.apply(&Command::Compact { revision: 3 });
+    let mut late = Cursor::new(all(), 2, 3);
+    let told = late.advance(&stage.store.view(), &stage.recent, &BOUNDS);
+    assert_eq!(told.err(), Some(Error::Compacted));
+    assert_eq!(stage.step(&mut live, &BOUNDS), Some((Vec::from([2, 3]), 3)));
+}
+
+#[test]
+fn filters_drop_kinds_and_the_version_before_comes_only_where_it_is_wanted() {
+    let mut stage = Stage::new();
+    stage.put("a", "1");
+    stage.put("a", "2");
+    let key = Blob::from(&b"a"[..]);
+    stage.apply(&Command::Delete(DeleteRequest { key, ..DeleteRequest::default() }));
+    let seen = |wanted: Wanted| {
+        let mut cursor = Cursor::new(wanted, 2, 4);
+        let batch = cursor.advance(&stage.store.view(), &stage.recent, &BOUNDS).expect("history");
+        let batch = batch.expect("events");
+        let events = batch.whole().events();
+        events.map(|(e, before)| (e.kv.mod_revision, before.is_some())).collect::<Vec<_>>()
+    };
+    assert_eq!(seen(all()), [(2, false), (3, true), (4, true)]);
+    assert_eq!(seen(Wanted { no_put: true, prev_kv: false, ..all() }), [(4, false)]);
+    assert_eq!(seen(Wanted { no_delete: true, ..all() }), [(2, false), (3, true)]);
+}
+
+#[test]
+fn a_batch_comes_apart_by_bytes_with_one_event_at_least_in_each_part() {
+    let mut stage = Stage::new();
+    let long = "v".repeat(100);
+    let put = |key: &str, value: &str| RequestOp::Put(put(key, value));
+    let success = Vec::from([put("a", "v"), put("b", "v"), put("c", &long), put("d", "v")]);
+    stage.apply(&Command::Txn(TxnRequest { success, ..TxnRequest::default() }));
+    let mut cursor = Cursor::new(all(), 2, 2);
+    let batch = cursor.advance(&stage.store.view(), &stage.recent, &BOUNDS).expect("history");
+    let batch = batch.expect("events");
+    let parts = |bytes_max| {
+        let parts = batch.fragments(bytes_max).map(|part| (part.events().len(), part.more));
+        parts.collect::<Vec<_>>()
+    };
+    assert_eq!(parts(1 << 20), [(4, false)]);
+    assert_eq!(parts(200), [(2, true), (1, true), (1, false)]);
+    assert_eq!(parts(1), [(1, true), (1, true), (1, true), (1, false)]);
+    assert_eq!(batch.whole().events().len(), 4);
+}

@@ -1,0 +1,24 @@
+//! The store as any front sees it: what can be asked, what is answered, and how it is refused.
+//!
+//! It decides what a refusal says (outcome, reason, who could help), which revisions a watcher is
+//! sent next, and how locks and elections are made of transactions. A front decodes, asks here and
+//! encodes. The door knows no protocol: no protobuf, no HTTP, no text of etcd; and it does nothing
+//! itself: no clock, thread, socket or file. What answers is a [`Door`]; all of its questions are
+//! answered on the thread that asks, from a picture of the member that may be a moment old.
+#![no_std]
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+mod ask;
+mod cursor;
+mod facts;
+mod query;
+pub mod recipe;
+mod refusal;
+
+pub use ask::{Answer, Caller, ChangeListener, Door};
+pub use cursor::{Batch, Bounds, Cursor, Fragment, Wanted};
+pub use facts::{Header, LeaseInfo, MemberInfo, Status};
+pub use query::{Found, Freshness, Query};
+pub use refusal::{Outcome, Reason, Refusal};

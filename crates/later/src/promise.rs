@@ -1,0 +1,96 @@
+//! The end that gives.
+
+use crate::asker::Asker;
+use crate::value::Slot;
+use alloc::rc::Rc;
+use core::cell::Cell;
+
+/// What a slot looks like from the end that gives.
+pub(crate) trait Give<T> {
+    /// `None`: there will be no value.
+    fn give(&self, value: Option<T>);
+    fn is_awaited(&self) -> bool;
+    fn asker(&self) -> &Asker;
+}
+
+/// A value that was promised. It is kept once; dropped before, whoever waits hears that there
+/// will be none, so nothing ever waits for what is forgotten.
+#[must_use]
+pub struct Promise<T>(Option<Rc<dyn Give<T>>>);
+
+impl<T: 'static> Promise<T> {
+    pub(crate) fn new(slot: Rc<dyn Give<T>>) -> Self {
+        Self(Some(slot))
+    }
+
+    /// A promise whose value goes straight to `take`; `None`: there will be none.
+    pub fn to(take: impl FnOnce(Option<T>) + 'static) -> Self {
+        Self(Some(Rc::new(Straight(Cell::new(Some(take))))))
+    }
+
+    /// Gives the value. For one who is late nothing is made of it.
+    pub fn keep(mut self, value: T) {
+        let slot = self.0.take().expect("a promise is kept once");
+        slot.give(Some(value));
+    }
+
+    /// Somebody waits, for whom the value can still be of use.
+    pub fn is_wanted(&self) -> bool {
+        self.slot().is_awaited() && !self.asker().has_left()
+    }
+
+    /// Whom it was promised to.
+    pub fn asker(&self) -> &Asker {
+        self.slot().asker()
+    }
+
+    fn slot(&self) -> &Rc<dyn Give<T>> {
+        self.0.as_ref().expect("it is there until it is kept")
+    }
+}
+
+impl<T> Drop for Promise<T> {
+    fn drop(&mut self) {
+        if let Some(slot) = self.0.take() {
+            slot.give(None);
+        }
+    }
+}
+
+struct Straight<F>(Cell<Option<F>>);
+
+impl<T, F: FnOnce(Option<T>)> Give<T> for Straight<F> {
+    fn give(&self, value: Option<T>) {
+        let take = self.0.take().expect("a promise is kept once");
+        take(value);
+    }
+
+    fn is_awaited(&self) -> bool {
+        true
+    }
+
+    fn asker(&self) -> &Asker {
+        const NOBODY: &Asker = &Asker::nobody();
+        NOBODY
+    }
+}
+
+impl<T, U, F: FnOnce(T) -> U> Give<T> for Slot<T, U, F> {
+    fn give(&self, value: Option<T>) {
+        let make = self.make.take().expect("a promise is kept once");
+        if !self.is_awaited() || (value.is_some() && self.asker.is_late()) {
+            return self.settle(None);
+        }
+        // Nothing is borrowed meanwhile: what is made may ask again.
+        let made = value.map(make);
+        self.settle(made);
+    }
+
+    fn is_awaited(&self) -> bool {
+        !self.is_left()
+    }
+
+    fn asker(&self) -> &Asker {
+        &self.asker
+    }
+}
