@@ -132,7 +132,8 @@ fn check_file(path: &str, source: &str, scanned: &Scanned, breaches: &mut Vec<Br
             add("majority", at, "only the quorum crate counts votes");
         }
         let removes = ["remove_file", "remove_dir", "remove_dir_all"];
-        let keeps = ["server", "store", "wal"].contains(&name) && !path.ends_with("/real.rs");
+        let keeps =
+            ["server", "member", "store", "wal"].contains(&name) && !path.ends_with("/real.rs");
         if keeps && removes.iter().any(|word| has_word(line, word)) {
             add("removal", at, "a member removes files by wal::Disk::remove only, with its proof");
         }

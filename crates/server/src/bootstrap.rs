@@ -7,6 +7,7 @@
 use crate::config::{Config, ConfigError, InitialMember, Url, resolve, same_urls};
 use base::NodeId;
 use cluster::{BallotRule, Configuration, Member};
+use member::limits::{LIMIT_QUOTA, LIMIT_TXN_OPS};
 use sha1::{Digest as _, Sha1};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -18,10 +19,6 @@ pub struct Bootstrap {
     pub member: NodeId,
     pub config: Configuration,
 }
-
-/// Names of the replicated limits.
-pub const LIMIT_QUOTA: &str = "quota_bytes";
-pub const LIMIT_TXN_OPS: &str = "max_txn_ops";
 
 /// Computes the first configuration from `--initial-cluster` and its relatives.
 ///

@@ -22,6 +22,7 @@ use crate::metrics::{DiskMetrics, Metrics};
 use crate::peer::listen::Shared;
 use base::{NodeId, Prng};
 use input::{Input, TraceSink};
+use member::CheckpointState;
 use replica::Replica;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -66,7 +67,7 @@ pub struct Node {
     cut: RefCell<BTreeSet<NodeId>>,
     /// Peers a checkpoint is on its way to.
     sending: RefCell<BTreeSet<NodeId>>,
-    checkpoint: RefCell<run::CheckpointState>,
+    checkpoint: RefCell<CheckpointState>,
     /// The store was replaced by a checkpoint: watchers must look again, whatever changed.
     replaced: Cell<bool>,
     leader: Cell<Option<NodeId>>,

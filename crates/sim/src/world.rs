@@ -20,7 +20,7 @@ use crate::client::{Memory, Op};
 use crate::disk::SimDisk;
 use crate::judge::{Judge, Violation};
 use crate::ledger::Ledger;
-use crate::member::{Node, Process, Stage};
+use crate::node::{Node, Process, Stage};
 use crate::plan::{self, Plan};
 use crate::stats::Stats;
 use crate::tracer::Tracer;

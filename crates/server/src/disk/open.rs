@@ -4,15 +4,16 @@
 //! start that broke off before it leaves at most a journal that nothing was written to, and that
 //! one may be begun again. Any other directory without an identity has lost it, and is refused.
 
-use super::place::AnyDisk;
-use super::{Files, Place, log};
+use super::{Files, Place};
 use crate::bootstrap;
 use crate::config::{ClusterState, Config};
-use crate::node::start::{StartError, entropy, store_limits};
+use crate::node::start::{StartError, entropy};
 use crate::peer::join;
 use base::{Ballot, Incarnation, LogIndex, NodeId};
 use cluster::Configuration;
 use consensus::raft::{EntryKind, Recovered, Repair};
+use member::limits::store_limits;
+use member::{checkpoints, lane};
 use replica::Installed;
 use store::{Ask, Identity};
 use wal::{DirLock, Disk, Journal, Options, Owner};
@@ -49,8 +50,8 @@ pub fn open(config: &Config, place: &Place) -> Result<Opened, StartError> {
     let named = |e: &dyn std::fmt::Display| StartError::Disk(format!("{}: {e}", dir.display()));
     let mut root = place.disk("").map_err(|e| named(&e))?;
     let lock = DirLock::acquire(dir).map_err(disk)?;
-    let (mut identity, bootstrap, fresh) = identify(config, place, &mut root)?;
-    let files = Files::open(place.clone()).map_err(|e| named(&e))?;
+    let (mut identity, bootstrap, fresh) = identify(config, place, root.as_mut())?;
+    checkpoints::clean(place).map_err(|e| named(&e))?;
     let incarnation = identity.incarnation.after(entropy() as u32);
     let ask = Ask {
         owner: Owner { cluster: identity.cluster, member: identity.member },
@@ -64,7 +65,7 @@ pub fn open(config: &Config, place: &Place) -> Result<Opened, StartError> {
     let may = |base: Option<&Installed>, records: &[wal::Record]| {
         others_decide(identity.member, &bootstrap, base, records)
     };
-    let state = store::open(place, &ask, &mut |file| files.load(file), &may);
+    let state = store::open(place, &ask, &mut |file| checkpoints::load(place, file), &may);
     let state = state.map_err(|e| named(&e))?;
     state.notes.iter().for_each(|note| tracing::warn!("{note}"));
     if let Some(cut) = &state.cut {
@@ -79,7 +80,7 @@ pub fn open(config: &Config, place: &Place) -> Result<Opened, StartError> {
     }
     identity.incarnation = incarnation;
     identity.journal_key = state.journal.key();
-    store::write_identity(&mut root, &identity).map_err(|e| named(&e))?;
+    store::write_identity(root.as_mut(), &identity).map_err(|e| named(&e))?;
     let log = (state.ballot, state.commit, state.records);
     let (base, store, extra, checkpoint_bytes) = match state.base {
         Some((file, loaded)) => {
@@ -100,7 +101,7 @@ pub fn open(config: &Config, place: &Place) -> Result<Opened, StartError> {
         repair: state.repair.map(|r| Repair { ballot: r.ballot, index: r.index }),
         store,
         extra,
-        files,
+        files: Files { place: place.clone() },
         checkpoint_bytes,
     })
 }
@@ -109,7 +110,7 @@ pub fn open(config: &Config, place: &Place) -> Result<Opened, StartError> {
 fn identify(
     config: &Config,
     place: &Place,
-    root: &mut AnyDisk,
+    root: &mut dyn Disk,
 ) -> Result<(Identity, Configuration, bool), StartError> {
     let named =
         |e: &dyn std::fmt::Display| StartError::Disk(format!("{}: {e}", place.dir().display()));
@@ -130,12 +131,12 @@ fn identify(
 
 /// Makes way for a first start. What a start that broke off left is begun again; what a member
 /// left that lived is no more than named, and so is nothing of anybody else touched.
-fn clear(place: &Place, root: &mut AnyDisk) -> Result<(), StartError> {
+fn clear(place: &Place, root: &mut dyn Disk) -> Result<(), StartError> {
     let part = |name| place.has(name).then(|| place.disk(name)).transpose().map_err(disk);
     let (mut journal, mut checkpoints) = (part("journal")?, part("checkpoints")?);
     let checkpoints = checkpoints.as_mut().map(|disk| disk as &mut dyn Disk);
-    let of_journal = journal.as_mut().map(|disk| disk as &mut dyn Disk);
-    let lived = store::clear(root, of_journal, checkpoints).map_err(disk)?;
+    let lived = store::clear(root, journal.as_mut().map(|disk| disk as &mut dyn Disk), checkpoints);
+    let lived = lived.map_err(disk)?;
     if let Some(first) = lived.first() {
         let (dir, more) = (place.dir().display(), lived.len() - 1);
         let more = if more > 0 { format!(" and {more} more of its files") } else { String::new() };
@@ -180,7 +181,7 @@ fn begin(config: &Config) -> Result<(Identity, Configuration), StartError> {
 
 /// The last configuration of the log, committed or not.
 fn newest(base: &Configuration, records: &[wal::Record]) -> Configuration {
-    let mut entries = records.iter().rev().filter_map(|record| log::entry(record.clone()).ok());
+    let mut entries = records.iter().rev().filter_map(|record| lane::entry(record.clone()).ok());
     let newest = entries.find(|entry| entry.kind == EntryKind::Config);
     let newest = newest.and_then(|entry| Configuration::decode(&entry.payload).ok());
     newest.unwrap_or_else(|| base.clone())
@@ -204,8 +205,11 @@ fn recovered(
     (ballot, commit, records): (Ballot, LogIndex, Vec<wal::Record>),
     (base, base_ballot, base_config): (LogIndex, Ballot, Configuration),
 ) -> Result<Recovered, StartError> {
-    let entries = records.into_iter().map(log::entry).collect::<Result<Vec<_>, String>>();
-    let entries = entries.map_err(StartError::Disk)?;
+    let entries = records.into_iter().map(|record| {
+        let index = record.index;
+        lane::entry(record).map_err(|error| StartError::Disk(format!("entry {index}: {error}")))
+    });
+    let entries = entries.collect::<Result<Vec<_>, _>>()?;
     let last = entries.last().map_or(base, |entry| entry.index);
     Ok(Recovered {
         ballot: ballot.max(base_ballot_promise(base_ballot)),

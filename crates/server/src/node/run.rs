@@ -111,9 +111,7 @@ impl Node {
             Input::DiskFailed(text) => return Some(End::Failed(text)),
             Input::Checkpointed(result) => self.checkpointed(result, events),
             Input::Installed(installed) => {
-                let mut state = self.checkpoint.borrow_mut();
-                state.index = state.index.max(installed.index);
-                self.disk.release(installed.index);
+                self.disk.release(self.checkpoint.borrow_mut().installed(installed.index));
                 self.replaced.set(true);
                 events.push(Event::Install(installed));
             }
@@ -255,48 +253,31 @@ impl Node {
     }
 
     fn want_checkpoint(&self, events: &mut Vec<Event>) {
-        let mut state = self.checkpoint.borrow_mut();
-        let enough = self.config.checkpoint_bytes_min.max(state.bytes);
-        if state.running || state.journal_bytes < enough {
-            return;
-        }
         let applied = self.replica.borrow().status().applied;
-        if applied.0.saturating_sub(state.index.0) >= self.config.snapshot_count {
-            state.running = true;
+        if self.checkpoint.borrow_mut().wants(applied) {
             events.push(Event::TakeCheckpoint);
         }
     }
 
-    /// Journal and memory are good where only the file is bad: another one is written at once.
     fn replace_checkpoint(&self, written: u64, events: &mut Vec<Event>) {
-        let mut state = self.checkpoint.borrow_mut();
-        if state.running || state.written != written {
-            return; // there is a newer one by now, or soon
+        if self.checkpoint.borrow_mut().replaces(written) {
+            tracing::error!("the newest checkpoint is gone or damaged: writing another one");
+            events.push(Event::TakeCheckpoint);
         }
-        tracing::error!("the newest checkpoint is gone or damaged: writing another one");
-        (state.running, state.needed) = (true, true);
-        events.push(Event::TakeCheckpoint);
     }
 
     fn checkpointed(&self, result: Result<Checkpointed, String>, events: &mut Vec<Event>) {
         let mut state = self.checkpoint.borrow_mut();
-        state.running = false;
-        let needed = std::mem::take(&mut state.needed);
         match result {
             Ok(Checkpointed { index, bytes }) => {
-                state.written += 1;
-                state.handed_over = None;
                 tracing::info!("checkpoint at index {index}, {bytes} bytes");
-                (state.index, state.bytes) = (state.index.max(index), bytes);
-                self.disk.release(index);
+                self.disk.release(state.written(index, bytes));
                 events.push(Event::CheckpointWritten { index });
             }
-            // The journal still holds everything; the next attempt comes with more of it.
             Err(text) => {
                 tracing::error!("no checkpoint: {text}");
-                state.bytes = state.journal_bytes.saturating_add(self.config.checkpoint_bytes_min);
                 let leads = self.replica.borrow().raft().is_leader();
-                if needed && leads && state.hands_over(std::time::Instant::now()) {
+                if state.failed(self.now(), leads) {
                     tracing::error!("a peer needs a checkpoint: another member is to lead");
                     events.push(Event::TransferLeader { to: None });
                 }
@@ -315,59 +296,5 @@ impl Node {
         let hollow = self.replica.borrow().raft().config().is_witness(to);
         let written = self.checkpoint.borrow().written;
         crate::peer::bulk::send(to, hollow, written, &self.peers);
-    }
-}
-
-/// What decides when the next checkpoint is due.
-#[derive(Default)]
-pub(super) struct CheckpointState {
-    pub index: LogIndex,
-    /// Size of the last one.
-    pub bytes: u64,
-    pub journal_bytes: u64,
-    pub running: bool,
-    /// Checkpoints written since the start.
-    pub written: u64,
-    /// The one being written is awaited by a peer that no file here can help.
-    pub needed: bool,
-    /// When leadership was given up last because none could be written, and how long it is kept
-    /// from then on.
-    pub handed_over: Option<(std::time::Instant, Duration)>,
-}
-
-/// The first pause between two hand-overs for want of a checkpoint; it doubles.
-const HAND_OVER_PAUSE_MIN: Duration = Duration::from_secs(10);
-const HAND_OVER_PAUSE_MAX: Duration = Duration::from_secs(600);
-
-impl CheckpointState {
-    /// Whether another member is to lead, since none can be written here. The others may be no
-    /// better off: then leadership comes back, and stays for longer each time.
-    fn hands_over(&mut self, now: std::time::Instant) -> bool {
-        let pause = match self.handed_over {
-            None => HAND_OVER_PAUSE_MIN,
-            Some((at, pause)) if now.saturating_duration_since(at) < pause => return false,
-            Some((_, pause)) => (2 * pause).min(HAND_OVER_PAUSE_MAX),
-        };
-        self.handed_over = Some((now, pause));
-        true
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn leadership_that_no_checkpoint_helps_moves_less_and_less_often() {
-        let (mut state, start) = (CheckpointState::default(), std::time::Instant::now());
-        let moves = |state: &mut CheckpointState, from: u64, to: u64| {
-            let at = |second| start + Duration::from_secs(second);
-            (from..to).filter(|second| state.hands_over(at(*second))).count()
-        };
-        assert_eq!(moves(&mut state, 0, 10), 1);
-        assert_eq!(moves(&mut state, 10, 30), 1, "after 10 s, then 20 s");
-        assert_eq!(moves(&mut state, 30, 3600), 9, "at most 600 s apart");
-        state.handed_over = None; // one was written
-        assert_eq!(moves(&mut state, 3600, 3610), 1);
     }
 }

@@ -2,8 +2,8 @@
 
 use super::handle::{Handle, Phase};
 use super::input::Input;
-use super::{End, Node, chores, engine, run};
-use crate::bootstrap::{self, LIMIT_QUOTA, LIMIT_TXN_OPS};
+use super::{End, Node, chores, engine};
+use crate::bootstrap;
 use crate::config::{ClusterState, Config, ConfigError, Url};
 use crate::disk::open::{Opened, open};
 use crate::disk::{Log, Place, Wrap};
@@ -14,8 +14,9 @@ use crate::peer::listen::{self, Shared};
 use crate::peer::{Births, Members};
 use base::limits::{APPEND_BYTES_MAX, INFLIGHT_BYTES_MAX, PENDING_BYTES_MAX, PENDING_MAX};
 use base::{Birth, Nanos, NodeId, Prng};
-use cluster::Configuration;
 use consensus::raft::{Repair, Settings};
+use member::limits::{LIMIT_QUOTA, limit};
+use member::{CheckpointState, Policy};
 use replica::{Replica, ReplicaRecovered, ReplicaSettings};
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
@@ -256,12 +257,9 @@ fn build(
     let settings = replica_settings(&config, &identity, seed);
     let members = opened.recovered.base_config.clone();
     let quota_bytes = limit(&members, LIMIT_QUOTA, config.quota_backend_bytes);
-    let checkpoint = run::CheckpointState {
-        index: opened.recovered.base,
-        bytes: opened.checkpoint_bytes,
-        journal_bytes: opened.journal.bytes(),
-        ..run::CheckpointState::default()
-    };
+    let policy = Policy { entries: config.snapshot_count, bytes_min: config.checkpoint_bytes_min };
+    let (base, bytes) = (opened.recovered.base, opened.checkpoint_bytes);
+    let checkpoint = CheckpointState::new(policy, base, bytes, opened.journal.bytes());
     let (store, extra, known) = (opened.store, opened.extra, opened.known);
     let recovered = ReplicaRecovered { raft: opened.recovered, store, extra, known };
     let replica = revived(settings, recovered, opened.repair)?;
@@ -313,21 +311,6 @@ fn build(
         disk_metrics,
         phase,
     }))
-}
-
-/// A replicated limit, or the flag's value where the configuration has none.
-pub fn limit(config: &Configuration, name: &str, default: u64) -> u64 {
-    let found = config.limits.iter().find(|(limit, _)| limit == name);
-    found.map_or(default, |(_, value)| *value)
-}
-
-/// The data model's limits as this cluster replicates them.
-pub fn store_limits(config: &Configuration) -> mvcc::Limits {
-    let mut limits = mvcc::Limits::default();
-    limits.quota_bytes = limit(config, LIMIT_QUOTA, limits.quota_bytes);
-    let ops = limit(config, LIMIT_TXN_OPS, limits.max_txn_ops as u64);
-    limits.max_txn_ops = usize::try_from(ops).unwrap_or(usize::MAX);
-    limits
 }
 
 /// Unpredictable enough for timeouts, births and lease ids; never for secrets.

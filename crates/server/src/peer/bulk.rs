@@ -7,11 +7,11 @@ use super::limits;
 use super::link::check_answer;
 use super::listen::Shared;
 use crate::disk::Files;
-use crate::disk::files::{decode_offer, encode_offer};
 use crate::node::input::Input;
 use base::NodeId;
 use base::codec::Get;
 use bytes::{Bytes, BytesMut};
+use member::checkpoints::{self, Incoming, decode_offer, encode_offer};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Write as _};
@@ -135,7 +135,7 @@ fn transfer(
 ) -> Result<u64, Failed> {
     stream.set_read_timeout(Some(limits::STALL_MAX))?;
     let mut out = Vec::new();
-    let opened = if hollow { files.hollow() } else { files.open_latest() };
+    let opened = checkpoints::offer(&files.place, hollow);
     let (offer, mut file) = opened.map_err(|error| Failed::Here(error.to_string()))?;
     let size = offer.len;
     frame::encode(Kind::BulkBegin, &mut out, |out| encode_offer(&offer, out));
@@ -164,7 +164,7 @@ fn transfer(
         (Kind::BulkDone, body) if body.first() == Some(&1) => Ok(size),
         (Kind::BulkDone, body) => {
             // What the peer could not verify may have been wrong before it left.
-            if !hollow && let Err(error) = files.load(&offer) {
+            if !hollow && let Err(error) = checkpoints::load(&files.place, &offer) {
                 return Err(Failed::Here(error.to_string()));
             }
             let text = body.get(1..).unwrap_or_default();
@@ -270,15 +270,19 @@ fn take_file(
     if offer.len > CHECKPOINT_BYTES_MAX {
         return Err(invalid(format!("checkpoint of {} bytes is too large", offer.len)));
     }
-    let mut incoming = at_work(stream, || files.incoming(&offer))?;
+    let begun = at_work(stream, || Incoming::begin(&files.place, &offer));
+    let mut incoming = begun.map_err(io::Error::other)?;
     let mut out = Vec::new();
     let offset = incoming.offset();
     frame::encode(Kind::BulkBegin, &mut out, |out| out.extend_from_slice(&offset.to_le_bytes()));
     stream.write_all(&out)?;
     loop {
         match frame::read_blocking(stream, buffer)? {
-            (Kind::BulkChunk, body) => incoming.write(&body)?,
-            (Kind::BulkEnd, _) => return at_work(stream, || incoming.finish()),
+            (Kind::BulkChunk, body) => incoming.write(&body).map_err(io::Error::other)?,
+            (Kind::BulkEnd, _) => {
+                let finished = at_work(stream, || incoming.finish(&files.place));
+                return finished.map_err(io::Error::other);
+            }
             (kind, _) => return Err(invalid(format!("unexpected {kind:?}"))),
         }
     }

@@ -2,10 +2,10 @@
 
 use super::frame::{self, Kind};
 use super::{Hello, join};
-use crate::disk::files::decode_offer;
 use base::limits::{FRAME_BYTES_MAX, HELLO_BYTES_MAX};
 use base::{Blob, Incarnation, LogIndex, NodeId, RequestId};
 use bytes::BytesMut;
+use member::checkpoints::decode_offer;
 use proptest::prelude::*;
 use replica::{PeerBody, PeerMessage};
 

@@ -8,7 +8,7 @@ use crate::disk::Loss;
 use crate::families::{self, Group};
 use crate::fault::Kind;
 use crate::judge::place;
-use crate::member::{Process, Stage};
+use crate::node::{Process, Stage};
 use crate::plan;
 use base::{Nanos, NodeId, Prng};
 use cluster::{Change, ChangeError, Configuration, Newcomer};

@@ -3,10 +3,10 @@
 use super::World;
 use crate::agenda::What;
 use crate::judge::place;
-use crate::recover;
 use base::{Incarnation, Nanos, NodeId};
+use member::checkpoints::{self, Incoming, decode_offer, encode_offer};
 use replica::{CheckpointJob, Event};
-use store::{CheckpointFile, Incoming};
+use store::CheckpointFile;
 
 /// A checkpoint on its way to a peer.
 pub(super) struct Transfer {
@@ -17,19 +17,19 @@ pub(super) struct Transfer {
     to: usize,
     to_life: u32,
     offer: CheckpointFile,
+    /// Without data, for a witness.
+    hollow: bool,
+    /// Checkpoints the sender had written.
+    written: u64,
     bytes: Vec<u8>,
     incoming: Option<Incoming>,
 }
 
 impl World {
     pub(super) fn want_checkpoint(&mut self, node: usize) {
-        let every = self.plan.knobs.checkpoint_entries;
-        let Some(member) = self.nodes[node].up() else { return };
-        if member.checkpoint.running.is_some() {
-            return;
-        }
+        let Some(member) = self.nodes[node].up_mut() else { return };
         let applied = member.replica.store().applied_index();
-        if applied.0.saturating_sub(member.checkpoint.index.0) >= every {
+        if member.checkpoint.wants(applied) {
             self.step(node, [Event::TakeCheckpoint]);
         }
     }
@@ -38,49 +38,70 @@ impl World {
         let took = Nanos(self.disk_time(node).0 * 3);
         let life = self.nodes[node].life;
         let Some(member) = self.nodes[node].up_mut() else { return };
-        member.checkpoint.running = Some(job);
+        member.saving = Some(job);
         self.agenda.push(self.now.plus(took), What::CheckpointDone { node: node as u8, life });
     }
 
     pub(super) fn checkpoint_done(&mut self, node: usize, life: u32) {
+        let now = self.now;
         let place = &mut self.nodes[node];
         if place.life != life {
             return;
         }
         let disk = place.disk.clone();
         let Some(member) = place.up_mut() else { return };
-        let Some(job) = member.checkpoint.running.take() else { return };
-        match recover::write_checkpoint(&disk, &job) {
+        let Some(job) = member.saving.take() else { return };
+        match checkpoints::write(&disk, &job) {
             Ok(file) => {
                 let index = file.index;
-                member.checkpoint.index = member.checkpoint.index.max(index);
+                let release = member.checkpoint.written(index, file.len);
                 self.stats.checkpoints += 1;
                 let ledger = &mut self.nodes[node].ledger;
                 ledger.covered = ledger.covered.max(index);
                 let keep = ledger.covered.0.saturating_sub(self.plan.knobs.catchup_entries + 1);
                 ledger.compact(base::LogIndex(keep));
                 self.tracer.node(self.now, node, "checkpoint", format_args!(",\"index\":{index}"));
-                self.release(node, index);
+                self.release(node, release);
                 self.give(node, life, Event::CheckpointWritten { index });
             }
             Err(_) if disk.machine().is_dead() => self.disk_failed(node, "checkpoint"),
-            // The journal still holds everything: a later attempt comes with more of it.
-            Err(_) => member.checkpoint.index = job.index,
+            Err(_) => {
+                let leads = member.replica.raft().is_leader();
+                if member.checkpoint.failed(member.local(now), leads) {
+                    self.stats.fault("handed-over");
+                    self.give(node, life, Event::TransferLeader { to: None });
+                }
+            }
+        }
+    }
+
+    /// The newest checkpoint here, `written` having been written when it was to be sent, is of no
+    /// use to a peer.
+    fn unfit(&mut self, node: usize, life: u32, written: u64) {
+        let place = &mut self.nodes[node];
+        if place.life != life {
+            return;
+        }
+        if place.up_mut().is_some_and(|member| member.checkpoint.replaces(written)) {
+            self.stats.fault("checkpoint-replaced");
+            self.give(node, life, Event::TakeCheckpoint);
         }
     }
 
     pub(super) fn send_checkpoint(&mut self, node: usize, to: NodeId) {
         let target = place(to);
-        let life = self.nodes[node].life;
-        let mut dir = self.nodes[node].disk.dir("checkpoints/");
+        let (life, disk) = (self.nodes[node].life, self.nodes[node].disk.clone());
         let Some(member) = self.nodes[node].up_mut() else { return };
         if !member.sending.insert(to) {
             return; // one transfer at a time to each peer
         }
         let (birth, incarnation) = (member.birth, member.incarnation);
-        let witness = member.replica.raft().config().is_witness(to);
-        let file = recover::offer(&mut dir, witness);
-        let Some((offer, bytes)) = file else { return self.sent(node, life, target, false) };
+        let hollow = member.replica.raft().config().is_witness(to);
+        let written = member.checkpoint.written;
+        let Some((offer, bytes)) = offered(&disk, hollow) else {
+            self.sent(node, life, target, false);
+            return self.unfit(node, life, written);
+        };
         let transfer = Transfer {
             from: node,
             from_life: life,
@@ -89,6 +110,8 @@ impl World {
             to: target,
             to_life: self.nodes[target].life,
             offer,
+            hollow,
+            written,
             bytes,
             incoming: None,
         };
@@ -147,40 +170,51 @@ impl World {
     }
 
     fn take_chunk(&mut self, transfer: &mut Transfer) -> Result<bool, String> {
-        let mut dir = self.nodes[transfer.to].disk.dir("checkpoints/");
+        let disk = self.nodes[transfer.to].disk.clone();
         if transfer.incoming.is_none() {
-            let begun = Incoming::begin(&mut dir, &transfer.offer);
+            let mut said = Vec::new();
+            encode_offer(&transfer.offer, &mut said);
+            let offer = decode_offer(&said).map_err(|error| error.to_string())?;
+            let begun = Incoming::begin(&disk, &offer);
             transfer.incoming = Some(begun.map_err(|error| error.to_string())?);
         }
         let incoming = transfer.incoming.as_mut().expect("just begun");
         let offset = usize::try_from(incoming.offset()).expect("checkpoints fit memory");
         let end = transfer.bytes.len().min(offset + self.plan.knobs.chunk_bytes);
-        let written = incoming.write(offset as u64, &transfer.bytes[offset..end]);
+        let written = incoming.write(&transfer.bytes[offset..end]);
         written.map_err(|error| error.to_string())?;
-        Ok(incoming.complete())
+        Ok(incoming.is_complete())
     }
 
     fn finish_transfer(&mut self, mut transfer: Transfer) {
         let to = transfer.to;
         let disk = self.nodes[to].disk.clone();
         let incoming = transfer.incoming.take().expect("it is complete");
-        let done = incoming.finish(&mut disk.dir("checkpoints/"));
-        let loaded =
-            done.and_then(|file| recover::load(&disk, &file)).map_err(|error| error.to_string());
-        let installed = match loaded {
+        let installed = match incoming.finish(&disk) {
             Ok(installed) => installed,
-            Err(text) => return self.transfer_failed(&transfer, &text),
+            Err(error) => {
+                self.transfer_failed(&transfer, &error.to_string());
+                return self.look_again(&transfer);
+            }
         };
         let (index, ballot) = (installed.index, installed.ballot);
         let place = &mut self.nodes[to];
         place.ledger.installed(index, ballot);
-        if let Some(member) = place.up_mut() {
-            member.checkpoint.index = member.checkpoint.index.max(index);
-        }
         // The shell that ships asks for the release before it hands the checkpoint in.
-        self.release(to, index);
+        if let Some(release) = place.up_mut().map(|member| member.checkpoint.installed(index)) {
+            self.release(to, release);
+        }
         self.give(to, transfer.to_life, Event::Install(Box::new(installed)));
         self.sent(transfer.from, transfer.from_life, to, true);
+    }
+
+    /// What the peer could not verify may have been wrong before it left.
+    fn look_again(&mut self, transfer: &Transfer) {
+        let sender = &self.nodes[transfer.from];
+        let runs = sender.life == transfer.from_life && sender.runs();
+        if runs && !transfer.hollow && checkpoints::load(&sender.disk, &transfer.offer).is_err() {
+            self.unfit(transfer.from, transfer.from_life, transfer.written);
+        }
     }
 
     fn transfer_failed(&mut self, transfer: &Transfer, text: &str) {
@@ -195,4 +229,12 @@ impl World {
         }
         self.sent(transfer.from, transfer.from_life, transfer.to, false);
     }
+}
+
+/// The newest checkpoint with all its bytes; none where it cannot be read.
+fn offered(home: &dyn store::Home, hollow: bool) -> Option<(CheckpointFile, Vec<u8>)> {
+    let (offer, mut file) = checkpoints::offer(home, hollow).ok()?;
+    let mut bytes = vec![0; usize::try_from(offer.len).ok()?];
+    let got = file.read_at(0, &mut bytes).ok()?;
+    (got == bytes.len()).then_some((offer, bytes))
 }

@@ -6,7 +6,7 @@ use crate::disk::Loss;
 use crate::fault::{Fault, Kind};
 use crate::judge::Ruling;
 use crate::ledger::Ledger;
-use crate::member::{Node, Process, Stage};
+use crate::node::{Node, Process, Stage};
 use base::{Life, Nanos, Prng};
 use quorum::NodeSet;
 
@@ -182,10 +182,10 @@ impl World {
                 let Some(now) = place.up().map(|member| member.incarnation) else { return false };
                 let old = place.images.iter().find(|(then, _)| then.0 + 2 <= now.0);
                 let Some((_, image)) = old.cloned() else { return false };
-                let met = |n: &crate::member::Node| {
+                let met = |n: &crate::node::Node| {
                     n.slot == place.slot || n.known.get(&place.slot).is_some_and(|k| k.1 == now)
                 };
-                let joined = |n: &&crate::member::Node| n.stage == Stage::Member && n.life > 0;
+                let joined = |n: &&crate::node::Node| n.stage == Stage::Member && n.life > 0;
                 if !self.nodes.iter().filter(joined).all(met) {
                     return false;
                 }

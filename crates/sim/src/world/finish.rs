@@ -2,7 +2,7 @@
 
 use super::World;
 use crate::client::{Ask, Outcome};
-use crate::member::{Process, Stage};
+use crate::node::{Process, Stage};
 use base::{Blob, Nanos};
 use mvcc::{Command, PutRequest, RangeRequest};
 use quorum::NodeSet;
@@ -179,7 +179,7 @@ impl World {
     fn agrees(&mut self) {
         let until = self.now.plus(self.timeouts(EQUAL_TIMEOUTS_MAX));
         while self.judge.violation.is_none() {
-            let lingers = |n: &&crate::member::Node| n.runs() && self.judge.configs.has_left(n.id);
+            let lingers = |n: &&crate::node::Node| n.runs() && self.judge.configs.has_left(n.id);
             let lingering = self.nodes.iter().find(lingers).map(|n| usize::from(n.slot));
             if let Some(node) = lingering {
                 self.meet(node);

@@ -1,20 +1,12 @@
-//! The log lane of one member: takes all that has queued up, writes it once, syncs once, reports
-//! once. The order is that of `server/src/disk/log.rs`.
+//! The journal lane of one member, stepped in virtual time.
 
 use super::World;
 use crate::agenda::What;
 use crate::disk::Loss;
-use crate::member::Job;
-use crate::recover;
+use crate::node::Process;
 use base::{LogIndex, Nanos};
-use consensus::raft::Persist;
+use member::Job;
 use replica::Event;
-use wal::{Batch, Journal, Record, WalError};
-
-/// Silence after which the journal vouches for its last batch.
-const IDLE: Nanos = Nanos::from_millis(50);
-/// Jobs of one write.
-const JOBS_MAX: usize = 64;
 
 impl World {
     pub(super) fn disk_time(&mut self, node: usize) -> Nanos {
@@ -31,21 +23,20 @@ impl World {
             return;
         }
         member.busy = true;
-        for _ in 0..JOBS_MAX {
-            match member.jobs.pop_front() {
-                Some(Job::Persist(persist)) => member.writing.push(persist),
-                Some(Job::Release(index)) => member.release = Some(index),
-                None => break,
+        while let Some(job) = member.jobs.pop_front() {
+            if !member.lane.take(job) {
+                break;
             }
         }
-        let written = append(&mut member.journal, &member.writing);
+        let at_work = member.lane.is_work();
+        if let Err(error) = member.lane.write() {
+            return self.disk_failed(node, &error.to_string());
+        }
+        if !at_work {
+            return self.log_done(node, life);
+        }
         let took = self.disk_time(node);
-        match written {
-            Ok(()) => {
-                self.agenda.push(self.now.plus(took), What::LogDone { node: node as u8, life })
-            }
-            Err(error) => self.disk_failed(node, &error.to_string()),
-        }
+        self.agenda.push(self.now.plus(took), What::LogDone { node: node as u8, life });
     }
 
     pub(super) fn log_done(&mut self, node: usize, life: u32) {
@@ -53,57 +44,58 @@ impl World {
             return;
         }
         let place = &mut self.nodes[node];
-        let crate::member::Process::Up(member) = &mut place.process else { return };
-        let mut done = if member.writing.is_empty() { Ok(()) } else { member.journal.sync() };
-        let mut ticket = None;
-        if done.is_ok() {
-            for persist in std::mem::take(&mut member.writing) {
-                place.ledger.persisted(&persist);
-                ticket = Some(persist.ticket);
+        let Process::Up(member) = &mut place.process else { return };
+        match member.lane.sync() {
+            Ok(None) => {}
+            Ok(Some(durable)) => {
+                durable.persists.iter().for_each(|persist| place.ledger.persisted(persist));
+                member.checkpoint.journal_bytes = durable.journal_bytes;
+                self.give(node, life, Event::Persisted(durable.ticket()));
             }
-            if let Some(index) = member.release.take() {
-                done = member.journal.release(index);
-            }
+            Err(error) => return self.disk_failed(node, &error.to_string()),
         }
+        // What the report led to may have stopped it.
+        if self.nodes[node].life != life {
+            return;
+        }
+        let Some(member) = self.nodes[node].up_mut() else { return };
         member.busy = false;
-        if let Err(error) = done {
+        if let Err(error) = member.lane.settle() {
             return self.disk_failed(node, &error.to_string());
         }
+        self.await_silence(node);
+        self.work(node);
+    }
+
+    fn await_silence(&mut self, node: usize) {
+        let (now, life) = (self.now, self.nodes[node].life);
+        let Some(member) = self.nodes[node].up_mut() else { return };
+        let Some(patience) = member.lane.patience() else { return };
+        member.idle_at = now.plus(patience);
         if !member.idle_due {
             member.idle_due = true;
-            self.agenda.push(self.now.plus(IDLE), What::LogIdle { node: node as u8, life });
+            self.agenda.push(member.idle_at, What::LogIdle { node: node as u8, life });
         }
-        if let Some(ticket) = ticket {
-            self.give(node, life, Event::Persisted(ticket));
-        }
-        self.work(node);
     }
 
     pub(super) fn log_idle(&mut self, node: usize, life: u32) {
         if self.nodes[node].life != life {
             return;
         }
+        let now = self.now;
         let Some(member) = self.nodes[node].up_mut() else { return };
-        if member.busy {
-            // Not idle: look again later.
-            self.agenda.push(self.now.plus(IDLE), What::LogIdle { node: node as u8, life });
-            return;
+        if !member.busy && now < member.idle_at {
+            let at = member.idle_at;
+            return self.agenda.push(at, What::LogIdle { node: node as u8, life });
         }
         member.idle_due = false;
-        if let Err(error) = member.journal.mark() {
-            self.disk_failed(node, &error.to_string());
+        if member.busy {
+            return; // the next silence begins when this write is done
         }
-    }
-
-    /// All that the journal holds is committed: the mark of this silence says so.
-    pub(super) fn know(&mut self, node: usize, index: LogIndex) {
-        let Some(member) = self.nodes[node].up_mut() else { return };
-        member.journal.know(index);
-        if !member.busy
-            && let Err(error) = member.journal.mark()
-        {
-            self.disk_failed(node, &error.to_string());
+        if let Err(error) = member.lane.idle() {
+            return self.disk_failed(node, &error.to_string());
         }
+        self.await_silence(node);
     }
 
     /// A failed disk stops the member; fsync is never tried twice.
@@ -116,31 +108,20 @@ impl World {
         self.restart_in(node, wait);
     }
 
-    /// Tells the log lane that a durable checkpoint covers everything up to `index`.
+    /// A durable checkpoint covers everything up to `index`.
     pub(super) fn release(&mut self, node: usize, index: LogIndex) {
+        self.ask_lane(node, Job::Release(index));
+    }
+
+    /// All that the journal holds is committed: the mark of this silence says so.
+    pub(super) fn know(&mut self, node: usize, index: LogIndex) {
+        self.ask_lane(node, Job::Know(index));
+    }
+
+    fn ask_lane(&mut self, node: usize, job: Job) {
         if let Some(member) = self.nodes[node].up_mut() {
-            member.jobs.push_back(Job::Release(index));
+            member.jobs.push_back(job);
         }
         self.work(node);
     }
-}
-
-fn append(journal: &mut Journal, persists: &[Persist]) -> Result<(), WalError> {
-    if persists.is_empty() {
-        return Ok(());
-    }
-    assert!(persists.is_sorted_by_key(|persist| persist.ticket), "tickets are one FIFO lane");
-    let records: Vec<Vec<Record>> =
-        persists.iter().map(|p| p.entries.iter().map(recover::record).collect()).collect();
-    let batches: Vec<Batch<'_>> = persists
-        .iter()
-        .zip(&records)
-        .map(|(persist, entries)| Batch {
-            ballot: persist.ballot,
-            truncate_from: persist.truncate_from,
-            entries,
-            commit: persist.commit,
-        })
-        .collect();
-    journal.append(&batches)
 }

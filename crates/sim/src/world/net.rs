@@ -4,7 +4,7 @@ use super::World;
 use crate::agenda::What;
 use crate::disk::Loss;
 use crate::judge::place;
-use crate::member::Process;
+use crate::node::Process;
 use base::crc::crc32c;
 use base::{Birth, Incarnation, Life, Nanos};
 use replica::{Event, PeerMessage};

@@ -6,7 +6,7 @@ use crate::client::{Ask, Outcome};
 use crate::disk::Loss;
 use crate::fault::{Fault, Kind};
 use crate::knobs::{Knobs, Profile};
-use crate::member::{Process, Stage};
+use crate::node::{Process, Stage};
 use crate::plan::{self, Plan};
 use crate::tracer::Tracer;
 use base::{Ballot, Blob, LogIndex, Nanos};

@@ -3,18 +3,18 @@
 use super::World;
 use crate::agenda::What;
 use crate::disk::Loss;
-use crate::member::{Checkpoint, Job, Member, Process, Stage};
+use crate::node::{Member, Process, Stage};
 use crate::recover::{self, Opened};
 use base::{Ballot, Birth, Incarnation, LogIndex, Nanos};
 use cluster::{BallotRule, Configuration};
 use consensus::raft::{Repair, Settings};
+use member::{CheckpointState, Job, Policy};
 use replica::{Replica, ReplicaRecovered, ReplicaSettings};
-use std::collections::{BTreeSet, VecDeque};
 
-/// Changes kept for watchers besides the newest batch; the server keeps more.
-const RECENT_BYTES_MAX: usize = 2000;
 /// Disk images kept of one member.
 const IMAGES_MAX: usize = 4;
+/// Bytes of journal that a checkpoint is written for, at least.
+const CHECKPOINT_BYTES_MIN: u64 = 128;
 
 impl World {
     pub(super) fn start(&mut self, node: usize) {
@@ -53,25 +53,13 @@ impl World {
             Err(error) => return self.not_started(node, error.message),
         };
         repair.into_iter().for_each(|repair| replica.repair(repair));
-        let member = Member {
-            replica,
-            journal: opened.journal,
-            recent: mvcc::Recent::new(RECENT_BYTES_MAX),
-            birth: opened.birth,
-            incarnation,
-            clock: (self.now, Nanos::ZERO),
-            rate_ppm: self.nodes[node].rate_ppm,
-            inbox: Vec::new(),
-            batch_due: false,
-            tick_at: Nanos(u64::MAX),
-            jobs: VecDeque::new(),
-            writing: Vec::new(),
-            release: None,
-            busy: false,
-            idle_due: false,
-            checkpoint: Checkpoint { index: base, running: None },
-            sending: BTreeSet::new(),
-        };
+        let entries = self.plan.knobs.checkpoint_entries;
+        let policy = Policy { entries, bytes_min: CHECKPOINT_BYTES_MIN };
+        let (bytes, journal_bytes) = (opened.checkpoint_bytes, opened.journal.bytes());
+        let checkpoint = CheckpointState::new(policy, base, bytes, journal_bytes);
+        let life = (opened.birth, incarnation);
+        let clock = (self.now, self.nodes[node].rate_ppm);
+        let member = Member::new(replica, opened.journal, checkpoint, life, clock);
         self.nodes[node].process = Process::Up(Box::new(member));
         let rest = format_args!(
             ",\"life\":{},\"incarnation\":{incarnation},\"promise\":\"{ballot}\",\"base\":{base},\
@@ -279,10 +267,10 @@ impl World {
         place.paused = false;
         place.effects_left = None;
         // What was on its way to the disk may or may not be found again.
-        place.unsettled = member.writing;
+        place.unsettled = member.lane.unsettled();
         place.unsettled.extend(member.jobs.into_iter().filter_map(|job| match job {
             Job::Persist(persist) => Some(persist),
-            Job::Release(_) => None,
+            Job::Release(_) | Job::Know(_) => None,
         }));
         place.disk.machine().power_off(loss);
         let rest = format_args!(",\"why\":\"{why}\",\"loss\":\"{loss:?}\"");

@@ -4,9 +4,9 @@ use super::World;
 use crate::agenda::What;
 use crate::client::{Ask, Outcome};
 use crate::judge;
-use crate::member::Job;
 use base::{Nanos, Token};
 use consensus::raft::Trace;
+use member::Job;
 use replica::{Effects, Event, Reply, TraceEvent, TraceKind};
 
 /// Elections in a row of leaders that cannot serve.

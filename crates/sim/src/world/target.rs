@@ -1,7 +1,7 @@
 //! Who is hit, worked out from the quorum system itself.
 
 use super::World;
-use crate::member::Node;
+use crate::node::Node;
 use base::{NodeId, Prng};
 use quorum::{Family, NodeSet};
 

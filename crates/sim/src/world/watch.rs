@@ -79,7 +79,7 @@ impl World {
         let mut running = (0..count).map(|n| (start + n) % count);
         let members = if self.healed { self.members() } else { self.present() };
         let open = |n: &usize| {
-            let serves = |m: &crate::member::Member| {
+            let serves = |m: &crate::node::Member| {
                 m.replica.serves_no_data().is_none() && m.replica.is_current()
             };
             let place = &self.nodes[*n];

@@ -216,7 +216,7 @@ fn a_full_disk_stops_the_member_before_it_acknowledges() {
 fn damage_at_rest_is_repaired_or_refused_by_file_and_offset() {
     for kind in [Kind::RotRest, Kind::Misdirect] {
         let (mut refused, mut repaired) = (0, 0);
-        for pick in 0..30 {
+        for pick in 0..60 {
             let mut w = world(3, |k| (k.segment_bytes, k.checkpoint_entries) = (2048, 15));
             writes(&mut w, 3, 12);
             w.hit(kind, 500, pick);

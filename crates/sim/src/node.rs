@@ -1,9 +1,10 @@
-//! One member: the replica, journal and checkpoints that ship, and its shell's own state.
+//! One member: the replica, lane and checkpoints that ship, and its shell's own state.
 
 use crate::disk::{Image, SimDisk};
 use crate::ledger::Ledger;
 use base::{Ballot, Incarnation, LogIndex, Nanos, NodeId};
 use consensus::raft::Persist;
+use member::{CheckpointState, Job, Lane};
 use mvcc::Recent;
 use replica::{CheckpointJob, Event, Replica};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -68,16 +69,10 @@ pub enum Process {
     Up(Box<Member>),
 }
 
-/// What waits for the log lane.
-pub enum Job {
-    Persist(Persist),
-    Release(LogIndex),
-}
-
 /// A running process.
 pub struct Member {
     pub replica: Replica,
-    pub journal: Journal,
+    pub lane: Lane,
     /// What the last batches changed, for watchers.
     pub recent: Recent,
     pub birth: u64,
@@ -89,25 +84,54 @@ pub struct Member {
     pub inbox: Vec<Event>,
     pub batch_due: bool,
     pub tick_at: Nanos,
+    /// What waits for the lane.
     pub jobs: VecDeque<Job>,
-    /// Written and not yet synced.
-    pub writing: Vec<Persist>,
-    pub release: Option<LogIndex>,
+    /// The lane's disk is at work.
     pub busy: bool,
+    /// When the lane uses the silence, if it lasts, and whether that is planned.
+    pub idle_at: Nanos,
     pub idle_due: bool,
-    pub checkpoint: Checkpoint,
+    pub checkpoint: CheckpointState,
+    /// The checkpoint being written.
+    pub saving: Option<CheckpointJob>,
     pub sending: BTreeSet<NodeId>,
-}
-
-#[derive(Default)]
-pub struct Checkpoint {
-    pub index: LogIndex,
-    pub running: Option<CheckpointJob>,
 }
 
 const MILLION: i128 = 1_000_000;
 
+/// Changes kept for watchers besides the newest batch; the server keeps more.
+const RECENT_BYTES_MAX: usize = 2000;
+
 impl Member {
+    /// Of a life, (birth, incarnation), that begins at a time and runs at a rate.
+    pub fn new(
+        replica: Replica,
+        journal: Journal,
+        checkpoint: CheckpointState,
+        (birth, incarnation): (u64, Incarnation),
+        (now, rate_ppm): (Nanos, i64),
+    ) -> Self {
+        Self {
+            replica,
+            lane: Lane::new(journal),
+            recent: Recent::new(RECENT_BYTES_MAX),
+            birth,
+            incarnation,
+            clock: (now, Nanos::ZERO),
+            rate_ppm,
+            inbox: Vec::new(),
+            batch_due: false,
+            tick_at: Nanos(u64::MAX),
+            jobs: VecDeque::new(),
+            busy: false,
+            idle_at: Nanos::ZERO,
+            idle_due: false,
+            checkpoint,
+            saving: None,
+            sending: BTreeSet::new(),
+        }
+    }
+
     /// Local monotonic time.
     pub fn local(&self, now: Nanos) -> Nanos {
         let elapsed = i128::from(now.since(self.clock.0).0);

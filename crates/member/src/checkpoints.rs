@@ -1,0 +1,195 @@
+//! Checkpoint files: what one holds, which are kept, what a witness is sent, and what one that a
+//! peer sends must prove.
+//!
+//! Everything here may take as long as the data is large; a shell calls it beside the thread that
+//! votes.
+
+use crate::limits::store_limits;
+use base::codec::{DecodeError, Get, Put};
+use cluster::Configuration;
+use replica::{CheckpointJob, Installed};
+use store::{CheckpointFile, CheckpointMeta, Home, StoreError, StoreErrorKind};
+use wal::{Disk, DiskFile, MemDisk};
+
+/// Checkpoints kept: the newest, and the one before it while it may be on its way to a peer.
+const KEEP: usize = 2;
+const PART: &str = "checkpoints";
+
+fn part(home: &dyn Home) -> Result<Box<dyn Disk>, StoreError> {
+    home.disk(PART).map_err(|error| io(PART, &error))
+}
+
+fn io(file: &str, error: &std::io::Error) -> StoreError {
+    StoreError::new(StoreErrorKind::Io, file, 0, error.to_string())
+}
+
+/// Makes the directory, and removes what a write that broke off left in it.
+///
+/// # Errors
+/// Those of the disk.
+pub fn clean(home: &dyn Home) -> Result<(), StoreError> {
+    store::clean(part(home)?.as_mut())
+}
+
+/// Writes a checkpoint and drops those it makes superfluous. Durable on return.
+///
+/// # Errors
+/// Those of the disk.
+pub fn write(home: &dyn Home, job: &CheckpointJob) -> Result<CheckpointFile, StoreError> {
+    let meta = CheckpointMeta {
+        index: job.index,
+        ballot: job.ballot,
+        revision: job.view.revision(),
+        chain_hash: job.view.chain_hash(),
+        content_hash: job.view.content_hash(),
+        config: job.config.encode(),
+        extra: job.extra.clone(),
+    };
+    let mut disk = part(home)?;
+    let records = job.view.checkpoint_records();
+    let file = store::write_checkpoint(disk.as_mut(), &meta, records)?;
+    store::remove_older(disk.as_mut(), KEEP)?;
+    Ok(file)
+}
+
+/// Loads a checkpoint and verifies it in full.
+///
+/// # Errors
+/// `Corrupt` for damage; `Invalid` for what this build cannot read; those of the disk.
+pub fn load(home: &dyn Home, file: &CheckpointFile) -> Result<Installed, StoreError> {
+    let named =
+        |kind, what: &dyn std::fmt::Display| StoreError::new(kind, &file.name, 0, what.to_string());
+    let mut disk = part(home)?;
+    let mut reader = store::open_checkpoint(disk.as_mut(), &file.name)?;
+    let meta = reader.meta().clone();
+    let config = Configuration::decode(&meta.config)
+        .map_err(|error| named(StoreErrorKind::Invalid, &error))?;
+    let mut failed: Option<StoreError> = None;
+    let records = std::iter::from_fn(|| match reader.next()? {
+        Ok(record) => Some(record),
+        Err(error) => {
+            failed = Some(error);
+            None
+        }
+    });
+    let restored = mvcc::Store::restore(store_limits(&config), records);
+    if let Some(error) = failed {
+        return Err(error);
+    }
+    let store = restored.map_err(|error| named(StoreErrorKind::Invalid, &error))?;
+    if (store.chain_hash(), store.content_hash()) != (meta.chain_hash, meta.content_hash) {
+        let what = "the state is not the one its header vouches for";
+        return Err(named(StoreErrorKind::Corrupt, &what));
+    }
+    Ok(Installed { index: meta.index, ballot: meta.ballot, config, store, extra: meta.extra })
+}
+
+/// The newest checkpoint for a peer: its description and its open file, which stays readable when
+/// the checkpoint is removed meanwhile. `hollow` has the same place in the log and no data, for a
+/// witness. The bytes are read as they are: the peer verifies them.
+///
+/// # Errors
+/// There is none, or it cannot be read: no peer can be helped with it.
+pub fn offer(
+    home: &dyn Home,
+    hollow: bool,
+) -> Result<(CheckpointFile, Box<dyn DiskFile>), StoreError> {
+    let mut disk = part(home)?;
+    let latest = store::latest(disk.as_mut())?;
+    let latest =
+        latest.ok_or_else(|| StoreError::new(StoreErrorKind::Io, PART, 0, "there is none"))?;
+    if hollow {
+        return emptied(disk.as_mut(), &latest);
+    }
+    let file = disk.open(&latest.name).map_err(|error| io(&latest.name, &error))?;
+    Ok((latest, file))
+}
+
+fn emptied(
+    disk: &mut dyn Disk,
+    latest: &CheckpointFile,
+) -> Result<(CheckpointFile, Box<dyn DiskFile>), StoreError> {
+    let reader = store::open_checkpoint(disk, &latest.name)?;
+    let meta = reader.meta();
+    let config = Configuration::decode(&meta.config).map_err(|error| {
+        StoreError::new(StoreErrorKind::Invalid, &latest.name, 0, error.to_string())
+    })?;
+    let mut empty = mvcc::Store::new(store_limits(&config));
+    empty.advance(meta.index, base::ClusterTime::ZERO);
+    let view = empty.view();
+    let meta = CheckpointMeta {
+        revision: view.revision(),
+        chain_hash: view.chain_hash(),
+        content_hash: view.content_hash(),
+        ..meta.clone()
+    };
+    let mut memory = MemDisk::new();
+    let file = store::write_checkpoint(&mut memory, &meta, view.checkpoint_records())?;
+    let open = memory.open(&file.name).map_err(|error| io(&file.name, &error))?;
+    Ok((file, open))
+}
+
+/// A checkpoint on its way in.
+pub struct Incoming {
+    inner: store::Incoming,
+}
+
+impl Incoming {
+    /// Begins or resumes taking what a peer offers.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn begin(home: &dyn Home, offer: &CheckpointFile) -> Result<Self, StoreError> {
+        Ok(Self { inner: store::Incoming::begin(part(home)?.as_mut(), offer)? })
+    }
+
+    /// The first byte wanted; an interrupted transfer goes on where it ended.
+    pub fn offset(&self) -> u64 {
+        self.inner.offset()
+    }
+
+    /// Whether all bytes are here.
+    pub fn is_complete(&self) -> bool {
+        self.inner.complete()
+    }
+
+    /// # Errors
+    /// Those of the disk, and more bytes than were offered.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        self.inner.write(self.inner.offset(), bytes)
+    }
+
+    /// Durable, verified and loaded on return.
+    ///
+    /// # Errors
+    /// A file that does not verify, or is not what was offered.
+    pub fn finish(self, home: &dyn Home) -> Result<Installed, StoreError> {
+        let file = self.inner.finish(part(home)?.as_mut())?;
+        load(home, &file)
+    }
+}
+
+/// What is offered, as it is said to the peer.
+pub fn encode_offer(offer: &CheckpointFile, out: &mut Vec<u8>) {
+    out.put_u64(offer.index.0);
+    out.put_ballot(offer.ballot);
+    out.put_u64(offer.len);
+    out.put_u64(offer.digest);
+}
+
+/// The inverse of [`encode_offer`]; the name is the receiver's business.
+///
+/// # Errors
+/// Bytes that are no offer.
+pub fn decode_offer(bytes: &[u8]) -> Result<CheckpointFile, DecodeError> {
+    let mut get = Get::new(bytes);
+    let offer = CheckpointFile {
+        name: String::new(),
+        index: get.index()?,
+        ballot: get.ballot()?,
+        len: get.u64()?,
+        digest: get.u64()?,
+    };
+    get.finish()?;
+    Ok(offer)
+}
