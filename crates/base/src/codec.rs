@@ -30,7 +30,7 @@ impl fmt::Display for DecodeError {
 
 impl core::error::Error for DecodeError {}
 
-/// Appends values to a buffer.
+/// Takes values in order: a buffer appends them, a digest grows by them.
 pub trait Put {
     fn put_u8(&mut self, v: u8);
     fn put_u16(&mut self, v: u16);
@@ -39,9 +39,22 @@ pub trait Put {
     fn put_i64(&mut self, v: i64);
     /// Length as u32, then the bytes.
     fn put_bytes(&mut self, v: &[u8]);
-    fn put_ballot(&mut self, v: Ballot);
-    fn put_request_id(&mut self, v: RequestId);
-    fn put_life(&mut self, v: Life);
+
+    fn put_ballot(&mut self, v: Ballot) {
+        self.put_u64(v.term.0);
+        self.put_u64(v.node.0);
+    }
+
+    fn put_request_id(&mut self, v: RequestId) {
+        self.put_u64(v.origin.0);
+        self.put_u64(v.incarnation.0);
+        self.put_u64(v.seq);
+    }
+
+    fn put_life(&mut self, v: Life) {
+        self.put_u64(v.birth.0);
+        self.put_u64(v.incarnation.0);
+    }
 }
 
 impl Put for Vec<u8> {
@@ -63,19 +76,6 @@ impl Put for Vec<u8> {
     fn put_bytes(&mut self, v: &[u8]) {
         self.put_u32(u32::try_from(v.len()).expect("byte strings are bounded far below 4 GiB"));
         self.extend_from_slice(v);
-    }
-    fn put_ballot(&mut self, v: Ballot) {
-        self.put_u64(v.term.0);
-        self.put_u64(v.node.0);
-    }
-    fn put_request_id(&mut self, v: RequestId) {
-        self.put_u64(v.origin.0);
-        self.put_u64(v.incarnation.0);
-        self.put_u64(v.seq);
-    }
-    fn put_life(&mut self, v: Life) {
-        self.put_u64(v.birth.0);
-        self.put_u64(v.incarnation.0);
     }
 }
 

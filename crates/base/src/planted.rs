@@ -110,6 +110,12 @@ bugs! {
     ShownBeyondMark "shown-beyond-mark",
     CheckpointIndexAhead "checkpoint-index-ahead",
     UncommittedConfigStated "uncommitted-config-stated",
+    // replica: slices
+    HalfJobShown "half-job-shown",
+    JobSurvivesInstall "job-survives-install",
+    DigestBySlice "digest-by-slice",
+    SliceSkipsKey "slice-skips-key",
+    RunningInCheckpoint "running-in-checkpoint",
     // data
     LeaseEarly "lease-early",
     RevokeOverRenewal "revoke-over-renewal",

@@ -22,7 +22,7 @@ pub(crate) fn unknown<T>(what: &'static str, value: u8) -> Result<T, DecodeError
     Err(DecodeError::Unknown { what, value: u64::from(value) })
 }
 
-pub(crate) fn put_count(count: usize, out: &mut Vec<u8>) {
+pub(crate) fn put_count(count: usize, out: &mut impl Put) {
     out.put_u32(u32::try_from(count).expect("lists are bounded by the request size"));
 }
 
@@ -40,7 +40,8 @@ pub(crate) fn list<'a, T>(
 }
 
 impl Command {
-    pub fn encode(&self, out: &mut Vec<u8>) {
+    /// Writes it to a buffer, or to what takes the same fields.
+    pub fn encode(&self, out: &mut impl Put) {
         out.put_u8(VERSION);
         match self {
             Self::Put(request) => {
@@ -123,7 +124,7 @@ pub(crate) fn alarm_kind(input: &mut Get<'_>) -> Result<AlarmKind, DecodeError> 
     })
 }
 
-fn put(r: &PutRequest, out: &mut Vec<u8>) {
+fn put<O: Put>(r: &PutRequest, out: &mut O) {
     out.put_bytes(&r.key);
     out.put_bytes(&r.value);
     out.put_i64(r.lease);
@@ -141,7 +142,7 @@ fn get_put(input: &mut Get<'_>) -> Result<PutRequest, DecodeError> {
     })
 }
 
-fn delete(r: &DeleteRequest, out: &mut Vec<u8>) {
+fn delete<O: Put>(r: &DeleteRequest, out: &mut O) {
     out.put_bytes(&r.key);
     out.put_bytes(&r.range_end);
     out.put_u8(u8::from(r.prev_kv));
@@ -151,7 +152,7 @@ fn get_delete(input: &mut Get<'_>) -> Result<DeleteRequest, DecodeError> {
     Ok(DeleteRequest { key: input.blob()?, range_end: input.blob()?, prev_kv: input.bool()? })
 }
 
-fn range(r: &RangeRequest, out: &mut Vec<u8>) {
+fn range<O: Put>(r: &RangeRequest, out: &mut O) {
     out.put_bytes(&r.key);
     out.put_bytes(&r.range_end);
     out.put_i64(r.limit);
@@ -185,15 +186,15 @@ fn get_range(input: &mut Get<'_>) -> Result<RangeRequest, DecodeError> {
 }
 
 /// How each kind of operation, or of answer, is written.
-pub(crate) struct PutOps<R, P, D, T> {
-    pub range: fn(&R, &mut Vec<u8>),
-    pub put: fn(&P, &mut Vec<u8>),
-    pub delete: fn(&D, &mut Vec<u8>),
-    pub txn: fn(&T, &mut Vec<u8>),
+pub(crate) struct PutOps<O, R, P, D, T> {
+    pub range: fn(&R, &mut O),
+    pub put: fn(&P, &mut O),
+    pub delete: fn(&D, &mut O),
+    pub txn: fn(&T, &mut O),
 }
 
-impl<R, P, D, T> PutOps<R, P, D, T> {
-    pub fn write(&self, ops: &[TxnOp<R, P, D, T>], out: &mut Vec<u8>) {
+impl<O: Put, R, P, D, T> PutOps<O, R, P, D, T> {
+    pub fn write(&self, ops: &[TxnOp<R, P, D, T>], out: &mut O) {
         put_count(ops.len(), out);
         for op in ops {
             out.put_u8(match op {
@@ -244,7 +245,7 @@ impl<R, P, D, T> GetOps<R, P, D, T> {
     }
 }
 
-fn txn(r: &TxnRequest, out: &mut Vec<u8>) {
+fn txn<O: Put>(r: &TxnRequest, out: &mut O) {
     put_count(r.compare.len(), out);
     r.compare.iter().for_each(|x| compare(x, out));
     let ops = PutOps { range, put, delete, txn };
@@ -261,7 +262,7 @@ fn get_txn(input: &mut Get<'_>, depth: usize) -> Result<TxnRequest, DecodeError>
     })
 }
 
-fn compare(c: &Compare, out: &mut Vec<u8>) {
+fn compare(c: &Compare, out: &mut impl Put) {
     out.put_bytes(&c.key);
     out.put_bytes(&c.range_end);
     out.put_u8(c.op as u8);

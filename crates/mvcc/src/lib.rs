@@ -8,16 +8,21 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod budget;
 mod check;
 mod checkpoint;
 mod codec;
 mod command;
+mod digest;
+mod discard;
 mod hash;
 mod key_range;
 mod lease;
 mod map;
+mod range;
 mod recent;
 mod response_codec;
+mod sorter;
 mod space;
 mod store;
 mod sweep;
@@ -25,13 +30,17 @@ mod txn;
 mod types;
 mod view;
 
+pub use budget::Budget;
 pub use checkpoint::{CheckpointRecords, RECORD_BYTES_TARGET};
 pub use command::{AlarmAction, AlarmKind, Command, Error, Response};
+pub use discard::Discard;
 pub use hash::HashKv;
 pub use key_range::KeyRange;
 pub use lease::LeaseTtl;
+pub use range::RangeWork;
 pub use recent::Recent;
-pub use store::{Applied, Limits, Store, VERSION_OVERHEAD_BYTES};
+pub use store::{Applied, Done, Job, Limits, Progress, Store, VERSION_OVERHEAD_BYTES};
+pub use txn::ReadTxnWork;
 pub use types::{
     Changes, Compare, CompareOp, CompareTarget, DeleteRequest, DeleteResponse, Event, EventKind,
     KeyValue, PutRequest, PutResponse, RangeRequest, RangeResponse, RequestOp, ResponseOp,

@@ -87,7 +87,7 @@ impl Error {
     }
 }
 
-pub(crate) fn key_value(kv: &KeyValue, out: &mut Vec<u8>) {
+pub(crate) fn key_value(kv: &KeyValue, out: &mut impl Put) {
     out.put_bytes(&kv.key);
     out.put_bytes(&kv.value);
     let numbers = [kv.create_revision, kv.mod_revision, kv.version, kv.lease];

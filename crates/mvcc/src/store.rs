@@ -1,20 +1,21 @@
 //! The machine: applies commands in log order.
 
-mod write;
+mod quota;
+mod task;
+mod weigh;
+pub(crate) mod write;
 
+use crate::budget::Budget;
 use crate::check;
-use crate::command::{AlarmAction, AlarmKind, Command, Error, Response};
-use crate::hash::Hasher;
-use crate::lease::{Lease, TTL_MAX};
-use crate::space::{ALARM_OWN, Space};
-use crate::sweep::Slice;
-use crate::types::{Changes, RangeRequest, RangeResponse, RequestOp, TxnRequest, TxnResponse};
+use crate::command::{Command, Error, Response};
+use crate::discard::Discard;
+use crate::types::{Changes, RangeRequest, RangeResponse, TxnRequest, TxnResponse};
 use crate::view::View;
+use alloc::boxed::Box;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use base::{ClusterTime, LogIndex, planted};
 use core::ops::Deref;
-use write::Writer;
+use task::Task;
 
 /// What every retained version costs beyond its key and value, as the quota counts it
 /// (etcd's `kvOverhead`).
@@ -44,6 +45,30 @@ pub struct Applied {
     pub result: Result<Response, Error>,
     /// Some when the command made a revision.
     pub changes: Option<Arc<Changes>>,
+}
+
+/// What one entry did.
+#[derive(Debug)]
+pub struct Done {
+    /// None for an entry without a command.
+    pub applied: Option<Applied>,
+    /// To be dropped where that may take its time.
+    pub discard: Discard,
+}
+
+/// An entry whose work is not done: its own view, on which nobody else looks.
+pub struct Job {
+    command: Option<Command>,
+    view: View,
+    task: Task,
+    /// Where the store stood when it began.
+    base: LogIndex,
+}
+
+/// How far an entry has come.
+pub enum Progress {
+    Done(Done),
+    Running(Box<Job>),
 }
 
 /// The state and its limits. Reads go through [`View`], to which it derefs.
@@ -107,176 +132,85 @@ impl Store {
         self.view.read_txn(request, self.limits.max_txn_ops)
     }
 
-    /// An entry without a command (empty, configuration) was applied.
-    pub fn advance(&mut self, index: LogIndex, now: ClusterTime) {
-        self.moved_to(index, now);
-        self.view.sweep(Slice::IDLE);
-    }
-
-    fn moved_to(&mut self, index: LogIndex, now: ClusterTime) {
-        assert!(index > self.view.applied, "entries apply once, in order");
-        self.view.applied = index;
-        self.view.now = self.view.now.max(now);
-        self.view.space.pass(self.view.now);
-    }
-
-    /// Applies the command at `index`, stamped `now`. A function of the log only.
-    pub fn apply(&mut self, index: LogIndex, now: ClusterTime, command: &Command) -> Applied {
-        self.moved_to(index, now);
-        let before = self.view.revision;
-        let mut writer = Writer::new(&mut self.view);
-        let result = run(&mut writer, &self.limits, command);
-        let changes = writer.finish();
-        assert!(result.is_ok() || changes.is_none(), "a refused command changes nothing");
-        assert_eq!(self.view.revision, before + i64::from(changes.is_some()));
-        self.view.sweep(Slice::BUSY);
-        self.chain(command, &result);
-        Applied { result, changes }
-    }
-
-    fn chain(&mut self, command: &Command, result: &Result<Response, Error>) {
-        let mut bytes = Vec::new();
-        command.encode(&mut bytes);
-        match result {
-            Ok(response) => response.encode(&mut bytes),
-            Err(error) => error.encode(&mut bytes),
+    /// Begins the entry at `index`, stamped `now`, with a command or without one (empty,
+    /// configuration). What is done within the budget is done at once. For anything longer the
+    /// store stays as it is until [`Store::run`] is through. The state after the entry is a
+    /// function of the log only, whatever the budgets are.
+    ///
+    /// Panics when the entry is not behind all that was applied.
+    pub fn begin(
+        &mut self,
+        (index, now): (LogIndex, ClusterTime),
+        command: Option<Command>,
+        budget: &mut Budget,
+    ) -> Progress {
+        if weigh::fits(&self.view, command.as_ref(), *budget) {
+            return Progress::Done(self.at_once((index, now), command.as_ref(), budget));
         }
-        let mut hasher = Hasher::new(self.view.chain);
-        hasher.word(self.view.applied.0);
-        hasher.word(u64::from(result.is_ok()));
-        hasher.bytes(&bytes);
-        self.view.chain = hasher.finish();
+        let (mut view, base) = (self.view.clone(), self.view.applied);
+        view.move_to(index, now);
+        let task = Task::new(&view, command.as_ref());
+        self.run(Box::new(Job { command, view, task, base }), budget)
+    }
+
+    /// Goes on with an entry that was begun. What it did shows once it is done, and at once.
+    ///
+    /// Panics when the store is not the one that it began on.
+    pub fn run(&mut self, mut job: Box<Job>, budget: &mut Budget) -> Progress {
+        assert!(job.base == self.view.applied, "an entry is applied to the state before it");
+        let Job { command, view, task, .. } = &mut *job;
+        if !task.run(view, &self.limits, command.as_ref(), budget) {
+            if planted!(HalfJobShown) {
+                let applied = self.view.applied;
+                self.view = View { applied, ..job.view.clone() };
+            }
+            job.task.pause();
+            return Progress::Running(job);
+        }
+        let applied = task.outcome();
+        let mut discard = core::mem::take(&mut task.discard);
+        discard.push(core::mem::replace(&mut self.view, job.view));
+        discard.push(job.command);
+        Progress::Done(Done { applied, discard })
+    }
+
+    /// In place: no other view has to be kept.
+    fn at_once(
+        &mut self,
+        (index, now): (LogIndex, ClusterTime),
+        command: Option<&Command>,
+        budget: &mut Budget,
+    ) -> Done {
+        self.view.move_to(index, now);
+        let mut task = Task::new(&self.view, command);
+        let mut work = Budget::endless();
+        let done = task.run(&mut self.view, &self.limits, command, &mut work);
+        assert!(done, "the budget is endless");
+        budget.spend(Budget::endless().left() - work.left());
+        Done { applied: task.outcome(), discard: core::mem::take(&mut task.discard) }
+    }
+
+    /// All of an entry without a command (empty, configuration).
+    pub fn advance(&mut self, index: LogIndex, now: ClusterTime) {
+        self.at_once((index, now), None, &mut Budget::endless());
+    }
+
+    /// All of an entry with a command.
+    pub fn apply(&mut self, index: LogIndex, now: ClusterTime, command: &Command) -> Applied {
+        let done = self.at_once((index, now), Some(command), &mut Budget::endless());
+        done.applied.expect("it has a command")
     }
 }
 
-fn run(w: &mut Writer<'_>, limits: &Limits, command: &Command) -> Result<Response, Error> {
-    check::command(command, limits.max_txn_ops)?;
-    let is_corrupt = w.view.alarms.iter().any(|(_, kind)| *kind == AlarmKind::Corrupt);
-    if is_corrupt && !matches!(command, Command::Alarm { .. } | Command::LeaseRenew { .. }) {
-        return Err(Error::Corrupt);
-    }
-    if let Some(cost) = cost_of(command) {
-        admit(w.view, limits, cost)?;
-    }
-    let result = match command {
-        Command::Put(request) => w.put_alone(request).map(Response::Put),
-        Command::Delete(request) => Ok(Response::Delete(w.delete(request))),
-        Command::Txn(request) => w.txn(request).map(Response::Txn),
-        Command::Compact { revision } => w.compact(*revision),
-        Command::LeaseGrant { id, ttl } => grant(w.view, limits, *id, *ttl),
-        Command::LeaseRevoke { id, renewal } => w.revoke(*id, *renewal),
-        Command::LeaseRenew { ids } => Ok(renew(w.view, ids)),
-        Command::Alarm { action, member, kind } => Ok(alarm(w.view, *action, *member, *kind)),
-    };
-    // Writes are taken again a sixteenth below the quota, so that it does not flap at the edge.
-    let low = limits.quota_bytes - limits.quota_bytes / 16;
-    if w.view.size_bytes <= low || limits.quota_bytes == 0 {
-        w.view.space.freed(w.view.now);
-    }
-    result
-}
-
-/// Bytes the command may add; none when it may always run.
-fn cost_of(command: &Command) -> Option<u64> {
-    let put = |key: &[u8], value: &[u8]| version_bytes(key.len(), value.len());
-    match command {
-        Command::Put(request) => Some(put(&request.key, &request.value)),
-        Command::Txn(request) => Some(txn_cost(request)).filter(|cost| *cost > 0),
-        Command::LeaseGrant { .. } => Some(LEASE_OVERHEAD_BYTES),
-        Command::Delete(_)
-        | Command::Compact { .. }
-        | Command::LeaseRevoke { .. }
-        | Command::LeaseRenew { .. }
-        | Command::Alarm { .. } => None,
+impl View {
+    fn move_to(&mut self, index: LogIndex, now: ClusterTime) {
+        assert!(index > self.applied, "entries apply once, in order");
+        self.applied = index;
+        self.now = self.now.max(now);
+        self.space.pass(self.now);
     }
 }
 
 pub(crate) fn version_bytes(key: usize, value: usize) -> u64 {
     VERSION_OVERHEAD_BYTES + key as u64 + value as u64
-}
-
-/// The dearer branch counts, taken or not, as in etcd; nested puts count here too.
-fn txn_cost(txn: &TxnRequest) -> u64 {
-    let cost = |ops: &[RequestOp]| -> u64 {
-        ops.iter()
-            .map(|op| match op {
-                RequestOp::Put(put) => version_bytes(put.key.len(), put.value.len()),
-                RequestOp::Txn(nested) => txn_cost(nested),
-                RequestOp::Range(_) | RequestOp::Delete(_) => 0,
-            })
-            .sum()
-    };
-    cost(&txn.success).max(cost(&txn.failure))
-}
-
-/// Refuses what does not fit, before anything is written, and raises the alarm.
-fn admit(view: &mut View, limits: &Limits, cost: u64) -> Result<(), Error> {
-    let raised = view.alarms.iter().any(|(_, kind)| *kind == AlarmKind::NoSpace);
-    if raised || view.space == Space::Full {
-        return Err(Error::NoSpace);
-    }
-    if limits.quota_bytes > 0 && view.size_bytes.saturating_add(cost) > limits.quota_bytes {
-        view.space = Space::Full;
-        return Err(Error::NoSpace);
-    }
-    Ok(())
-}
-
-fn grant(view: &mut View, limits: &Limits, id: i64, ttl: i64) -> Result<Response, Error> {
-    if id == 0 {
-        return Err(Error::LeaseNotFound);
-    }
-    if ttl > TTL_MAX {
-        return Err(Error::LeaseTtlTooLarge);
-    }
-    if view.leases.get(&id).is_some() {
-        return Err(Error::LeaseExists);
-    }
-    let lease =
-        Lease::new(id, ttl.max(limits.lease_ttl_min).clamp(1, TTL_MAX), view.now, view.applied.0);
-    view.add_lease(lease);
-    Ok(Response::LeaseGrant { id, ttl: lease.ttl, revision: view.revision })
-}
-
-/// A lease whose expiry has not been applied yet can still be renewed.
-fn renew(view: &mut View, ids: &[i64]) -> Response {
-    let mut ttls = Vec::with_capacity(ids.len());
-    for &id in ids {
-        let ttl = match view.remove_lease(id) {
-            None => i64::from(planted!(RenewsTheDead)),
-            Some(lease) => {
-                view.add_lease(Lease::new(id, lease.ttl, view.now, view.applied.0));
-                lease.ttl
-            }
-        };
-        ttls.push((id, ttl));
-    }
-    Response::LeaseRenew { ttls }
-}
-
-fn alarm(view: &mut View, action: AlarmAction, member: u64, kind: AlarmKind) -> Response {
-    let this = (member, kind);
-    let alarms = match action {
-        AlarmAction::Get => {
-            let wanted = |x: &&(u64, AlarmKind)| kind == AlarmKind::None || x.1 == kind;
-            view.alarms().iter().filter(wanted).copied().collect()
-        }
-        _ if kind == AlarmKind::None => Vec::new(),
-        AlarmAction::Activate => {
-            if !view.alarms.contains(&this) {
-                view.alarms.push(this);
-                view.alarms.sort_unstable();
-            }
-            Vec::from([this])
-        }
-        AlarmAction::Deactivate => {
-            let on = view.alarms().contains(&this);
-            view.alarms.retain(|alarm| *alarm != this);
-            if this == ALARM_OWN {
-                view.space = Space::Enough;
-            }
-            on.then_some(this).into_iter().collect()
-        }
-    };
-    Response::Alarm { alarms }
 }

@@ -8,8 +8,10 @@
 //! written a slice costs the same, and every version ahead is still held, so that a restored
 //! member has the same revisions and keys ahead as everybody.
 
+use crate::budget::Budget;
+use crate::command::Error;
+use crate::types::{Changes, Event};
 use crate::view::{OldKey, Record, View};
-use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use base::{Blob, planted};
@@ -50,9 +52,157 @@ impl Sweep {
         Self { passed: compact_revision, target: compact_revision }
     }
 
+    /// Once a pass is through, the next one begins at once.
+    fn next_pass(self, compact_revision: i64) -> Self {
+        if self.passed < self.target {
+            return self;
+        }
+        // The changes of the last target were kept, and are passed once more.
+        Self { passed: self.target.saturating_sub(1), target: compact_revision }
+    }
+
     /// The oldest revision whose changes are still kept.
     pub fn kept_from(self) -> i64 {
         self.target.min(self.passed.saturating_add(1))
+    }
+}
+
+/// The removal of one slice.
+pub(crate) struct SweepWork {
+    slice: Slice,
+    revisions: u32,
+    visited: usize,
+    /// Where its pass ends; none before it has begun.
+    target: Option<i64>,
+    /// The revision being passed, and how many of its events are.
+    at: Option<(Arc<Changes>, usize)>,
+}
+
+impl SweepWork {
+    pub fn new(slice: Slice) -> Self {
+        Self { slice, revisions: 0, visited: 0, target: None, at: None }
+    }
+
+    /// True once the slice is done.
+    pub fn run(&mut self, view: &mut View, budget: &mut Budget) -> bool {
+        loop {
+            if let Some((changes, upto)) = &mut self.at {
+                let (at, target) = (changes.revision, view.sweep.target);
+                // A key that it changed twice is nothing new the second time.
+                while let Some(event) = changes.events.get(*upto) {
+                    if !budget.is_left() {
+                        return false;
+                    }
+                    *upto += 1;
+                    budget.spend(view.pass_key(&event.kv.key, at, target));
+                }
+                if at < target || planted!(CompactDropsEvents) {
+                    view.history.remove(&at);
+                }
+                view.sweep.passed = at;
+                self.at = None;
+            }
+            if !self.next_revision(view) {
+                return true;
+            }
+        }
+    }
+
+    /// Begins another revision; false when there is none, or enough is done.
+    fn next_revision(&mut self, view: &mut View) -> bool {
+        if !self.goes_on() || (self.target.is_none() && !view.is_sweeping()) {
+            return false;
+        }
+        // A slice ends with its pass.
+        let target = *self.target.get_or_insert_with(|| {
+            view.sweep = view.sweep.next_pass(view.compact_revision);
+            view.sweep.target
+        });
+        let next = view.history.iter_from(&(view.sweep.passed + 1), false).next();
+        let Some((_, changes)) = next.filter(|(at, _)| **at <= target) else {
+            view.sweep.passed = target;
+            return false;
+        };
+        self.revisions += 1;
+        self.visited += changes.events.len();
+        self.at = Some((changes.clone(), 0));
+        true
+    }
+
+    fn goes_on(&self) -> bool {
+        self.revisions < self.slice.revisions && self.visited < self.slice.keys
+    }
+
+    /// Spends what a slice of the entry will do, and one more for a compaction at `compacts`.
+    pub fn weigh(view: &View, slice: Slice, compacts: Option<i64>, left: &mut Budget) {
+        if !view.is_sweeping() && compacts.is_none() {
+            return;
+        }
+        let compact_revision = compacts.unwrap_or(view.compact_revision);
+        let Sweep { passed, target } = view.sweep.next_pass(compact_revision);
+        let mut work = Self::new(slice);
+        if compacts.is_some() {
+            work.slice.revisions = work.slice.revisions.saturating_add(Slice::IDLE.revisions);
+            work.slice.keys = work.slice.keys.saturating_add(Slice::IDLE.keys);
+        }
+        // Whatever was begun by then: a pass may end and another one follow.
+        for (at, changes) in view.history.iter_from(&(passed + 1), false) {
+            if *at > target.max(compact_revision) || !work.goes_on() || !left.is_left() {
+                return;
+            }
+            work.revisions += 1;
+            work.visited += changes.events.len();
+            left.spend(2 * changes.events.len() as u64);
+        }
+    }
+}
+
+/// A compaction: what is compacted goes out of sight.
+pub(crate) struct CompactWork {
+    /// Changes of the compact revision, if there are any, and how they are shown from then on.
+    last: Option<Arc<Changes>>,
+    events: Vec<Event>,
+    revision: i64,
+}
+
+impl CompactWork {
+    /// # Errors
+    /// `Compacted`, `FutureRevision`.
+    pub fn new(view: &View, revision: i64) -> Result<Self, Error> {
+        if revision <= view.compact_revision {
+            return Err(Error::Compacted);
+        }
+        if revision > view.revision {
+            return Err(Error::FutureRevision);
+        }
+        let last = view.history.get(&revision).cloned();
+        Ok(Self { last, events: Vec::new(), revision })
+    }
+
+    /// Keeps in sight, of every key, the newest version at or before the revision and all later
+    /// ones. A tombstone goes, unless it is of the revision itself: a watch may still start there.
+    pub fn run(&mut self, view: &mut View, budget: &mut Budget) -> bool {
+        let (revision, events) = (self.revision, &mut self.events);
+        if let Some(last) = &self.last {
+            while let Some(event) = last.events.get(events.len()) {
+                if !budget.is_left() {
+                    return false;
+                }
+                budget.spend(1);
+                // What was before the compact revision is no longer there to be shown.
+                let (kind, kv) = (event.kind, event.kv.clone());
+                events.push(Event { kind, kv, prev_kv: None });
+            }
+            let events = core::mem::take(events);
+            view.history.insert(revision, Arc::new(Changes { revision, events }));
+        }
+        view.compact_revision = revision;
+        true
+    }
+
+    /// What it will take.
+    pub fn weigh(view: &View, revision: i64) -> u64 {
+        1 + view.history.get(&revision).map_or(0, |changes| changes.events.len() as u64)
     }
 }
 
@@ -63,58 +213,13 @@ impl View {
         self.sweep.passed < self.sweep.target || self.sweep.target < self.compact_revision
     }
 
-    /// Keeps in sight, of every key, the newest version at or before `revision` and all later
-    /// ones. A tombstone goes, unless it is of `revision` itself: a watch may still start there.
-    pub(crate) fn compact(&mut self, revision: i64) {
-        assert!(revision > self.compact_revision && revision <= self.revision);
-        self.compact_revision = revision;
-        if let Some(changes) = self.history.get(&revision) {
-            // What was before the compact revision is no longer there to be shown.
-            let mut last = (**changes).clone();
-            last.events.iter_mut().for_each(|event| event.prev_kv = None);
-            self.history.insert(revision, Arc::new(last));
-        }
-    }
-
-    /// Removes what the next revisions of the pass superseded.
-    pub(crate) fn sweep(&mut self, slice: Slice) {
-        if !self.is_sweeping() {
-            return;
-        }
-        if self.sweep.passed == self.sweep.target {
-            // The changes of the last target were kept, and are passed once more.
-            let passed = self.sweep.target.saturating_sub(1);
-            self.sweep = Sweep { passed, target: self.compact_revision };
-        }
-        let target = self.sweep.target;
-        let (mut revisions, mut visited) = (0, 0);
-        while revisions < slice.revisions && visited < slice.keys {
-            let next = self.history.iter_from(&(self.sweep.passed + 1), false).next();
-            let Some((&at, changes)) = next.filter(|(at, _)| **at <= target) else {
-                self.sweep.passed = target;
-                return;
-            };
-            let changes = changes.clone();
-            let keys: BTreeSet<&Blob> = changes.events.iter().map(|event| &event.kv.key).collect();
-            visited += keys.len();
-            revisions += 1;
-            for key in keys {
-                self.pass_key(key, at, target);
-            }
-            if at < target || planted!(CompactDropsEvents) {
-                self.history.remove(&at);
-            }
-            self.sweep.passed = at;
-        }
-    }
-
     /// Removes what revision `at` superseded of a key that it changed; a tombstone of `at` too,
-    /// before the target.
-    fn pass_key(&mut self, key: &Blob, at: i64, target: i64) {
+    /// before the target. The units of work that it took.
+    fn pass_key(&mut self, key: &Blob, at: i64, target: i64) -> u64 {
         let at = at + i64::from(planted!(CompactOffByOne));
         // A key deleted by the last target is gone altogether after its second visit.
         let Some(newest) = self.current.get(&**key).cloned() else {
-            return;
+            return 1;
         };
         let from = OldKey { key: key.clone(), main: i64::MIN, sub: 0 };
         let mut gone: Vec<Arc<Record>> = self
@@ -132,10 +237,12 @@ impl View {
             self.current.remove(&**key).expect("it was just found");
             self.forget(&newest);
         }
+        let units = 1 + gone.len() as u64;
         for record in gone {
             self.old.remove(&record.old_key()).expect("it was just found");
             self.forget(&record);
         }
+        units
     }
 
     /// True for a version that compaction has put out of sight.
@@ -151,7 +258,8 @@ impl View {
 
 #[cfg(test)]
 mod tests {
-    use super::Slice;
+    use super::{Slice, SweepWork};
+    use crate::budget::Budget;
     use crate::{
         Command, DeleteRequest, KeyRange, Limits, PutRequest, RangeRequest, RequestOp, Store,
         TxnRequest,
@@ -249,8 +357,10 @@ mod tests {
                 for store in [&mut store, &mut whole, &mut member] {
                     step(store, index, command.as_ref());
                 }
-                whole.view.sweep(Slice::WHOLE);
-                whole.view.sweep(Slice::WHOLE);
+                for _ in 0..2 {
+                    let mut work = SweepWork::new(Slice::WHOLE);
+                    assert!(work.run(&mut whole.view, &mut Budget::endless()));
+                }
                 assert!(!whole.is_sweeping());
                 if p.below(6) == 0 {
                     let records = member.encode_checkpoint();

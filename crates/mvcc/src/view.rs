@@ -1,18 +1,18 @@
 //! The state at one moment: everything a read needs, and nothing that a read can change.
 
-use crate::check;
+use crate::budget::Budget;
 use crate::command::{AlarmKind, Error};
 use crate::hash::{HashKv, Hasher, marshal, revision_key};
 use crate::key_range::KeyRange;
 use crate::lease::{Lease, LeaseTtl};
 use crate::map::{Map, Weight};
+use crate::range::RangeWork;
 use crate::space::{ALARM_OWN, Space};
 use crate::sweep::Sweep;
-use crate::types::{Changes, KeyValue, RangeRequest, RangeResponse, SortOrder, SortTarget};
+use crate::types::{Changes, KeyValue, RangeRequest, RangeResponse};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use base::{Blob, ClusterTime, LogIndex, crc};
-use core::cmp::Ordering;
 
 /// One version of one key; a tombstone's `kv` holds only key and `mod_revision`.
 #[derive(Debug, PartialEq, Eq)]
@@ -190,8 +190,8 @@ impl View {
     /// # Errors
     /// `EmptyKey`, `Compacted`, `FutureRevision`.
     pub fn read(&self, request: &RangeRequest) -> Result<RangeResponse, Error> {
-        check::range(request)?;
-        self.range_at(request, self.revision)
+        let mut work = RangeWork::start(self, request)?;
+        Ok(work.run(self, &mut Budget::endless()).expect("the budget is endless"))
     }
 
     /// The same as [`View::read`].
@@ -202,43 +202,10 @@ impl View {
         self.read(request)
     }
 
-    /// Range with `current` as the newest revision (one ahead inside a transaction that wrote).
-    pub(crate) fn range_at(&self, r: &RangeRequest, current: i64) -> Result<RangeResponse, Error> {
-        if r.revision > current {
-            return Err(Error::FutureRevision);
-        }
-        let revision = if r.revision <= 0 { current } else { r.revision };
-        if revision < self.compact_revision {
-            return Err(Error::Compacted);
-        }
-        let range = KeyRange::new(r.key.clone(), r.range_end.clone());
-        let mut out = RangeResponse { revision: current, ..RangeResponse::default() };
-        if r.count_only {
-            out.count = self.count(&range, revision, current);
-            return Ok(out);
-        }
-        let limit = usize::try_from(r.limit).unwrap_or(0);
-        let in_key_order = r.sort_order == SortOrder::None
-            || (r.sort_order == SortOrder::Ascend && r.sort_target == SortTarget::Key);
-        // One more than asked tells `more`. etcd limits before a sort whose order is NONE.
-        let fetch = if limit > 0 && in_key_order && !has_filters(r) { limit + 1 } else { 0 };
-        let fetch = if fetch == 0 { usize::MAX } else { fetch };
-        out.kvs = self.live(&range, revision, current).take(fetch).map(|x| x.kv.clone()).collect();
-        out.count = if out.kvs.len() < fetch {
-            i64::try_from(out.kvs.len()).expect("fits memory")
-        } else {
-            self.count(&range, revision, current)
-        };
-        finish_range(r, limit, &mut out);
-        Ok(out)
-    }
-
-    /// Live keys of the range at `revision`; O(log n) at the newest.
-    pub(crate) fn count(&self, range: &KeyRange, revision: i64, current: i64) -> i64 {
-        assert!(revision <= current);
-        if revision < current || range.single().is_some() {
-            return i64::try_from(self.live(range, revision, current).count())
-                .expect("fits memory");
+    /// Live keys of the range now; O(log n).
+    pub(crate) fn count_newest(&self, range: &KeyRange) -> usize {
+        if let Some(key) = range.single() {
+            return usize::from(self.live_at(key, i64::MAX).is_some());
         }
         if range.is_empty() {
             return 0;
@@ -247,24 +214,29 @@ impl View {
         let upto = range
             .end()
             .map_or_else(|| self.current.weight(), |end| self.current.weight_before(end));
-        i64::try_from(upto - before).expect("fits memory")
+        usize::try_from(upto - before).expect("fits memory")
     }
 
-    /// Live versions of the range at `revision`, in key order.
+    /// The keys of the range behind `after` in order, each with its live version at `revision`, if
+    /// it has one. Of what is dead now, dead at the newest revision and only there, a scan of that
+    /// revision sees nothing.
     pub(crate) fn live<'a>(
         &'a self,
         range: &'a KeyRange,
+        after: Option<&'a Blob>,
         revision: i64,
         current: i64,
-    ) -> impl Iterator<Item = &'a Arc<Record>> + 'a {
-        // What is dead now is dead at the newest revision, and only there.
+    ) -> impl Iterator<Item = (&'a Blob, Option<&'a Arc<Record>>)> + 'a {
         let only_live = revision >= current;
         let empty = range.is_empty();
         self.current
-            .iter_from(range.start(), only_live)
+            .iter_from(after.map_or(range.start(), |after| &**after), only_live)
+            .skip_while(move |(key, _)| Some(*key) == after)
             .take_while(move |(key, _)| !empty && !range.is_past(key))
-            .filter_map(move |(key, newest)| self.version_at(key, newest, revision))
-            .filter(|record| !record.tombstone)
+            .map(move |(key, newest)| {
+                let record = self.version_at(key, newest, revision);
+                (key, record.filter(|record| !record.tombstone))
+            })
     }
 
     /// The newest version at or before `revision` of a key whose newest of all is `newest`.
@@ -414,9 +386,19 @@ impl View {
 
     /// Attached keys in order; empty for an unknown lease.
     pub fn lease_keys(&self, id: i64) -> Vec<Blob> {
-        let from = (id, Blob::default());
+        self.lease_keys_after(id, None).cloned().collect()
+    }
+
+    /// Those behind `after`.
+    pub(crate) fn lease_keys_after<'a>(
+        &'a self,
+        id: i64,
+        after: Option<&'a Blob>,
+    ) -> impl Iterator<Item = &'a Blob> + 'a {
+        let from = (id, after.cloned().unwrap_or_default());
         let keys = self.lease_keys.iter_from(&from, false).map(|(entry, ())| entry);
-        keys.take_while(|(lease, _)| *lease == id).map(|(_, key)| key.clone()).collect()
+        let keys = keys.take_while(move |(lease, _)| *lease == id).map(|(_, key)| key);
+        keys.skip_while(move |key| Some(*key) == after)
     }
 
     /// All lease ids, ascending.
@@ -435,48 +417,5 @@ impl View {
     /// The earliest deadline of any lease.
     pub fn lease_deadline(&self) -> Option<ClusterTime> {
         self.deadlines.iter().next().map(|((deadline, _), ())| ClusterTime(*deadline))
-    }
-}
-
-fn has_filters(r: &RangeRequest) -> bool {
-    let filters =
-        [r.min_mod_revision, r.max_mod_revision, r.min_create_revision, r.max_create_revision];
-    filters.iter().any(|revision| *revision != 0)
-}
-
-/// etcd's order: filter, sort, limit, then strip values.
-fn finish_range(r: &RangeRequest, limit: usize, out: &mut RangeResponse) {
-    let within = |x: i64, min: i64, max: i64| (min == 0 || x >= min) && (max == 0 || x <= max);
-    if has_filters(r) {
-        out.kvs.retain(|kv| {
-            within(kv.mod_revision, r.min_mod_revision, r.max_mod_revision)
-                && within(kv.create_revision, r.min_create_revision, r.max_create_revision)
-        });
-    }
-    // A target other than the key with order NONE sorts ascending.
-    let by: fn(&KeyValue, &KeyValue) -> Ordering = match r.sort_target {
-        SortTarget::Key => |a, b| a.key.cmp(&b.key),
-        SortTarget::Version => |a, b| a.version.cmp(&b.version),
-        SortTarget::Create => |a, b| a.create_revision.cmp(&b.create_revision),
-        SortTarget::Mod => |a, b| a.mod_revision.cmp(&b.mod_revision),
-        SortTarget::Value => |a, b| a.value.cmp(&b.value),
-    };
-    if r.sort_order == SortOrder::Descend {
-        out.kvs.sort_by(|a, b| by(b, a));
-    } else if r.sort_target != SortTarget::Key {
-        out.kvs.sort_by(by);
-    }
-    if limit > 0 && out.kvs.len() > limit {
-        out.kvs.truncate(limit);
-        out.more = true;
-    }
-    if r.keys_only {
-        for kv in &mut out.kvs {
-            kv.value = Blob::default();
-            // etcd 3.7 answers these from its index, which knows no lease.
-            if r.sort_target != SortTarget::Value {
-                kv.lease = 0;
-            }
-        }
     }
 }

@@ -29,6 +29,11 @@ impl ClusterClock {
         ClusterTime(self.last.0.saturating_add(now.since(self.at).0))
     }
 
+    /// Cluster time once this stamp is applied.
+    pub fn after(&self, stamp: Option<ClusterTime>) -> ClusterTime {
+        stamp.map_or(self.last, |stamp| self.last.max(stamp))
+    }
+
     /// Starts a leadership: time since the last stamp under another leader does not count.
     pub fn lead(&mut self, now: Nanos, ballot: Ballot) {
         (self.at, self.by) = (now, ballot);

@@ -29,23 +29,36 @@ struct Origin {
 }
 
 impl Dedupe {
-    /// Records `id`; false if it was seen before, or is too old to tell.
-    pub fn insert(&mut self, id: RequestId) -> bool {
+    /// Whether `id` was not seen before; false also if it is too old to tell.
+    pub fn takes(&self, id: RequestId) -> bool {
         assert!(id.seq > 0, "sequence numbers start at one");
-        if planted!(OriginEvicted) && self.origins.len() > 1 {
-            self.origins.retain(|origin, _| *origin == id.origin);
-        }
-        let origin = self.origins.entry(id.origin).or_default();
+        let Some(origin) = self.origins.get(&id.origin) else { return true };
         if id.incarnation < origin.incarnation {
             return planted!(OldIncarnationApplies);
         }
         if id.incarnation > origin.incarnation {
-            *origin = Origin { incarnation: id.incarnation, ..Origin::default() };
+            return true;
         }
         let known = id.seq <= origin.floor && !planted!(DedupeForgets);
-        if known || !origin.seen.insert(id.seq) {
+        !known && !origin.seen.contains(&id.seq)
+    }
+
+    /// Records `id`; false if it is not taken.
+    pub fn insert(&mut self, id: RequestId) -> bool {
+        if planted!(OriginEvicted) && self.origins.len() > 1 {
+            self.origins.retain(|origin, _| *origin == id.origin);
+        }
+        if !self.takes(id) {
             return false;
         }
+        let origin = self.origins.entry(id.origin).or_default();
+        if id.incarnation < origin.incarnation {
+            return true; // by a planted bug only
+        }
+        if id.incarnation > origin.incarnation {
+            *origin = Origin { incarnation: id.incarnation, ..Origin::default() };
+        }
+        origin.seen.insert(id.seq);
         origin.settle();
         assert!(origin.seen.len() <= SEEN_MAX, "the window is bounded");
         true

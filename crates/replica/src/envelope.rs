@@ -5,10 +5,11 @@ use base::codec::{DecodeError, Get, Put};
 use base::{Blob, ClusterTime, RequestId};
 
 const VERSION: u8 = 1;
-/// The apply level this build writes and understands; a higher one is refused by name, so that a
+/// The apply level that this build writes and applies; any other one is refused by name, so that a
 /// rolling upgrade never lets two members apply one entry differently. Since 2 the alarms that
-/// clients raise and the quota's own are apart.
-pub const APPLY_LEVEL: u16 = 2;
+/// clients raise and the quota's own are apart; since 3 the chain hash takes a digest that grows
+/// with the work, and a removal counts events. `docs/design/apply.md` has them all.
+pub const APPLY_LEVEL: u16 = 3;
 
 /// One replicated request. The caller and auth revision are reserved and empty today.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,7 +55,7 @@ impl<'a> Envelope<'a> {
             return Err(DecodeError::Unknown { what: "entry version", value: version });
         }
         let level = get.u16()?;
-        if level > APPLY_LEVEL {
+        if level != APPLY_LEVEL {
             return Err(DecodeError::Unknown { what: "apply level", value: u64::from(level) });
         }
         let kind = get.u8()?;

@@ -81,6 +81,9 @@ pub struct Effects {
     pub known: Option<LogIndex>,
     /// This member has left the cluster for good: the shell says so and stops.
     pub removed: bool,
+    /// What a long entry or an installed checkpoint left behind. To be dropped elsewhere, and last:
+    /// after the shell has let go of what it shares with it.
+    pub discard: mvcc::Discard,
 }
 
 impl Effects {
@@ -97,6 +100,7 @@ impl Effects {
             && self.repaired.is_none()
             && self.known.is_none()
             && !self.removed
+            && self.discard.is_empty()
     }
 
     pub fn clear(&mut self) {

@@ -42,6 +42,9 @@ pub struct ReplicaSettings {
     pub leaderless_wait: Nanos,
     /// Entries kept in memory below a checkpoint, so that a slow peer needs no transfer.
     pub catchup_entries: u64,
+    /// Units of work ([`mvcc::Budget`]) on committed entries in one step. What is longer goes on in
+    /// the steps that follow at once, so that nothing else waits for it.
+    pub apply_budget: u64,
     /// Emit trace events.
     pub trace: bool,
 }
@@ -87,6 +90,8 @@ pub struct Replica {
     dedupe: Dedupe,
     applied: LogIndex,
     applied_ballot: Ballot,
+    /// The entry after the applied one, under way.
+    running: Option<apply::Running>,
     writes: Writes,
     seq_next: u64,
     /// Writes of this batch for the leader's log, own and forwarded.
@@ -143,6 +148,7 @@ impl Replica {
             dedupe: extra.dedupe,
             applied,
             applied_ballot,
+            running: None,
             writes: Writes::default(),
             seq_next: 1,
             batch: Vec::new(),
@@ -188,7 +194,7 @@ impl Replica {
         assert!(now >= self.now, "the shell's clock never goes back");
         self.now = now;
         if self.halted {
-            return; // what it would say from here on is not known to be true
+            return;
         }
         for event in events {
             self.on_event(event, out);
@@ -208,6 +214,9 @@ impl Replica {
 
     /// When `Event::Tick` is due if nothing else happens.
     pub fn deadline(&self) -> Nanos {
+        if self.is_applying() {
+            return self.now;
+        }
         let mut at = self.raft.deadline();
         if let Some(deadline) = self.writes.oldest_deadline() {
             at = at.min(deadline);
@@ -343,9 +352,7 @@ impl Replica {
         }
         out.repaired = out.repaired.or(ready.repaired);
         if let Some(halt) = ready.halted.take() {
-            self.halted = true;
-            out.halted = Some(halt);
-            return;
+            return self.halt(halt, out);
         }
         for event in ready.trace.drain(..) {
             self.emit(out, TraceKind::Raft(event));

@@ -64,6 +64,7 @@ impl Follower {
             request_timeout: Nanos::from_millis(60_000),
             leaderless_wait: Nanos::from_millis(30_000),
             catchup_entries: 100,
+            apply_budget: 1000,
             trace: false,
         };
         let raft = Recovered {

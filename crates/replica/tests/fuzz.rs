@@ -129,6 +129,7 @@ fn start(extra: Vec<u8>) -> bool {
         request_timeout: Nanos::from_millis(1000),
         leaderless_wait: Nanos::from_millis(1000),
         catchup_entries: 10,
+        apply_budget: 1000,
         trace: false,
     };
     let raft = Recovered {

@@ -9,6 +9,8 @@ mod checkpoints;
 mod cluster;
 #[path = "it/script.rs"]
 mod script;
+#[path = "it/slices.rs"]
+mod slices;
 #[path = "it/storm.rs"]
 mod storm;
 

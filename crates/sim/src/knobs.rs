@@ -62,6 +62,11 @@ pub struct Knobs {
     /// Entries between checkpoints.
     pub checkpoint_entries: u64,
     pub catchup_entries: u64,
+    /// Units of work on committed entries in one step of a member; the first member's. The others
+    /// have other ones, so that equal states are of different slices.
+    pub apply_budget: u64,
+    /// Time that one step on a long entry takes.
+    pub apply_pause: Nanos,
     pub append_bytes_max: usize,
     pub inflight_bytes_max: usize,
     /// Bytes of one chunk of a checkpoint on its way to a peer.
@@ -84,7 +89,7 @@ pub struct Knobs {
     /// Changes of members and quorum that an operator asks for.
     pub changes: u64,
     /// Directories that are lost, if the others can afford it.
-    /// Drawn last, so that the rest of a seed stays.
+    /// Drawn late, so that the rest of a seed stays.
     pub emptied: u64,
 }
 
@@ -157,6 +162,8 @@ impl Knobs {
             segment_bytes: 32 << 10,
             checkpoint_entries: 200,
             catchup_entries: 50,
+            apply_budget: 1000,
+            apply_pause: Nanos(100_000),
             append_bytes_max: 1 << 20,
             inflight_bytes_max: 8 << 20,
             chunk_bytes: 16 << 10,
@@ -221,6 +228,13 @@ impl Knobs {
             Still::Batches => self.coalesce = Nanos::ZERO,
             Still::Watches => self.watchers = 0,
         }
+    }
+
+    /// Drawn late, so that the rest of a seed stays.
+    pub(crate) fn draw_slices(&mut self, r: &mut Prng) {
+        self.apply_budget = [1, 2, 4, 10, 100, 1000][r.below(6) as usize];
+        let most = [1, 10_000, 300_000, 5 * MS][r.below(4) as usize];
+        self.apply_pause = Nanos(1 + r.below(most));
     }
 
     fn swarm(&mut self, r: &mut Prng) {

@@ -101,6 +101,9 @@ impl Plan {
             knobs.emptied = [0, 2, 5][random.below(3) as usize];
         }
         faults.extend(fault::plan(&Kind::emptied_weights(), knobs.emptied, LIFE, &mut random));
+        if swarm {
+            knobs.draw_slices(&mut Prng::new(seed ^ 0x736c_6963_6573_2121));
+        }
         if let Some(kept) = &wishes.faults {
             faults = kept.iter().filter_map(|at| faults.get(*at).copied()).collect();
         }

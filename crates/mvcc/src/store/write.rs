@@ -1,52 +1,47 @@
 //! One command's writes: they share a revision, and become visible to its own later reads.
 
 use super::version_bytes;
-use crate::command::{Error, Response};
+use crate::budget::{Budget, units};
+use crate::command::Error;
+use crate::digest::Digest;
 use crate::key_range::KeyRange;
 use crate::lease::Lease;
-use crate::sweep::Slice;
-use crate::txn;
 use crate::types::{
     Changes, DeleteRequest, DeleteResponse, Event, EventKind, KeyValue, PutRequest, PutResponse,
-    RequestOp, ResponseOp, TxnRequest, TxnResponse,
 };
 use crate::view::{Record, View};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use base::{Blob, planted};
 
-pub(super) struct Writer<'a> {
+/// Keys looked up at once, before any of them is written.
+const BATCH_MAX: usize = 64;
+
+pub(crate) struct Writer<'a> {
     pub view: &'a mut View,
-    events: Vec<Event>,
+    pub events: &'a mut Vec<Event>,
+    pub digest: &'a mut Digest,
 }
 
-impl<'a> Writer<'a> {
-    pub fn new(view: &'a mut View) -> Self {
-        Self { view, events: Vec::new() }
-    }
-
+impl Writer<'_> {
     /// Closes the revision; none when nothing changed.
     pub fn finish(self) -> Option<Arc<Changes>> {
         if self.events.is_empty() {
             return None;
         }
         self.view.revision += 1;
-        let changes = Arc::new(Changes { revision: self.view.revision, events: self.events });
+        let events = core::mem::take(self.events);
+        let changes = Arc::new(Changes { revision: self.view.revision, events });
         self.view.history.insert(changes.revision, changes.clone());
         Some(changes)
     }
 
     /// The revision reads of this command see.
-    fn current(&self) -> i64 {
+    pub fn current(&self) -> i64 {
         self.view.revision + i64::from(!self.events.is_empty())
     }
 
-    pub fn put_alone(&mut self, request: &PutRequest) -> Result<PutResponse, Error> {
-        check_put(self.view, request)?;
-        Ok(self.put(request))
-    }
-
-    fn put(&mut self, request: &PutRequest) -> PutResponse {
+    pub fn put(&mut self, request: &PutRequest) -> PutResponse {
         let revision = self.view.revision + 1;
         let prev = self.view.live_at(&request.key, revision).map(|record| record.kv.clone());
         let old = prev.as_ref();
@@ -66,27 +61,16 @@ impl<'a> Writer<'a> {
             lease,
         };
         self.write(EventKind::Put, kv, prev.clone());
-        PutResponse { revision, prev_kv: prev.filter(|_| request.prev_kv) }
+        let prev_kv = prev.filter(|_| request.prev_kv);
+        prev_kv.iter().for_each(|kv| self.digest.answered(kv));
+        self.digest.number(revision);
+        PutResponse { revision, prev_kv }
     }
 
-    pub fn delete(&mut self, request: &DeleteRequest) -> DeleteResponse {
-        let range = KeyRange::new(request.key.clone(), request.range_end.clone());
-        let newest = self.view.revision + 1;
-        let found: Vec<_> = self.view.live(&range, newest, newest).map(|x| x.kv.clone()).collect();
-        for kv in &found {
-            self.tombstone(kv.key.clone());
-        }
-        DeleteResponse {
-            revision: self.current(),
-            deleted: i64::try_from(found.len()).expect("fits memory"),
-            prev_kvs: if request.prev_kv { found } else { Vec::new() },
-        }
-    }
-
-    fn tombstone(&mut self, key: Blob) {
+    /// `prev` as in `write`.
+    fn tombstone(&mut self, key: Blob, prev: Option<KeyValue>) {
         let mod_revision = self.view.revision + 1;
         let kv = KeyValue { key, mod_revision, ..KeyValue::default() };
-        let prev = self.view.live_at(&kv.key, mod_revision).map(|record| record.kv.clone());
         self.write(EventKind::Delete, kv, prev);
     }
 
@@ -108,116 +92,113 @@ impl<'a> Writer<'a> {
         };
         let sub = i64::try_from(self.events.len()).expect("fits memory");
         let tombstone = kind == EventKind::Delete;
-        self.view.add_version(Arc::new(Record { kv: kv.clone(), sub, tombstone }));
+        let hash = self.view.add_version(Arc::new(Record { kv: kv.clone(), sub, tombstone }));
+        self.digest.version(hash);
         self.events.push(Event { kind, kv, prev_kv });
     }
+}
 
-    pub fn txn(&mut self, request: &TxnRequest) -> Result<TxnResponse, Error> {
-        let (mut path, mut ops) = (txn::Path::new(), Vec::new());
-        txn::path(self.view, request, &mut path);
-        txn::taken(request, &mut path.as_slice(), &mut ops);
-        for (at, op) in ops.iter().enumerate() {
-            let checked = match op {
-                RequestOp::Range(range) => txn::check_range(self.view, range),
-                RequestOp::Put(put) => check_put(self.view, put),
-                RequestOp::Delete(_) => Ok(()),
-                RequestOp::Txn(_) => unreachable!("the taken path is flat"),
-            };
-            if let (Err(_), Some(RequestOp::Put(put))) = (checked, ops[..at].first())
-                && planted!(PartialTxn)
-            {
-                self.put(put);
-            }
-            checked?;
-        }
-        // Whether the answer is too large shows when its writes are made: they are taken back.
-        let before = self.may_answer_much(&ops).then(|| self.view.clone());
-        match self.branch(request, &mut path.as_slice(), &mut txn::Budget::new()) {
-            Ok(mut response) => {
-                response.revision = self.current();
-                Ok(response)
-            }
-            Err(error) => {
-                *self.view = before.expect("a few reads of what there is are no large answer");
-                self.events.clear();
-                Err(error)
-            }
+/// A delete of a range, key by key.
+pub(crate) struct DeleteWork {
+    range: KeyRange,
+    prev_kv: bool,
+    after: Option<Blob>,
+    deleted: i64,
+    prev_kvs: Vec<KeyValue>,
+}
+
+impl DeleteWork {
+    pub fn new(request: &DeleteRequest) -> Self {
+        Self {
+            range: KeyRange::new(request.key.clone(), request.range_end.clone()),
+            prev_kv: request.prev_kv,
+            after: None,
+            deleted: 0,
+            prev_kvs: Vec::new(),
         }
     }
 
-    /// Whether reads of everything, the transaction's own writes included, could be too much.
-    fn may_answer_much(&self, ops: &[&RequestOp]) -> bool {
-        let (mut ranges, mut bytes) = (0u64, self.view.size_bytes);
-        for op in ops {
-            match op {
-                RequestOp::Range(_) => ranges += 1,
-                RequestOp::Put(put) => bytes += version_bytes(put.key.len(), put.value.len()),
-                RequestOp::Delete(_) | RequestOp::Txn(_) => {}
+    pub fn run(&mut self, w: &mut Writer<'_>, budget: &mut Budget) -> Option<DeleteResponse> {
+        let newest = w.view.revision + 1;
+        loop {
+            let max = budget.batch(BATCH_MAX);
+            if max == 0 {
+                return None;
             }
-        }
-        ranges.saturating_mul(bytes) > txn::ANSWER_BYTES_MAX
-    }
-
-    fn branch(
-        &mut self,
-        request: &TxnRequest,
-        path: &mut &[bool],
-        budget: &mut txn::Budget,
-    ) -> Result<TxnResponse, Error> {
-        let (succeeded, rest) = path.split_first().expect("one outcome per transaction met");
-        *path = rest;
-        let mut responses = Vec::new();
-        for op in txn::branch(request, *succeeded) {
-            responses.push(match op {
-                RequestOp::Range(range) => {
-                    let blind = planted!(TxnReadMissesOwnWrite);
-                    let at = if blind { self.view.revision } else { self.current() };
-                    let answer = self.view.range_at(range, at).expect("its revision was checked");
-                    budget.take(&answer)?;
-                    ResponseOp::Range(answer)
+            let live = w.view.live(&self.range, self.after.as_ref(), newest, newest);
+            let skipped = usize::from(planted!(SliceSkipsKey) && self.after.is_some());
+            let live = live.skip(skipped).filter_map(|(_, record)| record);
+            let batch: Vec<Arc<Record>> = live.take(max).cloned().collect();
+            for record in &batch {
+                if !budget.is_left() {
+                    return None; // what they answered was long
                 }
-                RequestOp::Put(put) => ResponseOp::Put(self.put(put)),
-                RequestOp::Delete(delete) => ResponseOp::Delete(self.delete(delete)),
-                RequestOp::Txn(nested) if planted!(CompareAfterWrite) => {
-                    txn::taken(nested, path, &mut Vec::new());
-                    let mut late = txn::Path::new();
-                    txn::path(self.view, nested, &mut late);
-                    ResponseOp::Txn(self.branch(nested, &mut late.as_slice(), budget)?)
-                }
-                RequestOp::Txn(nested) => ResponseOp::Txn(self.branch(nested, path, budget)?),
-            });
+                budget.spend(1);
+                self.delete(w, &record.kv, budget);
+            }
+            if batch.len() < max {
+                break;
+            }
         }
-        Ok(TxnResponse { revision: 0, succeeded: *succeeded, responses })
+        let (revision, deleted) = (w.current(), self.deleted);
+        w.digest.number(revision);
+        w.digest.number(deleted);
+        Some(DeleteResponse { revision, deleted, prev_kvs: core::mem::take(&mut self.prev_kvs) })
     }
 
-    /// Deletes the lease's keys in sorted order in one revision.
-    pub fn revoke(&mut self, id: i64, renewal: Option<u64>) -> Result<Response, Error> {
-        let lease = self.view.leases.get(&id).ok_or(Error::LeaseNotFound)?;
+    fn delete(&mut self, w: &mut Writer<'_>, kv: &KeyValue, budget: &mut Budget) {
+        w.tombstone(kv.key.clone(), Some(kv.clone()));
+        self.after = Some(kv.key.clone());
+        self.deleted += 1;
+        if self.prev_kv {
+            budget.spend(units(kv.value.len()));
+            w.digest.answered(kv);
+            self.prev_kvs.push(kv.clone());
+        }
+    }
+}
+
+/// Deletes a lease's keys in sorted order in one revision, then the lease.
+pub(crate) struct RevokeWork {
+    id: i64,
+    after: Option<Blob>,
+}
+
+impl RevokeWork {
+    pub fn new(view: &View, id: i64, renewal: Option<u64>) -> Result<Self, Error> {
+        let lease = view.leases.get(&id).ok_or(Error::LeaseNotFound)?;
         if renewal.is_some_and(|seen| seen != lease.renewal) && !planted!(RevokeOverRenewal) {
             return Err(Error::LeaseRenewed);
         }
-        for key in self.view.lease_keys(id) {
-            self.tombstone(key);
-        }
-        self.view.remove_lease(id).expect("it was just found");
-        Ok(Response::LeaseRevoke { revision: self.current() })
+        Ok(Self { id, after: None })
     }
 
-    pub fn compact(&mut self, revision: i64) -> Result<Response, Error> {
-        if revision <= self.view.compact_revision {
-            return Err(Error::Compacted);
+    pub fn run(&mut self, w: &mut Writer<'_>, budget: &mut Budget) -> Option<i64> {
+        loop {
+            let max = budget.batch(BATCH_MAX);
+            if max == 0 {
+                return None;
+            }
+            let keys = w.view.lease_keys_after(self.id, self.after.as_ref());
+            let batch: Vec<Blob> = keys.take(max).cloned().collect();
+            budget.spend(batch.len().max(1) as u64);
+            for key in &batch {
+                let prev = w.view.live_at(key, w.view.revision + 1);
+                let prev = prev.map(|record| record.kv.clone());
+                w.tombstone(key.clone(), prev);
+            }
+            match batch.last() {
+                Some(last) if batch.len() == max => self.after = Some(last.clone()),
+                _ => break,
+            }
         }
-        if revision > self.view.revision {
-            return Err(Error::FutureRevision);
-        }
-        self.view.compact(revision);
-        self.view.sweep(Slice::IDLE);
-        Ok(Response::Compact { revision: self.view.revision })
+        w.view.remove_lease(self.id).expect("nobody else ends it meanwhile");
+        Some(w.current())
     }
 }
 
 /// In etcd's order: of two faults a client is told about the lease.
-fn check_put(view: &View, request: &PutRequest) -> Result<(), Error> {
+pub(crate) fn check_put(view: &View, request: &PutRequest) -> Result<(), Error> {
     if request.lease != 0 && view.leases.get(&request.lease).is_none() {
         return Err(Error::LeaseNotFound);
     }
@@ -243,32 +224,38 @@ impl View {
         Some(lease)
     }
 
-    /// Makes `record` the newest version of its key.
-    pub(crate) fn add_version(&mut self, record: Arc<Record>) {
-        let bytes = version_bytes(record.kv.key.len(), record.kv.value.len());
-        self.versions_hash = self.versions_hash.wrapping_add(record.hash());
+    /// Makes `record` the newest version of its key; its hash.
+    pub(crate) fn add_version(&mut self, record: Arc<Record>) -> u64 {
+        let (bytes, hash) = (record.bytes(), record.hash());
+        self.versions_hash = self.versions_hash.wrapping_add(hash);
         self.size_bytes += bytes;
         if record.kv.lease != 0 {
             self.lease_keys.insert((record.kv.lease, record.kv.key.clone()), ());
         }
         let lease = record.kv.lease;
-        let Some(old) = self.current.insert(record.kv.key.clone(), record) else { return };
+        let Some(old) = self.current.insert(record.kv.key.clone(), record) else { return hash };
         if old.kv.lease != 0 && old.kv.lease != lease && !planted!(AttachmentKept) {
             self.lease_keys.remove(&(old.kv.lease, old.kv.key.clone()));
         }
         self.old.insert(old.old_key(), old);
+        hash
     }
 
     /// A superseded version out of a checkpoint.
     pub(crate) fn add_old(&mut self, record: Arc<Record>) {
         self.versions_hash = self.versions_hash.wrapping_add(record.hash());
-        self.size_bytes += version_bytes(record.kv.key.len(), record.kv.value.len());
+        self.size_bytes += record.bytes();
         self.old.insert(record.old_key(), record);
     }
 
     pub(crate) fn forget(&mut self, record: &Record) {
-        let bytes = version_bytes(record.kv.key.len(), record.kv.value.len());
         self.versions_hash = self.versions_hash.wrapping_sub(record.hash());
-        self.size_bytes -= bytes;
+        self.size_bytes -= record.bytes();
+    }
+}
+
+impl Record {
+    fn bytes(&self) -> u64 {
+        version_bytes(self.kv.key.len(), self.kv.value.len())
     }
 }

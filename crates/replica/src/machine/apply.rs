@@ -1,14 +1,16 @@
-//! Apply: committed entries become state, replies and changes in the same step.
+//! Apply: committed entries become state, replies and changes in the same step. A long one takes
+//! several steps, and nobody sees anything of it before the last.
 
 use super::Replica;
 use super::extra::Extra;
 use crate::envelope::{Envelope, EnvelopeBody};
 use crate::{Effects, Halt, Installed, PeerBody, PeerMessage, Reply, TraceKind, UnknownReason};
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use base::codec::{DecodeError, Get};
-use base::{LogIndex, NodeId, RequestId, planted};
+use base::{ClusterTime, LogIndex, NodeId, RequestId, planted};
 use consensus::raft::{Entry, EntryKind, is_possible};
-use mvcc::Command;
+use mvcc::{Budget, Command, Progress};
 use quorum::NodeSet;
 
 /// Every so many entries the members compare their chain hashes.
@@ -16,76 +18,166 @@ const HASH_EVERY: u64 = 256;
 /// Past hashes kept for the comparison.
 const HASHES_MAX: usize = 64;
 
+/// An entry whose turn it is. What it does to the machine itself is done with its data's job, so
+/// that everything else, a checkpoint too, goes by the last applied one meanwhile.
+struct Entering {
+    entry: Entry,
+    what: What,
+}
+
+enum What {
+    /// Empty, or a configuration.
+    Bare,
+    /// Only moves cluster time; with an id, the repetition of a request.
+    Mark(ClusterTime, Option<RequestId>),
+    Command(ClusterTime, RequestId),
+}
+
+impl What {
+    fn stamp(&self) -> Option<ClusterTime> {
+        match self {
+            Self::Bare => None,
+            Self::Mark(stamp, _) | Self::Command(stamp, _) => Some(*stamp),
+        }
+    }
+}
+
+/// One that takes more than one step.
+pub(super) struct Running {
+    entering: Entering,
+    job: Box<mvcc::Job>,
+}
+
 impl Replica {
+    /// Applies what is committed, as far as the step's budget goes.
     pub(super) fn apply_committed(&mut self, out: &mut Effects) {
-        let commit = self.raft.commit().min(self.standing.limit());
-        while self.applied < commit {
-            let index = self.applied.next();
-            let entry = self.raft.entries(index, index).next();
-            let entry = entry.expect("committed entries are in the log").clone();
-            assert!(entry.index == index, "the log is contiguous");
-            if let Err(why) = self.apply(&entry, out) {
-                self.halted = true;
-                out.halted = Some(Halt { index, why: alloc::format!("{why}") });
-                return;
+        let mut budget = Budget::new(self.settings.apply_budget);
+        while budget.is_left() && self.is_applying() {
+            let (entering, progress) = match self.running.take() {
+                Some(Running { entering, job }) => (entering, self.store.run(job, &mut budget)),
+                None => match self.begin_next(&mut budget) {
+                    Ok(begun) => begun,
+                    Err(why) => {
+                        let index = self.applied.next();
+                        return self.halt(Halt { index, why: alloc::format!("{why}") }, out);
+                    }
+                },
+            };
+            match progress {
+                Progress::Running(job) => self.running = Some(Running { entering, job }),
+                Progress::Done(done) => self.applied(&entering, done, out),
             }
-            self.applied = index;
-            self.applied_ballot = entry.ballot;
-            self.compare_hashes(index, out);
         }
     }
 
-    fn apply(&mut self, entry: &Entry, out: &mut Effects) -> Result<(), DecodeError> {
+    /// What it would say from here on is not known to be true.
+    pub(super) fn halt(&mut self, halt: Halt, out: &mut Effects) {
+        self.halted = true;
+        out.halted = Some(halt);
+        out.discard.push(self.running.take().map(|running| running.job));
+    }
+
+    /// Whether there is more to apply at once: until then the machine wants to be stepped.
+    pub fn is_applying(&self) -> bool {
+        let committed = self.raft.commit().min(self.standing.limit());
+        !self.halted && (self.running.is_some() || self.applied < committed)
+    }
+
+    fn begin_next(&mut self, budget: &mut Budget) -> Result<(Entering, Progress), DecodeError> {
+        let index = self.applied.next();
+        let entry = self.raft.entries(index, index).next();
+        let entry = entry.expect("committed entries are in the log").clone();
+        assert!(entry.index == index, "the log is contiguous");
+        let (what, command) = self.read(&entry)?;
+        let mut time = self.clock.after(what.stamp());
+        if planted!(LocalTimeApplied) && what.stamp().is_some() {
+            time = self.clock.estimate(self.now);
+        }
+        if planted!(RunningInCheckpoint)
+            && let What::Command(_, id) = what
+            && id.seq > 0
+        {
+            self.dedupe.insert(id);
+        }
+        let progress = self.store.begin((index, time), command, budget);
+        Ok((Entering { entry, what }, progress))
+    }
+
+    fn read(&self, entry: &Entry) -> Result<(What, Option<Command>), DecodeError> {
+        if entry.kind != EntryKind::Data {
+            return Ok((What::Bare, None));
+        }
+        let Envelope { id, stamp, body } = Envelope::decode(&entry.payload)?;
+        let EnvelopeBody::Command(bytes) = body else {
+            return Ok((What::Mark(stamp, None), None));
+        };
+        let command = Command::decode(&mut Get::new(bytes))?;
+        if id.seq > 0 && !self.is_new(id, entry.index) && !planted!(DedupeOff) {
+            return Ok((What::Mark(stamp, Some(id)), None));
+        }
+        Ok((What::Command(stamp, id), Some(command)))
+    }
+
+    /// The data has come to the entry, and so does everything else.
+    fn applied(&mut self, entering: &Entering, done: mvcc::Done, out: &mut Effects) {
+        let Entering { entry, what } = entering;
+        let index = entry.index;
+        assert!(index == self.applied.next(), "entries apply in order");
         if entry.kind == EntryKind::Config {
             self.apply_config(entry, out);
         }
-        if entry.kind != EntryKind::Data {
-            self.store.advance(entry.index, self.clock.last());
-            self.trace_applied(entry.index, None, out);
-            return Ok(());
+        if let Some(stamp) = what.stamp() {
+            self.clock.apply(stamp, entry.ballot, self.now);
         }
-        let envelope = Envelope::decode(&entry.payload)?;
-        let command = match envelope.body {
-            EnvelopeBody::Command(bytes) => Some(Command::decode(&mut Get::new(bytes))?),
-            EnvelopeBody::Mark => None,
-        };
-        let mut time = self.clock.apply(envelope.stamp, entry.ballot, self.now);
-        if planted!(LocalTimeApplied) {
-            time = self.clock.estimate(self.now);
+        let mvcc::Done { applied, discard } = done;
+        match *what {
+            What::Bare | What::Mark(_, None) => self.trace_applied(index, None, out),
+            What::Mark(_, Some(id)) => {
+                self.tail.remove(&id);
+                self.emit(out, TraceKind::Deduplicated { index, id });
+            }
+            What::Command(_, id) => {
+                self.tail.remove(&id);
+                if id.seq > 0 {
+                    self.dedupe.insert(id);
+                }
+                self.trace_applied(index, Some(id), out);
+                let applied = applied.expect("a command has its result");
+                self.tell(index, id, applied, !discard.is_empty(), out);
+            }
         }
-        let Some(command) = command else {
-            self.store.advance(entry.index, time);
-            self.trace_applied(entry.index, None, out);
-            return Ok(());
-        };
-        let id = envelope.id;
-        self.tail.remove(&id);
-        if id.seq > 0 && !self.is_new(id, entry.index) && !planted!(DedupeOff) {
-            self.store.advance(entry.index, time);
-            self.emit(out, TraceKind::Deduplicated { index: entry.index, id });
-            return Ok(());
-        }
-        let applied = self.store.apply(entry.index, time, &command);
-        self.trace_applied(entry.index, Some(id), out);
+        out.discard.append(discard);
+        self.applied = index;
+        self.applied_ballot = entry.ballot;
+        self.compare_hashes(index, out);
+    }
+
+    fn tell(
+        &mut self,
+        index: LogIndex,
+        id: RequestId,
+        applied: mvcc::Applied,
+        is_long: bool,
+        out: &mut Effects,
+    ) {
         if let Some(changes) = applied.changes {
             out.changes.push(changes);
         }
-        if id.origin == self.settings.raft.id
-            && id.incarnation == self.incarnation()
-            && let Some(write) = self.writes.remove(id.seq)
-        {
-            let reply = Reply::Applied { index: entry.index, result: applied.result };
+        let is_own = id.origin == self.settings.raft.id && id.incarnation == self.incarnation();
+        if is_own && let Some(write) = self.writes.remove(id.seq) {
+            let reply = Reply::Applied { index, result: applied.result };
             out.replies.push((write.token, reply));
             self.emit(out, TraceKind::Replied { id });
+        } else if is_long {
+            out.discard.push(applied.result);
         }
-        Ok(())
     }
 
     /// Whether a request is applied for the first time. The window of a member that has left is
     /// gone, so what comes from it later counts as seen: its origin says *unknown*.
-    fn is_new(&mut self, id: RequestId, index: LogIndex) -> bool {
+    fn is_new(&self, id: RequestId, index: LogIndex) -> bool {
         let known = self.raft.config_at(index).member(id.origin).is_some();
-        (known || planted!(LeftOriginApplies)) && self.dedupe.insert(id)
+        (known || planted!(LeftOriginApplies)) && self.dedupe.takes(id)
     }
 
     fn trace_applied(&self, index: LogIndex, id: Option<RequestId>, out: &mut Effects) {
@@ -185,7 +277,8 @@ impl Replica {
         let Ok(Extra { stamp, dedupe, settled }) = Extra::decode(&installed.extra) else {
             return; // verified by its file's digest; an unknown version is left alone
         };
-        self.store = if installed.config.is_witness(self.settings.raft.id) {
+        // What was under way is in the checkpoint.
+        let store = if installed.config.is_witness(self.settings.raft.id) {
             // Only the place in the log is kept, whatever the file held.
             let mut empty = mvcc::Store::new(installed.store.limits());
             if installed.index > LogIndex::ZERO {
@@ -195,6 +288,10 @@ impl Replica {
         } else {
             installed.store
         };
+        out.discard.push(core::mem::replace(&mut self.store, store));
+        if !planted!(JobSurvivesInstall) {
+            out.discard.push(self.running.take().map(|running| running.job));
+        }
         self.dedupe = dedupe;
         self.clock = crate::clock::ClusterClock::new(stamp, self.now);
         self.applied = installed.index;
@@ -277,6 +374,7 @@ mod tests {
             request_timeout: Nanos::from_millis(5000),
             leaderless_wait: Nanos::from_millis(2000),
             catchup_entries: 10,
+            apply_budget: 100,
             trace: false,
         };
         let recovered = ReplicaRecovered { raft, store, extra: vec![], known: index };
@@ -292,8 +390,10 @@ mod tests {
         }
         .encode()
         .to_vec();
+        let mut older = newer.clone();
         newer[2] = 9; // the low byte of the apply level
-        for payload in [&newer[..], b"", b"\xff\xff\xff"] {
+        older[2] = 2;
+        for payload in [&newer[..], &older, b"", b"\xff\xff\xff"] {
             let mut replica = alone_with(payload);
             let mut out = Effects::default();
             replica.step(Nanos::from_millis(1), Event::Tick, &mut out);
@@ -338,7 +438,8 @@ mod tests {
     fn what_a_member_asked_for_before_it_left_is_never_applied_again() {
         let mut replica = first_of(&["a", "b"], "all of (a, b)", b"");
         let id = |origin| RequestId { origin: NodeId(origin), seq: 1, ..RequestId::default() };
-        assert!(replica.is_new(id(2), LogIndex(1)) && !replica.is_new(id(2), LogIndex(1)));
+        assert!(replica.is_new(id(2), LogIndex(1)));
+        assert!(replica.dedupe.insert(id(2)) && !replica.is_new(id(2), LogIndex(1)));
         assert!(!replica.is_new(id(9), LogIndex(1)), "its window is gone, or never was");
     }
 

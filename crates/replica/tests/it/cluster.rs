@@ -53,6 +53,12 @@ pub struct Cluster {
     pub removed: BTreeSet<usize>,
     /// What every empty node goes by.
     genesis: Configuration,
+    /// Units of work on committed entries in one step, of whoever starts from now on.
+    pub apply_budget: u64,
+    /// Time that a step of these nodes takes while there is more to apply.
+    pub apply_pause: BTreeMap<usize, Nanos>,
+    /// When each node took its last step.
+    stepped: Vec<Nanos>,
     /// Nodes whose disk finishes nothing.
     pub stalled: BTreeSet<usize>,
     /// Checkpoints that took the place of a log.
@@ -138,6 +144,9 @@ impl Cluster {
             cut: BTreeSet::new(),
             removed: BTreeSet::new(),
             genesis: configuration(count, quorum),
+            apply_budget: 1000,
+            apply_pause: BTreeMap::new(),
+            stepped: vec![Nanos::ZERO; count],
             stalled: BTreeSet::new(),
             installs: 0,
             hashes: BTreeMap::new(),
@@ -162,6 +171,7 @@ impl Cluster {
     /// A node with an empty disk that knows the bootstrap configuration; not in it.
     pub fn newcomer(&mut self) -> usize {
         self.nodes.push(None);
+        self.stepped.push(self.now);
         self.lives.push(0);
         self.disks.push(Disk::default());
         self.pending.push(Vec::new());
@@ -210,6 +220,7 @@ impl Cluster {
             request_timeout: Nanos::from_millis(7000),
             leaderless_wait: Nanos::from_millis(3000),
             catchup_entries: 10,
+            apply_budget: self.apply_budget,
             trace: true,
         };
         let (base, base_ballot, base_config, store, extra) = match disk.checkpoint {
@@ -293,7 +304,7 @@ impl Cluster {
         loop {
             let due = self.heap.first_key_value().map_or(end, |((at, _), _)| *at);
             let timer = (0..self.nodes.len())
-                .filter_map(|n| self.nodes[n].as_ref().map(|r| (r.deadline().max(self.now), n)))
+                .filter_map(|n| self.nodes[n].as_ref().map(|r| (self.due(n, r), n)))
                 .min();
             if let Some((at, node)) = timer
                 && at <= due
@@ -311,6 +322,22 @@ impl Cluster {
             let (_, what) = self.heap.pop_first().expect("an event is due");
             self.handle(what);
         }
+    }
+
+    fn due(&self, node: usize, replica: &Replica) -> Nanos {
+        let pause = self.apply_pause.get(&node).filter(|_| replica.is_applying());
+        let pause = pause.copied().unwrap_or_default();
+        replica.deadline().max(self.stepped[node].plus(pause)).max(self.now)
+    }
+
+    pub fn replica(&self, node: usize) -> &Replica {
+        self.nodes[node].as_ref().expect("the node runs")
+    }
+
+    /// The checkpoint on its disk: index and revision.
+    pub fn checkpointed(&self, node: usize) -> Option<(LogIndex, i64)> {
+        let checkpoint = self.disks[node].checkpoint.clone()?;
+        Some((checkpoint.index, restored(checkpoint.records).revision()))
     }
 
     pub fn runs(&self, node: usize) -> bool {
@@ -389,6 +416,7 @@ impl Cluster {
     fn step(&mut self, node: usize, event: Event) {
         let Some(replica) = self.nodes.get_mut(node).and_then(Option::as_mut) else { return };
         let mut out = Effects::default();
+        self.stepped[node] = self.now;
         replica.step(self.now, event, &mut out);
         assert!(out.diverged.is_none(), "equal logs give equal states");
         if out.removed {

@@ -27,6 +27,7 @@ impl Node {
             if deadline < timer.deadline() || timer.is_elapsed() {
                 timer.as_mut().reset(deadline);
             }
+            let is_applying = self.replica.borrow().is_applying();
             tokio::select! {
                 biased;
                 n = inbox.recv_many(&mut batch, BATCH_MAX) => {
@@ -34,6 +35,8 @@ impl Node {
                         return End::Stopped;
                     }
                 }
+                // A long entry goes on at once; the timer would round up to a millisecond.
+                () = tokio::task::yield_now(), if is_applying => {}
                 () = &mut timer => {}
             }
             for input in batch.drain(..) {
@@ -214,6 +217,14 @@ impl Node {
         }
         self.follow_configuration();
         self.notice_leader();
+        if !effects.discard.is_empty() {
+            let discard = std::mem::take(&mut effects.discard);
+            // To free what a long entry left takes as long as the entry did.
+            let name = std::thread::Builder::new().name("quorate-discard".into());
+            if let Err(error) = name.spawn(move || drop(discard)) {
+                tracing::warn!("freed here, which may take a while: {error}");
+            }
+        }
     }
 
     /// Logs and counts changes of leadership.

@@ -209,6 +209,9 @@ fn serve(node: &Rc<Node>, listeners: Listeners) {
     }
 }
 
+/// Units of work on committed entries in one step: a few milliseconds.
+const APPLY_UNITS_MAX: u64 = 1000;
+
 fn replica_settings(config: &Config, identity: &Identity, seed: u64) -> ReplicaSettings {
     let raft = Settings {
         id: identity.member,
@@ -228,6 +231,7 @@ fn replica_settings(config: &Config, identity: &Identity, seed: u64) -> ReplicaS
         request_timeout: Nanos::from_millis(timeout_ms),
         leaderless_wait: Nanos::from_millis(2 * config.election_timeout_ms),
         catchup_entries: config.snapshot_catchup_entries,
+        apply_budget: APPLY_UNITS_MAX,
         trace: config.trace,
     }
 }

@@ -19,6 +19,8 @@ const WATCHES: &str = "watches lives uniform";
 const WITNESSES: &str = "witnesses witness-lives";
 const MARKED: &str = "witnesses witness-lives test:consensus/it/script";
 const VAIN: &str = "lives uniform test:consensus/it/script";
+const INSTALLS: &str = "lives uniform test:replica/it/slices";
+const CUTS: &str = "lives uniform test:mvcc/slices/any_budgets";
 const TWIN: &str = "twin";
 
 struct Entry {
@@ -117,6 +119,11 @@ entries! {
     "local-time-applied" LIVES, 1 "apply looks at the local clock (as etcd #13976)";
     "checkpoint-index-ahead" LIVES, 0 "a checkpoint's index is ahead of its data (etcd v3.5.0)";
     "uncommitted-config-stated" DIRECT, 0 "a checkpoint states an uncommitted configuration";
+    "half-job-shown" LIVES, 1 "a long entry shows before it is done";
+    "job-survives-install" INSTALLS, 0 "an entry under way goes on over an installed checkpoint";
+    "digest-by-slice" LIVES, 0 "the chain hash depends on how the work is cut";
+    "slice-skips-key" CUTS, 0 "a delete that goes on in another slice leaves out a key";
+    "running-in-checkpoint" INSTALLS, 0 "a checkpoint's window holds the entry under way";
     "lease-early" LEASES, 1 "deadlines leave out the clock-rate bound (etcd #14758)";
     "revoke-over-renewal" TWIN, 1 "an expiry ends a lease renewed since (etcd #15247)";
     "renews-the-dead" LIVES, 0 "renewing a revoked lease succeeds (etcd 3.6.5)";

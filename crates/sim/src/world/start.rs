@@ -146,6 +146,7 @@ impl World {
             request_timeout: Nanos(knobs.election.0 * 7),
             leaderless_wait: Nanos(knobs.election.0 * 3),
             catchup_entries: knobs.catchup_entries,
+            apply_budget: knobs.apply_budget * (1 + node as u64 % 3),
             trace: true,
         }
     }

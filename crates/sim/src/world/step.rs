@@ -77,10 +77,13 @@ impl World {
         }
     }
 
-    /// What was due has been done: else a server would tick without end.
+    /// What was due has been done, but for a long entry: else a server would tick without end.
     fn check_due(&mut self, node: usize, life: u32) {
         let place = &self.nodes[node];
         let Some(member) = place.up().filter(|_| place.life == life) else { return };
+        if member.replica.is_applying() {
+            return;
+        }
         let (now, due) = (member.local(self.now), member.replica.deadline());
         if due <= now {
             let what = format!("{} at {now}: still due at {due}", place.name);
@@ -89,10 +92,11 @@ impl World {
     }
 
     fn plan_tick(&mut self, node: usize) {
-        let now = self.now;
+        let (now, pause) = (self.now, self.plan.knobs.apply_pause);
         let life = self.nodes[node].life;
         let Some(member) = self.nodes[node].up_mut() else { return };
-        let due = member.at_local(member.replica.deadline()).max(Nanos(now.0 + 1));
+        let pause = if member.replica.is_applying() { pause } else { Nanos(1) };
+        let due = member.at_local(member.replica.deadline()).max(now.plus(pause));
         if due < member.tick_at {
             member.tick_at = due;
             self.agenda.push(due, What::Tick { node: node as u8, life });

@@ -1,0 +1,42 @@
+//! How much may be done now. Counted in work, never in time, so that nothing here needs a clock.
+
+/// What is left to be done in this slice, in units: one key touched, or one KiB copied or hashed.
+/// The last piece of work begun may go beyond it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budget(u64);
+
+impl Budget {
+    /// Enough for anything.
+    pub const fn endless() -> Self {
+        Self(u64::MAX)
+    }
+
+    /// Panics on 0: a slice makes progress.
+    pub const fn new(units: u64) -> Self {
+        assert!(units > 0, "a slice makes progress");
+        Self(units)
+    }
+
+    pub const fn is_left(self) -> bool {
+        self.0 > 0
+    }
+
+    /// Units left.
+    pub const fn left(self) -> u64 {
+        self.0
+    }
+
+    pub const fn spend(&mut self, units: u64) {
+        self.0 = self.0.saturating_sub(units);
+    }
+
+    /// As `left`, for batches of at most `max`.
+    pub(crate) fn batch(self, max: usize) -> usize {
+        usize::try_from(self.0).map_or(max, |left| left.min(max))
+    }
+}
+
+/// Units of work on one key with so many bytes.
+pub(crate) const fn units(bytes: usize) -> u64 {
+    1 + bytes as u64 / 1024
+}

@@ -1,0 +1,108 @@
+//! What the chain hash takes of one command: a digest that grows with the work, whatever the
+//! slices are.
+//!
+//! In order: the index and the command's fields; then, as they are made, the hash of every version
+//! written and the fields of every key answered; after each answer its numbers; at the end whether
+//! the command was taken, or why not. No answer is gone through a second time.
+
+use crate::command::{Error, Response};
+use crate::hash::Hasher;
+use crate::response_codec::key_value;
+use crate::types::KeyValue;
+use base::LogIndex;
+use base::codec::Put;
+
+pub(crate) struct Digest {
+    hasher: Hasher,
+    /// Reads outside the log have no digest.
+    is_on: bool,
+}
+
+impl Put for Hasher {
+    fn put_u8(&mut self, v: u8) {
+        self.word(v.into());
+    }
+    fn put_u16(&mut self, v: u16) {
+        self.word(v.into());
+    }
+    fn put_u32(&mut self, v: u32) {
+        self.word(v.into());
+    }
+    fn put_u64(&mut self, v: u64) {
+        self.word(v);
+    }
+    fn put_i64(&mut self, v: i64) {
+        self.int(v);
+    }
+    fn put_bytes(&mut self, v: &[u8]) {
+        self.bytes(v);
+    }
+}
+
+impl Digest {
+    /// Of the command at `index`, after all that `chain` stands for.
+    pub fn new(chain: u64, index: LogIndex) -> Self {
+        let mut hasher = Hasher::new(chain);
+        hasher.word(index.0);
+        Self { hasher, is_on: true }
+    }
+
+    pub const fn off() -> Self {
+        Self { hasher: Hasher::new(0), is_on: false }
+    }
+
+    pub fn is_on(&self) -> bool {
+        self.is_on
+    }
+
+    /// Where the command's own fields go.
+    pub fn sink(&mut self) -> &mut impl Put {
+        &mut self.hasher
+    }
+
+    pub fn number(&mut self, number: i64) {
+        self.hasher.int(number);
+    }
+
+    /// Hash of a version written.
+    pub fn version(&mut self, hash: u64) {
+        self.hasher.word(hash);
+    }
+
+    pub fn answered(&mut self, kv: &KeyValue) {
+        if self.is_on {
+            key_value(kv, &mut self.hasher);
+        }
+    }
+
+    /// Of the whole command: what its parts have not said yet.
+    pub fn result(&mut self, result: &Result<Response, Error>) {
+        let hasher = &mut self.hasher;
+        hasher.word(u64::from(result.is_ok()));
+        match result {
+            Err(error) => hasher.word(*error as u64),
+            // Their parts came one by one.
+            Ok(Response::Put(_) | Response::Delete(_)) => {}
+            Ok(Response::Txn(response)) => hasher.int(response.revision),
+            Ok(Response::Compact { revision } | Response::LeaseRevoke { revision }) => {
+                hasher.int(*revision);
+            }
+            Ok(Response::LeaseGrant { id, ttl, revision }) => {
+                [*id, *ttl, *revision].into_iter().for_each(|number| hasher.int(number));
+            }
+            // Its times to live came one by one.
+            Ok(Response::LeaseRenew { .. }) => {}
+            Ok(Response::Alarm { alarms }) => {
+                hasher.word(alarms.len() as u64);
+                for (member, kind) in alarms {
+                    hasher.word(*member);
+                    hasher.word(*kind as u64);
+                }
+            }
+        }
+    }
+
+    pub fn finish(&self) -> u64 {
+        self.hasher.finish()
+    }
+}

@@ -1,0 +1,206 @@
+//! A range read in slices.
+
+use crate::budget::Budget;
+use crate::check;
+use crate::command::Error;
+use crate::key_range::KeyRange;
+use crate::sorter::{Order, Sorter};
+use crate::types::{KeyValue, RangeRequest, RangeResponse, SortOrder, SortTarget};
+use crate::view::View;
+use alloc::vec::Vec;
+use base::{Blob, LogIndex};
+
+/// One range read, begun and not ended. It holds no view: whoever runs it gives it the one that it
+/// began on, each time.
+pub struct RangeWork {
+    request: RangeRequest,
+    range: KeyRange,
+    /// The revision read.
+    revision: i64,
+    /// The newest revision there is, for the reader.
+    current: i64,
+    applied: LogIndex,
+    /// Keys wanted; none when all are.
+    limit: Option<usize>,
+    /// Live keys looked at for more than their number.
+    fetch: usize,
+    /// Live keys so far.
+    count: usize,
+    /// Those of them that pass the filters.
+    found: usize,
+    /// The last key looked at.
+    after: Option<Blob>,
+    stage: Stage,
+    sorter: Option<Sorter<KeyValue>>,
+    kvs: Vec<KeyValue>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Scan,
+    Sort,
+    /// Of what only the sort needed; up to this place it is done.
+    Strip(usize),
+    Done,
+}
+
+impl RangeWork {
+    /// A plain range of what `view` holds, the way `KV.Range` answers it.
+    ///
+    /// # Errors
+    /// `EmptyKey`, `Compacted`, `FutureRevision`.
+    pub fn start(view: &View, request: &RangeRequest) -> Result<Self, Error> {
+        check::range(request)?;
+        Self::at(view, request, view.revision)
+    }
+
+    /// With `current` as the newest revision (one ahead inside a transaction that wrote).
+    pub(crate) fn at(view: &View, r: &RangeRequest, current: i64) -> Result<Self, Error> {
+        if r.revision > current {
+            return Err(Error::FutureRevision);
+        }
+        let revision = if r.revision <= 0 { current } else { r.revision };
+        if revision < view.compact_revision {
+            return Err(Error::Compacted);
+        }
+        let limit = usize::try_from(r.limit).ok().filter(|limit| *limit > 0);
+        let in_key_order = r.sort_order == SortOrder::None
+            || (r.sort_order == SortOrder::Ascend && r.sort_target == SortTarget::Key);
+        // One more than asked tells `more`. etcd limits before a sort whose order is NONE.
+        let fetch = limit.filter(|_| in_key_order && !has_filters(r));
+        let fetch = if r.count_only { 0 } else { fetch.map_or(usize::MAX, |limit| limit + 1) };
+        let order = order_of(r).filter(|_| !r.count_only);
+        let sorter = order.map(|order| Sorter::new(order, limit.unwrap_or(usize::MAX)));
+        Ok(Self {
+            range: KeyRange::new(r.key.clone(), r.range_end.clone()),
+            request: r.clone(),
+            revision,
+            current,
+            applied: view.applied,
+            limit,
+            fetch,
+            count: 0,
+            found: 0,
+            after: None,
+            stage: Stage::Scan,
+            sorter,
+            kvs: Vec::new(),
+        })
+    }
+
+    /// Goes on for as long as the budget lasts; the answer once it is whole.
+    ///
+    /// Panics when `view` is not the one that the work began on, and after the answer.
+    pub fn run(&mut self, view: &View, budget: &mut Budget) -> Option<RangeResponse> {
+        assert_eq!(view.applied, self.applied, "a range is read from one view");
+        assert!(self.stage != Stage::Done, "it was answered");
+        if self.stage == Stage::Scan {
+            if !self.scan(view, budget) {
+                return None;
+            }
+            self.stage = Stage::Sort;
+        }
+        if self.stage == Stage::Sort {
+            if let Some(sorter) = &mut self.sorter {
+                self.kvs = sorter.finish(budget)?;
+            }
+            self.stage = Stage::Strip(0);
+        }
+        if let Stage::Strip(from) = self.stage
+            && self.sorter.is_some()
+            && self.request.keys_only
+        {
+            let upto = self.kvs.len().min(from.saturating_add(budget.batch(usize::MAX)));
+            self.kvs[from..upto].iter_mut().for_each(|kv| strip(&self.request, kv));
+            budget.spend((upto - from) as u64);
+            self.stage = Stage::Strip(upto);
+            if upto < self.kvs.len() {
+                return None;
+            }
+        }
+        self.stage = Stage::Done;
+        Some(RangeResponse {
+            revision: self.current,
+            kvs: core::mem::take(&mut self.kvs),
+            more: self.limit.is_some_and(|limit| self.found > limit),
+            count: i64::try_from(self.count).expect("fits memory"),
+        })
+    }
+
+    /// Looks at the keys of the range; true at its end.
+    fn scan(&mut self, view: &View, budget: &mut Budget) -> bool {
+        let is_newest = self.revision >= self.current;
+        let after = self.after.take();
+        let mut last = after.as_ref();
+        let mut live = view.live(&self.range, last, self.revision, self.current);
+        loop {
+            if is_newest && self.count >= self.fetch && self.range.single().is_none() {
+                // The rest is only counted, and the map has counted it.
+                self.count = view.count_newest(&self.range);
+                return true;
+            }
+            if !budget.is_left() {
+                self.after = last.cloned();
+                return false;
+            }
+            let Some((key, record)) = live.next() else { return true };
+            budget.spend(1);
+            last = Some(key);
+            let Some(record) = record else { continue };
+            self.count += 1;
+            if self.count <= self.fetch && passes(&self.request, &record.kv) {
+                self.found += 1;
+                match &mut self.sorter {
+                    Some(sorter) => sorter.push(record.kv.clone()),
+                    None if self.limit.is_none_or(|limit| self.found <= limit) => {
+                        let mut kv = record.kv.clone();
+                        if self.request.keys_only {
+                            strip(&self.request, &mut kv);
+                        }
+                        self.kvs.push(kv);
+                    }
+                    None => {}
+                }
+            }
+        }
+    }
+}
+
+fn has_filters(r: &RangeRequest) -> bool {
+    let filters =
+        [r.min_mod_revision, r.max_mod_revision, r.min_create_revision, r.max_create_revision];
+    filters.iter().any(|revision| *revision != 0)
+}
+
+fn passes(r: &RangeRequest, kv: &KeyValue) -> bool {
+    let within = |x: i64, min: i64, max: i64| (min == 0 || x >= min) && (max == 0 || x <= max);
+    within(kv.mod_revision, r.min_mod_revision, r.max_mod_revision)
+        && within(kv.create_revision, r.min_create_revision, r.max_create_revision)
+}
+
+/// None for the order of keys. A target other than the key with order NONE sorts ascending. Equal
+/// ones stay in the order of keys.
+fn order_of(r: &RangeRequest) -> Option<Order<KeyValue>> {
+    let is_down = r.sort_order == SortOrder::Descend;
+    Some(match (r.sort_target, is_down) {
+        (SortTarget::Key, false) => return None,
+        (SortTarget::Key, true) => |a, b| b.key.cmp(&a.key),
+        (SortTarget::Version, false) => |a, b| a.version.cmp(&b.version),
+        (SortTarget::Version, true) => |a, b| b.version.cmp(&a.version),
+        (SortTarget::Create, false) => |a, b| a.create_revision.cmp(&b.create_revision),
+        (SortTarget::Create, true) => |a, b| b.create_revision.cmp(&a.create_revision),
+        (SortTarget::Mod, false) => |a, b| a.mod_revision.cmp(&b.mod_revision),
+        (SortTarget::Mod, true) => |a, b| b.mod_revision.cmp(&a.mod_revision),
+        (SortTarget::Value, false) => |a, b| a.value.cmp(&b.value),
+        (SortTarget::Value, true) => |a, b| b.value.cmp(&a.value),
+    })
+}
+
+/// etcd strips values after the sort.
+fn strip(r: &RangeRequest, kv: &mut KeyValue) {
+    kv.value = Blob::default();
+    // etcd 3.7 answers these from its index, which knows no lease.
+    if r.sort_target != SortTarget::Value {
+        kv.lease = 0;
+    }
+}

@@ -1,0 +1,239 @@
+//! How the work of an entry is cut never shows: any budgets give the state, the answers, the
+//! changes and the hashes of one that is applied in one go.
+
+use base::{Blob, ClusterTime, LogIndex, Prng};
+use mvcc::{
+    AlarmAction, AlarmKind, Applied, Budget, Command, Compare, CompareOp, CompareTarget,
+    DeleteRequest, KeyRange, Limits, Progress, PutRequest, RangeRequest, RequestOp, SortOrder,
+    SortTarget, Store, TxnRequest,
+};
+
+const KEYS: u64 = 40;
+
+fn key(p: &mut Prng) -> Blob {
+    Blob::from(format!("k{:02}", p.below(KEYS)).as_bytes())
+}
+
+fn end(p: &mut Prng) -> Blob {
+    match p.below(5) {
+        0 => Blob::from(&b"\0"[..]),
+        1 => Blob::default(),
+        _ => key(p),
+    }
+}
+
+fn put(p: &mut Prng) -> PutRequest {
+    let long = if p.below(8) == 0 { 3000 } else { 8 };
+    PutRequest {
+        key: key(p),
+        value: Blob::from(vec![p.below(256) as u8; p.below(long) as usize]),
+        lease: if p.below(3) == 0 { 1 + p.below(4) as i64 } else { 0 },
+        prev_kv: p.below(3) == 0,
+        ..PutRequest::default()
+    }
+}
+
+fn delete(p: &mut Prng) -> DeleteRequest {
+    DeleteRequest { key: key(p), range_end: end(p), prev_kv: p.below(2) == 0 }
+}
+
+pub fn range(p: &mut Prng, revision: i64) -> RangeRequest {
+    let targets = [
+        SortTarget::Key,
+        SortTarget::Version,
+        SortTarget::Create,
+        SortTarget::Mod,
+        SortTarget::Value,
+    ];
+    let orders = [SortOrder::None, SortOrder::Ascend, SortOrder::Descend];
+    let old = |p: &mut Prng| if p.below(3) == 0 { revision - p.below(30) as i64 } else { 0 };
+    let filter = |p: &mut Prng| if p.below(4) == 0 { old(p).max(0) } else { 0 };
+    RangeRequest {
+        key: key(p),
+        range_end: end(p),
+        limit: if p.below(2) == 0 { p.below(12) as i64 } else { 0 },
+        revision: old(p),
+        sort_order: orders[p.below(3) as usize],
+        sort_target: targets[p.below(5) as usize],
+        keys_only: p.below(4) == 0,
+        count_only: p.below(5) == 0,
+        min_mod_revision: filter(p),
+        max_mod_revision: filter(p),
+        min_create_revision: filter(p),
+        max_create_revision: filter(p),
+        serializable: false,
+    }
+}
+
+fn compare(p: &mut Prng) -> Compare {
+    let ops = [CompareOp::Equal, CompareOp::Greater, CompareOp::Less, CompareOp::NotEqual];
+    let target = match p.below(4) {
+        0 => CompareTarget::Version(p.below(3) as i64),
+        1 => CompareTarget::Mod(p.below(60) as i64),
+        2 => CompareTarget::Value(Blob::from([p.below(256) as u8].as_slice())),
+        _ => CompareTarget::Lease(p.below(3) as i64),
+    };
+    Compare { key: key(p), range_end: end(p), op: ops[p.below(4) as usize], target }
+}
+
+fn txn(p: &mut Prng, revision: i64, depth: u32) -> TxnRequest {
+    let branch = |p: &mut Prng| {
+        let ops = (0..p.below(4)).map(|_| match p.below(8) {
+            0..=2 => RequestOp::Put(put(p)),
+            3 | 4 => RequestOp::Range(range(p, revision)),
+            5 => RequestOp::Delete(delete(p)),
+            _ if depth < 3 => RequestOp::Txn(txn(p, revision, depth + 1)),
+            _ => RequestOp::Put(put(p)),
+        });
+        ops.collect()
+    };
+    TxnRequest {
+        compare: (0..p.below(3)).map(|_| compare(p)).collect(),
+        success: branch(p),
+        failure: branch(p),
+    }
+}
+
+fn command(p: &mut Prng, revision: i64) -> Option<Command> {
+    Some(match p.below(22) {
+        0..=7 => Command::Put(put(p)),
+        8 | 9 => Command::Delete(delete(p)),
+        10..=14 => Command::Txn(txn(p, revision, 0)),
+        15 => Command::Compact { revision: revision - p.below(20) as i64 },
+        16 => Command::LeaseGrant { id: 1 + p.below(4) as i64, ttl: 5 },
+        17 => Command::LeaseRevoke { id: 1 + p.below(4) as i64, renewal: None },
+        18 => Command::LeaseRenew { ids: (0..p.below(6)).map(|_| p.below(5) as i64).collect() },
+        19 => {
+            let action = [AlarmAction::Get, AlarmAction::Activate, AlarmAction::Deactivate];
+            let action = action[p.below(3) as usize];
+            Command::Alarm { action, member: p.below(2), kind: AlarmKind::NoSpace }
+        }
+        _ => return None,
+    })
+}
+
+/// Applies the entry in slices; meanwhile the store shows what it showed.
+fn sliced(
+    store: &mut Store,
+    at: (LogIndex, ClusterTime),
+    command: Option<&Command>,
+    mut budget: impl FnMut() -> u64,
+) -> (Option<Applied>, u64) {
+    let all = KeyRange::new(&b"k"[..], &b"\0"[..]);
+    let shown = |store: &Store| {
+        let range = RangeRequest {
+            key: Blob::from(&b"k"[..]),
+            range_end: Blob::from(&b"\0"[..]),
+            ..RangeRequest::default()
+        };
+        let history = store.history(store.compact_revision(), &all, 5);
+        let hashes = (store.content_hash(), store.chain_hash(), store.size_bytes());
+        (store.applied_index(), store.read(&range), history, hashes, store.leases())
+    };
+    let before = shown(store);
+    let mut slices = 1;
+    let mut progress = store.begin(at, command.cloned(), &mut Budget::new(budget()));
+    loop {
+        match progress {
+            Progress::Done(done) => return (done.applied, slices),
+            Progress::Running(job) => {
+                assert_eq!(shown(store), before, "an entry shows once it is done");
+                slices += 1;
+                progress = store.run(job, &mut Budget::new(budget()));
+            }
+        }
+    }
+}
+
+fn assert_equal(a: &Store, b: &Store, seed: u64) {
+    assert_eq!(a.applied_index(), b.applied_index());
+    assert_eq!(a.chain_hash(), b.chain_hash(), "seed {seed} at {}", a.applied_index());
+    assert_eq!(a.content_hash(), b.content_hash(), "seed {seed}");
+    assert_eq!(a.size_bytes(), b.size_bytes(), "seed {seed}");
+    assert_eq!(a.is_sweeping(), b.is_sweeping(), "seed {seed}");
+}
+
+#[test]
+fn any_budgets_give_the_state_and_the_answers_of_one_go() {
+    let (mut most, mut long, mut ok) = (0, 0, 0);
+    for seed in 0..150 {
+        let mut p = Prng::new(seed);
+        let quota_bytes = if seed % 4 == 0 { 20_000 } else { 0 };
+        let limits = Limits { quota_bytes, ..Limits::default() };
+        let mut whole = Store::new(limits);
+        let mut cut = Store::new(limits);
+        let max = [1, 2, 5, 40][seed as usize % 4];
+        for index in 1..=120 {
+            let command = command(&mut p, whole.revision());
+            let at = (LogIndex(index), ClusterTime(index * 100_000_000));
+            let one = match &command {
+                Some(command) => Some(whole.apply(at.0, at.1, command)),
+                None => {
+                    whole.advance(at.0, at.1);
+                    None
+                }
+            };
+            let (other, slices) = sliced(&mut cut, at, command.as_ref(), || 1 + p.below(max));
+            (most, long) = (most.max(slices), long + u64::from(slices > 1));
+            let of = |applied: Option<Applied>| applied.map(|a| (a.result, a.changes));
+            let (one, other) = (of(one), of(other));
+            ok += u64::from(one.as_ref().is_some_and(|(result, _)| result.is_ok()));
+            assert_eq!(one, other, "seed {seed} at {index}: {command:?}");
+            assert_equal(&whole, &cut, seed);
+        }
+        assert_eq!(whole.encode_checkpoint(), cut.encode_checkpoint(), "seed {seed}");
+        let restored = Store::restore(limits, cut.encode_checkpoint()).expect("it is whole");
+        assert_equal(&whole, &restored, seed);
+    }
+    assert!(most > 60 && long > 3000 && ok > 6000, "{most} {long} {ok}");
+}
+
+#[test]
+fn a_slice_does_no_more_than_its_budget_and_a_long_piece() {
+    let mut store = Store::new(Limits::default());
+    let at = |index| (LogIndex(index), ClusterTime(index));
+    let put = |n: u64, lease| {
+        let key = Blob::from(format!("k{n:05}").as_bytes());
+        Command::Put(PutRequest { key, lease, ..PutRequest::default() })
+    };
+    let grant = Command::LeaseGrant { id: 7, ttl: 5 };
+    assert!(store.apply(LogIndex(1), ClusterTime(1), &grant).result.is_ok());
+    for index in 2..=3001 {
+        let (at, now) = at(index);
+        assert!(store.apply(at, now, &put(index, 7)).result.is_ok());
+    }
+    let all = (Blob::from(&b"k"[..]), Blob::from(&b"l"[..]));
+    let read = RangeRequest {
+        key: all.0.clone(),
+        range_end: all.1.clone(),
+        sort_order: SortOrder::Descend,
+        sort_target: SortTarget::Value,
+        ..RangeRequest::default()
+    };
+    let delete = DeleteRequest { key: all.0, range_end: all.1, prev_kv: false };
+    let revision = store.revision();
+    let long = [
+        Command::LeaseRevoke { id: 7, renewal: None },
+        Command::Delete(delete.clone()),
+        Command::Txn(TxnRequest {
+            success: vec![RequestOp::Range(read), RequestOp::Delete(delete)],
+            ..TxnRequest::default()
+        }),
+    ];
+    for command in long {
+        let mut store = Store::restore(Limits::default(), store.encode_checkpoint()).unwrap();
+        let (applied, slices) = sliced(&mut store, at(3002), Some(&command), || 100);
+        assert!(applied.expect("a command").result.is_ok());
+        assert!(slices >= 30, "{slices} slices of {command:?}");
+        let compact = Command::Compact { revision: revision + 1 };
+        let (applied, slices) = sliced(&mut store, at(3003), Some(&compact), || 100);
+        assert!(applied.expect("a command").result.is_ok());
+        assert!(slices >= 30, "{slices} slices of a compaction");
+        // The revision of the delete is passed whole, by one entry, in slices.
+        let mut slices = 0;
+        for index in 3004..3100 {
+            slices = slices.max(sliced(&mut store, at(index), None, || 100).1);
+        }
+        assert!(!store.is_sweeping() && slices >= 30, "{slices} slices of a removal");
+    }
+}
