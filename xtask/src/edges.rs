@@ -24,9 +24,11 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("sim", &["member", "door", "trace", "check"]),
     ("api", &[]),
     ("console", &[]),
-    ("server", &["member", "door", "trace", "api", "console"]),
+    ("net", &["later"]),
+    ("front-etcd", &["door", "api", "net"]),
+    ("server", &["member", "door", "trace", "net", "front-etcd"]),
     ("client", &["api"]),
-    ("quorate", &["server", "client", "analysis", "sim", "check"]),
+    ("quorate", &["server", "client", "console", "analysis", "sim", "check"]),
     ("trial", &["client", "check"]),
     ("xtask", &[]),
 ];

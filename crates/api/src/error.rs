@@ -23,6 +23,12 @@ pub enum Code {
     Unauthenticated = 16,
 }
 
+impl From<Code> for u32 {
+    fn from(code: Code) -> Self {
+        code as Self
+    }
+}
+
 /// Every refusal etcd's clients know by text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EtcdError {

@@ -14,6 +14,7 @@ mod ask;
 mod cursor;
 mod facts;
 mod query;
+mod reads;
 pub mod recipe;
 mod refusal;
 
@@ -21,4 +22,5 @@ pub use ask::{Answer, Caller, ChangeListener, Door};
 pub use cursor::{Batch, Bounds, Cursor, Fragment, Wanted};
 pub use facts::{Header, LeaseInfo, MemberInfo, Status};
 pub use query::{Found, Freshness, Query};
+pub use reads::{READS_WAITING_MAX, Reads};
 pub use refusal::{Outcome, Reason, Refusal};

@@ -1,6 +1,7 @@
 //! What can be read, and reading it from a picture of the store.
 
 use crate::facts::LeaseInfo;
+use crate::refusal::{Reason, Refusal};
 use alloc::vec::Vec;
 use base::ClusterTime;
 use mvcc::{Error, HashKv, RangeRequest, RangeResponse, TxnRequest, TxnResponse, View};
@@ -41,6 +42,12 @@ pub enum Found {
 }
 
 impl Query {
+    /// Whether it is refused for want of good data. How its data differs is what a member whose
+    /// data differs has to tell.
+    pub fn is_refused_by(&self, no_data: &Refusal) -> bool {
+        !matches!(self, Self::Hash { .. }) || no_data.reason != Reason::Diverged
+    }
+
     /// Reads from `view`; `now` is the cluster's time, `ops_max` bounds a transaction.
     ///
     /// # Errors

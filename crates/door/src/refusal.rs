@@ -108,7 +108,7 @@ impl fmt::Display for Reason {
             Self::BadTransferee => "that member cannot lead",
             Self::TransferTimeout => "leadership did not move in time",
             Self::Diverged => "the state differs from the cluster's",
-            Self::Witness => "a witness has no data",
+            Self::Witness => "this member is a witness and has no data",
             Self::Deadline => "too late for the caller",
             Self::BadUrl => "a member's URL is invalid",
             Self::Unsupported => "not possible here",
@@ -119,8 +119,8 @@ impl fmt::Display for Reason {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let outcome = match self.outcome {
-            Outcome::NotApplied => "not applied",
-            Outcome::Unknown => "outcome unknown",
+            Outcome::NotApplied => "not-applied",
+            Outcome::Unknown => "unknown",
         };
         write!(f, "{} ({outcome})", self.reason)?;
         if let Some(leader) = &self.leader {
@@ -143,11 +143,11 @@ mod tests {
     fn a_refusal_says_why_what_that_means_and_who_could_help() {
         let (leader, missing) = (Some("a".into()), Vec::from(["b".into(), "c".into()]));
         let refusal = Refusal::unknown(Reason::Timeout).knowing(leader, missing);
-        let text = "request timed out (outcome unknown), leader: a, missing: b, c";
+        let text = "request timed out (unknown), leader: a, missing: b, c";
         assert_eq!(refusal.to_string(), text);
         let refusal = Refusal::from(Error::Compacted);
         assert_eq!(refusal.outcome, Outcome::NotApplied);
-        let text = "mvcc: required revision has been compacted (not applied)";
+        let text = "mvcc: required revision has been compacted (not-applied)";
         assert_eq!(refusal.to_string(), text);
     }
 }

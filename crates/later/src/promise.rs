@@ -28,7 +28,7 @@ impl<T: 'static> Promise<T> {
         Self(Some(Rc::new(Straight(Cell::new(Some(take))))))
     }
 
-    /// Gives the value. For one who is late nothing is made of it.
+    /// Gives the value. Nothing is made of it where nobody waits any more.
     pub fn keep(mut self, value: T) {
         let slot = self.0.take().expect("a promise is kept once");
         slot.give(Some(value));
@@ -78,8 +78,8 @@ impl<T, F: FnOnce(Option<T>)> Give<T> for Straight<F> {
 impl<T, U, F: FnOnce(T) -> U> Give<T> for Slot<T, U, F> {
     fn give(&self, value: Option<T>) {
         let make = self.make.take().expect("a promise is kept once");
-        if !self.is_awaited() || (value.is_some() && self.asker.is_late()) {
-            return self.settle(None);
+        if !self.is_awaited() {
+            return;
         }
         // Nothing is borrowed meanwhile: what is made may ask again.
         let made = value.map(make);

@@ -1,7 +1,7 @@
 //! What a server is started with, after flags, environment and defaults have been merged.
 
-pub use crate::grpc::KeepAlive;
 use base::limits::REQUEST_BYTES_MAX;
+pub use net::KeepAlive;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;

@@ -5,8 +5,7 @@ pub mod bootstrap;
 pub mod config;
 pub mod difference;
 pub mod disk;
-pub mod front;
-pub mod grpc;
+
 pub mod metrics;
 pub mod node;
 pub mod peer;

@@ -1,7 +1,7 @@
 //! Counters of one node, shown under etcd's names in Prometheus' text format.
 
-use std::cell::{Cell, RefCell};
-use std::fmt::Write as _;
+use net::Page;
+use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A number that only grows; single thread.
@@ -38,18 +38,19 @@ impl Histogram {
         self.sum_us.fetch_add(us, Ordering::Relaxed);
     }
 
-    fn write(&self, name: &str, out: &mut String) {
-        let _ = writeln!(out, "# TYPE {name} histogram");
+    pub fn write(&self, name: &str, page: &Page) {
+        page.line(format_args!("# TYPE {name} histogram"));
         let mut total = 0;
         for (bucket, bound) in self.buckets.iter().zip(BOUNDS_US) {
             total += bucket.load(Ordering::Relaxed);
             let seconds = bound as f64 / 1e6;
-            let _ = writeln!(out, "{name}_bucket{{le=\"{seconds}\"}} {total}");
+            page.line(format_args!("{name}_bucket{{le=\"{seconds}\"}} {total}"));
         }
         total += self.buckets[BOUNDS_US.len()].load(Ordering::Relaxed);
         let sum = self.sum_us.load(Ordering::Relaxed) as f64 / 1e6;
-        let _ = writeln!(out, "{name}_bucket{{le=\"+Inf\"}} {total}");
-        let _ = writeln!(out, "{name}_sum {sum}\n{name}_count {total}");
+        page.line(format_args!("{name}_bucket{{le=\"+Inf\"}} {total}"));
+        page.line(format_args!("{name}_sum {sum}"));
+        page.line(format_args!("{name}_count {total}"));
     }
 }
 
@@ -70,30 +71,6 @@ pub struct Metrics {
     pub reads_failed: Counter,
 }
 
-/// A page of metrics under construction.
-#[derive(Default)]
-pub struct Page {
-    text: RefCell<String>,
-}
-
-impl Page {
-    pub fn gauge(&self, name: &str, value: impl std::fmt::Display) {
-        let _ = writeln!(self.text.borrow_mut(), "# TYPE {name} gauge\n{name} {value}");
-    }
-    pub fn counter(&self, name: &str, value: u64) {
-        let _ = writeln!(self.text.borrow_mut(), "# TYPE {name} counter\n{name} {value}");
-    }
-    pub fn histogram(&self, name: &str, histogram: &Histogram) {
-        histogram.write(name, &mut self.text.borrow_mut());
-    }
-    pub fn line(&self, line: &str) {
-        let _ = writeln!(self.text.borrow_mut(), "{line}");
-    }
-    pub fn into_text(self) -> String {
-        self.text.into_inner()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -105,7 +82,7 @@ mod tests {
         histogram.observe(Duration::from_micros(10));
         histogram.observe(Duration::from_secs(100));
         let page = Page::default();
-        page.histogram("h", &histogram);
+        histogram.write("h", &page);
         let text = page.into_text();
         assert!(text.contains("h_bucket{le=\"0.001\"} 1\n"), "{text}");
         assert!(text.contains("h_bucket{le=\"+Inf\"} 2\n"), "{text}");

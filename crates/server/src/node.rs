@@ -16,13 +16,13 @@ pub use start::StartError;
 
 use crate::config::Config;
 use crate::disk::{Log, Wrap};
-use crate::front::engine::{ChangeListener, Failure};
-use crate::grpc::Server;
 use crate::metrics::{DiskMetrics, Metrics};
 use crate::peer::listen::Shared;
 use base::{NodeId, Prng};
+use door::{ChangeListener, Reads, Refusal};
 use input::{Input, TraceSink};
 use member::CheckpointState;
+use net::Server;
 use replica::Replica;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -54,12 +54,14 @@ pub struct Node {
     peers: Rc<Shared>,
     inbox: UnboundedSender<Input>,
     started: Instant,
-    pending: RefCell<BTreeMap<u64, engine::Waiting>>,
+    pending: RefCell<BTreeMap<u64, engine::Pending>>,
     /// Why this member stands still for good, with what it has committed untouched.
     halted: RefCell<Option<String>>,
     /// Nothing more is taken.
     ended: Cell<bool>,
     next_token: Cell<u64>,
+    /// Reads whose state is fresh enough.
+    reads: Reads,
     /// Those who waited for the replica to be current have been served.
     stands: Cell<bool>,
     listeners: RefCell<Vec<ChangeListener>>,
@@ -72,7 +74,7 @@ pub struct Node {
     replaced: Cell<bool>,
     leader: Cell<Option<NodeId>>,
     /// The failure logged last; forgotten when a leader appears.
-    last_failure: RefCell<Option<Failure>>,
+    last_failure: RefCell<Option<Refusal>>,
     stop: Cell<Stop>,
     /// The client side, for as long as it has listeners or connections.
     server: RefCell<Weak<Server>>,

@@ -2,11 +2,11 @@
 
 use super::Node;
 use crate::config::AutoCompaction;
-use crate::front::engine::{Engine as _, Failure};
-use crate::grpc::Caller;
-use crate::metrics::Page;
 use cluster::{Change, Member};
-use mvcc::Command;
+use door::{Caller, Door as _, Reason, Refusal};
+use later::Promise;
+use mvcc::{Command, Response};
+use net::Page;
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -61,7 +61,7 @@ pub(super) async fn publish(node: Rc<Node>) {
             may.then(|| config.members.iter().find_map(news)).flatten()
         };
         if let Some(change) = unsaid {
-            node.change(change, Box::new(|_| {}));
+            node.change(Caller, change, Promise::to(|_| {}));
         }
     }
 }
@@ -72,31 +72,32 @@ fn compact(node: &Rc<Node>, revision: i64) {
         return;
     }
     tracing::info!("auto compaction at revision {revision}");
-    node.submit(
-        Caller::nobody(),
-        Command::Compact { revision },
-        Box::new(move |result| match result {
-            Ok(_) | Err(Failure::Store(_)) => {}
-            Err(failure) => tracing::warn!("auto compaction at {revision}: {failure:?}"),
-        }),
-    );
+    let answer = move |result: Option<Result<Response, Refusal>>| match result {
+        None | Some(Ok(_)) => {}
+        Some(Err(refusal)) => {
+            if !matches!(refusal.reason, Reason::Store(_)) {
+                tracing::warn!("auto compaction at {revision}: {refusal}");
+            }
+        }
+    };
+    node.write(Caller, Command::Compact { revision }, Promise::to(answer));
 }
 
 impl Node {
-    /// What only the node knows of itself, under etcd's names; the request layer adds the facts
-    /// of `Engine::status` before it.
+    /// What only the node knows of itself, under etcd's names; the front adds the facts of
+    /// `Door::status` before it.
     pub(super) fn metrics_page(&self) -> String {
         let page = Page::default();
         let replica = self.replica.borrow();
         let (status, store) = (replica.status(), replica.store());
         page.line("# TYPE etcd_server_id gauge");
-        page.line(&format!("etcd_server_id{{server_id=\"{:x}\"}} 1", status.id.0));
+        page.line(format_args!("etcd_server_id{{server_id=\"{:x}\"}} 1", status.id.0));
         page.counter("etcd_server_leader_changes_seen_total", self.metrics.leader_changes.get());
         page.gauge("etcd_server_proposals_pending", status.pending);
         page.counter("etcd_server_proposals_failed_total", self.metrics.proposals_failed.get());
         page.counter("etcd_server_read_indexes_failed_total", self.metrics.reads_failed.get());
         page.gauge("etcd_debugging_mvcc_compact_revision", store.compact_revision());
-        page.histogram("etcd_disk_wal_fsync_duration_seconds", &self.disk_metrics.sync);
+        self.disk_metrics.sync.write("etcd_disk_wal_fsync_duration_seconds", &page);
         let load = |n: &std::sync::atomic::AtomicU64| n.load(std::sync::atomic::Ordering::Relaxed);
         page.counter("etcd_disk_wal_write_bytes_total", load(&self.disk_metrics.write_bytes));
         page.counter("quorate_disk_wal_batches_total", load(&self.disk_metrics.batches));
@@ -109,13 +110,13 @@ impl Node {
         page.line("# TYPE etcd_network_peer_sent_bytes_total counter");
         for link in self.peers.members.links() {
             let (id, n) = (link.peer.0, link.sent_bytes.get());
-            page.line(&format!("etcd_network_peer_sent_bytes_total{{To=\"{id:x}\"}} {n}"));
+            page.line(format_args!("etcd_network_peer_sent_bytes_total{{To=\"{id:x}\"}} {n}"));
         }
         let peers = |name: &str, value: &dyn Fn(&crate::peer::Link) -> u8| {
-            page.line(&format!("# TYPE {name} gauge"));
+            page.line(format_args!("# TYPE {name} gauge"));
             for link in self.peers.members.links() {
                 let (local, remote, n) = (status.id.0, link.peer.0, value(&link));
-                page.line(&format!("{name}{{Local=\"{local:x}\",Remote=\"{remote:x}\"}} {n}"));
+                page.line(format_args!("{name}{{Local=\"{local:x}\",Remote=\"{remote:x}\"}} {n}"));
             }
         };
         peers("etcd_network_known_peers", &|_| 1);

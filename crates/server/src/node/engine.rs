@@ -1,58 +1,67 @@
-//! The node as its request layer sees it: callbacks by token, answers out of the replica.
+//! The node as its fronts see it: promises by token, answers out of the replica.
 
 use super::Node;
 use super::input::Input;
-use crate::front::engine::{
-    ChangeListener, Done, Engine, Failure, Header, LeaseInfo, MemberInfo, Status, Why,
-};
-use crate::grpc::Caller;
+use crate::config::Url;
+use base::limits::{MEMBER_TEXT_BYTES_MAX, URLS_MAX};
 use base::{NodeId, Token};
 use cluster::{Change, Configuration, label};
-use mvcc::{Command, Error, RangeRequest, RangeResponse, Response, TxnRequest, TxnResponse, View};
+use door::{
+    Answer, Caller, ChangeListener, Door, Found, Freshness, Header, MemberInfo, Query, Reason,
+    Refusal, Status,
+};
+use later::Promise;
+use mvcc::{AlarmKind, Command, RangeRequest, RangeResponse, Response, View};
 use replica::{Event, RefusalReason, Reply, UnknownReason};
 use std::rc::Rc;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-/// etcd's text for a hand-over that did not end; it has no code there either.
-const TRANSFER_TIMEOUT: &str = "etcdserver: request timed out, leader transfer took too long";
-
-/// A request that waits for its reply, and who wants it.
-pub(super) struct Waiting {
-    caller: Caller,
-    pending: Pending,
-}
-
-enum Pending {
-    Write(Done<Response>),
-    Range(Done<RangeResponse>),
-    Barrier(Done<()>),
+/// A request that waits for its reply.
+pub(super) enum Pending {
+    Write(Answer<Response>),
+    Range(Answer<RangeResponse>),
+    /// A read that waits until the state is fresh enough.
+    Read(Query, Answer<Found>),
+    Barrier(Answer<()>),
     /// A barrier, or what the member finds on its own disk, whichever is first.
-    Standing(Done<()>),
-    Change(Done<Vec<MemberInfo>>),
+    Standing(Answer<()>),
+    Change(Answer<Vec<MemberInfo>>),
 }
 
 impl Pending {
-    fn fail(self, failure: Failure) {
+    fn fail(self, refusal: Refusal) {
         match self {
-            Self::Write(done) => done(Err(failure)),
-            Self::Range(done) => done(Err(failure)),
-            Self::Barrier(done) | Self::Standing(done) => done(Err(failure)),
-            Self::Change(done) => done(Err(failure)),
+            Self::Write(answer) => answer.keep(Err(refusal)),
+            Self::Range(answer) => answer.keep(Err(refusal)),
+            Self::Read(_, answer) => answer.keep(Err(refusal)),
+            Self::Barrier(answer) | Self::Standing(answer) => answer.keep(Err(refusal)),
+            Self::Change(answer) => answer.keep(Err(refusal)),
+        }
+    }
+
+    fn is_wanted(&self) -> bool {
+        match self {
+            Self::Write(answer) => answer.is_wanted(),
+            Self::Range(answer) => answer.is_wanted(),
+            Self::Read(_, answer) => answer.is_wanted(),
+            Self::Barrier(answer) | Self::Standing(answer) => answer.is_wanted(),
+            Self::Change(answer) => answer.is_wanted(),
         }
     }
 }
 
 impl Node {
-    fn wait(&self, caller: Caller, pending: Pending) -> Option<Token> {
+    fn wait(&self, pending: Pending) -> Option<Token> {
         if self.ended.get() {
             let halted = self.halted.borrow().is_some();
-            pending.fail(if halted { Failure::Corrupt } else { Failure::Stopped });
+            let halted = halted.then(|| Refusal::not_applied(Reason::Diverged));
+            pending.fail(halted.unwrap_or_else(Refusal::stopped));
             return None;
         }
         let token = self.next_token.get() + 1;
         self.next_token.set(token);
-        self.pending.borrow_mut().insert(token, Waiting { caller, pending });
+        self.pending.borrow_mut().insert(token, pending);
         Some(Token(token))
     }
 
@@ -64,12 +73,12 @@ impl Node {
             _ => return true,
         };
         let mut pending = self.pending.borrow_mut();
-        if !pending.get(&token).is_some_and(|waiting| waiting.caller.has_left()) {
+        if pending.get(&token).is_none_or(Pending::is_wanted) {
             return true;
         }
         let waiting = pending.remove(&token).expect("it was just found");
         drop(pending);
-        waiting.pending.fail(Failure::Late);
+        waiting.fail(Refusal::not_applied(Reason::Deadline));
         false
     }
 
@@ -79,55 +88,59 @@ impl Node {
 
     /// Hands a reply to whoever waits for it; a requester that left is no error.
     pub(super) fn answer(&self, token: Token, reply: Reply) {
-        let waiting = self.pending.borrow_mut().remove(&token.0);
-        let Some(Waiting { pending, .. }) = waiting else { return };
-        let failure = match (reply, pending) {
-            (Reply::Applied { result, .. }, Pending::Write(done)) => {
-                return done(result.map_err(Failure::Store));
+        let Some(pending) = self.pending.borrow_mut().remove(&token.0) else { return };
+        let (pending, refusal) = match (reply, pending) {
+            (Reply::Applied { result, .. }, Pending::Write(answer)) => {
+                return answer.keep(result.map_err(Refusal::from));
             }
-            (Reply::Range(result), Pending::Range(done)) => {
-                return done(result.map_err(Failure::Store));
+            (Reply::Range(result), Pending::Range(answer)) => {
+                return answer.keep(result.map_err(Refusal::from));
             }
-            (Reply::Barrier, Pending::Barrier(done) | Pending::Standing(done)) => {
-                return done(Ok(()));
+            (Reply::Barrier, Pending::Read(query, answer)) => {
+                return self.reads.serve(query, answer);
             }
-            (Reply::Changed { config, .. }, Pending::Change(done)) => {
-                return done(Ok(self.members_of(&config)));
+            (Reply::Barrier, Pending::Barrier(answer) | Pending::Standing(answer)) => {
+                return answer.keep(Ok(()));
             }
-            (Reply::ChangeRefused(error), Pending::Change(done)) => {
+            (Reply::Changed { config, .. }, Pending::Change(answer)) => {
+                return answer.keep(Ok(self.members_of(&config)));
+            }
+            (Reply::ChangeRefused(error), Pending::Change(answer)) => {
                 tracing::warn!("change refused: {error}");
-                return done(Err(Failure::Change(error)));
+                return answer.keep(Err(Refusal::not_applied(Reason::Change(error))));
             }
             (Reply::Refused(refusal), pending) => {
                 let leader = refusal.leader.map(|leader| self.name_of(leader));
-                let why = Why { leader, missing: refusal.missing };
-                let failure = match refusal.reason {
-                    RefusalReason::NoLeader | RefusalReason::NoMember => Failure::NoLeader(why),
-                    RefusalReason::Timeout => Failure::ReadTimeout(why),
-                    RefusalReason::Overloaded => Failure::Overloaded(why),
-                    RefusalReason::Diverged => Failure::Corrupt,
-                    RefusalReason::Witness => Failure::Witness,
+                let refused = |reason| Refusal::not_applied(reason);
+                let knowing = |reason| refused(reason).knowing(leader, refusal.missing);
+                let refusal = match refusal.reason {
+                    RefusalReason::NoLeader | RefusalReason::NoMember => knowing(Reason::NoLeader),
+                    RefusalReason::Timeout => knowing(Reason::Timeout),
+                    RefusalReason::Overloaded => knowing(Reason::Overloaded),
+                    RefusalReason::Diverged => refused(Reason::Diverged),
+                    RefusalReason::Witness => refused(Reason::Witness),
                 };
-                (pending, failure)
+                (pending, refusal)
             }
             (Reply::Unknown(UnknownReason::Timeout), pending) => {
-                (pending, Failure::Timeout(self.why()))
+                let (leader, missing) = self.knows();
+                (pending, Refusal::unknown(Reason::Timeout).knowing(leader, missing))
             }
             (Reply::Unknown(UnknownReason::InCheckpoint), pending) => {
-                (pending, Failure::InCheckpoint)
+                (pending, Refusal::unknown(Reason::InCheckpoint))
             }
             (reply, _) => unreachable!("a reply of another kind than its request: {reply:?}"),
         };
-        match failure.0 {
+        match pending {
             Pending::Write(_) => self.metrics.proposals_failed.add(1),
             _ => self.metrics.reads_failed.add(1),
         }
-        self.log_failure(&failure.1);
-        failure.0.fail(failure.1);
+        self.log_failure(&refusal);
+        pending.fail(refusal);
     }
 
     /// One line for each new kind of failure, however many requests share it.
-    fn log_failure(&self, failure: &Failure) {
+    fn log_failure(&self, failure: &Refusal) {
         let mut last = self.last_failure.borrow_mut();
         if last.as_ref() != Some(failure) {
             tracing::warn!("requests fail: {failure}");
@@ -141,12 +154,11 @@ impl Node {
             return;
         }
         self.stands.set(true);
-        let waits =
-            |_: &u64, waiting: &mut Waiting| matches!(waiting.pending, Pending::Standing(_));
+        let waits = |_: &u64, pending: &mut Pending| matches!(pending, Pending::Standing(_));
         let ready: Vec<_> = self.pending.borrow_mut().extract_if(.., waits).collect();
-        for (_, waiting) in ready {
-            if let Pending::Standing(done) = waiting.pending {
-                done(Ok(()));
+        for (_, pending) in ready {
+            if let Pending::Standing(answer) = pending {
+                answer.keep(Ok(()));
             }
         }
     }
@@ -155,7 +167,7 @@ impl Node {
     pub(super) fn fail_all(&self) {
         self.ended.set(true);
         let pending = std::mem::take(&mut *self.pending.borrow_mut());
-        pending.into_values().for_each(|waiting| waiting.pending.fail(Failure::Stopped));
+        pending.into_values().for_each(|pending| pending.fail(Refusal::stopped()));
     }
 
     pub(super) fn name_of(&self, id: NodeId) -> String {
@@ -188,7 +200,7 @@ impl Node {
             let kept = committed.member(member.id).unwrap_or(member).client_urls.clone();
             let own = member.id == self.peers.member;
             MemberInfo {
-                id: member.id.0,
+                id: member.id,
                 name,
                 peer_urls: member.peer_urls.clone(),
                 client_urls: match said {
@@ -206,13 +218,7 @@ impl Node {
         command: Command,
         reply: mpsc::Sender<Result<Response, String>>,
     ) {
-        self.submit(
-            Caller::nobody(),
-            command,
-            Box::new(move |result| {
-                let _ = reply.send(result.map_err(|failure| failure.to_string()));
-            }),
-        );
+        self.write(Caller, command, told(reply));
     }
 
     pub(super) fn range_for(
@@ -220,88 +226,155 @@ impl Node {
         request: RangeRequest,
         reply: mpsc::Sender<Result<RangeResponse, String>>,
     ) {
-        let done = Box::new(move |result: Result<RangeResponse, Failure>| {
-            let _ = reply.send(result.map_err(|failure| failure.to_string()));
-        });
-        if let Some(token) = self.wait(Caller::nobody(), Pending::Range(done)) {
+        if let Some(token) = self.wait(Pending::Range(told(reply))) {
             self.enqueue(Event::Read { token, request });
         }
     }
+
+    /// Carries out one read, from the state as it is.
+    pub(super) fn find(&self, query: &Query) -> Result<Found, Refusal> {
+        if let Some(refusal) = self.serves_no_data().filter(|r| query.is_refused_by(r)) {
+            return Err(refusal);
+        }
+        let replica = self.replica.borrow();
+        let (store, now) = (replica.store(), replica.cluster_time());
+        query.run(store, now, store.limits().max_txn_ops).map_err(Refusal::from)
+    }
 }
 
-impl Engine for Node {
-    fn submit(&self, caller: Caller, command: Command, done: Done<Response>) {
-        if let Some(token) = self.wait(caller, Pending::Write(done)) {
+/// An answer that goes to another thread.
+fn told<T: 'static>(reply: mpsc::Sender<Result<T, String>>) -> Answer<T> {
+    Promise::to(move |result: Option<Result<T, Refusal>>| {
+        let result = result.unwrap_or_else(|| Err(Refusal::stopped()));
+        let _ = reply.send(result.map_err(|refusal| refusal.to_string()));
+    })
+}
+
+/// The change with its URLs in one spelling and order; none that is empty, unreadable or leads
+/// nowhere. Members refuse to read a longer list from each other.
+fn checked(mut change: Change) -> Result<Change, Refusal> {
+    let urls = match &mut change {
+        Change::Add { member, .. } | Change::Replace { member, .. } => &mut member.peer_urls,
+        Change::Update { peer_urls, .. } => peer_urls,
+        Change::Promote { .. }
+        | Change::Remove { .. }
+        | Change::Quorum { .. }
+        | Change::Publish { .. } => return Ok(change),
+    };
+    let bad = || Refusal::not_applied(Reason::BadUrl);
+    if urls.len() > URLS_MAX || urls.iter().any(|text| text.len() > MEMBER_TEXT_BYTES_MAX) {
+        return Err(bad());
+    }
+    let parsed = urls.iter().map(|text| Url::parse(text)).collect::<Result<Vec<_>, _>>();
+    let mut parsed = parsed.map_err(|_| bad())?;
+    parsed.sort();
+    if parsed.is_empty() || parsed.iter().any(Url::is_wildcard) {
+        return Err(bad());
+    }
+    *urls = parsed.iter().map(ToString::to_string).collect();
+    Ok(change)
+}
+
+impl Door for Node {
+    fn write(&self, _: Caller, command: Command, answer: Answer<Response>) {
+        if let Some(token) = self.wait(Pending::Write(answer)) {
             self.enqueue(Event::Propose { token, command });
         }
     }
 
-    fn barrier(&self, caller: Caller, done: Done<()>) {
-        if let Some(token) = self.wait(caller, Pending::Barrier(done)) {
+    fn read(&self, _: Caller, query: Query, fresh: Freshness, answer: Answer<Found>) {
+        if fresh == Freshness::Local {
+            return self.reads.serve(query, answer);
+        }
+        if let Some(token) = self.wait(Pending::Read(query, answer)) {
             self.enqueue(Event::ReadBarrier { token });
         }
+    }
+
+    fn barrier(&self, answer: Answer<()>) {
+        if let Some(token) = self.wait(Pending::Barrier(answer)) {
+            self.enqueue(Event::ReadBarrier { token });
+        }
+    }
+
+    fn when_current(&self, answer: Answer<()>) {
+        if let Some(token) = self.wait(Pending::Standing(answer)) {
+            self.enqueue(Event::ReadBarrier { token });
+        }
+    }
+
+    fn change(&self, _: Caller, change: Change, answer: Answer<Vec<MemberInfo>>) {
+        let change = match checked(change) {
+            Ok(change) => change,
+            Err(refusal) => return answer.keep(Err(refusal)),
+        };
+        if let Some(token) = self.wait(Pending::Change(answer)) {
+            self.enqueue(Event::Change { token, change });
+        }
+    }
+
+    fn move_leader(&self, _: Caller, target: NodeId, answer: Answer<()>) {
+        let refuse = |answer: Answer<()>, reason| answer.keep(Err(Refusal::not_applied(reason)));
+        {
+            let replica = self.replica.borrow();
+            if !replica.raft().is_leader() {
+                drop(replica);
+                return refuse(answer, Reason::NotLeader);
+            }
+            let members = &replica.raft().config().members;
+            let witness = replica.raft().config().is_witness(target);
+            if witness || !members.iter().any(|m| m.id == target && !m.learner) {
+                drop(replica);
+                return refuse(answer, Reason::BadTransferee);
+            }
+        }
+        if target == self.peers.member {
+            return answer.keep(Ok(()));
+        }
+        self.enqueue(Event::TransferLeader { to: Some(target) });
+        let until = Instant::now() + 2 * Duration::from_millis(self.config.election_timeout_ms);
+        let Some(node) = self.me.upgrade() else { return answer.keep(Err(Refusal::stopped())) };
+        tokio::task::spawn_local(async move {
+            while Instant::now() < until {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                if node.replica.borrow().raft().leader() == Some(target) {
+                    return answer.keep(Ok(()));
+                }
+            }
+            answer.keep(Err(Refusal::unknown(Reason::TransferTimeout)));
+        });
+    }
+
+    fn on_changes(&self, listener: ChangeListener) {
+        self.listeners.borrow_mut().push(listener);
     }
 
     fn view(&self) -> View {
         self.replica.borrow().store().view()
     }
 
-    fn read_txn_local(&self, request: &TxnRequest) -> Result<TxnResponse, Error> {
-        self.replica.borrow().store().read_txn(request)
-    }
-
     fn header(&self) -> Header {
         let replica = self.replica.borrow();
         Header {
-            cluster_id: self.peers.cluster,
-            member_id: self.peers.member.0,
+            cluster: self.peers.cluster,
+            member: self.peers.member,
             revision: replica.store().revision(),
-            raft_term: replica.raft().ballot().term.0,
+            term: replica.raft().ballot().term,
         }
-    }
-
-    fn txn_ops_max(&self) -> usize {
-        self.replica.borrow().store().limits().max_txn_ops
     }
 
     fn status(&self) -> Status {
         let replica = self.replica.borrow();
-        let (store, status) = (replica.store(), replica.status());
-        let signed = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+        let status = replica.status();
         Status {
-            leader: status.leader.map_or(0, |leader| leader.0),
-            raft_index: status.commit.0,
-            raft_applied_index: status.applied.0,
-            db_size: signed(store.size_bytes()),
-            // Space is reclaimed as it is freed: all that is held is in use.
-            db_size_in_use: signed(store.size_bytes()),
-            db_size_quota: signed(self.quota_bytes),
+            leader: status.leader,
+            commit: status.commit.0,
+            applied: status.applied.0,
+            size_bytes: replica.store().size_bytes(),
+            quota_bytes: self.quota_bytes,
             learner: replica.raft().config().member(status.id).is_none_or(|m| m.learner),
             diverged: status.diverged,
             halted: self.halted.borrow().clone(),
-        }
-    }
-
-    fn serves_no_data(&self) -> Option<Failure> {
-        if self.halted.borrow().is_some() {
-            return Some(Failure::Corrupt);
-        }
-        let reason = self.replica.borrow().serves_no_data();
-        match reason? {
-            RefusalReason::Witness => Some(Failure::Witness),
-            RefusalReason::NoMember => Some(Failure::NoLeader(self.why())),
-            RefusalReason::Diverged => Some(Failure::Corrupt),
-            _ => None, // The engine tells, call by call.
-        }
-    }
-
-    fn is_current(&self) -> bool {
-        self.replica.borrow().is_current()
-    }
-
-    fn when_current(&self, caller: Caller, done: Done<()>) {
-        if let Some(token) = self.wait(caller, Pending::Standing(done)) {
-            self.enqueue(Event::ReadBarrier { token });
         }
     }
 
@@ -310,53 +383,58 @@ impl Engine for Node {
         self.members_of(replica.raft().config())
     }
 
-    fn change(&self, change: Change, done: Done<Vec<MemberInfo>>) {
-        if let Some(token) = self.wait(Caller::nobody(), Pending::Change(done)) {
-            self.enqueue(Event::Change { token, change });
-        }
-    }
-
     fn quorum(&self) -> (String, Option<String>) {
         let replica = self.replica.borrow();
         let config = replica.raft().config();
         (config.quorum.clone(), config.joint.clone())
     }
 
-    fn alarms(&self) -> Vec<(u64, i32)> {
+    fn alarms(&self) -> Vec<(NodeId, AlarmKind)> {
         let replica = self.replica.borrow();
-        let number = |kind| match kind {
-            mvcc::AlarmKind::None => 0,
-            mvcc::AlarmKind::NoSpace => 1,
-            mvcc::AlarmKind::Corrupt => 2,
-        };
-        replica.store().alarms().into_iter().map(|(id, kind)| (id, number(kind))).collect()
-    }
-
-    fn why(&self) -> Why {
-        let (leader, missing) = {
-            let replica = self.replica.borrow();
-            (replica.raft().leader(), replica.missing())
-        };
-        Why { leader: leader.map(|leader| self.name_of(leader)), missing }
-    }
-
-    fn lease_ttl(&self, id: i64, keys: bool) -> Option<LeaseInfo> {
-        let replica = self.replica.borrow();
-        let store = replica.store();
-        let ttl = store.lease_ttl(id, replica.cluster_time())?;
-        let keys = if keys { store.lease_keys(id) } else { Vec::new() };
-        Some(LeaseInfo { ttl: ttl.remaining, granted_ttl: ttl.granted, keys })
+        replica.store().alarms().into_iter().map(|(id, kind)| (NodeId(id), kind)).collect()
     }
 
     fn leases(&self) -> Vec<i64> {
         self.replica.borrow().store().leases()
     }
 
+    fn knows(&self) -> (Option<String>, Vec<String>) {
+        let (leader, missing) = {
+            let replica = self.replica.borrow();
+            (replica.raft().leader(), replica.missing())
+        };
+        (leader.map(|leader| self.name_of(leader)), missing)
+    }
+
+    fn serves_no_data(&self) -> Option<Refusal> {
+        if self.halted.borrow().is_some() {
+            return Some(Refusal::not_applied(Reason::Diverged));
+        }
+        let reason = self.replica.borrow().serves_no_data();
+        match reason? {
+            RefusalReason::Witness => Some(Refusal::not_applied(Reason::Witness)),
+            RefusalReason::NoMember => {
+                let (leader, missing) = self.knows();
+                Some(Refusal::not_applied(Reason::NoLeader).knowing(leader, missing))
+            }
+            RefusalReason::Diverged => Some(Refusal::not_applied(Reason::Diverged)),
+            _ => None, // It is told call by call.
+        }
+    }
+
+    fn is_current(&self) -> bool {
+        self.replica.borrow().is_current()
+    }
+
+    fn txn_ops_max(&self) -> usize {
+        self.replica.borrow().store().limits().max_txn_ops
+    }
+
     fn lease_ttl_min(&self) -> i64 {
         self.config.lease_ttl_min()
     }
 
-    fn fresh_lease_id(&self) -> i64 {
+    fn fresh_id(&self) -> i64 {
         let mut random = self.random.borrow_mut();
         loop {
             let id = (random.next_u64() >> 1).cast_signed();
@@ -365,49 +443,9 @@ impl Engine for Node {
             }
         }
     }
-
-    fn move_leader(&self, target: u64, done: Done<()>) {
-        let target = NodeId(target);
-        {
-            let replica = self.replica.borrow();
-            if !replica.raft().is_leader() {
-                drop(replica);
-                return done(Err(Failure::NotLeader));
-            }
-            let members = &replica.raft().config().members;
-            let witness = replica.raft().config().is_witness(target);
-            if witness || !members.iter().any(|m| m.id == target && !m.learner) {
-                drop(replica);
-                return done(Err(Failure::BadTransferee));
-            }
-        }
-        if target == self.peers.member {
-            return done(Ok(()));
-        }
-        self.enqueue(Event::TransferLeader { to: Some(target) });
-        let until = Instant::now() + 2 * Duration::from_millis(self.config.election_timeout_ms);
-        let Some(node) = self.me.upgrade() else { return done(Err(Failure::Stopped)) };
-        tokio::task::spawn_local(async move {
-            while Instant::now() < until {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-                if node.replica.borrow().raft().leader() == Some(target) {
-                    return done(Ok(()));
-                }
-            }
-            done(Err(Failure::Status(2, TRANSFER_TIMEOUT.into())));
-        });
-    }
-
-    fn on_changes(&self, listener: ChangeListener) {
-        self.listeners.borrow_mut().push(listener);
-    }
-
-    fn metrics(&self) -> String {
-        self.metrics_page()
-    }
 }
 
-/// Shares the node with the request layer.
-pub(super) fn engine(node: &Rc<Node>) -> Rc<dyn Engine> {
-    Rc::clone(node) as Rc<dyn Engine>
+/// Shares the node with its fronts.
+pub(super) fn door(node: &Rc<Node>) -> Rc<dyn Door> {
+    Rc::clone(node) as Rc<dyn Door>
 }

@@ -7,21 +7,24 @@ use crate::bootstrap;
 use crate::config::{ClusterState, Config, ConfigError, Url};
 use crate::disk::open::{Opened, open};
 use crate::disk::{Log, Place, Wrap};
-use crate::front::Front;
-use crate::grpc::{GrpcLimits, Server, Service};
 use crate::metrics::{DiskMetrics, Metrics};
 use crate::peer::listen::{self, Shared};
 use crate::peer::{Births, Members};
 use base::limits::{APPEND_BYTES_MAX, INFLIGHT_BYTES_MAX, PENDING_BYTES_MAX, PENDING_MAX};
 use base::{Birth, Nanos, NodeId, Prng};
 use consensus::raft::{Repair, Settings};
+use door::{Found, Query, Reads, Refusal};
+use front_etcd::Front;
 use member::limits::{LIMIT_QUOTA, limit};
 use member::{CheckpointState, Policy};
+use net::{Limits, Server, Service};
 use replica::{Replica, ReplicaRecovered, ReplicaSettings};
 use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::{Arc, mpsc};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 use store::Identity;
 use tokio::net::TcpListener;
@@ -197,16 +200,35 @@ fn serve(node: &Rc<Node>, listeners: Listeners) {
     node.follow_configuration();
     tokio::task::spawn_local(chores::publish(Rc::clone(node)));
     tokio::task::spawn_local(chores::auto_compact(Rc::clone(node)));
-    let limits =
-        GrpcLimits { request_bytes_max: node.config.max_request_bytes, ..GrpcLimits::default() };
-    let front = Front::new(engine::engine(node), limits);
-    front.monitor(Duration::from_millis(node.config.election_timeout_ms));
+    let limits = Limits { request_bytes_max: node.config.max_request_bytes, ..Limits::default() };
+    let own = Rc::clone(node);
+    let front = Front::new(engine::door(node), limits, move || own.metrics_page());
     front.set_watch_progress_interval(node.config.watch_progress_interval);
+    let election = Duration::from_millis(node.config.election_timeout_ms);
+    tokio::task::spawn_local(look(Rc::clone(&front), election));
+    tokio::task::spawn_local(pump(Rc::clone(node)));
     let server = Server::new(front as Rc<dyn Service>, limits, node.config.keep_alive);
     *node.server.borrow_mut() = Rc::downgrade(&server);
     for listener in listeners.client {
         tokio::task::spawn_local(Rc::clone(&server).serve(listener));
     }
+}
+
+/// Has the front look after its streams once every election timeout.
+async fn look(front: Rc<Front>, election_timeout: Duration) {
+    loop {
+        tokio::time::sleep(election_timeout).await;
+        front.look();
+    }
+}
+
+/// Serves reads that had to wait.
+async fn pump(node: Rc<Node>) {
+    poll_fn(|cx| {
+        node.reads.turn(cx);
+        Poll::Pending
+    })
+    .await
 }
 
 /// Units of work on committed entries in one step: a few milliseconds.
@@ -249,6 +271,17 @@ fn revived(
     Ok(replica)
 }
 
+/// The queue of reads whose state is fresh enough.
+fn reads(node: Weak<Node>) -> Reads {
+    let find = move |query: &Query| -> Result<Found, Refusal> {
+        // Without its node the member has ended.
+        node.upgrade().map_or_else(|| Err(Refusal::stopped()), |node| node.find(query))
+    };
+    let start = Instant::now();
+    let nanos = move || u64::try_from(start.elapsed().as_nanos()).expect("below 584 years");
+    Reads::new(find, move || Nanos(nanos()))
+}
+
 fn build(
     config: Config,
     place: &Place,
@@ -264,9 +297,8 @@ fn build(
     let policy = Policy { entries: config.snapshot_count, bytes_min: config.checkpoint_bytes_min };
     let (base, bytes) = (opened.recovered.base, opened.checkpoint_bytes);
     let checkpoint = CheckpointState::new(policy, base, bytes, opened.journal.bytes());
-    let (store, extra, known) = (opened.store, opened.extra, opened.known);
-    let recovered = ReplicaRecovered { raft: opened.recovered, store, extra, known };
-    let replica = revived(settings, recovered, opened.repair)?;
+    let Opened { store, extra, known, recovered: raft, repair, .. } = opened;
+    let replica = revived(settings, ReplicaRecovered { raft, store, extra, known }, repair)?;
     let disk_metrics = Arc::new(DiskMetrics::default());
     let disk = Log::start(opened.journal, place.clone(), inbox.clone(), Arc::clone(&disk_metrics))?;
     let peers = Rc::new(Shared {
@@ -295,6 +327,7 @@ fn build(
         started: Instant::now(),
         pending: RefCell::default(),
         next_token: Cell::new(0),
+        reads: reads(me.clone()),
         stands: Cell::new(false),
         listeners: RefCell::default(),
         traces: RefCell::default(),

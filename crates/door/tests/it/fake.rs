@@ -1,0 +1,239 @@
+//! A door without a cluster behind it: every command applies at once.
+
+use base::{ClusterTime, LogIndex, Nanos, NodeId, Term};
+use cluster::Change;
+use door::{
+    Answer, Caller, ChangeListener, Door, Found, Freshness, Header, MemberInfo, Query, Reads,
+    Reason, Refusal, Status,
+};
+use mvcc::{AlarmKind, Command, Limits, Response, Store, View};
+use std::cell::{Cell, RefCell};
+use std::rc::{Rc, Weak};
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+pub struct FakeDoor {
+    store: RefCell<Store>,
+    index: RefCell<LogIndex>,
+    listeners: RefCell<Vec<ChangeListener>>,
+    reads: Reads,
+    pub leads: Cell<bool>,
+    pub diverged: Cell<bool>,
+    pub halted: RefCell<Option<String>>,
+    /// It was restarted and does not stand where it stood.
+    pub behind: Cell<bool>,
+    pub alarms: RefCell<Vec<(NodeId, AlarmKind)>>,
+    /// Fails linearizable reads.
+    pub cut_off: Cell<bool>,
+    /// Takes writes and never answers them.
+    pub deaf: Cell<bool>,
+    unanswered: RefCell<Vec<Answer<Response>>>,
+    /// Keeps what waits for a read index until it is released.
+    slow: Cell<bool>,
+    waiting: RefCell<Vec<Box<dyn FnOnce(&Self)>>>,
+    /// How many reads were carried out.
+    pub reads_made: Cell<u64>,
+}
+
+impl FakeDoor {
+    pub fn new() -> Rc<Self> {
+        let start = Instant::now();
+        let now = move || Nanos(u64::try_from(start.elapsed().as_nanos()).unwrap());
+        Rc::new_cyclic(|me: &Weak<Self>| {
+            let me = me.clone();
+            Self {
+                store: RefCell::new(Store::new(Limits::default())),
+                index: RefCell::default(),
+                listeners: RefCell::default(),
+                reads: Reads::new(move |query| me.upgrade().unwrap().find(query), now),
+                leads: Cell::new(true),
+                diverged: Cell::default(),
+                halted: RefCell::default(),
+                behind: Cell::default(),
+                alarms: RefCell::default(),
+                cut_off: Cell::default(),
+                deaf: Cell::default(),
+                unanswered: RefCell::default(),
+                slow: Cell::default(),
+                waiting: RefCell::default(),
+                reads_made: Cell::default(),
+            }
+        })
+    }
+
+    /// Answers no barrier until [`Self::release`].
+    pub fn hold(&self) {
+        self.slow.set(true);
+    }
+
+    /// Barriers that wait.
+    pub fn held(&self) -> usize {
+        self.waiting.borrow().len()
+    }
+
+    pub fn release(&self) {
+        self.slow.set(false);
+        self.waiting.take().into_iter().for_each(|done| done(self));
+    }
+
+    /// Answers the writes it was deaf to, as if they had failed.
+    pub fn answer_late(&self) {
+        let refusal = || Refusal::unknown(Reason::LeaderChanged);
+        self.unanswered.take().into_iter().for_each(|answer| answer.keep(Err(refusal())));
+    }
+
+    /// Writes it was deaf to.
+    pub fn unanswered(&self) -> usize {
+        self.unanswered.borrow().len()
+    }
+
+    /// Serves reads that had to wait; to be polled for as long as it lives.
+    pub fn turn(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.reads.turn(cx);
+        Poll::Pending
+    }
+
+    /// Applies without a client.
+    pub fn apply(&self, command: &Command) {
+        let applied = self.next(command);
+        assert!(applied.result.is_ok());
+    }
+
+    fn next(&self, command: &Command) -> mvcc::Applied {
+        let index = self.index.borrow().next();
+        *self.index.borrow_mut() = index;
+        self.store.borrow_mut().apply(index, ClusterTime(1), command)
+    }
+
+    /// One batch of entries: watchers hear of it once all are applied.
+    pub fn batch(&self, commands: &[Command]) {
+        let changes: Vec<_> = commands.iter().filter_map(|c| self.next(c).changes).collect();
+        let listeners = self.listeners.borrow().clone();
+        listeners.iter().for_each(|listener| listener(&changes));
+    }
+
+    fn find(&self, query: &Query) -> Result<Found, Refusal> {
+        if let Some(refusal) = self.serves_no_data().filter(|r| query.is_refused_by(r)) {
+            return Err(refusal);
+        }
+        self.reads_made.set(self.reads_made.get() + 1);
+        query.run(&self.view(), ClusterTime(1), self.txn_ops_max()).map_err(Refusal::from)
+    }
+
+    /// Does `done` once the state is fresh enough.
+    fn once_fresh(&self, done: impl FnOnce(&Self, Result<(), Refusal>) + 'static) {
+        let fresh = |fake: &Self| {
+            let timeout = || Refusal::not_applied(Reason::Timeout);
+            if fake.cut_off.get() { Err(timeout()) } else { Ok(()) }
+        };
+        if self.slow.get() {
+            let waits = move |fake: &Self| done(fake, fresh(fake));
+            return self.waiting.borrow_mut().push(Box::new(waits));
+        }
+        done(self, fresh(self));
+    }
+}
+
+impl Door for FakeDoor {
+    fn write(&self, _: Caller, command: Command, answer: Answer<Response>) {
+        if self.deaf.get() {
+            return self.unanswered.borrow_mut().push(answer);
+        }
+        let valid = self.store.borrow().validate(&command);
+        if let Err(error) = valid {
+            return answer.keep(Err(error.into()));
+        }
+        let applied = self.next(&command);
+        answer.keep(applied.result.map_err(Refusal::from));
+        let listeners = self.listeners.borrow().clone();
+        if let Some(changes) = applied.changes {
+            listeners.iter().for_each(|listener| listener(std::slice::from_ref(&changes)));
+        }
+    }
+
+    fn read(&self, _: Caller, query: Query, fresh: Freshness, answer: Answer<Found>) {
+        if fresh == Freshness::Local {
+            return self.reads.serve(query, answer);
+        }
+        self.once_fresh(|fake, result| match result {
+            Ok(()) => fake.reads.serve(query, answer),
+            Err(refusal) => answer.keep(Err(refusal)),
+        });
+    }
+
+    fn barrier(&self, answer: Answer<()>) {
+        self.once_fresh(|_, result| answer.keep(result));
+    }
+
+    fn when_current(&self, answer: Answer<()>) {
+        self.barrier(answer);
+    }
+
+    fn change(&self, _: Caller, _: Change, answer: Answer<Vec<MemberInfo>>) {
+        answer.keep(Err(Refusal::not_applied(Reason::Unsupported)));
+    }
+
+    fn move_leader(&self, _: Caller, _: NodeId, answer: Answer<()>) {
+        answer.keep(Err(Refusal::not_applied(Reason::BadTransferee)));
+    }
+
+    fn on_changes(&self, listener: ChangeListener) {
+        self.listeners.borrow_mut().push(listener);
+    }
+
+    fn view(&self) -> View {
+        self.store.borrow().view()
+    }
+
+    fn header(&self) -> Header {
+        let revision = self.store.borrow().revision();
+        Header { cluster: 7, member: NodeId(1), revision, term: Term(3) }
+    }
+
+    fn status(&self) -> Status {
+        let (leader, diverged) = (self.leads.get().then_some(NodeId(1)), self.diverged.get());
+        let halted = self.halted.borrow().clone();
+        Status { leader, diverged, halted, ..Status::default() }
+    }
+
+    fn members(&self) -> Vec<MemberInfo> {
+        let client_urls = vec!["http://127.0.0.1:2379".into()];
+        vec![MemberInfo { id: NodeId(1), name: "a".into(), client_urls, ..MemberInfo::default() }]
+    }
+
+    fn quorum(&self) -> (String, Option<String>) {
+        (String::new(), None)
+    }
+
+    fn alarms(&self) -> Vec<(NodeId, AlarmKind)> {
+        self.alarms.borrow().clone()
+    }
+
+    fn leases(&self) -> Vec<i64> {
+        self.view().leases()
+    }
+
+    fn knows(&self) -> (Option<String>, Vec<String>) {
+        (None, Vec::new())
+    }
+
+    fn serves_no_data(&self) -> Option<Refusal> {
+        self.diverged.get().then(|| Refusal::not_applied(Reason::Diverged))
+    }
+
+    fn is_current(&self) -> bool {
+        !self.behind.get()
+    }
+
+    fn txn_ops_max(&self) -> usize {
+        self.store.borrow().limits().max_txn_ops
+    }
+
+    fn lease_ttl_min(&self) -> i64 {
+        1
+    }
+
+    fn fresh_id(&self) -> i64 {
+        1000
+    }
+}

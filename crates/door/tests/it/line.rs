@@ -1,0 +1,164 @@
+//! A second front, so that the cut is a fact: lines of text, one request each.
+//!
+//! | request | answer |
+//! |---|---|
+//! | `GET key` | `VALUE revision value`, or `NONE` |
+//! | `PUT key value` | `OK revision` |
+//! | `DEL key` | `OK revision`, or `NONE` |
+//! | `CAS key old new` | `OK revision`, or `NO` |
+//! | `WATCH key` | `WATCHING revision`; then events: `PUT revision key value`, `DEL revision key` |
+//!
+//! A refusal is `REFUSED why` when nothing was applied, and `UNKNOWN why` when nobody can tell.
+
+use base::Blob;
+use door::{
+    Bounds, Caller, Cursor, Door, Found, Fragment, Freshness, Outcome, Query, Refusal, Wanted,
+};
+use later::{Asker, Later, promise};
+use mvcc::{
+    Command, Compare, CompareOp, CompareTarget, DeleteRequest, EventKind, KeyRange, PutRequest,
+    RangeRequest, Recent, RequestOp, Response, TxnRequest,
+};
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+const BOUNDS: Bounds = Bounds { revisions_max: 100, scan_max: 1_000, bytes_target: 1 << 16 };
+const RECENT_BYTES_MAX: usize = 1 << 20;
+
+/// One client of the line protocol.
+pub struct Line {
+    door: Rc<dyn Door>,
+    watches: RefCell<Vec<Cursor>>,
+    recent: Rc<RefCell<Recent>>,
+    /// Something was applied since the client last heard of events.
+    news: Rc<Cell<bool>>,
+}
+
+impl Line {
+    pub fn new(door: Rc<dyn Door>) -> Self {
+        let recent = Rc::new(RefCell::new(Recent::new(RECENT_BYTES_MAX)));
+        let news = Rc::new(Cell::new(false));
+        let (kept, bell) = (Rc::clone(&recent), Rc::clone(&news));
+        door.on_changes(Rc::new(move |batch| {
+            kept.borrow_mut().push(batch);
+            bell.set(true);
+        }));
+        Self { door, watches: RefCell::default(), recent, news }
+    }
+
+    /// Answers one line, now or later.
+    pub fn line(&self, asker: Asker, line: &str) -> Later<String> {
+        let words: Vec<&str> = line.split(' ').collect();
+        match words[..] {
+            ["GET", key] => self.get(asker, key),
+            ["PUT", key, value] => {
+                let (key, value) = (blob(key), blob(value));
+                let put = PutRequest { key, value, ..PutRequest::default() };
+                self.write(asker, Command::Put(put))
+            }
+            ["DEL", key] => {
+                let delete = DeleteRequest { key: blob(key), ..DeleteRequest::default() };
+                self.write(asker, Command::Delete(delete))
+            }
+            ["CAS", key, old, new] => self.write(asker, Command::Txn(cas(key, old, new))),
+            ["WATCH", key] => Later::now(self.watch(key)),
+            _ => Later::now("REFUSED no such request".to_owned()),
+        }
+    }
+
+    fn get(&self, asker: Asker, key: &str) -> Later<String> {
+        let range = RangeRequest { key: blob(key), ..RangeRequest::default() };
+        let (answer, later) = promise(asker, |found: Result<Found, Refusal>| match found {
+            Ok(Found::Range(range)) => match range.kvs.first() {
+                Some(kv) => format!("VALUE {} {}", kv.mod_revision, text(&kv.value)),
+                None => "NONE".to_owned(),
+            },
+            Ok(other) => unreachable!("a range was asked for: {other:?}"),
+            Err(refusal) => refused(&refusal),
+        });
+        self.door.read(Caller, Query::Range(range), Freshness::Linearizable, answer);
+        later
+    }
+
+    fn write(&self, asker: Asker, command: Command) -> Later<String> {
+        let (answer, later) = promise(asker, |result: Result<Response, Refusal>| match result {
+            Ok(Response::Put(put)) => format!("OK {}", put.revision),
+            Ok(Response::Delete(deleted)) if deleted.deleted == 0 => "NONE".to_owned(),
+            Ok(Response::Delete(deleted)) => format!("OK {}", deleted.revision),
+            Ok(Response::Txn(txn)) if txn.succeeded => format!("OK {}", txn.revision),
+            Ok(Response::Txn(_)) => "NO".to_owned(),
+            Ok(other) => unreachable!("nothing else is written: {other:?}"),
+            Err(refusal) => refused(&refusal),
+        });
+        self.door.write(Caller, command, answer);
+        later
+    }
+
+    fn watch(&self, key: &str) -> String {
+        if let Some(refusal) = self.door.serves_no_data() {
+            return refused(&refusal);
+        }
+        let revision = self.door.view().revision();
+        let range = KeyRange::new(blob(key), Blob::default());
+        let wanted = Wanted { range, prev_kv: false, no_put: false, no_delete: false };
+        self.watches.borrow_mut().push(Cursor::new(wanted, 0, revision));
+        format!("WATCHING {revision}")
+    }
+
+    /// What the watches have not told yet.
+    pub fn events(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        if !self.news.take() {
+            return lines;
+        }
+        let (view, recent) = (self.door.view(), self.recent.borrow());
+        let mut watches = self.watches.borrow_mut();
+        watches.retain_mut(|cursor| {
+            while !cursor.in_sync(view.revision()) {
+                match cursor.advance(&view, &recent, &BOUNDS) {
+                    Ok(Some(batch)) => tell(batch.whole(), &mut lines),
+                    Ok(None) => {}
+                    Err(error) => {
+                        lines.push(refused(&error.into()));
+                        return false;
+                    }
+                }
+            }
+            true
+        });
+        lines
+    }
+}
+
+fn tell(part: Fragment<'_>, lines: &mut Vec<String>) {
+    for (event, _) in part.events() {
+        let (revision, key) = (event.kv.mod_revision, text(&event.kv.key));
+        lines.push(match event.kind {
+            EventKind::Put => format!("PUT {revision} {key} {}", text(&event.kv.value)),
+            EventKind::Delete => format!("DEL {revision} {key}"),
+        });
+    }
+}
+
+fn cas(key: &str, old: &str, new: &str) -> TxnRequest {
+    let (key, target) = (blob(key), CompareTarget::Value(blob(old)));
+    let op = CompareOp::Equal;
+    let compare = Compare { key: key.clone(), range_end: Blob::default(), op, target };
+    let put = RequestOp::Put(PutRequest { key, value: blob(new), ..PutRequest::default() });
+    TxnRequest { compare: vec![compare], success: vec![put], failure: Vec::new() }
+}
+
+fn refused(refusal: &Refusal) -> String {
+    match refusal.outcome {
+        Outcome::NotApplied => format!("REFUSED {}", refusal.reason),
+        Outcome::Unknown => format!("UNKNOWN {}", refusal.reason),
+    }
+}
+
+fn blob(text: &str) -> Blob {
+    Blob::from(text.as_bytes())
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}

@@ -1,0 +1,83 @@
+//! Plain HTTP over HTTP/2: `GET /health` and friends arrive on gRPC's connections too.
+
+use super::outflow::{Chunk, Outflow};
+use super::stream::StreamSender;
+use super::streams::Place;
+use super::{HttpBody, HttpReply, HttpRequest, OPENING_MAX, Server, drive};
+use bytes::{Bytes, BytesMut};
+use h2::RecvStream;
+use h2::server::SendResponse;
+use http::{Response, request};
+use later::Later;
+use std::rc::Rc;
+use tokio::time::timeout;
+
+/// Serves one request on a task of its own.
+pub(super) fn serve(
+    server: &Server,
+    head: &request::Parts,
+    body: RecvStream,
+    send: SendResponse<Chunk>,
+    outflow: &Rc<Outflow>,
+    place: Place,
+) {
+    let method = head.method.as_str().to_owned();
+    let target = head.uri.path_and_query().map_or("/", |p| p.as_str()).to_owned();
+    let (service, outflow) = (Rc::clone(&server.service), Rc::clone(outflow));
+    let bytes_max = server.limits.message_bytes_max();
+    tokio::task::spawn_local(async move {
+        let reply = match timeout(OPENING_MAX, collect(body, bytes_max)).await {
+            Err(_) | Ok(Err(Unread::CutOff)) => return,
+            Ok(Err(Unread::TooLong)) => HttpReply::too_long(),
+            Ok(Ok(body)) => {
+                let reply = service.http(HttpRequest { method, target, body }).await;
+                reply.unwrap_or_else(HttpReply::none)
+            }
+        };
+        answer(reply, send, outflow, place).await;
+    });
+}
+
+async fn answer(
+    reply: HttpReply,
+    mut send: SendResponse<Chunk>,
+    outflow: Rc<Outflow>,
+    place: Place,
+) {
+    let head = head_of(&reply);
+    match reply.body {
+        HttpBody::Whole(body) => {
+            if let Ok(mut out) = send.send_response(head, false) {
+                let _ = out.send_data(outflow.chunk(body), true);
+            }
+        }
+        HttpBody::Stream(source) => {
+            let out = StreamSender::plain(send, head, outflow, place);
+            drive::run(Later::now(Ok(source)), None, out).await;
+        }
+    }
+}
+
+fn head_of(reply: &HttpReply) -> Response<()> {
+    let response = Response::builder().status(reply.code);
+    let response = response.header(http::header::CONTENT_TYPE, reply.content_type);
+    response.body(()).expect("codes and types are constants of the service")
+}
+
+enum Unread {
+    CutOff,
+    TooLong,
+}
+
+async fn collect(mut body: RecvStream, bytes_max: usize) -> Result<Bytes, Unread> {
+    let mut all = BytesMut::new();
+    while let Some(data) = body.data().await {
+        let data = data.map_err(|_| Unread::CutOff)?;
+        let _ = body.flow_control().release_capacity(data.len());
+        if all.len() + data.len() > bytes_max {
+            return Err(Unread::TooLong);
+        }
+        all.extend_from_slice(&data);
+    }
+    Ok(all.freeze())
+}

@@ -1,0 +1,223 @@
+//! The two halves of a streaming call.
+
+use super::Requests;
+use super::frames::Assembler;
+use super::outflow::{Chunk, Outflow};
+use super::stats::Tally;
+use super::status::{Code, Status, failed_head, head, ok_trailers};
+use super::streams::Place;
+use bytes::Bytes;
+use h2::server::SendResponse;
+use h2::{Reason, RecvStream, SendStream};
+use http::{HeaderMap, Response};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+/// Capacity asked for before a message is produced; bytes. What is reserved is taken from the
+/// window that all calls of the connection share, so more than a token would starve them.
+const CAPACITY_WANTED: usize = 1;
+
+/// The client side of the call has gone: reset, or the connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Gone;
+
+/// Messages from the client.
+pub(super) struct RequestStream {
+    body: RecvStream,
+    assembler: Assembler,
+    ended: bool,
+}
+
+impl RequestStream {
+    pub(super) fn new(body: RecvStream, assembler: Assembler) -> Self {
+        Self { body, assembler, ended: false }
+    }
+
+    /// A stream that ended inside a message, reported once.
+    fn cut_off(&mut self) -> Option<Status> {
+        if self.assembler.is_empty() {
+            return None;
+        }
+        self.assembler = Assembler::new(0);
+        Some(Status::new(Code::Internal, "unexpected EOF"))
+    }
+}
+
+impl Requests for RequestStream {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Status>>> {
+        loop {
+            match self.assembler.next() {
+                Ok(Some(message)) => return Poll::Ready(Some(Ok(message))),
+                Ok(None) => {}
+                Err(status) => return Poll::Ready(Some(Err(status))),
+            }
+            if self.ended {
+                return Poll::Ready(self.cut_off().map(Err));
+            }
+            match self.body.poll_data(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Some(Ok(data))) => {
+                    // Bounded by the assembler: at most one message is ever incomplete.
+                    let _ = self.body.flow_control().release_capacity(data.len());
+                    self.assembler.push(data);
+                }
+                Poll::Ready(Some(Err(_)) | None) => self.ended = true,
+            }
+        }
+    }
+}
+
+enum Sending {
+    /// Headers wait for the first message, so that a refusal can be one frame.
+    Head(SendResponse<Chunk>),
+    Body(SendStream<Chunk>),
+    Done,
+}
+
+/// What ends a stream: gRPC's trailers, or the end itself.
+enum Ending {
+    Grpc(Tally),
+    Plain,
+}
+
+/// Messages to the client, under flow control.
+///
+/// Dropped unfinished, the stream is reset.
+pub(super) struct StreamSender {
+    sending: Sending,
+    head: Option<Response<()>>,
+    ending: Ending,
+    outflow: Rc<Outflow>,
+    place: Place,
+}
+
+impl StreamSender {
+    pub(super) fn new(
+        send: SendResponse<Chunk>,
+        tally: Tally,
+        outflow: Rc<Outflow>,
+        place: Place,
+    ) -> Self {
+        let (sending, head) = (Sending::Head(send), Some(head()));
+        Self { sending, head, ending: Ending::Grpc(tally), outflow, place }
+    }
+
+    /// A stream without gRPC's frame around it: its end is its end.
+    pub(super) fn plain(
+        send: SendResponse<Chunk>,
+        head: Response<()>,
+        outflow: Rc<Outflow>,
+        place: Place,
+    ) -> Self {
+        let (sending, head) = (Sending::Head(send), Some(head));
+        Self { sending, head, ending: Ending::Plain, outflow, place }
+    }
+
+    pub(super) fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Sends the response headers now, before there is a message.
+    pub(super) fn start(&mut self) -> Result<(), Gone> {
+        self.body().map(|_| ())
+    }
+
+    fn body(&mut self) -> Result<&mut SendStream<Chunk>, Gone> {
+        if let Sending::Head(send) = &mut self.sending {
+            self.outflow.begins();
+            let head = self.head.take().expect("the head is sent once");
+            let Ok(body) = send.send_response(head, false) else {
+                self.sending = Sending::Done;
+                return Err(Gone);
+            };
+            self.sending = Sending::Body(body);
+        }
+        match &mut self.sending {
+            Sending::Body(body) => Ok(body),
+            Sending::Head(_) | Sending::Done => Err(Gone),
+        }
+    }
+
+    /// Ready when the client's window has room and its connection drains, so that a slow client
+    /// never grows a queue here: whoever produces messages asks first, and at most one message
+    /// overshoots.
+    pub(super) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Gone>> {
+        let body = self.body()?;
+        if body.poll_reset(cx).is_ready() {
+            self.sending = Sending::Done;
+            return Poll::Ready(Err(Gone));
+        }
+        if !self.outflow.poll_room(cx) {
+            return Poll::Pending;
+        }
+        let Sending::Body(body) = &mut self.sending else { return Poll::Ready(Err(Gone)) };
+        if body.capacity() == 0 {
+            body.reserve_capacity(CAPACITY_WANTED);
+        }
+        while body.capacity() == 0 {
+            match body.poll_capacity(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Some(Ok(_))) => {}
+                Poll::Ready(Some(Err(_)) | None) => {
+                    self.sending = Sending::Done;
+                    return Poll::Ready(Err(Gone));
+                }
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// True once the client has reset the call. Registers for a wake-up when it does.
+    pub(super) fn is_gone(&mut self, cx: &mut Context<'_>) -> bool {
+        match &mut self.sending {
+            Sending::Head(send) => send.poll_reset(cx).is_ready(),
+            Sending::Body(body) => body.poll_reset(cx).is_ready(),
+            Sending::Done => true,
+        }
+    }
+
+    /// `frame` is a message in the form of the call.
+    pub(super) fn send_frame(&mut self, frame: Bytes) -> Result<(), Gone> {
+        let chunk = self.outflow.chunk(frame);
+        self.body()?.send_data(chunk, false).map_err(|_| Gone)?;
+        self.place.is_active();
+        Ok(())
+    }
+
+    /// Ends the call: well, or with why not.
+    pub(super) fn end(mut self, end: &Result<(), Status>) {
+        let tally = match &mut self.ending {
+            Ending::Grpc(tally) => tally,
+            Ending::Plain => return self.end_plain(end.is_ok()),
+        };
+        tally.end(end.as_ref().map_or_else(|status| status.code, |()| Code::Ok as u32));
+        let Err(status) = end else {
+            if let Ok(body) = self.body() {
+                let _ = body.send_trailers(ok_trailers());
+            }
+            return self.sending = Sending::Done;
+        };
+        match std::mem::replace(&mut self.sending, Sending::Done) {
+            Sending::Head(mut send) => {
+                let _ = send.send_response(failed_head(status), true);
+            }
+            Sending::Body(mut body) => {
+                let mut trailers = HeaderMap::with_capacity(3);
+                status.write(&mut trailers);
+                let _ = body.send_trailers(trailers);
+            }
+            Sending::Done => {}
+        }
+    }
+
+    fn end_plain(mut self, well: bool) {
+        let chunk = self.outflow.chunk(Bytes::new());
+        let Ok(body) = self.body() else { return };
+        if well {
+            let _ = body.send_data(chunk, true);
+        } else {
+            body.send_reset(Reason::INTERNAL_ERROR);
+        }
+        self.sending = Sending::Done;
+    }
+}

@@ -1,0 +1,4 @@
+//! The client port over real sockets, with a service made for the test.
+
+mod http;
+mod service;
