@@ -73,6 +73,18 @@ pub enum Outcome {
     Unknown,
 }
 
+impl Outcome {
+    /// As the trace has it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Done => "done",
+            Self::Refused => "refused",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
 /// One operation of one client.
 #[derive(Clone, Debug)]
 pub struct Op {

@@ -48,6 +48,19 @@ pub enum Loss {
     None,
 }
 
+impl Loss {
+    /// As the trace has it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Whole => "whole",
+            Self::Prefix => "prefix",
+            Self::Sectors => "sectors",
+            Self::Mixed => "mixed",
+            Self::None => "none",
+        }
+    }
+}
+
 /// A directory of one member's disk. Clones share it.
 #[derive(Clone)]
 pub struct SimDisk {

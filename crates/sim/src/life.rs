@@ -74,8 +74,8 @@ pub fn run(plan: &Plan, trace: bool) -> Result<Verdict, String> {
 
 pub(crate) fn verdict(world: &mut World) -> Verdict {
     if let Some(violation) = world.judge.violation.clone() {
-        let rest = format_args!(",\"rule\":\"{}\",\"what\":{:?}", violation.rule, violation.what);
-        world.tracer.line(violation.at, "violation", rest);
+        let (rule, what) = (violation.rule.into(), violation.what.clone());
+        world.tracer.line(violation.at, || trace::What::Violation { rule, what });
     }
     let last = world.judge.applied();
     Verdict {

@@ -187,7 +187,7 @@ pub enum What {
     /// Its disk failed, so it stops.
     DiskFailed { why: String },
     /// Its process ended; `loss` says what became of bytes that were not synced.
-    Crash { why: Word, loss: String },
+    Crash { why: Word, loss: Word },
     /// A process that stood still goes on.
     Resume,
     /// Bytes of its disk were changed.
@@ -202,7 +202,7 @@ pub enum What {
     /// A client asked this member for something.
     Invoke { client: u64, op: u64, ask: String },
     /// A client got its answer, or gave up.
-    Return { client: u64, op: u64, outcome: Word, read: u64 },
+    Return { client: u64, op: u64, outcome: Word, read: bool },
     /// An operator was told how the change it asked for ended.
     Operator { op: u64, told: String },
     /// A promise was broken.

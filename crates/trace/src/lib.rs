@@ -30,8 +30,8 @@ mod product;
 mod ring;
 mod text;
 
-pub use event::{Event, What};
+pub use event::{Event, What, Word};
 pub use merge::merge;
-pub use product::{config, product};
+pub use product::{config, product, rule};
 pub use ring::{Page, Ring};
 pub use text::{Head, ReadError, VERSION, read, write, write_head};

@@ -2,7 +2,7 @@
 
 use crate::event::{What, Word};
 use base::NodeId;
-use cluster::Configuration;
+use cluster::{BallotRule, Configuration};
 use consensus::raft::{Trace, Why};
 use replica::{RefusalReason, TraceKind, UnknownReason};
 use std::borrow::Cow;
@@ -52,6 +52,14 @@ fn raft(event: &Trace, name: &dyn Fn(NodeId) -> String) -> What {
         Trace::Committed { index } => What::Commit { index: index.0 },
         Trace::Transfer { to } => What::Transfer { to: name(to) },
         Trace::ReadConfirmed { seq, acked } => What::Read { seq, acked },
+    }
+}
+
+/// How a head names the rule of ballots.
+pub const fn rule(rule: BallotRule) -> &'static str {
+    match rule {
+        BallotRule::SharedTerms => "shared-terms",
+        BallotRule::TermAndNode => "term-and-node",
     }
 }
 

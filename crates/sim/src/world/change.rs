@@ -281,14 +281,13 @@ impl World {
             },
             _ => return,
         });
-        if self.tracer.is_full() {
-            let text = match reply {
+        self.tracer.line(self.now, || {
+            let told = match reply {
                 Reply::ChangeRefused(error) => error.to_string(),
                 _ => "done".to_owned(),
             };
-            let rest = format_args!(",\"op\":{number},\"told\":{text:?}");
-            self.tracer.line(self.now, "operator", rest);
-        }
+            trace::What::Operator { op: u64::from(number), told }
+        });
     }
 
     /// Once faults have stopped nothing is asked, and what can go on does.

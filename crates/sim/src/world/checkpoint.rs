@@ -60,7 +60,7 @@ impl World {
                 ledger.covered = ledger.covered.max(index);
                 let keep = ledger.covered.0.saturating_sub(self.plan.knobs.catchup_entries + 1);
                 ledger.compact(base::LogIndex(keep));
-                self.tracer.node(self.now, node, "checkpoint", format_args!(",\"index\":{index}"));
+                self.tracer.node(self.now, node, || trace::What::Checkpoint { index: index.0 });
                 self.release(node, release);
                 self.give(node, life, Event::CheckpointWritten { index });
             }
@@ -218,12 +218,8 @@ impl World {
     }
 
     fn transfer_failed(&mut self, transfer: &Transfer, text: &str) {
-        self.tracer.node(
-            self.now,
-            transfer.to,
-            "transfer-failed",
-            format_args!(",\"why\":{text:?}"),
-        );
+        let failed = || trace::What::TransferFailed { why: text.to_owned() };
+        self.tracer.node(self.now, transfer.to, failed);
         if self.nodes[transfer.to].disk.machine().is_dead() {
             self.disk_failed(transfer.to, "transfer");
         }

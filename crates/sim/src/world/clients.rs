@@ -61,11 +61,10 @@ impl World {
             returned: Nanos::ZERO,
             found: None,
         };
-        if self.tracer.is_full() {
-            let rest =
-                format_args!(",\"client\":{client},\"op\":{number},\"ask\":{:?}", brief(&op.ask));
-            self.tracer.node(self.now, usize::from(node), "invoke", rest);
-        }
+        self.tracer.node(self.now, usize::from(node), || {
+            let (client, number) = (u64::from(client), u64::from(number));
+            trace::What::Invoke { client, op: number, ask: brief(&op.ask) }
+        });
         self.ops.push(op);
         let timeout = self.plan.knobs.client_timeout;
         self.agenda.push(self.now.plus(timeout), What::GiveUp { op: number });
@@ -228,12 +227,12 @@ impl World {
             _ => self.stats.ops_unknown += 1,
         }
         self.tracer.mix(u64::from(number) << 8 | outcome as u64);
-        if self.tracer.is_full() {
-            let rest = format_args!(
-                ",\"client\":{client},\"op\":{number},\"outcome\":\"{outcome:?}\",\"read\":{reads}"
-            );
-            self.tracer.line(self.now, "return", rest);
-        }
+        self.tracer.line(self.now, || trace::What::Return {
+            client: u64::from(client),
+            op: u64::from(number),
+            outcome: outcome.word().into(),
+            read: reads,
+        });
         if let Some(revision) = self.ops[number as usize].effect
             && outcome == Outcome::Refused
         {

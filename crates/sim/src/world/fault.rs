@@ -33,8 +33,8 @@ impl World {
         let doors = self.doors();
         let node = usize::from(doors[random.below(doors.len() as u64) as usize]);
         let name = fault.kind.name();
-        let rest = format_args!(",\"fault\":\"{name}\",\"span\":{}", fault.span);
-        self.tracer.node(self.now, node, "fault", rest);
+        self.tracer
+            .node(self.now, node, || trace::What::Fault { fault: name.into(), span: fault.span.0 });
         let took = match fault.kind {
             Kind::Kill => self.fell(NodeSet::from_iter([node as u8]), Some(Loss::None), fault.span),
             Kind::Crash => self.fell(NodeSet::from_iter([node as u8]), None, fault.span),
@@ -203,12 +203,7 @@ impl World {
                 };
                 drop(machine);
                 done.map(|place| {
-                    self.tracer.node(
-                        self.now,
-                        node,
-                        "damage",
-                        format_args!(",\"place\":\"{place}\""),
-                    );
+                    self.tracer.node(self.now, node, || trace::What::Damage { place });
                     self.stop(node, Loss::None, "fault");
                 })
             }
@@ -345,7 +340,7 @@ impl World {
     pub(super) fn relieve(&mut self, number: u32) {
         match self.reliefs.remove(&number) {
             Some(Relief::Mend(pairs)) => {
-                self.tracer.line(self.now, "heal", format_args!(""));
+                self.tracer.line(self.now, || trace::What::Heal { all: false });
                 pairs.into_iter().for_each(|pair| self.links.mend(pair));
                 (0..self.nodes.len()).for_each(|node| self.meet(node));
             }
@@ -362,7 +357,7 @@ impl World {
         let reliefs: Vec<u32> = self.reliefs.keys().copied().collect();
         reliefs.into_iter().for_each(|relief| self.relieve(relief));
         self.links.clear();
-        self.tracer.line(self.now, "heal", format_args!(",\"all\":true"));
+        self.tracer.line(self.now, || trace::What::Heal { all: true });
         for node in 0..self.nodes.len() {
             let place = &mut self.nodes[node];
             place.effects_left = None;

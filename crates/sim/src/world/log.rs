@@ -101,7 +101,7 @@ impl World {
     /// A failed disk stops the member; fsync is never tried twice.
     pub(super) fn disk_failed(&mut self, node: usize, why: &str) {
         let power = self.nodes[node].disk.machine().is_dead();
-        self.tracer.node(self.now, node, "disk-failed", format_args!(",\"why\":{why:?}"));
+        self.tracer.node(self.now, node, || trace::What::DiskFailed { why: why.to_owned() });
         let loss = if power { self.planned_loss(node) } else { Loss::None };
         self.stop(node, loss, "disk");
         let wait = Nanos::from_millis(100 + self.random.node.below(2000));

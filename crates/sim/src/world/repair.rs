@@ -32,9 +32,10 @@ impl World {
         }
         let facts = (repair.ballot, repair.index);
         let ledger = &place.ledger;
-        let rest =
-            format_args!(",\"promise\":\"{}\",\"index\":{},\"why\":{damage:?}", facts.0, facts.1);
-        self.tracer.node(self.now, node, "repair", rest);
+        self.tracer.node(self.now, node, || {
+            let (promise, index) = (facts.0, facts.1.0);
+            trace::What::Repair { promise, index, why: damage.clone() }
+        });
         if let Some(before) = place.repairing.filter(|before| ending.is_none() || *before == facts)
         {
             if before != facts {
@@ -130,7 +131,7 @@ impl World {
             return self.blame("a repair ends with everything", what);
         }
         self.stats.fault("repair-done");
-        self.tracer.node(self.now, node, "repaired", format_args!(",\"index\":{index}"));
+        self.tracer.node(self.now, node, || trace::What::Repaired { index: index.0 });
     }
 
     /// Every member that repairs has ended by now.

@@ -61,12 +61,14 @@ impl World {
         let clock = (self.now, self.nodes[node].rate_ppm);
         let member = Member::new(replica, opened.journal, checkpoint, life, clock);
         self.nodes[node].process = Process::Up(Box::new(member));
-        let rest = format_args!(
-            ",\"life\":{},\"incarnation\":{incarnation},\"promise\":\"{ballot}\",\"base\":{base},\
-             \"last\":{last}",
-            self.nodes[node].life
-        );
-        self.tracer.node(self.now, node, "restart", rest);
+        let life = self.nodes[node].life;
+        self.tracer.node(self.now, node, || trace::What::Restart {
+            life,
+            incarnation: incarnation.0,
+            promise: ballot,
+            base: base.0,
+            last,
+        });
         self.check_state(node);
         self.begin_shown(node, opened.fresh);
         self.meet(node);
@@ -221,7 +223,7 @@ impl World {
     }
 
     fn not_started(&mut self, node: usize, text: String) {
-        self.tracer.node(self.now, node, "refused", format_args!(",\"why\":{text:?}"));
+        self.tracer.node(self.now, node, || trace::What::Refused { why: text.clone() });
         let power = self.nodes[node].disk.machine().is_dead();
         if power {
             let loss = self.planned_loss(node);
@@ -257,7 +259,7 @@ impl World {
     }
 
     /// The process stops; with a loss other than none, so does the machine.
-    pub(super) fn stop(&mut self, node: usize, loss: Loss, why: &str) {
+    pub(super) fn stop(&mut self, node: usize, loss: Loss, why: &'static str) {
         let place = &mut self.nodes[node];
         let before = std::mem::replace(&mut place.process, Process::Down);
         let Process::Up(member) = before else {
@@ -274,8 +276,10 @@ impl World {
             Job::Release(_) | Job::Know(_) => None,
         }));
         place.disk.machine().power_off(loss);
-        let rest = format_args!(",\"why\":\"{why}\",\"loss\":\"{loss:?}\"");
-        self.tracer.node(self.now, node, "crash", rest);
+        self.tracer.node(self.now, node, || {
+            let loss = loss.word().into();
+            trace::What::Crash { why: why.into(), loss }
+        });
         self.tracer.mix(self.now.0 ^ (node as u64) << 48);
         self.lose_watchers(node);
         if loss == Loss::None {
@@ -331,7 +335,7 @@ impl World {
             return;
         }
         place.paused = false;
-        self.tracer.node(self.now, node, "resume", format_args!(""));
+        self.tracer.node(self.now, node, || trace::What::Resume);
         let Some(member) = self.nodes[node].up_mut() else { return };
         let mut events = std::mem::take(&mut member.inbox);
         events.push(replica::Event::Tick);
