@@ -13,8 +13,15 @@ use later::Promise;
 use mvcc::{AlarmKind, Changes, Command, Response, View};
 
 /// Whose authority a request has. So far everybody may do everything, so there is one caller.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Caller;
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Caller(());
+
+impl Caller {
+    /// The member itself, and everybody while nobody has to say who they are.
+    pub fn nobody() -> Self {
+        Self::default()
+    }
+}
 
 /// Where the answer to a request goes, and who waits for it.
 pub type Answer<T> = Promise<Result<T, Refusal>>;
@@ -49,8 +56,11 @@ pub trait Door {
 
     /// An immutable picture of the data.
     fn view(&self) -> View;
+    /// What an answer that is given now says of where it comes from.
     fn header(&self) -> Header;
+    /// How the member stands.
     fn status(&self) -> Status;
+    /// The members of the configuration in force, in any order.
     fn members(&self) -> Vec<MemberInfo>;
     /// The quorum text in force, and the one that is being moved to.
     fn quorum(&self) -> (String, Option<String>);

@@ -35,8 +35,8 @@ pub struct Front {
 }
 
 /// Whose authority a call has.
-pub(super) const fn caller(_: &Call) -> Caller {
-    Caller
+pub(super) fn caller(_: &Call) -> Caller {
+    Caller::nobody()
 }
 
 /// An answer that is there.

@@ -11,12 +11,12 @@
 //! Why it is still done here, of all places: `h2` 0.4.20 parses the authority itself
 //! (`server.rs`, `convert_poll_message`) and resets the stream before any code of ours has seen
 //! the request; there is no setting for that, `http` 1.5's `Authority` takes none of the spellings
-//! above (a test says so for as long as that is so), and the two ways around it cost more than they save: a copy of `h2` with
-//! one line changed would have to be kept up with its security fixes, and decoding and encoding
-//! every header block a second time needs a second dynamic table. The frames have to be walked for
-//! [`Traffic`] in any case. All of the walk, heads and blocks, takes 44 ns a request of 94 bytes
-//! (the headers of grpc-go once its table is warm, a put of 40 bytes, a window update; best of 200
-//! runs, 2-core machine), of the 27,000 that a get costs.
+//! above (a test says so for as long as that is so), and the two ways around it cost more than
+//! they save: a copy of `h2` with one line changed would have to be kept up with its security
+//! fixes, and decoding and encoding every header block a second time needs a second dynamic table.
+//! The frames have to be walked for [`Traffic`] in any case. All of the walk, heads and blocks,
+//! takes 44 ns a request of 94 bytes (the headers of grpc-go once its table is warm, a put of 40
+//! bytes, a window update; best of 200 runs, 2-core machine), of the 27,000 that a get costs.
 
 use super::outbox::Outbox;
 use super::traffic::Traffic;

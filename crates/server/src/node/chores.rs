@@ -61,7 +61,7 @@ pub(super) async fn publish(node: Rc<Node>) {
             may.then(|| config.members.iter().find_map(news)).flatten()
         };
         if let Some(change) = unsaid {
-            node.change(Caller, change, Promise::to(|_| {}));
+            node.change(Caller::nobody(), change, Promise::to(|_| {}));
         }
     }
 }
@@ -80,7 +80,7 @@ fn compact(node: &Rc<Node>, revision: i64) {
             }
         }
     };
-    node.write(Caller, Command::Compact { revision }, Promise::to(answer));
+    node.write(Caller::nobody(), Command::Compact { revision }, Promise::to(answer));
 }
 
 impl Node {

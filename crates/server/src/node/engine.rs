@@ -218,7 +218,7 @@ impl Node {
         command: Command,
         reply: mpsc::Sender<Result<Response, String>>,
     ) {
-        self.write(Caller, command, told(reply));
+        self.write(Caller::nobody(), command, told(reply));
     }
 
     pub(super) fn range_for(
