@@ -7,6 +7,7 @@
 mod bytes;
 mod walk;
 
+use crate::ConfigError;
 use alloc::string::String;
 use alloc::vec::Vec;
 use base::{NodeId, RequestId};
@@ -107,6 +108,12 @@ pub enum ChangeError {
     Pending(String),
     /// The system asked for is unreadable or unsafe, or no quorum was named where one must be.
     Invalid(String),
+}
+
+impl From<ConfigError> for ChangeError {
+    fn from(error: ConfigError) -> Self {
+        Self::Invalid(error.message)
+    }
 }
 
 impl fmt::Display for ChangeError {

@@ -1,17 +1,19 @@
 //! Which configuration may follow which, in one step.
 
-use crate::{BallotRule, Configuration};
-use alloc::vec::Vec;
+use crate::{BallotRule, Compiled, Configuration};
 use base::planted;
 use quorum::{Names, Protocol, SystemSpec};
 
 impl Configuration {
-    /// The ballot rule is for the life of a cluster: with another one, what was promised would mean
-    /// something else.
+    /// The protocol and its ballot rule are for the life of a cluster: with another one, what was
+    /// promised would mean something else.
     pub fn changes_rule(&self, new: &Self) -> bool {
-        self.rule != new.rule && !planted!(BallotRuleChanges)
+        let same = self.protocol == new.protocol && self.rule == new.rule;
+        !same && !planted!(BallotRuleChanges)
     }
+}
 
+impl Compiled {
     /// Whether `new` may follow directly: members keep their slots, and some system of each
     /// meets the other in every role (joint configurations hold two; Ongaro 2014 section 4.3).
     pub fn may_be_followed_by(&self, new: &Self) -> bool {
@@ -28,18 +30,14 @@ impl Configuration {
                 }
             }
         }
-        let texts = |c: &Self| -> Vec<SystemSpec> {
-            let all = core::iter::once(&c.quorum).chain(c.joint.iter());
-            all.filter_map(|t| SystemSpec::parse(t).ok()).collect()
-        };
         let mut names = Names::new();
         for m in self.members.iter().chain(&new.members).filter(|m| !m.learner) {
             if names.slot(&m.name).is_none() {
                 names.insert(m.slot, &m.name);
             }
         }
-        let news = texts(new);
-        let meets = texts(self).iter().any(|a| news.iter().any(|b| meet(a, b, &names, self.rule)));
+        let meets =
+            self.sides().any(|a| new.sides().any(|b| meet(&a.spec, &b.spec, &names, self.rule)));
         meets || planted!(AnyChangeGoes)
     }
 }

@@ -10,11 +10,13 @@ extern crate alloc;
 extern crate std;
 
 mod change;
+mod compiled;
 mod config;
 mod follow;
 mod lives;
 mod roles;
 
 pub use change::{Change, ChangeError, ChangeState, LEARNERS_MAX, Newcomer, REMOVED_MAX, label};
-pub use config::{BallotRule, ConfigError, Configuration, LIMITS_MAX, Member};
+pub use compiled::Compiled;
+pub use config::{BallotRule, ConfigError, Configuration, LIMITS_MAX, Member, Protocol};
 pub use roles::Roles;

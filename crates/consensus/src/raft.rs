@@ -30,7 +30,7 @@ use alloc::vec::Vec;
 use ballot::Promise;
 use base::{Ballot, Birth, Blob, Incarnation, LogIndex, Nanos, NodeId, Prng, Ticket, planted};
 use candidate::{Candidate, PreCandidate};
-use cluster::{BallotRule, ConfigError};
+use cluster::{BallotRule, Compiled, ConfigError};
 use configs::Configs;
 use disk::{Disk, Held, Wait};
 use follower::{Append, Follower};
@@ -273,6 +273,21 @@ impl Raft {
         let first = first.map_err(|reason| NotLeader { leader, reason })?;
         self.finish(out);
         Ok(first)
+    }
+
+    /// Appends the next configuration at the leader; returns the index of its entry.
+    pub fn propose_config(
+        &mut self,
+        now: Nanos,
+        config: &Compiled,
+        out: &mut Ready,
+    ) -> Result<LogIndex, NotLeader> {
+        self.advance_clock(now);
+        let index = self.append_proposed(config, out);
+        let leader = self.leader();
+        let index = index.map_err(|reason| NotLeader { leader, reason })?;
+        self.finish(out);
+        Ok(index)
     }
 
     /// Starts one linearizable read round; its outcome is in some `Ready.reads`.

@@ -167,10 +167,10 @@ fn a_witness_under_the_rule_commits_nothing_that_one_data_member_alone_has() {
 fn elect_sets_that_do_not_meet_need_ballots_of_term_and_node() {
     let rows = "elect = row(n1 n2 / n3 n4); commit = cover(n1 n2 / n3 n4)";
     let shared = harness::configuration(4, 0, rows, BallotRule::SharedTerms);
-    let error = shared.system().unwrap_err().to_string();
+    let error = shared.compile().unwrap_err().to_string();
     assert!(error.contains("share no member"), "{error}");
     let config = harness::configuration(4, 0, rows, BallotRule::TermAndNode);
-    config.system().expect("ballots of (term, node) are unique");
+    config.clone().compile().expect("ballots of (term, node) are unique");
     let mut c = harness::Cluster::met(config, 7);
     c.run(400);
     let leader = c.leader().expect("all are there").0;
@@ -210,7 +210,7 @@ fn a_change_that_needs_the_other_ballot_rule_is_refused_and_says_so() {
     let change = Change::Quorum { text };
     let request = base::RequestId { seq: 1, ..Default::default() };
     for (rule, refused) in [(BallotRule::SharedTerms, true), (BallotRule::TermAndNode, false)] {
-        let config = harness::configuration(4, 0, "", rule);
+        let config = harness::configuration(4, 0, "", rule).compile().unwrap();
         let begun = config.begin(&change, request, config.voters(), |_| true);
         let says = |e: &ChangeError| e.to_string().contains("needs (term, node) ballots");
         assert_eq!(begun.as_ref().err().is_some_and(says), refused, "{begun:?}");
@@ -225,6 +225,7 @@ fn a_witness_cannot_become_a_data_member_in_place_nor_the_other_way_round() {
     let request = base::RequestId { seq: 1, ..Default::default() };
     let quorum = "majority(n1, n2, witness(n3))";
     let config = harness::configuration(3, 0, quorum, BallotRule::SharedTerms);
+    let config = config.compile().unwrap();
     for text in ["majority(n1, n2, n3)", "majority(n1, witness(n2), n3)", "all of (n1, n2)"] {
         let change = Change::Quorum { text: text.to_string() };
         let refused = config.begin(&change, request, config.voters(), |_| true).unwrap_err();
@@ -240,11 +241,13 @@ fn a_witness_cannot_become_a_data_member_in_place_nor_the_other_way_round() {
 #[test]
 fn a_slot_that_was_left_is_given_again_only_after_all_others() {
     use cluster::{Change, Newcomer};
-    let mut config = harness::configuration(3, 0, "", BallotRule::SharedTerms);
+    let config = harness::configuration(3, 0, "", BallotRule::SharedTerms);
+    let config = config.compile().unwrap();
     let mut given = Vec::new();
     let remove = Change::Remove { id: base::NodeId(3), quorum: None };
     let request = base::RequestId { seq: 1, ..Default::default() };
-    config = config.begin(&remove, request, config.voters(), |_| true).unwrap().done();
+    let joint = config.begin(&remove, request, config.voters(), |_| true).unwrap();
+    let mut config = joint.advance(joint.voters(), |_| true).unwrap().expect("one step more");
     for id in 10..80 {
         let request = base::RequestId { seq: id, ..Default::default() };
         let id = base::NodeId(id);
@@ -253,7 +256,7 @@ fn a_slot_that_was_left_is_given_again_only_after_all_others() {
         config = config.begin(&add, request, config.voters(), |_| true).unwrap();
         given.push(config.slot_of(id).unwrap());
         let decoded = cluster::Configuration::decode(&config.encode()).unwrap();
-        assert_eq!(decoded, config, "the slot given last is part of it");
+        assert_eq!(decoded, *config.config(), "the slot given last is part of it");
         let remove = Change::Remove { id, quorum: None };
         config = config.begin(&remove, request, config.voters(), |_| true).unwrap();
     }

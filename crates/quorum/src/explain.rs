@@ -83,11 +83,14 @@ impl Teller<'_> {
         let unit = if weighted { " votes" } else { "" };
         let are = if need == 1 { "is" } else { "are" };
         let majority = need == all / 2 + 1;
-        let end = match have >= need {
-            true if need == all => "all are needed".to_string(),
-            true if majority => format!("{need} {are} a majority"),
-            true => format!("{need} {are} enough"),
-            false => format!("{need} {are} needed"),
+        let end = if have < need {
+            format!("{need} {are} needed")
+        } else if need == all {
+            "all are needed".to_string()
+        } else if majority {
+            format!("{need} {are} a majority")
+        } else {
+            format!("{need} {are} enough")
         };
         format!("{who}: {have} of {all}{unit}, {end}")
     }
@@ -100,13 +103,13 @@ impl Teller<'_> {
         let told: Vec<String> = shown.map(|(item, _)| self.part(item)).collect();
         let (plural, are) = if need == 1 { ("", "is") } else { ("s", "are") };
         let (need, all) = (number(need), number(all));
-        let end = match decided {
-            true if need == all => format!("every {noun} is needed and there"),
-            true => format!("{need} {noun}{plural} of {all} {are} enough"),
-            false => {
-                let plural = if have == 1 { "" } else { "s" };
-                format!("{} {noun}{plural} of {all}, {need} {are} needed", number(have))
-            }
+        let end = if !decided {
+            let plural = if have == 1 { "" } else { "s" };
+            format!("{} {noun}{plural} of {all}, {need} {are} needed", number(have))
+        } else if need == all {
+            format!("every {noun} is needed and there")
+        } else {
+            format!("{need} {noun}{plural} of {all} {are} enough")
         };
         format!("{}: {end}", told.join(", "))
     }

@@ -62,8 +62,23 @@ impl Expr {
     /// # Panics
     /// On an empty list.
     pub fn majority<S: AsRef<str>>(names: impl IntoIterator<Item = S>) -> Self {
-        let names = names.into_iter();
-        let items: Vec<Expr> = names.map(|n| Expr::new(1, Kind::Name(n.as_ref().into()))).collect();
+        let names = names.into_iter().map(|n| Expr::new(1, Kind::Name(n.as_ref().into())));
+        Self::more_than_half(names.collect())
+    }
+
+    /// As [`Expr::majority`], of names and whether each is marked `witness(..)`.
+    ///
+    /// # Panics
+    /// On an empty list.
+    pub fn majority_marked<'a>(names: impl IntoIterator<Item = (&'a str, bool)>) -> Self {
+        let member = |(name, marked): (&str, bool)| {
+            let kind = if marked { Kind::Witness } else { Kind::Name };
+            Expr::new(1, kind(name.into()))
+        };
+        Self::more_than_half(names.into_iter().map(member).collect())
+    }
+
+    fn more_than_half(items: Vec<Expr>) -> Self {
         Self::at_least(1, items.len() as u32 / 2 + 1, items)
     }
 

@@ -36,6 +36,6 @@ pub use meet::interchangeable;
 pub use names::Names;
 pub use node_set::{NODES_MAX, NodeSet, Slot};
 pub use parse::ParseError;
-pub use rename::{quoted, renamed};
+pub use rename::{majority_text, marked, quoted, renamed};
 pub use system::{Dominance, Protocol, System, SystemError, SystemSpec, Unsafe, Why, check_pair};
 pub use tally::{Tally, Verdict};

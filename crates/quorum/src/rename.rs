@@ -4,6 +4,7 @@ use crate::expr::write_name;
 use crate::system::SystemSpec;
 use crate::token::{Token, tokens, unquoted};
 use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 
 /// `name` as a quorum text has it: in quotes where the language needs them.
 pub fn quoted(name: &str) -> String {
@@ -12,27 +13,46 @@ pub fn quoted(name: &str) -> String {
     out
 }
 
+/// `majority(..)` of these members, as a text.
+pub fn majority_text<S: AsRef<str>>(names: impl IntoIterator<Item = S>) -> String {
+    let names: Vec<String> = names.into_iter().map(|name| quoted(name.as_ref())).collect();
+    alloc::format!("majority({})", names.join(", "))
+}
+
 /// `text` with the member `old` called `new`; everything else stays as it was written. A text
 /// that cannot be read, or does not name `old`, stays whole.
 pub fn renamed(text: &str, old: &str, new: &str) -> String {
-    let named = SystemSpec::parse(text).is_ok_and(|spec| spec.names().contains(&old));
-    let Some(tokens) = tokens(text).ok().filter(|_| named) else { return text.to_string() };
+    rewritten(text, &[old], |_| quoted(new))
+}
+
+/// `text` with each of these members as `witness(..)`, those that are one already too. A text
+/// that cannot be read, or names none of them, stays whole.
+pub fn marked(text: &str, witnesses: &[&str]) -> String {
+    rewritten(text, witnesses, |name| alloc::format!("witness({})", quoted(name)))
+}
+
+/// `text` with something else in the place of some members.
+fn rewritten(text: &str, members: &[&str], new: impl Fn(&str) -> String) -> String {
+    let Ok(spec) = SystemSpec::parse(text) else { return text.to_string() };
+    let named: Vec<&str> = members.iter().copied().filter(|m| spec.names().contains(m)).collect();
+    let tokens = tokens(text).expect("what was parsed has tokens");
     let mut out = String::new();
     let mut rest = text.chars();
     let mut column = 1;
     for (at, (token, start)) in tokens.iter().enumerate() {
         let before = at.checked_sub(1).map(|at| &tokens[at].0);
-        if !is_member(token, old, before, tokens.get(at + 1).map(|next| &next.0)) {
+        let after = tokens.get(at + 1).map(|next| &next.0);
+        let Some(name) = named.iter().find(|name| is_member(token, name, before, after)) else {
             continue;
-        }
+        };
         out.extend(rest.by_ref().take(start - column));
         let len = match token {
             Token::Quoted(_) => 1 + unquoted(&mut rest.clone().skip(1), *start).map_or(0, |n| n.1),
-            _ => old.chars().count(),
+            _ => name.chars().count(),
         };
         rest.by_ref().take(len).for_each(drop);
         column = start + len;
-        out.push_str(&quoted(new));
+        out.push_str(&new(name));
     }
     out.push_str(rest.as_str());
     out
@@ -84,6 +104,31 @@ mod tests {
             let mapped = before.names().into_iter().map(|n| if n == old { new } else { n });
             assert!(mapped.eq(names.names()), "{text}");
         }
+    }
+
+    #[test]
+    fn members_are_marked_wherever_they_stand() {
+        let cases = [
+            ("majority(a, b, c)", "majority(a, witness(b), c)"),
+            ("elect = b or (a and c); commit = 2 of (a,\"b\", c)", {
+                "elect = witness(b) or (a and c); commit = 2 of (a,witness(b), c)"
+            }),
+            ("zones(b{b, a}, c{c})", "zones(b{witness(b), a}, c{c})"),
+            ("majority(a, c, d)", "majority(a, c, d)"),
+            ("majority(b", "majority(b"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(marked(text, &["b", "x"]), expected);
+        }
+        let both = marked("majority(a, b, c)", &["a", "c"]);
+        assert_eq!(SystemSpec::parse(&both).unwrap().witnesses(), ["a", "c"]);
+    }
+
+    #[test]
+    fn a_majority_is_written_with_its_names_quoted() {
+        assert_eq!(majority_text(["a", "b c", "of"]), "majority(a, \"b c\", \"of\")");
+        let spec = SystemSpec::parse(&majority_text(["a", "b", "c"])).unwrap();
+        assert_eq!(spec.elect, crate::Expr::majority(["a", "b", "c"]));
     }
 
     #[test]

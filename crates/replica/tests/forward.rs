@@ -37,6 +37,7 @@ fn configuration() -> Configuration {
         life: base::Life::UNKNOWN,
     };
     Configuration {
+        protocol: cluster::Protocol::Raft,
         members: (1..=3).map(member).collect(),
         quorum: "majority(n1, n2, n3)".into(),
         joint: None,

@@ -137,6 +137,7 @@ fn start(extra: Vec<u8>) -> bool {
         base: LogIndex(5),
         base_ballot: Ballot::new(1, 1),
         base_config: Configuration {
+            protocol: cluster::Protocol::Raft,
             members: vec![member],
             quorum: "n1".into(),
             joint: None,

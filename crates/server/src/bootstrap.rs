@@ -60,10 +60,10 @@ pub fn from_flags(config: &Config) -> Result<Bootstrap, ConfigError> {
             life: base::Life::UNKNOWN,
         });
     }
-    let names: Vec<String> = members.iter().map(|member| quorum::quoted(&member.name)).collect();
-    let majority = format!("majority({})", names.join(", "));
+    let majority = || quorum::majority_text(members.iter().map(|member| &member.name));
     let configuration = checked(Configuration {
-        quorum: config.quorum.clone().unwrap_or(majority),
+        protocol: cluster::Protocol::Raft,
+        quorum: config.quorum.clone().unwrap_or_else(majority),
         members,
         joint: None,
         rule: BallotRule::SharedTerms,
@@ -125,14 +125,11 @@ fn refuse_shared_urls(initial: &[InitialMember]) -> Result<(), ConfigError> {
 
 /// Elections that share terms where the quorum system allows it, ballots with a node otherwise.
 fn checked(configuration: Configuration) -> Result<Configuration, ConfigError> {
-    let error = match configuration.system() {
-        Ok(_) => return Ok(configuration),
-        Err(error) => error,
-    };
-    let other = Configuration { rule: BallotRule::TermAndNode, ..configuration };
-    match other.system() {
-        Ok(_) => Ok(other),
-        Err(_) => Err(ConfigError(format!("--quorum: {error}"))),
+    let other = Configuration { rule: BallotRule::TermAndNode, ..configuration.clone() };
+    match (configuration.clone().compile(), other.clone().compile()) {
+        (Ok(_), _) => Ok(configuration),
+        (Err(_), Ok(_)) => Ok(other),
+        (Err(error), Err(_)) => Err(ConfigError(format!("--quorum: {error}"))),
     }
 }
 
@@ -274,7 +271,8 @@ fn is_quorum_of(text: &str, configs: &[&Configuration]) -> bool {
     configs.iter().any(|config| {
         let with = |quorum: &str| {
             let (quorum, joint) = (quorum.to_string(), None);
-            Configuration { quorum, joint, ..(*config).clone() }.system().ok()
+            let compiled = Configuration { quorum, joint, ..(*config).clone() }.compile();
+            compiled.ok().map(|compiled| compiled.system().clone())
         };
         let theirs = [Some(&config.quorum), config.joint.as_ref()];
         theirs

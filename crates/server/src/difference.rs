@@ -22,6 +22,9 @@ pub fn difference(here: &Configuration, there: &Configuration) -> Option<String>
     if here.quorum != there.quorum {
         return Some(format!("quorum {:?} here, {:?} there", here.quorum, there.quorum));
     }
+    if here.protocol != there.protocol {
+        return Some(format!("protocol {} here, {} there", here.protocol, there.protocol));
+    }
     if here.joint != there.joint || here.rule != there.rule {
         return Some("ballot rules of different builds".to_string());
     }

@@ -85,7 +85,7 @@ pub fn draw(group: Group, names: &[String], rule: BallotRule, random: &mut Prng)
             return text;
         }
     }
-    format!("majority({})", names.join(", "))
+    quorum::majority_text(names)
 }
 
 /// A safe system over these members that calls those among them witnesses.
@@ -95,34 +95,15 @@ pub fn draw_marked(
     rule: BallotRule,
     random: &mut Prng,
 ) -> String {
+    let witnesses: Vec<&str> = witnesses.iter().map(String::as_str).collect();
     for _ in 0..ATTEMPTS_MAX {
         let group = if random.below(2) == 0 { Group::Majority } else { Group::All };
-        let text = marked(&draw(group, names, rule, random), witnesses);
+        let text = quorum::marked(&draw(group, names, rule, random), &witnesses);
         if is_safe(&text, names, rule) {
             return text;
         }
     }
-    marked(&format!("majority({})", names.join(", ")), witnesses)
-}
-
-/// The text with `witness(..)` around these names.
-fn marked(text: &str, witnesses: &[String]) -> String {
-    let mut out = String::new();
-    let mut rest = text;
-    while !rest.is_empty() {
-        let word = |c: char| c.is_ascii_alphanumeric();
-        let inside = rest.find(|c| !word(c)).unwrap_or(rest.len());
-        let (name, after) = rest.split_at(inside);
-        if witnesses.iter().any(|witness| witness == name) {
-            out += &format!("witness({name})")
-        } else {
-            out += name
-        }
-        let next = after.find(word).unwrap_or(after.len());
-        out += &after[..next];
-        rest = &after[next..];
-    }
-    out
+    quorum::marked(&quorum::majority_text(names), &witnesses)
 }
 
 fn shuffled(names: &[String], random: &mut Prng) -> Vec<String> {

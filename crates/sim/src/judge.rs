@@ -158,10 +158,11 @@ impl Judge {
         for change in changes {
             self.changed(at, change, effects);
         }
-        match self.configs.is_witness(id) {
-            true if moved || !changes.is_empty() => self.has_no_data(at, replica, changes),
-            false if moved => self.hashes(at, replica),
-            _ => {}
+        let witness = self.configs.is_witness(id);
+        if witness && (moved || !changes.is_empty()) {
+            self.has_no_data(at, replica, changes);
+        } else if !witness && moved {
+            self.hashes(at, replica);
         }
         reconfigured
     }

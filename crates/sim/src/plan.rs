@@ -124,7 +124,7 @@ impl Plan {
             life: LIFE,
             misled: Vec::new(),
         };
-        plan.configuration().system().map_err(|error| error.message)?;
+        plan.configuration().compile().map_err(|error| error.message)?;
         Ok(plan)
     }
 
@@ -147,6 +147,7 @@ impl Plan {
             life: base::Life::UNKNOWN,
         };
         Configuration {
+            protocol: cluster::Protocol::Raft,
             members: (0..self.nodes).map(member).collect(),
             quorum: self.quorum.clone(),
             joint: None,
@@ -203,7 +204,7 @@ fn names(nodes: usize) -> Vec<String> {
 }
 
 pub fn majority(nodes: usize) -> String {
-    format!("majority({})", names(nodes).join(", "))
+    quorum::majority_text(names(nodes))
 }
 
 /// The highest member a text names as `nK`.

@@ -1,61 +1,49 @@
 //! From one configuration to the next.
 
 use super::{Change, ChangeError, LEARNERS_MAX, Newcomer, REMOVED_MAX, label};
+use crate::Compiled;
 use crate::config::{BallotRule, ConfigError, Configuration, Member};
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use base::{Life, NodeId, RequestId, planted};
-use quorum::{Expr, NODES_MAX, NodeSet, SystemSpec, quoted, renamed};
+use quorum::{Expr, NODES_MAX, NodeSet, renamed};
 
-impl Configuration {
-    /// Whether its system is the plain majority of all voters, which follows the members.
-    pub fn follows_members(&self) -> bool {
-        let spec = |c: &Configuration| c.system().ok();
-        let plain = Configuration { quorum: self.majority(), joint: None, ..self.clone() };
-        self.joint.is_none() && spec(self).is_some() && spec(self) == spec(&plain)
-    }
-
-    /// The plain majority of the voters, as text.
-    fn majority(&self) -> String {
-        let voters = self.members.iter().filter(|m| !m.learner);
-        let witnesses = self.witnesses();
-        if witnesses.is_empty() {
-            return Expr::majority(voters.map(|m| m.name.as_str())).to_string();
-        }
-        let word = |m: &Member| {
-            if witnesses.contains(m.slot) {
-                alloc::format!("witness({})", quoted(&m.name))
-            } else {
-                quoted(&m.name)
-            }
-        };
-        let text = alloc::format!("majority({})", voters.map(word).collect::<Vec<_>>().join(", "));
-        SystemSpec::parse(&text).map_or(text, |spec| spec.to_string())
-    }
-
+impl Compiled {
     /// The configuration a change begins with, or why it may not. `live` are the slots of the
     /// members known to be alive; `caught_up` says whether a learner has the leader's log.
+    ///
+    /// # Errors
+    /// What is asked contradicts the members, another change is under way, or the system asked
+    /// for is unsafe or has too few members alive. Nothing was begun.
     pub fn begin(
         &self,
         change: &Change,
         request: RequestId,
         live: NodeSet,
         caught_up: impl Fn(NodeId) -> bool,
-    ) -> Result<Configuration, ChangeError> {
+    ) -> Result<Compiled, ChangeError> {
         self.refuse_second(change)?;
-        let next = self.first_step(change, request, live, caught_up)?;
+        let edited = self.same_texts(self.first_step(change, request, caught_up)?)?;
+        let leaves = matches!(change, Change::Remove { .. }) && edited.change.remove.is_some();
+        let next = match change {
+            Change::Add { .. } | Change::Replace { .. } => edited.rehearsed(live)?,
+            Change::Promote { .. } | Change::Quorum { .. } => edited.join()?.alive(live)?,
+            Change::Remove { .. } if leaves => edited.join()?.alive(live)?,
+            Change::Remove { .. } | Change::Update { .. } | Change::Publish { .. } => edited,
+        };
         self.refuse_new_roles(&next)?;
+        assert_eq!(next.change.request, request, "the next one names who asked for it");
         Ok(next)
     }
 
+    /// The change written down, and nothing of it done that touches a quorum.
     fn first_step(
         &self,
         change: &Change,
         request: RequestId,
-        live: NodeSet,
         caught_up: impl Fn(NodeId) -> bool,
     ) -> Result<Configuration, ChangeError> {
-        let mut next = self.clone();
+        let mut next = self.config().clone();
         next.change.request = request;
         next.change.founding = false;
         match change {
@@ -64,12 +52,10 @@ impl Configuration {
                     return Err(ChangeError::TooManyLearners);
                 }
                 next.take_in(member)?;
-                if *learner {
-                    return Ok(next);
+                if !learner {
+                    next.change.promote = Some(member.id);
+                    next.change.quorum.clone_from(quorum);
                 }
-                next.change.promote = Some(member.id);
-                next.change.quorum.clone_from(quorum);
-                next.rehearse(live)
             }
             Change::Replace { old, member, quorum } => {
                 let leaving = self.member(*old).ok_or(ChangeError::MemberNotFound)?;
@@ -82,7 +68,6 @@ impl Configuration {
                     let name = &next.members.last().expect("just taken in").name;
                     next.change.quorum = Some(renamed(&self.quorum, &leaving.name, name));
                 }
-                next.rehearse(live)
             }
             Change::Promote { id, quorum } => {
                 let member = self.member(*id).ok_or(ChangeError::MemberNotFound)?;
@@ -96,48 +81,37 @@ impl Configuration {
                 if quorum.is_some() {
                     next.change.quorum.clone_from(quorum);
                 }
-                next.join(live)
             }
-            Change::Remove { id, quorum } => next.begin_removal(*id, quorum.as_ref(), live),
+            Change::Remove { id, quorum } => return self.begin_removal(next, *id, quorum.as_ref()),
             Change::Update { id, peer_urls } => {
                 next.refuse_taken_urls(peer_urls, *id)?;
                 let member = next.members.iter_mut().find(|m| m.id == *id);
                 member.ok_or(ChangeError::MemberNotFound)?.peer_urls.clone_from(peer_urls);
-                Ok(next)
             }
-            Change::Quorum { text } => {
-                next.change.quorum = Some(text.clone());
-                next.join(live)
-            }
-            Change::Publish { id, name, client_urls } => next.publish(*id, name, client_urls),
+            Change::Quorum { text } => next.change.quorum = Some(text.clone()),
+            Change::Publish { id, name, client_urls } => next.publish(*id, name, client_urls)?,
         }
+        Ok(next)
     }
 
     /// The configuration that follows this one, once this one is committed: none when nothing is
-    /// left to do, or a learner has not caught up yet.
+    /// left to do, or a learner has not caught up yet. Only looks at what was prepared.
+    ///
+    /// # Errors
+    /// Why the change under way cannot go on as things are.
     pub fn advance(
         &self,
         live: NodeSet,
         caught_up: impl Fn(NodeId) -> bool,
-    ) -> Result<Option<Configuration>, ChangeError> {
-        if self.joint.is_some() {
-            return Ok(Some(self.done()));
+    ) -> Result<Option<Compiled>, ChangeError> {
+        let waits = |id: NodeId| !self.is_named(id) || !caught_up(id);
+        if self.joint.is_none() && self.change.promote.is_none_or(waits) {
+            return Ok(None);
         }
-        match self.change.promote {
-            Some(id) if self.is_named(id) && caught_up(id) => self.clone().join(live).map(Some),
-            _ => Ok(None),
-        }
-    }
-
-    /// A voter's name is for good, so a newcomer says its own first.
-    fn is_named(&self, id: NodeId) -> bool {
-        let said = |m: &Member| m.name != label(id) || !m.client_urls.is_empty();
-        self.member(id).is_some_and(said)
-    }
-
-    /// True while a change is under way.
-    pub fn is_changing(&self) -> bool {
-        self.joint.is_some() || self.change.promote.is_some()
+        let next = self.next().expect("prepared where a change is under way");
+        let next = next.as_deref().map_err(ChangeError::clone)?;
+        let next = next.clone();
+        if self.joint.is_some() { Ok(Some(next)) } else { next.alive(live).map(Some) }
     }
 
     /// One change at a time. What is under way can be called off before its joint entry, by
@@ -163,7 +137,7 @@ impl Configuration {
     }
 
     /// A member whose log has no data can hold none, and one that has data keeps it.
-    fn refuse_new_roles(&self, next: &Configuration) -> Result<(), ChangeError> {
+    fn refuse_new_roles(&self, next: &Compiled) -> Result<(), ChangeError> {
         let Some(member) = self.changes_a_role(next) else { return Ok(()) };
         let (is, other) = if self.is_witness(member.id) {
             ("is a witness", "hold data")
@@ -178,18 +152,161 @@ impl Configuration {
     }
 
     /// A member of both configurations that is a witness in one of them only.
-    pub fn changes_a_role(&self, next: &Configuration) -> Option<&Member> {
+    pub fn changes_a_role(&self, next: &Compiled) -> Option<&Member> {
         let (before, after) = (self.witnesses(), next.witnesses());
         let both = self.members.iter().filter(|m| next.member(m.id).is_some());
         let mut both = both.filter(|m| before.contains(m.slot) != after.contains(m.slot));
         both.next()
     }
 
-    /// Whether its system is refused for one reason only: elect sets that do not meet each other,
-    /// where terms are shared.
-    fn needs_other_ballots(&self) -> bool {
+    /// `next`, which has this one in it as a voter that leaves, or as a learner that just goes.
+    fn begin_removal(
+        &self,
+        mut next: Configuration,
+        id: NodeId,
+        quorum: Option<&String>,
+    ) -> Result<Configuration, ChangeError> {
+        let member = self.member(id).ok_or(ChangeError::MemberNotFound)?;
+        next.change.remove = Some(id);
+        if member.learner {
+            if next.change.promote == Some(id) {
+                // Called off, with everything that came along.
+                (next.change.promote, next.change.quorum) = (None, None);
+            }
+            return Ok(next.done());
+        }
+        if self.members.iter().filter(|m| !m.learner).count() <= 1 {
+            let why = "it is the last voting member".to_string();
+            return Err(ChangeError::NotEnoughStarted(why));
+        }
+        next.change.quorum = quorum.cloned();
+        let named = self.old().spec.names().contains(&member.name.as_str());
+        if quorum.is_none() && !self.follows_members() && !named {
+            next.change.quorum = Some(self.quorum.clone());
+        }
+        Ok(next)
+    }
+
+    /// Checks a promotion that is to come, with the newcomer counted as alive.
+    fn rehearsed(self, live: NodeSet) -> Result<Compiled, ChangeError> {
+        let Some(id) = self.change.promote else { return Ok(self) };
+        let mut then = live;
+        self.slot_of(id).map(|slot| then.insert(slot));
+        let next = self.next().expect("prepared where a change is under way");
+        next.as_deref().map_err(ChangeError::clone)?.refuse_dead(then)?;
+        Ok(self)
+    }
+
+    /// The joint of this configuration and the one its change asks for; the latter at once when
+    /// both decide alike.
+    pub(crate) fn join(&self) -> Result<Compiled, ChangeError> {
+        assert!(self.joint.is_none(), "one change at a time");
+        let mut joint = self.config().clone();
+        let promoted = joint.change.promote.take();
+        let newcomer = joint.members.iter_mut().find(|m| Some(m.id) == promoted);
+        newcomer.into_iter().for_each(|m| m.learner = false);
+        let text = joint.change.quorum.take();
+        let leaving = joint.change.remove;
+        let mut target = joint.clone();
+        target.members.retain(|m| Some(m.id) != leaving);
+        target.quorum = match text {
+            Some(text) => text,
+            None if self.follows_members() => target.majority(self.witnesses()),
+            None => {
+                return Err(ChangeError::Invalid(alloc::format!(
+                    "the quorum {} names its members: say which one the cluster is to have with \
+                     --quorum",
+                    self.quorum
+                )));
+            }
+        };
+        let goal = target.clone().compile().map_err(|e| target.why_not(&e))?;
+        self.refuse_new_roles(&goal)?;
+        joint.joint = Some(target.quorum);
+        joint.check_members()?;
+        let done = Compiled::of(joint.done(), goal.old().clone(), None);
+        if self.old().spec == goal.old().spec {
+            return Ok(done);
+        }
+        let joint = Compiled::of(joint, self.old().clone(), Some(goal.old().clone()));
+        Ok(joint.leading_to(done))
+    }
+
+    /// Itself, unless those alive are no quorum of the system it moves to.
+    fn alive(self, live: NodeSet) -> Result<Compiled, ChangeError> {
+        self.refuse_dead(live)?;
+        Ok(self)
+    }
+
+    fn refuse_dead(&self, live: NodeSet) -> Result<(), ChangeError> {
+        let goal = self.goal();
+        if goal.commit().is_quorum(live) && goal.elect().is_quorum(live) {
+            return Ok(());
+        }
+        let stays = |m: &&Member| !m.learner && Some(m.id) != self.change.remove;
+        let dead = self.members.iter().filter(stays).filter(|m| !live.contains(m.slot));
+        let dead = dead.map(|m| &m.name[..]).collect::<Vec<_>>().join(", ");
+        let text = self.joint.as_ref().unwrap_or(&self.quorum);
+        let why = alloc::format!("no quorum of {text} is alive: {dead} not heard from");
+        Err(ChangeError::NotEnoughStarted(why))
+    }
+
+    /// The way back from a joint configuration: the members and the quorum before it, but a
+    /// newcomer stays, as a learner. It names no request: what was asked for is not done.
+    pub fn called_off(&self) -> Compiled {
+        let mut back = self.config().clone();
+        let text = back.joint.take();
+        assert!(text.is_some(), "only a joint configuration is called off");
+        let [old, new] = [self.sides().next(), self.sides().nth(1)];
+        let [old, new] = [old, new].map(|side| side.map_or(Vec::new(), |s| s.spec.names()));
+        for member in &mut back.members {
+            let name = member.name.as_str();
+            member.learner |= new.contains(&name) && !old.contains(&name);
+        }
+        back.change.request = RequestId::default();
+        (back.change.promote, back.change.remove, back.change.quorum) = (None, None, None);
+        let plain = Compiled::of(back, self.old().clone(), None);
+        if plain.witnesses() == self.witnesses() {
+            return plain;
+        }
+        // Who came in as a witness stays one.
+        let mut back = plain.config().clone();
+        back.change.quorum = self.change.quorum.clone().or(text);
+        Compiled::of(back, self.old().clone(), None)
+    }
+}
+
+impl Configuration {
+    /// The plain majority of the voters, as text; those in `witnesses` keep no data.
+    fn majority(&self, witnesses: NodeSet) -> String {
+        let voters = self.members.iter().filter(|m| !m.learner);
+        let voters = voters.map(|m| (m.name.as_str(), witnesses.contains(m.slot)));
+        Expr::majority_marked(voters).to_string()
+    }
+
+    /// Says of a system that is refused whether it is for one reason only: elect sets that do not
+    /// meet each other, where terms are shared.
+    fn why_not(&self, error: &ConfigError) -> ChangeError {
         let other = Configuration { rule: BallotRule::TermAndNode, ..self.clone() };
-        self.rule == BallotRule::SharedTerms && self.system().is_err() && other.system().is_ok()
+        let shared = self.rule == BallotRule::SharedTerms;
+        if !shared || other.compile().is_err() {
+            return ChangeError::Invalid(error.to_string());
+        }
+        ChangeError::Invalid(alloc::format!(
+            "{error}: such a system needs (term, node) ballots, and this cluster shares terms \
+             since it was bootstrapped; that cannot change while it runs"
+        ))
+    }
+
+    /// A voter's name is for good, so a newcomer says its own first.
+    fn is_named(&self, id: NodeId) -> bool {
+        let said = |m: &Member| m.name != label(id) || !m.client_urls.is_empty();
+        self.member(id).is_some_and(said)
+    }
+
+    /// True while a change is under way.
+    pub fn is_changing(&self) -> bool {
+        self.joint.is_some() || self.change.promote.is_some()
     }
 
     /// Learners that stay learners until somebody promotes them.
@@ -244,43 +361,12 @@ impl Configuration {
         around.find(|slot| !taken(slot))
     }
 
-    fn begin_removal(
-        mut self,
-        id: NodeId,
-        quorum: Option<&String>,
-        live: NodeSet,
-    ) -> Result<Configuration, ChangeError> {
-        let member = self.member(id).ok_or(ChangeError::MemberNotFound)?;
-        let (learner, name) = (member.learner, member.name.clone());
-        if learner {
-            if self.change.promote == Some(id) {
-                // Called off, with everything that came along.
-                (self.change.promote, self.change.quorum) = (None, None);
-            }
-            self.change.remove = Some(id);
-            return Ok(self.done());
-        }
-        if self.members.iter().filter(|m| !m.learner).count() <= 1 {
-            let why = "it is the last voting member".to_string();
-            return Err(ChangeError::NotEnoughStarted(why));
-        }
-        self.change.remove = Some(id);
-        self.change.quorum = quorum.cloned();
-        let named = |text: &str| {
-            SystemSpec::parse(text).is_ok_and(|spec| spec.names().contains(&name.as_str()))
-        };
-        if quorum.is_none() && !self.follows_members() && !named(&self.quorum) {
-            self.change.quorum = Some(self.quorum.clone());
-        }
-        self.join(live)
-    }
-
     fn publish(
-        mut self,
+        &mut self,
         id: NodeId,
         name: &str,
         client_urls: &[String],
-    ) -> Result<Configuration, ChangeError> {
+    ) -> Result<(), ChangeError> {
         let free = !name.is_empty() && self.members.iter().all(|m| m.name != name);
         let fixed = self.change.quorum.is_some();
         let member = self.members.iter_mut().find(|m| m.id == id);
@@ -290,88 +376,7 @@ impl Configuration {
         if member.learner && !fixed && free && member.name == label(id) {
             member.name = name.to_string();
         }
-        Ok(self)
-    }
-
-    /// Checks a promotion that is to come, with the newcomer counted as alive.
-    fn rehearse(self, live: NodeSet) -> Result<Configuration, ChangeError> {
-        let mut then = live;
-        self.change.promote.and_then(|id| self.slot_of(id)).map(|slot| then.insert(slot));
-        self.clone().join(then)?;
-        Ok(self)
-    }
-
-    /// The joint of this configuration and the one its change asks for; the latter at once when
-    /// both decide alike.
-    fn join(mut self, live: NodeSet) -> Result<Configuration, ChangeError> {
-        let (follows, before) = (self.follows_members(), self.clone());
-        let promoted = self.change.promote.take();
-        let mut target = self.clone();
-        for config in [&mut self, &mut target] {
-            let member = config.members.iter_mut().find(|m| Some(m.id) == promoted);
-            member.into_iter().for_each(|m| m.learner = false);
-        }
-        let leaving = self.change.remove;
-        target.members.retain(|m| Some(m.id) != leaving);
-        target.quorum = match self.change.quorum.take() {
-            Some(text) => text,
-            None if follows => target.majority(),
-            None => {
-                return Err(ChangeError::Invalid(alloc::format!(
-                    "the quorum {} names its members: say which one the cluster is to have with \
-                     --quorum",
-                    self.quorum
-                )));
-            }
-        };
-        before.refuse_new_roles(&target)?;
-        let invalid = |e: ConfigError| ChangeError::Invalid(e.to_string());
-        let system = target.system().map_err(|e| {
-            if target.needs_other_ballots() {
-                ChangeError::Invalid(alloc::format!(
-                    "{e}: such a system needs (term, node) ballots, and this cluster shares terms \
-             since it was bootstrapped; that cannot change while it runs"
-                ))
-            } else {
-                invalid(e)
-            }
-        })?;
-        if !system.commit().is_quorum(live) || !system.elect().is_quorum(live) {
-            let dead = |m: &&Member| !m.learner && !live.contains(m.slot);
-            let dead: Vec<_> = target.members.iter().filter(dead).map(|m| &m.name[..]).collect();
-            let (text, dead) = (&target.quorum, dead.join(", "));
-            let why = alloc::format!("no quorum of {text} is alive: {dead} not heard from");
-            return Err(ChangeError::NotEnoughStarted(why));
-        }
-        let (old, new) = (SystemSpec::parse(&self.quorum), SystemSpec::parse(&target.quorum));
-        self.joint = Some(target.quorum);
-        if old.is_ok() && old == new {
-            return Ok(self.done());
-        }
-        self.system().map_err(invalid)?;
-        Ok(self)
-    }
-
-    /// The way back from a joint configuration: the members and the quorum before it, but a
-    /// newcomer stays, as a learner. It names no request: what was asked for is not done.
-    pub fn called_off(&self) -> Configuration {
-        let mut back = self.clone();
-        let text = back.joint.take().unwrap_or_default();
-        let names = |text: &str| -> Vec<String> {
-            let spec = SystemSpec::parse(text);
-            spec.map_or(Vec::new(), |s| s.names().into_iter().map(String::from).collect())
-        };
-        let (old, new) = (names(&back.quorum), names(&text));
-        for member in &mut back.members {
-            member.learner |= new.contains(&member.name) && !old.contains(&member.name);
-        }
-        back.change.request = RequestId::default();
-        (back.change.promote, back.change.remove, back.change.quorum) = (None, None, None);
-        // Who came in as a witness stays one.
-        if self.witnesses() != back.witnesses() {
-            back.change.quorum = self.change.quorum.clone().or(Some(text));
-        }
-        back
+        Ok(())
     }
 
     /// The end of the change under way.

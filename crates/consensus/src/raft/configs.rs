@@ -4,23 +4,14 @@ use super::Raft;
 use super::message::{Entry, EntryKind};
 use alloc::vec::Vec;
 use base::{Life, LogIndex, NodeId, RequestId, planted};
-use cluster::{ConfigError, Configuration, Roles};
+use cluster::{Compiled, ConfigError, Configuration, Roles};
 use quorum::System;
 
-/// One configuration of the log, compiled.
+/// One configuration of the log.
 #[derive(Debug)]
 struct Version {
     index: LogIndex,
-    config: Configuration,
-    system: System,
-    roles: Roles,
-}
-
-impl Version {
-    fn new(index: LogIndex, config: Configuration, system: System) -> Self {
-        let roles = Roles::of(&config, &system);
-        Self { index, config, system, roles }
-    }
+    config: Compiled,
 }
 
 #[derive(Debug)]
@@ -33,25 +24,25 @@ pub(crate) struct Configs {
 
 impl Configs {
     pub fn new(base: LogIndex, config: Configuration) -> Result<Self, ConfigError> {
-        let system = config.system()?;
-        Ok(Self { list: alloc::vec![Version::new(base, config, system)], version: 0 })
+        let config = config.compile()?;
+        Ok(Self { list: alloc::vec![Version { index: base, config }], version: 0 })
     }
 
     fn current(&self) -> &Version {
         self.list.last().expect("never empty")
     }
 
-    pub fn config(&self) -> &Configuration {
+    pub fn config(&self) -> &Compiled {
         &self.current().config
     }
 
     pub fn system(&self) -> &System {
-        &self.current().system
+        self.current().config.system()
     }
 
     /// Who holds data and who only votes.
     pub fn roles(&self) -> &Roles {
-        &self.current().roles
+        self.current().config.roles()
     }
 
     pub fn index(&self) -> LogIndex {
@@ -100,9 +91,9 @@ impl Configs {
         self.list[at..].iter().any(|v| votes(&v.config))
     }
 
-    pub fn push(&mut self, index: LogIndex, config: Configuration, system: System) {
-        assert!(index >= self.index(), "configurations follow the log");
-        self.list.push(Version::new(index, config, system));
+    pub fn push(&mut self, index: LogIndex, config: Compiled) {
+        assert!(index > self.index(), "configurations follow the log");
+        self.list.push(Version { index, config });
         self.version += 1;
     }
 
@@ -125,7 +116,7 @@ impl Configs {
 
 impl Raft {
     /// The configuration in force: the last one in the log, committed or not.
-    pub fn config(&self) -> &Configuration {
+    pub fn config(&self) -> &Compiled {
         self.configs.config()
     }
 
@@ -153,12 +144,11 @@ impl Raft {
 }
 
 /// Reads and compiles a config entry; None for other kinds.
-pub(crate) fn of_entry(entry: &Entry) -> Result<Option<(Configuration, System)>, ConfigError> {
+pub(crate) fn of_entry(entry: &Entry) -> Result<Option<Compiled>, ConfigError> {
     if entry.kind != EntryKind::Config {
         return Ok(None);
     }
     let config = Configuration::decode(&entry.payload)
         .map_err(|e| ConfigError::new(alloc::format!("config entry {}: {e}", entry.index)))?;
-    let system = config.system()?;
-    Ok(Some((config, system)))
+    config.compile().map(Some)
 }

@@ -137,10 +137,10 @@ impl Raft {
             }
             match configs::of_entry(entry) {
                 // No leader lets that through.
-                Ok(Some((config, _))) if self.configs.config().changes_rule(&config) => {
+                Ok(Some(config)) if self.configs.config().changes_rule(&config) => {
                     return None;
                 }
-                Ok(Some((config, system))) => configs.push((index, config, system)),
+                Ok(Some(config)) => configs.push((index, config)),
                 Ok(None) => {}
                 Err(error) => {
                     let why = alloc::format!("a configuration this build cannot use: {error}");
@@ -151,8 +151,8 @@ impl Raft {
         }
         if let Some(first) = first_new {
             self.take(entries, first, out);
-            for (at, config, system) in configs {
-                self.configs.push(at, config, system);
+            for (at, config) in configs {
+                self.configs.push(at, config);
             }
             if !self.is_seated() {
                 // The founding that named it came to nothing, and what it said under that one.

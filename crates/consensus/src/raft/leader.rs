@@ -9,7 +9,7 @@ use super::{Raft, Ready, Role, Trace, Why};
 use alloc::borrow::Cow;
 use alloc::vec::Vec;
 use base::{Ballot, Blob, Life, LogIndex, Nanos, NodeId, planted};
-use cluster::Configuration;
+use cluster::Compiled;
 use quorum::{Family, NODES_MAX, NodeSet, commit_index};
 
 #[derive(Debug)]
@@ -340,23 +340,17 @@ impl Raft {
             return false;
         }
         let back = config.called_off();
-        let Ok(system) = back.system() else { return false };
-        if !system.commit().is_quorum(self.heard_slots()) {
+        if !back.system().commit().is_quorum(self.heard_slots()) {
             return false;
         }
-        self.append_config(back, system, out);
+        self.append_config(back, out);
         true
     }
 
-    pub(crate) fn append_config(
-        &mut self,
-        config: Configuration,
-        system: quorum::System,
-        out: &mut Ready,
-    ) {
+    pub(crate) fn append_config(&mut self, config: Compiled, out: &mut Ready) {
         let ballot = self.promise.get();
         let index = self.append_own(EntryKind::Config, Blob::from(config.encode()));
-        self.configs.push(index, config, system);
+        self.configs.push(index, config);
         self.rebuild_peers();
         self.restart_stall();
         self.trace(out, Trace::Appended { from: index, to: index, ballot });
@@ -472,12 +466,12 @@ impl Raft {
                 (prev, self.log.ballot_at(prev).expect("checked above"))
             }
         };
-        let (entries, bytes) = match room {
-            true if self.configs.roles().witnesses.contains(peer.slot) => {
-                self.witness_batch(peer.next, flush.witness_limit)
-            }
-            true => self.log.batch(peer.next, self.settings.append_bytes_max),
-            false => (Vec::new(), 0),
+        let (entries, bytes) = if !room {
+            (Vec::new(), 0)
+        } else if self.configs.roles().witnesses.contains(peer.slot) {
+            self.witness_batch(peer.next, flush.witness_limit)
+        } else {
+            self.log.batch(peer.next, self.settings.append_bytes_max)
         };
         let committed = peer.state == State::Replicate && peer.sent_commit < self.commit.min(prev);
         if entries.is_empty() && !news && !committed && !matches!(peer.state, State::Probe { .. }) {

@@ -47,8 +47,6 @@ pub struct Ready {
     /// What is known here and what came cannot both be true, or cannot be read: the member must
     /// not go on. Nothing of what came was taken.
     pub halted: Option<Halt>,
-    /// Reserved; nothing is reported yet.
-    pub lost: Vec<(LogIndex, Ballot)>,
 }
 
 impl Ready {
@@ -61,7 +59,6 @@ impl Ready {
         self.trace.clear();
         self.repaired = None;
         self.halted = None;
-        self.lost.clear();
     }
 }
 

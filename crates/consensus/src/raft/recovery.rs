@@ -54,8 +54,8 @@ impl Recovered {
                 let at = entry.index;
                 return Err(ConfigError::new(alloc::format!("entry {at} does not follow {last}")));
             }
-            if let Some((config, system)) = configs::of_entry(&entry)? {
-                configs.push(entry.index, config, system);
+            if let Some(config) = configs::of_entry(&entry)? {
+                configs.push(entry.index, config);
             }
             log.push(entry);
         }

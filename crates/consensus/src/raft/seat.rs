@@ -11,7 +11,7 @@ use super::message::{EntryKind, Invite};
 use super::{Raft, Ready, Role};
 use alloc::vec::Vec;
 use base::{Blob, Life, NodeId, Ticket, planted};
-use cluster::{Configuration, Member};
+use cluster::{Compiled, Member};
 
 /// Whether this member's own birth stands in a committed configuration, durably known here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,10 +106,8 @@ impl Raft {
         lives.push((self.settings.id, self.life()));
         let mut config = self.configs.config().clone();
         let founding = self.names_nobody();
-        if config.record(&lives, founding) {
-            config.change.founding = founding;
-            let system = self.configs.system().clone();
-            self.append_config(config, system, out);
+        if config.record(&lives, founding, founding) {
+            self.append_config(config, out);
         } else {
             let index = self.append_own(EntryKind::Empty, Blob::from(&[][..]));
             let ballot = self.promise.get();
@@ -142,17 +140,15 @@ impl Raft {
             return;
         }
         let mut config = self.configs.config().clone();
-        if config.record(&lives, true) {
-            config.change.founding = founding;
+        if config.record(&lives, true, founding) {
             self.keep_out(&mut config);
-            let system = self.configs.system().clone();
-            self.append_config(config, system, out);
+            self.append_config(config, out);
         }
     }
 
     /// Where there are witnesses commits wait for every data member that is not marked out: one
     /// that was just written down is marked until it has caught up, for it is not counted yet.
-    fn keep_out(&self, config: &mut Configuration) {
+    fn keep_out(&self, config: &mut Compiled) {
         let (before, roles) = (self.configs.config(), self.configs.roles());
         if roles.witnesses.is_empty() || config.change.founding {
             return;
@@ -164,7 +160,7 @@ impl Raft {
                 && !before.change.out.contains(&m.id)
         };
         let ids: Vec<NodeId> = config.members.iter().filter(new).map(|m| m.id).collect();
-        config.change.out.extend(ids);
+        config.mark_out([config.change.out.as_slice(), &ids].concat());
     }
 
     /// Whether a configuration that names this member was just seen committed: that is written

@@ -11,7 +11,6 @@ use super::progress::{Peer, State};
 use super::{Raft, Ready, Role};
 use alloc::vec::Vec;
 use base::{LogIndex, NodeId, planted};
-use cluster::Configuration;
 use quorum::{Family, NODES_MAX, NodeSet, commit_index};
 
 /// Entries a member marked out may lack when commits begin to wait for it again.
@@ -108,8 +107,8 @@ impl Raft {
         let next = self.without_the_lost(stalled).or_else(|| self.with_the_returned());
         if let Some(marked) = next {
             let mut config = self.configs.config().clone();
-            config.change.out = marked;
-            self.append_marks(config, out);
+            config.mark_out(marked);
+            self.append_config(config, out);
         } else if stalled && self.disk.durable() <= commit {
             // This disk is what everybody waits for: another member may lead without it.
             self.restart_stall();
@@ -173,12 +172,6 @@ impl Raft {
         peer.lost
             || !peer.is_counted()
             || self.now.since(peer.heard) > self.settings.election_timeout_min
-    }
-
-    fn append_marks(&mut self, config: Configuration, out: &mut Ready) {
-        let Ok(system) = config.system() else { return };
-        assert_eq!(system, *self.configs.system(), "marks change no quorum");
-        self.append_config(config, system, out);
     }
 
     /// A commit, or marks: what waits now has not waited yet.

@@ -1,6 +1,6 @@
 //! One machine driven by hand: messages and tickets in an order no schedule is likely to find.
 
-use super::harness::{configuration, founded, life};
+use super::harness::{configuration, founded, life, propose_config};
 use base::limits::{TAIL_BYTES_MAX, TAIL_ENTRIES_MAX};
 use base::{Ballot, Birth, Blob, Incarnation, LogIndex, Nanos, NodeId, Ticket};
 use cluster::{BallotRule, Configuration, Member};
@@ -122,18 +122,18 @@ fn a_vote_granted_before_a_crash_is_not_granted_again_after_it() {
 fn a_checkpoint_below_a_configuration_entry_states_the_one_before() {
     let mut raft = machine(Ballot::new(1, 1));
     let mut out = Ready::default();
-    let before = raft.config().clone();
+    let before = Configuration::clone(raft.config());
     let mut next = before.clone();
     next.joint = Some("2 of (n1,n2,n3)".into());
     let payload = Blob::from(next.encode());
     let config = Entry { kind: EntryKind::Config, payload, ..entry(2, 2) };
     append(&mut raft, 2, vec![config], &mut out);
-    assert_eq!(*raft.config(), next, "in force when appended");
+    assert_eq!(*raft.config().config(), next, "in force when appended");
     assert_eq!(*raft.config_at(LogIndex(1)), before);
     assert_eq!(*raft.config_at(LogIndex(2)), next);
     // Another leader takes it back; a checkpoint could not have.
     append(&mut raft, 3, vec![entry(2, 3)], &mut out);
-    assert_eq!(*raft.config(), before);
+    assert_eq!(*raft.config().config(), before);
 }
 
 /// Node 2 leads members 1 to 5 at term 9, with entries up to 10 and everything below `base` cut.
@@ -323,9 +323,9 @@ fn a_system_that_does_not_meet_the_old_one_is_refused_without_a_joint_phase() {
     let mut raft = leads(0);
     let mut out = Ready::default();
     for (quorum, meets) in [("2 of (n4,n5)", false), ("majority(n1,n2,n3,n4)", true)] {
-        let config = Configuration { quorum: quorum.into(), ..raft.config().clone() };
-        let item = (EntryKind::Config, Blob::from(config.encode()));
-        let proposed = raft.propose(Nanos(1), [item].into_iter(), &mut out);
+        let before = Configuration::clone(raft.config());
+        let config = Configuration { quorum: quorum.into(), ..before };
+        let proposed = propose_config(&mut raft, Nanos(1), &config, &mut out);
         assert_eq!(proposed.is_ok(), meets, "{quorum}: {proposed:?}");
     }
 }
@@ -341,8 +341,7 @@ fn elect_sets_that_miss_the_old_ones_are_refused_without_a_joint_phase_where_ter
         let mut out = Ready::default();
         let change = |rule, quorum: &str, joint: Option<&str>| {
             let (quorum, joint) = (quorum.into(), joint.map(Into::into));
-            let config = Configuration { rule, quorum, joint, ..raft.config().clone() };
-            (EntryKind::Config, Blob::from(config.encode()))
+            Configuration { rule, quorum, joint, ..Configuration::clone(raft.config()) }
         };
         let other = match rule {
             BallotRule::SharedTerms => BallotRule::TermAndNode,
@@ -350,7 +349,7 @@ fn elect_sets_that_miss_the_old_ones_are_refused_without_a_joint_phase_where_ter
         };
         let (direct, joint) = (change(rule, new, None), change(rule, old, Some(new)));
         let ruled = change(other, old, None);
-        let mut takes = |item| raft.propose(Nanos(1), [item].into_iter(), &mut out).is_ok();
+        let mut takes = |to| propose_config(&mut raft, Nanos(1), &to, &mut out).is_ok();
         assert!(!takes(ruled), "the ballot rule is for good");
         assert_eq!(takes(direct), rule == BallotRule::TermAndNode);
         assert_eq!(takes(joint), rule == BallotRule::SharedTerms, "one change at a time");

@@ -7,10 +7,13 @@ use cluster::{BallotRule, Configuration, Member};
 use consensus::raft::*;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+#[path = "harness/config.rs"]
+mod config;
 #[path = "harness/judge.rs"]
 mod judge;
 #[path = "harness/show.rs"]
 mod show;
+pub use config::{configuration, founded, life, member, propose_config};
 use show::show;
 
 pub struct Node {
@@ -96,31 +99,6 @@ pub struct Cluster {
     read_floor: BTreeMap<(NodeId, u64), LogIndex>,
     /// Reads of each node's life: numbers begin anew with it, as in the replica.
     reads_begun: BTreeMap<NodeId, u64>,
-}
-
-pub fn member(id: NodeId, learner: bool) -> Member {
-    let (slot, name) = (id.0 as u8 - 1, format!("n{id}"));
-    let (peer_urls, client_urls, life) = (vec![], vec![], Life::UNKNOWN);
-    Member { id, slot, name, learner, peer_urls, client_urls, life }
-}
-
-pub fn configuration(voters: u64, learners: u64, quorum: &str, rule: BallotRule) -> Configuration {
-    let members = (1..=voters + learners).map(|id| member(NodeId(id), id > voters)).collect();
-    let names: Vec<_> = (1..=voters).map(|i| format!("n{i}")).collect();
-    let majority = format!("majority({})", names.join(","));
-    let quorum = if quorum.is_empty() { majority } else { quorum.to_string() };
-    Configuration { members, quorum, joint: None, rule, limits: vec![], change: Default::default() }
-}
-
-/// The first directory of a node, at its first start.
-pub fn life(id: u64) -> Life {
-    Life { birth: Birth(id), incarnation: Incarnation(1) }
-}
-
-/// As it is once everybody has been met.
-pub fn founded(mut config: Configuration) -> Configuration {
-    config.members.iter_mut().for_each(|m| m.life = life(m.id.0));
-    config
 }
 
 impl Cluster {
@@ -260,7 +238,8 @@ impl Cluster {
         };
         let left = config.members.iter().filter(|m| !m.learner).filter(seated);
         let left: quorum::NodeSet = left.map(|m| m.slot).collect();
-        let system = config.system().unwrap();
+        let compiled = config.clone().compile().unwrap();
+        let system = compiled.system();
         let enough = system.elect().is_quorum(left) && system.commit().is_quorum(left);
         let random = self.prng.next_u64();
         let node = self.nodes.get_mut(&id).unwrap();

@@ -14,10 +14,10 @@
 //! BALLOT[*SIZE]..` (of a node that is down), `promise nK BALLOT` (likewise), `sync nK COUNT` (a
 //! stalled disk's oldest writes), `disk nK`, `acks on`, `status`. `TEXT*COUNT` repeats a text.
 
-use super::harness::{Cluster, configuration};
-use base::{Ballot, Blob, NodeId};
+use super::harness::{Cluster, configuration, propose_config};
+use base::{Ballot, Blob, LogIndex, NodeId};
 use cluster::{BallotRule, Configuration};
-use consensus::raft::EntryKind;
+use consensus::raft::{EntryKind, NotLeader};
 use std::fmt::Write as _;
 
 pub fn run_all() {
@@ -122,13 +122,17 @@ fn command(c: &mut Cluster, words: &[&str], out: &mut String) {
         "propose" => {
             let named = words.len() > 2;
             let id = if named { Some(node(arg(1))) } else { c.leader() };
-            propose(c, id, EntryKind::Data, text(words[words.len() - 1]), out);
+            let Some(id) = id else { return out.push_str("  no leader\n") };
+            let item = (EntryKind::Data, text(words[words.len() - 1]));
+            let done = c.with(id, |r, now, ready| r.propose(now, [item].into_iter(), ready));
+            show_refusal(done, out);
         }
         "config" => {
             let id = c.leader().expect("a leader");
             let raft = c.nodes[&id].raft.as_ref().unwrap();
             let config = changed(raft.config(), &words[1..]);
-            propose(c, Some(id), EntryKind::Config, Blob::from(config.encode()), out);
+            let done = c.with(id, |r, now, ready| propose_config(r, now, &config, ready));
+            show_refusal(done, out);
         }
         "spare" => c.spare(node(arg(1))),
         "log" => {
@@ -209,12 +213,7 @@ fn status(c: &Cluster, out: &mut String) {
     }
 }
 
-fn propose(c: &mut Cluster, id: Option<NodeId>, kind: EntryKind, text: Blob, out: &mut String) {
-    let Some(id) = id else {
-        writeln!(out, "  no leader").unwrap();
-        return;
-    };
-    let result = c.with(id, |r, now, ready| r.propose(now, [(kind, text)].into_iter(), ready));
+fn show_refusal(result: Option<Result<LogIndex, NotLeader>>, out: &mut String) {
     if let Some(Err(refused)) = result {
         writeln!(out, "  refused: {:?}", refused.reason).unwrap();
     }

@@ -2,7 +2,7 @@
 //! and quorum systems. The harness checks the invariants on the way; at the end everything is
 //! healed and the cluster must commit again.
 
-use super::harness::{Cluster, configuration, member};
+use super::harness::{Cluster, configuration, member, propose_config};
 use base::{Blob, Life, NodeId};
 use cluster::{BallotRule, Configuration, Member};
 use consensus::raft::EntryKind;
@@ -11,7 +11,7 @@ use consensus::raft::EntryKind;
 mod changes;
 
 pub use changes::named;
-use changes::{change, follow_members, one_step, propose, reconfigure, swap};
+use changes::{change, config_of, follow_members, one_step, propose, reconfigure, swap};
 
 /// What a schedule may do.
 #[derive(Clone, Copy)]
@@ -296,7 +296,7 @@ fn lonely_candidates(c: &mut Cluster, _: Plan<'_>) {
             continue;
         };
         c.run(25);
-        let config = c.nodes[&leader].raft.as_ref().unwrap().config().clone();
+        let config = config_of(c, leader);
         let voters = config.members.iter().filter(|m| !m.learner && m.id != leader);
         let voters: Vec<NodeId> = voters.map(|m| m.id).collect();
         if voters.is_empty() {
@@ -340,7 +340,7 @@ fn lonely_candidates(c: &mut Cluster, _: Plan<'_>) {
 /// The next step of: `friend` leaves, a stranger gets its seat, and has with `lonely` the weight
 /// that commits and elects.
 fn take_over(c: &mut Cluster, leader: NodeId, lonely: NodeId, friend: NodeId, seat: Option<u8>) {
-    let mut config = c.nodes[&leader].raft.as_ref().unwrap().config().clone();
+    let mut config = config_of(c, leader);
     let Some(seat) = seat.filter(|_| config.member(lonely).is_some()) else { return };
     let newcomer = config.members.iter().find(|m| m.slot == seat && m.id != friend);
     if let Some(next) = config.joint.take() {
@@ -453,7 +453,7 @@ fn heal(c: &mut Cluster, nodes: u64) {
     let first = first.unwrap().expect("a healed leader takes proposals");
     c.run(500);
     c.check_log_matching();
-    let config = c.nodes[&leader].raft.as_ref().unwrap().config().clone();
+    let config = config_of(c, leader);
     for m in &config.members {
         let raft = c.nodes[&m.id].raft.as_ref().unwrap();
         assert!(!raft.is_repairing(), "{} votes again", m.name);

@@ -43,7 +43,7 @@ impl Cluster {
     ) -> anyhow::Result<Self> {
         let names: Vec<String> = (1..=count).map(|n| format!("n{n}")).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        let text = quorum.map_or_else(|| format!("majority({})", names.join(", ")), str::to_owned);
+        let text = quorum.map_or_else(|| quorum::majority_text(&names), str::to_owned);
         let spec = SystemSpec::parse(&text)
             .map_err(|why| ConfigError(format!("--quorum\n{}", why.caret(&text))))?;
         let slots = Names::in_order(&names);

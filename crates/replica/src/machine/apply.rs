@@ -235,11 +235,10 @@ impl Replica {
             return;
         };
         let config = self.raft.config();
-        let Ok(system) = config.system() else { return };
         let mut agreeing: BTreeMap<u64, NodeSet> = BTreeMap::new();
         let witnesses = config.witnesses();
         let mut silent = config.voters().minus(witnesses);
-        let commit = system.commit();
+        let commit = config.system().commit();
         // A witness has no state. Where the data members are a commit set they decide alone,
         // elsewhere it agrees with everybody.
         let granted = if commit.is_quorum(silent) { NodeSet::new() } else { witnesses };
@@ -277,8 +276,11 @@ impl Replica {
         let Ok(Extra { stamp, dedupe, settled }) = Extra::decode(&installed.extra) else {
             return; // verified by its file's digest; an unknown version is left alone
         };
+        let index = installed.index;
+        let place = (index, installed.ballot, settled);
+        self.raft.installed(self.now, place, installed.config, &mut self.ready);
         // What was under way is in the checkpoint.
-        let store = if installed.config.is_witness(self.settings.raft.id) {
+        let store = if self.raft.is_witness() {
             // Only the place in the log is kept, whatever the file held.
             let mut empty = mvcc::Store::new(installed.store.limits());
             if installed.index > LogIndex::ZERO {
@@ -297,9 +299,6 @@ impl Replica {
         self.applied = installed.index;
         self.applied_ballot = installed.ballot;
         self.hashes.clear();
-        let index = installed.index;
-        let place = (index, installed.ballot, settled);
-        self.raft.installed(self.now, place, installed.config, &mut self.ready);
         self.standing.installed(self.raft.last().0);
         self.emit(out, TraceKind::Installed { index });
         self.changes_in_checkpoint(out);
@@ -319,7 +318,7 @@ mod tests {
     use crate::{Event, ReplicaRecovered, ReplicaSettings};
     use alloc::vec;
     use base::{Ballot, Blob, Incarnation, Nanos, Term};
-    use cluster::{BallotRule, Configuration, Member};
+    use cluster::{BallotRule, Configuration, Member, Protocol};
     use consensus::raft::{Recovered, Settings};
 
     /// One voter whose log holds one committed entry with this payload.
@@ -343,6 +342,7 @@ mod tests {
             members: names.iter().enumerate().map(member).collect(),
             quorum: quorum.into(),
             joint: None,
+            protocol: Protocol::Raft,
             rule: BallotRule::SharedTerms,
             limits: vec![],
             change: Default::default(),

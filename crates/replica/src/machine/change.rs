@@ -7,9 +7,9 @@ use crate::{Effects, PeerBody, PeerMessage, RefusalReason, Reply, TraceKind, Unk
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
-use base::{Ballot, Blob, Nanos, NodeId, RequestId, Token};
-use cluster::{Change, ChangeError, Configuration};
-use consensus::raft::{Entry, EntryKind};
+use base::{Ballot, Nanos, NodeId, RequestId, Token};
+use cluster::{Change, ChangeError, Compiled, Configuration};
+use consensus::raft::Entry;
 
 /// Changes pending at one member.
 const PENDING_MAX: usize = 64;
@@ -257,10 +257,8 @@ impl Replica {
         begun
     }
 
-    fn append_config(&mut self, next: &Configuration, out: &mut Effects) -> Option<()> {
-        let payload = Blob::from(next.encode());
-        let item = core::iter::once((EntryKind::Config, payload));
-        let index = self.raft.propose(self.now, item, &mut self.ready).ok()?;
+    fn append_config(&mut self, next: &Compiled, out: &mut Effects) -> Option<()> {
+        let index = self.raft.propose_config(self.now, next, &mut self.ready).ok()?;
         let (ballot, id) = (self.raft.ballot(), next.change.request);
         self.emit(out, TraceKind::Logged { id, index, ballot });
         let (quorum, joint) = (next.quorum.clone(), next.joint.clone());

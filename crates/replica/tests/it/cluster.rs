@@ -119,6 +119,7 @@ fn configuration(count: usize, quorum: &str) -> Configuration {
         .collect();
     let names: Vec<_> = members.iter().map(|m| m.name.clone()).collect();
     Configuration {
+        protocol: cluster::Protocol::Raft,
         members,
         quorum: quorum.replace("ALL", &names.join(", ")),
         joint: None,
@@ -184,7 +185,7 @@ impl Cluster {
     }
 
     pub fn config(&self, node: usize) -> Configuration {
-        self.nodes[node].as_ref().expect("the node runs").raft().config().clone()
+        Configuration::clone(self.nodes[node].as_ref().expect("the node runs").raft().config())
     }
 
     /// Runs until the leader's configuration is committed and nothing is left to do in it.
@@ -193,7 +194,7 @@ impl Cluster {
             let leader = self.run_until_leader();
             let raft = self.nodes[leader].as_ref().expect("it leads").raft();
             if raft.config_is_committed() && !raft.config().is_changing() {
-                return raft.config().clone();
+                return Configuration::clone(raft.config());
             }
             self.run_for(Nanos::from_millis(50));
         }

@@ -136,6 +136,7 @@ mod tests {
         let (members, joint, limits) = (Vec::new(), None, vec![("quota_bytes".to_string(), 9)]);
         let rule = cluster::BallotRule::SharedTerms;
         Configuration {
+            protocol: cluster::Protocol::Raft,
             members,
             quorum: quorum.to_string(),
             joint,

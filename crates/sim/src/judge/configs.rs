@@ -3,7 +3,7 @@
 
 use super::Judge;
 use base::{Incarnation, Life, LogIndex, Nanos, NodeId, RequestId};
-use cluster::{BallotRule, Change, Configuration};
+use cluster::{BallotRule, Change, Compiled, Configuration};
 use consensus::raft::{Entry, EntryKind};
 use quorum::{NodeSet, Protocol, System, check_pair};
 use replica::Replica;
@@ -14,13 +14,14 @@ use std::rc::Rc;
 #[derive(Clone, Debug)]
 pub struct Ruling {
     pub index: LogIndex,
-    pub config: Configuration,
+    pub config: Compiled,
     pub system: System,
 }
 
 impl Ruling {
     fn new(index: LogIndex, config: Configuration) -> Result<Rc<Self>, String> {
-        let system = config.system().map_err(|error| error.message)?;
+        let config = config.compile().map_err(|error| error.message)?;
+        let system = config.system().clone();
         Ok(Rc::new(Self { index, config, system }))
     }
 
@@ -46,11 +47,12 @@ impl Ruling {
     /// Whether these places elect and commit.
     pub fn decides(&self, places: NodeSet) -> bool {
         let slots = self.slots(places);
-        self.system.elect().is_quorum(slots) && self.system.commit().is_quorum(slots)
+        self.config.system().elect().is_quorum(slots)
+            && self.config.system().commit().is_quorum(slots)
     }
 }
 
-fn witnesses_of(config: &Configuration) -> impl Iterator<Item = NodeId> {
+fn witnesses_of(config: &Compiled) -> impl Iterator<Item = NodeId> {
     let witnesses = config.witnesses();
     witnesses.iter().filter_map(|slot| config.id_of(slot)).collect::<Vec<_>>().into_iter()
 }
@@ -103,8 +105,8 @@ impl Configs {
     pub fn new(config: Configuration) -> Result<Self, String> {
         let rule = config.rule;
         let were_in = config.members.iter().map(|member| member.id).collect();
-        let witnesses = witnesses_of(&config).collect();
         let committed = Ruling::new(LogIndex::ZERO, config)?;
+        let witnesses = witnesses_of(&committed.config).collect();
         Ok(Self {
             rule,
             open: Vec::new(),
@@ -212,11 +214,11 @@ impl Configs {
             return Ok(false);
         }
         let known = self.follows.remove(&id).filter(|old| old.incarnation == incarnation);
-        let config = raft.config();
+        let config = raft.config().config();
         // An equal one of an earlier reign may stand elsewhere in the log.
         let index = last_config(replica);
         let here = |ruling: &&Rc<Ruling>| index == LogIndex::ZERO || ruling.index == index;
-        let same = self.possible().filter(here).find(|ruling| ruling.config == *config);
+        let same = self.possible().filter(here).find(|ruling| ruling.config.config() == config);
         let now = match same {
             Some(ruling) => Rc::clone(ruling),
             None => Ruling::new(index, config.clone())?,
@@ -252,7 +254,8 @@ impl Judge {
         let entries = raft.entries(LogIndex(1), last);
         let newest = entries.filter(|entry| entry.kind == EntryKind::Config).last();
         if let Some(entry) = newest {
-            let same = Configuration::decode(&entry.payload).is_ok_and(|c| c == *raft.config());
+            let same =
+                Configuration::decode(&entry.payload).is_ok_and(|c| c == *raft.config().config());
             if !same {
                 let what = format!("{id} does not go by entry {}", entry.index);
                 self.blame(at, "the last configuration of the log is in force", what);

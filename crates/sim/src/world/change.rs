@@ -11,7 +11,7 @@ use crate::judge::place;
 use crate::node::{Process, Stage};
 use crate::plan;
 use base::{Nanos, NodeId, Prng};
-use cluster::{Change, ChangeError, Configuration, Newcomer};
+use cluster::{Change, ChangeError, Compiled, Newcomer};
 use quorum::NodeSet;
 use replica::Reply;
 
@@ -75,14 +75,14 @@ impl World {
         }
     }
 
-    fn names(config: &Configuration, but: Option<NodeId>) -> Vec<String> {
+    fn names(config: &Compiled, but: Option<NodeId>) -> Vec<String> {
         let voters = config.members.iter().filter(|m| !m.learner && Some(m.id) != but);
         voters.map(|m| m.name.clone()).collect()
     }
 
     /// A text for these voters. In a life with witnesses those stay what they are, but for one
     /// text in eight, which is refused; a newcomer is one in every third case.
-    fn draw(&self, config: &Configuration, names: &[String], random: &mut Prng) -> String {
+    fn draw(&self, config: &Compiled, names: &[String], random: &mut Prng) -> String {
         if !self.plan.quorum.contains("witness(") || random.below(8) == 0 {
             return families::draw(Group::All, names, config.rule, random);
         }
@@ -98,7 +98,7 @@ impl World {
     /// A text for these voters, where one is needed or wanted.
     fn text(
         &self,
-        config: &Configuration,
+        config: &Compiled,
         names: &[String],
         one_in: u64,
         random: &mut Prng,
@@ -107,7 +107,7 @@ impl World {
         wanted.then(|| self.draw(config, names, random))
     }
 
-    fn other_quorum(&self, config: &Configuration, random: &mut Prng) -> String {
+    fn other_quorum(&self, config: &Compiled, random: &mut Prng) -> String {
         let mut names = Self::names(config, None);
         match random.below(12) {
             0 => format!("1 of ({})", names.join(", ")),
@@ -120,7 +120,7 @@ impl World {
         }
     }
 
-    fn add(&mut self, config: &Configuration, learner: bool, random: &mut Prng) -> Option<Change> {
+    fn add(&mut self, config: &Compiled, learner: bool, random: &mut Prng) -> Option<Change> {
         let mut names = Self::names(config, None);
         if names.len() >= VOTERS_MAX {
             return None;
@@ -131,14 +131,14 @@ impl World {
         Some(Change::Add { member, learner, quorum })
     }
 
-    fn promote(&self, config: &Configuration, random: &mut Prng) -> Option<Change> {
+    fn promote(&self, config: &Compiled, random: &mut Prng) -> Option<Change> {
         let learner = config.members.iter().find(|m| m.learner)?;
         let mut names = Self::names(config, None);
         names.push(learner.name.clone());
         Some(Change::Promote { id: learner.id, quorum: self.text(config, &names, 4, random) })
     }
 
-    fn remove(&self, config: &Configuration, random: &mut Prng) -> Option<Change> {
+    fn remove(&self, config: &Compiled, random: &mut Prng) -> Option<Change> {
         let id = self.victim(config, random);
         let names = Self::names(config, Some(id));
         let quorum = if names.is_empty() { None } else { self.text(config, &names, 4, random) };
@@ -146,7 +146,7 @@ impl World {
     }
 
     /// Often a member that will not come back, if there is one.
-    fn victim(&self, config: &Configuration, random: &mut Prng) -> NodeId {
+    fn victim(&self, config: &Compiled, random: &mut Prng) -> NodeId {
         let lost = |id: NodeId| {
             let node = &self.nodes[place(id)];
             node.shunned || matches!(node.process, Process::Refused(_))
@@ -156,7 +156,7 @@ impl World {
         dead.filter(|_| random.below(4) > 0).unwrap_or(any).id
     }
 
-    fn replace(&mut self, config: &Configuration, random: &mut Prng) -> Option<Change> {
+    fn replace(&mut self, config: &Compiled, random: &mut Prng) -> Option<Change> {
         let old = self.victim(config, random);
         let member = self.newcomer()?;
         let mut names = Self::names(config, Some(old));

@@ -49,7 +49,7 @@ impl Cluster {
     /// Who is counted for a leader is an elect set, and has promised it on disk.
     pub(super) fn check_votes(&self, id: NodeId, ballot: Ballot, votes: quorum::NodeSet) {
         let config = self.nodes[&id].raft.as_ref().unwrap().config();
-        assert!(config.system().unwrap().elect().is_quorum(votes), "n{id} is elected by no quorum");
+        assert!(config.system().elect().is_quorum(votes), "n{id} is elected by no quorum");
         for slot in votes.iter() {
             let member = config.id_of(slot).expect("only members are counted");
             let promise = self.nodes[&member].disk.ballot;
@@ -62,7 +62,7 @@ impl Cluster {
     pub(super) fn check_quorum(&self, id: NodeId, index: LogIndex, acked: quorum::NodeSet) {
         let raft = self.nodes[&id].raft.as_ref().unwrap();
         let config = raft.config();
-        assert!(config.system().unwrap().commit().is_quorum(acked), "n{id} counts no quorum");
+        assert!(config.system().commit().is_quorum(acked), "n{id} counts no quorum");
         let ballot = raft.ballot_at(index);
         for slot in acked.iter() {
             let member = config.id_of(slot).expect("only members are counted");
@@ -81,13 +81,13 @@ impl Cluster {
     /// witnesses that were counted do not hold a record against.
     pub(super) fn check_copies(
         &self,
-        config: &Configuration,
+        config: &cluster::Compiled,
         index: LogIndex,
         acked: quorum::NodeSet,
     ) {
         let witnesses = config.witnesses();
         let copies = acked.minus(witnesses);
-        let system = config.system().unwrap();
+        let system = config.system();
         if system.commit().is_quorum(copies) {
             return;
         }

@@ -8,7 +8,7 @@ const SLOTS_DRAWN: u8 = 8;
 /// One change at a leader, if it is let through: learners in and out, promotions, and joint
 /// moves to another system over other members.
 pub(super) fn reconfigure(c: &mut Cluster, leader: NodeId, rule: BallotRule) {
-    let mut config = c.nodes[&leader].raft.as_ref().unwrap().config().clone();
+    let mut config = config_of(c, leader);
     // Here ids come back, and who was a witness has no data: a change called off keeps no mark of
     // who is no member.
     config.change.quorum.clone_from(&c.genesis.change.quorum);
@@ -39,13 +39,8 @@ pub(super) fn reconfigure(c: &mut Cluster, leader: NodeId, rule: BallotRule) {
             while names.len() > keep.max(2) {
                 names.remove(c.prng.below(names.len() as u64) as usize);
             }
-            let mut marked = config.clone();
-            marked.members.iter_mut().for_each(|m| m.learner = false);
-            let witnesses = marked.witnesses();
-            let only = |name: &String| {
-                let member = marked.members.iter().find(|m| m.name == *name).unwrap();
-                witnesses.contains(member.slot)
-            };
+            let witnesses = witnesses(&config);
+            let only = |name: &String| witnesses.contains(name);
             config.joint = Some(if names.iter().any(only) {
                 with_witnesses(c, &names, only)
             } else {
@@ -70,7 +65,7 @@ pub(super) fn change(
     leader: NodeId,
     step: impl Fn(&mut Cluster, &mut Configuration),
 ) {
-    let mut config = c.nodes[&leader].raft.as_ref().unwrap().config().clone();
+    let mut config = config_of(c, leader);
     if config.joint.is_none() {
         step(c, &mut config);
         propose(c, leader, &config);
@@ -78,10 +73,19 @@ pub(super) fn change(
 }
 
 pub(super) fn propose(c: &mut Cluster, leader: NodeId, config: &Configuration) {
-    let payload = Blob::from(config.encode());
-    c.with(leader, |r, now, out| {
-        let _ = r.propose(now, [(EntryKind::Config, payload)].into_iter(), out);
-    });
+    c.with(leader, |r, now, out| propose_config(r, now, config, out).is_ok());
+}
+
+/// The configuration a leader goes by.
+pub(super) fn config_of(c: &Cluster, leader: NodeId) -> Configuration {
+    Configuration::clone(c.nodes[&leader].raft.as_ref().unwrap().config())
+}
+
+/// Who is called a witness by the text in force, or by the one of the schedule.
+fn witnesses(config: &Configuration) -> Vec<String> {
+    let texts = [Some(&config.quorum), config.change.quorum.as_ref()].into_iter().flatten();
+    let specs = texts.map(|text| quorum::SystemSpec::parse(text).unwrap());
+    specs.flat_map(|s| s.witnesses().into_iter().map(String::from).collect::<Vec<_>>()).collect()
 }
 
 /// A slot that nobody has now, though somebody may have had it a moment ago.
