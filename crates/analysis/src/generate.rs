@@ -6,11 +6,11 @@ use quorum::{Family, NodeSet};
 
 use crate::column::{Column, column};
 use crate::exact;
+use crate::goal::{Goal, Objective};
 use crate::model::Model;
-use crate::program::Weights;
+use crate::program::{Program, Weights};
 use crate::ratio::Ratio;
 use crate::simplex::Simplex;
-use crate::strategy::{Goal, Objective, program};
 use crate::workload::Workload;
 
 /// Rounds before it gives up; each adds one or two quorums.
@@ -31,7 +31,7 @@ pub(crate) fn solve(model: &Model, work: &Workload, goal: &Goal) -> Option<Gener
     let smallest = |family: &Family| Some(column(model, family, family.cheapest(0, |_| 1)?.0));
     let mut made = [vec![smallest(families[0])?], vec![smallest(families[1])?]];
     for _ in 0..ROUNDS_MAX {
-        let program = program(model, work, goal, &made[0], &made[1]);
+        let program = Program::of(model, work, goal, &made[0], &made[1]);
         let approximate = program.approximate();
         let mut fast = Simplex::fast(&approximate);
         fast.run().ok()?;

@@ -12,6 +12,7 @@ mod column;
 mod counts;
 mod exact;
 mod generate;
+mod goal;
 mod model;
 mod node;
 mod program;
@@ -25,8 +26,9 @@ mod table;
 mod tree;
 mod workload;
 
+pub use goal::{Goal, Limits, Objective};
 pub use model::{Model, ModelError};
 pub use node::{Node, NodeError, seconds};
 pub use ratio::Ratio;
-pub use strategy::{Choice, Goal, Limits, NoStrategy, Objective, Strategy};
+pub use strategy::{Choice, NoStrategy, Strategy};
 pub use workload::{Workload, WorkloadError};

@@ -5,9 +5,13 @@
 //! the load of a member; the limits.
 
 use num_traits::{Num, Signed};
+use quorum::NodeSet;
 
-use crate::ratio::{Ratio, to_f64, whole};
-use crate::strategy::Objective;
+use crate::column::Column;
+use crate::goal::{Goal, Objective};
+use crate::model::Model;
+use crate::ratio::{self, Ratio, to_f64, whole};
+use crate::workload::Workload;
 
 /// `f64` or a fraction.
 pub(crate) trait Number: Num + Signed + Clone + PartialOrd {
@@ -49,6 +53,55 @@ pub(crate) struct Program<T> {
     pub load_max: Option<T>,
     pub network_max: Option<T>,
     pub latency_max: Option<T>,
+}
+
+impl Program<Ratio> {
+    /// Loads are in units of the largest capacity, so that numbers stay near 1.
+    pub fn of(
+        model: &Model,
+        work: &Workload,
+        goal: &Goal,
+        reads: &[Column],
+        writes: &[Column],
+    ) -> Self {
+        let capacities = model.nodes.iter().flat_map(|n| [&n.read_capacity, &n.write_capacity]);
+        let unit = capacities.max().expect("a system has members").clone();
+        let rate = |of_reads: bool| -> Vec<Vec<Ratio>> {
+            let rates = work.shares().iter().map(|(fraction, _)| {
+                let rate = |class: &NodeSet| {
+                    let slot = class.iter().next().expect("a class has members");
+                    let node = &model.nodes[slot as usize];
+                    let share = if of_reads {
+                        fraction / &node.read_capacity
+                    } else {
+                        ratio::rest(fraction) / &node.write_capacity
+                    };
+                    share * &unit / ratio::whole(class.len())
+                };
+                model.classes.iter().map(rate).collect()
+            });
+            rates.collect()
+        };
+        let contacts = |columns: &[Column]| -> Vec<Contact<Ratio>> {
+            let contact = |column: &Column| Contact {
+                counts: column.counts.clone(),
+                size: column.size,
+                latency: model.nodes[column.slowest as usize].latency.clone(),
+            };
+            columns.iter().map(contact).collect()
+        };
+        let mean = work.mean();
+        Self {
+            rate: [rate(true), rate(false)],
+            shares: work.shares().iter().map(|(_, share)| share.clone()).collect(),
+            often: [mean.clone(), ratio::rest(&mean)],
+            contacts: [contacts(reads), contacts(writes)],
+            objective: goal.objective,
+            load_max: goal.limits.load_max.as_ref().map(|load| load * &unit),
+            network_max: goal.limits.network_max.clone(),
+            latency_max: goal.limits.latency_max.clone(),
+        }
+    }
 }
 
 /// What a contact gains at given prices: `fixed + sum of counts x member + size x .. + ..`.

@@ -6,9 +6,10 @@ use num_traits::One;
 use quorum::{Dominance, Family, Names, NodeSet, Protocol, SystemSpec, Unsafe, Why, check_pair};
 
 use crate::availability::{Live, Needed, live};
+use crate::goal::Goal;
 use crate::model::Model;
 use crate::ratio::{Ratio, short, show};
-use crate::strategy::{Choice, Goal, NoStrategy, Strategy};
+use crate::strategy::{Choice, NoStrategy, Strategy};
 use crate::workload::Workload;
 
 /// Sets listed in a text before "and more".
@@ -390,8 +391,8 @@ pub fn probability(text: &str) -> Option<Ratio> {
 mod tests {
     use super::*;
     use crate::Node;
+    use crate::goal::Objective;
     use crate::ratio::ratio;
-    use crate::strategy::Objective;
 
     fn report(text: &str, nodes: &[&str]) -> Report {
         let nodes: Vec<Node> = nodes.iter().map(|node| Node::parse(node).unwrap()).collect();

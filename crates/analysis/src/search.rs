@@ -2,12 +2,13 @@
 
 use quorum::{Expr, Family, Names};
 
+use crate::goal::{Goal, Objective};
 use crate::model::Model;
 use crate::node::Node;
 use crate::program::{Contact, Program};
 use crate::ratio::{self, to_f64};
 use crate::simplex::Simplex;
-use crate::strategy::{Goal, NoStrategy, Objective, Strategy};
+use crate::strategy::{NoStrategy, Strategy};
 use crate::table::Table;
 use crate::tree::all_trees;
 use crate::workload::Workload;

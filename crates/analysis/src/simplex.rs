@@ -162,10 +162,12 @@ impl<'a, T: Number> Simplex<'a, T> {
     fn prices_of(&self, first_phase: bool) -> Vec<T> {
         let mut prices = vec![T::zero(); self.rhs.len()];
         for (row, at) in self.basis.iter().enumerate() {
-            let cost = match first_phase {
-                true if self.barred(*at) => T::one(),
-                true => T::zero(),
-                false => self.cost_of(*at),
+            let cost = if !first_phase {
+                self.cost_of(*at)
+            } else if self.barred(*at) {
+                T::one()
+            } else {
+                T::zero()
             };
             if cost.is_zero() {
                 continue;

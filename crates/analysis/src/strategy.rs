@@ -8,49 +8,14 @@ use quorum::NodeSet;
 use crate::column::{Column, columns, slowest};
 use crate::exact;
 use crate::generate;
+use crate::goal::{Goal, Objective};
 use crate::model::Model;
-use crate::program::{Contact, Program};
+use crate::program::Program;
 use crate::ratio::{self, Ratio};
 use crate::workload::Workload;
 
 /// Kinds of sets up to which all are given to the solver at once.
 const LISTED_MAX: usize = 1_000;
-
-/// What a strategy makes as small as it can.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Objective {
-    /// The busiest member's share of its capacity an operation takes: the most capacity.
-    Load,
-    /// Members contacted an operation.
-    Network,
-    /// Seconds until a quorum has answered.
-    Latency,
-}
-
-/// Bounds on the other figures.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Limits {
-    pub load_max: Option<Ratio>,
-    pub network_max: Option<Ratio>,
-    /// In seconds.
-    pub latency_max: Option<Ratio>,
-}
-
-/// What to ask of a strategy.
-#[derive(Clone, Debug)]
-pub struct Goal {
-    pub objective: Objective,
-    pub limits: Limits,
-    /// Contacted sets stay quorums after any `spare` of their members fail.
-    pub spare: usize,
-}
-
-impl Goal {
-    /// No limits, no spare members.
-    pub fn least(objective: Objective) -> Self {
-        Self { objective, limits: Limits::default(), spare: 0 }
-    }
-}
 
 /// Why there is no strategy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,7 +68,7 @@ impl Strategy {
             Some(generated) => generated,
             None => {
                 let (reads, writes) = listed?;
-                let program = program(model, work, goal, &reads, &writes);
+                let program = Program::of(model, work, goal, &reads, &writes);
                 let values = exact::solve(&program).ok_or(NoStrategy::Impossible)?.values;
                 (reads, writes, values)
             }
@@ -253,51 +218,4 @@ fn both_columns(model: &Model, goal: &Goal) -> Result<(Vec<Column>, Vec<Column>)
         if found.is_empty() { Err(NoStrategy::Impossible) } else { Ok(found) }
     };
     Ok((of(&model.elect)?, of(&model.commit)?))
-}
-
-/// Loads are in units of the largest capacity, so that numbers stay near 1.
-pub(crate) fn program(
-    model: &Model,
-    work: &Workload,
-    goal: &Goal,
-    reads: &[Column],
-    writes: &[Column],
-) -> Program<Ratio> {
-    let capacities = model.nodes.iter().flat_map(|n| [&n.read_capacity, &n.write_capacity]);
-    let unit = capacities.max().expect("a system has members").clone();
-    let rate = |of_reads: bool| -> Vec<Vec<Ratio>> {
-        let rates = work.shares().iter().map(|(fraction, _)| {
-            let rate = |class: &NodeSet| {
-                let slot = class.iter().next().expect("a class has members");
-                let node = &model.nodes[slot as usize];
-                let share = if of_reads {
-                    fraction / &node.read_capacity
-                } else {
-                    ratio::rest(fraction) / &node.write_capacity
-                };
-                share * &unit / ratio::whole(class.len())
-            };
-            model.classes.iter().map(rate).collect()
-        });
-        rates.collect()
-    };
-    let contacts = |columns: &[Column]| -> Vec<Contact<Ratio>> {
-        let contact = |column: &Column| Contact {
-            counts: column.counts.clone(),
-            size: column.size,
-            latency: model.nodes[column.slowest as usize].latency.clone(),
-        };
-        columns.iter().map(contact).collect()
-    };
-    let mean = work.mean();
-    Program {
-        rate: [rate(true), rate(false)],
-        shares: work.shares().iter().map(|(_, share)| share.clone()).collect(),
-        often: [mean.clone(), ratio::rest(&mean)],
-        contacts: [contacts(reads), contacts(writes)],
-        objective: goal.objective,
-        load_max: goal.limits.load_max.as_ref().map(|load| load * &unit),
-        network_max: goal.limits.network_max.clone(),
-        latency_max: goal.limits.latency_max.clone(),
-    }
 }

@@ -77,10 +77,12 @@ fn quorums(
     let row = |out: &mut String, quorum: &NodeSet, y: usize| {
         for (at, slot) in members.iter().enumerate() {
             let x = LEFT + at * CELL + CELL / 2;
-            let (fill, stroke, radius) = match quorum.contains(*slot) {
-                true if report.model.witnesses().contains(*slot) => ("white", colour, 6),
-                true => (colour, colour, 6),
-                false => (GREY, GREY, 2),
+            let (fill, stroke, radius) = if !quorum.contains(*slot) {
+                (GREY, GREY, 2)
+            } else if report.model.witnesses().contains(*slot) {
+                ("white", colour, 6)
+            } else {
+                (colour, colour, 6)
             };
             let _ = writeln!(
                 out,

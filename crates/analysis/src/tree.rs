@@ -20,7 +20,7 @@ pub(crate) enum Tree {
 impl Tree {
     pub fn text(&self, nodes: &[Node]) -> String {
         match self {
-            Tree::Member(slot) => name(&nodes[*slot as usize].name),
+            Tree::Member(slot) => quorum::quoted(&nodes[*slot as usize].name),
             Tree::Gate { need, items } => {
                 let items: Vec<String> = items.iter().map(|item| item.text(nodes)).collect();
                 let (joint, count) = (items.join(", "), items.len());
@@ -63,16 +63,6 @@ impl Tree {
             }
         }
     }
-}
-
-/// A name as the language writes it.
-fn name(text: &str) -> String {
-    let plain = text.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '-');
-    let reserved = matches!(text, "and" | "or" | "of");
-    if plain && !reserved {
-        return text.to_owned();
-    }
-    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
 /// Every tree over the members, flat ones first, one for all that exchange equal members; and
