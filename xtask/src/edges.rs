@@ -1,7 +1,9 @@
 //! Which crate may use which, and that every dependency states its reason.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
+use crate::scan::scan;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
@@ -37,6 +39,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
 pub const PURE: [&str; 8] =
     ["base", "quorum", "cluster", "consensus", "mvcc", "replica", "later", "door"];
 
+/// Dependencies that no line of a crate names, with the reason.
+const NAMED_BY_NONE: &[(&str, &str, &str)] = &[];
+
 /// Everything wrong with the workspace's dependencies.
 pub fn problems() -> Result<Vec<String>> {
     let output = crate::cargo()
@@ -57,9 +62,16 @@ pub fn problems() -> Result<Vec<String>> {
             problems.push(format!("crate {name} is not in the table of xtask/src/edges.rs"));
             continue;
         };
+        let manifest = Path::new(package["manifest_path"].as_str().unwrap_or(""));
+        let words = Words::of(manifest.parent().unwrap_or(manifest))?;
         for dependency in package["dependencies"].as_array().unwrap_or(&empty) {
             let used = dependency["name"].as_str().unwrap_or("");
             let for_tests = dependency["kind"].as_str() == Some("dev");
+            let excused = NAMED_BY_NONE.iter().any(|(of, what, _)| (*of, *what) == (name, used));
+            if words.names(used, for_tests) == excused {
+                let said = if excused { "names it all the same" } else { "names it nowhere" };
+                problems.push(format!("crate {name} depends on {used} and {said}"));
+            }
             if !workspace.contains(used) {
                 external.insert(used);
                 if PURE.contains(&name) && !for_tests {
@@ -76,6 +88,41 @@ pub fn problems() -> Result<Vec<String>> {
         }
     }
     Ok(problems)
+}
+
+/// The words of a crate's code, comments and texts left out.
+struct Words {
+    product: BTreeSet<String>,
+    tests: BTreeSet<String>,
+}
+
+impl Words {
+    fn of(package: &Path) -> Result<Self> {
+        let (mut product, mut tests) = (BTreeSet::new(), BTreeSet::new());
+        for folder in ["src", "tests", "examples", "benches"].map(|name| package.join(name)) {
+            let mut files = Vec::new();
+            if folder.exists() {
+                crate::tidy::collect(&folder, &mut files)?;
+            }
+            for file in files {
+                let code = scan(&std::fs::read_to_string(&file)?).code;
+                let words = code.iter().flat_map(|line| line.split(|c| !is_word(c)));
+                let words = words.map(str::to_owned);
+                if folder.ends_with("src") { product.extend(words) } else { tests.extend(words) }
+            }
+        }
+        Ok(Self { product, tests })
+    }
+
+    /// Whether some line names the dependency; one of the product is not there for tests alone.
+    fn names(&self, dependency: &str, for_tests: bool) -> bool {
+        let word = dependency.replace('-', "_");
+        self.product.contains(&word) || (for_tests && self.tests.contains(&word))
+    }
+}
+
+fn is_word(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
 }
 
 /// All crates that `name` may use; `None` for a crate outside the table.
