@@ -134,18 +134,29 @@ fn play(rows: &[&Row], programs: &[(&str, Program)], plan: Plan) -> Result<Vec<L
         );
         bars.push(Bars { quiet_p999: seen.puts.p999 });
         let program = (*name).to_owned();
-        lines.push(Line { row: QUIET.name, program, bars: None, seen: Ok(seen) });
+        note(&mut lines, Line { row: QUIET.name, program, bars: None, seen: Ok(seen) });
     }
     for row in rows {
         for ((name, program), bars) in programs.iter().zip(&bars) {
             eprintln!("{}, {name}: {}", row.name, row.what);
             let seen = measure(program, row, plan).map_err(|why| format!("{why:#}"));
-            let line = Line { row: row.name, program: (*name).to_owned(), bars: Some(*bars), seen };
-            eprintln!("  {}", line.verdict());
-            lines.push(line);
+            let (program, bars) = ((*name).to_owned(), Some(*bars));
+            note(&mut lines, Line { row: row.name, program, bars, seen });
         }
     }
     Ok(lines)
+}
+
+/// Keeps a line, and shows it at once: a run is long, and may be stopped.
+fn note(lines: &mut Vec<Line>, line: Line) {
+    lines.push(line);
+    let new = &lines[lines.len() - 1..];
+    eprint!("{}", main_table(new).plain());
+    let apart = apart_table(new);
+    if !apart.is_empty() {
+        eprint!("{}", apart.plain());
+    }
+    eprintln!("{}", notes(new).plain());
 }
 
 /// One row on one program.

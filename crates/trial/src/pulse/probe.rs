@@ -178,7 +178,11 @@ async fn renew(channel: Channel, id: i64, stop: Arc<AtomicBool>) -> Result<Renew
             }
             answer = heard(&mut stream) => match answer {
                 Some(answer) if answer.ttl > 0 => renewals.confirmed.push(Instant::now()),
-                Some(_) => renewals.expired = Some("TTL 0 at a renewal".to_owned()),
+                Some(_) => {
+                    let last = renewals.confirmed.last().map_or(LEASE_TTL, Instant::elapsed);
+                    let ms = last.as_millis();
+                    renewals.expired = Some(format!("TTL 0 {ms} ms after it was confirmed"));
+                }
                 None => stream = None,
             },
         }
