@@ -19,6 +19,9 @@ use crate::pulse::probe::series;
 use crate::pulse::stage::{Stage, WORK_MAX};
 
 const PUT_EVERY: Duration = Duration::from_millis(2);
+/// Watchers asked for and not confirmed. All at once they are so many small frames that an HTTP/2
+/// library may end the connection, and the row would not be about watchers.
+const CREATES_OPEN: u64 = 1_000;
 const PAST: &str = "past/";
 const PAST_KEYS: u64 = 10_000;
 const READERS: usize = 8;
@@ -39,13 +42,16 @@ pub fn many(stage: &Stage) -> Result<Work> {
         let (began, channel) = (Instant::now(), Channel::new(&endpoint));
         let mut stream: Duplex<pb::WatchResponse> =
             channel.stream(&channel.prepare(method::watch::WATCH)).await?;
-        for n in 0..watchers {
-            let key = key("watched/", n).into();
-            stream.send(&creates(pb::WatchCreateRequest { key, ..Default::default() }))?;
-        }
-        for _ in 0..watchers {
+        let (mut sent, mut confirmed) = (0, 0);
+        while confirmed < watchers {
+            while sent < watchers.min(confirmed + CREATES_OPEN) {
+                let key = key("watched/", sent).into();
+                stream.send(&creates(pb::WatchCreateRequest { key, ..Default::default() }))?;
+                sent += 1;
+            }
             let answer = stream.next().await?.context("the watch stream ended")?;
             ensure!(answer.created && !answer.canceled, "a watcher was not created");
+            confirmed += 1;
         }
         let created = began.elapsed();
         let puts = tokio::spawn(put_for(Channel::new(&endpoint), least));
