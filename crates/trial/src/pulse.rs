@@ -48,9 +48,9 @@ enum Peer {
 /// Arguments of the trial.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_help = "\
-Columns: `longest`, `p99`, `p99.9`: ms that puts through a follower took; `terms`: changes of leader;
-`MiB`: peak memory of the leader above what it had before the row; `CPU after`: ms of CPU of the
-leader from 100 to 600 ms after a cancel, idle use taken off; `control`: how late a timer of this
+Columns: `longest`, `p99`, `p99.9`: ms that puts through a follower took; `terms`: changes of
+leader; `MiB`: peak memory of the leader above what it had before the row; `CPU after`: ms of CPU of
+the leader from 100 to 600 ms after a cancel, idle use taken off; `control`: how late a timer of the
 trial that asks nobody was at worst, in ms; `others`: cores that something else kept busy. A miss
 that the control explains is called doubtful.
 
