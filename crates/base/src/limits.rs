@@ -17,8 +17,10 @@ pub const QUORUM_TEXT_BYTES_MAX: usize = 64 << 10;
 pub const REQUEST_BYTES_MAX: usize = 16 << 20;
 /// A command as the log has it. A transaction of empty ranges grows to nine times its request.
 pub const COMMAND_BYTES_MAX: usize = 32 << 20;
-/// What a write takes in the log or in a forward beside its command: its id and a length.
-pub const COMMAND_OVERHEAD_BYTES: usize = 28;
+/// What a write takes in a forward beside its command: its id, its caller's rules and two lengths.
+pub const COMMAND_OVERHEAD_BYTES: usize = 40;
+/// Name of whoever asked for it, which comes on top.
+pub const USER_BYTES_MAX: usize = 1024;
 /// Writes forwarded to a leader at once, but for one command at least.
 pub const FORWARD_BYTES_MAX: usize = 8 << 20;
 /// Entries of one append to a follower, but for one at least.
@@ -62,7 +64,8 @@ const _: () = {
     assert!(REQUEST_BYTES_MAX * REQUEST_GROWTH_MAX <= COMMAND_BYTES_MAX);
     assert!(FORWARD_BYTES_MAX + COMMAND_BYTES_MAX + AROUND_BYTES_MAX < FRAME_BYTES_MAX);
     assert!(APPEND_BYTES_MAX + COMMAND_BYTES_MAX + AROUND_BYTES_MAX < FRAME_BYTES_MAX);
-    assert!(COMMAND_BYTES_MAX + COMMAND_OVERHEAD_BYTES + AROUND_BYTES_MAX < RECORD_BYTES_MAX);
+    assert!(COMMAND_OVERHEAD_BYTES + USER_BYTES_MAX < AROUND_BYTES_MAX);
+    assert!(COMMAND_BYTES_MAX + 2 * AROUND_BYTES_MAX < RECORD_BYTES_MAX);
     assert!(FRAME_BYTES_MAX <= OUTGOING_BYTES_MAX, "an empty queue takes any frame");
     assert!(FRAME_BYTES_MAX <= u32::MAX as usize, "its length is a u32");
     // An append is in flight before the next one waits for it.

@@ -10,18 +10,7 @@ use alloc::vec::Vec;
 use base::NodeId;
 use cluster::Change;
 use later::Promise;
-use mvcc::{AlarmKind, Changes, Command, Response, View};
-
-/// Whose authority a request has. So far everybody may do everything, so there is one caller.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Caller(());
-
-impl Caller {
-    /// The member itself, and everybody while nobody has to say who they are.
-    pub fn nobody() -> Self {
-        Self::default()
-    }
-}
+use mvcc::{AlarmKind, Caller, Changes, Command, Response, View};
 
 /// Where the answer to a request goes, and who waits for it.
 pub type Answer<T> = Promise<Result<T, Refusal>>;

@@ -18,9 +18,10 @@ mod reads;
 pub mod recipe;
 mod refusal;
 
-pub use ask::{Answer, Caller, ChangeListener, Door};
+pub use ask::{Answer, ChangeListener, Door};
 pub use cursor::{Batch, Bounds, Cursor, Fragment, Wanted};
 pub use facts::{Header, LeaseInfo, MemberInfo, Status};
+pub use mvcc::Caller;
 pub use query::{Found, Freshness, Query};
 pub use reads::{READS_WAITING_MAX, Reads};
 pub use refusal::{Outcome, Reason, Refusal};

@@ -1,9 +1,9 @@
 //! What the chain hash takes of one command: a digest that grows with the work, whatever the
 //! slices are.
 //!
-//! In order: the index and the command's fields; then, as they are made, the hash of every version
-//! written and the fields of every key answered; after each answer its numbers; at the end whether
-//! the command was taken, or why not. No answer is gone through a second time.
+//! In order: the index, the caller's fields and the command's; then, as they are made, the hash of
+//! every version written and the fields of every key answered; after each answer its numbers; at
+//! the end whether the command was taken, or why not. No answer is gone through a second time.
 
 use crate::command::{Error, Response};
 use crate::hash::Hasher;

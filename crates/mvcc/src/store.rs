@@ -6,6 +6,7 @@ mod weigh;
 pub(crate) mod write;
 
 use crate::budget::Budget;
+use crate::caller::Caller;
 use crate::check;
 use crate::command::{Command, Error, Response};
 use crate::discard::Discard;
@@ -58,7 +59,7 @@ pub struct Done {
 
 /// An entry whose work is not done: its own view, on which nobody else looks.
 pub struct Job {
-    command: Option<Command>,
+    request: Option<(Caller, Command)>,
     view: View,
     task: Task,
     /// Where the store stood when it began.
@@ -132,7 +133,7 @@ impl Store {
         self.view.read_txn(request, self.limits.max_txn_ops)
     }
 
-    /// Begins the entry at `index`, stamped `now`, with a command or without one (empty,
+    /// Begins the entry at `index`, stamped `now`, with a caller's command or without one (empty,
     /// configuration). What is done within the budget is done at once. For anything longer the
     /// store stays as it is until [`Store::run`] is through. The state after the entry is a
     /// function of the log only, whatever the budgets are.
@@ -141,16 +142,17 @@ impl Store {
     pub fn begin(
         &mut self,
         (index, now): (LogIndex, ClusterTime),
-        command: Option<Command>,
+        request: Option<(Caller, Command)>,
         budget: &mut Budget,
     ) -> Progress {
-        if weigh::fits(&self.view, command.as_ref(), *budget) {
-            return Progress::Done(self.at_once((index, now), command.as_ref(), budget));
+        let of = request.as_ref().map(|(caller, command)| (caller, command));
+        if weigh::fits(&self.view, of.map(|(_, command)| command), *budget) {
+            return Progress::Done(self.at_once((index, now), of, budget));
         }
         let (mut view, base) = (self.view.clone(), self.view.applied);
         view.move_to(index, now);
-        let task = Task::new(&view, command.as_ref());
-        self.run(Box::new(Job { command, view, task, base }), budget)
+        let task = Task::new(&view, of.map(|(caller, _)| caller));
+        self.run(Box::new(Job { request, view, task, base }), budget)
     }
 
     /// Goes on with an entry that was begun. What it did shows once it is done, and at once.
@@ -158,8 +160,9 @@ impl Store {
     /// Panics when the store is not the one that it began on.
     pub fn run(&mut self, mut job: Box<Job>, budget: &mut Budget) -> Progress {
         assert!(job.base == self.view.applied, "an entry is applied to the state before it");
-        let Job { command, view, task, .. } = &mut *job;
-        if !task.run(view, &self.limits, command.as_ref(), budget) {
+        let Job { request, view, task, .. } = &mut *job;
+        let command = request.as_ref().map(|(_, command)| command);
+        if !task.run(view, &self.limits, command, budget) {
             if planted!(HalfJobShown) {
                 let applied = self.view.applied;
                 self.view = View { applied, ..job.view.clone() };
@@ -170,7 +173,7 @@ impl Store {
         let applied = task.outcome();
         let mut discard = core::mem::take(&mut task.discard);
         discard.push(core::mem::replace(&mut self.view, job.view));
-        discard.push(job.command);
+        discard.push(job.request);
         Progress::Done(Done { applied, discard })
     }
 
@@ -178,11 +181,12 @@ impl Store {
     fn at_once(
         &mut self,
         (index, now): (LogIndex, ClusterTime),
-        command: Option<&Command>,
+        request: Option<(&Caller, &Command)>,
         budget: &mut Budget,
     ) -> Done {
         self.view.move_to(index, now);
-        let mut task = Task::new(&self.view, command);
+        let mut task = Task::new(&self.view, request.map(|(caller, _)| caller));
+        let command = request.map(|(_, command)| command);
         let mut work = Budget::endless();
         let done = task.run(&mut self.view, &self.limits, command, &mut work);
         assert!(done, "the budget is endless");
@@ -195,9 +199,10 @@ impl Store {
         self.at_once((index, now), None, &mut Budget::endless());
     }
 
-    /// All of an entry with a command.
+    /// All of an entry with a command of nobody.
     pub fn apply(&mut self, index: LogIndex, now: ClusterTime, command: &Command) -> Applied {
-        let done = self.at_once((index, now), Some(command), &mut Budget::endless());
+        let done =
+            self.at_once((index, now), Some((&Caller::nobody(), command)), &mut Budget::endless());
         done.applied.expect("it has a command")
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::budget::Budget;
 use crate::command::{AlarmKind, Error};
-use crate::hash::{HashKv, Hasher, marshal, revision_key};
+use crate::hash::Hasher;
 use crate::key_range::KeyRange;
 use crate::lease::{Lease, LeaseTtl};
 use crate::map::{Map, Weight};
@@ -12,7 +12,7 @@ use crate::sweep::Sweep;
 use crate::types::{Changes, KeyValue, RangeRequest, RangeResponse};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use base::{Blob, ClusterTime, LogIndex, crc};
+use base::{Blob, ClusterTime, LogIndex};
 
 /// One version of one key; a tombstone's `kv` holds only key and `mod_revision`.
 #[derive(Debug, PartialEq, Eq)]
@@ -334,49 +334,6 @@ impl View {
         }
         let kept = "every retained version from the compact revision on has its changes";
         page.changes.extend(revisions.iter().map(|r| self.history.get(r).expect(kept).clone()));
-    }
-
-    /// etcd's `HashKV` at `revision` (0: the newest; a negative one, as there, hashes nothing),
-    /// `server/storage/mvcc/hash.go`.
-    ///
-    /// # Errors
-    /// `Compacted`, `FutureRevision`.
-    pub fn hash_kv(&self, revision: i64) -> Result<HashKv, Error> {
-        if revision > 0 && revision < self.compact_revision {
-            return Err(Error::Compacted);
-        }
-        if revision > self.revision {
-            return Err(Error::FutureRevision);
-        }
-        let revision = if revision == 0 { self.revision } else { revision };
-        let all = self.current.iter().map(|(_, r)| r).chain(self.old.iter().map(|(_, r)| r));
-        let mut rows: Vec<_> = all.filter(|r| r.kv.mod_revision <= revision).collect();
-        if self.is_sweeping() {
-            rows.retain(|r| !self.is_void(r));
-        }
-        rows.sort_unstable_by_key(|r| (r.kv.mod_revision, r.sub));
-        let keeps = |r: &Record| {
-            self.live_at(&r.kv.key, revision)
-                .is_some_and(|kept| (kept.kv.mod_revision, kept.sub) == (r.kv.mod_revision, r.sub))
-        };
-        // etcd skips nothing when nothing is to be kept.
-        let keep_any = rows.iter().any(|r| keeps(r));
-        let (mut hash, mut row) = (crc::crc32c(b"key"), Vec::new());
-        for r in rows {
-            let main = r.kv.mod_revision;
-            if main <= self.compact_revision && keep_any && !keeps(r) {
-                continue;
-            }
-            if main == self.compact_revision && r.tombstone {
-                continue;
-            }
-            row.clear();
-            revision_key(main, r.sub, r.tombstone, &mut row);
-            marshal(&r.kv, r.tombstone, &mut row);
-            hash = crc::crc32c_append(hash, &row);
-        }
-        let compact_revision = self.compact_revision;
-        Ok(HashKv { hash, compact_revision, hash_revision: revision })
     }
 
     pub fn lease_ttl(&self, id: i64, now: ClusterTime) -> Option<LeaseTtl> {

@@ -3,9 +3,10 @@
 
 use base::{Blob, ClusterTime, LogIndex, Prng};
 use mvcc::{
-    AlarmAction, AlarmKind, Applied, Budget, Command, Compare, CompareOp, CompareTarget,
-    DeleteRequest, KeyRange, Limits, Progress, PutRequest, RangeRequest, RequestOp, SortOrder,
-    SortTarget, Store, TxnRequest,
+    AlarmAction, AlarmKind, Applied, Budget, Caller, Command, Compare, CompareOp, CompareTarget,
+    DeleteRequest, HashKvWork, KeyRange, KeyValue, Limits, Progress, PutRequest, RangeRequest,
+    RangeResponse, RangeWork, ReadTxnWork, RequestOp, SortOrder, SortTarget, Store, TxnRequest,
+    View,
 };
 
 const KEYS: u64 = 40;
@@ -132,7 +133,11 @@ fn sliced(
     };
     let before = shown(store);
     let mut slices = 1;
-    let mut progress = store.begin(at, command.cloned(), &mut Budget::new(budget()));
+    let mut progress = store.begin(
+        at,
+        command.cloned().map(|command| (Caller::nobody(), command)),
+        &mut Budget::new(budget()),
+    );
     loop {
         match progress {
             Progress::Done(done) => return (done.applied, slices),
@@ -236,4 +241,116 @@ fn a_slice_does_no_more_than_its_budget_and_a_long_piece() {
         }
         assert!(!store.is_sweeping() && slices >= 30, "{slices} slices of a removal");
     }
+}
+
+/// Runs to the end in slices of other budgets each.
+fn to_end<T>(mut run: impl FnMut(&mut Budget) -> Option<T>, p: &mut Prng, max: u64) -> T {
+    loop {
+        if let Some(done) = run(&mut Budget::new(1 + p.below(max))) {
+            return done;
+        }
+    }
+}
+
+/// What etcd's server does with a range, on a list of all its live keys.
+fn plain(view: &View, r: &RangeRequest) -> RangeResponse {
+    let (key, range_end) = (r.key.clone(), r.range_end.clone());
+    let revision = r.revision.max(0);
+    let all = RangeRequest { key, range_end, revision, ..RangeRequest::default() };
+    let mut kvs = view.read(&all).expect("it was read before").kvs;
+    let mut out = RangeResponse { revision: view.revision(), ..RangeResponse::default() };
+    out.count = kvs.len() as i64;
+    if r.count_only {
+        return out;
+    }
+    let limit = usize::try_from(r.limit).unwrap_or(0);
+    let filters =
+        [r.min_mod_revision, r.max_mod_revision, r.min_create_revision, r.max_create_revision];
+    let by_key = r.sort_order == SortOrder::Ascend && r.sort_target == SortTarget::Key;
+    if limit > 0 && filters == [0; 4] && (r.sort_order == SortOrder::None || by_key) {
+        kvs.truncate(limit + 1);
+    }
+    let within = |x: i64, min: i64, max: i64| (min == 0 || x >= min) && (max == 0 || x <= max);
+    kvs.retain(|kv| {
+        within(kv.mod_revision, r.min_mod_revision, r.max_mod_revision)
+            && within(kv.create_revision, r.min_create_revision, r.max_create_revision)
+    });
+    let number = |kv: &KeyValue| match r.sort_target {
+        SortTarget::Version => kv.version,
+        SortTarget::Create => kv.create_revision,
+        SortTarget::Mod => kv.mod_revision,
+        SortTarget::Key | SortTarget::Value => 0,
+    };
+    let by = |a: &KeyValue, b: &KeyValue| match r.sort_target {
+        SortTarget::Key => a.key.cmp(&b.key),
+        SortTarget::Value => a.value.cmp(&b.value),
+        _ => number(a).cmp(&number(b)),
+    };
+    match r.sort_order {
+        SortOrder::Descend => kvs.sort_by(|a, b| by(b, a)),
+        _ => kvs.sort_by(by),
+    }
+    out.more = limit > 0 && kvs.len() > limit;
+    if limit > 0 {
+        kvs.truncate(limit);
+    }
+    if r.keys_only {
+        for kv in &mut kvs {
+            kv.value = Blob::default();
+            kv.lease = if r.sort_target == SortTarget::Value { kv.lease } else { 0 };
+        }
+    }
+    RangeResponse { kvs, ..out }
+}
+
+#[test]
+fn reads_of_a_view_are_equal_at_any_budget_and_as_etcd_makes_them() {
+    let (mut full, mut limited, mut old) = (0, 0, 0);
+    for seed in 0..60 {
+        let mut p = Prng::new(1000 + seed);
+        let mut store = Store::new(Limits::default());
+        for index in 1..=150 {
+            let command = command(&mut p, store.revision());
+            let (at, now) = (LogIndex(index), ClusterTime(index));
+            match command {
+                Some(command) => drop(store.apply(at, now, &command)),
+                None => store.advance(at, now),
+            }
+            if index % 10 != 0 {
+                continue;
+            }
+            let view = store.view();
+            for _ in 0..12 {
+                let max = [1, 3, 50][p.below(3) as usize];
+                let request = range(&mut p, view.revision());
+                let whole = view.read(&request);
+                let cut = RangeWork::start(&view, &request)
+                    .map(|mut work| to_end(|budget| work.run(&view, budget), &mut p, max));
+                assert_eq!(cut, whole, "seed {seed}: {request:?}");
+                if let Ok(whole) = whole {
+                    full += u64::from(whole.kvs.len() > 8);
+                    limited += u64::from(whole.more);
+                    old += u64::from(request.revision > 0);
+                    assert_eq!(whole, plain(&view, &request), "seed {seed}: {request:?}");
+                }
+                let revision = view.revision() - p.below(40) as i64;
+                let cut = HashKvWork::start(&view, revision)
+                    .map(|mut work| to_end(|budget| work.run(&view, budget), &mut p, max));
+                assert_eq!(cut, view.hash_kv(revision), "seed {seed}");
+                let reads = |p: &mut Prng| {
+                    let reads = (0..p.below(5)).map(|_| RequestOp::Range(range(p, revision + 3)));
+                    reads.collect()
+                };
+                let txn = TxnRequest {
+                    compare: (0..p.below(3)).map(|_| compare(&mut p)).collect(),
+                    success: reads(&mut p),
+                    failure: reads(&mut p),
+                };
+                let cut = ReadTxnWork::start(&view, &txn, 128)
+                    .and_then(|mut work| to_end(|budget| work.run(budget), &mut p, max));
+                assert_eq!(cut, view.read_txn(&txn, 128), "seed {seed}: {txn:?}");
+            }
+        }
+    }
+    assert!(full > 60 && limited > 100 && old > 400, "{full} {limited} {old}");
 }

@@ -3,20 +3,23 @@
 use alloc::vec::Vec;
 use base::codec::{DecodeError, Get, Put};
 use base::{Blob, ClusterTime, RequestId};
+use mvcc::Caller;
 
-const VERSION: u8 = 1;
+/// Since 2 there is a caller.
+const VERSION: u8 = 2;
 /// The apply level that this build writes and applies; any other one is refused by name, so that a
 /// rolling upgrade never lets two members apply one entry differently. Since 2 the alarms that
 /// clients raise and the quota's own are apart; since 3 the chain hash takes a digest that grows
 /// with the work, and a removal counts events. `docs/design/apply.md` has them all.
 pub const APPLY_LEVEL: u16 = 3;
 
-/// One replicated request. The caller and auth revision are reserved and empty today.
+/// One replicated request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Envelope<'a> {
     pub id: RequestId,
     /// The leader's cluster time when it took the request.
     pub stamp: ClusterTime,
+    pub caller: Caller,
     pub body: EnvelopeBody<'a>,
 }
 
@@ -34,14 +37,13 @@ impl Envelope<'_> {
             EnvelopeBody::Command(bytes) => bytes,
             EnvelopeBody::Mark => &[],
         };
-        let mut out = Vec::with_capacity(52 + command.len());
+        let mut out = Vec::with_capacity(52 + self.caller.user().len() + command.len());
         out.put_u8(VERSION);
         out.put_u16(APPLY_LEVEL);
         out.put_u8(u8::from(matches!(self.body, EnvelopeBody::Mark)));
         out.put_request_id(self.id);
         out.put_u64(self.stamp.0);
-        out.put_u32(0); // caller: reserved
-        out.put_u64(0); // auth revision: reserved
+        self.caller.encode(&mut out);
         out.extend_from_slice(command);
         Blob::from(out)
     }
@@ -61,8 +63,7 @@ impl<'a> Envelope<'a> {
         let kind = get.u8()?;
         let id = get.request_id()?;
         let stamp = ClusterTime(get.u64()?);
-        let _caller = get.u32()?;
-        let _auth_revision = get.u64()?;
+        let caller = Caller::decode(&mut get)?;
         let rest = get.take(get.remaining())?;
         let body = match kind {
             0 => EnvelopeBody::Command(rest),
@@ -70,6 +71,6 @@ impl<'a> Envelope<'a> {
             1 => return Err(DecodeError::Trailing),
             _ => return Err(DecodeError::Unknown { what: "entry kind", value: u64::from(kind) }),
         };
-        Ok(Self { id, stamp, body })
+        Ok(Self { id, stamp, caller, body })
     }
 }

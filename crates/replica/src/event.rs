@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use base::{Ballot, LogIndex, NodeId, Ticket, Token};
 use cluster::{Change, ChangeError, Configuration};
 use consensus::raft::{Halt, Persist};
-use mvcc::{Changes, Command, RangeRequest, RangeResponse, Response, TxnRequest, View};
+use mvcc::{Caller, Changes, Command, RangeRequest, RangeResponse, Response, TxnRequest, View};
 
 /// Something that happened outside the machine.
 pub enum Event {
@@ -17,12 +17,13 @@ pub enum Event {
     /// A frame from a peer.
     Message(PeerMessage),
     /// A client's write.
-    Propose { token: Token, command: Command },
+    Propose { token: Token, caller: Caller, command: Command },
     /// Somebody's change of members or quorum, at any member.
     Change { token: Token, change: Change },
-    /// A client's read of a range; linearizable unless the request says `serializable`.
+    /// A client's read of a range; linearizable unless the request says `serializable`. Made whole
+    /// inside the step that answers it: a shell asks for a barrier and reads a view instead.
     Read { token: Token, request: RangeRequest },
-    /// A read-only transaction, linearizable.
+    /// A read-only transaction, linearizable; as `Read`.
     ReadTxn { token: Token, request: TxnRequest },
     /// Answered with `Reply::Barrier` once a view taken then is linearizable.
     ReadBarrier { token: Token },

@@ -40,5 +40,5 @@ pub use event::{
     CheckpointJob, Effects, Event, Installed, Refusal, RefusalReason, Reply, UnknownReason,
 };
 pub use machine::{Replica, ReplicaRecovered, ReplicaSettings, Status};
-pub use message::{PeerBody, PeerMessage};
+pub use message::{Forwarded, PeerBody, PeerMessage};
 pub use trace::{TRACE_VERSION, TraceEvent, TraceKind};

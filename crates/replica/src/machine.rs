@@ -11,7 +11,7 @@ use crate::clock::ClusterClock;
 use crate::dedupe::Dedupe;
 use crate::pending::Writes;
 use crate::{
-    CheckpointJob, Effects, Event, PeerBody, PeerMessage, Refusal, RefusalReason, Reply,
+    CheckpointJob, Effects, Event, Forwarded, PeerBody, PeerMessage, Refusal, RefusalReason, Reply,
     TraceEvent, TraceKind,
 };
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -95,7 +95,7 @@ pub struct Replica {
     writes: Writes,
     seq_next: u64,
     /// Writes of this batch for the leader's log, own and forwarded.
-    batch: Vec<(base::RequestId, base::Blob)>,
+    batch: Vec<Forwarded>,
     /// At a leader: requests in its log that are not applied.
     tail: BTreeSet<base::RequestId>,
     reads: Reads,
@@ -280,7 +280,9 @@ impl Replica {
         match event {
             Event::Tick => self.raft.tick(now, &mut self.ready),
             Event::Message(message) => self.on_message(message, out),
-            Event::Propose { token, command } => self.on_propose(token, &command, out),
+            Event::Propose { token, caller, command } => {
+                self.on_propose(token, caller, &command, out);
+            }
             Event::Change { token, change } => self.on_change(token, change, out),
             Event::Read { token, request } => self.on_read(token, request, out),
             Event::ReadTxn { token, request } => self.on_read_txn(token, request, out),

@@ -5,8 +5,10 @@ use base::codec::{DecodeError, Get, Put};
 use base::{Ballot, Blob, LogIndex, NodeId, RequestId};
 use cluster::{Change, ChangeError};
 use consensus::raft::Message;
+use mvcc::Caller;
 
-const VERSION: u8 = 1;
+/// Since 2 a forwarded write names its caller.
+const VERSION: u8 = 2;
 
 /// One frame between two members.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,11 +18,20 @@ pub struct PeerMessage {
     pub body: PeerBody,
 }
 
+/// One write on its way into the leader's log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Forwarded {
+    pub id: RequestId,
+    pub caller: Caller,
+    /// An encoded `mvcc::Command`.
+    pub command: Blob,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PeerBody {
     Raft(Message),
-    /// Writes that reached a follower, each an encoded `mvcc::Command`.
-    Forward(Vec<(RequestId, Blob)>),
+    /// Writes that reached a follower.
+    Forward(Vec<Forwarded>),
     /// The receiver of a forward does not lead; nothing of it was proposed.
     ForwardRefused {
         ids: Vec<RequestId>,
@@ -62,8 +73,9 @@ impl PeerMessage {
             PeerBody::Forward(items) => {
                 out.put_u8(2);
                 out.put_u32(u32::try_from(items.len()).expect("pending requests are bounded"));
-                for (id, command) in items {
+                for Forwarded { id, caller, command } in items {
                     out.put_request_id(*id);
+                    caller.encode(out);
                     out.put_bytes(command);
                 }
             }
@@ -112,7 +124,8 @@ impl PeerMessage {
                 let count = get.u32()?;
                 let mut items = Vec::new();
                 for _ in 0..count {
-                    items.push((get.request_id()?, get.blob()?));
+                    let (id, caller) = (get.request_id()?, Caller::decode(&mut get)?);
+                    items.push(Forwarded { id, caller, command: get.blob()? });
                 }
                 PeerBody::Forward(items)
             }

@@ -3,14 +3,19 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use base::{Blob, Nanos, NodeId, Token};
+use mvcc::Caller;
 
 /// A write received here and not yet applied here.
 pub struct Write {
     pub token: Token,
+    pub caller: Caller,
     pub command: Blob,
     pub deadline: Nanos,
     pub sent: Sent,
 }
+
+/// A write's number and what there is to say of it.
+pub type Offered = (u64, Caller, Blob);
 
 /// Whether a write may already be in some log. Only one that is not may be refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,8 +50,15 @@ impl Writes {
         self.bytes
     }
 
-    pub fn park(&mut self, seq: u64, token: Token, command: Blob, deadline: Nanos) {
-        let write = Write { token, command, deadline, sent: Sent::Parked };
+    /// Takes in what came from `token`'s client.
+    pub fn park(
+        &mut self,
+        seq: u64,
+        token: Token,
+        (caller, command): (Caller, Blob),
+        deadline: Nanos,
+    ) {
+        let write = Write { token, caller, command, deadline, sent: Sent::Parked };
         let last = self.by_seq.last_key_value();
         assert!(last.is_none_or(|(s, w)| *s < seq && w.deadline <= deadline), "in order");
         self.bytes += write.command.len();
@@ -72,7 +84,7 @@ impl Writes {
 
     /// Takes what has to be offered to the leader `to` now, oldest first, and notes that it is
     /// offered again at `again`.
-    pub fn offer(&mut self, now: Nanos, to: NodeId, again: Option<Nanos>) -> Vec<(u64, Blob)> {
+    pub fn offer(&mut self, now: Nanos, to: NodeId, again: Option<Nanos>) -> Vec<Offered> {
         assert!(again.is_none_or(|at| at > now), "never twice in one step");
         let mut seqs: Vec<u64> = core::mem::take(&mut self.parked).into_iter().collect();
         while let Some(&(at, seq)) = self.due.first()
@@ -89,7 +101,7 @@ impl Writes {
             if let Some(at) = again {
                 self.due.insert((at, seq));
             }
-            offered.push((seq, write.command.clone()));
+            offered.push((seq, write.caller.clone(), write.command.clone()));
         }
         offered
     }
@@ -153,13 +165,17 @@ mod tests {
     fn with(count: u64) -> Writes {
         let mut writes = Writes::default();
         for seq in 1..=count {
-            writes.park(seq, Token(seq), Blob::from([1].as_slice()), Nanos(100 + seq));
+            writes.park(seq, Token(seq), write(), Nanos(100 + seq));
         }
         writes
     }
 
-    fn seqs(offered: &[(u64, Blob)]) -> Vec<u64> {
-        offered.iter().map(|(seq, _)| *seq).collect()
+    fn write() -> (Caller, Blob) {
+        (Caller::nobody(), Blob::from([1].as_slice()))
+    }
+
+    fn seqs(offered: &[Offered]) -> Vec<u64> {
+        offered.iter().map(|(seq, _, _)| *seq).collect()
     }
 
     #[test]
@@ -167,7 +183,7 @@ mod tests {
         let mut writes = with(3);
         assert_eq!(writes.offer_at(), Some(Nanos::ZERO));
         assert_eq!(seqs(&writes.offer(Nanos(1), LEADER, Some(Nanos(11)))), [1, 2, 3]);
-        writes.park(4, Token(4), Blob::default(), Nanos(200));
+        writes.park(4, Token(4), write(), Nanos(200));
         assert_eq!(seqs(&writes.offer(Nanos(5), LEADER, Some(Nanos(15)))), [4]);
         assert!(writes.remove(2).is_some());
         assert_eq!(writes.offer_at(), Some(Nanos(11)));
@@ -181,7 +197,7 @@ mod tests {
         let mut writes = with(2);
         assert_eq!(seqs(&writes.offer(Nanos(1), LEADER, None)), [1, 2]);
         assert_eq!(writes.offer_at(), None, "its own log needs no repetition");
-        writes.park(3, Token(3), Blob::default(), Nanos(200));
+        writes.park(3, Token(3), write(), Nanos(200));
         writes.offer_all_again();
         assert_eq!(seqs(&writes.offer(Nanos(2), NodeId(3), Some(Nanos(12)))), [1, 2, 3]);
     }
@@ -190,7 +206,7 @@ mod tests {
     fn only_what_never_left_is_refused_early_and_all_expire() {
         let mut writes = with(2);
         writes.offer(Nanos(1), LEADER, Some(Nanos(11)));
-        (3..=5).for_each(|seq| writes.park(seq, Token(seq), Blob::default(), Nanos(100 + seq)));
+        (3..=5).for_each(|seq| writes.park(seq, Token(seq), write(), Nanos(100 + seq)));
         let refused: Vec<u64> = writes.parked_until(Nanos(104)).iter().map(|(s, _)| *s).collect();
         assert_eq!(refused, [3, 4]);
         let expired = writes.expired(Nanos(105));

@@ -4,7 +4,7 @@ use base::limits::COMMAND_BYTES_MAX;
 use base::{Ballot, Blob, Incarnation, LogIndex, Nanos, NodeId, Token};
 use cluster::{BallotRule, Configuration, Member};
 use consensus::raft::{Body, Message, Recovered, Settings};
-use mvcc::{Command, PutRequest};
+use mvcc::{Caller, Command, PutRequest};
 use replica::{
     Effects, Event, PeerBody, PeerMessage, RefusalReason, Replica, ReplicaRecovered,
     ReplicaSettings, Reply,
@@ -95,7 +95,7 @@ impl Follower {
             message.encode(&mut bytes);
             self.longest = self.longest.max(bytes.len());
             if let PeerBody::Forward(items) = message.body {
-                let seqs = items.iter().map(|(id, _)| (id.seq, message.to, self.ms));
+                let seqs = items.iter().map(|item| (item.id.seq, message.to, self.ms));
                 self.forwards.extend(seqs);
             }
         }
@@ -135,7 +135,11 @@ impl Follower {
         self.token += 1;
         let (key, value) = (Blob::from(&b"k"[..]), Blob::from(vec![0; bytes]));
         let put = PutRequest { key, value, ..PutRequest::default() };
-        self.step(Event::Propose { token: Token(self.token), command: Command::Put(put) });
+        self.step(Event::Propose {
+            token: Token(self.token),
+            caller: Caller::nobody(),
+            command: Command::Put(put),
+        });
     }
 
     fn sent(&mut self) -> Vec<(u64, NodeId, u64)> {

@@ -16,6 +16,7 @@ mod storm;
 
 use base::{Blob, Nanos, Token};
 use cluster::{Cluster, command_put, range_of};
+use mvcc::Caller;
 use replica::{Event, RefusalReason, Reply};
 
 fn applied_revision(reply: &Reply) -> i64 {
@@ -30,7 +31,11 @@ fn a_write_at_any_member_is_applied_everywhere_with_equal_hashes() {
     let mut c = Cluster::new(5, 1);
     c.run_until_leader();
     for node in 0..5 {
-        let token = c.event(node, |t| Event::Propose { token: t, command: command_put("k", "v") });
+        let token = c.event(node, |t| Event::Propose {
+            token: t,
+            caller: Caller::nobody(),
+            command: command_put("k", "v"),
+        });
         assert_eq!(applied_revision(&c.await_reply(node, token)), node as i64 + 2);
     }
     c.run_for(Nanos::from_millis(500));
@@ -42,7 +47,11 @@ fn a_write_at_any_member_is_applied_everywhere_with_equal_hashes() {
 fn a_linearizable_read_at_a_follower_sees_an_acknowledged_write() {
     let mut c = Cluster::new(3, 2);
     let leader = c.run_until_leader();
-    let put = c.event(leader, |t| Event::Propose { token: t, command: command_put("a", "1") });
+    let put = c.event(leader, |t| Event::Propose {
+        token: t,
+        caller: Caller::nobody(),
+        command: command_put("a", "1"),
+    });
     c.await_reply(leader, put);
     let follower = (leader + 1) % 3;
     let read = c.event(follower, |t| Event::Read { token: t, request: range_of("a") });
@@ -59,8 +68,11 @@ fn nothing_acknowledged_is_lost_when_leaders_crash_in_a_row() {
         for round in 0..4i64 {
             let leader = c.run_until_leader();
             let key = format!("k{round}");
-            let token =
-                c.event(leader, |t| Event::Propose { token: t, command: command_put(&key, "v") });
+            let token = c.event(leader, |t| Event::Propose {
+                token: t,
+                caller: Caller::nobody(),
+                command: command_put(&key, "v"),
+            });
             let reply = c.await_reply(leader, token);
             let acknowledged = matches!(reply, Reply::Applied { result: Ok(_), .. });
             c.crash(leader);
@@ -89,7 +101,11 @@ fn without_a_quorum_a_new_write_is_refused_and_names_who_is_missing() {
     c.crash(a);
     c.crash(b);
     c.run_for(Nanos::from_millis(5000));
-    let token = c.event(leader, |t| Event::Propose { token: t, command: command_put("x", "y") });
+    let token = c.event(leader, |t| Event::Propose {
+        token: t,
+        caller: Caller::nobody(),
+        command: command_put("x", "y"),
+    });
     match c.await_reply(leader, token) {
         Reply::Refused(refusal) => {
             assert_eq!(refusal.reason, RefusalReason::NoLeader);
@@ -122,7 +138,11 @@ fn a_write_in_the_log_of_a_leader_without_quorum_is_unknown() {
     let leader = c.run_until_leader();
     c.crash((leader + 1) % 3);
     c.crash((leader + 2) % 3);
-    let token = c.event(leader, |t| Event::Propose { token: t, command: command_put("x", "y") });
+    let token = c.event(leader, |t| Event::Propose {
+        token: t,
+        caller: Caller::nobody(),
+        command: command_put("x", "y"),
+    });
     let reply = c.await_reply(leader, token);
     assert!(matches!(reply, Reply::Unknown(_)), "{reply:?}");
 }
@@ -133,7 +153,11 @@ fn a_forward_that_is_repeated_applies_once() {
     let leader = c.run_until_leader();
     c.duplicate_percent = 100;
     let follower = (leader + 1) % 3;
-    let token = c.event(follower, |t| Event::Propose { token: t, command: command_put("d", "1") });
+    let token = c.event(follower, |t| Event::Propose {
+        token: t,
+        caller: Caller::nobody(),
+        command: command_put("d", "1"),
+    });
     assert_eq!(applied_revision(&c.await_reply(follower, token)), 2);
     c.run_for(Nanos::from_millis(3000));
     assert_eq!(c.status(leader).revision, 2, "the duplicate was applied again");
@@ -147,8 +171,11 @@ fn a_tokens_answer_comes_exactly_once() {
     for i in 0..50usize {
         let node = i % 3;
         let value = i.to_string();
-        let token =
-            c.event(node, |t| Event::Propose { token: t, command: command_put("k", &value) });
+        let token = c.event(node, |t| Event::Propose {
+            token: t,
+            caller: Caller::nobody(),
+            command: command_put("k", &value),
+        });
         tokens.push((node, token));
     }
     for (node, token) in tokens {
@@ -164,12 +191,20 @@ fn what_is_compacted_is_removed_while_nobody_writes() {
     let leader = c.run_until_leader();
     for i in 0..1000 {
         let value = i.to_string();
-        c.event(leader, |t| Event::Propose { token: t, command: command_put("k", &value) });
+        c.event(leader, |t| Event::Propose {
+            token: t,
+            caller: Caller::nobody(),
+            command: command_put("k", &value),
+        });
         c.run_for(Nanos::from_millis(1));
     }
     c.run_for(Nanos::from_millis(1000));
     let compact = mvcc::Command::Compact { revision: 1001 };
-    let token = c.event(leader, |t| Event::Propose { token: t, command: compact });
+    let token = c.event(leader, |t| Event::Propose {
+        token: t,
+        caller: Caller::nobody(),
+        command: compact,
+    });
     let reply = c.await_reply(leader, token);
     assert!(matches!(reply, Reply::Applied { result: Ok(_), .. }), "{reply:?}");
     c.run_for(Nanos::from_millis(5000));

@@ -159,6 +159,11 @@ pub fn key(n: u64) -> Blob {
     Blob::from(format!("k{n:02}").as_bytes())
 }
 
+/// Whom an operation names as its caller: no two the same.
+pub fn caller(op: u32) -> mvcc::Caller {
+    mvcc::Caller::new(Blob::from(&b"client"[..]), op.into()).expect("the name is short")
+}
+
 /// The operation that wrote a value.
 pub fn writer_of(value: &[u8]) -> Option<u32> {
     let hex = std::str::from_utf8(value.get(..8)?).ok()?;

@@ -18,7 +18,7 @@ use cluster::{BallotRule, Configuration};
 use configs::Configs;
 use consensus::raft::{EntryKind, Trace};
 use lease::Leases;
-use mvcc::{Changes, Command, EventKind};
+use mvcc::{Caller, Changes, Command, EventKind};
 use quorum::{Family, NodeSet, System};
 use replica::envelope::{Envelope, EnvelopeBody};
 use replica::{Replica, TraceEvent, TraceKind};
@@ -215,6 +215,7 @@ impl Judge {
             && let Ok(command) = Command::decode(&mut Get::new(bytes))
         {
             self.command(at, index, revision, &command);
+            self.caller(at, index, &envelope.caller, &command);
         }
     }
 
@@ -231,6 +232,16 @@ impl Judge {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// Whoever asked for a command is whom the log names.
+    fn caller(&mut self, at: Nanos, index: LogIndex, caller: &Caller, command: &Command) {
+        let Command::Put(put) = command else { return };
+        let Some(op) = client::writer_of(&put.value) else { return };
+        if *caller != client::caller(op) {
+            let what = format!("entry {index} of operation {op} has the caller {caller:?}");
+            self.blame(at, "a command keeps its caller", what);
         }
     }
 

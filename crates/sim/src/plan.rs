@@ -99,11 +99,9 @@ impl Plan {
         let mut random = Prng::new(seed ^ 0x656d_7074_6965_6421);
         if swarm {
             knobs.emptied = [0, 2, 5][random.below(3) as usize];
-        }
-        faults.extend(fault::plan(&Kind::emptied_weights(), knobs.emptied, LIFE, &mut random));
-        if swarm {
             knobs.draw_slices(&mut Prng::new(seed ^ 0x736c_6963_6573_2121));
         }
+        faults.extend(fault::plan(&Kind::emptied_weights(), knobs.emptied, LIFE, &mut random));
         if let Some(kept) = &wishes.faults {
             faults = kept.iter().filter_map(|at| faults.get(*at).copied()).collect();
         }

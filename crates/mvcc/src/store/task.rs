@@ -3,6 +3,7 @@
 use super::quota;
 use super::write::{DeleteWork, RevokeWork, Writer, check_put};
 use crate::budget::Budget;
+use crate::caller::Caller;
 use crate::check;
 use crate::command::{AlarmAction, AlarmKind, Command, Error, Response};
 use crate::digest::Digest;
@@ -45,15 +46,19 @@ enum Stage {
 }
 
 impl Task {
-    /// Of the entry that `view` has just come to, with a command or without.
-    pub fn new(view: &View, command: Option<&Command>) -> Self {
+    /// Of the entry that `view` has just come to, with a caller's command or without.
+    pub fn new(view: &View, caller: Option<&Caller>) -> Self {
+        let mut digest = Digest::new(view.chain, view.applied);
+        if let Some(caller) = caller {
+            caller.encode(digest.sink());
+        }
         Self {
-            stage: match command {
+            stage: match caller {
                 Some(_) => Stage::Begin,
                 None => Stage::Sweep(SweepWork::new(Slice::IDLE)),
             },
             events: Vec::new(),
-            digest: Digest::new(view.chain, view.applied),
+            digest,
             before: view.revision,
             result: None,
             changes: None,

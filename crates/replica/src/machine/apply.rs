@@ -10,7 +10,7 @@ use alloc::collections::BTreeMap;
 use base::codec::{DecodeError, Get};
 use base::{ClusterTime, LogIndex, NodeId, RequestId, planted};
 use consensus::raft::{Entry, EntryKind, is_possible};
-use mvcc::{Budget, Command, Progress};
+use mvcc::{Budget, Caller, Command, Progress};
 use quorum::NodeSet;
 
 /// Every so many entries the members compare their chain hashes.
@@ -88,7 +88,7 @@ impl Replica {
         let entry = self.raft.entries(index, index).next();
         let entry = entry.expect("committed entries are in the log").clone();
         assert!(entry.index == index, "the log is contiguous");
-        let (what, command) = self.read(&entry)?;
+        let (what, request) = self.read(&entry)?;
         let mut time = self.clock.after(what.stamp());
         if planted!(LocalTimeApplied) && what.stamp().is_some() {
             time = self.clock.estimate(self.now);
@@ -99,15 +99,15 @@ impl Replica {
         {
             self.dedupe.insert(id);
         }
-        let progress = self.store.begin((index, time), command, budget);
+        let progress = self.store.begin((index, time), request, budget);
         Ok((Entering { entry, what }, progress))
     }
 
-    fn read(&self, entry: &Entry) -> Result<(What, Option<Command>), DecodeError> {
+    fn read(&self, entry: &Entry) -> Result<(What, Option<(Caller, Command)>), DecodeError> {
         if entry.kind != EntryKind::Data {
             return Ok((What::Bare, None));
         }
-        let Envelope { id, stamp, body } = Envelope::decode(&entry.payload)?;
+        let Envelope { id, stamp, caller, body } = Envelope::decode(&entry.payload)?;
         let EnvelopeBody::Command(bytes) = body else {
             return Ok((What::Mark(stamp, None), None));
         };
@@ -115,7 +115,7 @@ impl Replica {
         if id.seq > 0 && !self.is_new(id, entry.index) && !planted!(DedupeOff) {
             return Ok((What::Mark(stamp, Some(id)), None));
         }
-        Ok((What::Command(stamp, id), Some(command)))
+        Ok((What::Command(stamp, id), Some((caller, command))))
     }
 
     /// The data has come to the entry, and so does everything else.
@@ -386,6 +386,7 @@ mod tests {
         let mut newer = Envelope {
             id: RequestId::default(),
             stamp: base::ClusterTime(1),
+            caller: Caller::nobody(),
             body: EnvelopeBody::Mark,
         }
         .encode()

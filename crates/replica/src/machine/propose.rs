@@ -3,13 +3,16 @@
 use super::Replica;
 use crate::envelope::{Envelope, EnvelopeBody};
 use crate::pending::{Sent, Write};
-use crate::{Effects, PeerBody, PeerMessage, RefusalReason, Reply, TraceKind, UnknownReason};
+use crate::{
+    Effects, Forwarded, PeerBody, PeerMessage, RefusalReason, Reply, TraceKind, UnknownReason,
+};
 use alloc::vec::Vec;
 use base::codec::Get;
 use base::limits::{BATCH_BYTES_MAX, COMMAND_BYTES_MAX, COMMAND_OVERHEAD_BYTES, FORWARD_BYTES_MAX};
-use base::{Blob, LogIndex, Nanos, NodeId, RequestId, Token, planted};
+use base::{Blob, ClusterTime, LogIndex, Nanos, NodeId, RequestId, Token, planted};
 use consensus::raft::EntryKind;
-use mvcc::Command;
+use mvcc::{Caller, Command};
+
 /// Lease expiries proposed at once; the rest waits for the next tick.
 const REVOKES_PER_STEP_MAX: usize = 500;
 /// The slack a lease may gain at a change of leader while nothing is written.
@@ -18,7 +21,13 @@ const MARK_INTERVAL: Nanos = Nanos::from_millis(1000);
 const SWEEP_INTERVAL: Nanos = Nanos::from_millis(50);
 
 impl Replica {
-    pub(super) fn on_propose(&mut self, token: Token, command: &Command, out: &mut Effects) {
+    pub(super) fn on_propose(
+        &mut self,
+        token: Token,
+        caller: Caller,
+        command: &Command,
+        out: &mut Effects,
+    ) {
         if let Some(reason) = self.serves_no_data() {
             out.replies.push((token, self.refusal(reason)));
             return;
@@ -48,26 +57,21 @@ impl Replica {
         let seq = self.seq_next;
         self.seq_next += 1;
         let deadline = self.now.plus(self.settings.request_timeout);
-        self.writes.park(seq, token, Blob::from(bytes), deadline);
+        self.writes.park(seq, token, (caller, Blob::from(bytes)), deadline);
         self.emit(out, TraceKind::Proposed { id: self.own_id(seq) });
     }
 
-    pub(super) fn on_forward(
-        &mut self,
-        from: NodeId,
-        items: Vec<(RequestId, Blob)>,
-        out: &mut Effects,
-    ) {
+    pub(super) fn on_forward(&mut self, from: NodeId, items: Vec<Forwarded>, out: &mut Effects) {
         let is_member = self.raft.config().member(from).is_some();
         if self.raft.is_leader() && !self.diverged && is_member {
             // An encoding this build cannot read must never reach the log.
-            let good = items.into_iter().filter(|(id, bytes)| {
-                id.seq > 0 && id.origin == from && Command::decode(&mut Get::new(bytes)).is_ok()
+            let good = items.into_iter().filter(|Forwarded { id, command, .. }| {
+                id.seq > 0 && id.origin == from && Command::decode(&mut Get::new(command)).is_ok()
             });
             self.batch.extend(good);
             return;
         }
-        let ids = items.into_iter().map(|(id, _)| id).collect();
+        let ids = items.into_iter().map(|item| item.id).collect();
         let leader = self.raft.leader().unwrap_or(NodeId::ZERO);
         let body = PeerBody::ForwardRefused { ids, leader };
         out.send.push(PeerMessage { from: self.settings.raft.id, to: from, body });
@@ -109,25 +113,30 @@ impl Replica {
     /// Writes never sent, or sent so long ago that the forward may be lost. A refusal brings none
     /// of them forward: the peer that refuses is believed to lead, so a new leader or the retry
     /// interval has to come first, else the same words would go back and forth.
-    fn take_due(&mut self, leader: NodeId, retry: Option<Nanos>) -> Vec<(RequestId, Blob)> {
+    fn take_due(&mut self, leader: NodeId, retry: Option<Nanos>) -> Vec<Forwarded> {
         let again = retry.map(|retry| self.now.plus(retry));
         let (origin, incarnation) = (self.settings.raft.id, self.incarnation());
         let offered = self.writes.offer(self.now, leader, again).into_iter();
-        offered.map(|(seq, bytes)| (RequestId { origin, incarnation, seq }, bytes)).collect()
+        let forwarded = |(seq, caller, command)| {
+            let id = RequestId { origin, incarnation, seq };
+            Forwarded { id, caller, command }
+        };
+        offered.map(forwarded).collect()
     }
 
-    fn append(&mut self, batch: Vec<(RequestId, Blob)>, out: &mut Effects) {
+    fn append(&mut self, batch: Vec<Forwarded>, out: &mut Effects) {
         // What an earlier leader left in the log is not appended once more.
         let mut batch = batch;
-        batch.retain(|(id, _)| !self.tail.contains(id) || planted!(TailWithoutEnd));
+        batch.retain(|write| !self.tail.contains(&write.id) || planted!(TailWithoutEnd));
         if batch.is_empty() {
             return;
         }
         let stamp = self.clock.estimate(self.now);
         let payloads: Vec<Blob> = batch
             .iter()
-            .map(|(id, bytes)| {
-                Envelope { id: *id, stamp, body: EnvelopeBody::Command(bytes) }.encode()
+            .map(|write| {
+                let (caller, body) = (write.caller.clone(), EnvelopeBody::Command(&write.command));
+                Envelope { id: write.id, stamp, caller, body }.encode()
             })
             .collect();
         let items = payloads.into_iter().map(|payload| (EntryKind::Data, payload));
@@ -138,8 +147,8 @@ impl Replica {
             return;
         };
         let ballot = self.raft.ballot();
-        self.tail.extend(batch.iter().map(|(id, _)| *id));
-        for (offset, (id, _)) in batch.iter().enumerate() {
+        self.tail.extend(batch.iter().map(|write| write.id));
+        for (offset, Forwarded { id, .. }) in batch.iter().enumerate() {
             let index = LogIndex(first.0 + offset as u64);
             self.emit(out, TraceKind::Logged { id: *id, index, ballot });
         }
@@ -223,7 +232,7 @@ impl Replica {
                 let mut bytes = Vec::new();
                 Command::LeaseRevoke { id, renewal: Some(renewal) }.encode(&mut bytes);
                 let body = EnvelopeBody::Command(&bytes);
-                payloads.push(Envelope { id: self.machine_id(), stamp: time, body }.encode());
+                payloads.push(self.of_its_own(time, body));
             }
         }
         let quiet = time.0.saturating_sub(self.clock.last().0);
@@ -231,8 +240,7 @@ impl Replica {
             || self.store.alarm_ends().is_some_and(|end| time >= end)
             || (self.store.is_sweeping() && quiet >= SWEEP_INTERVAL.0);
         if payloads.is_empty() && marks && self.idle() {
-            let body = EnvelopeBody::Mark;
-            payloads.push(Envelope { id: self.machine_id(), stamp: time, body }.encode());
+            payloads.push(self.of_its_own(time, EnvelopeBody::Mark));
         }
         if !payloads.is_empty() {
             let items = payloads.into_iter().map(|payload| (EntryKind::Data, payload));
@@ -253,17 +261,17 @@ impl Replica {
 
     /// Proposals of the machine itself wait for nobody and are idempotent: sequence number zero
     /// marks them as outside the dedupe window.
-    fn machine_id(&self) -> RequestId {
-        self.own_id(0)
+    fn of_its_own(&self, stamp: ClusterTime, body: EnvelopeBody<'_>) -> Blob {
+        Envelope { id: self.own_id(0), stamp, caller: Caller::nobody(), body }.encode()
     }
 }
 
 /// Writes in pieces of at most `bytes_max`, or of a single larger one, in order.
-fn pieces(writes: Vec<(RequestId, Blob)>, bytes_max: usize) -> Vec<Vec<(RequestId, Blob)>> {
+fn pieces(writes: Vec<Forwarded>, bytes_max: usize) -> Vec<Vec<Forwarded>> {
     let mut pieces: Vec<Vec<_>> = Vec::new();
     let mut bytes = 0;
     for write in writes {
-        let size = COMMAND_OVERHEAD_BYTES + write.1.len();
+        let size = COMMAND_OVERHEAD_BYTES + write.caller.user().len() + write.command.len();
         bytes += size;
         match pieces.last_mut() {
             Some(piece) if bytes <= bytes_max => piece.push(write),
@@ -283,14 +291,18 @@ mod tests {
 
     #[test]
     fn pieces_hold_all_in_order_and_a_larger_write_is_one_of_its_own() {
-        let write = |size: &usize| (RequestId::default(), Blob::from(vec![0; *size]));
+        let write = |size: &usize| Forwarded {
+            id: RequestId::default(),
+            caller: Caller::new(Blob::from(&b"root"[..]), 1).expect("short"),
+            command: Blob::from(vec![0; *size]),
+        };
         let cut = |sizes: &[usize]| -> Vec<Vec<usize>> {
             let writes = sizes.iter().map(write).collect();
-            let of = |piece: Vec<(_, Blob)>| piece.iter().map(|(_, bytes)| bytes.len()).collect();
+            let of = |piece: Vec<Forwarded>| piece.iter().map(|w| w.command.len()).collect();
             pieces(writes, 100).into_iter().map(of).collect()
         };
         assert_eq!(cut(&[]), Vec::<Vec<usize>>::new());
-        assert_eq!(cut(&[22, 22, 22]), [vec![22, 22], vec![22]]);
-        assert_eq!(cut(&[300, 1, 72, 0, 300]), [vec![300], vec![1], vec![72], vec![0], vec![300]]);
+        assert_eq!(cut(&[6, 6, 6]), [vec![6, 6], vec![6]]);
+        assert_eq!(cut(&[300, 1, 56, 0, 300]), [vec![300], vec![1], vec![56], vec![0], vec![300]]);
     }
 }

@@ -4,6 +4,7 @@
 use super::cluster::{Cluster, command_put, range_of};
 use base::{Ballot, Incarnation, Nanos, NodeId, RequestId, Token};
 use cluster::{Change, ChangeError, Configuration, Newcomer};
+use mvcc::Caller;
 use replica::{Event, PeerBody, PeerMessage, Reply, UnknownReason};
 
 fn id(node: usize) -> NodeId {
@@ -51,7 +52,11 @@ fn refused(c: &mut Cluster, node: usize, change: Change) -> ChangeError {
 
 #[track_caller]
 fn put(c: &mut Cluster, node: usize, key: &str) {
-    let token = c.event(node, |token| Event::Propose { token, command: command_put(key, key) });
+    let token = c.event(node, |token| Event::Propose {
+        token,
+        caller: Caller::nobody(),
+        command: command_put(key, key),
+    });
     let reply = c.await_reply(node, token);
     assert!(matches!(reply, Reply::Applied { result: Ok(_), .. }), "{reply:?}");
 }
@@ -511,7 +516,8 @@ fn storm(seed: u64) -> u64 {
         let key = format!("k{round}");
         let command = command_put(&key, &key);
         let writer = if c.runs(at) { at } else { other };
-        let token = c.event(writer, |token| Event::Propose { token, command });
+        let token =
+            c.event(writer, |token| Event::Propose { token, caller: Caller::nobody(), command });
         keys.push((writer, token, key));
         let pause = c.prng.below(1500);
         c.run_for(Nanos::from_millis(pause));

@@ -2,10 +2,15 @@
 
 use super::cluster::{Cluster, command_put};
 use base::Nanos;
+use mvcc::Caller;
 use replica::{Event, Reply};
 
 fn put(c: &mut Cluster, leader: usize, key: &str) -> base::Token {
-    c.event(leader, |t| Event::Propose { token: t, command: command_put(key, "v") })
+    c.event(leader, |t| Event::Propose {
+        token: t,
+        caller: Caller::nobody(),
+        command: command_put(key, "v"),
+    })
 }
 
 /// The follower's log passes everything the leader's checkpoint holds, but the leader cannot hear

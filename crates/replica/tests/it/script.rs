@@ -18,7 +18,7 @@ use super::cluster::{Cluster, Told, command_put, range_of};
 use base::{Blob, Nanos, NodeId, Token};
 use cluster::{Change, Newcomer};
 use consensus::raft::Trace;
-use mvcc::{Command, DeleteRequest, RequestOp, Response, TxnRequest};
+use mvcc::{Caller, Command, DeleteRequest, RequestOp, Response, TxnRequest};
 use replica::{Event, Reply, TraceKind};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -207,7 +207,7 @@ impl Shell {
             "compact" => Command::Compact { revision: number(2) },
             _ => return self.read(node, words),
         };
-        self.ask(node, |token| Event::Propose { token, command });
+        self.ask(node, |token| Event::Propose { token, caller: Caller::nobody(), command });
         true
     }
 

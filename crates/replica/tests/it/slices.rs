@@ -2,7 +2,7 @@
 
 use super::cluster::{Cluster, command_put};
 use base::{Blob, Nanos, Token};
-use mvcc::{Command, DeleteRequest, PutRequest, RangeRequest, RequestOp, TxnRequest};
+use mvcc::{Caller, Command, DeleteRequest, PutRequest, RangeRequest, RequestOp, TxnRequest};
 use replica::{Event, Reply};
 
 const KEYS: u64 = 1000;
@@ -17,7 +17,7 @@ fn all() -> RangeRequest {
 }
 
 fn propose(c: &mut Cluster, node: usize, command: Command) -> Token {
-    c.event(node, |token| Event::Propose { token, command })
+    c.event(node, |token| Event::Propose { token, caller: Caller::nobody(), command })
 }
 
 fn delete_all() -> Command {

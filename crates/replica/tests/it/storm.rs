@@ -5,6 +5,7 @@
 use super::cluster::{Cluster, command_put, range_of};
 use base::{Nanos, NodeId, Token};
 use cluster::Change;
+use mvcc::Caller;
 use replica::{Event, Reply};
 
 /// How many seeds: QUORATE_STORM_SEEDS, or what is quick.
@@ -44,7 +45,8 @@ impl Storm {
     fn write(&mut self, node: usize) {
         let key = format!("w{}", self.writes.len());
         let command = command_put(&key, &key);
-        let token = self.c.event(node, |token| Event::Propose { token, command });
+        let token =
+            self.c.event(node, |token| Event::Propose { token, caller: Caller::nobody(), command });
         self.writes.push((node, token, key));
     }
 

@@ -276,9 +276,9 @@ fn checked(mut change: Change) -> Result<Change, Refusal> {
 }
 
 impl Door for Node {
-    fn write(&self, _: Caller, command: Command, answer: Answer<Response>) {
+    fn write(&self, caller: Caller, command: Command, answer: Answer<Response>) {
         if let Some(token) = self.wait(Pending::Write(answer)) {
-            self.enqueue(Event::Propose { token, command });
+            self.enqueue(Event::Propose { token, caller, command });
         }
     }
 

@@ -7,7 +7,7 @@ use base::{Blob, Incarnation, LogIndex, NodeId, RequestId};
 use bytes::BytesMut;
 use member::checkpoints::decode_offer;
 use proptest::prelude::*;
-use replica::{PeerBody, PeerMessage};
+use replica::{Forwarded, PeerBody, PeerMessage};
 
 /// Everything that is ever done with bytes of a stranger.
 fn digest(bytes: &[u8]) {
@@ -33,8 +33,13 @@ fn payload(bytes: &[u8]) {
 
 fn messages() -> Vec<Vec<u8>> {
     let id = RequestId { origin: NodeId(1), incarnation: Incarnation(2), seq: 3 };
+    let caller = mvcc::Caller::new(Blob::from(&b"root"[..]), 3).expect("short");
+    let forwarded = |command: Vec<u8>| {
+        let (caller, command) = (caller.clone(), Blob::from(command));
+        Forwarded { id, caller, command }
+    };
     let bodies = [
-        PeerBody::Forward(vec![(id, Blob::from(vec![1; 40])), (id, Blob::from(vec![]))]),
+        PeerBody::Forward(vec![forwarded(vec![1; 40]), forwarded(vec![])]),
         PeerBody::ForwardRefused { ids: vec![id; 3], leader: NodeId(9) },
         PeerBody::StateHash { index: LogIndex(7), chain: 8 },
     ];

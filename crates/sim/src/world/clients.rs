@@ -90,7 +90,9 @@ impl World {
         }
         let token = Token(u64::from(number) + 1);
         let event = match op.ask.clone() {
-            Ask::Write(command) => Event::Propose { token, command },
+            Ask::Write(command) => {
+                Event::Propose { token, caller: crate::client::caller(number), command }
+            }
             Ask::Range(request) => Event::Read { token, request },
             Ask::ReadTxn(request) => Event::ReadTxn { token, request },
             Ask::Change(change) => Event::Change { token, change },

@@ -109,6 +109,9 @@ impl World {
         let Some(member) = self.nodes[node].up_mut() else { return };
         let local = member.local(now);
         member.replica.step_batch(local, events, &mut effects);
+        if member.replica.is_applying() {
+            self.stats.fault("apply-slice");
+        }
         self.judge_step(node, &effects);
         self.carry_out(node, &mut effects);
         effects.clear();
