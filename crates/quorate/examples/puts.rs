@@ -63,8 +63,8 @@ fn main() {
     let store = Store::new(Limits { quota_bytes: 0, ..Limits::default() });
     let mut machine = Machine { store, index: 0 };
     let of = |n: u64| Command::Put(put(n * 7919 % keys));
-    timed("first puts", keys, |n| drop(machine.apply(of(n), BUDGET)));
-    timed("puts", keys, |n| drop(machine.apply(of(n), BUDGET)));
+    timed("first puts", keys, |n| _ = machine.apply(of(n), BUDGET));
+    timed("puts", keys, |n| _ = machine.apply(of(n), BUDGET));
     let mut held = machine.store.view();
     timed("puts, a view held", keys, |n| {
         if n % 16 == 0 {
