@@ -108,6 +108,11 @@ fn check_file(path: &str, source: &str, scanned: &Scanned, breaches: &mut Vec<Br
             add("planted", at, "only base::planted! asks for the feature");
         }
     }
+    for (at, line) in scanned.code.iter().enumerate() {
+        if planted::plants_in_the_simulator(path, line) {
+            add("planted", at, "plant bugs in the code that ships, not in the simulator");
+        }
+    }
     if source.lines().count() > FILE_LINES_MAX {
         add("files", 0, "file longer than 600 lines");
     }
@@ -133,6 +138,11 @@ fn check_file(path: &str, source: &str, scanned: &Scanned, breaches: &mut Vec<Br
         let packed: String = line.chars().filter(|c| !c.is_whitespace()).collect();
         if name != "quorum" && packed.contains("/2+1") {
             add("majority", at, "only the quorum crate counts votes");
+        }
+        let shell = ["std::time", "std::thread", "std::net", "HashMap", "HashSet"];
+        let decides = ["member", "store", "wal"].contains(&name);
+        if decides && shell.iter().any(|word| has_word(line, word)) {
+            add("shell", at, "no clock, thread, socket or hash order in member, store and wal");
         }
         let removes = ["remove_file", "remove_dir", "remove_dir_all"];
         let keeps =

@@ -137,7 +137,14 @@ bugs! {
     RenameBeforeSync "rename-before-sync",
     NamesNotSynced "names-not-synced",
     OlderCheckpoint "older-checkpoint",
+    // member
     StaleIncarnation "stale-incarnation",
+    StartWithoutMark "start-without-mark",
+    VoidStarts "void-starts",
+    MetNotWritten "met-not-written",
+    LeaverLetIn "leaver-let-in",
+    VoteAloneUnsynced "vote-alone-unsynced",
+    OldCheckpointsFirst "old-checkpoints-first",
 }
 
 /// The bug of this name.

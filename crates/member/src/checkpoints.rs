@@ -6,6 +6,7 @@
 
 use crate::limits::store_limits;
 use base::codec::{DecodeError, Get, Put};
+use base::planted;
 use cluster::Configuration;
 use replica::{CheckpointJob, Installed};
 use store::{CheckpointFile, CheckpointMeta, Home, StoreError, StoreErrorKind};
@@ -46,6 +47,9 @@ pub fn write(home: &dyn Home, job: &CheckpointJob) -> Result<CheckpointFile, Sto
         extra: job.extra.clone(),
     };
     let mut disk = part(home)?;
+    if planted!(OldCheckpointsFirst) {
+        store::remove_older(disk.as_mut(), 0)?;
+    }
     let records = job.view.checkpoint_records();
     let file = store::write_checkpoint(disk.as_mut(), &meta, records)?;
     store::remove_older(disk.as_mut(), KEEP)?;

@@ -10,7 +10,7 @@
 
 use base::codec::DecodeError;
 use base::limits::WRITE_BYTES_MAX;
-use base::{LogIndex, Nanos, Ticket};
+use base::{LogIndex, Nanos, Ticket, planted};
 use consensus::raft::{Entry, EntryKind, Persist};
 use wal::{Batch, Journal, Record, SpareJob, WalError};
 
@@ -135,7 +135,8 @@ impl Lane {
     pub fn sync(&mut self) -> Result<Option<Durable>, WalError> {
         assert_eq!(self.stage, Stage::Written, "what is synced was written");
         let wrote = !self.persists.is_empty();
-        if wrote {
+        let worth = |persist: &Persist| !persist.entries.is_empty() || !planted!(VoteAloneUnsynced);
+        if self.persists.iter().any(worth) {
             self.journal.sync()?;
         }
         self.stage = Stage::Synced(wrote);

@@ -1,18 +1,31 @@
 //! What a member decides that is not consensus, for whoever carries it out: the server with
 //! threads and sockets, the simulator in virtual time.
 //!
-//! It decides what the journal writes together and when it vouches for that ([`lane`]), what a
-//! checkpoint holds and proves ([`checkpoints`]) and when one is due ([`due`]).
+//! It decides whose directory it is and what its files say together ([`open`]), which peers may
+//! come in and what is remembered of them first ([`meet`]), what the journal writes together and
+//! when it vouches for that ([`lane`]), what a checkpoint holds and proves ([`checkpoints`]) and
+//! when one is due ([`due`]).
 //!
 //! It works over [`wal::Disk`] and [`store::Home`] and never looks at a clock, starts a thread,
 //! opens a socket or draws a number: time is [`base::Nanos`] of the caller's own clock, and random
 //! numbers are arguments. It knows no flag and no front.
 
+mod births;
 pub mod checkpoints;
+mod difference;
 pub mod due;
+pub mod hello;
+pub mod join;
 pub mod lane;
 pub mod limits;
+pub mod meet;
+pub mod open;
+pub mod wanted;
 
 pub use checkpoints::Incoming;
 pub use due::{CheckpointState, Policy};
+pub use hello::{Hello, Purpose};
 pub use lane::{Job, Lane};
+pub use meet::{Peers, Unwelcome};
+pub use open::{Born, Draws, How, Known, Opened, Refused};
+pub use wanted::Wanted;

@@ -1,4 +1,4 @@
-//! From flags to the first configuration, and from a data directory back to it.
+//! From flags to the first configuration, and to what is asked of a directory that has one.
 //!
 //! Identifiers are etcd's: a member's is the first eight bytes of the SHA-1 of its sorted peer
 //! URLs and the token, a cluster's of the sorted member ids (and of the quorum system, when it
@@ -7,25 +7,19 @@
 use crate::config::{Config, ConfigError, InitialMember, Url, resolve, same_urls};
 use base::NodeId;
 use cluster::{BallotRule, Configuration, Member};
+use member::Born;
 use member::limits::{LIMIT_QUOTA, LIMIT_TXN_OPS};
+use member::wanted::{Name, Wanted};
 use sha1::{Digest as _, Sha1};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
-
-/// What a member is born with.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Bootstrap {
-    pub cluster: u64,
-    pub member: NodeId,
-    pub config: Configuration,
-}
 
 /// Computes the first configuration from `--initial-cluster` and its relatives.
 ///
 /// # Errors
 /// An initial cluster that does not name this member with its advertised URLs, or a quorum
 /// expression that is unreadable, names strangers, or is unsafe.
-pub fn from_flags(config: &Config) -> Result<Bootstrap, ConfigError> {
+pub fn from_flags(config: &Config) -> Result<Born, ConfigError> {
     let mut initial = config.initial_cluster.clone();
     initial.sort_by(|a, b| a.name.cmp(&b.name));
     let me = initial.iter().find(|member| member.name == config.name).ok_or_else(|| {
@@ -74,7 +68,7 @@ pub fn from_flags(config: &Config) -> Result<Bootstrap, ConfigError> {
         change: cluster::ChangeState::default(),
     })?;
     let member = configuration.members.iter().find(|member| member.name == config.name);
-    Ok(Bootstrap {
+    Ok(Born {
         cluster: cluster_id(&configuration, config.quorum.as_deref()),
         member: member.expect("found above").id,
         config: configuration,
@@ -147,7 +141,8 @@ fn member_id(urls: &[Url], token: &str) -> NodeId {
 }
 
 fn id_of(urls: &[String], token: &str) -> NodeId {
-    let texts = sorted(urls.iter().cloned());
+    let mut texts = urls.to_vec();
+    texts.sort();
     let digest = Sha1::digest((texts.concat() + token).as_bytes());
     NodeId(first_eight(digest.as_slice()))
 }
@@ -176,118 +171,33 @@ pub fn refuse_foreign_directory(config: &Config) -> Result<(), ConfigError> {
     Ok(())
 }
 
-/// After the first start the directory decides, as in etcd: flags that only bootstrap reads are
-/// compared with it, and where they differ they have no effect and the line that says so is
-/// returned. `born` is the bootstrap configuration, `now` the last one of the log.
-///
-/// # Errors
-/// What differs is no leftover but a danger: another quorum system than the cluster began with
-/// or has now, or the name of another of its members, whose directory this one would be taken for.
-/// Who came in under a name that was taken then has none of its own, and may go on to say it.
-pub fn compare(
-    config: &Config,
-    member: NodeId,
-    born: &Configuration,
-    now: &Configuration,
-) -> Result<Option<String>, ConfigError> {
-    let me = now.member(member).or_else(|| born.member(member));
-    let name = me.map_or("", |me| me.name.as_str());
-    let nameless = name == cluster::label(member);
-    let other = |m: &Member| m.id != member && m.name == config.name;
-    if name != config.name && !nameless && now.members.iter().any(other) {
-        let dir = config.data_dir.display();
-        return Err(ConfigError(format!(
-            "{dir} belongs to member {name:?} ({:x}), and --name {:?} is another of its cluster",
-            member.0, config.name
-        )));
-    }
-    let mut idle = Vec::new();
-    if let Some(text) = config.quorum.as_ref().filter(|text| !is_quorum_of(text, &[born, now])) {
-        let (first, last) = (&born.quorum, now.joint.as_ref().unwrap_or(&now.quorum));
-        if born.member(member).is_some() {
-            return Err(ConfigError(format!(
-                "--quorum {text:?} is neither what this cluster began with, {first:?}, nor what \
-                 it has now, {last:?}: change it with `quorate quorum set`, and drop the flag"
-            )));
-        }
-        idle.push(format!("--quorum (it is {last:?})"));
-    }
-    idle.extend(idle_flags(config, member, born, now));
-    let line = format!("no effect after the first start: {}", idle.join(", "));
-    Ok((!idle.is_empty()).then_some(line))
-}
-
-/// What only a first start reads and is neither as it was then, nor as it is now, nor left out.
-fn idle_flags(
-    config: &Config,
-    member: NodeId,
-    born: &Configuration,
-    now: &Configuration,
-) -> Vec<String> {
-    let me = now.member(member).or_else(|| born.member(member));
-    let name = me.map_or("", |me| me.name.as_str());
+/// What the flags ask of a directory that is not new.
+pub fn wanted(config: &Config) -> Wanted {
     let default = Config::single(&config.name);
-    let mut idle = Vec::new();
-    if name != config.name && config.name != "default" {
-        idle.push(format!("--name (this is {name:?})"));
-    }
-    let urls = |m: &Member| sorted(m.peer_urls.iter().map(String::clone));
-    let said = sorted(config.advertise_peer_urls.iter().map(Url::to_string));
-    let known = [now, born].iter().filter_map(|c| c.member(member)).any(|m| urls(m) == said);
-    let mine = me.map_or(String::new(), |me| me.peer_urls.join(","));
-    if !known && config.advertise_peer_urls != default.advertise_peer_urls {
-        idle.push(format!(
-            "--initial-advertise-peer-urls (members reach it at {mine}; `member update` changes it)"
-        ));
-    }
+    let texts = |urls: &[Url]| urls.iter().map(Url::to_string).collect::<Vec<_>>();
     let alone = config.initial_cluster.len() == 1
         && config.initial_cluster[0].peer_urls == config.advertise_peer_urls;
-    if !alone && ![now, born].iter().any(|c| is_cluster_of(&config.initial_cluster, c)) {
-        idle.push("--initial-cluster (`member list` shows the members)".to_string());
+    let first = config.initial_cluster.iter().map(|m| (m.name.clone(), texts(&m.peer_urls)));
+    let token = Some(config.cluster_token.clone()).filter(|t| *t != default.cluster_token);
+    let limits = [
+        (
+            "--quota-backend-bytes",
+            LIMIT_QUOTA,
+            config.quota_backend_bytes,
+            default.quota_backend_bytes,
+        ),
+        ("--max-txn-ops", LIMIT_TXN_OPS, config.max_txn_ops as u64, default.max_txn_ops as u64),
+    ];
+    let given = limits.into_iter().filter(|(.., value, default)| value != default);
+    Wanted {
+        name: Some(Name { text: config.name.clone(), given: config.name != "default" }),
+        quorum: config.quorum.clone(),
+        peer_urls: (config.advertise_peer_urls != default.advertise_peer_urls)
+            .then(|| texts(&config.advertise_peer_urls)),
+        cluster: (!alone).then(|| first.collect()),
+        id_of: token.map(|token| Box::new(move |urls: &[String]| id_of(urls, &token)) as _),
+        limits: given.map(|(flag, name, value, _)| (flag, name, value)).collect(),
     }
-    let first = born.member(member).filter(|_| config.cluster_token != default.cluster_token);
-    if first.is_some_and(|me| id_of(&me.peer_urls, &config.cluster_token) != member) {
-        idle.push("--initial-cluster-token".to_string());
-    }
-    let limit = |name| now.limits.iter().find(|(n, _)| n == name).map(|(_, value)| *value);
-    let (quota, ops) = (config.quota_backend_bytes, config.max_txn_ops);
-    if quota != default.quota_backend_bytes && limit(LIMIT_QUOTA) != Some(quota) {
-        idle.push("--quota-backend-bytes (fixed at bootstrap)".to_string());
-    }
-    if ops != default.max_txn_ops && limit(LIMIT_TXN_OPS) != Some(ops as u64) {
-        idle.push("--max-txn-ops (fixed at bootstrap)".to_string());
-    }
-    idle
-}
-
-fn sorted(texts: impl Iterator<Item = String>) -> Vec<String> {
-    let mut texts: Vec<String> = texts.collect();
-    texts.sort();
-    texts
-}
-
-/// Whether `text` means the quorum system of one of these, the one being moved to included.
-fn is_quorum_of(text: &str, configs: &[&Configuration]) -> bool {
-    configs.iter().any(|config| {
-        let with = |quorum: &str| {
-            let (quorum, joint) = (quorum.to_string(), None);
-            let compiled = Configuration { quorum, joint, ..(*config).clone() }.compile();
-            compiled.ok().map(|compiled| compiled.system().clone())
-        };
-        let theirs = [Some(&config.quorum), config.joint.as_ref()];
-        theirs
-            .into_iter()
-            .flatten()
-            .any(|own| own == text || with(text).is_some_and(|system| Some(system) == with(own)))
-    })
-}
-
-fn is_cluster_of(initial: &[InitialMember], config: &Configuration) -> bool {
-    let said = sorted(initial.iter().map(|m| format!("{}={}", m.name, join(&m.peer_urls))));
-    let members = config.members.iter();
-    let is =
-        members.map(|m| format!("{}={}", m.name, sorted(m.peer_urls.iter().cloned()).join(",")));
-    said == sorted(is)
 }
 
 #[cfg(test)]
@@ -359,32 +269,6 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_of_another_member_is_named() {
-        let mine = config(THREE, None);
-        let born = from_flags(&mine).expect("valid").config;
-        let other = born.members[1].id;
-        let error = compare(&mine, other, &born, &born).expect_err("refused");
-        assert!(error.0.contains("belongs to member \"b\""), "{error}");
-        assert_eq!(compare(&mine, born.members[0].id, &born, &born), Ok(None));
-    }
-
-    #[test]
-    fn who_came_in_under_a_name_that_was_taken_starts_again_with_it() {
-        let mine = config(THREE, None);
-        let born = from_flags(&mine).expect("valid").config;
-        let mut now = born.clone();
-        let id = NodeId(77);
-        let newcomer = Member { id, slot: 9, name: cluster::label(id), ..born.members[0].clone() };
-        now.members.push(newcomer);
-        let line = compare(&mine, id, &born, &now).expect("a is still there");
-        assert!(line.expect("told").contains("--name (this is"));
-        now.members.retain(|m| m.name != "a");
-        assert!(compare(&mine, id, &born, &now).is_ok(), "a has left");
-        // Whoever has a name of its own may take one that nobody has any more.
-        assert!(compare(&mine, born.members[1].id, &born, &now).is_ok());
-    }
-
-    #[test]
     fn names_with_quotes_bootstrap() {
         let mut odd = config("a\"b=http://h:1,c\\=http://h:2", None);
         odd.name = "a\"b".to_string();
@@ -393,13 +277,13 @@ mod tests {
     }
 
     #[test]
-    fn flags_that_only_bootstrap_reads_are_told_in_one_line_and_ignored() {
+    fn flags_that_only_bootstrap_reads_are_asked_for_where_they_were_given() {
         let mine = config(THREE, None);
-        let boot = from_flags(&mine).expect("valid");
-        let (me, born) = (boot.member, boot.config);
-        let mut now = born.clone();
+        let born = from_flags(&mine).expect("valid");
+        let (me, first) = (born.member, born.config);
+        let mut now = first.clone();
         now.members[0].peer_urls = vec!["http://h:9".to_string()];
-        let line = |config: &Config| compare(config, me, &born, &now).expect("it starts");
+        let line = |config: &Config| wanted(config).compare(me, &first, &now).expect("it starts");
         // What was true at first, what is true now, and nothing at all.
         assert_eq!(line(&mine), None);
         let moved = config("a=http://h:9,b=http://h:2,c=http://h:3", None);
@@ -418,24 +302,7 @@ mod tests {
         for flag in flags.into_iter().chain(["quota-backend-bytes", "max-txn-ops"]) {
             assert!(told.contains(&format!("--{flag}")), "{flag}: {told}");
         }
-    }
-
-    #[test]
-    fn another_quorum_than_the_first_or_the_present_one_is_refused_after_bootstrap_too() {
-        let mine = config(THREE, None);
-        let boot = from_flags(&mine).expect("valid");
-        let (me, born) = (boot.member, boot.config);
-        let all = "all of (a, b, c)".to_string();
-        let now = Configuration { quorum: "all of (c, b, a)".to_string(), ..born.clone() };
-        let of = |quorum: &str| {
-            compare(&Config { quorum: Some(quorum.to_string()), ..mine.clone() }, me, &born, &now)
-        };
-        for same in ["2 of (a, b, c)", "majority(c, b, a)", &all] {
-            assert_eq!(of(same), Ok(None), "{same}");
-        }
-        for other in ["elect = all of (a, b, c); commit = any of (a, b, c)", "3 of (a, b", "a"] {
-            let error = of(other).expect_err("refused").0;
-            assert!(error.contains("majority(a, b, c)") && error.contains("all of"), "{error}");
-        }
+        let other = Config { quorum: Some("a".to_string()), ..mine };
+        assert!(wanted(&other).compare(me, &first, &now).is_err());
     }
 }

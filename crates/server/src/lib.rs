@@ -3,7 +3,6 @@
 
 pub mod bootstrap;
 pub mod config;
-pub mod difference;
 pub mod disk;
 
 pub mod metrics;

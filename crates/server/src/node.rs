@@ -79,8 +79,6 @@ pub struct Node {
     /// The client side, for as long as it has listeners or connections.
     server: RefCell<Weak<Server>>,
     random: RefCell<Prng>,
-    /// The configuration the links follow, by the replica's count.
-    followed: Cell<Option<(u64, bool)>>,
     quota_bytes: u64,
     metrics: Metrics,
     disk_metrics: Arc<DiskMetrics>,

@@ -1,10 +1,8 @@
 //! Connections between members: framed TCP, one outgoing stream per peer for messages, and a
 //! separate short-lived stream for checkpoints. `docs/design/peer-frames.md` has the bytes.
 
-pub mod births;
 pub mod bulk;
 pub mod frame;
-pub mod hello;
 pub mod join;
 pub mod link;
 pub mod listen;
@@ -14,8 +12,6 @@ pub mod pulse;
 #[cfg(test)]
 mod fuzz;
 
-pub use births::Births;
-pub use hello::{Hello, Purpose};
 pub use link::Link;
 pub use members::Members;
 

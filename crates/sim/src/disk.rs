@@ -13,6 +13,7 @@ use image::{Change, Inode};
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
+use store::Home;
 use wal::{Disk, DiskFile, Ours};
 
 /// What became of disk faults; only those that changed something are counted.
@@ -124,6 +125,20 @@ impl SimDisk {
 
     fn path(&self, name: &str) -> String {
         format!("{}{name}", self.dir)
+    }
+}
+
+impl Home for SimDisk {
+    fn disk(&self, part: &str) -> io::Result<Box<dyn Disk>> {
+        Ok(Box::new(self.dir(match part {
+            "journal" => "journal/",
+            "checkpoints" => "checkpoints/",
+            _ => "",
+        })))
+    }
+
+    fn has(&self, _part: &str) -> bool {
+        true
     }
 }
 

@@ -1,4 +1,5 @@
-//! One cluster life under a virtual clock: the replica, journal and checkpoints that ship.
+//! One cluster life under a virtual clock: the members that ship, on disks, networks and clocks
+//! that do not.
 //!
 //! One agenda, virtual nanoseconds, one thread, integers from one seed: a life is a function of
 //! its [`Plan`]. Frames and files are real bytes, read by the decoders that ship. Every answer,
@@ -18,7 +19,6 @@ mod minimise;
 mod model;
 mod node;
 mod plan;
-mod recover;
 mod stats;
 pub mod story;
 mod tracer;

@@ -2,9 +2,9 @@
 
 use crate::disk::{Image, SimDisk};
 use crate::ledger::Ledger;
-use base::{Ballot, Incarnation, LogIndex, Nanos, NodeId};
+use base::{Ballot, Incarnation, Life, LogIndex, Nanos, NodeId};
 use consensus::raft::Persist;
-use member::{CheckpointState, Job, Lane};
+use member::{Born, CheckpointState, Job, Lane, Peers};
 use mvcc::Recent;
 use replica::{CheckpointJob, Event, Replica};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -25,8 +25,12 @@ pub struct Node {
     pub ledger: Ledger,
     /// Persist requests that were not durable when the process last stopped.
     pub unsettled: Vec<Persist>,
-    /// Birth and latest incarnation of every peer it has met; durable.
-    pub known: BTreeMap<u8, (u64, Incarnation)>,
+    /// The lives of peers that it let in last, as the judge saw it: its own file must say so.
+    pub met: BTreeMap<u8, Lived>,
+    /// It could not write down whom it met last: its file may say so or not.
+    pub met_unsure: bool,
+    /// What the members told it that it is, and the birth it asked with.
+    pub born: Option<(Born, u64)>,
     pub rate_ppm: i64,
     /// Disk times are multiplied by this.
     pub slow: u64,
@@ -46,8 +50,16 @@ pub struct Node {
     pub effects_left: Option<u64>,
     /// Peers refuse it: they remember a later life of this disk.
     pub shunned: bool,
-    /// An older image of its disk was put back, and no peer has seen it since.
-    pub put_back: bool,
+    /// An older image of its disk was put back, before this start: every start before that was
+    /// forgotten by it, and by nobody else.
+    pub put_back: Option<u32>,
+}
+
+/// A life of a member, and which of its starts it was: what the judge tells lives by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lived {
+    pub life: Life,
+    pub start: u32,
 }
 
 /// Whether a machine is a member.
@@ -75,8 +87,8 @@ pub struct Member {
     pub lane: Lane,
     /// What the last batches changed, for watchers.
     pub recent: Recent,
-    pub birth: u64,
-    pub incarnation: Incarnation,
+    pub peers: Peers,
+    pub life: Life,
     /// The local clock: (virtual time, local time) of its last change of rate.
     pub clock: (Nanos, Nanos),
     pub rate_ppm: i64,
@@ -103,20 +115,21 @@ const MILLION: i128 = 1_000_000;
 const RECENT_BYTES_MAX: usize = 2000;
 
 impl Member {
-    /// Of a life, (birth, incarnation), that begins at a time and runs at a rate.
+    /// Of a life that begins at a time and runs at a rate.
     pub fn new(
         replica: Replica,
         journal: Journal,
         checkpoint: CheckpointState,
-        (birth, incarnation): (u64, Incarnation),
+        (life, mut peers): (Life, Peers),
         (now, rate_ppm): (Nanos, i64),
     ) -> Self {
+        peers.follow(replica.raft());
         Self {
             replica,
             lane: Lane::new(journal),
             recent: Recent::new(RECENT_BYTES_MAX),
-            birth,
-            incarnation,
+            peers,
+            life,
             clock: (now, Nanos::ZERO),
             rate_ppm,
             inbox: Vec::new(),
@@ -165,6 +178,11 @@ impl Node {
             Process::Up(member) => Some(member),
             _ => None,
         }
+    }
+
+    /// What it says of itself while it runs.
+    pub fn lived(&self) -> Option<Lived> {
+        self.up().map(|member| Lived { life: member.life, start: self.life })
     }
 
     pub fn runs(&self) -> bool {

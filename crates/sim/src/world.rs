@@ -6,6 +6,7 @@ mod clients;
 mod fault;
 mod finish;
 mod log;
+mod meet;
 mod net;
 mod repair;
 mod script;
@@ -247,7 +248,9 @@ fn node(slot: usize, plan: &Plan, random: &mut Streams) -> Node {
         paused: false,
         ledger: Ledger::default(),
         unsettled: Vec::new(),
-        known: BTreeMap::new(),
+        met: BTreeMap::new(),
+        met_unsure: false,
+        born: None,
         rate_ppm: span,
         slow: 1,
         damaged: false,
@@ -258,6 +261,6 @@ fn node(slot: usize, plan: &Plan, random: &mut Streams) -> Node {
         images: Vec::new(),
         effects_left: None,
         shunned: false,
-        put_back: false,
+        put_back: None,
     }
 }

@@ -15,8 +15,10 @@ const COPY_BYTES: usize = 8 << 20;
 
 /// The directories of one member.
 pub trait Home {
-    /// The disk of one part: `""`, `journal` or `checkpoints`.
+    /// The disk of one part: `""`, `journal` or `checkpoints`; made where it is not there.
     fn disk(&self, part: &str) -> io::Result<Box<dyn Disk>>;
+    /// Whether a part is there; nothing is made.
+    fn has(&self, part: &str) -> bool;
 }
 
 /// What a member does whose disk is damaged and whose promise is known.

@@ -142,6 +142,9 @@ mod tests {
         fn disk(&self, _: &str) -> std::io::Result<Box<dyn Disk>> {
             Ok(Box::new(self.0.clone()))
         }
+        fn has(&self, _: &str) -> bool {
+            true
+        }
     }
 
     #[test]

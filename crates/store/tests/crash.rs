@@ -23,6 +23,9 @@ impl Home for Place {
     fn disk(&self, part: &str) -> io::Result<Box<dyn Disk>> {
         Ok(Box::new(Part(self.0.clone(), format!("{part}/"))))
     }
+    fn has(&self, _part: &str) -> bool {
+        true
+    }
 }
 
 impl Place {

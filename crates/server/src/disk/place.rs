@@ -48,4 +48,8 @@ impl store::Home for Place {
     fn disk(&self, part: &str) -> io::Result<Box<dyn Disk>> {
         Place::disk(self, part)
     }
+
+    fn has(&self, part: &str) -> bool {
+        Place::has(self, part)
+    }
 }

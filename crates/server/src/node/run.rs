@@ -121,7 +121,7 @@ impl Node {
             Input::Removed(text) => return Some(End::Removed(text)),
             Input::PutBack(text) => {
                 // Started often enough it would look new again.
-                if let Err(error) = self.peers.births.forswear(&text) {
+                if let Err(error) = self.peers.met.borrow_mut().forswear(&text) {
                     tracing::error!("{error}");
                 }
                 return Some(End::Failed(text));
@@ -163,12 +163,7 @@ impl Node {
 
     /// Links follow the configuration, in force and committed.
     pub(super) fn follow_configuration(&self) {
-        let replica = self.replica.borrow();
-        let raft = replica.raft();
-        let now = (raft.config_version(), raft.config_is_committed());
-        if self.followed.replace(Some(now)) != Some(now) {
-            self.peers.follow(raft.config(), raft.config_at(raft.commit()));
-        }
+        self.peers.follow(self.replica.borrow().raft());
     }
 
     fn dispatch(self: &Rc<Self>, effects: &mut Effects) {

@@ -5,20 +5,22 @@ use super::input::Input;
 use super::{End, Node, chores, engine};
 use crate::bootstrap;
 use crate::config::{ClusterState, Config, ConfigError, Url};
-use crate::disk::open::{Opened, open};
-use crate::disk::{Log, Place, Wrap};
+use crate::disk::open::{Held, open};
+use crate::disk::{Files, Log, Place, Wrap};
 use crate::metrics::{DiskMetrics, Metrics};
+use crate::peer::Members;
 use crate::peer::listen::{self, Shared};
-use crate::peer::{Births, Members};
 use base::limits::{APPEND_BYTES_MAX, INFLIGHT_BYTES_MAX, PENDING_BYTES_MAX, PENDING_MAX};
 use base::{Birth, Nanos, NodeId, Prng};
-use consensus::raft::{Repair, Settings};
+use cluster::Configuration;
+use consensus::raft::Settings;
 use door::{Found, Query, Reads, Refusal};
 use front_etcd::Front;
 use member::limits::{LIMIT_QUOTA, limit};
-use member::{CheckpointState, Policy};
+use member::meet::Said;
+use member::{CheckpointState, Opened, Peers, Policy};
 use net::{Limits, Server, Service};
-use replica::{Replica, ReplicaRecovered, ReplicaSettings};
+use replica::ReplicaSettings;
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::net::SocketAddr;
@@ -107,13 +109,11 @@ fn live(
         }
         drop(local.block_on(&runtime, Listeners::bind(&config))?);
     }
-    let opened = open(&config, place)?;
+    let Held { lock, opened } = open(&config, place)?;
     // The directory's name, which quorum texts use; the flag's may be another by now.
     if let Some(member) = opened.bootstrap.member(opened.identity.member) {
         config.name.clone_from(&member.name);
     }
-    let lock = opened.lock;
-    let opened = Opened { lock: None, ..opened };
     let end = local.block_on(&runtime, async {
         let listeners = Listeners::bind(&config).await?;
         let started = Started {
@@ -258,17 +258,35 @@ fn replica_settings(config: &Config, identity: &Identity, seed: u64) -> ReplicaS
     }
 }
 
-fn revived(
-    settings: ReplicaSettings,
-    recovered: ReplicaRecovered,
-    repair: Option<Repair>,
-) -> Result<Replica, StartError> {
-    let mut replica = Replica::new(settings, recovered, Nanos::ZERO)
-        .map_err(|error| StartError::Disk(error.to_string()))?;
-    if let Some(repair) = repair {
-        replica.repair(repair);
-    }
-    Ok(replica)
+fn shared(
+    config: &Config,
+    place: &Place,
+    identity: &Identity,
+    bootstrap: Configuration,
+    inbox: UnboundedSender<Input>,
+) -> Result<Rc<Shared>, StartError> {
+    let texts = |urls: &[Url]| urls.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let said = Said {
+        name: config.name.clone(),
+        client_urls: texts(&config.advertise_client_urls),
+        peer_urls: texts(&config.advertise_peer_urls),
+    };
+    let (name, client_urls) = (said.name.clone(), said.client_urls.clone());
+    let first = Arc::new(bootstrap);
+    let met = Peers::new(place.disk("")?, identity.clone(), Arc::clone(&first), said);
+    Ok(Rc::new(Shared {
+        cluster: identity.cluster,
+        member: identity.member,
+        silence_max: Duration::from_millis(config.election_timeout_ms),
+        config: first,
+        name,
+        client_urls,
+        met: RefCell::new(met),
+        files: Files { place: place.clone() },
+        inbox,
+        members: Members::default(),
+        state: listen::State::default(),
+    }))
 }
 
 /// The queue of reads whose state is fresh enough.
@@ -292,31 +310,16 @@ fn build(
     let identity = opened.identity;
     let seed = entropy();
     let settings = replica_settings(&config, &identity, seed);
-    let members = opened.recovered.base_config.clone();
-    let quota_bytes = limit(&members, LIMIT_QUOTA, config.quota_backend_bytes);
+    let raft = &opened.recovered.raft;
+    let quota_bytes = limit(&raft.base_config, LIMIT_QUOTA, config.quota_backend_bytes);
     let policy = Policy { entries: config.snapshot_count, bytes_min: config.checkpoint_bytes_min };
-    let (base, bytes) = (opened.recovered.base, opened.checkpoint_bytes);
+    let (base, bytes) = (raft.base, opened.checkpoint_bytes);
     let checkpoint = CheckpointState::new(policy, base, bytes, opened.journal.bytes());
-    let Opened { store, extra, known, recovered: raft, repair, .. } = opened;
-    let replica = revived(settings, ReplicaRecovered { raft, store, extra, known }, repair)?;
+    let replica = member::open::revive(settings, opened.recovered, opened.repair.as_ref());
+    let replica = replica.map_err(StartError::Disk)?;
     let disk_metrics = Arc::new(DiskMetrics::default());
     let disk = Log::start(opened.journal, place.clone(), inbox.clone(), Arc::clone(&disk_metrics))?;
-    let peers = Rc::new(Shared {
-        cluster: identity.cluster,
-        member: identity.member,
-        incarnation: identity.incarnation,
-        birth: identity.birth,
-        silence_max: Duration::from_millis(config.election_timeout_ms),
-        config: Arc::new(opened.bootstrap),
-        name: config.name.clone(),
-        peer_urls: config.advertise_peer_urls.iter().map(ToString::to_string).collect(),
-        client_urls: config.advertise_client_urls.iter().map(ToString::to_string).collect(),
-        births: Births::new(Box::new(place.disk("")?), identity.clone()),
-        files: opened.files,
-        inbox: inbox.clone(),
-        members: Members::default(),
-        state: listen::State::default(),
-    });
+    let peers = shared(&config, place, &identity, opened.bootstrap, inbox.clone())?;
     Ok(Rc::new_cyclic(|me| Node {
         me: me.clone(),
         config,
@@ -342,7 +345,6 @@ fn build(
         stop: Cell::default(),
         server: RefCell::default(),
         random: RefCell::new(Prng::new(seed ^ identity.birth)),
-        followed: Cell::new(None),
         quota_bytes,
         metrics: Metrics::default(),
         disk_metrics,

@@ -2,7 +2,6 @@
 //! both sides, so that heartbeats never queue behind them.
 
 use super::frame::{self, Kind};
-use super::hello::Purpose;
 use super::limits;
 use super::link::check_answer;
 use super::listen::Shared;
@@ -12,15 +11,14 @@ use base::NodeId;
 use base::codec::Get;
 use bytes::{Bytes, BytesMut};
 use member::checkpoints::{self, Incoming, decode_offer, encode_offer};
-use std::collections::BTreeMap;
+use member::meet::Seen;
+use member::{Hello, Purpose};
 use std::fmt;
 use std::io::{self, Write as _};
 use std::net::{TcpStream, ToSocketAddrs as _};
 use std::rc::Rc;
 use std::sync::mpsc;
 use std::time::Instant;
-
-type Births = BTreeMap<u64, u64>;
 
 /// Bytes of one chunk.
 const CHUNK: usize = 256 << 10;
@@ -65,9 +63,9 @@ pub fn send(to: NodeId, hollow: bool, written: u64, shared: &Rc<Shared>) {
     };
     let hello = shared.hello(Purpose::Bulk, to);
     let (files, inbox) = (shared.files.clone(), shared.inbox.clone());
-    let births = shared.births.snapshot();
+    let seen = shared.met.borrow().seen();
     let work = move || {
-        let sent = greet_one(&addresses, &hello, &births)
+        let sent = greet_one(&addresses, &hello, &seen)
             .map_err(Failed::There)
             .and_then(|(stream, buffer)| transfer(stream, buffer, &files, hollow));
         match &sent {
@@ -94,13 +92,13 @@ fn connect(address: &str) -> Option<TcpStream> {
 /// The first of the addresses where the member answers: one may be up and deliver nothing.
 fn greet_one(
     addresses: &[String],
-    hello: &super::Hello,
-    births: &Births,
+    hello: &Hello,
+    seen: &Seen,
 ) -> io::Result<(TcpStream, BytesMut)> {
     let mut last = io::Error::from(io::ErrorKind::NotConnected);
     for address in addresses {
         let Some(stream) = connect(address) else { continue };
-        match greet(stream, hello, births) {
+        match greet(stream, hello, seen) {
             Ok(greeted) => return Ok(greeted),
             Err(error) => last = error,
         }
@@ -108,11 +106,7 @@ fn greet_one(
     Err(last)
 }
 
-fn greet(
-    mut stream: TcpStream,
-    hello: &super::Hello,
-    births: &Births,
-) -> io::Result<(TcpStream, BytesMut)> {
+fn greet(mut stream: TcpStream, hello: &Hello, seen: &Seen) -> io::Result<(TcpStream, BytesMut)> {
     stream.set_read_timeout(Some(limits::HANDSHAKE_MAX))?;
     stream.set_write_timeout(Some(limits::STALL_MAX))?;
     let mut out = Vec::new();
@@ -120,10 +114,7 @@ fn greet(
     frame::encode(Kind::Hello, &mut out, |out| hello.encode(out));
     stream.write_all(&out)?;
     let (kind, body) = frame::read_blocking(&mut stream, &mut buffer)?;
-    check_answer(hello, kind, &body, |other| match births.get(&other.member.0) {
-        Some(birth) if *birth != other.birth => Err("its data directory changed".to_string()),
-        _ => Ok(()),
-    })?;
+    check_answer(hello, kind, &body, |other| seen.allows(other.member, other.life()))?;
     Ok((stream, buffer))
 }
 

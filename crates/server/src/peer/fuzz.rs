@@ -1,11 +1,11 @@
 //! Whatever arrives on the peer port, decoding it gives a value or an error, never a panic.
 
 use super::frame::{self, Kind};
-use super::{Hello, join};
 use base::limits::{FRAME_BYTES_MAX, HELLO_BYTES_MAX};
 use base::{Blob, Incarnation, LogIndex, NodeId, RequestId};
 use bytes::BytesMut;
 use member::checkpoints::decode_offer;
+use member::{Hello, join};
 use proptest::prelude::*;
 use replica::{Forwarded, PeerBody, PeerMessage};
 

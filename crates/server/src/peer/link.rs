@@ -1,7 +1,6 @@
 //! The outgoing side of one peer: keeps a connection, and a buffer that is written as it fills.
 
 use super::frame::{self, Kind};
-use super::hello::{Hello, Purpose};
 use super::limits;
 use super::listen::Shared;
 use super::members::addresses;
@@ -10,6 +9,7 @@ use crate::node::input::Input;
 use base::NodeId;
 use base::limits::{HELLO_BYTES_MAX, OUTGOING_BYTES_MAX};
 use bytes::BytesMut;
+use member::{Hello, Purpose};
 use replica::PeerMessage;
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -295,13 +295,7 @@ pub fn check_answer(
     match kind {
         Kind::Welcome => {
             let other = Hello::decode(body).map_err(|error| refused(error.to_string()))?;
-            if other.member != hello.to {
-                let text = format!("it is member {:x}, expected {:x}", other.member.0, hello.to.0);
-                return Err(refused(text));
-            }
-            if let Some(difference) = hello.difference(&other) {
-                return Err(refused(difference));
-            }
+            hello.is_answered_by(&other).map_err(refused)?;
             meet(&other).map_err(refused)
         }
         Kind::Gone | Kind::PutBack => {

@@ -1,19 +1,18 @@
 //! The incoming side: accepts members, checks who they are, and hands their frames on.
 
-use super::births::Unwelcome;
 use super::frame::{self, Kind};
-use super::hello::{Hello, PROTOCOL, Purpose};
-use super::join::{self, Ask, Introduction};
 use super::link::{fill, read_frame, write_all};
-use super::members::Members;
+use super::members::{Members, canonical};
 use super::pulse::{self, Answers};
-use super::{Births, bulk, limits};
+use super::{bulk, limits};
 use crate::disk::Files;
 use crate::node::input::Input;
+use base::NodeId;
 use base::limits::{FRAME_BYTES_MAX, HELLO_BYTES_MAX};
-use base::{Incarnation, NodeId};
 use bytes::BytesMut;
 use cluster::Configuration;
+use member::join::{self, Ask};
+use member::{Hello, Peers, Purpose, Unwelcome};
 use replica::PeerMessage;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -31,16 +30,14 @@ use tokio::time::timeout;
 pub struct Shared {
     pub cluster: u64,
     pub member: NodeId,
-    pub incarnation: Incarnation,
-    pub birth: u64,
     /// A peer that answers nothing for this long is dialled again: the election timeout.
     pub silence_max: Duration,
     /// The bootstrap configuration.
     pub config: Arc<Configuration>,
     pub name: String,
     pub client_urls: Vec<String>,
-    pub peer_urls: Vec<String>,
-    pub births: Births,
+    /// The others, as far as this member knows them.
+    pub met: RefCell<Peers>,
     pub files: Files,
     pub inbox: UnboundedSender<Input>,
     pub members: Members,
@@ -59,19 +56,7 @@ pub struct State {
 
 impl Shared {
     pub fn hello(&self, purpose: Purpose, to: NodeId) -> Hello {
-        Hello {
-            purpose,
-            protocol: PROTOCOL,
-            cluster: self.cluster,
-            member: self.member,
-            to,
-            incarnation: self.incarnation,
-            birth: self.birth,
-            config: Arc::clone(&self.config),
-            name: self.name.clone(),
-            client_urls: self.client_urls.clone(),
-            peer_urls: self.peer_urls.clone(),
-        }
+        self.met.borrow().hello(purpose, to)
     }
 
     /// A closed inbox means the node is stopping; nobody needs the input then.
@@ -81,28 +66,28 @@ impl Shared {
 
     /// Why `hello` may not come in, in words.
     fn refusal(&self, hello: &Hello) -> Option<(Kind, String)> {
-        let mine = self.hello(hello.purpose, hello.member);
-        if let Some(difference) = mine.difference(hello) {
-            return Some((Kind::Refuse, difference));
-        }
-        if let Some(name) = self.members.gone(hello.member) {
-            let (id, cluster) = (hello.member.0, self.cluster);
-            let text = format!("member {name} ({id:x}) was removed from cluster {cluster:x}");
-            return Some((Kind::Gone, text));
-        }
-        self.meet(hello).err().map(|unwelcome| match unwelcome {
+        let Err(unwelcome) = self.met.borrow_mut().admit(hello) else {
+            self.learn(hello);
+            return None;
+        };
+        Some(match unwelcome {
+            Unwelcome::Gone(text) => (Kind::Gone, text),
             Unwelcome::PutBack(text) => (Kind::PutBack, text),
-            Unwelcome::Other(text) => (Kind::Refuse, text),
+            Unwelcome::Unremembered(text) | Unwelcome::Other(text) => (Kind::Refuse, text),
         })
     }
 
-    /// Checks the peer's birth and incarnation, and learns where it serves clients.
+    /// Looks at a member that was called and has answered.
     pub fn meet(&self, hello: &Hello) -> Result<(), Unwelcome> {
-        let written = self.members.life_of(hello.member);
-        self.births.check(hello.member, hello.birth, hello.incarnation, written)?;
+        self.met.borrow_mut().meet(hello.member, hello.life())?;
+        self.learn(hello);
+        Ok(())
+    }
+
+    /// Where it serves clients, and under which name.
+    fn learn(&self, hello: &Hello) {
         let said = (hello.name.clone(), hello.client_urls.clone());
         self.state.announced.borrow_mut().insert(hello.member, said);
-        Ok(())
     }
 
     /// Says that a peer can be spoken to, once the connections of both directions stand.
@@ -192,11 +177,7 @@ async fn welcome(
 async fn answer_newcomer(stream: &TcpStream, body: &[u8], shared: &Shared) -> io::Result<()> {
     let ask = Ask::decode(body);
     let answer = match &ask {
-        Ok(ask) => shared.members.introduce(ask, &shared.births).map(|member| Introduction {
-            cluster: shared.cluster,
-            member,
-            config: Configuration::clone(&shared.config),
-        }),
+        Ok(ask) => shared.met.borrow().introduce(ask, &canonical),
         Err(error) => Err(join::No::Never(error.to_string())),
     };
     let mut out = Vec::new();

@@ -1,12 +1,11 @@
-//! The peers of a running member: links follow the configuration, and who has left stays out.
+//! The links of a running member: they follow the configuration.
 
-use super::hello::Hello;
 use super::link::Link;
 use super::listen::Shared;
-use super::{births, join};
 use crate::config::Url;
-use base::{Life, NodeId};
-use cluster::Configuration;
+use base::NodeId;
+use consensus::raft::Raft;
+use member::Hello;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -15,17 +14,12 @@ use tokio::task::AbortHandle;
 /// Peers outside the configuration that are answered: a leader this member has not heard of yet.
 const STRANGERS_MAX: usize = 64;
 
-/// What this member believes of the others; follows the replica.
+/// Ways to the others.
 #[derive(Default)]
 pub struct Members {
     links: RefCell<BTreeMap<NodeId, (Rc<Link>, AbortHandle)>>,
     /// Addresses of members that are not in the configuration here, as they said them.
     strangers: RefCell<BTreeMap<NodeId, Vec<String>>>,
-    /// Ids and names of members that have left: committed.
-    gone: RefCell<Vec<(NodeId, String)>>,
-    config: RefCell<Option<Configuration>>,
-    /// Directories and starts of members: committed.
-    lives: RefCell<BTreeMap<NodeId, Life>>,
 }
 
 impl Members {
@@ -41,43 +35,10 @@ impl Members {
     pub fn for_each(&self, mut each: impl FnMut(&Link)) {
         self.links.borrow().values().for_each(|(link, _)| each(link));
     }
-
-    /// The directory a member is known by, if anybody has met it.
-    pub fn life_of(&self, id: NodeId) -> Option<Life> {
-        self.lives.borrow().get(&id).copied()
-    }
-
-    /// The name of a member that is known to have left.
-    pub fn gone(&self, id: NodeId) -> Option<String> {
-        self.gone.borrow().iter().find(|(gone, _)| *gone == id).map(|(_, name)| name.clone())
-    }
-
-    /// Answers a newcomer that asks who it is, or says why not.
-    pub fn introduce(&self, ask: &join::Ask, births: &births::Births) -> Result<NodeId, join::No> {
-        let config = self.config.borrow();
-        let config = config.as_ref().ok_or(join::No::NotYet("it is starting".to_string()))?;
-        let urls = ask.peer_urls.join(",");
-        let asked = canonical(&ask.peer_urls);
-        let member = config.members.iter().find(|m| canonical(&m.peer_urls) == asked);
-        let member = member.ok_or_else(|| {
-            let text = format!("no member has the peer URLs {urls}: add it with member add first");
-            join::No::NotYet(text)
-        })?;
-        let written = self.life_of(member.id).map(|life| life.birth.0);
-        match written.or_else(|| births.knows(member.id)) {
-            None => Ok(member.id),
-            Some(birth) if birth == ask.birth => Ok(member.id),
-            Some(_) => Err(join::No::Never(format!(
-                "member {} ({:x}) was here before and its data directory was emptied, so it has \
-                 forgotten its votes: replace it under a new id with `quorate member replace {}`",
-                member.name, member.id.0, member.name
-            ))),
-        }
-    }
 }
 
-/// In one spelling and order; the newcomer itself asks with what its names mean.
-fn canonical(urls: &[String]) -> Vec<String> {
+/// In one spelling and order.
+pub fn canonical(urls: &[String]) -> Vec<String> {
     let one = |url: &String| {
         Url::parse(url).map_or_else(|_| url.clone(), |url| url.canonical().to_string())
     };
@@ -94,12 +55,12 @@ pub fn addresses(urls: &[String]) -> Vec<String> {
 impl Shared {
     /// Follows the configuration in force and the last one known to be committed: a member is
     /// spoken to until its removal is committed.
-    pub fn follow(self: &Rc<Self>, config: &Configuration, committed: &Configuration) {
-        let mut gone = committed.change.removed.clone();
-        let left = |m: &&cluster::Member| committed.member(m.id).is_none();
-        let joined = committed.change.request.seq > 0;
-        let early = self.config.members.iter().filter(|m| joined && left(m));
-        gone.extend(early.map(|m| (m.id, m.name.clone())));
+    pub fn follow(self: &Rc<Self>, raft: &Raft) {
+        if !self.met.borrow_mut().follow(raft) {
+            return;
+        }
+        let (config, committed) = (raft.config(), raft.config_at(raft.commit()));
+        let gone = self.met.borrow().gone().to_vec();
         let mut wanted = self.members.strangers.borrow().clone();
         for member in config.members.iter().chain(&committed.members) {
             wanted.insert(member.id, addresses(&member.peer_urls));
@@ -132,10 +93,6 @@ impl Shared {
                 task.abort();
             }
         }
-        *self.members.gone.borrow_mut() = gone;
-        let met = committed.members.iter().filter(|m| m.life != Life::UNKNOWN);
-        *self.members.lives.borrow_mut() = met.map(|m| (m.id, m.life)).collect();
-        *self.members.config.borrow_mut() = Some(config.clone());
     }
 
     /// A peer came in: it can be answered also when the configuration here does not know it, or

@@ -1,10 +1,10 @@
 //! Nonsense on both ports: the connection is closed, one line is logged, the member lives.
 //! A process of its own, because the log is the process's.
 
+use member::{Hello, Purpose};
 use server::config::{Config, local_cluster};
 use server::node::{Handle, Node};
 use server::peer::frame::{self, Kind};
-use server::peer::{Hello, Purpose};
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Mutex;
@@ -81,7 +81,7 @@ fn hello_of(config: &Config, to: &Handle) -> Hello {
     let born = server::bootstrap::from_flags(config).expect("valid");
     Hello {
         purpose: Purpose::Stream,
-        protocol: server::peer::hello::PROTOCOL,
+        protocol: member::hello::PROTOCOL,
         cluster: born.cluster,
         member: born.member,
         to: to.id,

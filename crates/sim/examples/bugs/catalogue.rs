@@ -144,6 +144,12 @@ entries! {
     "names-not-synced" LIVES, 0 "file names are not made durable";
     "older-checkpoint" NEWEST, 0 "a damaged checkpoint is replaced by an older one";
     "stale-incarnation" LIVES, 0 "a restart reuses the incarnation";
+    "start-without-mark" LIVES, 0 "a start draws no mark: an image of the one before is believed";
+    "void-starts" LIVES, 0 "a directory that was forsworn starts again";
+    "met-not-written" LIVES, 0 "a peer is relied on before it is written down who it is";
+    "leaver-let-in" LIVES, 0 "who was removed is let in and never told";
+    "vote-alone-unsynced" LIVES, 0 "a write without entries is not worth a sync";
+    "old-checkpoints-first" LIVES, 0 "old checkpoints go before the new one is durable";
 }
 
 /// One line a bug: name, means, quick or full, what it is.

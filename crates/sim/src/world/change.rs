@@ -19,8 +19,6 @@ use replica::Reply;
 pub(super) const OPERATOR: u16 = u16::MAX - 2;
 /// Voters an operator goes up to.
 const VOTERS_MAX: usize = 7;
-/// A newcomer asks again who it is.
-const ASK_AGAIN: Nanos = Nanos::from_millis(200);
 
 impl World {
     /// Members clients and operators know of: those that joined and have not left.
@@ -215,26 +213,9 @@ impl World {
         Some(Newcomer { id, name: plan::name(place), peer_urls })
     }
 
-    /// Whether a newcomer hears who it is: from a member that knows it. It asks on, unless it is
-    /// known that it never comes in.
-    pub(super) fn introduced(&mut self, node: usize) -> bool {
-        let Stage::Newcomer { asked } = self.nodes[node].stage else { return true };
-        let id = self.nodes[node].id;
-        let knows = |other: usize| {
-            let cut = self.links.is_cut(node, other) || self.links.is_cut(other, node);
-            let place = &self.nodes[other];
-            let member = place.up().filter(|_| !place.paused && !cut && other != node);
-            member.is_some_and(|member| member.replica.raft().config().member(id).is_some())
-        };
-        if (0..self.nodes.len()).any(knows) {
-            self.nodes[node].stage = Stage::Member;
-            return true;
-        }
-        let never = asked != u32::MAX && self.outcome(asked) == Outcome::Refused;
-        if !never {
-            self.restart_in(node, ASK_AGAIN);
-        }
-        false
+    /// Whether an operation was refused: it has no effect, now or later.
+    pub(super) fn is_refused(&self, op: u32) -> bool {
+        self.outcome(op) == Outcome::Refused
     }
 
     /// A member was told that it is out.
@@ -248,20 +229,6 @@ impl World {
         self.nodes[node].process = Process::Down;
         self.nodes[node].stage = Stage::Left;
         self.stats.change("member-left");
-    }
-
-    /// Whether `here` knows that `peer` was removed: its committed configuration says so.
-    pub(super) fn knows_gone(&self, here: usize, peer: usize) -> bool {
-        let Some(member) = self.nodes[here].up() else { return false };
-        let raft = member.replica.raft();
-        let id = self.nodes[peer].id;
-        if self.judge.configs.changes == 0 || !self.judge.configs.has_left(id) {
-            return false;
-        }
-        let config = raft.config_at(raft.commit());
-        let early = peer < self.plan.nodes && config.change.request.seq > 0;
-        let removed = config.change.removed.iter().any(|(gone, _)| *gone == id);
-        removed || (early && config.member(id).is_none())
     }
 
     /// The operator hears.

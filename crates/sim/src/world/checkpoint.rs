@@ -3,7 +3,8 @@
 use super::World;
 use crate::agenda::What;
 use crate::judge::place;
-use base::{Incarnation, Nanos, NodeId};
+use crate::node::Lived;
+use base::{Nanos, NodeId};
 use member::checkpoints::{self, Incoming, decode_offer, encode_offer};
 use replica::{CheckpointJob, Event};
 use store::CheckpointFile;
@@ -12,8 +13,7 @@ use store::CheckpointFile;
 pub(super) struct Transfer {
     from: usize,
     from_life: u32,
-    birth: u64,
-    incarnation: Incarnation,
+    said: Lived,
     to: usize,
     to_life: u32,
     offer: CheckpointFile,
@@ -91,11 +91,11 @@ impl World {
     pub(super) fn send_checkpoint(&mut self, node: usize, to: NodeId) {
         let target = place(to);
         let (life, disk) = (self.nodes[node].life, self.nodes[node].disk.clone());
+        let Some(said) = self.nodes[node].lived() else { return };
         let Some(member) = self.nodes[node].up_mut() else { return };
         if !member.sending.insert(to) {
             return; // one transfer at a time to each peer
         }
-        let (birth, incarnation) = (member.birth, member.incarnation);
         let hollow = member.replica.raft().config().is_witness(to);
         let written = member.checkpoint.written;
         let Some((offer, bytes)) = offered(&disk, hollow) else {
@@ -105,8 +105,7 @@ impl World {
         let transfer = Transfer {
             from: node,
             from_life: life,
-            birth,
-            incarnation,
+            said,
             to: target,
             to_life: self.nodes[target].life,
             offer,
@@ -145,7 +144,8 @@ impl World {
             && self.nodes[to].runs()
             // What the receiver says meanwhile may be lost: bytes on their way still arrive.
             && !self.links.is_cut(from, to)
-            && self.greet(to, from, (transfer.birth, transfer.incarnation));
+            // The connection was looked at when it was made.
+            && (transfer.incoming.is_some() || self.greets(from, to, transfer.said));
         if !alive {
             return self.sent(from, transfer.from_life, to, false);
         }
@@ -158,15 +158,6 @@ impl World {
             }
             Err(text) => self.transfer_failed(&transfer, &text),
         }
-    }
-
-    /// Both ends of the stream look at each other.
-    fn greet(&mut self, to: usize, from: usize, sender: (u64, Incarnation)) -> bool {
-        let here = self.nodes[to].up().map(|member| (member.birth, member.incarnation));
-        !self.turns_away(to, from)
-            && !self.turns_away(from, to)
-            && here.is_some_and(|(birth, incarnation)| self.welcome(from, to, birth, incarnation))
-            && self.welcome(to, from, sender.0, sender.1)
     }
 
     fn take_chunk(&mut self, transfer: &mut Transfer) -> Result<bool, String> {

@@ -179,11 +179,13 @@ impl World {
         let done = match fault.kind {
             Kind::Rollback => {
                 // Peers must remember a later life than the one the image starts.
-                let Some(now) = place.up().map(|member| member.incarnation) else { return false };
-                let old = place.images.iter().find(|(then, _)| then.0 + 2 <= now.0);
+                let Some(now) = place.up().map(|m| m.life.incarnation) else { return false };
+                // One of the start just before comes up with the number of this one, and another
+                // mark.
+                let old = place.images.iter().find(|(then, _)| then.number() < now.number());
                 let Some((_, image)) = old.cloned() else { return false };
                 let met = |n: &crate::node::Node| {
-                    n.slot == place.slot || n.known.get(&place.slot).is_some_and(|k| k.1 == now)
+                    n.slot == place.slot || n.met.get(&place.slot) == place.lived().as_ref()
                 };
                 let joined = |n: &&crate::node::Node| n.stage == Stage::Member && n.life > 0;
                 if !self.nodes.iter().filter(joined).all(met) {
@@ -191,8 +193,9 @@ impl World {
                 }
                 self.stop(node, Loss::None, "fault");
                 self.nodes[node].disk.machine().restore(&image);
-                (self.nodes[node].shunned, self.nodes[node].put_back) = (true, true);
-                self.nodes[node].ledger.excused = true;
+                let place = &mut self.nodes[node];
+                (place.shunned, place.put_back) = (true, Some(place.life));
+                place.ledger.excused = true;
                 Some(())
             }
             _ => {
@@ -232,8 +235,12 @@ impl World {
             return false;
         }
         self.stop(node, Loss::Whole, "fault");
-        self.nodes[node].known.clear();
+        self.nodes[node].met.clear();
         self.nodes[node].images.clear();
+        if node >= self.plan.nodes {
+            // It was not among the first: it has to ask again who it is.
+            self.nodes[node].stage = Stage::Newcomer { asked: u32::MAX };
+        }
         if committed {
             self.operator_waits();
             self.erase(node);

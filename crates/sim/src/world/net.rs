@@ -2,11 +2,10 @@
 
 use super::World;
 use crate::agenda::What;
-use crate::disk::Loss;
 use crate::judge::place;
-use crate::node::Process;
+use crate::node::Lived;
+use base::Nanos;
 use base::crc::crc32c;
-use base::{Birth, Incarnation, Life, Nanos};
 use replica::{Event, PeerMessage};
 use std::collections::VecDeque;
 
@@ -18,8 +17,8 @@ const OLD_MAX: usize = 64;
 pub(super) struct Parcel {
     pub from: u8,
     pub to: u8,
-    birth: u64,
-    incarnation: Incarnation,
+    /// Of the sender, when it sent this.
+    said: Lived,
     bytes: Vec<u8>,
 }
 
@@ -108,15 +107,14 @@ impl World {
     pub(super) fn post(&mut self, from: usize, message: &PeerMessage) {
         self.check_silence(from, message);
         let to = place(message.to);
-        let Some(member) = self.nodes[from].up() else { return };
+        let Some(said) = self.nodes[from].lived() else { return };
         let mut bytes = Vec::with_capacity(160);
         bytes.extend_from_slice(&[0; 4]);
         message.encode(&mut bytes);
         let crc = crc32c(&bytes[4..]);
         bytes[..4].copy_from_slice(&crc.to_le_bytes());
         self.tracer.mix(u64::from(crc) ^ self.now.0.rotate_left(24));
-        let (birth, incarnation) = (member.birth, member.incarnation);
-        let mut parcel = Parcel { from: from as u8, to: to as u8, birth, incarnation, bytes };
+        let mut parcel = Parcel { from: from as u8, to: to as u8, said, bytes };
         if self.links.is_cut(from, to) {
             return self.stats.fault("frame-cut");
         }
@@ -178,15 +176,7 @@ impl World {
         if self.links.is_cut(from, to) {
             return self.stats.fault("frame-cut");
         }
-        let Some(here) = self.nodes[to].up().map(|member| (member.birth, member.incarnation))
-        else {
-            return;
-        };
-        // Both ends of a connection look at each other.
-        if self.turns_away(to, from)
-            || !self.welcome(from, to, here.0, here.1)
-            || !self.welcome(to, from, parcel.birth, parcel.incarnation)
-        {
+        if !self.nodes[to].runs() || !self.greets(from, to, parcel.said) {
             return;
         }
         let (crc, body) = parcel.bytes.split_at(4);
@@ -202,52 +192,6 @@ impl World {
                 self.blame("frames decode", format!("n{} to n{}: {error}", from + 1, to + 1))
             }
         }
-    }
-
-    /// A member that is known to have left is told so, and stops.
-    pub(super) fn turns_away(&mut self, here: usize, peer: usize) -> bool {
-        let gone = self.knows_gone(here, peer);
-        if gone && self.nodes[peer].runs() {
-            self.leave(peer);
-        }
-        gone
-    }
-
-    /// The handshake: another birth is another directory, and an earlier incarnation than one
-    /// already met is a disk that was put back.
-    pub(super) fn welcome(
-        &mut self,
-        here: usize,
-        peer: usize,
-        birth: u64,
-        incarnation: Incarnation,
-    ) -> bool {
-        // A replayed frame of an earlier life is one the connection still held.
-        let current = self.nodes[peer].up().map(|member| (member.birth, member.incarnation));
-        let id = self.nodes[peer].id;
-        let life = Life { birth: Birth(birth), incarnation };
-        let Some(member) = self.nodes[here].up() else { return false };
-        let (raft, itself) = (member.replica.raft(), member.replica.raft().is_itself(id, life));
-        if !itself && raft.config().life_of(id).birth != life.birth {
-            self.stats.fault("peer-refused");
-            return false;
-        }
-        // Nobody wrote the first directory down: this one is as new as it was.
-        let known = self.nodes[here].known.entry(peer as u8).or_insert((birth, incarnation));
-        if known.0 != birth {
-            *known = (birth, incarnation);
-        }
-        if current == Some((birth, incarnation)) && (incarnation < known.1 || !itself) {
-            // Told so, it stops for good: starting often enough would make it look new again.
-            let text = format!("n{} met incarnation {}, this is {incarnation}", here + 1, known.1);
-            self.stats.fault("put-back-refused");
-            self.nodes[peer].shunned = true;
-            self.stop(peer, Loss::None, "put back");
-            self.nodes[peer].process = Process::Refused(text);
-            return false;
-        }
-        known.1 = known.1.max(incarnation);
-        true
     }
 
     /// Frames held on a link come now, all at once.

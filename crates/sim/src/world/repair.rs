@@ -2,10 +2,10 @@
 //! end it votes again.
 
 use super::World;
-use crate::recover::Opened;
-use base::{Ballot, Birth, LogIndex};
+use base::{Ballot, LogIndex};
 use cluster::{BallotRule, Configuration};
 use consensus::raft::{AppendOutcome, Body, Entry, EntryKind};
+use member::Opened;
 use replica::{Event, PeerBody, PeerMessage};
 
 impl World {
@@ -66,7 +66,7 @@ impl World {
     fn is_unseated(&self, node: usize) -> bool {
         let Some(member) = self.nodes[node].up() else { return false };
         let (raft, id) = (member.replica.raft(), self.nodes[node].id);
-        let names = |c: &Configuration| c.life_of(id).birth == Birth(member.birth);
+        let names = |c: &Configuration| c.life_of(id).birth == member.life.birth;
         let founds = |e: &&Entry| {
             let config = Configuration::decode(&e.payload);
             config.is_ok_and(|c| c.change.founding && names(&c))

@@ -193,6 +193,7 @@ impl World {
         self.nodes[node].disk.machine().erase();
         self.nodes[node].damaged = true;
         self.nodes[node].shunned = true;
+        self.nodes[node].met.clear();
         self.nodes[node].ledger.excused = true;
     }
 

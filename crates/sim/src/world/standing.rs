@@ -8,7 +8,7 @@ impl World {
     /// may know nothing of what was shown.
     pub(super) fn begin_shown(&mut self, node: usize, fresh: bool) {
         let place = &mut self.nodes[node];
-        if fresh || place.damaged || place.put_back {
+        if fresh || place.damaged || place.put_back.is_some() {
             place.shown = 0;
         }
         self.check_shown(node, std::iter::empty());

@@ -4,13 +4,20 @@ use super::World;
 use crate::agenda::What;
 use crate::disk::Loss;
 use crate::node::{Member, Process, Stage};
-use crate::recover::{self, Opened};
-use base::{Ballot, Birth, Incarnation, LogIndex, Nanos};
+use base::{Ballot, Birth, Life, LogIndex, Nanos, Prng};
 use cluster::{BallotRule, Configuration};
-use consensus::raft::{Repair, Settings};
-use member::{CheckpointState, Job, Policy};
-use replica::{Replica, ReplicaRecovered, ReplicaSettings};
+use consensus::raft::Settings;
+use member::meet::Said;
+use member::{
+    Born, CheckpointState, Draws, How, Job, Known, Opened, Peers, Policy, Refused, Wanted,
+};
+use replica::ReplicaSettings;
+use std::sync::Arc;
+use store::{Identity, OnDamage};
+use wal::{Disk, Options};
 
+/// The only cluster there is.
+const CLUSTER: u64 = 0x51;
 /// Disk images kept of one member.
 const IMAGES_MAX: usize = 4;
 /// Bytes of journal that a checkpoint is written for, at least.
@@ -21,45 +28,40 @@ impl World {
         assert!(!self.nodes[node].runs(), "a running member is not started");
         self.nodes[node].life += 1;
         self.stats.starts += 1;
-        let nonce = self.random.node.next_u64();
-        let segment_bytes = self.plan.knobs.segment_bytes;
-        let place = &self.nodes[node];
-        let (disk, id) = (place.disk.clone(), place.id);
-        let config = self.believed(node);
-        let opened = match recover::open(&disk, id, &config, segment_bytes, nonce) {
+        let mut draws = Prng::new(self.random.node.next_u64());
+        let opened = match self.opened(node, &mut draws) {
             Ok(opened) => opened,
-            Err(text) => return self.not_started(node, text),
+            Err(refused) => return self.not_started(node, refused.to_string()),
         };
-        let repair = self.check_found(node, &opened);
-        let settings = self.settings(node, (opened.birth, opened.incarnation));
+        self.check_found(node, &opened);
+        let incarnation = opened.identity.incarnation;
+        let life = Life { birth: Birth(opened.identity.birth), incarnation };
+        let settings = self.settings(node, life);
         let place = &mut self.nodes[node];
-        let base = opened.recovered.base;
-        let entries = opened.recovered.entries.iter().map(|entry| entry.ballot);
-        place.ledger.recovered(opened.recovered.ballot, base, entries);
+        let found = &opened.recovered.raft;
+        let (ballot, base) = (found.ballot, found.base);
+        let last = base.0 + found.entries.len() as u64;
+        place.ledger.recovered(ballot, base, found.entries.iter().map(|entry| entry.ballot));
         place.unsettled.clear();
-        if place.images.last().is_none_or(|(incarnation, _)| *incarnation != opened.incarnation) {
-            place.images.push((opened.incarnation, disk.machine().image()));
+        if place.images.last().is_none_or(|(before, _)| *before != incarnation) {
+            place.images.push((incarnation, place.disk.machine().image()));
             if place.images.len() > IMAGES_MAX {
                 place.images.remove(0);
             }
         }
-        self.stats.cuts += u64::from(opened.cut);
-        let last = base.0 + opened.recovered.entries.len() as u64;
-        let (ballot, incarnation) = (opened.recovered.ballot, opened.incarnation);
-        let (store, extra, known) = (opened.store, opened.extra, opened.known);
-        let recovered = ReplicaRecovered { raft: opened.recovered, store, extra, known };
-        let mut replica = match Replica::new(settings, recovered, Nanos::ZERO) {
+        self.stats.cuts += u64::from(opened.cut.is_some());
+        let revived = member::open::revive(settings, opened.recovered, opened.repair.as_ref());
+        let replica = match revived {
             Ok(replica) => replica,
-            Err(error) => return self.not_started(node, error.message),
+            Err(error) => return self.not_started(node, error),
         };
-        repair.into_iter().for_each(|repair| replica.repair(repair));
         let entries = self.plan.knobs.checkpoint_entries;
         let policy = Policy { entries, bytes_min: CHECKPOINT_BYTES_MIN };
         let (bytes, journal_bytes) = (opened.checkpoint_bytes, opened.journal.bytes());
         let checkpoint = CheckpointState::new(policy, base, bytes, journal_bytes);
-        let life = (opened.birth, incarnation);
         let clock = (self.now, self.nodes[node].rate_ppm);
-        let member = Member::new(replica, opened.journal, checkpoint, life, clock);
+        let peers = self.peers(node, opened.identity, opened.bootstrap);
+        let member = Member::new(replica, opened.journal, checkpoint, (life, peers), clock);
         self.nodes[node].process = Process::Up(Box::new(member));
         let life = self.nodes[node].life;
         self.tracer.node(self.now, node, || trace::What::Restart {
@@ -78,6 +80,30 @@ impl World {
         }
     }
 
+    /// Opens the directory as the server does, without a flag that would differ from it.
+    fn opened(&self, node: usize, draws: &mut Prng) -> Result<Opened, Refused> {
+        let place = &self.nodes[node];
+        let known = match (member::open::identify(&place.disk)?, place.born.clone()) {
+            (Some(known), _) => known,
+            (None, Some((born, birth))) => Known::begin(born, birth),
+            (None, None) => {
+                let (member, config) = (place.id, self.believed(node));
+                Known::begin(Born { cluster: CLUSTER, member, config }, draws.next_u64().max(1))
+            }
+        };
+        let how = How {
+            wanted: &Wanted::default(),
+            options: Options {
+                segment_bytes: self.plan.knobs.segment_bytes,
+                prefill_bytes: 0,
+                spares_max: 1,
+            },
+            on_damage: OnDamage::Repair,
+            draws: Draws { mark: draws.next_u64() as u32, key: draws.next_u64() },
+        };
+        member::open::open(&place.disk, known, &how)
+    }
+
     /// What a member that was never here before takes the configuration to be.
     fn believed(&self, node: usize) -> Configuration {
         let mut config = self.config.clone();
@@ -88,55 +114,34 @@ impl World {
     }
 
     /// What was found must be true; a damaged member begins a repair with it.
-    fn check_found(&mut self, node: usize, opened: &Opened) -> Option<Repair> {
+    fn check_found(&mut self, node: usize, opened: &Opened) {
         self.nodes[node].misreads = false;
         self.nodes[node].disk.machine().rot_reads(0);
+        self.check_met(node, opened);
         self.check_repair(node, opened);
-        let repair = opened.repair.as_ref().map(|r| Repair { ballot: r.ballot, index: r.index });
-        if repair.is_none() {
+        if opened.repair.is_none() {
             self.check_recovery(node, opened);
         }
-        repair
     }
 
-    /// Members connect to every peer they reach, and each side looks at the other.
-    pub(super) fn meet(&mut self, node: usize) {
-        for other in 0..self.nodes.len() {
-            let cut = self.links.is_cut(node, other) || self.links.is_cut(other, node);
-            let who = |n: usize| self.nodes[n].up().map(|m| (m.birth, m.incarnation));
-            if other == node || cut {
-                continue;
-            }
-            let (Some(here), Some(there)) = (who(node), who(other)) else { continue };
-            if self.turns_away(other, node) || self.turns_away(node, other) {
-                continue;
-            }
-            if self.welcome(other, node, here.0, here.1)
-                && self.welcome(node, other, there.0, there.1)
-            {
-                self.find(node, other);
-                self.find(other, node);
-            }
-        }
+    fn peers(&self, node: usize, identity: Identity, first: Configuration) -> Peers {
+        let place = &self.nodes[node];
+        let root: Box<dyn Disk> = Box::new(place.disk.dir(""));
+        let said = Said {
+            name: place.name.clone(),
+            client_urls: Vec::new(),
+            peer_urls: vec![format!("http://n{}", place.id)],
+        };
+        Peers::new(root, identity, Arc::new(first), said)
     }
 
-    /// Connections to `peer` and from it stand: its member is told in a moment.
-    fn find(&mut self, node: usize, peer: usize) {
-        let (life, at) = (self.nodes[node].life, self.now.plus(Nanos(500_000)));
-        self.agenda.push(at, What::PeerFound { node: node as u8, life, peer: peer as u8 });
-    }
-
-    fn settings(
-        &mut self,
-        node: usize,
-        (birth, incarnation): (u64, Incarnation),
-    ) -> ReplicaSettings {
+    fn settings(&mut self, node: usize, life: Life) -> ReplicaSettings {
         let knobs = &self.plan.knobs;
         ReplicaSettings {
             raft: Settings {
                 id: self.nodes[node].id,
-                birth: Birth(birth),
-                incarnation,
+                birth: life.birth,
+                incarnation: life.incarnation,
                 election_timeout_min: knobs.election,
                 heartbeat_interval: knobs.heartbeat,
                 seed: self.random.node.next_u64(),
@@ -159,7 +164,7 @@ impl World {
         if place.damaged && (opened.fresh || place.shunned) {
             return;
         }
-        let (ledger, found) = (&place.ledger, &opened.recovered);
+        let (ledger, found) = (&place.ledger, &opened.recovered.raft);
         if opened.fresh {
             let empty = ledger.promise == Ballot::ZERO && ledger.last() == LogIndex::ZERO;
             if !empty {
@@ -319,10 +324,10 @@ impl World {
         let place = &self.nodes[node];
         let seen = |other: &usize| {
             let cut = self.links.is_cut(node, *other) || self.links.is_cut(*other, node);
-            let met = self.nodes[*other].known.contains_key(&place.slot);
+            let met = self.nodes[*other].met.contains_key(&place.slot);
             *other != node && self.nodes[*other].runs() && !cut && met
         };
-        if place.put_back && !(0..self.nodes.len()).any(|other| seen(&other)) {
+        if place.put_back.is_some() && !(0..self.nodes.len()).any(|other| seen(&other)) {
             // Starting unseen again and again would make it look new: nobody could tell.
             return self.restart_in(node, Nanos::from_millis(200));
         }

@@ -112,6 +112,7 @@ impl World {
         if member.replica.is_applying() {
             self.stats.fault("apply-slice");
         }
+        member.peers.follow(member.replica.raft());
         self.judge_step(node, &effects);
         self.carry_out(node, &mut effects);
         effects.clear();

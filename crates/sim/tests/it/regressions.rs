@@ -150,3 +150,16 @@ fn what_was_said_under_a_founding_that_came_to_nothing_is_not_said_without_a_sea
     let verdict = run(&plan.expect("a safe plan"), false).expect("it runs");
     assert!(verdict.violation.is_none(), "{:?}", verdict.violation);
 }
+
+#[test]
+fn a_newcomer_that_is_emptied_before_it_is_written_down_comes_in_again() {
+    // member: whom a member had met it held for good, also where the configuration named others and
+    // not this one, which had never been counted: emptied, it was told to be replaced.
+    let plan = Plan::new(304_000_289, Profile::Swarm, &Wishes::default()).expect("a safe plan");
+    let verdict = run(&plan, false).expect("it runs");
+    assert!(verdict.violation.is_none(), "{:?}", verdict.violation);
+    let plan =
+        Plan::new(305_000_076, Profile::Swarm, &Wishes { changes: true, ..Wishes::default() });
+    let verdict = run(&plan.expect("a safe plan"), false).expect("it runs");
+    assert!(verdict.violation.is_none(), "{:?}", verdict.violation);
+}

@@ -43,35 +43,55 @@ pub fn difference(here: &Configuration, there: &Configuration) -> Option<String>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bootstrap::from_flags;
-    use crate::config::{Config, parse_initial_cluster};
+    use base::NodeId;
+    use cluster::BallotRule;
 
-    fn made(change: impl Fn(&mut Config)) -> Configuration {
-        let mut config = Config::single("a");
-        let text = "a=http://h:1,b=http://h:2,c=http://h:3";
-        config.initial_cluster = parse_initial_cluster(text).expect("parses");
-        config.advertise_peer_urls = config.initial_cluster[0].peer_urls.clone();
+    fn made(change: impl Fn(&mut Configuration)) -> Configuration {
+        let member = |(id, name): (u8, &&str)| Member {
+            id: NodeId(id.into()),
+            slot: id,
+            name: (*name).to_string(),
+            learner: false,
+            peer_urls: vec![format!("http://h:{id}")],
+            client_urls: Vec::new(),
+            life: base::Life::UNKNOWN,
+        };
+        let limits = [("quota_bytes", 5), ("max_txn_ops", 128)];
+        let mut config = Configuration {
+            members: (1..).zip(&["a", "b", "c"]).map(member).collect(),
+            quorum: "majority(a, b, c)".to_string(),
+            joint: None,
+            rule: BallotRule::SharedTerms,
+            protocol: cluster::Protocol::Raft,
+            limits: limits.map(|(name, value)| (name.to_string(), value)).to_vec(),
+            change: cluster::ChangeState::default(),
+        };
         change(&mut config);
-        from_flags(&config).expect("valid").config
+        config
     }
 
     #[test]
     fn every_kind_of_difference_is_named() {
         let same = made(|_| {});
         assert_eq!(difference(&same, &made(|_| {})), None);
-        assert_eq!(difference(&same, &made(|c| c.cluster_token = "other".into())), None);
-        type Case<'a> = (&'a str, &'a dyn Fn(&mut Config));
-        let cases: [Case<'_>; 5] = [
+        assert_eq!(difference(&same, &made(|c| c.members[0].id = NodeId(9))), None);
+        type Case<'a> = (&'a str, &'a dyn Fn(&mut Configuration));
+        let cases: [Case<'_>; 8] = [
             ("quorum \"majority(a, b, c)\" here, \"all of (a, b, c)\" there", &|c| {
-                c.quorum = Some("all of (a, b, c)".into());
+                c.quorum = "all of (a, b, c)".to_string();
             }),
-            ("limit quota_bytes: 2147483648 here, 7 there", &|c| c.quota_backend_bytes = 7),
-            ("limit max_txn_ops: 128 here, 9 there", &|c| c.max_txn_ops = 9),
+            ("ballot rules of different builds", &|c| c.rule = BallotRule::TermAndNode),
+            ("limit quota_bytes: 5 here, 7 there", &|c| c.limits[0].1 = 7),
+            ("limit max_txn_ops: 128 here, 9 there", &|c| c.limits[1].1 = 9),
+            ("limit max_txn_ops: 128 here, none there", &|c| {
+                c.limits.pop();
+            }),
+            ("limit more: none here, 1 there", &|c| c.limits.push(("more".to_string(), 1))),
             ("initial members a, b, c here, a, b there", &|c| {
-                c.initial_cluster.pop();
+                c.members.pop();
             }),
             ("peer URLs of c: http://h:3 here, http://h:4 there", &|c| {
-                c.initial_cluster[2].peer_urls[0].port = 4;
+                c.members[2].peer_urls = vec!["http://h:4".to_string()];
             }),
         ];
         for (text, change) in cases {

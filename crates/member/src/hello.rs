@@ -3,7 +3,7 @@
 use crate::difference::difference;
 use base::codec::{DecodeError, Get, Put};
 use base::limits::URLS_MAX;
-use base::{Incarnation, NodeId};
+use base::{Birth, Incarnation, Life, NodeId};
 use cluster::Configuration;
 use std::sync::Arc;
 
@@ -107,6 +107,22 @@ impl Hello {
         Ok(hello)
     }
 
+    /// Whether who answered `self` is the member that it was said to.
+    ///
+    /// # Errors
+    /// The first difference, in words.
+    pub fn is_answered_by(&self, other: &Self) -> Result<(), String> {
+        if other.member != self.to {
+            return Err(format!("it is member {:x}, expected {:x}", other.member.0, self.to.0));
+        }
+        self.difference(other).map_or(Ok(()), Err)
+    }
+
+    /// Who says this.
+    pub fn life(&self) -> Life {
+        Life { birth: Birth(self.birth), incarnation: self.incarnation }
+    }
+
     /// The first difference that forbids `self` (here) to talk with `other`, in words.
     pub fn difference(&self, other: &Self) -> Option<String> {
         if self.cluster != other.cluster {
@@ -187,6 +203,13 @@ mod tests {
         let other = Hello { config: strict, ..hello(2, 1) };
         let text = hello(1, 2).difference(&other).expect("differs");
         assert!(text.ends_with(named), "{text}");
+        let other = Hello { to: NodeId(3), ..hello(2, 1) };
+        assert_eq!(hello(1, 2).difference(&other).as_deref(), Some("this is member 1, not 3"));
+        let twin = hello(1, 1).difference(&hello(1, 1));
+        assert_eq!(twin.as_deref(), Some("both are member 1"));
+        assert_eq!(hello(1, 2).is_answered_by(&hello(2, 1)), Ok(()));
+        let text = hello(1, 2).is_answered_by(&hello(3, 1)).expect_err("another one");
+        assert_eq!(text, "it is member 3, expected 2");
     }
 
     #[test]

@@ -1,0 +1,223 @@
+//! Which directory each peer had when it was first met, and its latest life: as this member met
+//! them itself, and as the committed configuration says, which those who never met them know.
+//!
+//! A member whose directory was emptied has forgotten its votes, and one whose directory was put
+//! back to an older image has forgotten the latest. Either could vote twice in one term, so it
+//! is refused until it is replaced under a new id.
+
+use crate::meet::Unwelcome;
+use base::{Birth, Life, NodeId, planted};
+use store::{Identity, Met, StoreError};
+use wal::Disk;
+
+/// What the last configuration that is known to be committed says of a member's directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// Nobody's is written down: whoever was met first is the member.
+    Nobodys,
+    /// Those of others are. This one's was never counted, so another one is as new as it was.
+    Others,
+    As(Life),
+}
+
+impl Written {
+    /// Whether a directory that was met before says more than this.
+    fn leaves(self, met: Life, said: Life) -> bool {
+        match self {
+            Self::Nobodys => true,
+            Self::Others => said.birth == met.birth,
+            Self::As(life) => life.birth == met.birth,
+        }
+    }
+}
+
+/// Peers as met, kept in this member's identity file: durable before they are relied on, so
+/// that a restart forgets none of them.
+pub struct Births {
+    disk: Box<dyn Disk>,
+    identity: Identity,
+}
+
+/// Whether `member`, which says it lives `said`, is the one that is known to have lived `known`.
+///
+/// # Errors
+/// What happened to its data directory, and what to do.
+fn recognise(member: NodeId, known: Life, said: Life) -> Result<(), Unwelcome> {
+    let (id, birth, life) = (member.0, known.birth.0, said.incarnation);
+    if known.birth != said.birth {
+        return Err(Unwelcome::Other(format!(
+            "member {id:x} was born as {birth:x} and is back as {:x}: its data directory was \
+             emptied or replaced, so it has forgotten its votes; restore the directory, or replace \
+             the member under a new id with `quorate member replace`",
+            said.birth.0
+        )));
+    }
+    if said.is_before(known) {
+        return Err(Unwelcome::PutBack(format!(
+            "member {id:x} was met after its start {} and is back after {}: its data directory \
+             was put back to an older image, so it has forgotten votes and acknowledgements; put \
+             the latest directory back, or replace the member under a new id with `quorate member \
+             replace`",
+            known.incarnation.number(),
+            if life.number() == known.incarnation.number() {
+                "another one of that number".to_string()
+            } else {
+                format!("start {}", life.number())
+            }
+        )));
+    }
+    Ok(())
+}
+
+impl Births {
+    /// `disk` is the directory whose identity file holds `identity`.
+    pub fn new(disk: Box<dyn Disk>, identity: Identity) -> Self {
+        Self { disk, identity }
+    }
+
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Remembers a meeting, durably if it is the first of this life; says why a peer must be
+    /// refused. Another directory that was met before one is written down was never counted, and
+    /// is forgotten.
+    pub fn check(&mut self, member: NodeId, said: Life, written: Written) -> Result<(), Unwelcome> {
+        if let Written::As(life) = written {
+            recognise(member, life, said)?;
+        }
+        let at = self.identity.peers.iter().position(|met| met.member == member);
+        let known = at.map(|at| life_of(&self.identity.peers[at]));
+        if let Some(known) = known.filter(|met| written.leaves(*met, said)) {
+            recognise(member, known, said)?;
+            if said.incarnation == known.incarnation {
+                return Ok(());
+            }
+        }
+        let mut next = self.identity.clone();
+        let met = Met { member, birth: said.birth.0, incarnation: said.incarnation };
+        match at {
+            Some(at) => next.peers[at] = met,
+            None => next.peers.push(met),
+        }
+        // What is not durable is not remembered: the next meeting is a first one again.
+        self.keep(next).map_err(|error| Unwelcome::Unremembered(error.to_string()))
+    }
+
+    /// This directory may never be started again.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn forswear(&mut self, why: &str) -> Result<(), StoreError> {
+        self.keep(Identity { void: why.to_string(), ..self.identity.clone() })
+    }
+
+    fn keep(&mut self, next: Identity) -> Result<(), StoreError> {
+        if !planted!(MetNotWritten) {
+            store::write_identity(self.disk.as_mut(), &next)?;
+        }
+        self.identity = next;
+        Ok(())
+    }
+
+    /// The life of which `member` was met last, here.
+    pub fn knows(&self, member: NodeId) -> Option<Life> {
+        self.identity.peers.iter().find(|met| met.member == member).map(life_of)
+    }
+}
+
+fn life_of(met: &Met) -> Life {
+    Life { birth: Birth(met.birth), incarnation: met.incarnation }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base::Incarnation;
+    use wal::MemDisk;
+
+    fn met(incarnation: u64) -> Met {
+        Met { member: NodeId(7), birth: 1, incarnation: Incarnation(incarnation) }
+    }
+
+    fn life(birth: u64, incarnation: u64) -> Life {
+        Life { birth: Birth(birth), incarnation: Incarnation(incarnation) }
+    }
+
+    fn check(births: &mut Births, birth: u64, incarnation: u64) -> Result<(), Unwelcome> {
+        births.check(NodeId(7), life(birth, incarnation), Written::Nobodys)
+    }
+
+    #[test]
+    fn the_directory_that_is_written_down_takes_the_place_of_one_met_before() {
+        let mut births = Births::new(Box::new(MemDisk::new()), Identity::default());
+        assert_eq!(check(&mut births, 1, 4), Ok(()));
+        assert!(check(&mut births, 2, 1).is_err(), "nobody says that it is the member");
+        let written = Written::As(life(2, 1));
+        let mut at = |birth, start| births.check(NodeId(7), life(birth, start), written);
+        assert_eq!(at(2, 3), Ok(()));
+        assert!(matches!(at(2, 2), Err(Unwelcome::PutBack(_))), "its own memory counts too");
+        assert!(at(1, 9).is_err(), "the first one is forgotten");
+        assert!(check(&mut births, 1, 9).is_err(), "for good");
+        assert_eq!(births.knows(NodeId(7)), Some(life(2, 3)));
+    }
+
+    #[test]
+    fn another_birth_and_an_earlier_life_are_refused_also_after_a_crash() {
+        let disk = MemDisk::new();
+        let identity = Identity { cluster: 1, member: NodeId(1), ..Identity::default() };
+        let mut births = Births::new(Box::new(disk.clone()), identity);
+        for life in [4, 4, 6] {
+            assert_eq!(check(&mut births, 1, life), Ok(()));
+        }
+        let mut after = disk.crash(3);
+        let identity = store::read_identity(&mut after).expect("reads").expect("there");
+        assert_eq!(identity.peers, [met(6)]);
+        let mut births = Births::new(Box::new(after), identity);
+        let error = check(&mut births, 2, 7).expect_err("another directory").text();
+        assert!(error.contains("forgotten its votes"), "{error}");
+        let Err(Unwelcome::PutBack(error)) = check(&mut births, 1, 5) else {
+            panic!("an older life")
+        };
+        assert!(error.contains("older image") && error.contains("member replace"), "{error}");
+        assert_eq!(check(&mut births, 1, 6), Ok(()));
+    }
+
+    #[test]
+    fn an_image_of_just_the_start_before_is_told_from_the_directory_it_was_made_of() {
+        let mut births = Births::new(Box::new(MemDisk::new()), Identity::default());
+        let image = Incarnation(0).after(1);
+        let (lost, back) = (image.after(2), image.after(3));
+        assert_eq!(check(&mut births, 1, lost.0), Ok(()));
+        for written in [Written::Nobodys, Written::Others, Written::As(life(1, lost.0))] {
+            let met = births.check(NodeId(7), life(1, back.0), written);
+            let Err(Unwelcome::PutBack(text)) = met else { panic!("{met:?}") };
+            assert!(text.contains("start 2 and is back after another one of that"), "{text}");
+        }
+        assert_eq!(check(&mut births, 1, lost.0), Ok(()), "the first one met is the member");
+    }
+
+    #[test]
+    fn where_others_are_written_down_a_directory_that_is_not_may_be_lost_and_made_again() {
+        let disk = MemDisk::new();
+        let mut births = Births::new(Box::new(disk.clone()), Identity::default());
+        let mut at = |birth, start, written| births.check(NodeId(7), life(birth, start), written);
+        assert_eq!(at(1, 4, Written::Nobodys), Ok(()));
+        assert!(at(2, 1, Written::Nobodys).is_err(), "both may have voted for a founder");
+        assert!(matches!(at(1, 3, Written::Others), Err(Unwelcome::PutBack(_))), "an older image");
+        assert_eq!(at(2, 1, Written::Others), Ok(()), "the first one was never counted");
+        assert!(at(1, 9, Written::As(life(2, 1))).is_err());
+        let identity = store::read_identity(&mut disk.crash(2)).expect("reads").expect("there");
+        assert_eq!(identity.peers.len(), 1, "one entry a member");
+        assert_eq!(births.knows(NodeId(7)), Some(life(2, 1)));
+    }
+
+    #[test]
+    fn a_directory_that_was_forsworn_says_so_after_a_crash() {
+        let disk = MemDisk::new();
+        let mut births = Births::new(Box::new(disk.clone()), Identity::default());
+        births.forswear("put back").expect("room");
+        let identity = store::read_identity(&mut disk.crash(1)).expect("reads").expect("there");
+        assert_eq!(identity.void, "put back");
+    }
+}

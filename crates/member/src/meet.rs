@@ -1,0 +1,233 @@
+//! Meeting peers: who may come in, who is told to stop, and what a newcomer is told.
+
+use crate::births::{Births, Written};
+use crate::hello::{Hello, PROTOCOL, Purpose};
+use crate::join::{Ask, No};
+use crate::open::Born;
+use base::{Birth, Life, NodeId, planted};
+use cluster::Configuration;
+use consensus::raft::Raft;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use store::{Identity, StoreError};
+use wal::Disk;
+
+/// Why a peer may not come in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unwelcome {
+    /// It has left the cluster: it is told so, and stops.
+    Gone(String),
+    /// A later life of its directory was met: it must never start again.
+    PutBack(String),
+    /// This member cannot write down whom it meets: its disk fails.
+    Unremembered(String),
+    /// It is here by mistake, or not the member any more that it was.
+    Other(String),
+}
+
+impl Unwelcome {
+    pub fn text(self) -> String {
+        match self {
+            Self::Gone(text)
+            | Self::PutBack(text)
+            | Self::Unremembered(text)
+            | Self::Other(text) => text,
+        }
+    }
+}
+
+/// What a member says of itself beside its identity.
+#[derive(Clone, Debug, Default)]
+pub struct Said {
+    pub name: String,
+    pub client_urls: Vec<String>,
+    pub peer_urls: Vec<String>,
+}
+
+/// The others as this member knows them: as it met them, and as the configuration says.
+pub struct Peers {
+    said: Said,
+    /// The bootstrap configuration.
+    first: Arc<Configuration>,
+    births: Births,
+    /// Version of the configuration in force, and whether it is committed, as followed last.
+    followed: Option<(u64, bool)>,
+    /// The configuration in force.
+    config: Option<Configuration>,
+    /// Ids and names of members that have left: committed.
+    gone: Vec<(NodeId, String)>,
+    /// Directories and starts of members, by what is committed; empty while nobody's is.
+    lives: BTreeMap<NodeId, Life>,
+}
+
+impl Peers {
+    /// `disk` is the directory whose identity file holds `identity`; `first` is the bootstrap
+    /// configuration that it states.
+    pub fn new(
+        disk: Box<dyn Disk>,
+        identity: Identity,
+        first: Arc<Configuration>,
+        said: Said,
+    ) -> Self {
+        Self {
+            said,
+            first,
+            births: Births::new(disk, identity),
+            followed: None,
+            config: None,
+            gone: Vec::new(),
+            lives: BTreeMap::new(),
+        }
+    }
+
+    /// Who this member is, to `to`.
+    pub fn hello(&self, purpose: Purpose, to: NodeId) -> Hello {
+        let identity = self.births.identity();
+        Hello {
+            purpose,
+            protocol: PROTOCOL,
+            cluster: identity.cluster,
+            member: identity.member,
+            to,
+            incarnation: identity.incarnation,
+            birth: identity.birth,
+            config: Arc::clone(&self.first),
+            client_urls: self.said.client_urls.clone(),
+            name: self.said.name.clone(),
+            peer_urls: self.said.peer_urls.clone(),
+        }
+    }
+
+    /// Goes by the configuration in force and the last one known to be committed; whether they
+    /// are others than before.
+    pub fn follow(&mut self, raft: &Raft) -> bool {
+        let now = (raft.config_version(), raft.config_is_committed());
+        if self.followed.replace(now) == Some(now) {
+            return false;
+        }
+        let (config, committed) = (raft.config(), raft.config_at(raft.commit()));
+        let left = |m: &&cluster::Member| committed.member(m.id).is_none();
+        // Until the first change those that are missing are not known yet.
+        let changed = committed.change.request.seq > 0;
+        let early = self.first.members.iter().filter(|m| changed && left(m));
+        let removed = committed.change.removed.iter().cloned();
+        self.gone = removed.chain(early.map(|m| (m.id, m.name.clone()))).collect();
+        let met = committed.members.iter().filter(|m| m.life != Life::UNKNOWN);
+        self.lives = met.map(|m| (m.id, m.life)).collect();
+        self.config = Some(config.config().clone());
+        true
+    }
+
+    /// Ids and names of members that are known to have left.
+    pub fn gone(&self) -> &[(NodeId, String)] {
+        &self.gone
+    }
+
+    /// Whether one that says `hello` may come in. Who may is remembered, durably.
+    ///
+    /// # Errors
+    /// The first reason against it.
+    pub fn admit(&mut self, hello: &Hello) -> Result<(), Unwelcome> {
+        let mine = self.hello(hello.purpose, hello.member);
+        if let Some(difference) = mine.difference(hello) {
+            return Err(Unwelcome::Other(difference));
+        }
+        self.receive(hello.member, hello.life())
+    }
+
+    /// As [`Peers::admit`], of a member whose hello was looked at.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn receive(&mut self, member: NodeId, life: Life) -> Result<(), Unwelcome> {
+        let gone = self.gone.iter().find(|(gone, _)| *gone == member);
+        if let Some((_, name)) = gone
+            && !planted!(LeaverLetIn)
+        {
+            let (id, cluster) = (member.0, self.births.identity().cluster);
+            let text = format!("member {name} ({id:x}) was removed from cluster {cluster:x}");
+            return Err(Unwelcome::Gone(text));
+        }
+        self.meet(member, life)
+    }
+
+    /// Whether one that this member called, and that says it lives `life`, is who it was.
+    ///
+    /// # Errors
+    /// What happened to its directory.
+    pub fn meet(&mut self, member: NodeId, life: Life) -> Result<(), Unwelcome> {
+        self.births.check(member, life, self.written(member))
+    }
+
+    fn written(&self, member: NodeId) -> Written {
+        match self.lives.get(&member) {
+            Some(life) => Written::As(*life),
+            None if self.lives.is_empty() => Written::Nobodys,
+            None => Written::Others,
+        }
+    }
+
+    /// Answers a newcomer that asks who it is. `meant` brings URLs into one spelling and order;
+    /// the newcomer itself asks with what its names mean.
+    ///
+    /// # Errors
+    /// Why it is not told.
+    pub fn introduce(
+        &self,
+        ask: &Ask,
+        meant: &dyn Fn(&[String]) -> Vec<String>,
+    ) -> Result<Born, No> {
+        let config = self.config.as_ref().ok_or(No::NotYet("it is starting".to_string()))?;
+        let asked = meant(&ask.peer_urls);
+        let member = config.members.iter().find(|m| meant(&m.peer_urls) == asked);
+        let member = member.ok_or_else(|| {
+            let urls = ask.peer_urls.join(",");
+            No::NotYet(format!("no member has the peer URLs {urls}: add it with member add first"))
+        })?;
+        let known = match self.written(member.id) {
+            Written::As(life) => Some(life),
+            Written::Nobodys => self.births.knows(member.id),
+            Written::Others => None,
+        };
+        if known.is_some_and(|known| known.birth != Birth(ask.birth)) {
+            return Err(No::Never(format!(
+                "member {} ({:x}) was here before and its data directory was emptied, so it has \
+                 forgotten its votes: replace it under a new id with `quorate member replace {}`",
+                member.name, member.id.0, member.name
+            )));
+        }
+        let (cluster, config) = (self.births.identity().cluster, Configuration::clone(&self.first));
+        Ok(Born { cluster, member: member.id, config })
+    }
+
+    /// This directory may never be started again: durable on return.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn forswear(&mut self, why: &str) -> Result<(), StoreError> {
+        self.births.forswear(why)
+    }
+
+    /// Whom this member has met, for another thread.
+    pub fn seen(&self) -> Seen {
+        let met = &self.births.identity().peers;
+        Seen(met.iter().map(|met| (met.member, Birth(met.birth))).collect())
+    }
+}
+
+/// The directories of peers at some moment.
+#[derive(Clone, Debug, Default)]
+pub struct Seen(BTreeMap<NodeId, Birth>);
+
+impl Seen {
+    /// Whether a peer still has the directory that it was met with, if it was.
+    ///
+    /// # Errors
+    /// It has another one.
+    pub fn allows(&self, member: NodeId, life: Life) -> Result<(), String> {
+        match self.0.get(&member) {
+            Some(birth) if *birth != life.birth => Err("its data directory changed".to_string()),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! What a checkpoint file holds and proves.
+
+use crate::home::{Place, cluster, start};
+use base::{Ballot, LogIndex};
+use member::checkpoints::{self, decode_offer, encode_offer};
+use member::{Incoming, limits};
+use replica::{CheckpointJob, Installed};
+use store::{CheckpointFile, StoreError, StoreErrorKind};
+use wal::Disk;
+
+fn job(index: u64) -> CheckpointJob {
+    let mut store = mvcc::Store::new(limits::store_limits(&cluster(3)));
+    let put = |n: u64| {
+        let key = format!("key {n}").into_bytes().into();
+        mvcc::Command::Put(mvcc::PutRequest { key, ..mvcc::PutRequest::default() })
+    };
+    for n in 1..=index {
+        let _ = store.apply(LogIndex(n), base::ClusterTime::ZERO, &put(n));
+    }
+    CheckpointJob {
+        index: LogIndex(index),
+        ballot: Ballot::new(3, 2),
+        view: store.view(),
+        config: cluster(3),
+        extra: b"dedupe".to_vec(),
+    }
+}
+
+fn bytes(place: &Place, hollow: bool) -> (CheckpointFile, Vec<u8>) {
+    let (offer, mut file) = checkpoints::offer(place, hollow).expect("there is one");
+    let mut bytes = vec![0; offer.len as usize];
+    assert_eq!(file.read_at(0, &mut bytes).expect("readable"), bytes.len());
+    (offer, bytes)
+}
+
+/// Takes what is offered, in pieces, through what is said on the wire.
+fn take(place: &Place, offer: &CheckpointFile, bytes: &[u8]) -> Result<Installed, StoreError> {
+    let mut said = Vec::new();
+    encode_offer(offer, &mut said);
+    let mut incoming = Incoming::begin(place, &decode_offer(&said).expect("an offer"))?;
+    while !incoming.is_complete() {
+        let from = incoming.offset() as usize;
+        incoming.write(&bytes[from..bytes.len().min(from + 100)])?;
+    }
+    incoming.finish(place)
+}
+
+#[test]
+fn what_is_written_is_loaded_sent_and_taken_and_two_are_kept() {
+    let (here, there) = (Place::default(), Place::default());
+    for index in [4, 6, 9] {
+        let file = checkpoints::write(&here, &job(index)).expect("room");
+        let loaded = checkpoints::load(&here, &file).expect("sound");
+        assert_eq!((loaded.index, loaded.ballot), (LogIndex(index), Ballot::new(3, 2)));
+        assert_eq!((&loaded.config, &loaded.extra[..]), (&cluster(3), &b"dedupe"[..]));
+        assert_eq!(loaded.store.view().content_hash(), job(index).view.content_hash());
+    }
+    let names = here.0.clone().list().expect("names");
+    assert_eq!(names.iter().filter(|name| name.ends_with(".qc")).count(), 2, "{names:?}");
+    let (offer, bytes) = bytes(&here, false);
+    assert_eq!(offer.index, LogIndex(9));
+    let taken = take(&there, &offer, &bytes).expect("it verifies");
+    assert_eq!(taken.store.view().content_hash(), job(9).view.content_hash());
+    assert_eq!(self::bytes(&there, false).1, bytes, "and can be handed on");
+}
+
+#[test]
+fn a_witness_is_sent_the_place_and_no_data() {
+    let (here, there) = (Place::default(), Place::default());
+    checkpoints::write(&here, &job(9)).expect("room");
+    let (offer, bytes) = bytes(&here, true);
+    let taken = take(&there, &offer, &bytes).expect("it verifies");
+    assert_eq!((taken.index, taken.ballot), (LogIndex(9), Ballot::new(3, 2)));
+    assert_eq!((&taken.config, &taken.extra[..]), (&cluster(3), &b"dedupe"[..]));
+    assert_eq!((taken.store.applied_index(), taken.store.revision()), (LogIndex(9), 1));
+    assert!(offer.len < self::bytes(&here, false).0.len);
+}
+
+#[test]
+fn one_that_was_damaged_anywhere_is_never_taken() {
+    let (here, there) = (Place::default(), Place::default());
+    checkpoints::write(&here, &job(3)).expect("room");
+    let (offer, bytes) = bytes(&here, false);
+    for at in 0..bytes.len() {
+        let mut wrong = bytes.clone();
+        wrong[at] ^= 16;
+        let error = take(&there, &offer, &wrong).err().unwrap_or_else(|| panic!("byte {at}"));
+        assert_ne!(error.kind, StoreErrorKind::Io, "byte {at}: {error}");
+    }
+    take(&there, &offer, &bytes).expect("the next attempt begins afresh");
+}
+
+#[test]
+fn an_interrupted_transfer_goes_on_where_it_ended() {
+    let (here, there) = (Place::default(), Place::default());
+    checkpoints::write(&here, &job(5)).expect("room");
+    let (offer, bytes) = bytes(&here, false);
+    let mut incoming = Incoming::begin(&there, &offer).expect("room");
+    incoming.write(&bytes[..70]).expect("room");
+    drop(incoming);
+    let incoming = Incoming::begin(&there, &offer).expect("room");
+    assert_eq!((incoming.offset(), incoming.is_complete()), (70, false));
+    assert!(incoming.finish(&there).is_err(), "it is not whole");
+    take(&there, &offer, &bytes).expect("it is now");
+}
+
+#[test]
+fn where_there_is_none_nobody_can_be_helped() {
+    let error = checkpoints::offer(&Place::default(), false).err().expect("none");
+    assert_eq!(error.to_string(), "disk error: checkpoints at byte 0: there is none");
+}
+
+#[test]
+fn a_start_goes_on_from_the_newest_checkpoint() {
+    let place = Place::default();
+    drop(start(&place, 1).expect("begun"));
+    let file = checkpoints::write(&place, &job(8)).expect("room");
+    let opened = start(&Place(place.0.crash(1)), 2).expect("sound");
+    let found = &opened.recovered;
+    assert_eq!((found.raft.base, found.raft.base_ballot), (LogIndex(8), Ballot::new(3, 2)));
+    // Its last entry was accepted in its term, so that term was seen; the vote was not.
+    assert_eq!(found.raft.ballot, Ballot::new(3, 0));
+    assert_eq!((found.raft.commit, &found.extra[..]), (LogIndex(8), &b"dedupe"[..]));
+    assert_eq!(opened.checkpoint_bytes, file.len);
+    assert_eq!(found.store.view().content_hash(), job(8).view.content_hash());
+}

@@ -1,0 +1,6 @@
+//! Directories of members on a disk in memory, whole, broken off and damaged.
+
+mod checkpoints;
+mod home;
+mod meet;
+mod open;
