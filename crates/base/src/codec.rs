@@ -12,9 +12,17 @@ pub enum DecodeError {
     /// Bytes are left after the last value.
     Trailing,
     /// A tag, kind or version this build does not know.
-    Unknown { what: &'static str, value: u64 },
+    Unknown {
+        /// The field, by name.
+        what: &'static str,
+        /// What it holds, widened.
+        value: u64,
+    },
     /// A value that breaks a stated bound or rule.
-    Invalid { what: &'static str },
+    Invalid {
+        /// The field, by name.
+        what: &'static str,
+    },
 }
 
 impl fmt::Display for DecodeError {
@@ -32,25 +40,33 @@ impl core::error::Error for DecodeError {}
 
 /// Takes values in order: a buffer appends them, a digest grows by them.
 pub trait Put {
+    /// One byte.
     fn put_u8(&mut self, v: u8);
+    /// Two bytes, little endian.
     fn put_u16(&mut self, v: u16);
+    /// Four bytes, little endian.
     fn put_u32(&mut self, v: u32);
+    /// Eight bytes, little endian.
     fn put_u64(&mut self, v: u64);
+    /// Eight bytes, little endian, two's complement.
     fn put_i64(&mut self, v: i64);
     /// Length as u32, then the bytes.
     fn put_bytes(&mut self, v: &[u8]);
 
+    /// Term, then node: sixteen bytes.
     fn put_ballot(&mut self, v: Ballot) {
         self.put_u64(v.term.0);
         self.put_u64(v.node.0);
     }
 
+    /// Origin, incarnation, sequence: 24 bytes.
     fn put_request_id(&mut self, v: RequestId) {
         self.put_u64(v.origin.0);
         self.put_u64(v.incarnation.0);
         self.put_u64(v.seq);
     }
 
+    /// Birth, then incarnation: sixteen bytes.
     fn put_life(&mut self, v: Life) {
         self.put_u64(v.birth.0);
         self.put_u64(v.incarnation.0);
@@ -86,12 +102,18 @@ pub struct Get<'a> {
 }
 
 impl<'a> Get<'a> {
+    /// Starts at the first byte.
     pub const fn new(bytes: &'a [u8]) -> Self {
         Self { rest: bytes }
     }
+    /// Bytes not read yet.
     pub const fn remaining(&self) -> usize {
         self.rest.len()
     }
+    /// The next `n` bytes as they are.
+    ///
+    /// # Errors
+    /// Fewer than `n` are left; nothing was read then. The same holds of every reader below.
     pub fn take(&mut self, n: usize) -> Result<&'a [u8], DecodeError> {
         let (head, tail) = self.rest.split_at_checked(n).ok_or(DecodeError::Truncated)?;
         self.rest = tail;
@@ -102,9 +124,14 @@ impl<'a> Get<'a> {
         self.rest = tail;
         Ok(*head)
     }
+    /// One byte.
     pub fn u8(&mut self) -> Result<u8, DecodeError> {
         Ok(self.array::<1>()?[0])
     }
+    /// One byte, 0 or 1.
+    ///
+    /// # Errors
+    /// Any other byte: one value has one encoding.
     pub fn bool(&mut self) -> Result<bool, DecodeError> {
         match self.u8()? {
             0 => Ok(false),
@@ -112,37 +139,48 @@ impl<'a> Get<'a> {
             _ => Err(DecodeError::Invalid { what: "boolean" }),
         }
     }
+    /// Two bytes, little endian.
     pub fn u16(&mut self) -> Result<u16, DecodeError> {
         Ok(u16::from_le_bytes(self.array()?))
     }
+    /// Four bytes, little endian.
     pub fn u32(&mut self) -> Result<u32, DecodeError> {
         Ok(u32::from_le_bytes(self.array()?))
     }
+    /// Eight bytes, little endian.
     pub fn u64(&mut self) -> Result<u64, DecodeError> {
         Ok(u64::from_le_bytes(self.array()?))
     }
+    /// Eight bytes, little endian, two's complement.
     pub fn i64(&mut self) -> Result<i64, DecodeError> {
         Ok(i64::from_le_bytes(self.array()?))
     }
+    /// A u32 length, then so many bytes, borrowed: a forged length reserves nothing.
     pub fn bytes(&mut self) -> Result<&'a [u8], DecodeError> {
         let n = self.u32()?;
         self.take(usize::try_from(n).map_err(|_| DecodeError::Truncated)?)
     }
+    /// As [`Get::bytes`], copied.
     pub fn blob(&mut self) -> Result<Blob, DecodeError> {
         Ok(Blob::from(self.bytes()?))
     }
+    /// As [`Get::bytes`], which must be UTF-8.
     pub fn str(&mut self) -> Result<&'a str, DecodeError> {
         core::str::from_utf8(self.bytes()?).map_err(|_| DecodeError::Invalid { what: "utf-8" })
     }
+    /// A log index: eight bytes.
     pub fn index(&mut self) -> Result<LogIndex, DecodeError> {
         Ok(LogIndex(self.u64()?))
     }
+    /// What [`Put::put_ballot`] wrote.
     pub fn ballot(&mut self) -> Result<Ballot, DecodeError> {
         Ok(Ballot { term: Term(self.u64()?), node: NodeId(self.u64()?) })
     }
+    /// What [`Put::put_life`] wrote.
     pub fn life(&mut self) -> Result<Life, DecodeError> {
         Ok(Life { birth: Birth(self.u64()?), incarnation: Incarnation(self.u64()?) })
     }
+    /// What [`Put::put_request_id`] wrote.
     pub fn request_id(&mut self) -> Result<RequestId, DecodeError> {
         Ok(RequestId {
             origin: NodeId(self.u64()?),

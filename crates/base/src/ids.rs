@@ -9,8 +9,10 @@ macro_rules! id {
         pub struct $name(pub $inner);
 
         impl $name {
+            /// What a field holds that names nothing.
             pub const ZERO: Self = Self(0);
 
+            /// The number itself.
             pub const fn get(self) -> $inner {
                 self.0
             }
@@ -62,15 +64,19 @@ impl LogIndex {
 }
 
 impl Nanos {
+    /// # Panics
+    /// In a debug build when the product overflows: constants and flags only.
     pub const fn from_millis(ms: u64) -> Self {
         Self(ms * 1_000_000)
     }
 
+    /// The sum, or the end of time.
     #[must_use]
     pub const fn plus(self, other: Nanos) -> Self {
         Self(self.0.saturating_add(other.0))
     }
 
+    /// Time from `earlier` to here; zero when it is later.
     #[must_use]
     pub const fn since(self, earlier: Nanos) -> Self {
         Self(self.0.saturating_sub(earlier.0))
@@ -82,13 +88,17 @@ impl Nanos {
 /// `node` zero means "term seen, vote not given".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ballot {
+    /// Compared first.
     pub term: Term,
+    /// Who attempts it, or got this member's vote.
     pub node: NodeId,
 }
 
 impl Ballot {
+    /// Before any election.
     pub const ZERO: Self = Self { term: Term(0), node: NodeId(0) };
 
+    /// From bare numbers.
     pub const fn new(term: u64, node: u64) -> Self {
         Self { term: Term(term), node: NodeId(node) }
     }
@@ -103,7 +113,9 @@ impl fmt::Display for Ballot {
 /// Which directory a member has, and how often it was started from it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Life {
+    /// Of the directory; tells it from one that was emptied.
     pub birth: Birth,
+    /// The start it is in, or was last heard in.
     pub incarnation: Incarnation,
 }
 
@@ -172,8 +184,11 @@ mod tests {
 /// Identity of one proposal, kept across forwards and retries so that it applies once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId {
+    /// The member that took the request in.
     pub origin: NodeId,
+    /// Of that member, since `seq` begins anew with it.
     pub incarnation: Incarnation,
+    /// Counts the requests of one start, from 1; 0 is no request.
     pub seq: u64,
 }
 

@@ -2,6 +2,7 @@
 //! checksum, a bounds-checked byte codec, and the sizes that have to fit into each other
 //! (`limits`), those of the shell included. No clock, no file, no socket, no float.
 #![no_std]
+#![deny(missing_docs)]
 extern crate alloc;
 
 pub mod codec;

@@ -12,6 +12,20 @@ pub const URLS_MAX: usize = 64;
 pub const MEMBER_TEXT_BYTES_MAX: usize = 1024;
 /// Text of one quorum system.
 pub const QUORUM_TEXT_BYTES_MAX: usize = 64 << 10;
+/// Members remembered after their removal, so that they are refused by name.
+pub const REMOVED_MAX: usize = 64;
+/// Named limits a configuration may carry.
+pub const LIMITS_MAX: usize = 256;
+/// Name of one of them, and its value.
+const LIMIT_BYTES_MAX: usize = 64;
+/// A configuration, each of its lists and texts as long as may be.
+pub const CONFIG_BYTES_MAX: usize = {
+    let text = MEMBER_TEXT_BYTES_MAX + 4;
+    let member = 2 * URLS_MAX * text + text + 64;
+    let texts = 3 * (QUORUM_TEXT_BYTES_MAX + 4);
+    let left = REMOVED_MAX * (text + 8);
+    MEMBERS_MAX * member + texts + left + LIMITS_MAX * LIMIT_BYTES_MAX + 1024
+};
 
 /// Largest `--max-request-bytes`: a request as its client wrote it.
 pub const REQUEST_BYTES_MAX: usize = 16 << 20;
@@ -46,6 +60,8 @@ pub const TAIL_BYTES_MAX: usize = 256 << 20;
 pub const WRITE_BYTES_MAX: usize = 16 << 20;
 /// Payload of one record of the journal.
 pub const RECORD_BYTES_MAX: usize = 256 << 20;
+/// What a checkpoint states besides the data: configuration, dedupe window, cluster time.
+pub const CHECKPOINT_META_BYTES_MAX: usize = 64 << 20;
 /// Body of one batch of the journal.
 pub const JOURNAL_BATCH_BYTES_MAX: usize = 1 << 30;
 
@@ -53,6 +69,9 @@ pub const JOURNAL_BATCH_BYTES_MAX: usize = 1 << 30;
 pub const PENDING_MAX: usize = 16_384;
 /// Bytes of those writes: some 40 of the largest a client may send by default.
 pub const PENDING_BYTES_MAX: usize = 64 << 20;
+/// Reads of one member, and those of all members at a leader, that wait for a round. Beyond it a
+/// member refuses, and at a leader the oldest gives way: whoever asked asks again.
+pub const READS_MAX: usize = 1 << 16;
 
 /// Heads, ids and lengths around a payload, in a frame and in a record: far below this.
 const AROUND_BYTES_MAX: usize = 4 << 10;
@@ -68,6 +87,10 @@ const _: () = {
     assert!(COMMAND_BYTES_MAX + 2 * AROUND_BYTES_MAX < RECORD_BYTES_MAX);
     assert!(FRAME_BYTES_MAX <= OUTGOING_BYTES_MAX, "an empty queue takes any frame");
     assert!(FRAME_BYTES_MAX <= u32::MAX as usize, "its length is a u32");
+    // A configuration is an entry like any, and stands in each checkpoint.
+    assert!(CONFIG_BYTES_MAX <= COMMAND_BYTES_MAX, "whatever carries a command carries one");
+    assert!(2 * CONFIG_BYTES_MAX < CHECKPOINT_META_BYTES_MAX, "the rest has room beside it");
+    assert!(CHECKPOINT_META_BYTES_MAX <= u32::MAX as usize, "its length is a u32");
     // An append is in flight before the next one waits for it.
     assert!(APPEND_BYTES_MAX < INFLIGHT_BYTES_MAX);
     // The handshake names a member with all its URLs, and the quorum.
@@ -81,6 +104,7 @@ const _: () = {
     // Whoever waits is in the log, or about to be.
     assert!(PENDING_MAX as u64 <= TAIL_ENTRIES_MAX);
     assert!(PENDING_BYTES_MAX <= TAIL_BYTES_MAX);
+    assert!(PENDING_MAX <= READS_MAX, "a member's own reads all wait in it");
     assert!(BATCH_BYTES_MAX <= TAIL_BYTES_MAX);
     assert!(COMMAND_BYTES_MAX <= PENDING_BYTES_MAX, "one write of any size may wait");
 };

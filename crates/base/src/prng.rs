@@ -7,10 +7,12 @@ pub struct Prng {
 }
 
 impl Prng {
+    /// Equal seeds give equal numbers, on every platform.
     pub const fn new(seed: u64) -> Self {
         Self { state: seed }
     }
 
+    /// Uniform over all of `u64`.
     pub fn next_u64(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.state;

@@ -13,8 +13,7 @@ use alloc::vec::Vec;
 use base::{NodeId, RequestId};
 use core::fmt;
 
-/// Members remembered after their removal, so that they are refused by name.
-pub const REMOVED_MAX: usize = 64;
+pub use base::limits::REMOVED_MAX;
 /// Learners that somebody asked for as such; as etcd's `--max-learners`.
 pub const LEARNERS_MAX: usize = 1;
 
@@ -48,9 +47,11 @@ pub struct ChangeState {
 /// A member that is to come in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Newcomer {
+    /// Never that of a member, present or gone.
     pub id: NodeId,
     /// The name quorum texts use; empty: a label made of the id until it says its own.
     pub name: String,
+    /// Where the other members reach it; not yet taken by one of them.
     pub peer_urls: Vec<String>,
 }
 
@@ -60,35 +61,55 @@ pub struct Newcomer {
 pub enum Change {
     /// Comes in as a learner; as a voter once it has caught up, unless `learner`.
     Add {
+        /// Who comes in.
         member: Newcomer,
+        /// Stays a learner until it is promoted.
         learner: bool,
+        /// The text the promotion ends with; none: the majority follows.
         quorum: Option<String>,
     },
+    /// A learner that has caught up becomes a voter.
     Promote {
+        /// The learner.
         id: NodeId,
+        /// The text it ends with; none: the majority follows.
         quorum: Option<String>,
     },
+    /// Leaves: a learner at once, a voter through a joint step.
     Remove {
+        /// The one that leaves; it never comes back under this id.
         id: NodeId,
+        /// The text without it; none where the majority follows or it stands in none.
         quorum: Option<String>,
     },
+    /// Other peer URLs of a member.
     Update {
+        /// Whose they are.
         id: NodeId,
+        /// All of them; what it had before is gone.
         peer_urls: Vec<String>,
     },
     /// One in, one out, in one joint step once the newcomer has caught up.
     Replace {
+        /// The one that leaves.
         old: NodeId,
+        /// The one that comes in for it.
         member: Newcomer,
+        /// None: the old text with the new name in the place of the old one.
         quorum: Option<String>,
     },
+    /// Another quorum system over the same members.
     Quorum {
+        /// As the cluster is to have it.
         text: String,
     },
     /// A member says its name and where it serves clients.
     Publish {
+        /// Who says it.
         id: NodeId,
+        /// Taken once, by a learner that has none of its own yet.
         name: String,
+        /// All of them; what it had before is gone.
         client_urls: Vec<String>,
     },
 }
@@ -96,11 +117,17 @@ pub enum Change {
 /// Why a change was not begun. Nothing of it was done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ChangeError {
+    /// No member has the id.
     MemberNotFound,
+    /// A member has the id, or had it before it left.
     IdExists,
+    /// Another member is reached at one of these URLs.
     PeerUrlsExist,
+    /// Who is to be promoted votes already.
     NotLearner,
+    /// Its log ends too far before the leader's.
     LearnerNotReady,
+    /// [`LEARNERS_MAX`] stay learners already.
     TooManyLearners,
     /// The members alive are no quorum of the system asked for: who is missing.
     NotEnoughStarted(String),

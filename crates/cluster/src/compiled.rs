@@ -206,6 +206,7 @@ impl Compiled {
     pub fn record(&mut self, lives: &[(NodeId, Life)], unknown: bool, founding: bool) -> bool {
         let news = self.config.record(lives, unknown);
         if news {
+            assert!(self.config.is_founded(), "who is written down takes part");
             self.config.change.founding = founding;
             self.renew();
         }
@@ -216,11 +217,15 @@ impl Compiled {
     pub fn mark_out(&mut self, out: Vec<NodeId>) {
         self.config.change.out = out;
         self.renew();
+        assert!(self.roles.data.intersect(self.out()).is_empty(), "who is out is not waited for");
     }
 
     /// After a change that touches no text, no name and no slot.
     fn renew(&mut self) {
+        let (holders, support) = (self.roles.holders, self.system().support());
         self.roles = Roles::of(self);
+        assert_eq!(self.roles.holders, holders, "marks move nobody's data");
+        assert!(support.is_subset(self.voters()), "marks make no voter");
         if self.is_changing() {
             self.prepare();
         }

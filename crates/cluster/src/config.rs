@@ -12,8 +12,7 @@ use quorum::{NODES_MAX, NodeSet};
 
 pub(crate) use bytes::{get_len, get_strings, put_strings};
 
-/// Named limits a configuration may carry.
-pub const LIMITS_MAX: usize = 256;
+pub use base::limits::LIMITS_MAX;
 
 /// Which protocol the members agree by; chosen at bootstrap, for the life of the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,12 +42,17 @@ pub enum BallotRule {
 /// configuration that names it is live.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
+    /// Never zero, never given twice.
     pub id: NodeId,
+    /// Below [`NODES_MAX`].
     pub slot: u8,
+    /// What quorum texts call it; a voter's is for good.
     pub name: String,
     /// Receives the log, is never counted.
     pub learner: bool,
+    /// Where members reach it.
     pub peer_urls: Vec<String>,
+    /// Where clients reach it; empty until it said so.
     pub client_urls: Vec<String>,
     /// The directory it takes part with, and the latest start of it that a leader wrote down;
     /// unknown until it was met (`docs/design/births.md`).
@@ -58,12 +62,15 @@ pub struct Member {
 /// One configuration, as it stands in config entries, checkpoints and the bootstrap record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Configuration {
+    /// For the life of the cluster.
     pub protocol: Protocol,
+    /// In order of arrival; voters and learners, at most [`MEMBERS_MAX`].
     pub members: Vec<Member>,
     /// Quorum system text over member names.
     pub quorum: String,
     /// The system being moved to: while it is here, decisions need both.
     pub joint: Option<String>,
+    /// For the life of the cluster.
     pub rule: BallotRule,
     /// Replicated limits by name (quota and the like).
     pub limits: Vec<(String, u64)>,
@@ -74,10 +81,12 @@ pub struct Configuration {
 /// Why a configuration cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
+    /// One sentence, to show.
     pub message: String,
 }
 
 impl ConfigError {
+    /// For the shells too, which refuse what they read.
     pub fn new(message: impl Into<String>) -> Self {
         Self { message: message.into() }
     }
@@ -129,6 +138,7 @@ impl Configuration {
         self.members.iter().filter(out).map(|m| m.slot).collect()
     }
 
+    /// The member of this id.
     pub fn member(&self, id: NodeId) -> Option<&Member> {
         self.members.iter().find(|m| m.id == id)
     }
@@ -148,10 +158,12 @@ impl Configuration {
         self.members.iter().any(|m| m.life != Life::UNKNOWN)
     }
 
+    /// Its bit in every `NodeSet`.
     pub fn slot_of(&self, id: NodeId) -> Option<u8> {
         self.member(id).map(|m| m.slot)
     }
 
+    /// Who has this bit.
     pub fn id_of(&self, slot: u8) -> Option<NodeId> {
         self.members.iter().find(|m| m.slot == slot).map(|m| m.id)
     }

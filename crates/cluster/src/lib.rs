@@ -5,6 +5,7 @@
 //! it and whom it seats. It never decides when one is in force: that is each protocol's own.
 //! Pure: no clock, thread, socket, file or randomness, and no protocol.
 #![no_std]
+#![deny(missing_docs)]
 extern crate alloc;
 #[cfg(test)]
 extern crate std;

@@ -20,6 +20,8 @@ impl Configuration {
             let first = unknown && member.life == Life::UNKNOWN;
             // Of two starts of one number the one that was met first stays.
             let later = member.life.is_before(*life) && !life.is_before(member.life);
+            let same = member.life.birth == life.birth;
+            assert!(!later || same, "a later start is of the same directory");
             if first || later {
                 member.life = *life;
                 news = true;

@@ -4,6 +4,7 @@
 //! No clock, thread, socket, file or randomness: time, entropy and disk results are arguments,
 //! effects are values. No protocol here ever sees how many voters there are: it asks `quorum`.
 #![no_std]
+#![deny(missing_docs)]
 extern crate alloc;
 #[cfg(test)]
 extern crate std;

@@ -2,6 +2,7 @@
 
 mod ballot;
 mod candidate;
+mod check;
 mod configs;
 mod disk;
 mod follower;
@@ -28,9 +29,9 @@ pub use repair::Repair;
 
 use alloc::vec::Vec;
 use ballot::Promise;
-use base::{Ballot, Birth, Blob, Incarnation, LogIndex, Nanos, NodeId, Prng, Ticket, planted};
+use base::{Ballot, Birth, Incarnation, LogIndex, Nanos, NodeId, Prng, Ticket, planted};
 use candidate::{Candidate, PreCandidate};
-use cluster::{BallotRule, Compiled, ConfigError};
+use cluster::{BallotRule, ConfigError};
 use configs::Configs;
 use disk::{Disk, Held, Wait};
 use follower::{Append, Follower};
@@ -45,13 +46,17 @@ use seat::Seat;
 /// What one member is told at start; nothing here is replicated.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// Never zero.
     pub id: NodeId,
     /// Of the data directory; never zero.
     pub birth: Birth,
+    /// Of this start; later ones are higher.
     pub incarnation: Incarnation,
     /// Shortest silence that starts a campaign; the longest is twice this.
     pub election_timeout_min: Nanos,
+    /// Shorter than `election_timeout_min`.
     pub heartbeat_interval: Nanos,
+    /// Of the random election timeouts; members need not differ, their ids do.
     pub seed: u64,
     /// Entry bytes of one append; at least one entry is always sent.
     pub append_bytes_max: usize,
@@ -62,6 +67,7 @@ pub struct Settings {
 /// Why a proposal was not appended. Nothing of the batch was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotLeaderReason {
+    /// Ask `NotLeader::leader`.
     NotLeader,
     /// Leadership is being handed over.
     Transferring,
@@ -76,7 +82,9 @@ pub enum NotLeaderReason {
 /// A refused proposal: not applied, now or later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotLeader {
+    /// Whom this member follows, if anybody.
     pub leader: Option<NodeId>,
+    /// Why it was not appended.
     pub reason: NotLeaderReason,
 }
 
@@ -124,6 +132,8 @@ impl Raft {
     pub fn new(settings: Settings, recovered: Recovered, now: Nanos) -> Result<Raft, ConfigError> {
         assert!(settings.id != NodeId::ZERO, "member id 0 means nobody");
         assert!(settings.election_timeout_min > settings.heartbeat_interval, "beats come sooner");
+        assert!(settings.heartbeat_interval > Nanos::ZERO, "a beat takes time");
+        assert!(settings.inflight_bytes_max > 0, "a peer is sent something");
         if settings.birth == Birth::ZERO {
             return Err(ConfigError::new("a data directory without a birth"));
         }
@@ -189,6 +199,8 @@ impl Raft {
         role.min(self.reads_deadline())
     }
 
+    /// The time has come that [`Raft::deadline`] named, or any other: campaigns, heartbeats and
+    /// reads that are due.
     pub fn tick(&mut self, now: Nanos, out: &mut Ready) {
         self.advance_clock(now);
         self.expire_reads(out);
@@ -260,36 +272,6 @@ impl Raft {
         self.finish(out);
     }
 
-    /// Appends a batch at the leader; returns the index of its first entry.
-    pub fn propose(
-        &mut self,
-        now: Nanos,
-        items: impl Iterator<Item = (EntryKind, Blob)>,
-        out: &mut Ready,
-    ) -> Result<LogIndex, NotLeader> {
-        self.advance_clock(now);
-        let first = self.append_batch(items, out);
-        let leader = self.leader();
-        let first = first.map_err(|reason| NotLeader { leader, reason })?;
-        self.finish(out);
-        Ok(first)
-    }
-
-    /// Appends the next configuration at the leader; returns the index of its entry.
-    pub fn propose_config(
-        &mut self,
-        now: Nanos,
-        config: &Compiled,
-        out: &mut Ready,
-    ) -> Result<LogIndex, NotLeader> {
-        self.advance_clock(now);
-        let index = self.append_proposed(config, out);
-        let leader = self.leader();
-        let index = index.map_err(|reason| NotLeader { leader, reason })?;
-        self.finish(out);
-        Ok(index)
-    }
-
     /// Starts one linearizable read round; its outcome is in some `Ready.reads`.
     pub fn read(&mut self, now: Nanos, seq: u64, out: &mut Ready) {
         self.advance_clock(now);
@@ -351,6 +333,7 @@ impl Raft {
         floors.min().map_or(LogIndex(u64::MAX), |floor| floor.max(lowest))
     }
 
+    /// Everything up to here is committed, as far as this member knows.
     pub fn commit(&self) -> LogIndex {
         self.commit
     }
@@ -360,6 +343,7 @@ impl Raft {
         self.log.range(from, to)
     }
 
+    /// Whom this member follows, itself when it leads.
     pub fn leader(&self) -> Option<NodeId> {
         match &self.role {
             Role::Leader(_) => Some(self.settings.id),
@@ -377,6 +361,7 @@ impl Raft {
         }
     }
 
+    /// Whether it leads, as far as it knows: another ballot may have been elected since.
     pub fn is_leader(&self) -> bool {
         matches!(self.role, Role::Leader(_))
     }
@@ -396,10 +381,12 @@ impl Raft {
         self.promise.get()
     }
 
+    /// Index and ballot of the last entry, or of the base.
     pub fn last(&self) -> (LogIndex, Ballot) {
         self.log.last()
     }
 
+    /// The ballot of an entry; none when it is compacted away or not there yet.
     pub fn ballot_at(&self, index: LogIndex) -> Option<Ballot> {
         self.log.ballot_at(index)
     }
@@ -526,6 +513,7 @@ impl Raft {
         assert!(index <= self.log.last_index(), "only what is here can be committed");
         if index > self.commit {
             self.log.committed(self.commit.next(), index);
+            assert!(self.log.ballot_at(index).is_some(), "what is committed is here");
             self.commit = index;
             self.settled = self.settled.max(by);
             self.trace(out, Trace::Committed { index });
@@ -538,6 +526,9 @@ impl Raft {
 
     fn send_as(&mut self, wait: Wait, ballot: Ballot, to: NodeId, body: Body) {
         assert!(to != self.settings.id, "a node does not write to itself");
+        let early =
+            planted!(AckBeforeSync) || planted!(VoteBeforeSync) || planted!(RequestBeforePersist);
+        assert!(wait != Wait::Now || early || !body.vouches(), "what vouches waits for the disk");
         let message = Message { from: self.settings.id, to, life: self.life(), ballot, body };
         self.disk.outbox.push((wait, Held::Message(message)));
     }
@@ -569,13 +560,12 @@ impl Raft {
                 entries: self.log.range(from, last).cloned().collect(),
                 commit: self.commit,
             });
+            self.check_write(out);
         }
         self.disk.release_outbox(|held| match held {
             Held::Message(message) => out.messages.push(message),
             Held::OwnVote(_) => unreachable!("an own vote changes the promise, so it waits"),
         });
-        assert!(self.commit <= self.log.last_index() && self.commit >= self.log.base());
-        assert!(!self.promise.is_below(self.rule(), self.log.last().1), "a log within the promise");
-        assert!(!self.promise.is_below(self.rule(), self.settled), "commits within the promise");
+        self.check();
     }
 }

@@ -59,7 +59,14 @@ impl Family {
         let mut steps = 0;
         for size in 0..=absent.len() {
             match self.complete(&classes(&[self]), present, absent, size, &mut steps) {
-                Some(added) => return added,
+                Some(added) => {
+                    assert!(self.is_quorum(present.union(added)), "it is what was missing");
+                    assert!(
+                        added.intersect(present).is_empty(),
+                        "nothing that is there is missing"
+                    );
+                    return added;
+                }
                 None if steps > STEPS_MAX => break,
                 None => {}
             }
@@ -71,6 +78,7 @@ impl Family {
                 added.insert(slot);
             }
         }
+        assert!(self.is_quorum(present.union(added)), "it is what was missing");
         added
     }
 
@@ -133,6 +141,7 @@ struct Walk<'a> {
 impl Walk<'_> {
     /// `chosen` is decided for slots before `at`; `possible` is chosen plus the undecided ones.
     fn from(&mut self, at: usize, chosen: NodeSet, possible: NodeSet) {
+        assert!(chosen.is_subset(possible), "what is chosen is possible");
         if !self.complete || !self.family.is_quorum(possible) {
             return;
         }

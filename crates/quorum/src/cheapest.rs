@@ -34,6 +34,7 @@ impl Family {
             levels[op.depth as usize].push(gate);
         }
         let (set, sum) = levels[0].pop()?;
+        assert!(set.is_subset(self.support()), "only members cost");
         assert!(self.is_quorum(set), "each gate took as many items as it needs");
         Some((set, sum))
     }

@@ -35,5 +35,8 @@ pub fn commit_index(family: &Family, matched: &[u64]) -> u64 {
         }
     }
     assert!(long > 0, "the empty set is never a quorum, the support always is");
+    let decided = acked.union(order[short..long].iter().copied().collect());
+    assert!(family.is_quorum(decided), "who holds the index is a quorum");
+    assert!(!family.is_quorum(acked), "who holds more is none");
     value(order[long - 1])
 }

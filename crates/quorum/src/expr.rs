@@ -111,6 +111,7 @@ impl Expr {
             let items: Vec<Expr> = items.into_iter().map(|(item, _)| item).collect();
             return Some(Self::at_least(column, items.len() as u32 / 2 + 1, items));
         }
+        assert!(items.iter().all(|(_, weight)| *weight > 0), "who weighs nothing has no vote");
         Some(Self::new(column, Kind::Sum { need: total / 2 + 1, items }))
     }
 
@@ -120,6 +121,7 @@ impl Expr {
         let kind = match &self.kind {
             Kind::Sum { need, items } => {
                 let total: u32 = items.iter().map(|(_, weight)| weight).sum();
+                assert!((1..=total).contains(need), "a gate is neither always true nor never");
                 let items = items.iter().map(|(item, weight)| (item.dual(), *weight));
                 Kind::Sum { need: total - need + 1, items: items.collect() }
             }

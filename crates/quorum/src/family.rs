@@ -39,7 +39,9 @@ impl Family {
     pub fn compile(expr: &Expr, names: &Names) -> Result<Self, SystemError> {
         let mut ops = Vec::new();
         compile_gate(expr, names, 0, 1, &mut ops)?;
-        Ok(Self::from_ops(ops))
+        let family = Self::from_ops(ops);
+        assert!(family.support.is_subset(names.all()), "only who has a name is counted");
+        Ok(family)
     }
 
     /// A strict majority of `members`, which must not be empty.
@@ -57,6 +59,8 @@ impl Family {
     }
 
     fn from_ops(ops: Vec<Op>) -> Self {
+        let answer = ops.last().expect("a family has a gate");
+        assert!(answer.depth == 0 && answer.need > 0, "the last step is the whole");
         let support = NodeSet(ops.iter().fold(0, |all, op| all | op.mask));
         let program = Program::compile(&ops);
         let out = Self { ops, support, program };
@@ -107,7 +111,9 @@ impl Family {
             ops.push(Op { depth: op.depth + 1, ..op.clone() });
         }
         ops.push(Op { mask: 0, need, weight: 1, total: 2, depth: 0 });
-        Self::from_ops(ops)
+        let joined = Self::from_ops(ops);
+        assert_eq!(joined.support, self.support.union(other.support), "nobody is lost");
+        joined
     }
 
     /// The family of sets that hit every quorum of this one ([`Family::blocks`]). The dual of
@@ -118,7 +124,9 @@ impl Family {
             0 => op.clone(),
             need => Op { need: op.total - need + 1, ..op.clone() },
         });
-        Self::from_ops(ops.collect())
+        let dual = Self::from_ops(ops.collect());
+        assert_eq!(dual.support, self.support, "nobody is lost");
+        dual
     }
 
     /// (k, members) when the family is "any k of the members", as written.

@@ -5,6 +5,7 @@
 //! meet depends on the protocol, and a pair that does not is refused with two concrete quorums
 //! that miss each other ([`System::check`]). The language is described in [`Expr::parse`].
 #![no_std]
+#![deny(missing_docs)]
 extern crate alloc;
 #[cfg(test)]
 extern crate std;

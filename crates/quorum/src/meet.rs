@@ -25,6 +25,7 @@ pub(crate) fn disjoint(a: &Family, b: &Family, shared_max: u8) -> Disjoint {
     let mut search = Search { a, b, classes, dead, numbers: 0, exhausted: false };
     match search.from(0, NodeSet::EMPTY, NodeSet::EMPTY, shared_max) {
         Some((x, y)) => {
+            assert!(x.is_subset(a.support().union(b.support())), "only members are placed");
             let x = a.minimal_within(x).expect("the search ends on quorums");
             let y = b.minimal_within(y).expect("the search ends on quorums");
             assert!(x.intersect(y).len() <= shared_max as usize, "an offending pair offends");
@@ -55,6 +56,7 @@ impl Search<'_> {
         shared: u8,
     ) -> Option<(NodeSet, NodeSet)> {
         let open = self.classes[class..].iter().fold(NodeSet::EMPTY, |all, c| all.union(*c));
+        assert!(x.union(y).intersect(open).is_empty(), "what is placed is not open");
         if !self.a.is_quorum(x.union(open)) || !self.b.is_quorum(y.union(open)) {
             return None;
         }
@@ -98,6 +100,8 @@ pub(crate) fn classes(families: &[&Family]) -> Vec<NodeSet> {
         let split = classes.iter().flat_map(|c| [c.intersect(mask), c.minus(mask)]);
         classes = split.filter(|c| !c.is_empty()).collect();
     }
+    let members: usize = classes.iter().map(|class| class.len()).sum();
+    assert_eq!(members, all.len(), "each member is in one class");
     // Members of one gate next to each other: its residue then collapses early.
     let first_step = |class: &NodeSet| {
         let ops = families.iter().flat_map(|f| f.ops());
@@ -115,7 +119,9 @@ pub fn interchangeable(families: &[&Family]) -> Vec<NodeSet> {
 
 /// The `count` lowest slots of `set`.
 pub(crate) fn lowest(set: NodeSet, count: usize) -> NodeSet {
-    set.iter().take(count).collect()
+    let lowest: NodeSet = set.iter().take(count).collect();
+    assert!(lowest.is_subset(set) && lowest.len() == count.min(set.len()), "as many as there are");
+    lowest
 }
 
 /// What is left of the program when `placed` is in and `open` undecided: one number a step.

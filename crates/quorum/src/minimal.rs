@@ -49,6 +49,7 @@ impl Family {
                 let items = core::mem::take(&mut levels[depth + 1]);
                 let support = items.iter().fold(NodeSet::EMPTY, |all, i| all.union(i.support));
                 let sets = gate(items, op.need)?;
+                assert!(!sets.is_empty(), "every gate can be true");
                 top = Some(sets.clone());
                 levels[depth].push(Item { weight: op.weight, support, kind: Kind::Gate(sets) });
             }
@@ -106,6 +107,7 @@ impl Choose<'_> {
             self.found.push(set);
             return (self.found.len() <= self.sets_max).then_some(());
         }
+        assert!(self.items.len() == self.rest.len(), "each item knows what follows it");
         let items = self.items;
         let Some(item) = items.get(at) else { return Some(()) };
         if self.rest[at] < need {

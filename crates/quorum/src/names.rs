@@ -13,6 +13,7 @@ pub struct Names {
 }
 
 impl Names {
+    /// Nobody.
     pub fn new() -> Self {
         Self::default()
     }
@@ -35,14 +36,18 @@ impl Names {
         if fits {
             self.slots.push((slot, name.to_string()));
             self.slots.sort_unstable_by_key(|(s, _)| *s);
+            assert!(self.slots.len() <= NODES_MAX, "no more names than slots");
+            assert_eq!(self.slot(name), Some(slot), "both ways lead to each other");
         }
         fits
     }
 
+    /// Where `name` sits.
     pub fn slot(&self, name: &str) -> Option<Slot> {
         self.slots.iter().find(|(_, n)| n == name).map(|(s, _)| *s)
     }
 
+    /// Who sits in `slot`.
     pub fn name(&self, slot: Slot) -> Option<&str> {
         self.slots.iter().find(|(s, _)| *s == slot).map(|(_, n)| n.as_str())
     }

@@ -14,8 +14,10 @@ const _: () = assert!(NODES_MAX == u64::BITS as usize, "a set is one word");
 pub struct NodeSet(pub(crate) u64);
 
 impl NodeSet {
+    /// No slot at all.
     pub const EMPTY: Self = Self(0);
 
+    /// As [`NodeSet::EMPTY`].
     pub const fn new() -> Self {
         Self(0)
     }
@@ -31,6 +33,7 @@ impl NodeSet {
         Self(bits)
     }
 
+    /// Slot i is bit i.
     pub const fn bits(self) -> u64 {
         self.0
     }
@@ -54,25 +57,30 @@ impl NodeSet {
         (slot as usize) < NODES_MAX && self.0 >> slot & 1 == 1
     }
 
+    /// Slots of either.
     #[must_use]
     pub const fn union(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
+    /// Slots of both.
     #[must_use]
     pub const fn intersect(self, other: Self) -> Self {
         Self(self.0 & other.0)
     }
 
+    /// Slots of this one only.
     #[must_use]
     pub const fn minus(self, other: Self) -> Self {
         Self(self.0 & !other.0)
     }
 
+    /// Whether no slot is set.
     pub const fn is_empty(self) -> bool {
         self.0 == 0
     }
 
+    /// Whether `other` has every slot of this one; so has every set those of the empty one.
     pub const fn is_subset(self, other: Self) -> bool {
         self.0 & !other.0 == 0
     }

@@ -28,12 +28,18 @@ const TEXT_SIZE_MAX: usize = 4 * SIZE_MAX;
 const WEIGHT_MAX: u32 = 1_000_000;
 /// Sum of weights of one gate; far from overflow, as counters are 32 bits.
 const WEIGHT_SUM_MAX: u32 = 1_000_000_000;
+const _: () = {
+    assert!(WEIGHT_SUM_MAX as u64 + WEIGHT_MAX as u64 <= u32::MAX as u64, "sums fit a counter");
+    assert!(WEIGHT_MAX as usize * ITEMS_MAX <= WEIGHT_SUM_MAX as usize, "any item may be heavy");
+    assert!(BRACKETS_MAX < TEXT_DEPTH_MAX, "every bracket may be a gate");
+};
 
 /// What is wrong and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParseError {
     /// In characters, from 1; one past the end when the text stops too early.
     pub column: usize,
+    /// One sentence, without the column.
     pub message: String,
 }
 
@@ -108,6 +114,7 @@ impl SystemSpec {
         let mut parser = Parser::new(text)?;
         let (elect, commit) = parser.system()?;
         parser.end()?;
+        assert_eq!(parser.brackets, 0, "a text closes what it opens");
         let spec = SystemSpec { elect, commit };
         if let Some(extra) = spec.names().get(NODES_MAX) {
             let message = format!("`{extra}` is one name too many: a system has at most 64");
@@ -125,7 +132,9 @@ struct Parser {
 
 impl Parser {
     fn new(text: &str) -> Result<Self, ParseError> {
-        Ok(Self { tokens: tokens(text)?, at: 0, brackets: 0 })
+        let tokens = tokens(text)?;
+        assert!(matches!(tokens.last(), Some((Token::End, _))), "a cursor never leaves the text");
+        Ok(Self { tokens, at: 0, brackets: 0 })
     }
 
     fn peek(&self) -> &Token {
@@ -192,6 +201,7 @@ impl Parser {
     }
 
     fn close(&mut self, symbol: &str) -> Result<(), ParseError> {
+        assert!(self.brackets > 0, "only what was opened is closed");
         self.expect(symbol)?;
         self.brackets -= 1;
         Ok(())
@@ -202,8 +212,9 @@ impl Parser {
     }
 
     fn expr(&mut self) -> Result<Expr, ParseError> {
-        let column = self.column();
+        let (column, brackets) = (self.column(), self.brackets);
         let expr = self.chain("or")?;
+        assert_eq!(self.brackets, brackets, "an expression closes what it opens");
         if expr.depth() > TEXT_DEPTH_MAX {
             return Err(ParseError::new(column, "this nests too deeply"));
         }
@@ -298,6 +309,7 @@ impl Parser {
             let message = format!("{need} of {count} can never be reached");
             return Err(ParseError::new(column, message));
         }
+        assert!((1..=count).contains(&need), "every threshold can be reached, none by nobody");
         Ok(need)
     }
 

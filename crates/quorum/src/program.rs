@@ -59,6 +59,7 @@ impl Program {
             }
             below[op.depth as usize] |= 1 << bit;
         }
+        assert!(leaves.len() + inner.len() <= GATES_MAX, "a word has a bit for each");
         assert_eq!(leaf, leaves.len(), "both walks see the same leaves");
         assert_eq!(leaves.len() + inner.len(), ops.len(), "every gate has one bit");
         Some(Self { leaves, inner })

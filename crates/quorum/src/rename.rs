@@ -45,6 +45,7 @@ fn rewritten(text: &str, members: &[&str], new: impl Fn(&str) -> String) -> Stri
         let Some(name) = named.iter().find(|name| is_member(token, name, before, after)) else {
             continue;
         };
+        assert!(*start >= column, "tokens follow each other");
         out.extend(rest.by_ref().take(start - column));
         let len = match token {
             Token::Quoted(_) => 1 + unquoted(&mut rest.clone().skip(1), *start).map_or(0, |n| n.1),

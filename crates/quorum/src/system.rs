@@ -11,7 +11,9 @@ use crate::{Expr, Family, Names, NodeSet};
 /// A parsed system over names, not yet checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SystemSpec {
+    /// Phase 1: who makes a leader; the read side.
     pub elect: Expr,
+    /// Phase 2: who makes a write durable; also who confirms a read.
     pub commit: Expr,
 }
 
@@ -26,23 +28,35 @@ pub enum Protocol {
     /// Phase 1 meets phase 2.
     Paxos,
     /// Any two quorums of either role share at least `f + 1` members.
-    Byzantine { f: u8 },
+    Byzantine {
+        /// Members that may lie, at most.
+        f: u8,
+    },
     /// Any two quorums of either role share at least `2f + 1` members: faulty ones may lie
     /// about data that does not prove itself (Malkhi, Reiter 1998).
-    Masking { f: u8 },
+    Masking {
+        /// Members that may lie, at most.
+        f: u8,
+    },
     /// Elect meets commit, and commit meets commit: a writer learns the version to pass from a
     /// commit set (Gifford 1979).
     VersionedVotes,
     /// One round of votes with `f` faulty members: a set that moves on (elect) shares `f + 1`
     /// with every set that is final (commit), and final sets with each other.
-    TwoThreshold { f: u8 },
+    TwoThreshold {
+        /// Members that may lie, at most.
+        f: u8,
+    },
 }
 
 /// Which requirement fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Why {
+    /// A leader may not know a committed write.
     ElectMissesCommit,
+    /// Two leaders may share a term.
     ElectMissesElect,
+    /// Two writers may not see each other.
     CommitMissesCommit,
     /// A commit set has witnesses only: what it commits nobody stores.
     NoData,
@@ -54,8 +68,11 @@ pub enum Why {
 /// Both are empty for [`Why::TooComplex`], and the same set for [`Why::NoData`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unsafe {
+    /// Minimal, of the first role of `why`.
     pub a: NodeSet,
+    /// Minimal, of the second role of `why`.
     pub b: NodeSet,
+    /// Which requirement they break.
     pub why: Why,
     /// How many members they must share at least.
     pub share_min: u8,
@@ -64,17 +81,25 @@ pub struct Unsafe {
 /// Why a system does not come to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SystemError {
+    /// A name in the text that no voter has.
     UnknownName {
+        /// As the text spells it.
         name: String,
+        /// In characters, from 1.
         column: usize,
     },
+    /// Two quorums do not meet enough, or that could not be settled.
     Unsafe {
+        /// The members of `cause.a`, by name.
         a: String,
+        /// The members of `cause.b`, by name.
         b: String,
+        /// Which pair it is, and what it breaks.
         cause: Unsafe,
     },
     /// This commit set has witnesses only: what it commits nobody stores.
     NoData {
+        /// Its members, by name.
         set: String,
     },
 }
@@ -122,7 +147,10 @@ impl SystemSpec {
     pub fn check_data(&self, names: &Names, commit: &Family) -> Result<(), Unsafe> {
         let witnesses = self.witnesses().into_iter().filter_map(|name| names.slot(name));
         match commit.minimal_within(witnesses.collect()) {
-            Some(set) => Err(Unsafe { a: set, b: set, why: Why::NoData, share_min: 1 }),
+            Some(set) => {
+                assert!(commit.is_quorum(set), "what is shown offends");
+                Err(Unsafe { a: set, b: set, why: Why::NoData, share_min: 1 })
+            }
             None => Ok(()),
         }
     }
@@ -183,7 +211,9 @@ impl System {
     pub fn joint(old: &System, new: &System) -> Self {
         // Safe when both are: a joint elect set holds an old elect set, a joint commit set an
         // old commit set, and those meet.
-        Self { elect: old.elect.and(&new.elect), commit: old.commit.and(&new.commit) }
+        let joint = Self { elect: old.elect.and(&new.elect), commit: old.commit.and(&new.commit) };
+        assert_eq!(joint.support(), old.support().union(new.support()), "both decide");
+        joint
     }
 
     /// Sets that may elect (phase 1).
@@ -272,7 +302,10 @@ fn meet(a: &Family, b: &Family, shared_max: u8, why: Why) -> Result<(), Unsafe> 
     let share_min = shared_max.saturating_add(1);
     match disjoint(a, b, shared_max) {
         Disjoint::Never => Ok(()),
-        Disjoint::Pair(a, b) => Err(Unsafe { a, b, why, share_min }),
+        Disjoint::Pair(x, y) => {
+            assert!(a.is_quorum(x) && b.is_quorum(y), "what is shown offends");
+            Err(Unsafe { a: x, b: y, why, share_min })
+        }
         Disjoint::TooComplex => {
             let none = NodeSet::EMPTY;
             Err(Unsafe { a: none, b: none, why: Why::TooComplex, share_min })

@@ -9,6 +9,7 @@ pub enum Verdict {
     Won,
     /// No completion can win: the members that did not say no hold no quorum.
     Lost,
+    /// More votes may still decide either way.
     Pending,
 }
 
@@ -21,6 +22,7 @@ pub struct Tally {
 }
 
 impl Tally {
+    /// Before the first vote.
     pub const fn new() -> Self {
         Self { yes: NodeSet::EMPTY, no: NodeSet::EMPTY }
     }
@@ -39,8 +41,10 @@ impl Tally {
         true
     }
 
+    /// What `family` makes of the votes: slots it does not name never matter.
     pub fn verdict(&self, family: &Family) -> Verdict {
         if family.is_quorum(self.yes) {
+            assert!(!family.blocks(self.no), "what is won cannot be lost");
             Verdict::Won
         } else if family.blocks(self.no) {
             Verdict::Lost
@@ -49,14 +53,17 @@ impl Tally {
         }
     }
 
+    /// Slots that said yes, strangers included.
     pub const fn yes(&self) -> NodeSet {
         self.yes
     }
 
+    /// Slots that said no, strangers included.
     pub const fn no(&self) -> NodeSet {
         self.no
     }
 
+    /// Slots that said anything.
     pub const fn voted(&self) -> NodeSet {
         self.yes.union(self.no)
     }

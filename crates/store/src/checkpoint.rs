@@ -4,6 +4,7 @@ use crate::digest::Digest;
 use crate::{StoreError, StoreErrorKind};
 use base::codec::{DecodeError, Get, Put};
 use base::crc::{crc32c, crc32c_append};
+use base::limits::CHECKPOINT_META_BYTES_MAX as META_BYTES_MAX;
 use base::{Ballot, LogIndex, NodeId, Term, planted};
 use wal::{Disk, DiskFile, Shape, remove_named};
 
@@ -13,7 +14,6 @@ const BLOCK_TAG: u32 = u32::from_le_bytes(*b"QCBK");
 const FOOTER_TAG: u32 = u32::from_le_bytes(*b"QCFT");
 const BLOCK_HEADER_BYTES: usize = 16;
 pub(crate) const FOOTER_BYTES: usize = 44;
-const META_BYTES_MAX: u32 = 64 << 20;
 /// Meta besides its two byte strings.
 const META_FIXED_BYTES: usize = 56;
 /// A block is closed when its body reaches this many bytes.
@@ -151,12 +151,12 @@ impl Writer<'_> {
 
     fn header(&mut self, meta: &CheckpointMeta) -> Result<(), StoreError> {
         // The reader refuses a longer one: it must never become the newest checkpoint.
-        if meta.config.len() + meta.extra.len() > META_BYTES_MAX as usize - META_FIXED_BYTES {
+        if meta.config.len() + meta.extra.len() > META_BYTES_MAX - META_FIXED_BYTES {
             let what = format!("meta above {META_BYTES_MAX} bytes");
             return Err(StoreError::new(StoreErrorKind::Invalid, self.name, 0, what));
         }
         let encoded = meta.encode();
-        assert!(encoded.len() <= META_BYTES_MAX as usize, "the bound was checked");
+        assert!(encoded.len() <= META_BYTES_MAX, "the bound was checked");
         let mut out = MAGIC.to_vec();
         out.put_u32(VERSION);
         out.put_bytes(&encoded);
@@ -405,7 +405,7 @@ impl Reader {
         let cut = |e: DecodeError| StoreError::corrupt(name, 0, format!("header: {e}"));
         let magic = get.take(8).map_err(cut)?;
         let (version, len) = (get.u32().map_err(cut)?, get.u32().map_err(cut)?);
-        if magic != MAGIC || len > META_BYTES_MAX {
+        if magic != MAGIC || len as usize > META_BYTES_MAX {
             return Err(StoreError::corrupt(name, 0, "not a checkpoint header"));
         }
         let bytes = read_up_to(file.as_mut(), name, 0, 16 + len as usize + 4)?;

@@ -81,6 +81,7 @@ impl Newcomer {
 }
 
 impl Change {
+    /// Appends kind and fields to `out`.
     pub fn encode(&self, out: &mut Vec<u8>) {
         match self {
             Self::Add { member, learner, quorum } => {
@@ -144,6 +145,7 @@ impl Change {
 }
 
 impl ChangeError {
+    /// Appends kind and text to `out`.
     pub fn encode(&self, out: &mut Vec<u8>) {
         let (kind, text) = match self {
             Self::MemberNotFound => (1, ""),
@@ -160,6 +162,7 @@ impl ChangeError {
         out.put_bytes(text.as_bytes());
     }
 
+    /// Never panics, whatever the bytes are.
     pub fn decode(get: &mut Get<'_>) -> Result<Self, DecodeError> {
         let (kind, text) = (get.u8()?, String::from(get.str()?));
         Ok(match kind {

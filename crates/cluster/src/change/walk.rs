@@ -111,6 +111,7 @@ impl Compiled {
         let next = self.next().expect("prepared where a change is under way");
         let next = next.as_deref().map_err(ChangeError::clone)?;
         let next = next.clone();
+        assert_eq!(next.change.request, self.change.request, "it is still the same change");
         if self.joint.is_some() { Ok(Some(next)) } else { next.alive(live).map(Some) }
     }
 
@@ -173,7 +174,9 @@ impl Compiled {
                 // Called off, with everything that came along.
                 (next.change.promote, next.change.quorum) = (None, None);
             }
-            return Ok(next.done());
+            let next = next.done();
+            assert!(next.member(id).is_none(), "a learner leaves at once");
+            return Ok(next);
         }
         if self.members.iter().filter(|m| !m.learner).count() <= 1 {
             let why = "it is the last voting member".to_string();
@@ -206,9 +209,14 @@ impl Compiled {
         let newcomer = joint.members.iter_mut().find(|m| Some(m.id) == promoted);
         newcomer.into_iter().for_each(|m| m.learner = false);
         let text = joint.change.quorum.take();
+        let follows = text.is_none();
         let leaving = joint.change.remove;
         let mut target = joint.clone();
         target.members.retain(|m| Some(m.id) != leaving);
+        if target.voters().is_empty() {
+            let why = "nobody would be left to vote".to_string();
+            return Err(ChangeError::NotEnoughStarted(why));
+        }
         target.quorum = match text {
             Some(text) => text,
             None if self.follows_members() => target.majority(self.witnesses()),
@@ -221,14 +229,18 @@ impl Compiled {
             }
         };
         let goal = target.clone().compile().map_err(|e| target.why_not(&e))?;
+        assert!(!follows || goal.follows_members(), "the plain majority goes on as one");
         self.refuse_new_roles(&goal)?;
         joint.joint = Some(target.quorum);
         joint.check_members()?;
         let done = Compiled::of(joint.done(), goal.old().clone(), None);
+        assert_eq!(done.voters(), goal.voters(), "the end is what was proved");
         if self.old().spec == goal.old().spec {
             return Ok(done);
         }
         let joint = Compiled::of(joint, self.old().clone(), Some(goal.old().clone()));
+        assert!(self.voters().is_subset(joint.voters()), "nobody leaves before the end");
+        assert!(done.voters().is_subset(joint.voters()), "nobody comes in after the joint");
         Ok(joint.leading_to(done))
     }
 
@@ -266,6 +278,8 @@ impl Compiled {
         back.change.request = RequestId::default();
         (back.change.promote, back.change.remove, back.change.quorum) = (None, None, None);
         let plain = Compiled::of(back, self.old().clone(), None);
+        assert_eq!(plain.system(), &self.old().system, "decisions are as before");
+        assert!(plain.voters().is_subset(self.voters()), "nobody begins to vote on the way back");
         if plain.witnesses() == self.witnesses() {
             return plain;
         }
@@ -337,6 +351,7 @@ impl Configuration {
             return Err(ChangeError::Invalid(why));
         }
         let slot = self.next_slot().ok_or(ChangeError::Invalid("too many members".into()))?;
+        assert!(usize::from(slot) < NODES_MAX && self.id_of(slot).is_none(), "the slot is free");
         self.change.slot_last = Some(slot);
         self.members.push(Member {
             id: new.id,
@@ -394,7 +409,9 @@ impl Configuration {
             let surplus = end.change.removed.len().saturating_sub(REMOVED_MAX);
             end.change.removed.drain(..surplus);
             end.change.out.retain(|id| *id != gone.id);
+            assert!(end.change.removed.len() <= REMOVED_MAX, "the oldest are forgotten");
         }
+        assert!(end.joint.is_none() && end.change.remove.is_none(), "nothing is left of the step");
         end
     }
 }

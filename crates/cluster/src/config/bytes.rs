@@ -81,6 +81,11 @@ impl Configuration {
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
         let version = self.version();
+        let change = &self.change;
+        let plain = *change == ChangeState::default();
+        assert!(version >= VERSION_CHANGED || plain, "a version without changes loses none");
+        assert!(version >= VERSION_LIVES || !self.is_founded(), "nor one without lives");
+        assert!(version >= VERSION_SLOTTED || change.slot_last.is_none(), "nor one without slot");
         out.put_u8(version);
         if version >= VERSION_PROTOCOL {
             out.put_u8(self.protocol.code());

@@ -70,6 +70,38 @@ fn what_is_written_is_read_and_nothing_shorter_or_longer_is() {
     }
 }
 
+/// Contents that make sense but for one or two fields.
+#[test]
+fn whatever_a_change_under_way_says_it_compiles_or_is_refused() {
+    let mut p = Prng::new(3);
+    let (mut compiled, mut led) = (0, 0);
+    for _ in 0..4000 {
+        let names = ["a b c", "a b", "a"][p.below(3) as usize];
+        let quorum = ["majority(a, b)", "a", "all of (a, b)", "1 of (a)"][p.below(4) as usize];
+        let mut config = shared(names, quorum);
+        let texts = ["a", "b", "majority(a, b, witness(c))", "majority(", "any of (a, b)"];
+        let text = |p: &mut Prng| texts[p.below(5) as usize].to_string();
+        let id = |p: &mut Prng| NodeId(1 + p.below(4));
+        config.members.iter_mut().for_each(|m| m.learner = p.below(3) == 0);
+        config.joint = some(&mut p, text).filter(|_| quorum != "1 of (a)");
+        config.change.promote = some(&mut p, id);
+        config.change.remove = some(&mut p, id);
+        config.change.quorum = some(&mut p, text);
+        config.change.out = vec![id(&mut p)];
+        let Ok(one) = config.compile() else { continue };
+        compiled += 1;
+        check(&one);
+        if let Ok(Some(next)) = one.advance(NodeSet::first(64), |_| true) {
+            led += 1;
+            check(&next);
+        }
+        if one.joint.is_some() {
+            check(&one.called_off());
+        }
+    }
+    assert!(compiled > 500 && led > 100, "{compiled} compile, {led} lead on");
+}
+
 #[test]
 fn damaged_bytes_are_refused_or_are_another_configuration_of_one_encoding() {
     let mut p = Prng::new(2);

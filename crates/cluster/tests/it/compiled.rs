@@ -88,6 +88,23 @@ fn the_plain_majority_follows_the_members_however_it_is_written() {
     }
 }
 
+/// Whatever a peer's bytes say, they compile or are refused.
+#[test]
+fn a_change_that_would_leave_nobody_to_vote_leads_nowhere() {
+    let mut config = shared("a", "a");
+    config.change.promote = Some(NodeId(7));
+    config.change.remove = Some(NodeId(1));
+    let compiled = config.compile().expect("in force it decides");
+    assert!(compiled.is_changing());
+    assert_eq!(compiled.advance(NodeSet::first(64), |_| true), Ok(None), "nobody is to come in");
+    let mut config = shared("a b", "a");
+    config.members[1].learner = true;
+    config.change.promote = Some(NodeId(2));
+    config.change.quorum = Some("majority(x".into());
+    let compiled = config.compile().expect("in force it decides");
+    assert!(compiled.advance(NodeSet::first(64), |_| true).is_err(), "and goes no further");
+}
+
 #[test]
 fn a_member_is_found_by_id_and_by_slot() {
     let mut config = shared("a b c", "majority(a, b)");

@@ -39,7 +39,9 @@ impl Promise {
     /// A ballot above every one seen.
     pub fn next(&self, node: NodeId) -> Ballot {
         assert!(node != NodeId::ZERO, "nobody cannot campaign");
-        Ballot { term: self.ballot.term.next(), node }
+        let next = Ballot { term: self.ballot.term.next(), node };
+        assert!(next > self.ballot, "a new attempt is above every one seen");
+        next
     }
 
     /// Whether a vote for `ballot` breaks no promise.
@@ -88,6 +90,7 @@ impl Promise {
                 self.set(Ballot { term: ballot.term, node: NodeId::ZERO });
             }
         }
+        assert!(!self.is_below(rule, ballot), "what was seen is promised");
         true
     }
 

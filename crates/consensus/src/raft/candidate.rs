@@ -90,6 +90,7 @@ impl Raft {
         assert!(self.may_campaign(), "only voters campaign");
         let ballot = self.promise.next(self.settings.id);
         self.promise.grant(self.rule(), ballot);
+        assert_eq!(self.promise.get(), ballot, "its own vote is for itself");
         let deadline = self.random_deadline();
         let (votes, voters, split) = (Votes::default(), Vec::new(), false);
         self.role = Role::Candidate(Candidate { ballot, votes, voters, deadline, split });
@@ -161,6 +162,7 @@ impl Raft {
             role.voters.push((from, life));
         }
         role.votes.add((from, true), granted, config);
+        assert_eq!(role.ballot.node, self.settings.id, "a ballot is its candidate's");
         let tally = role.votes.tally(config);
         match tally.verdict(elect) {
             Verdict::Won => {

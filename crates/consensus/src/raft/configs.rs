@@ -56,6 +56,12 @@ impl Configs {
         self.list.iter().rev().take_while(same).last().map(|v| v.index)
     }
 
+    /// How it hangs together with a log that is committed up to `commit` and ends in `last`.
+    pub fn check(&self, commit: LogIndex, last: LogIndex) {
+        assert!(self.list[0].index <= commit, "the first one is committed");
+        assert!(self.index() <= last, "the one in force stands in the log");
+    }
+
     pub fn version(&self) -> u64 {
         self.version
     }
@@ -111,6 +117,7 @@ impl Configs {
     pub fn compact(&mut self, upto: LogIndex) {
         let keep = self.list.iter().rposition(|v| v.index <= upto).unwrap_or(0);
         self.list.drain(..keep);
+        assert!(!self.list.is_empty(), "one is always in force");
     }
 }
 

@@ -24,6 +24,29 @@ pub(crate) enum Held {
     OwnVote(Ballot),
 }
 
+impl Held {
+    /// Whether who hears this need not hear `old`: an answer to the same leader, at least as far.
+    fn says_again(&self, old: &Held) -> bool {
+        use AppendOutcome::{Held as Holds, Matched};
+        let (Held::Message(new), Held::Message(old)) = (self, old) else { return false };
+        let same = (new.to, new.ballot, new.life) == (old.to, old.ballot, old.life);
+        same && match (&new.body, &old.body) {
+            (
+                Body::AppendReply { of: a, round: m, outcome: Matched(i) },
+                Body::AppendReply { of: b, round: n, outcome: Matched(j) },
+            )
+            | (
+                Body::AppendReply { of: a, round: m, outcome: Holds(i) },
+                Body::AppendReply { of: b, round: n, outcome: Holds(j) },
+            ) => a == b && m >= n && i >= j,
+            (Body::RoundAck { of: a, round: m }, Body::RoundAck { of: b, round: n }) => {
+                a == b && m >= n
+            }
+            (new, old) => new == old,
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Disk {
     latest: Ticket,
@@ -68,6 +91,7 @@ impl Disk {
     /// Entries at `from` and above are overwritten: no write under way vouches for them any
     /// more, not even for an equal entry that comes back later (etcd's append ABA race).
     pub fn truncate(&mut self, from: LogIndex) {
+        assert!(from > LogIndex::ZERO, "the first entry has index 1");
         let keep = from.prev();
         for (_, last) in &mut self.pending {
             *last = if planted!(LateWriteVouches) { *last } else { (*last).min(keep) };
@@ -124,6 +148,8 @@ impl Disk {
         last: LogIndex,
     ) -> Option<(Ticket, Option<LogIndex>, LogIndex)> {
         let from = self.unwritten_from;
+        assert!(from <= last.next(), "nothing was written that is not there");
+        assert!(self.durable <= last, "nothing is durable that is not there");
         let truncate = self.truncate_from.take().filter(|_| !planted!(ForgottenTruncation));
         if !ballot_changed && truncate.is_none() && from > last {
             return None;
@@ -132,6 +158,7 @@ impl Disk {
         if ballot_changed {
             self.ballot_ticket = self.latest;
         }
+        assert!(self.ballot_ticket <= self.latest && self.through < self.latest, "tickets rise");
         self.pending.push_back((self.latest, last));
         self.unwritten_from = last.next();
         Some((self.latest, truncate, from))
@@ -148,14 +175,24 @@ impl Disk {
             if ticket <= self.through {
                 send(held);
             } else {
-                self.held.push_back((ticket, held));
+                self.hold(ticket, held);
             }
+        }
+    }
+
+    /// While a disk stalls, every append and heartbeat is answered: of answers that wait for the
+    /// same write only the last one is kept, for it says what those before it said.
+    fn hold(&mut self, ticket: Ticket, new: Held) {
+        let waiting = self.held.iter_mut().rev().filter(|(t, _)| *t == ticket);
+        match waiting.map(|(_, old)| old).find(|old| new.says_again(old)) {
+            Some(old) => *old = new,
+            None => self.held.push_back((ticket, new)),
         }
     }
 
     /// Everything up to `ticket` is durable; returns what waited for it, in order.
     pub fn persisted(&mut self, ticket: Ticket) -> Vec<Held> {
-        let ticket = ticket.min(self.latest);
+        assert!(ticket <= self.latest, "only what was asked for is durable");
         self.through = self.through.max(ticket);
         while let Some(&(t, last)) = self.pending.front() {
             if t > self.through {
@@ -170,6 +207,8 @@ impl Disk {
             if t <= self.through { free.push(held) } else { rest.push_back((t, held)) }
         }
         self.held = rest;
+        let waits = self.held.front().is_none_or(|(t, _)| *t > self.through);
+        assert!(waits, "whatever is durable leaves");
         free
     }
 }
@@ -177,6 +216,36 @@ impl Disk {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use base::NodeId;
+
+    #[test]
+    fn while_a_write_stalls_its_answers_are_one() {
+        let (of, life) = (Ballot::new(3, 2), base::Life::UNKNOWN);
+        let answer = |round, outcome| {
+            let body = Body::AppendReply { of, round, outcome };
+            Held::Message(Message { from: NodeId(1), to: of.node, life, ballot: of, body })
+        };
+        let mut disk = Disk::new(LogIndex(4));
+        let (ticket, ..) = disk.begin(true, LogIndex(5)).expect("entry 5 is new");
+        for round in 0..10_000 {
+            let outcome = AppendOutcome::Matched(LogIndex(4 + round.min(1)));
+            disk.outbox.push((Wait::Log, answer(round, outcome)));
+            let body = Body::RoundAck { of, round };
+            let ack = Message { from: NodeId(1), to: of.node, life, ballot: of, body };
+            disk.outbox.push((Wait::Ballot, Held::Message(ack)));
+            disk.release_outbox(|_| panic!("nothing is durable"));
+        }
+        // One that says less, and one to another leader, stand for themselves.
+        disk.outbox.push((Wait::Log, answer(0, AppendOutcome::Matched(LogIndex(5)))));
+        disk.outbox.push((Wait::Log, answer(10_000, AppendOutcome::Held(LogIndex(5)))));
+        disk.release_outbox(|_| panic!("nothing is durable"));
+        let left = disk.persisted(ticket);
+        assert_eq!(left.len(), 4);
+        let last = AppendOutcome::Matched(LogIndex(5));
+        assert!(matches!(&left[0], Held::Message(Message {
+            body: Body::AppendReply { round: 9999, outcome, .. }, ..
+        }) if *outcome == last));
+    }
 
     #[test]
     fn a_late_write_never_vouches_for_an_entry_overwritten_since() {

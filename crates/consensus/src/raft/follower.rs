@@ -77,7 +77,9 @@ impl Raft {
             self.become_follower(Some(ballot), super::Why::LeaderHeard, out);
         }
         let (now, deadline) = (self.now, self.random_deadline());
+        assert!(!self.promise.is_below(self.rule(), ballot), "who is obeyed is promised");
         let follower = self.follower_mut().expect("just became one");
+        assert_eq!(follower.leader, Some(ballot), "one leader is obeyed");
         follower.heard = now;
         follower.lost = false;
         (follower.deadline, follower.patience) = (deadline, deadline);
@@ -192,6 +194,7 @@ impl Raft {
             self.log.push(if strips { entry.stripped() } else { entry });
         }
         let (to, ballot) = self.log.last();
+        assert!(to >= from, "something was taken");
         self.trace(out, Trace::Appended { from, to, ballot });
     }
 

@@ -75,6 +75,11 @@ impl Raft {
             if !planted!(InstallKeepsPromise) && self.keep_up() {
                 self.become_follower(None, Why::HigherBallot, out);
             }
+            if matches!(&self.role, Role::Leader(l) if l.first_own > self.log.last_index()) {
+                // It says that others decided without what this leader appended.
+                self.become_follower(None, Why::Installed, out);
+            }
+            assert!(self.commit >= index, "a checkpoint holds what is committed");
         }
         self.disk.covered(index.min(self.commit));
         self.acknowledge_commit();

@@ -8,6 +8,7 @@ use super::transfer::Transfer;
 use super::{Raft, Ready, Role, Trace, Why};
 use alloc::borrow::Cow;
 use alloc::vec::Vec;
+use base::limits::READS_MAX;
 use base::{Ballot, Blob, Life, LogIndex, Nanos, NodeId, planted};
 use cluster::Compiled;
 use quorum::{Family, NODES_MAX, NodeSet, commit_index};
@@ -50,6 +51,9 @@ impl Raft {
         out: &mut Ready,
     ) {
         assert_eq!(self.promise.get(), ballot, "a leader has promised its own ballot");
+        assert_eq!(ballot.node, self.settings.id, "a ballot is its candidate's");
+        assert!(!self.is_repairing(), "who repairs does not lead");
+        assert!(self.log.last().1 < ballot, "a new ballot is above every entry");
         let first_own = self.log.last_index().next();
         self.role = Role::Leader(Leader {
             ballot,
@@ -76,13 +80,14 @@ impl Raft {
     /// Follows the configuration in force; known peers keep their progress.
     pub(crate) fn rebuild_peers(&mut self) {
         let (me, now, next) = (self.settings.id, self.now, self.log.last_index().next());
-        let Role::Leader(leader) = &mut self.role else { return };
+        let Role::Leader(leader) = &mut self.role else { unreachable!("only a leader does") };
         let mut old = core::mem::take(&mut leader.peers);
         for m in self.configs.config().members.iter().filter(|m| m.id != me) {
             let peer = match old.iter().position(|p| p.id == m.id) {
                 Some(at) => old.swap_remove(at),
                 None => Peer::new(m.id, m.slot, next, now),
             };
+            assert_eq!(peer.slot, m.slot, "a member keeps its slot");
             leader.peers.push(peer);
         }
         self.note_seats();
@@ -90,6 +95,7 @@ impl Raft {
 
     pub(crate) fn append_own(&mut self, kind: EntryKind, payload: Blob) -> LogIndex {
         let ballot = self.promise.get();
+        assert!(self.leads(ballot), "who leads appends under its own ballot");
         let index = self.log.last_index().next();
         self.log.push(Entry { index, ballot, kind, payload });
         index
@@ -153,6 +159,7 @@ impl Raft {
         if index <= self.commit || others {
             return;
         }
+        assert!(index <= self.log.last_index(), "nobody acknowledges more than there is");
         let own = self.disk.durable().min(self.log.last_index());
         let index = if planted!(IncrementalTally) { own.max(index) } else { index };
         let acked = self.counted(at_least(&matched, index.0));
@@ -182,7 +189,7 @@ impl Raft {
     ) {
         let (now, last) = (self.now, self.log.last_index());
         let base = self.log.base();
-        let Role::Leader(leader) = &mut self.role else { return };
+        let Role::Leader(leader) = &mut self.role else { unreachable!("only a leader does") };
         let sent_round = leader.rounds.round;
         let Some(peer) = leader.peer_mut(from) else { return };
         peer.hear(now, round.min(sent_round));
@@ -226,7 +233,7 @@ impl Raft {
     /// lack what it once acknowledged, so the search goes below that too.
     fn on_lacking(&mut self, from: NodeId, prev: LogIndex, hint: LogIndex, hint_ballot: Ballot) {
         let (base, meet) = (self.log.base(), self.log.meeting_point(hint, hint_ballot).0);
-        let Role::Leader(leader) = &mut self.role else { return };
+        let Role::Leader(leader) = &mut self.role else { unreachable!("only a leader does") };
         let Some(peer) = leader.peer_mut(from) else { return };
         peer.repair();
         let credible = match peer.state {
@@ -252,10 +259,10 @@ impl Raft {
     pub(crate) fn leader_read(&mut self, origin: Origin) {
         let ready = self.leader_ready() || planted!(ReadBeforeOwnCommit);
         let commit = self.commit;
-        let Role::Leader(leader) = &mut self.role else { return };
+        let Role::Leader(leader) = &mut self.role else { unreachable!("only a leader does") };
         if ready {
             leader.rounds.join(origin, commit);
-        } else if leader.rounds.queued.len() < super::read::READS_MAX {
+        } else if leader.rounds.queued.len() < READS_MAX {
             leader.rounds.queued.push(origin);
         }
     }
@@ -263,7 +270,7 @@ impl Raft {
     fn start_queued_reads(&mut self) {
         let ready = self.leader_ready() || planted!(ReadBeforeOwnCommit);
         let commit = self.commit;
-        let Role::Leader(leader) = &mut self.role else { return };
+        let Role::Leader(leader) = &mut self.role else { unreachable!("only a leader does") };
         if ready {
             for origin in core::mem::take(&mut leader.rounds.queued) {
                 leader.rounds.join(origin, commit);
@@ -302,7 +309,7 @@ impl Raft {
     pub(crate) fn tick_leader(&mut self, out: &mut Ready) {
         let now = self.now;
         let interval = self.settings.heartbeat_interval;
-        let Role::Leader(leader) = &mut self.role else { return };
+        let Role::Leader(leader) = &mut self.role else { unreachable!("only a leader does") };
         if leader.transfer.as_ref().is_some_and(|t| now >= t.deadline) {
             leader.transfer = None;
         }
@@ -478,6 +485,7 @@ impl Raft {
             return;
         }
         let reach = entries.last().map_or(prev, |e| e.index);
+        assert_eq!(reach.0 - prev.0, entries.len() as u64, "what is sent follows what is there");
         match &mut peer.state {
             State::Probe { sent } => *sent = true,
             State::Replicate if !entries.is_empty() => peer.sent(reach, bytes),

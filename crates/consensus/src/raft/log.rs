@@ -43,7 +43,9 @@ impl Log {
 
     pub fn get(&self, index: LogIndex) -> Option<&Entry> {
         let offset = index.0.checked_sub(self.base.0)?.checked_sub(1)?;
-        self.entries.get(usize::try_from(offset).ok()?)
+        let entry = self.entries.get(usize::try_from(offset).ok()?)?;
+        assert_eq!(entry.index, index, "entries stand by their index");
+        Some(entry)
     }
 
     /// Entries `from..=to` that are here.
@@ -83,13 +85,17 @@ impl Log {
         let keep = usize::try_from(from.0 - self.base.0 - 1).expect("a log fits memory");
         let keep = keep.min(self.entries.len());
         let dropped: usize = self.entries.range(keep..).map(|e| e.payload.len()).sum();
+        assert!(dropped <= self.open_bytes, "what is committed is never dropped");
         self.open_bytes -= dropped;
         self.entries.truncate(keep);
+        assert!(self.last_index() < from, "nothing is left of it");
     }
 
     /// Entries `from..=to` are committed, for the first time.
     pub fn committed(&mut self, from: LogIndex, to: LogIndex) {
+        assert!(to <= self.last_index(), "only what is here is committed");
         let bytes: usize = self.range(from, to).map(|entry| entry.payload.len()).sum();
+        assert!(bytes <= self.open_bytes, "what is committed is so once");
         self.open_bytes -= bytes;
     }
 
@@ -109,6 +115,7 @@ impl Log {
             self.base_ballot = front.ballot;
             self.entries.pop_front();
         }
+        assert!(upto <= self.base || self.entries.is_empty(), "all of it is forgotten");
     }
 
     /// Whether a log that ends in (`last_ballot`, `last`) is at least as complete as this one
@@ -131,6 +138,7 @@ impl Log {
         while index > self.base {
             let here = self.ballot_at(index).expect("between base and last");
             if here <= ballot {
+                assert!(index <= at, "a meeting is no later than was asked");
                 return (index, here);
             }
             index = index.prev();

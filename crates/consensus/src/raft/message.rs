@@ -24,6 +24,7 @@ pub enum EntryKind {
 }
 
 impl EntryKind {
+    /// Its byte on the wire and in the journal.
     pub fn code(self) -> u8 {
         match self {
             Self::Data => 1,
@@ -33,6 +34,8 @@ impl EntryKind {
         }
     }
 
+    /// # Errors
+    /// A byte that no build so far has written.
     pub fn from_code(code: u8) -> Result<Self, DecodeError> {
         match code {
             1 => Ok(Self::Data),
@@ -47,9 +50,13 @@ impl EntryKind {
 /// One slot of the replicated log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
+    /// One more than the entry before it.
     pub index: LogIndex,
+    /// Of the leader that appended it; never falls along the log.
     pub ballot: Ballot,
+    /// Says how `payload` reads.
     pub kind: EntryKind,
+    /// Opaque here, but for a configuration; empty unless `kind` has one.
     pub payload: Blob,
 }
 
@@ -70,6 +77,7 @@ impl Entry {
         }
     }
 
+    /// Appends index, ballot, kind and payload.
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.put_u64(self.index.0);
         out.put_ballot(self.ballot);
@@ -77,6 +85,8 @@ impl Entry {
         out.put_bytes(&self.payload);
     }
 
+    /// # Errors
+    /// Bytes that end too early, or an unknown kind.
     pub fn decode(get: &mut Get<'_>) -> Result<Self, DecodeError> {
         let index = get.index()?;
         let ballot = get.ballot()?;
@@ -93,14 +103,28 @@ pub enum AppendOutcome {
     Matched(LogIndex),
     /// `prev` did not match; the logs may meet at or below `hint`, where the ballot is
     /// `hint_ballot`.
-    Rejected { prev: LogIndex, hint: LogIndex, hint_ballot: Ballot },
+    Rejected {
+        /// What the append asked for, so that a late answer is known as such.
+        prev: LogIndex,
+        /// At most `prev`.
+        hint: LogIndex,
+        /// Of the follower's entry at `hint`.
+        hint_ballot: Ballot,
+    },
     /// The sender's ballot is too low; the message's ballot is the one promised.
     Stale,
     /// As `Matched`, of a member whose disk was damaged, or that has no seat yet: progress, and no
     /// acknowledgement.
     Held(LogIndex),
     /// As `Rejected`, of such a member. What it acknowledged before may be missing too.
-    Lacking { prev: LogIndex, hint: LogIndex, hint_ballot: Ballot },
+    Lacking {
+        /// As there.
+        prev: LogIndex,
+        /// As there; it may be below what was once acknowledged.
+        hint: LogIndex,
+        /// As there.
+        hint_ballot: Ballot,
+    },
 }
 
 impl AppendOutcome {
@@ -153,49 +177,81 @@ impl Invite {
 pub enum Body {
     /// Would you vote for the message's ballot? Changes nothing at either side.
     PreVote {
+        /// Where the candidate's log ends (Raft section 5.4.1).
         last: LogIndex,
+        /// Of that entry.
         last_ballot: Ballot,
+        /// What it knows of the seat of the one it asks.
         invite: Invite,
     },
+    /// Whether a vote would be given; it binds nobody.
     PreVoteReply {
+        /// The ballot that was asked about.
         of: Ballot,
+        /// In a refusal the ballot of the message may be above `of`: somebody is ahead.
         granted: bool,
     },
+    /// Asks for the promise of the message's ballot.
     Vote {
+        /// Where the candidate's log ends (Raft section 5.4.1).
         last: LogIndex,
+        /// Of that entry.
         last_ballot: Ballot,
+        /// What it knows of the seat of the one it asks.
         invite: Invite,
     },
+    /// Durable before it leaves, when granted.
     VoteReply {
+        /// The ballot that was asked for.
         of: Ballot,
+        /// For good, in this term.
         granted: bool,
     },
     /// Heartbeat, commit index and entries in one; `round` numbers read confirmations.
     Append {
+        /// The entry before `entries`, where the logs must agree.
         prev: LogIndex,
+        /// Of that entry.
         prev_ballot: Ballot,
+        /// The leader's; it may be above what the follower holds.
         commit: LogIndex,
+        /// The newest read round, echoed in the answer.
         round: u64,
+        /// Consecutive from `prev`; none in a heartbeat.
         entries: Vec<Entry>,
     },
+    /// How far the follower is.
     AppendReply {
+        /// The leader's, of the append that is answered.
         of: Ballot,
+        /// The round of that append; 0 from one that confirms nothing.
         round: u64,
+        /// What became of the entries.
         outcome: AppendOutcome,
     },
     /// Confirms leadership for a read round ahead of the disk.
     RoundAck {
+        /// The leader's.
         of: Ballot,
+        /// The round that is confirmed.
         round: u64,
     },
+    /// Asks the leader of the message's ballot where a read may be served.
     ReadIndex {
+        /// The asker's, whose numbers begin anew with it.
         incarnation: Incarnation,
+        /// The asker's number of the read.
         seq: u64,
     },
+    /// A commit set confirmed the leader after the question came.
     ReadIndexReply {
+        /// The leader's.
         of: Ballot,
+        /// As asked.
         incarnation: Incarnation,
+        /// As asked.
         seq: u64,
+        /// Its commit index of that moment: serve once this is applied.
         index: LogIndex,
     },
     /// Campaign at once: the leader hands over.
@@ -206,11 +262,15 @@ pub enum Body {
 /// what the sender has promised in an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
+    /// Never the receiver.
     pub from: NodeId,
+    /// Any other receiver drops it.
     pub to: NodeId,
     /// The sender's directory and start: what another directory said is never taken for its word.
     pub life: Life,
+    /// See above.
     pub ballot: Ballot,
+    /// What is said.
     pub body: Body,
 }
 

@@ -120,10 +120,12 @@ impl Peer {
         let news = index > self.matched;
         self.matched = self.matched.max(index);
         self.next = self.next.max(self.matched.next());
+        assert!(self.matched < self.next, "what is acknowledged is not sent again");
         while let Some(&(last, bytes)) = self.inflight.front() {
             if last > index {
                 break;
             }
+            assert!(bytes <= self.inflight_bytes, "what is under way was counted");
             self.inflight_bytes -= bytes;
             self.inflight.pop_front();
         }
@@ -145,6 +147,18 @@ impl Peer {
         }
     }
 
+    /// How its fields hang together, at a leader whose log ends in `last` and whose reads are at
+    /// `round`.
+    pub fn check(&self, last: LogIndex, round: u64) {
+        assert!(self.matched < self.next, "what is acknowledged is not sent again");
+        assert!(self.next <= last.next(), "nothing is sent that is not there");
+        assert!(self.round <= self.sent_round, "a round is confirmed once it was sent");
+        assert!(self.sent_round <= round, "a round is sent once it has begun");
+        let pipelined = self.state == State::Replicate;
+        assert!(pipelined || self.inflight.is_empty(), "only logs that meet are ahead of answers");
+        assert_eq!(self.inflight.is_empty(), self.inflight_bytes == 0, "bytes are of entries");
+    }
+
     /// The least index a checkpoint on its way to the peer covers.
     pub fn floor(&self) -> Option<LogIndex> {
         match self.state {
@@ -155,6 +169,7 @@ impl Peer {
 
     pub fn sent(&mut self, last: LogIndex, bytes: usize) {
         assert!(last >= self.next, "only new entries are in flight");
+        assert_eq!(self.state, State::Replicate, "only logs that meet are ahead of answers");
         self.inflight.push_back((last, bytes));
         self.inflight_bytes += bytes;
         self.next = last.next();

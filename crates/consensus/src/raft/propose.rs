@@ -1,9 +1,9 @@
 //! What a leader takes into its log, and how much of it may wait there.
 
 use super::message::EntryKind;
-use super::{NotLeaderReason, Raft, Ready, Role, Trace};
+use super::{NotLeader, NotLeaderReason, Raft, Ready, Role, Trace};
 use base::limits::{TAIL_BYTES_MAX, TAIL_ENTRIES_MAX};
-use base::{Ballot, Blob, LogIndex, planted};
+use base::{Ballot, Blob, LogIndex, Nanos, planted};
 use cluster::Compiled;
 
 impl Raft {
@@ -14,7 +14,37 @@ impl Raft {
         room || planted!(TailWithoutEnd)
     }
 
-    pub(crate) fn append_batch(
+    /// Appends a batch at the leader; returns the index of its first entry.
+    pub fn propose(
+        &mut self,
+        now: Nanos,
+        items: impl Iterator<Item = (EntryKind, Blob)>,
+        out: &mut Ready,
+    ) -> Result<LogIndex, NotLeader> {
+        self.advance_clock(now);
+        let first = self.append_batch(items, out);
+        let leader = self.leader();
+        let first = first.map_err(|reason| NotLeader { leader, reason })?;
+        self.finish(out);
+        Ok(first)
+    }
+
+    /// Appends the next configuration at the leader; returns the index of its entry.
+    pub fn propose_config(
+        &mut self,
+        now: Nanos,
+        config: &Compiled,
+        out: &mut Ready,
+    ) -> Result<LogIndex, NotLeader> {
+        self.advance_clock(now);
+        let index = self.append_proposed(config, out);
+        let leader = self.leader();
+        let index = index.map_err(|reason| NotLeader { leader, reason })?;
+        self.finish(out);
+        Ok(index)
+    }
+
+    fn append_batch(
         &mut self,
         items: impl Iterator<Item = (EntryKind, Blob)>,
         out: &mut Ready,
@@ -36,7 +66,7 @@ impl Raft {
     }
 
     /// A configuration enters also where the tail is full: it may be what commits wait for.
-    pub(crate) fn append_proposed(
+    fn append_proposed(
         &mut self,
         config: &Compiled,
         out: &mut Ready,

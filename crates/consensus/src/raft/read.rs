@@ -10,6 +10,7 @@ use super::message::Body;
 use super::{NoLeader, Raft, ReadOutcome, Ready, Role};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+use base::limits::READS_MAX;
 use base::{Ballot, Incarnation, LogIndex, Nanos, NodeId, planted};
 
 /// A read that began at this node.
@@ -41,15 +42,14 @@ pub(crate) struct Rounds {
     pub queued: Vec<Origin>,
 }
 
-/// Reads one origin or one leader may have waiting; beyond it the oldest gives way to a retry.
-pub(crate) const READS_MAX: usize = 1 << 16;
-
 impl Rounds {
     pub fn join(&mut self, origin: Origin, index: LogIndex) {
         if !self.open {
             self.open = true;
             self.round += 1;
         }
+        let rises = self.waiting.back().is_none_or(|last| last.0 <= self.round && last.1 <= index);
+        assert!(rises, "later reads wait for later rounds, and see no less");
         self.waiting.push_back((self.round, index, origin));
         if self.waiting.len() > READS_MAX {
             self.waiting.pop_front();
@@ -71,6 +71,13 @@ impl Rounds {
         }
     }
 
+    /// How its fields hang together.
+    pub fn check(&self) {
+        assert!(self.waiting.len() <= READS_MAX && self.queued.len() <= READS_MAX, "bounded");
+        let last = self.waiting.back();
+        assert!(last.is_none_or(|(round, ..)| *round <= self.round), "a read waits for a round");
+    }
+
     pub fn is_waiting(&self) -> bool {
         !self.waiting.is_empty()
     }
@@ -83,6 +90,7 @@ impl Raft {
             out.reads.push(ReadOutcome { seq, result: Err(NoLeader) });
             return;
         }
+        assert!(self.reads.last().is_none_or(|read| read.seq < seq), "numbers of reads rise");
         self.reads.push(LocalRead { seq, expires: self.now.plus(patience), asked: None });
     }
 
@@ -174,5 +182,23 @@ impl Raft {
         if ours && self.reads.iter().any(asked) {
             self.finish_read(seq, index, out);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_that_wait_at_a_leader_are_bounded_and_the_oldest_gives_way() {
+        let origin = |seq| Origin { node: NodeId(1), incarnation: Incarnation(1), seq };
+        let mut rounds = Rounds::default();
+        for seq in 0..READS_MAX as u64 + 3 {
+            rounds.join(origin(seq), LogIndex(1));
+            rounds.close();
+        }
+        rounds.check();
+        assert_eq!(rounds.pop(3), None, "the rounds of the oldest are passed");
+        assert_eq!(rounds.pop(4), Some((LogIndex(1), origin(3))));
     }
 }

@@ -14,8 +14,11 @@ pub struct Recovered {
     pub ballot: Ballot,
     /// The log starts after this entry (zero: from the beginning), which a checkpoint covers.
     pub base: LogIndex,
+    /// Of the entry at `base`.
     pub base_ballot: Ballot,
+    /// In force at `base`.
     pub base_config: Configuration,
+    /// As the journal has them; those at or below `base` are passed over.
     pub entries: Vec<Entry>,
     /// A lower bound of what is committed.
     pub commit: LogIndex,
@@ -59,6 +62,8 @@ impl Recovered {
             }
             log.push(entry);
         }
+        assert_eq!(log.base(), self.base, "a log goes on where its checkpoint ends");
+        assert!(configs.index() <= log.last_index(), "configurations are of the log");
         Ok(Joined { log, configs, diverged })
     }
 }

@@ -78,6 +78,7 @@ impl Raft {
         let past = leader.term > ballot.term || self.commit >= index || planted!(RepairEndsEarly);
         if own && past && self.disk.durable() >= self.commit {
             self.standing = Standing::Proven;
+            assert!(self.commit <= self.log.last_index(), "all of it is here");
             out.repaired = Some(self.commit);
         }
     }
@@ -88,7 +89,7 @@ impl Raft {
     /// would end its repair, so empty entries do, twice as many each time.
     pub(crate) fn prompt_repairs(&mut self, out: &mut Ready) {
         let (last, commit) = (self.log.last_index(), self.commit);
-        let Role::Leader(leader) = &mut self.role else { return };
+        let Role::Leader(leader) = &mut self.role else { unreachable!("only a leader does") };
         if last != commit || leader.transfer.is_some() {
             return;
         }

@@ -102,6 +102,7 @@ impl Raft {
 
     /// The first entry of a reign: whoever voted is written down, if that is news.
     pub(crate) fn append_first(&mut self, voters: &[(NodeId, Life)], out: &mut Ready) {
+        assert!(self.is_leader(), "a reign begins with its leader");
         let mut lives = voters.to_vec();
         lives.push((self.settings.id, self.life()));
         let mut config = self.configs.config().clone();
@@ -204,7 +205,7 @@ impl Raft {
     /// At a leader: who of the peers is whom the configuration in force names.
     pub(crate) fn note_seats(&mut self) {
         let config = self.configs.config();
-        let Role::Leader(leader) = &mut self.role else { return };
+        let Role::Leader(leader) = &mut self.role else { unreachable!("only a leader does") };
         for peer in &mut leader.peers {
             let named = peer.life == Life::UNKNOWN || config.names(peer.id, peer.life);
             peer.seated = named || planted!(BirthsIgnored);

@@ -24,6 +24,7 @@ impl Raft {
             None => self.fullest_voter(),
         };
         let Some(to) = target else { return };
+        assert_ne!(to, self.settings.id, "an heir is somebody else");
         let Role::Leader(leader) = &mut self.role else { return };
         leader.transfer = Some(Transfer { to, deadline, sent: false });
         self.trace(out, Trace::Transfer { to });

@@ -43,6 +43,7 @@ impl Raft {
         // In a lost member's place a witness counts once it holds the record of the loss.
         let unproven = self.marks() && held < self.configs.index().0;
         let by_marks = if unproven && !planted!(WitnessWithoutRecord) { 0 } else { held };
+        assert!(by_data <= all && by_marks <= all, "data asks for more, never for less");
         LogIndex(by_data.max(by_marks))
     }
 
@@ -75,6 +76,7 @@ impl Raft {
         let record = self.configs.index();
         let (mut batch, mut bytes) = (Vec::new(), 0);
         for entry in self.log.range(next, limit).map(Entry::stripped) {
+            assert!(entry.kind != EntryKind::Data, "no data leaves for a witness");
             let full = bytes + entry.size() > self.settings.append_bytes_max;
             let together = entry.index <= record && record <= limit && !planted!(RecordComesApart);
             if !batch.is_empty() && full && !together {
@@ -107,6 +109,7 @@ impl Raft {
         let next = self.without_the_lost(stalled).or_else(|| self.with_the_returned());
         if let Some(marked) = next {
             let mut config = self.configs.config().clone();
+            assert_ne!(marked, config.change.out, "marks that change nothing are not written");
             config.mark_out(marked);
             self.append_config(config, out);
         } else if stalled && self.disk.durable() <= commit {
@@ -119,7 +122,7 @@ impl Raft {
     /// The marks with every data member added that the next commit waits for in vain, if the
     /// others can go on then.
     fn without_the_lost(&self, stalled: bool) -> Option<Vec<NodeId>> {
-        let Role::Leader(leader) = &self.role else { return None };
+        let Role::Leader(leader) = &self.role else { unreachable!("only a leader does") };
         if self.log.last_index() == self.commit {
             return None;
         }
@@ -140,6 +143,7 @@ impl Raft {
         if lost.is_empty() || !helps {
             return None;
         }
+        assert!(lost.intersect(left).is_empty(), "who is lost is not counted on");
         let mut marked = self.configs.config().change.out.clone();
         marked.extend(lost.iter().filter_map(|slot| self.configs.config().id_of(slot)));
         Some(marked)
@@ -147,7 +151,7 @@ impl Raft {
 
     /// The marks without the members that hold nearly everything again.
     fn with_the_returned(&self) -> Option<Vec<NodeId>> {
-        let Role::Leader(leader) = &self.role else { return None };
+        let Role::Leader(leader) = &self.role else { unreachable!("only a leader does") };
         let config = self.configs.config();
         if config.change.out.is_empty() {
             return None;
@@ -176,9 +180,8 @@ impl Raft {
 
     /// A commit, or marks: what waits now has not waited yet.
     pub(crate) fn restart_stall(&mut self) {
-        if let Role::Leader(leader) = &mut self.role {
-            leader.stalled = None;
-        }
+        let Role::Leader(leader) = &mut self.role else { unreachable!("only a leader does") };
+        leader.stalled = None;
     }
 }
 

@@ -1,7 +1,7 @@
 //! One machine driven by hand: messages and tickets in an order no schedule is likely to find.
 
 use super::harness::{configuration, founded, life, propose_config};
-use base::limits::{TAIL_BYTES_MAX, TAIL_ENTRIES_MAX};
+use base::limits::{READS_MAX, TAIL_BYTES_MAX, TAIL_ENTRIES_MAX};
 use base::{Ballot, Birth, Blob, Incarnation, LogIndex, Nanos, NodeId, Ticket};
 use cluster::{BallotRule, Configuration, Member};
 use consensus::raft::*;
@@ -533,4 +533,18 @@ fn what_waits_for_a_commit_in_a_leaders_log_is_bounded() {
     raft.propose(Nanos(3), (0..4).map(|_| large()), &mut out).unwrap();
     let full = raft.propose(Nanos(3), [empty()].into_iter(), &mut out).unwrap_err();
     assert_eq!(full.reason, NotLeaderReason::TailFull);
+}
+
+/// Nobody leads: what is asked waits, as much as may, and the rest is told at once.
+#[test]
+fn reads_that_wait_for_a_leader_are_bounded() {
+    let mut raft = machine(Ballot::ZERO);
+    let mut out = Ready::default();
+    for seq in 1..=READS_MAX as u64 {
+        raft.read(Nanos(1), seq, &mut out);
+    }
+    assert!(out.reads.is_empty());
+    let seq = READS_MAX as u64 + 1;
+    raft.read(Nanos(1), seq, &mut out);
+    assert_eq!(out.reads, [ReadOutcome { seq, result: Err(NoLeader) }]);
 }

@@ -92,7 +92,10 @@ impl Parser {
             let message = format!("{faults} faulty members need at least {least}");
             return Err(ParseError::new(column, format!("{message} members, not {count}")));
         }
-        Ok(Expr::at_least(column, (count + times * faults + 1).div_ceil(2), items))
+        let need = (count + times * faults + 1).div_ceil(2);
+        assert!(2 * need - count > times * faults, "any two share a member that does not lie");
+        assert!(need <= count - faults, "those that do not lie are a quorum");
+        Ok(Expr::at_least(column, need, items))
     }
 
     fn weighted(&mut self, column: usize) -> Result<Expr, ParseError> {
@@ -126,6 +129,8 @@ impl Parser {
             seen.push(item);
             weights.push(weight);
             if !self.eat(",") {
+                assert_eq!(seen.len(), weights.len(), "every item has a weight");
+                assert!(total as usize >= seen.len(), "every weight counts");
                 return Ok((seen.into_iter().zip(weights).collect(), total));
             }
         }
@@ -204,6 +209,7 @@ impl Parser {
             } else if !comma && self.is_symbol(")") {
                 rows.push(row);
                 self.close(")")?;
+                assert!(rows.iter().all(|row| !row.is_empty()), "an item stands before each `/`");
                 return Ok(rows);
             }
         }

@@ -87,6 +87,7 @@ impl Parser {
             let message = format!("a commit set of {count} has 1 to {count}, not {commit}");
             return Err(ParseError::new(column, message));
         }
+        assert_eq!(items.len(), count as usize, "a text has few items");
         let elect = Expr::at_least(column, count - commit + 1, items.clone());
         Ok((elect, Expr::at_least(column, commit, items)))
     }
@@ -123,8 +124,10 @@ impl Parser {
             let message = format!("{faults} faulty members need at least {least}");
             return Err(ParseError::new(column, format!("{message} members, not {count}")));
         }
-        let elect = Expr::at_least(column, 2 * faults + 1, items.clone());
-        Ok((elect, Expr::at_least(column, count - faults, items)))
+        let (moves_on, is_final) = (2 * faults + 1, count - faults);
+        assert!(moves_on + is_final - count > faults, "they share one that does not lie");
+        let elect = Expr::at_least(column, moves_on, items.clone());
+        Ok((elect, Expr::at_least(column, is_final, items)))
     }
 
     fn starts_line(&self, prefix: &str) -> bool {

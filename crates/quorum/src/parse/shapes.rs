@@ -34,6 +34,7 @@ pub(super) fn repeats(form: &str, rows: &Rows) -> usize {
 
 /// The gates of a shape. Errors point at the row that does not fit.
 pub(super) fn arrange(column: usize, form: &str, mut rows: Rows) -> Result<Expr, ParseError> {
+    assert!(!rows.is_empty() && !rows[0].is_empty(), "the first row has the first item");
     match form {
         "row" => Ok(rows_of(column, &rows, "row")),
         "cover" => Ok(cover(column, &rows)),
@@ -136,6 +137,7 @@ fn shaped(
 
 /// Agrawal, El Abbadi 1991: the root and a quorum of one subtree, or a quorum of both.
 fn tree(column: usize, rows: &Rows, depth: usize, at: usize) -> Expr {
+    assert!(rows[depth].len() == 1 << depth && at < 1 << depth, "a level has twice as many");
     let root = rows[depth][at].clone();
     if depth + 1 == rows.len() {
         return root;
@@ -170,6 +172,8 @@ fn plane(column: usize, rows: Rows) -> Result<Expr, ParseError> {
         let message = format!("a plane has 7, 13, 21, 31 or 57 items, not {count}");
         return Err(ParseError::new(column, message));
     };
+    let points = shifts.len();
+    assert_eq!(points * (points - 1) + 1, count, "every difference but 0 occurs once");
     let line = |start: usize| {
         let points = shifts.iter().map(|shift| items[(start + shift) % count].clone());
         Expr::all(column, points.collect())

@@ -225,3 +225,16 @@ fn many_shapes_together_are_refused_where_they_would_be_too_large_when_written_o
     let error = Expr::parse(&text(200)).expect_err("refused");
     assert!(error.message.contains("too large when written out"), "{error}");
 }
+
+#[test]
+fn a_family_with_too_many_minimal_quorums_is_not_listed() {
+    let alone = |family: &Family| -> Vec<NodeSet> {
+        family.support().iter().map(|slot| [slot].into_iter().collect()).collect()
+    };
+    let many = Family::majority(NodeSet::first(64));
+    assert_eq!(many.minimal_by_class(&alone(&many)), None);
+    let (some, all) = many.minimal_quorums_max(3);
+    assert!(some.len() == 3 && !all && some.iter().all(|set| many.is_quorum(*set)));
+    let few = Family::majority(NodeSet::first(5));
+    assert_eq!(few.minimal_by_class(&alone(&few)).map(|sets| sets.len()), Some(10));
+}
