@@ -16,10 +16,13 @@ const EVENT_OVERHEAD_BYTES: usize = 24;
 /// What a watcher is to see.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wanted {
+    /// The keys it watches.
     pub range: KeyRange,
     /// The version before each event too.
     pub prev_kv: bool,
+    /// Without what was put.
     pub no_put: bool,
+    /// Without what was deleted.
     pub no_delete: bool,
 }
 

@@ -6,6 +6,7 @@
 //! itself: no clock, thread, socket or file. What answers is a [`Door`]; all of its questions are
 //! answered on the thread that asks, from a picture of the member that may be a moment old.
 #![no_std]
+#![deny(missing_docs)]
 extern crate alloc;
 #[cfg(test)]
 extern crate std;

@@ -18,15 +18,20 @@ pub enum Freshness {
 /// One read: plain data, so that it can wait for its state and be carried out anywhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Query {
+    /// Keys of a range.
     Range(RangeRequest),
     /// A transaction that writes in no branch.
     Txn(TxnRequest),
     /// The hash of all keys up to a revision; 0: the newest.
     Hash {
+        /// Up to which.
         revision: i64,
     },
+    /// What is left of a lease.
     Lease {
+        /// Which.
         id: i64,
+        /// Its keys too.
         keys: bool,
     },
 }
@@ -34,8 +39,11 @@ pub enum Query {
 /// What was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found {
+    /// Keys of a range.
     Range(RangeResponse),
+    /// Both outcome and answers of a transaction.
     Txn(TxnResponse),
+    /// A hash, and up to where.
     Hash(HashKv),
     /// None for a lease that is unknown or has expired.
     Lease(Option<LeaseInfo>),

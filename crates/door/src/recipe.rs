@@ -20,28 +20,36 @@ use mvcc::{Event, RangeRequest, RangeResponse, SortOrder, SortTarget, TxnRequest
 /// What is to be done next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step<T> {
+    /// A transaction that writes.
     Write(TxnRequest),
     /// A linearizable read.
     Read(RangeRequest),
     /// Watch these keys from a revision on, in place of any watch before, and tell the first
     /// event. `range_end` as in [`RangeRequest`].
     Watch {
+        /// The first key.
         key: Blob,
+        /// The end, not included.
         range_end: Blob,
+        /// The first revision that counts.
         from: i64,
     },
     /// Tell the next event of the same watch.
     Await,
     /// Something to hand on; there is more to come.
     Tell(T),
+    /// What was wanted.
     Done(T),
 }
 
 /// What came of a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Heard {
+    /// The transaction's answer.
     Written(TxnResponse),
+    /// What the read found.
     Read(RangeResponse),
+    /// The next event of the watch.
     Event(Event),
     /// The watch cannot tell what happened: it is compacted.
     Compacted,

@@ -55,7 +55,9 @@ pub enum Reason {
 /// Why a request was not answered with its result, what that means, and who could help.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
+    /// What it means for the request.
     pub outcome: Outcome,
+    /// Why.
     pub reason: Reason,
     /// Name of the leader that the member follows.
     pub leader: Option<String>,

@@ -204,7 +204,7 @@ pub(super) fn metrics(
     }
     page.gauge("etcd_debugging_mvcc_watch_stream_total", hub.streams());
     page.line("# TYPE etcd_server_version gauge");
-    page.line(&format!("etcd_server_version{{server_version=\"{ETCD_VERSION}\"}} 1"));
+    page.line(format_args!("etcd_server_version{{server_version=\"{ETCD_VERSION}\"}} 1"));
     page.line("# TYPE etcd_cluster_version gauge");
     page.line("etcd_cluster_version{cluster_version=\"3.7\"} 1");
     let mut text = page.into_text();

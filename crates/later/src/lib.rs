@@ -5,6 +5,7 @@
 //! value that is there at once costs no memory, one that comes later a single piece of it, which
 //! also holds what is to be made of the value on its way.
 #![no_std]
+#![deny(missing_docs)]
 extern crate alloc;
 #[cfg(test)]
 extern crate std;

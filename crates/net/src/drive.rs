@@ -122,14 +122,11 @@ impl Stream {
                 Poll::Ready(Err(_)) => return Poll::Ready(None),
                 Poll::Ready(Ok(())) => self.unread = None,
             }
-            match source.make() {
-                Some(Ok(frame)) => {
-                    if out.send_frame(frame).is_err() {
-                        return Poll::Ready(None);
-                    }
-                }
-                Some(Err(status)) => return Poll::Ready(Some(Err(status))),
-                None => {}
+            let Some(made) = source.make() else { continue };
+            match made.map(|frame| out.send_frame(frame)) {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => return Poll::Ready(None),
+                Err(status) => return Poll::Ready(Some(Err(status))),
             }
         }
         cx.waker().wake_by_ref();

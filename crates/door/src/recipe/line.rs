@@ -12,10 +12,12 @@ use mvcc::{
 /// A place at the head of a line: a lock that is held, or leadership.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Held {
+    /// The holder's own key.
     pub key: Blob,
     /// Revision at which the key was created: it grows from holder to holder, so it can fence
     /// whatever the holder does elsewhere.
     pub revision: i64,
+    /// The place lasts as long as this lease.
     pub lease: i64,
     /// The store's revision when the place was known to be the first.
     pub since: i64,

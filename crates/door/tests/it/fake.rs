@@ -12,6 +12,9 @@ use std::rc::{Rc, Weak};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+/// Done once the state is fresh enough.
+type Waits = Box<dyn FnOnce(&FakeDoor)>;
+
 pub struct FakeDoor {
     store: RefCell<Store>,
     index: RefCell<LogIndex>,
@@ -30,7 +33,7 @@ pub struct FakeDoor {
     unanswered: RefCell<Vec<Answer<Response>>>,
     /// Keeps what waits for a read index until it is released.
     slow: Cell<bool>,
-    waiting: RefCell<Vec<Box<dyn FnOnce(&Self)>>>,
+    waiting: RefCell<Vec<Waits>>,
     /// How many reads were carried out.
     pub reads_made: Cell<u64>,
 }
