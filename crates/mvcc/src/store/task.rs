@@ -92,10 +92,12 @@ impl Task {
                 return false;
             }
             let next = match (core::mem::replace(&mut self.stage, Stage::End), command) {
-                (Stage::Sweep(mut work), _) => match work.run(view, budget) {
-                    true => return self.end(view),
-                    false => Stage::Sweep(work),
-                },
+                (Stage::Sweep(mut work), _) => {
+                    if work.run(view, budget) {
+                        return self.end(view);
+                    }
+                    Stage::Sweep(work)
+                }
                 (Stage::End, _) | (_, None) => unreachable!("a task ends once"),
                 (stage, Some(command)) => self.work(stage, view, limits, command, budget),
             };
@@ -121,10 +123,10 @@ impl Task {
         budget: &mut Budget,
     ) -> Stage {
         if let Stage::Compact(mut work) = stage {
-            return match work.run(view, budget) {
-                true => Stage::CompactSweep(SweepWork::new(Slice::IDLE)),
-                false => Stage::Compact(work),
-            };
+            if work.run(view, budget) {
+                return Stage::CompactSweep(SweepWork::new(Slice::IDLE));
+            }
+            return Stage::Compact(work);
         }
         let (events, digest) = (&mut self.events, &mut self.digest);
         let mut w = Writer { view, events, digest };
@@ -148,7 +150,7 @@ impl Task {
             (Stage::Renew(ttls), Command::LeaseRenew { ids }) => renew(&mut w, ids, ttls, budget),
             (Stage::CompactSweep(work), _) => {
                 let done = work.run(w.view, budget);
-                done.then(|| Ok(Response::Compact { revision: w.view.revision }))
+                done.then_some(Ok(Response::Compact { revision: w.view.revision }))
             }
             _ => unreachable!("a stage is of its command"),
         };

@@ -81,8 +81,8 @@ fn while_a_thousand_keys_are_deleted_a_leader_keeps_its_office_and_shows_the_sta
         // Some election timeouts; the events that come in between are steps too.
         for _ in 0..30 {
             c.run_for(Nanos::from_millis(100));
-            for node in 0..3 {
-                let (was, status) = (&before[node], c.status(node));
+            for (node, was) in before.iter().enumerate() {
+                let status = c.status(node);
                 assert_eq!(status.ballot, was.ballot, "seed {seed}: nobody campaigns");
                 assert_eq!(status.leader, was.leader, "seed {seed}: everybody hears the leader");
                 assert_eq!((status.applied, status.revision), (was.applied, was.revision));
