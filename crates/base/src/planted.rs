@@ -144,7 +144,8 @@ bugs! {
     MetNotWritten "met-not-written",
     LeaverLetIn "leaver-let-in",
     VoteAloneUnsynced "vote-alone-unsynced",
-    OldCheckpointsFirst "old-checkpoints-first",
+    WitnessSentData "witness-sent-data",
+    FirstMetStays "first-met-stays",
 }
 
 /// The bug of this name.

@@ -25,7 +25,7 @@ impl Written {
     fn leaves(self, met: Life, said: Life) -> bool {
         match self {
             Self::Nobodys => true,
-            Self::Others => said.birth == met.birth,
+            Self::Others => said.birth == met.birth || planted!(FirstMetStays),
             Self::As(life) => life.birth == met.birth,
         }
     }

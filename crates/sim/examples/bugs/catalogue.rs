@@ -17,6 +17,8 @@ const DISKS: &str = "disks lives uniform";
 const NEWEST: &str = "disks lives uniform test:store/it/a_damaged_newest_checkpoint";
 const WATCHES: &str = "watches lives uniform";
 const WITNESSES: &str = "witnesses witness-lives";
+const SENT: &str = "witness-lives";
+const FIRST: &str = "lives uniform test:member/lib/where_others_are_written_down";
 const MARKED: &str = "witnesses witness-lives test:consensus/it/script";
 const VAIN: &str = "lives uniform test:consensus/it/script";
 const INSTALLS: &str = "lives uniform test:replica/it/slices";
@@ -149,7 +151,8 @@ entries! {
     "met-not-written" LIVES, 0 "a peer is relied on before it is written down who it is";
     "leaver-let-in" LIVES, 0 "who was removed is let in and never told";
     "vote-alone-unsynced" LIVES, 0 "a write without entries is not worth a sync";
-    "old-checkpoints-first" LIVES, 0 "old checkpoints go before the new one is durable";
+    "witness-sent-data" SENT, 0 "a witness is sent the checkpoint of a data member";
+    "first-met-stays" FIRST, 0 "a directory that was never counted is held against a later one";
 }
 
 /// One line a bug: name, means, quick or full, what it is.
