@@ -302,10 +302,10 @@ fn answer(reply: &Reply) -> String {
         Reply::Range(Err(error)) | Reply::Txn(Err(error)) => format!("refused: {error}"),
         Reply::Barrier => "current".to_string(),
         Reply::Changed { index, config } => {
-            let names = config.members.iter().map(|m| match m.learner {
-                true => format!("{} (learner)", m.name),
-                false => m.name.clone(),
-            });
+            let name = |m: &cluster::Member| {
+                if m.learner { format!("{} (learner)", m.name) } else { m.name.clone() }
+            };
+            let names = config.members.iter().map(name);
             format!("entry {index}, members {}", names.collect::<Vec<_>>().join(" "))
         }
         Reply::ChangeRefused(error) => format!("not changed: {error}"),
@@ -374,10 +374,12 @@ fn raft(event: &Trace, also: &dyn Fn(&str) -> bool) -> Option<String> {
         Trace::SteppedDown { ballot, why } => format!("steps down from {ballot}: {why:?}"),
         Trace::Quorum { index, acked, .. } => format!("counts {} for entry {index}", set(*acked)),
         Trace::Transfer { to } => format!("hands over to n{to}"),
-        Trace::Vote { ballot, to, granted } if also("votes") => match granted {
-            true => format!("votes for n{to} at {ballot}"),
-            false => format!("denies n{to} its vote at {ballot}"),
-        },
+        Trace::Vote { ballot, to, granted: true } if also("votes") => {
+            format!("votes for n{to} at {ballot}")
+        }
+        Trace::Vote { ballot, to, .. } if also("votes") => {
+            format!("denies n{to} its vote at {ballot}")
+        }
         Trace::Campaign { ballot } if also("votes") => format!("campaigns {ballot}"),
         Trace::ReadConfirmed { acked, .. } if also("reads") => {
             format!("is confirmed for reads by {}", set(*acked))
