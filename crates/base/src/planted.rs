@@ -13,7 +13,7 @@ macro_rules! bugs {
     ($($bug:ident $name:literal,)*) => {
         /// What can be planted.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum Bug { $($bug,)* }
+        pub enum Bug { $(#[doc = $name] $bug,)* }
 
         /// Every bug with its name.
         pub const ALL: &[(Bug, &str)] = &[$((Bug::$bug, $name),)*];
