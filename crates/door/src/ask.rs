@@ -3,6 +3,8 @@
 use crate::facts::{Header, MemberInfo, Status};
 use crate::query::{Found, Freshness, Query};
 use crate::refusal::Refusal;
+use crate::work::{Made, Work};
+use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -42,6 +44,10 @@ pub trait Door {
     fn move_leader(&self, caller: Caller, target: NodeId, answer: Answer<()>);
     /// Registers for what is applied; called once by each front, before it serves.
     fn on_changes(&self, listener: ChangeListener);
+
+    /// Does what is long apart, a slice at a time among others. Nothing is answered, and the rest
+    /// not done, once the answer is not wanted.
+    fn run(&self, work: Box<dyn Work>, answer: Promise<Made>);
 
     /// An immutable picture of the data.
     fn view(&self) -> View;

@@ -18,6 +18,7 @@ mod query;
 mod reads;
 pub mod recipe;
 mod refusal;
+mod work;
 
 pub use ask::{Answer, ChangeListener, Door};
 pub use cursor::{Batch, Bounds, Cursor, Fragment, Wanted};
@@ -26,3 +27,4 @@ pub use mvcc::Caller;
 pub use query::{Found, Freshness, Query};
 pub use reads::{READS_WAITING_MAX, Reads};
 pub use refusal::{Outcome, Reason, Refusal};
+pub use work::{Made, Work, apart};

@@ -37,7 +37,7 @@ pub use page::Page;
 pub use server::Server;
 pub use service::{
     Answer, Call, Form, HttpBody, HttpReply, HttpRequest, Kind, Metadata, Opening, Requests,
-    Service, Source, Turn,
+    Service, Shape, Source, Turn,
 };
 pub use stats::CallStats;
 pub use status::{Code, Outcome, Status};

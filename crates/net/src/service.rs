@@ -70,6 +70,11 @@ impl Form {
         M::decode(message).map_err(|_| undecodable())
     }
 
+    /// What decides how answers look, without whoever waits for them: for another thread.
+    pub const fn shape(&self) -> Shape {
+        Shape
+    }
+
     /// Writes an answer, which is most of the work that a long one makes: not for one who is late.
     ///
     /// # Errors
@@ -78,6 +83,20 @@ impl Form {
         if self.asker.is_late() {
             return Err(exceeded());
         }
+        self.shape().encode(message)
+    }
+}
+
+/// A form on any thread.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape;
+
+impl Shape {
+    /// Writes an answer, whoever waits for it.
+    ///
+    /// # Errors
+    /// It is too long.
+    pub fn encode(self, message: &impl Message) -> Result<Bytes, Status> {
         answer(message, ANSWER_BYTES_MAX)
     }
 }

@@ -4,7 +4,7 @@
 pub mod bootstrap;
 pub mod config;
 pub mod disk;
-
 pub mod metrics;
 pub mod node;
 pub mod peer;
+mod pool;

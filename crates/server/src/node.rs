@@ -18,6 +18,7 @@ use crate::config::Config;
 use crate::disk::{Log, Wrap};
 use crate::metrics::{DiskMetrics, Metrics};
 use crate::peer::listen::Shared;
+use crate::pool::Pool;
 use base::{NodeId, Prng};
 use door::{ChangeListener, Reads, Refusal};
 use input::{Input, TraceSink};
@@ -60,6 +61,7 @@ pub struct Node {
     /// Nothing more is taken.
     ended: Cell<bool>,
     next_token: Cell<u64>,
+    pool: Rc<Pool>,
     /// Reads whose state is fresh enough.
     reads: Reads,
     /// Those who waited for the replica to be current have been served.

@@ -3,9 +3,10 @@
 use base::{ClusterTime, LogIndex, Nanos, NodeId, Term};
 use cluster::Change;
 use door::{
-    Answer, Caller, ChangeListener, Door, Found, Freshness, Header, MemberInfo, Query, Reads,
-    Reason, Refusal, Status,
+    Answer, Caller, ChangeListener, Door, Found, Freshness, Header, Made, MemberInfo, Query, Reads,
+    Reason, Refusal, Status, Work,
 };
+use later::Promise;
 use mvcc::{AlarmKind, Command, Limits, Response, Store, View};
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
@@ -182,6 +183,14 @@ impl Door for FakeDoor {
 
     fn on_changes(&self, listener: ChangeListener) {
         self.listeners.borrow_mut().push(listener);
+    }
+
+    fn run(&self, mut work: Box<dyn Work>, answer: Promise<Made>) {
+        while answer.is_wanted() {
+            if let Some(made) = work.step() {
+                return answer.keep(made);
+            }
+        }
     }
 
     fn view(&self) -> View {

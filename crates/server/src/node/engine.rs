@@ -7,8 +7,8 @@ use base::limits::{MEMBER_TEXT_BYTES_MAX, URLS_MAX};
 use base::{NodeId, Token};
 use cluster::{Change, Configuration, label};
 use door::{
-    Answer, Caller, ChangeListener, Door, Found, Freshness, Header, MemberInfo, Query, Reason,
-    Refusal, Status,
+    Answer, Caller, ChangeListener, Door, Found, Freshness, Header, Made, MemberInfo, Query,
+    Reason, Refusal, Status, Work,
 };
 use later::Promise;
 use mvcc::{AlarmKind, Command, RangeRequest, RangeResponse, Response, View};
@@ -347,6 +347,10 @@ impl Door for Node {
 
     fn on_changes(&self, listener: ChangeListener) {
         self.listeners.borrow_mut().push(listener);
+    }
+
+    fn run(&self, work: Box<dyn Work>, answer: Promise<Made>) {
+        self.pool.run(work, answer);
     }
 
     fn view(&self) -> View {

@@ -10,6 +10,7 @@ use crate::disk::{Files, Log, Place, Wrap};
 use crate::metrics::{DiskMetrics, Metrics};
 use crate::peer::Members;
 use crate::peer::listen::{self, Shared};
+use crate::pool::{Pool, Threads};
 use base::limits::{APPEND_BYTES_MAX, INFLIGHT_BYTES_MAX, PENDING_BYTES_MAX, PENDING_MAX};
 use base::{Birth, Nanos, NodeId, Prng};
 use cluster::Configuration;
@@ -207,6 +208,7 @@ fn serve(node: &Rc<Node>, listeners: Listeners) {
     let election = Duration::from_millis(node.config.election_timeout_ms);
     tokio::task::spawn_local(look(Rc::clone(&front), election));
     tokio::task::spawn_local(pump(Rc::clone(node)));
+    tokio::task::spawn_local(Rc::clone(&node.pool).tend());
     let server = Server::new(front as Rc<dyn Service>, limits, node.config.keep_alive);
     *node.server.borrow_mut() = Rc::downgrade(&server);
     for listener in listeners.client {
@@ -319,6 +321,7 @@ fn build(
     let replica = replica.map_err(StartError::Disk)?;
     let disk_metrics = Arc::new(DiskMetrics::default());
     let disk = Log::start(opened.journal, place.clone(), inbox.clone(), Arc::clone(&disk_metrics))?;
+    let threads = Arc::new(Threads::start()?);
     let peers = shared(&config, place, &identity, opened.bootstrap, inbox.clone())?;
     Ok(Rc::new_cyclic(|me| Node {
         me: me.clone(),
@@ -330,6 +333,7 @@ fn build(
         started: Instant::now(),
         pending: RefCell::default(),
         next_token: Cell::new(0),
+        pool: Pool::new(threads),
         reads: reads(me.clone()),
         stands: Cell::new(false),
         listeners: RefCell::default(),

@@ -1,0 +1,39 @@
+//! Work that grows with data: done apart from whoever votes and whoever serves.
+
+use crate::ask::Door;
+use alloc::boxed::Box;
+use core::any::Any;
+use later::{Asker, Later, promise};
+
+/// What came of a [`Work`].
+pub type Made = Box<dyn Any + Send>;
+
+/// Something long, cut into slices so that the long ones share what carries them out, and so that
+/// one whose caller has gone ends soon.
+pub trait Work: Send {
+    /// One slice of about a millisecond; what came of it all once that is whole. Not called again
+    /// after that.
+    fn step(&mut self) -> Option<Made>;
+}
+
+struct Steps<F>(F);
+
+impl<T: Send + 'static, F: FnMut() -> Option<T> + Send> Work for Steps<F> {
+    fn step(&mut self) -> Option<Made> {
+        (self.0)().map(|made| Box::new(made) as Made)
+    }
+}
+
+/// Has `step` called apart until it gives something. None comes when `asker` has left before, and
+/// when the member ends.
+pub fn apart<T: Send + 'static>(
+    door: &dyn Door,
+    asker: Asker,
+    step: impl FnMut() -> Option<T> + Send + 'static,
+) -> Later<T> {
+    let (answer, later) = promise(asker, |made: Made| {
+        *made.downcast::<T>().expect("a work makes what its steps give")
+    });
+    door.run(Box::new(Steps(step)), answer);
+    later
+}
