@@ -1,7 +1,8 @@
 //! What a front asks of the member behind it.
 
 use crate::facts::{Header, MemberInfo, Status};
-use crate::query::{Found, Freshness, Query};
+use crate::query::Freshness;
+use crate::reads::Read;
 use crate::refusal::Refusal;
 use crate::work::{Made, Work};
 use alloc::boxed::Box;
@@ -32,7 +33,7 @@ pub trait Door {
     fn write(&self, caller: Caller, command: Command, answer: Answer<Response>);
     /// Reads once the state is fresh enough and it is the read's turn, unless it is no longer
     /// wanted then, or there is no room for its answer.
-    fn read(&self, caller: Caller, query: Query, fresh: Freshness, answer: Answer<Found>);
+    fn read(&self, caller: Caller, fresh: Freshness, read: Read);
     /// Answers once everything committed before the call is applied here.
     fn barrier(&self, answer: Answer<()>);
     /// Answers once this member stands where it stood before its start, or with why not when that

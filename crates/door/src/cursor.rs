@@ -9,7 +9,7 @@ use base::planted;
 use mvcc::{Changes, Error, Event, EventKind, KeyRange, KeyValue, Recent, View};
 
 /// Bytes of a key with its value beside the two themselves, in any front's form at most.
-const KEY_VALUE_OVERHEAD_BYTES: usize = 64;
+pub(crate) const KEY_VALUE_OVERHEAD_BYTES: usize = 64;
 /// Bytes of an event beside its keys and values, in any front's form at most.
 const EVENT_OVERHEAD_BYTES: usize = 24;
 

@@ -1,10 +1,15 @@
 //! What can be read, and reading it from a picture of the store.
 
+use crate::cursor::KEY_VALUE_OVERHEAD_BYTES;
 use crate::facts::LeaseInfo;
 use crate::refusal::{Reason, Refusal};
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use base::ClusterTime;
-use mvcc::{Error, HashKv, RangeRequest, RangeResponse, TxnRequest, TxnResponse, View};
+use mvcc::{
+    Budget, Error, HashKv, HashKvWork, KeyValue, RangeRequest, RangeResponse, RangeWork,
+    ReadTxnWork, ResponseOp, TxnRequest, TxnResponse, View,
+};
 
 /// How late the state that is read may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,23 +61,91 @@ impl Query {
         !matches!(self, Self::Hash { .. }) || no_data.reason != Reason::Diverged
     }
 
-    /// Reads from `view`; `now` is the cluster's time, `ops_max` bounds a transaction.
+    /// It may be long, and cannot be cut into slices.
+    pub(crate) const fn is_long(&self) -> bool {
+        matches!(self, Self::Lease { keys: true, .. })
+    }
+
+    /// Begins to read from `view`; `now` is the cluster's time, `ops_max` bounds a transaction.
     ///
     /// # Errors
-    /// What the data model refuses.
-    pub fn run(&self, view: &View, now: ClusterTime, ops_max: usize) -> Result<Found, Error> {
-        match self {
-            Self::Range(request) => view.range(request).map(Found::Range),
-            Self::Txn(request) => view.read_txn(request, ops_max).map(Found::Txn),
-            Self::Hash { revision } => view.hash_kv(*revision).map(Found::Hash),
-            Self::Lease { id, keys } => {
-                let found = view.lease_ttl(*id, now).map(|ttl| LeaseInfo {
+    /// What the data model refuses without looking at its data.
+    pub fn begin(&self, view: View, now: ClusterTime, ops_max: usize) -> Result<Reading, Error> {
+        let part = match self {
+            Self::Range(request) => Part::Range(RangeWork::start(&view, request)?),
+            Self::Txn(request) => Part::Txn(Box::new(ReadTxnWork::start(&view, request, ops_max)?)),
+            Self::Hash { revision } => Part::Hash(HashKvWork::start(&view, *revision)?),
+            Self::Lease { id, keys } => Part::Lease { id: *id, keys: *keys, now },
+        };
+        Ok(Reading { view, part })
+    }
+}
+
+/// A read that was begun: its picture of the store, and how far it is. It goes on anywhere.
+pub struct Reading {
+    view: View,
+    part: Part,
+}
+
+#[expect(clippy::large_enum_variant, reason = "nearly every read is the largest")]
+enum Part {
+    Range(RangeWork),
+    Txn(Box<ReadTxnWork>),
+    Hash(HashKvWork),
+    Lease { id: i64, keys: bool, now: ClusterTime },
+}
+
+impl Reading {
+    /// Goes on for as long as the budget lasts; what was found once that is whole.
+    ///
+    /// # Errors
+    /// What the data model refuses once it has looked.
+    pub fn run(&mut self, budget: &mut Budget) -> Option<Result<Found, Error>> {
+        match &mut self.part {
+            Part::Range(work) => work.run(&self.view, budget).map(|range| Ok(Found::Range(range))),
+            Part::Txn(work) => work.run(budget).map(|found| found.map(Found::Txn)),
+            Part::Hash(work) => work.run(&self.view, budget).map(|hash| Ok(Found::Hash(hash))),
+            Part::Lease { id, keys, now } => {
+                let found = self.view.lease_ttl(*id, *now).map(|ttl| LeaseInfo {
                     ttl: ttl.remaining,
                     granted_ttl: ttl.granted,
-                    keys: if *keys { view.lease_keys(*id) } else { Vec::new() },
+                    keys: if *keys { self.view.lease_keys(*id) } else { Vec::new() },
                 });
-                Ok(Found::Lease(found))
+                Some(Ok(Found::Lease(found)))
             }
         }
     }
+}
+
+impl Found {
+    /// Bytes of an answer that tells it, about.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Range(range) => range_bytes(range),
+            Self::Txn(txn) => txn_bytes(txn),
+            Self::Hash(_) | Self::Lease(None) => KEY_VALUE_OVERHEAD_BYTES,
+            Self::Lease(Some(lease)) => {
+                let keys = lease.keys.iter().map(|key| key.len() + KEY_OVERHEAD_BYTES);
+                KEY_VALUE_OVERHEAD_BYTES + keys.sum::<usize>()
+            }
+        }
+    }
+}
+
+/// Bytes of a key beside itself, in any front's form at most.
+const KEY_OVERHEAD_BYTES: usize = 8;
+
+fn range_bytes(range: &RangeResponse) -> usize {
+    let bytes = |kv: &KeyValue| KEY_VALUE_OVERHEAD_BYTES + kv.key.len() + kv.value.len();
+    KEY_VALUE_OVERHEAD_BYTES + range.kvs.iter().map(bytes).sum::<usize>()
+}
+
+fn txn_bytes(txn: &TxnResponse) -> usize {
+    let bytes = |op: &ResponseOp| match op {
+        ResponseOp::Range(range) => range_bytes(range),
+        ResponseOp::Txn(txn) => txn_bytes(txn),
+        // A read writes nothing.
+        ResponseOp::Put(_) | ResponseOp::Delete(_) => KEY_VALUE_OVERHEAD_BYTES,
+    };
+    KEY_VALUE_OVERHEAD_BYTES + txn.responses.iter().map(bytes).sum::<usize>()
 }

@@ -10,7 +10,7 @@ use api::Message;
 use api::error::{Code, EtcdError};
 use api::etcdserverpb as pb;
 use bytes::Bytes;
-use door::{Caller, Door, Found, Freshness, Query, Reason, Refusal};
+use door::{Caller, Door, Found, Freshness, Header, Query, Read, Reason, Refusal};
 use later::{Asker, Later, promise};
 use mvcc::{Command, Response};
 use net::{
@@ -149,15 +149,19 @@ impl Front {
         &self,
         call: &Call,
         (query, fresh): (Query, Freshness),
-        reply: impl FnOnce(pb::ResponseHeader, Found) -> Option<M> + 'static,
+        reply: impl FnOnce(pb::ResponseHeader, Found) -> Option<M> + Send + 'static,
     ) -> Answer {
-        let (door, form) = (self.door.clone(), call.form.clone());
-        let (answer, later) = promise(call.asker(), move |result: Result<Found, Refusal>| {
-            let found = result.map_err(|refusal| refusal::status(&refusal))?;
-            let message = reply(convert::header(door.header()), found).ok_or_else(mismatch)?;
-            form.encode(&message)
-        });
-        self.door.read(caller(call), query, fresh, answer);
+        let shape = call.form.shape();
+        let render = move |header: Header, found: Found| {
+            let message = reply(convert::header(header), found).ok_or_else(mismatch)?;
+            shape.encode(&message)
+        };
+        let told = |answer: Result<Result<Bytes, Status>, Refusal>| match answer {
+            Ok(answer) => answer,
+            Err(refusal) => Err(refusal::status(&refusal)),
+        };
+        let (read, later) = Read::new(call.asker(), query, render, told);
+        self.door.read(caller(call), fresh, read);
         later
     }
 

@@ -2,6 +2,7 @@
 
 use alloc::rc::Rc;
 use core::task::Context;
+use core::time::Duration;
 
 /// What can be known of whoever waits for an answer, before work is done for it.
 pub trait Asking {
@@ -16,6 +17,10 @@ pub trait Asking {
     fn may_write(&self) -> bool;
     /// As [`Asking::has_room`]; without room, wakes the task when there may be some.
     fn poll_room(&self, cx: &mut Context<'_>) -> bool;
+    /// A number that it shares with whoever takes answers through the same hands; 0: with nobody.
+    fn whose(&self) -> usize;
+    /// Until it is late; none when it has all the time.
+    fn time_left(&self) -> Option<Duration>;
 }
 
 /// Who asked for something, to learn whether it is still worth doing.
@@ -56,5 +61,15 @@ impl Asker {
     /// See [`Asking::poll_room`].
     pub fn poll_room(&self, cx: &mut Context<'_>) -> bool {
         self.0.as_ref().is_none_or(|asking| asking.poll_room(cx))
+    }
+
+    /// See [`Asking::whose`].
+    pub fn whose(&self) -> usize {
+        self.0.as_ref().map_or(0, |asking| asking.whose())
+    }
+
+    /// See [`Asking::time_left`].
+    pub fn time_left(&self) -> Option<Duration> {
+        self.0.as_ref().and_then(|asking| asking.time_left())
     }
 }

@@ -3,7 +3,7 @@
 use crate::asker::Asker;
 use crate::value::Slot;
 use alloc::rc::Rc;
-use core::cell::Cell;
+use core::cell::{Cell, RefCell};
 
 /// What a slot looks like from the end that gives.
 pub(crate) trait Give<T> {
@@ -26,6 +26,13 @@ impl<T: 'static> Promise<T> {
     /// A promise whose value goes straight to `take`; `None`: there will be none.
     pub fn to(take: impl FnOnce(Option<T>) + 'static) -> Self {
         Self(Some(Rc::new(Straight(Cell::new(Some(take))))))
+    }
+
+    /// A promise of something that comes before this one, and is wanted as this one is. `step` is
+    /// handed it with this promise; with none, where there will be none.
+    pub fn before<S: 'static>(self, step: impl FnOnce(Option<S>, Self) + 'static) -> Promise<S> {
+        let asker = self.asker().clone();
+        Promise(Some(Rc::new(Before { next: RefCell::new(Some((step, self))), asker })))
     }
 
     /// Gives the value. Nothing is made of it where nobody waits any more.
@@ -72,6 +79,27 @@ impl<T, F: FnOnce(Option<T>)> Give<T> for Straight<F> {
     fn asker(&self) -> &Asker {
         const NOBODY: &Asker = &Asker::nobody();
         NOBODY
+    }
+}
+
+/// What is done with a value before a promise is kept.
+struct Before<F, T> {
+    next: RefCell<Option<(F, Promise<T>)>>,
+    asker: Asker,
+}
+
+impl<S, T: 'static, F: FnOnce(Option<S>, Promise<T>)> Give<S> for Before<F, T> {
+    fn give(&self, value: Option<S>) {
+        let (step, promise) = self.next.take().expect("a promise is kept once");
+        step(value, promise);
+    }
+
+    fn is_awaited(&self) -> bool {
+        self.next.borrow().as_ref().is_some_and(|(_, promise)| promise.is_wanted())
+    }
+
+    fn asker(&self) -> &Asker {
+        &self.asker
     }
 }
 

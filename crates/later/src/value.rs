@@ -287,6 +287,12 @@ mod tests {
         fn poll_room(&self, _: &mut Context<'_>) -> bool {
             false
         }
+        fn whose(&self) -> usize {
+            7
+        }
+        fn time_left(&self) -> Option<core::time::Duration> {
+            Some(core::time::Duration::ZERO)
+        }
     }
 
     #[test]
@@ -294,6 +300,8 @@ mod tests {
         let late = Asker::new(Rc::new(Late));
         let (kept, mut later) = promise(late, |n: u32| n);
         assert!(!kept.is_wanted() && !kept.asker().has_room() && !kept.asker().may_write());
+        assert_eq!(kept.asker().whose(), 7);
+        assert!(kept.asker().time_left().is_some_and(|left| left.is_zero()));
         kept.keep(1);
         assert_eq!(poll(&mut later), Poll::Ready(Some(1)));
     }
@@ -317,6 +325,29 @@ mod tests {
         drop(first);
         assert_eq!(heard.0.borrow().last(), Some(&None));
         assert_eq!(Later::now(1).then(nobody(), |n| Later::now(n + 1)).at_once().ok(), Some(2));
+    }
+
+    #[test]
+    fn a_step_before_a_promise_is_wanted_as_the_promise_is() {
+        let (promise, later) = promise(Asker::nobody(), |text: String| text);
+        let step = promise.before(|n: Option<u32>, promise| {
+            if let Some(n) = n {
+                promise.keep(n.to_string());
+            }
+        });
+        assert!(step.is_wanted());
+        let heard = Rc::new(Heard::default());
+        later.deliver(Rc::clone(&heard) as _);
+        step.keep(3);
+        assert_eq!(*heard.0.borrow(), [Some("3".into())]);
+        let (promise, later) = crate::promise(Asker::nobody(), |n: u32| n);
+        let step = promise.before(|_: Option<u32>, promise| drop(promise));
+        drop(later);
+        assert!(!step.is_wanted());
+        let (promise, later) = crate::promise(Asker::nobody(), |n: u32| n.to_string());
+        later.deliver(Rc::clone(&heard) as _);
+        drop(promise.before(|_: Option<u32>, promise| drop(promise)));
+        assert_eq!(heard.0.borrow().last(), Some(&None), "who waits hears of a step not taken");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use later::{Asking, Receiver};
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::task::{Context, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A unary call that was accepted and may still be answered, once.
 pub(super) struct Unary {
@@ -117,6 +117,14 @@ impl Asking for Unary {
 
     fn poll_room(&self, cx: &mut Context<'_>) -> bool {
         self.outflow.poll_room(cx)
+    }
+
+    fn whose(&self) -> usize {
+        Rc::as_ptr(&self.outflow).addr()
+    }
+
+    fn time_left(&self) -> Option<Duration> {
+        self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
     }
 }
 

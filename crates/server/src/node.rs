@@ -63,7 +63,7 @@ pub struct Node {
     next_token: Cell<u64>,
     pool: Rc<Pool>,
     /// Reads whose state is fresh enough.
-    reads: Reads,
+    reads: Rc<Reads>,
     /// Those who waited for the replica to be current have been served.
     stands: Cell<bool>,
     listeners: RefCell<Vec<ChangeListener>>,

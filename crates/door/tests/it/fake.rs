@@ -3,8 +3,8 @@
 use base::{ClusterTime, LogIndex, Nanos, NodeId, Term};
 use cluster::Change;
 use door::{
-    Answer, Caller, ChangeListener, Door, Found, Freshness, Header, Made, MemberInfo, Query, Reads,
-    Reason, Refusal, Status, Work,
+    Answer, Caller, ChangeListener, Door, Freshness, Header, Made, MemberInfo, Query, Read,
+    Reading, Reads, Reason, Refusal, Stage, Status, Work,
 };
 use later::Promise;
 use mvcc::{AlarmKind, Command, Limits, Response, Store, View};
@@ -20,7 +20,7 @@ pub struct FakeDoor {
     store: RefCell<Store>,
     index: RefCell<LogIndex>,
     listeners: RefCell<Vec<ChangeListener>>,
-    reads: Reads,
+    reads: Rc<Reads>,
     pub leads: Cell<bool>,
     pub diverged: Cell<bool>,
     pub halted: RefCell<Option<String>>,
@@ -44,12 +44,12 @@ impl FakeDoor {
         let start = Instant::now();
         let now = move || Nanos(u64::try_from(start.elapsed().as_nanos()).unwrap());
         Rc::new_cyclic(|me: &Weak<Self>| {
-            let me = me.clone();
+            let stage: Weak<dyn Stage> = me.clone();
             Self {
                 store: RefCell::new(Store::new(Limits::default())),
                 index: RefCell::default(),
                 listeners: RefCell::default(),
-                reads: Reads::new(move |query| me.upgrade().unwrap().find(query), now),
+                reads: Reads::new(stage, now),
                 leads: Cell::new(true),
                 diverged: Cell::default(),
                 halted: RefCell::default(),
@@ -116,14 +116,6 @@ impl FakeDoor {
         listeners.iter().for_each(|listener| listener(&changes));
     }
 
-    fn find(&self, query: &Query) -> Result<Found, Refusal> {
-        if let Some(refusal) = self.serves_no_data().filter(|r| query.is_refused_by(r)) {
-            return Err(refusal);
-        }
-        self.reads_made.set(self.reads_made.get() + 1);
-        query.run(&self.view(), ClusterTime(1), self.txn_ops_max()).map_err(Refusal::from)
-    }
-
     /// Does `done` once the state is fresh enough.
     fn once_fresh(&self, done: impl FnOnce(&Self, Result<(), Refusal>) + 'static) {
         let fresh = |fake: &Self| {
@@ -135,6 +127,24 @@ impl FakeDoor {
             return self.waiting.borrow_mut().push(Box::new(waits));
         }
         done(self, fresh(self));
+    }
+}
+
+impl Stage for FakeDoor {
+    fn begin(&self, query: &Query) -> Result<Reading, Refusal> {
+        if let Some(refusal) = self.serves_no_data().filter(|r| query.is_refused_by(r)) {
+            return Err(refusal);
+        }
+        self.reads_made.set(self.reads_made.get() + 1);
+        query.begin(self.view(), ClusterTime(1), self.txn_ops_max()).map_err(Refusal::from)
+    }
+
+    fn header(&self) -> Header {
+        Door::header(self)
+    }
+
+    fn run(&self, work: Box<dyn Work>, answer: Promise<Made>) {
+        Door::run(self, work, answer);
     }
 }
 
@@ -155,13 +165,13 @@ impl Door for FakeDoor {
         }
     }
 
-    fn read(&self, _: Caller, query: Query, fresh: Freshness, answer: Answer<Found>) {
+    fn read(&self, _: Caller, fresh: Freshness, read: Read) {
         if fresh == Freshness::Local {
-            return self.reads.serve(query, answer);
+            return self.reads.serve(read);
         }
         self.once_fresh(|fake, result| match result {
-            Ok(()) => fake.reads.serve(query, answer),
-            Err(refusal) => answer.keep(Err(refusal)),
+            Ok(()) => fake.reads.serve(read),
+            Err(refusal) => read.refuse(refusal),
         });
     }
 

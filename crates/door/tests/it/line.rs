@@ -12,7 +12,8 @@
 
 use base::Blob;
 use door::{
-    Bounds, Caller, Cursor, Door, Found, Fragment, Freshness, Outcome, Query, Refusal, Wanted,
+    Bounds, Caller, Cursor, Door, Found, Fragment, Freshness, Header, Outcome, Query, Read,
+    Refusal, Wanted,
 };
 use later::{Asker, Later, promise};
 use mvcc::{
@@ -68,15 +69,16 @@ impl Line {
 
     fn get(&self, asker: Asker, key: &str) -> Later<String> {
         let range = RangeRequest { key: blob(key), ..RangeRequest::default() };
-        let (answer, later) = promise(asker, |found: Result<Found, Refusal>| match found {
-            Ok(Found::Range(range)) => match range.kvs.first() {
+        let render = |_: Header, found: Found| match found {
+            Found::Range(range) => match range.kvs.first() {
                 Some(kv) => format!("VALUE {} {}", kv.mod_revision, text(&kv.value)),
                 None => "NONE".to_owned(),
             },
-            Ok(other) => unreachable!("a range was asked for: {other:?}"),
-            Err(refusal) => refused(&refusal),
-        });
-        self.door.read(Caller::nobody(), Query::Range(range), Freshness::Linearizable, answer);
+            other => unreachable!("a range was asked for: {other:?}"),
+        };
+        let told = |line: Result<String, Refusal>| line.unwrap_or_else(|r| refused(&r));
+        let (read, later) = Read::new(asker, Query::Range(range), render, told);
+        self.door.read(Caller::nobody(), Freshness::Linearizable, read);
         later
     }
 

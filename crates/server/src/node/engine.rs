@@ -7,8 +7,8 @@ use base::limits::{MEMBER_TEXT_BYTES_MAX, URLS_MAX};
 use base::{NodeId, Token};
 use cluster::{Change, Configuration, label};
 use door::{
-    Answer, Caller, ChangeListener, Door, Found, Freshness, Header, Made, MemberInfo, Query,
-    Reason, Refusal, Status, Work,
+    Answer, Caller, ChangeListener, Door, Freshness, Header, Made, MemberInfo, Query, Read,
+    Reading, Reason, Refusal, Stage, Status, Work,
 };
 use later::Promise;
 use mvcc::{AlarmKind, Command, RangeRequest, RangeResponse, Response, View};
@@ -22,7 +22,7 @@ pub(super) enum Pending {
     Write(Answer<Response>),
     Range(Answer<RangeResponse>),
     /// A read that waits until the state is fresh enough.
-    Read(Query, Answer<Found>),
+    Read(Read),
     Barrier(Answer<()>),
     /// A barrier, or what the member finds on its own disk, whichever is first.
     Standing(Answer<()>),
@@ -34,7 +34,7 @@ impl Pending {
         match self {
             Self::Write(answer) => answer.keep(Err(refusal)),
             Self::Range(answer) => answer.keep(Err(refusal)),
-            Self::Read(_, answer) => answer.keep(Err(refusal)),
+            Self::Read(read) => read.refuse(refusal),
             Self::Barrier(answer) | Self::Standing(answer) => answer.keep(Err(refusal)),
             Self::Change(answer) => answer.keep(Err(refusal)),
         }
@@ -44,7 +44,7 @@ impl Pending {
         match self {
             Self::Write(answer) => answer.is_wanted(),
             Self::Range(answer) => answer.is_wanted(),
-            Self::Read(_, answer) => answer.is_wanted(),
+            Self::Read(read) => read.is_wanted(),
             Self::Barrier(answer) | Self::Standing(answer) => answer.is_wanted(),
             Self::Change(answer) => answer.is_wanted(),
         }
@@ -96,9 +96,7 @@ impl Node {
             (Reply::Range(result), Pending::Range(answer)) => {
                 return answer.keep(result.map_err(Refusal::from));
             }
-            (Reply::Barrier, Pending::Read(query, answer)) => {
-                return self.reads.serve(query, answer);
-            }
+            (Reply::Barrier, Pending::Read(read)) => return self.reads.serve(read),
             (Reply::Barrier, Pending::Barrier(answer) | Pending::Standing(answer)) => {
                 return answer.keep(Ok(()));
             }
@@ -230,15 +228,24 @@ impl Node {
             self.enqueue(Event::Read { token, request });
         }
     }
+}
 
-    /// Carries out one read, from the state as it is.
-    pub(super) fn find(&self, query: &Query) -> Result<Found, Refusal> {
+impl Stage for Node {
+    fn begin(&self, query: &Query) -> Result<Reading, Refusal> {
         if let Some(refusal) = self.serves_no_data().filter(|r| query.is_refused_by(r)) {
             return Err(refusal);
         }
         let replica = self.replica.borrow();
         let (store, now) = (replica.store(), replica.cluster_time());
-        query.run(store, now, store.limits().max_txn_ops).map_err(Refusal::from)
+        query.begin(store.view(), now, store.limits().max_txn_ops).map_err(Refusal::from)
+    }
+
+    fn header(&self) -> Header {
+        Door::header(self)
+    }
+
+    fn run(&self, work: Box<dyn Work>, answer: Promise<Made>) {
+        self.pool.run(work, answer);
     }
 }
 
@@ -282,11 +289,11 @@ impl Door for Node {
         }
     }
 
-    fn read(&self, _: Caller, query: Query, fresh: Freshness, answer: Answer<Found>) {
+    fn read(&self, _: Caller, fresh: Freshness, read: Read) {
         if fresh == Freshness::Local {
-            return self.reads.serve(query, answer);
+            return self.reads.serve(read);
         }
-        if let Some(token) = self.wait(Pending::Read(query, answer)) {
+        if let Some(token) = self.wait(Pending::Read(read)) {
             self.enqueue(Event::ReadBarrier { token });
         }
     }

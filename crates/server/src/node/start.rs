@@ -15,7 +15,7 @@ use base::limits::{APPEND_BYTES_MAX, INFLIGHT_BYTES_MAX, PENDING_BYTES_MAX, PEND
 use base::{Birth, Nanos, NodeId, Prng};
 use cluster::Configuration;
 use consensus::raft::Settings;
-use door::{Found, Query, Reads, Refusal};
+use door::Reads;
 use front_etcd::Front;
 use member::limits::{LIMIT_QUOTA, limit};
 use member::meet::Said;
@@ -292,14 +292,10 @@ fn shared(
 }
 
 /// The queue of reads whose state is fresh enough.
-fn reads(node: Weak<Node>) -> Reads {
-    let find = move |query: &Query| -> Result<Found, Refusal> {
-        // Without its node the member has ended.
-        node.upgrade().map_or_else(|| Err(Refusal::stopped()), |node| node.find(query))
-    };
+fn reads(node: Weak<Node>) -> Rc<Reads> {
     let start = Instant::now();
     let nanos = move || u64::try_from(start.elapsed().as_nanos()).expect("below 584 years");
-    Reads::new(find, move || Nanos(nanos()))
+    Reads::new(node, move || Nanos(nanos()))
 }
 
 fn build(

@@ -1,0 +1,263 @@
+use super::*;
+use core::time::Duration;
+use mvcc::{Limits, PutRequest, RangeRequest, Store, View};
+use std::vec::Vec;
+
+struct Client {
+    left: Cell<bool>,
+    full: Cell<bool>,
+    whose: usize,
+}
+
+impl Client {
+    fn new(whose: usize) -> Rc<Self> {
+        Rc::new(Self { left: Cell::new(false), full: Cell::new(false), whose })
+    }
+}
+
+impl later::Asking for Client {
+    fn has_left(&self) -> bool {
+        self.left.get()
+    }
+    fn is_late(&self) -> bool {
+        false
+    }
+    fn has_room(&self) -> bool {
+        !self.full.get()
+    }
+    fn may_write(&self) -> bool {
+        true
+    }
+    fn poll_room(&self, _: &mut Context<'_>) -> bool {
+        !self.full.get()
+    }
+    fn whose(&self) -> usize {
+        self.whose
+    }
+    fn time_left(&self) -> Option<Duration> {
+        None
+    }
+}
+
+/// A store with keys, a clock that each beginning moves, and works that run when they are told to.
+struct Scene {
+    view: View,
+    ms: u64,
+    clock: Cell<Nanos>,
+    begun: Cell<usize>,
+    works: RefCell<Vec<(Box<dyn Work>, Promise<Made>)>>,
+}
+
+impl Stage for Scene {
+    fn begin(&self, query: &Query) -> Result<Reading, Refusal> {
+        self.begun.set(self.begun.get() + 1);
+        self.clock.set(self.clock.get().plus(Nanos::from_millis(self.ms)));
+        query.begin(self.view.clone(), base::ClusterTime(1), 128).map_err(Refusal::from)
+    }
+    fn header(&self) -> Header {
+        Header::default()
+    }
+    fn run(&self, work: Box<dyn Work>, answer: Promise<Made>) {
+        self.works.borrow_mut().push((work, answer));
+    }
+}
+
+struct Test {
+    scene: Rc<Scene>,
+    reads: Rc<Reads>,
+}
+
+/// Bytes of each value.
+const VALUE: usize = 100;
+
+impl Test {
+    /// Each read takes so long to begin, and there are so many keys.
+    fn new(ms: u64, keys: usize) -> Self {
+        let mut store = Store::new(Limits::default());
+        for n in 0..keys {
+            let key = base::Blob::from(std::format!("k{n:06}").as_bytes());
+            let value = base::Blob::from(&[b'v'; VALUE][..]);
+            let put = mvcc::Command::Put(PutRequest { key, value, ..PutRequest::default() });
+            let index = base::LogIndex(1 + n as u64);
+            assert!(store.apply(index, base::ClusterTime(1), &put).result.is_ok());
+        }
+        let scene = Rc::new(Scene {
+            view: store.view(),
+            ms,
+            clock: Cell::new(Nanos::ZERO),
+            begun: Cell::new(0),
+            works: RefCell::default(),
+        });
+        let clock = Rc::clone(&scene);
+        let stage: Rc<dyn Stage> = scene.clone();
+        Self { reads: Reads::new(Rc::downgrade(&stage), move || clock.clock.get()), scene }
+    }
+
+    fn ask(&self, client: &Rc<Client>, query: Query) -> Later<Result<usize, Refusal>> {
+        let render = |_: Header, found: Found| match found {
+            Found::Range(range) => range.kvs.len(),
+            _ => 0,
+        };
+        let (read, later) = Read::new(Asker::new(client.clone() as _), query, render, |n| n);
+        self.reads.serve(read);
+        later
+    }
+
+    fn small(&self, client: &Rc<Client>) -> Later<Result<usize, Refusal>> {
+        self.ask(client, Query::Lease { id: 1, keys: false })
+    }
+
+    fn all(&self, client: &Rc<Client>) -> Later<Result<usize, Refusal>> {
+        let all = base::Blob::from(&b"\0"[..]);
+        let range = RangeRequest { key: all.clone(), range_end: all, ..RangeRequest::default() };
+        self.ask(client, Query::Range(range))
+    }
+
+    fn turn(&self) {
+        self.reads.turn(&mut Context::from_waker(Waker::noop()));
+    }
+
+    fn works(&self) -> usize {
+        self.scene.works.borrow().len()
+    }
+
+    /// Runs the oldest work to its end, as long as it is wanted.
+    fn work(&self) {
+        let (mut work, answer) = self.scene.works.borrow_mut().remove(0);
+        while answer.is_wanted() {
+            if let Some(made) = work.step() {
+                return answer.keep(made);
+            }
+        }
+    }
+
+    fn under_way(&self) -> (usize, usize, usize) {
+        let long = self.reads.long.borrow().len();
+        (self.reads.places.borrow().len(), long, self.reads.making.get())
+    }
+}
+
+fn got(later: Later<Result<usize, Refusal>>) -> Option<Result<usize, Refusal>> {
+    let mut later = later;
+    let polled = core::pin::Pin::new(&mut later).poll(&mut Context::from_waker(Waker::noop()));
+    match polled {
+        core::task::Poll::Ready(value) => value,
+        core::task::Poll::Pending => panic!("it has not come"),
+    }
+}
+
+#[test]
+fn reads_wait_their_turn_once_enough_time_was_spent_on_them() {
+    let (test, client) = (Test::new(3, 0), Client::new(1));
+    let _all: Vec<_> = (0..7).map(|_| test.small(&client)).collect();
+    assert_eq!(test.scene.begun.get(), 2, "the second one overshoots");
+    test.turn();
+    assert_eq!(test.scene.begun.get(), 4);
+    test.turn();
+    test.turn();
+    assert_eq!(test.scene.begun.get(), 7);
+}
+
+#[test]
+fn a_read_without_room_waits_and_one_whose_caller_left_is_never_made() {
+    let test = Test::new(1, 0);
+    let (full, gone) = (Client::new(1), Client::new(2));
+    full.full.set(true);
+    gone.full.set(true);
+    let _waits = test.small(&full);
+    let _left = test.small(&gone);
+    drop(test.small(&full));
+    test.turn();
+    assert_eq!(test.scene.begun.get(), 0);
+    assert_eq!(test.reads.waiting.borrow().len(), 2, "one was not wanted any more");
+    gone.left.set(true);
+    full.full.set(false);
+    test.turn();
+    assert_eq!((test.scene.begun.get(), test.reads.waiting.borrow().len()), (1, 0));
+}
+
+#[test]
+fn the_read_too_many_is_refused() {
+    let (test, client) = (Test::new(0, 0), Client::new(1));
+    client.full.set(true);
+    let _all: Vec<_> = (0..READS_WAITING_MAX).map(|_| test.small(&client)).collect();
+    let refused = Refusal::not_applied(Reason::Overloaded);
+    assert_eq!(got(test.small(&client)), Some(Err(refused)));
+}
+
+#[test]
+fn a_long_read_goes_on_apart_and_short_ones_pass_it() {
+    let (test, client) = (Test::new(0, 3000), Client::new(1));
+    let long = test.all(&client);
+    assert_eq!((test.works(), test.under_way()), (1, (1, 0, 0)));
+    assert_eq!(got(test.small(&client)), Some(Ok(0)), "on the same connection too");
+    test.work();
+    assert_eq!(test.works(), 1, "what was found is written down apart too");
+    assert!(test.under_way().2 > 3000 * VALUE);
+    test.work();
+    assert_eq!(got(long), Some(Ok(3000)));
+    assert_eq!(test.under_way(), (0, 0, 0));
+}
+
+#[test]
+fn an_answer_of_many_bytes_is_written_down_apart_however_few_its_keys_are() {
+    let (test, client) = (Test::new(0, 900), Client::new(1));
+    let few = test.all(&client);
+    assert_eq!(test.works(), 1);
+    test.work();
+    assert_eq!(got(few), Some(Ok(900)));
+}
+
+#[test]
+fn long_reads_are_one_for_each_connection_and_few_in_all() {
+    let test = Test::new(0, 3000);
+    let clients: Vec<_> = (1..=LONG_MAX + 1).map(Client::new).collect();
+    let first: Vec<_> = clients.iter().map(|client| test.all(client)).collect();
+    let second = test.all(&clients[0]);
+    assert_eq!((test.works(), test.under_way()), (LONG_MAX, (LONG_MAX, 2, 0)));
+    let mut later = first.into_iter().chain([second]);
+    // The first of all is answered: the one too many takes its place, not the same client's.
+    for _ in 0..LONG_MAX {
+        test.work();
+    }
+    test.work();
+    test.turn();
+    assert_eq!(got(later.next().expect("the first")), Some(Ok(3000)));
+    let places = test.reads.places.borrow().clone();
+    assert!(places.contains(&(LONG_MAX + 1)) && !places.contains(&1), "{places:?}");
+    while test.works() > 0 {
+        test.work();
+        test.turn();
+    }
+    assert!(later.all(|later| got(later) == Some(Ok(3000))));
+    assert_eq!(test.under_way(), (0, 0, 0));
+}
+
+#[test]
+fn a_client_that_leaves_gives_its_place_back_wherever_its_read_is() {
+    for steps in 0..2 {
+        let (test, client) = (Test::new(0, 3000), Client::new(1));
+        let long = test.all(&client);
+        (0..steps).for_each(|_| test.work());
+        drop(long);
+        test.work();
+        assert_eq!((test.works(), test.under_way()), (0, (0, 0, 0)), "after {steps} steps");
+    }
+}
+
+#[test]
+fn answers_in_the_making_have_a_bound_in_bytes() {
+    let test = Test::new(0, 3000);
+    let clients: Vec<_> = (1..=3).map(Client::new).collect();
+    let all: Vec<_> = clients.iter().map(|client| test.all(client)).collect();
+    test.reads.making.set(MAKING_BYTES_MAX);
+    (0..3).for_each(|_| test.work());
+    assert_eq!(test.works(), 0, "what was found waits");
+    assert_eq!(test.reads.unmade.borrow().len(), 3);
+    test.reads.making.set(0);
+    test.reads.make();
+    assert_eq!(test.works(), 3);
+    (0..3).for_each(|_| test.work());
+    assert!(all.into_iter().all(|later| got(later) == Some(Ok(3000))));
+    assert_eq!(test.under_way(), (0, 0, 0));
+}
