@@ -1,19 +1,20 @@
-//! Counters of one node, shown under etcd's names in Prometheus' text format.
+//! Counters of one member, shown under etcd's names in Prometheus' text format.
 
+use base::NodeId;
 use net::Page;
-use std::cell::Cell;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
-/// A number that only grows; single thread.
+/// A number that only grows; any thread.
 #[derive(Default)]
-pub struct Counter(Cell<u64>);
+pub struct Counter(AtomicU64);
 
 impl Counter {
     pub fn add(&self, n: u64) {
-        self.0.set(self.0.get() + n);
+        self.0.fetch_add(n, Ordering::Relaxed);
     }
     pub fn get(&self) -> u64 {
-        self.0.get()
+        self.0.load(Ordering::Relaxed)
     }
 }
 
@@ -61,14 +62,51 @@ pub struct DiskMetrics {
     pub write_bytes: AtomicU64,
     pub batches: AtomicU64,
     pub entries: AtomicU64,
+    /// Live size of the journal.
+    pub journal_bytes: AtomicU64,
 }
 
-/// What the node's thread counts.
+/// What the voter and the desk count.
 #[derive(Default)]
 pub struct Metrics {
     pub leader_changes: Counter,
     pub proposals_failed: Counter,
     pub reads_failed: Counter,
+    pub received_bytes: Counter,
+    links: Mutex<Vec<Arc<LinkMetrics>>>,
+}
+
+impl Metrics {
+    /// Those of the peers there are.
+    pub fn links(&self) -> Vec<Arc<LinkMetrics>> {
+        self.links.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub fn set_links(&self, links: Vec<Arc<LinkMetrics>>) {
+        *self.links.lock().unwrap_or_else(PoisonError::into_inner) = links;
+    }
+}
+
+/// What is counted of one peer.
+pub struct LinkMetrics {
+    pub peer: NodeId,
+    pub sent_bytes: Counter,
+    connected: AtomicBool,
+}
+
+impl LinkMetrics {
+    pub fn new(peer: NodeId) -> Arc<Self> {
+        let connected = AtomicBool::new(false);
+        Arc::new(Self { peer, sent_bytes: Counter::default(), connected })
+    }
+
+    pub fn is_connected(&self) -> bool {
+        self.connected.load(Ordering::Relaxed)
+    }
+
+    pub fn set_connected(&self, connected: bool) {
+        self.connected.store(connected, Ordering::Relaxed);
+    }
 }
 
 #[cfg(test)]

@@ -1,39 +1,24 @@
-//! One running member: its thread, its tasks, and the handle that embeds it.
+//! One running member: its threads, and the handle that embeds it.
 //!
-//! Everything but disk writes runs on one thread with a current-thread runtime: the replica is
-//! owned by one task, sockets by others beside it, and they meet in an inbox.
+//! The voter owns the replica by value and does nothing that grows with data or clients: it steps,
+//! hands effects out and shows a picture of how it stands. Links to peers run beside it on its
+//! thread. Clients are served by the desk on another one, what is long by a pool.
 
-mod chores;
-mod engine;
+mod effects;
 mod handle;
 pub mod input;
-mod run;
+mod show;
 pub mod start;
 mod stop;
+mod voter;
 
 pub use handle::{Handle, Phase};
 pub use start::StartError;
 
 use crate::config::Config;
-use crate::disk::{Log, Wrap};
-use crate::metrics::{DiskMetrics, Metrics};
-use crate::peer::listen::Shared;
-use crate::pool::Pool;
-use base::{NodeId, Prng};
-use door::{ChangeListener, Reads, Refusal};
-use input::{Input, TraceSink};
-use member::CheckpointState;
-use net::Server;
-use replica::Replica;
-use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet};
-use std::rc::{Rc, Weak};
-use std::sync::Arc;
-use std::time::Instant;
-use stop::Stop;
-use tokio::sync::{mpsc::UnboundedSender, watch};
+use crate::disk::Wrap;
 
-/// Why a node ended.
+/// Why a member ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
     /// As asked, in order.
@@ -46,49 +31,11 @@ pub enum End {
     Failed(String),
 }
 
-/// The state of one member; lives on its own thread.
-pub struct Node {
-    me: Weak<Node>,
-    config: Config,
-    replica: RefCell<Replica>,
-    disk: Log,
-    peers: Rc<Shared>,
-    inbox: UnboundedSender<Input>,
-    started: Instant,
-    pending: RefCell<BTreeMap<u64, engine::Pending>>,
-    /// Why this member stands still for good, with what it has committed untouched.
-    halted: RefCell<Option<String>>,
-    /// Nothing more is taken.
-    ended: Cell<bool>,
-    next_token: Cell<u64>,
-    pool: Rc<Pool>,
-    /// Reads whose state is fresh enough.
-    reads: Rc<Reads>,
-    /// Those who waited for the replica to be current have been served.
-    stands: Cell<bool>,
-    listeners: RefCell<Vec<ChangeListener>>,
-    traces: RefCell<Vec<TraceSink>>,
-    cut: RefCell<BTreeSet<NodeId>>,
-    /// Peers a checkpoint is on its way to.
-    sending: RefCell<BTreeSet<NodeId>>,
-    checkpoint: RefCell<CheckpointState>,
-    /// The store was replaced by a checkpoint: watchers must look again, whatever changed.
-    replaced: Cell<bool>,
-    leader: Cell<Option<NodeId>>,
-    /// The failure logged last; forgotten when a leader appears.
-    last_failure: RefCell<Option<Refusal>>,
-    stop: Cell<Stop>,
-    /// The client side, for as long as it has listeners or connections.
-    server: RefCell<Weak<Server>>,
-    random: RefCell<Prng>,
-    quota_bytes: u64,
-    metrics: Metrics,
-    disk_metrics: Arc<DiskMetrics>,
-    phase: watch::Sender<Phase>,
-}
+/// A member of a cluster, to be started.
+pub struct Node;
 
 impl Node {
-    /// Starts a member on its own thread and returns once it listens.
+    /// Starts a member on threads of its own and returns once it listens.
     ///
     /// # Errors
     /// Everything that keeps it from starting, in one sentence for the operator.

@@ -17,12 +17,15 @@ const THREADS: usize = 2;
 /// How often it is asked whether somebody still waits.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
+/// What came of a work, by its number.
+type Result = (u64, Option<Made>);
+
 /// One work among others.
 struct Item {
     id: u64,
     work: Box<dyn Work>,
     unwanted: Arc<AtomicBool>,
-    done: UnboundedSender<(u64, Option<Made>)>,
+    done: UnboundedSender<Result>,
 }
 
 /// What waits for a thread, in turn.
@@ -138,8 +141,8 @@ pub struct Pool {
     threads: Arc<Threads>,
     waiting: RefCell<BTreeMap<u64, Waiting>>,
     next: Cell<u64>,
-    done: UnboundedSender<(u64, Option<Made>)>,
-    results: RefCell<Option<UnboundedReceiver<(u64, Option<Made>)>>>,
+    done: UnboundedSender<Result>,
+    results: RefCell<Option<UnboundedReceiver<Result>>>,
     /// There is something to look after.
     begun: Notify,
 }
@@ -164,7 +167,8 @@ impl Pool {
     }
 
     /// Works whose answer is waited for.
-    pub fn len(&self) -> usize {
+    #[cfg(test)]
+    fn len(&self) -> usize {
         self.waiting.borrow().len()
     }
 

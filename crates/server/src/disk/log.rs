@@ -170,6 +170,7 @@ fn serve(
 
 fn observe(metrics: &DiskMetrics, took: Duration, durable: &Durable) {
     metrics.sync.observe(took);
+    metrics.journal_bytes.store(durable.journal_bytes, Ordering::Relaxed);
     metrics.batches.fetch_add(1, Ordering::Relaxed);
     let entries = durable.persists.iter().flat_map(|persist| &persist.entries);
     let (count, bytes) = entries.fold((0, 0), |(n, bytes), e| (n + 1, bytes + e.payload.len()));

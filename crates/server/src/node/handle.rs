@@ -1,7 +1,7 @@
 //! The outside of a running member, usable from any thread.
 
 use super::End;
-use super::input::{Control, Input, TraceSink};
+use super::input::{Control, Input, TraceSink, Word};
 use base::NodeId;
 use mvcc::{Command, RangeRequest, RangeResponse, Response};
 use std::net::SocketAddr;
@@ -29,6 +29,7 @@ pub struct Handle {
     pub client_addr: SocketAddr,
     pub peer_addr: SocketAddr,
     pub(super) inbox: UnboundedSender<Input>,
+    pub(super) desk: UnboundedSender<Word>,
     pub(super) phase: watch::Receiver<Phase>,
     pub(super) thread: Option<JoinHandle<()>>,
 }
@@ -75,7 +76,7 @@ impl Handle {
 
     /// A sender of requests that other threads may keep.
     pub fn remote(&self) -> Remote {
-        Remote { inbox: self.inbox.clone() }
+        Remote { desk: self.desk.clone() }
     }
 
     /// Waits until the member has known a leader; false when time ran out or it ended.
@@ -129,29 +130,25 @@ impl Drop for Handle {
 /// Sends requests to a member from any thread, without a socket.
 #[derive(Clone)]
 pub struct Remote {
-    inbox: UnboundedSender<Input>,
+    desk: UnboundedSender<Word>,
 }
 
 impl Remote {
     /// Proposes and waits. Errors are the request layer's failure, as text.
     pub fn propose(&self, command: Command) -> Result<Response, String> {
         let (reply, answer) = mpsc::channel();
-        self.ask(Control::Propose(command, reply), &answer)
+        self.ask(Word::Propose(command, reply), &answer)
     }
 
     /// A linearizable range (unless the request says serializable).
     pub fn range(&self, request: RangeRequest) -> Result<RangeResponse, String> {
         let (reply, answer) = mpsc::channel();
-        self.ask(Control::Range(request, reply), &answer)
+        self.ask(Word::Range(request, reply), &answer)
     }
 
-    fn ask<T>(
-        &self,
-        control: Control,
-        answer: &mpsc::Receiver<Result<T, String>>,
-    ) -> Result<T, String> {
+    fn ask<T>(&self, word: Word, answer: &mpsc::Receiver<Result<T, String>>) -> Result<T, String> {
         let gone = || "the member has ended".to_string();
-        self.inbox.send(Input::Control(control)).map_err(|_| gone())?;
+        self.desk.send(word).map_err(|_| gone())?;
         answer.recv().map_err(|_| gone())?
     }
 }

@@ -1,15 +1,22 @@
-//! Everything that reaches the replica's owner, from tasks and threads alike.
+//! Everything that reaches the replica's owner, from tasks and threads alike, and what it says
+//! to the clients' thread.
 
-use base::{LogIndex, NodeId, Ticket};
+use base::{LogIndex, NodeId, Ticket, Token};
+use door::{MemberInfo, Refusal};
 use replica::{Event, Installed, PeerMessage, TraceEvent};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
+use std::time::Instant;
 
 /// A receiver of trace events on any thread.
 pub type TraceSink = Box<dyn Fn(&TraceEvent) + Send>;
 
 /// One item of the inbox.
 pub enum Input {
-    /// A client's request.
+    /// A client's request, which is not begun once that time has passed.
+    Asked {
+        event: Event,
+        late_at: Option<Instant>,
+    },
     Event(Event),
     /// A frame of a member.
     Peer(PeerMessage),
@@ -64,8 +71,40 @@ pub enum Control {
     Heal,
     Trace(TraceSink),
     Status(mpsc::Sender<replica::Status>),
+}
+
+/// What the clients' thread is told.
+pub enum Word {
+    /// What one step brought, after it is to be seen on the board.
+    Batch {
+        replies: Vec<(Token, Told)>,
+        /// Every applied revision, in order.
+        changes: Vec<Arc<mvcc::Changes>>,
+        /// The store was replaced by a checkpoint: watchers must look again, whatever changed.
+        replaced: bool,
+    },
     /// Propose a command; the answer goes to the sender.
     Propose(mvcc::Command, mpsc::Sender<Result<mvcc::Response, String>>),
-    /// A linearizable range.
+    /// A range; the answer goes to the sender.
     Range(mvcc::RangeRequest, mpsc::Sender<Result<mvcc::RangeResponse, String>>),
+    /// The member stops: no new clients, and those there are to go elsewhere.
+    Drain,
+    /// Nothing more can be done here.
+    Halted,
+    /// The member ends: as a crash would, or with an answer for whoever waits.
+    Close { at_once: bool },
+}
+
+/// A reply, in words that need no replica to be understood.
+#[derive(Debug)]
+pub enum Told {
+    /// Decided by a quorum and applied here.
+    Applied(Result<mvcc::Response, mvcc::Error>),
+    /// What the board shows is fresh enough.
+    Barrier,
+    /// A change is committed; the members after it.
+    Members(Vec<MemberInfo>),
+    Refused(Refusal),
+    /// It was too late for its caller, and was not begun.
+    Late,
 }

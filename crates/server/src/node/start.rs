@@ -1,33 +1,33 @@
 //! From a configuration to a running member.
 
+use super::End;
 use super::handle::{Handle, Phase};
-use super::input::Input;
-use super::{End, Node, chores, engine};
+use super::input::{Input, Word};
+use super::show::Shown;
+use super::stop::Stop;
+use super::voter::Voter;
 use crate::bootstrap;
 use crate::config::{ClusterState, Config, ConfigError, Url};
+use crate::desk;
 use crate::disk::open::{Held, open};
 use crate::disk::{Files, Log, Place, Wrap};
 use crate::metrics::{DiskMetrics, Metrics};
 use crate::peer::Members;
 use crate::peer::listen::{self, Shared};
-use crate::pool::{Pool, Threads};
+use crate::pool::Threads;
 use base::limits::{APPEND_BYTES_MAX, INFLIGHT_BYTES_MAX, PENDING_BYTES_MAX, PENDING_MAX};
-use base::{Birth, Nanos, NodeId, Prng};
+use base::{Birth, Nanos, NodeId};
 use cluster::Configuration;
 use consensus::raft::Settings;
-use door::Reads;
-use front_etcd::Front;
 use member::limits::{LIMIT_QUOTA, limit};
 use member::meet::Said;
 use member::{CheckpointState, Opened, Peers, Policy};
-use net::{Limits, Server, Service};
 use replica::ReplicaSettings;
-use std::cell::{Cell, RefCell};
-use std::future::poll_fn;
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 use std::sync::{Arc, mpsc};
-use std::task::Poll;
 use std::time::{Duration, Instant};
 use store::Identity;
 use tokio::net::TcpListener;
@@ -61,13 +61,14 @@ struct Started {
 pub(super) fn spawn(config: Config, wrap: Option<Wrap>) -> Result<Handle, StartError> {
     config.validate()?;
     let (inbox, queue) = unbounded_channel();
+    let (desk, words) = unbounded_channel();
     let (phase_sender, phase) = watch::channel(Phase::Starting);
     let (report, started) = mpsc::channel();
     let name = config.name.clone();
-    let sender = inbox.clone();
+    let ends = Ends { inbox: inbox.clone(), queue, desk: desk.clone(), words };
     let thread = std::thread::Builder::new().name(format!("quorate-{name}")).spawn(move || {
         let place = Place::new(config.data_dir.clone(), wrap);
-        let end = live(config, &place, sender, queue, &phase_sender, &report);
+        let end = live(config, &place, ends, &phase_sender, &report);
         if let Err(error) = end {
             // The creator still waits for the first report.
             let _ = report.send(Err(error));
@@ -81,6 +82,7 @@ pub(super) fn spawn(config: Config, wrap: Option<Wrap>) -> Result<Handle, StartE
             client_addr: started.client_addr,
             peer_addr: started.peer_addr,
             inbox,
+            desk,
             phase,
             thread: Some(thread),
         }),
@@ -92,12 +94,19 @@ pub(super) fn spawn(config: Config, wrap: Option<Wrap>) -> Result<Handle, StartE
     }
 }
 
+/// Both ends of both ways: to the voter, and to the desk.
+struct Ends {
+    inbox: UnboundedSender<Input>,
+    queue: UnboundedReceiver<Input>,
+    desk: UnboundedSender<Word>,
+    words: UnboundedReceiver<Word>,
+}
+
 /// The life of the thread. Errors are only those from before it reported.
 fn live(
     mut config: Config,
     place: &Place,
-    inbox: UnboundedSender<Input>,
-    queue: UnboundedReceiver<Input>,
+    ends: Ends,
     phase: &watch::Sender<Phase>,
     report: &mpsc::Sender<Result<Started, StartError>>,
 ) -> Result<(), StartError> {
@@ -123,22 +132,27 @@ fn live(
             client_addr: listeners.client[0].local_addr()?,
             peer_addr: listeners.peer[0].local_addr()?,
         };
-        let node = build(config, place, opened, inbox, phase.clone())?;
-        serve(&node, listeners);
-        // A creator that is gone drops the handle, which ends the node.
+        let Listeners { client, peer } = listeners;
+        let client =
+            client.into_iter().map(TcpListener::into_std).collect::<Result<Vec<_>, _>>()?;
+        let (mut voter, desk, mut queue) = build(config, place, opened, ends, client, phase)?;
+        for listener in peer {
+            tokio::task::spawn_local(listen::run(listener, Rc::clone(&voter.peers)));
+        }
+        let desk = desk::spawn(desk)?;
+        // A creator that is gone drops the handle, which ends the member.
         let _ = report.send(Ok(started));
-        let end = Rc::clone(&node).run(queue).await;
-        if end != End::Killed {
-            node.fail_all();
-            // Lets the answers leave.
-            tokio::time::sleep(Duration::from_millis(20)).await;
+        let end = voter.run(&mut queue).await;
+        let at_once = end == End::Killed;
+        // Answers leave before the disk is closed; nobody is asked anything in between.
+        let _ = voter.desk.send(Word::Close { at_once });
+        if desk.join().is_err() {
+            tracing::error!("the clients' thread panicked");
         }
-        if end != End::Killed
-            && let Some(index) = node.replica.borrow().whole()
-        {
-            node.disk.know(index);
+        if !at_once && let Some(index) = voter.replica.whole() {
+            voter.disk.know(index);
         }
-        node.disk.stop();
+        voter.disk.stop();
         Ok::<End, StartError>(end)
     })?;
     drop(local);
@@ -194,45 +208,6 @@ impl Listeners {
     }
 }
 
-fn serve(node: &Rc<Node>, listeners: Listeners) {
-    for listener in listeners.peer {
-        tokio::task::spawn_local(listen::run(listener, Rc::clone(&node.peers)));
-    }
-    node.follow_configuration();
-    tokio::task::spawn_local(chores::publish(Rc::clone(node)));
-    tokio::task::spawn_local(chores::auto_compact(Rc::clone(node)));
-    let limits = Limits { request_bytes_max: node.config.max_request_bytes, ..Limits::default() };
-    let own = Rc::clone(node);
-    let front = Front::new(engine::door(node), limits, move || own.metrics_page());
-    front.set_watch_progress_interval(node.config.watch_progress_interval);
-    let election = Duration::from_millis(node.config.election_timeout_ms);
-    tokio::task::spawn_local(look(Rc::clone(&front), election));
-    tokio::task::spawn_local(pump(Rc::clone(node)));
-    tokio::task::spawn_local(Rc::clone(&node.pool).tend());
-    let server = Server::new(front as Rc<dyn Service>, limits, node.config.keep_alive);
-    *node.server.borrow_mut() = Rc::downgrade(&server);
-    for listener in listeners.client {
-        tokio::task::spawn_local(Rc::clone(&server).serve(listener));
-    }
-}
-
-/// Has the front look after its streams once every election timeout.
-async fn look(front: Rc<Front>, election_timeout: Duration) {
-    loop {
-        tokio::time::sleep(election_timeout).await;
-        front.look();
-    }
-}
-
-/// Serves reads that had to wait.
-async fn pump(node: Rc<Node>) {
-    poll_fn(|cx| {
-        node.reads.turn(cx);
-        Poll::Pending
-    })
-    .await
-}
-
 /// Units of work on committed entries in one step: a few milliseconds.
 const APPLY_UNITS_MAX: u64 = 1000;
 
@@ -266,6 +241,7 @@ fn shared(
     identity: &Identity,
     bootstrap: Configuration,
     inbox: UnboundedSender<Input>,
+    metrics: Arc<Metrics>,
 ) -> Result<Rc<Shared>, StartError> {
     let texts = |urls: &[Url]| urls.iter().map(ToString::to_string).collect::<Vec<_>>();
     let said = Said {
@@ -286,27 +262,24 @@ fn shared(
         met: RefCell::new(met),
         files: Files { place: place.clone() },
         inbox,
+        metrics,
         members: Members::default(),
         state: listen::State::default(),
     }))
 }
 
-/// The queue of reads whose state is fresh enough.
-fn reads(node: Weak<Node>) -> Rc<Reads> {
-    let start = Instant::now();
-    let nanos = move || u64::try_from(start.elapsed().as_nanos()).expect("below 584 years");
-    Reads::new(node, move || Nanos(nanos()))
-}
-
+/// Both sides of a member that was opened, and what the voter hears from.
 fn build(
     config: Config,
     place: &Place,
     opened: Opened,
-    inbox: UnboundedSender<Input>,
-    phase: watch::Sender<Phase>,
-) -> Result<Rc<Node>, StartError> {
+    ends: Ends,
+    listeners: Vec<std::net::TcpListener>,
+    phase: &watch::Sender<Phase>,
+) -> Result<(Voter, desk::Parts, UnboundedReceiver<Input>), StartError> {
+    let Ends { inbox, queue, desk, words } = ends;
     let identity = opened.identity;
-    let seed = entropy();
+    let (seed, config) = (entropy(), Arc::new(config));
     let settings = replica_settings(&config, &identity, seed);
     let raft = &opened.recovered.raft;
     let quota_bytes = limit(&raft.base_config, LIMIT_QUOTA, config.quota_backend_bytes);
@@ -315,41 +288,52 @@ fn build(
     let checkpoint = CheckpointState::new(policy, base, bytes, opened.journal.bytes());
     let replica = member::open::revive(settings, opened.recovered, opened.repair.as_ref());
     let replica = replica.map_err(StartError::Disk)?;
-    let disk_metrics = Arc::new(DiskMetrics::default());
+    let (metrics, disk_metrics) = (Arc::<Metrics>::default(), Arc::<DiskMetrics>::default());
     let disk = Log::start(opened.journal, place.clone(), inbox.clone(), Arc::clone(&disk_metrics))?;
+    let counts = Arc::clone(&metrics);
+    let peers = shared(&config, place, &identity, opened.bootstrap, inbox.clone(), counts)?;
+    peers.follow(replica.raft());
+    let shown = Shown::new(&replica, &peers);
+    let board = shown.board(&replica, quota_bytes);
     let threads = Arc::new(Threads::start()?);
-    let peers = shared(&config, place, &identity, opened.bootstrap, inbox.clone())?;
-    Ok(Rc::new_cyclic(|me| Node {
-        me: me.clone(),
+    let parts = desk::Parts {
+        config: Arc::clone(&config),
+        cluster: identity.cluster,
+        member: identity.member,
+        seed: seed ^ identity.birth,
+        board: Arc::clone(&board),
+        voter: inbox.clone(),
+        words,
+        listeners,
+        threads: Arc::clone(&threads),
+        metrics: Arc::clone(&metrics),
+        disk_metrics,
+    };
+    let voter = Voter {
         config,
-        replica: RefCell::new(replica),
+        replica,
         disk,
         peers,
         inbox,
+        desk,
+        board,
+        shown,
+        threads,
         started: Instant::now(),
-        pending: RefCell::default(),
-        next_token: Cell::new(0),
-        pool: Pool::new(threads),
-        reads: reads(me.clone()),
-        stands: Cell::new(false),
-        listeners: RefCell::default(),
-        traces: RefCell::default(),
-        cut: RefCell::default(),
-        sending: RefCell::default(),
-        checkpoint: RefCell::new(checkpoint),
-        replaced: Cell::new(false),
-        leader: Cell::new(None),
-        last_failure: RefCell::default(),
-        ended: Cell::new(false),
-        halted: RefCell::default(),
-        stop: Cell::default(),
-        server: RefCell::default(),
-        random: RefCell::new(Prng::new(seed ^ identity.birth)),
+        traces: Vec::new(),
+        cut: BTreeSet::new(),
+        sending: BTreeSet::new(),
+        checkpoint,
+        replaced: false,
+        stands: false,
+        leader: None,
+        stop: Stop::default(),
         quota_bytes,
-        metrics: Metrics::default(),
-        disk_metrics,
-        phase,
-    }))
+        metrics,
+        phase: phase.clone(),
+        late: Vec::new(),
+    };
+    Ok((voter, parts, queue))
 }
 
 /// Unpredictable enough for timeouts, births and lease ids; never for secrets.

@@ -1,10 +1,9 @@
 //! A planned stop: leadership goes to another member, clients are told to go elsewhere, what is
 //! pending is answered or forwarded, and then the member ends; all within `Config::stop_grace`.
 
-use super::Node;
-use super::input::Input;
+use super::input::Word;
+use super::voter::Voter;
 use replica::Event;
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 /// How far a stop is.
@@ -29,50 +28,36 @@ impl Stop {
     }
 }
 
-impl Node {
+impl Voter {
     /// Begins the stop; again it changes nothing.
-    pub(super) fn begin_stop(&self, events: &mut Vec<Event>) {
-        if self.stop.get() != Stop::No {
+    pub(super) fn begin_stop(&mut self, events: &mut Vec<Event>) {
+        if self.stop != Stop::No {
             return;
         }
         let (now, grace) = (Instant::now(), self.config.stop_grace);
         let election = Duration::from_millis(self.config.election_timeout_ms);
         let (until, end) = (now + election.min(grace), now + grace);
-        self.stop.set(Stop::HandingOver { until, end });
-        if self.replica.borrow().raft().is_leader() {
+        self.stop = Stop::HandingOver { until, end };
+        if self.replica.raft().is_leader() {
             events.push(Event::TransferLeader { to: None });
         }
     }
 
     /// Takes the stop a step further; true when the member has to end.
-    pub(super) fn continue_stop(self: &Rc<Self>) -> bool {
-        match self.stop.get() {
+    pub(super) fn continue_stop(&mut self) -> bool {
+        match self.stop {
             Stop::No => false,
             Stop::HandingOver { until, end } => {
-                let waits = {
-                    let replica = self.replica.borrow();
-                    let alone = replica.raft().config().members.len() == 1;
-                    !alone && replica.raft().is_leader()
-                };
+                let raft = self.replica.raft();
+                let waits = raft.config().members.len() > 1 && raft.is_leader();
                 if waits && Instant::now() < until {
                     return false;
                 }
-                self.stop.set(Stop::Draining { end });
-                !self.drain()
+                self.stop = Stop::Draining { end };
+                // Nobody at the desk: nobody to send away.
+                self.desk.send(Word::Drain).is_err()
             }
             Stop::Draining { end } => Instant::now() >= end,
         }
-    }
-
-    /// Sends the clients away; false when there are none. The inbox hears when all have gone.
-    fn drain(&self) -> bool {
-        let Some(server) = self.server.borrow().upgrade() else { return false };
-        server.stop();
-        let inbox = self.inbox.clone();
-        tokio::task::spawn_local(async move {
-            server.closed().await;
-            let _ = inbox.send(Input::Drained);
-        });
-        true
     }
 }

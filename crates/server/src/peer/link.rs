@@ -5,6 +5,7 @@ use super::limits;
 use super::listen::Shared;
 use super::members::addresses;
 use super::pulse::{self, Pulse};
+use crate::metrics::LinkMetrics;
 use crate::node::input::Input;
 use base::NodeId;
 use base::limits::{HELLO_BYTES_MAX, OUTGOING_BYTES_MAX};
@@ -14,6 +15,7 @@ use replica::PeerMessage;
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
@@ -39,8 +41,7 @@ pub struct Link {
     blocked: Notify,
     /// The peer was heard from: dial now, do not wait for the backoff.
     wake: Notify,
-    pub dropped: Cell<u64>,
-    pub sent_bytes: Cell<u64>,
+    pub metrics: Arc<LinkMetrics>,
 }
 
 impl Link {
@@ -57,8 +58,7 @@ impl Link {
             pulse: Pulse::default(),
             blocked: Notify::new(),
             wake: Notify::new(),
-            dropped: Cell::new(0),
-            sent_bytes: Cell::new(0),
+            metrics: LinkMetrics::new(peer),
         })
     }
 
@@ -94,8 +94,15 @@ impl Link {
 
     /// The peer has left: what was written is still delivered, nothing more is.
     pub fn disconnect(&self) {
-        *self.stream.borrow_mut() = None;
-        self.forget();
+        self.hold(None);
+    }
+
+    fn hold(&self, stream: Option<Rc<TcpStream>>) {
+        self.metrics.set_connected(stream.is_some());
+        *self.stream.borrow_mut() = stream;
+        // A new connection starts at a frame's first byte.
+        self.out.borrow_mut().clear();
+        self.taken.set(0);
     }
 
     /// The peer just connected to us, so it is up.
@@ -109,7 +116,6 @@ impl Link {
     pub fn push(&self, message: &PeerMessage) {
         let mut out = self.out.borrow_mut();
         if !self.is_connected() || out.len() > OUTGOING_BYTES_MAX {
-            self.dropped.set(self.dropped.get() + 1);
             return;
         }
         frame::encode(Kind::Message, &mut out, |out| message.encode(out));
@@ -130,7 +136,7 @@ impl Link {
             return Ok(());
         }
         let n = stream.try_write(&out[self.taken.get()..])?;
-        self.sent_bytes.set(self.sent_bytes.get() + n as u64);
+        self.metrics.sent_bytes.add(n as u64);
         self.pulse.wrote();
         let taken = self.taken.get() + n;
         assert!(taken <= out.len(), "a socket takes what it was given");
@@ -212,9 +218,8 @@ impl Link {
     /// says which.
     async fn serve(&self, stream: TcpStream, shared: &Shared) -> &'static str {
         let stream = Rc::new(stream);
-        self.forget();
         self.pulse.begin();
-        *self.stream.borrow_mut() = Some(Rc::clone(&stream));
+        self.hold(Some(Rc::clone(&stream)));
         shared.find(self.peer);
         let end = tokio::select! {
             () = self.hear(&stream) => "ended",
@@ -223,8 +228,7 @@ impl Link {
                 "answers nothing and was closed"
             }
         };
-        *self.stream.borrow_mut() = None;
-        self.forget();
+        self.hold(None);
         end
     }
 
@@ -242,12 +246,6 @@ impl Link {
             frame::encode(Kind::Ping, &mut self.out.borrow_mut(), |_| {});
             self.flush();
         }
-    }
-
-    /// A new connection starts at a frame's first byte.
-    fn forget(&self) {
-        self.out.borrow_mut().clear();
-        self.taken.set(0);
     }
 
     /// Ends when the socket fails. It must: a failed socket counts as writable, so trying again

@@ -6,6 +6,7 @@ use super::members::{Members, canonical};
 use super::pulse::{self, Answers};
 use super::{bulk, limits};
 use crate::disk::Files;
+use crate::metrics::Metrics;
 use crate::node::input::Input;
 use base::NodeId;
 use base::limits::{FRAME_BYTES_MAX, HELLO_BYTES_MAX};
@@ -40,6 +41,7 @@ pub struct Shared {
     pub met: RefCell<Peers>,
     pub files: Files,
     pub inbox: UnboundedSender<Input>,
+    pub metrics: Arc<Metrics>,
     pub members: Members,
     pub state: State,
 }
@@ -50,7 +52,8 @@ pub struct State {
     pub incoming: RefCell<BTreeMap<NodeId, AbortHandle>>,
     /// Names and client URLs as the peers announced them.
     pub announced: RefCell<BTreeMap<NodeId, (String, Vec<String>)>>,
-    pub received_bytes: Cell<u64>,
+    /// The configuration, or what a peer says of itself, is another than when last looked at.
+    pub news: Cell<bool>,
     last_refusal: RefCell<String>,
 }
 
@@ -87,7 +90,18 @@ impl Shared {
     /// Where it serves clients, and under which name.
     fn learn(&self, hello: &Hello) {
         let said = (hello.name.clone(), hello.client_urls.clone());
-        self.state.announced.borrow_mut().insert(hello.member, said);
+        let before = self.state.announced.borrow_mut().insert(hello.member, said.clone());
+        if before != Some(said) {
+            self.state.news.set(true);
+        }
+    }
+
+    /// Name and client URLs as the member itself gave them, if it has spoken since the start here.
+    pub fn said(&self, id: NodeId) -> Option<(String, Vec<String>)> {
+        if id == self.member {
+            return Some((self.name.clone(), self.client_urls.clone()));
+        }
+        self.state.announced.borrow().get(&id).cloned()
     }
 
     /// Says that a peer can be spoken to, once the connections of both directions stand.
@@ -224,8 +238,7 @@ async fn read_messages(
         while let Some((kind, body)) =
             frame::decode(&mut buffer, FRAME_BYTES_MAX).map_err(invalid)?
         {
-            let counter = &shared.state.received_bytes;
-            counter.set(counter.get() + body.len() as u64 + 10);
+            shared.metrics.received_bytes.add(body.len() as u64 + 10);
             match kind {
                 Kind::Message => take(&body, from, shared)?,
                 Kind::Ping => {}

@@ -9,6 +9,7 @@ use member::Hello;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::Arc;
 use tokio::task::AbortHandle;
 
 /// Peers outside the configuration that are answered: a leader this member has not heard of yet.
@@ -25,10 +26,6 @@ pub struct Members {
 impl Members {
     pub fn link(&self, id: NodeId) -> Option<Rc<Link>> {
         self.links.borrow().get(&id).map(|(link, _)| Rc::clone(link))
-    }
-
-    pub fn links(&self) -> Vec<Rc<Link>> {
-        self.links.borrow().values().map(|(link, _)| Rc::clone(link)).collect()
     }
 
     /// Calls `each` for every link, without copying the list.
@@ -59,6 +56,7 @@ impl Shared {
         if !self.met.borrow_mut().follow(raft) {
             return;
         }
+        self.state.news.set(true);
         let (config, committed) = (raft.config(), raft.config_at(raft.commit()));
         let gone = self.met.borrow().gone().to_vec();
         let mut wanted = self.members.strangers.borrow().clone();
@@ -88,6 +86,8 @@ impl Shared {
                 (link, task.abort_handle())
             });
         }
+        drop(links);
+        self.count_links();
         for (id, _) in &gone {
             if let Some(task) = self.state.incoming.borrow_mut().remove(id) {
                 task.abort();
@@ -111,5 +111,12 @@ impl Shared {
         let link = Link::new(id, to);
         let task = tokio::task::spawn_local(Rc::clone(&link).run(Rc::clone(self)));
         self.members.links.borrow_mut().insert(id, (link, task.abort_handle()));
+        self.count_links();
+    }
+
+    fn count_links(&self) {
+        let links = self.members.links.borrow();
+        let links = links.values().map(|(link, _)| Arc::clone(&link.metrics));
+        self.metrics.set_links(links.collect());
     }
 }

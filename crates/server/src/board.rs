@@ -1,0 +1,198 @@
+//! What the voting thread shows: how the member stands, and between its steps the data itself.
+//!
+//! A view that is held while the store changes makes it copy what it changes. So the voter takes
+//! its view down before a step and puts one up after it; only who took one meanwhile costs copies.
+//! One thread reads here.
+
+use base::{ClusterTime, NodeId, Term};
+use door::{MemberInfo, Status};
+use mvcc::View;
+use replica::RefusalReason;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+/// How the member stood after its last step.
+#[derive(Clone)]
+pub struct Picture {
+    pub term: Term,
+    pub revision: i64,
+    pub compact_revision: i64,
+    pub status: Status,
+    pub leads: bool,
+    /// Why it has no data to show, if so.
+    pub no_data: Option<RefusalReason>,
+    /// It stands where it stood before its start.
+    pub current: bool,
+    /// The cluster's time.
+    pub now: ClusterTime,
+    /// Operations a transaction may have.
+    pub ops_max: usize,
+    /// Requests that wait in the replica.
+    pub pending: usize,
+    pub repairing: bool,
+    pub facts: Arc<Facts>,
+    /// Names of members whose return would help.
+    pub missing: Arc<[String]>,
+}
+
+/// What follows from the configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    pub members: Vec<MemberInfo>,
+    /// Those that vote and hold data.
+    pub may_lead: Vec<NodeId>,
+    pub quorum: String,
+    pub joint: Option<String>,
+}
+
+impl Facts {
+    pub fn name_of(&self, id: NodeId) -> String {
+        let member = self.members.iter().find(|member| member.id == id);
+        member.map_or_else(|| "unknown".to_string(), |member| member.name.clone())
+    }
+}
+
+struct State {
+    picture: Picture,
+    view: Option<View>,
+    /// The reader waits for a view.
+    wanted: bool,
+    /// Kept for the reader that waited, whatever the voter does next.
+    handed: Option<View>,
+    /// No view comes any more.
+    closed: bool,
+}
+
+/// Where one thread puts up and another one looks.
+pub struct Board {
+    state: Mutex<State>,
+    up: Condvar,
+}
+
+impl Board {
+    pub fn new(picture: Picture, view: View) -> Arc<Self> {
+        let state = State { picture, view: Some(view), wanted: false, handed: None, closed: false };
+        Arc::new(Self { state: Mutex::new(state), up: Condvar::new() })
+    }
+
+    /// Nothing under the lock panics.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Before a step that may change the data.
+    pub fn take_down(&self) {
+        let view = self.lock().view.take();
+        drop(view);
+    }
+
+    /// After a step.
+    pub fn put_up(&self, picture: Picture, view: View) {
+        let mut state = self.lock();
+        let waits = std::mem::take(&mut state.wanted);
+        if waits {
+            state.handed = Some(view.clone());
+        }
+        let old = (std::mem::replace(&mut state.picture, picture), state.view.replace(view));
+        drop(state);
+        if waits {
+            self.up.notify_all();
+        }
+        drop(old);
+    }
+
+    /// How it stands, while no step is made.
+    pub fn show(&self, picture: Picture) {
+        let old = std::mem::replace(&mut self.lock().picture, picture);
+        drop(old);
+    }
+
+    /// The voter is gone.
+    pub fn close(&self) {
+        self.lock().closed = true;
+        self.up.notify_all();
+    }
+
+    /// Reads something small off the picture.
+    pub fn look<T>(&self, at: impl FnOnce(&Picture) -> T) -> T {
+        at(&self.lock().picture)
+    }
+
+    /// The data, no older than the last step; waits for the end of one under way, which is bounded
+    /// by the budget of a step.
+    pub fn view(&self) -> View {
+        let mut state = self.lock();
+        if let Some(view) = &state.view {
+            return view.clone();
+        }
+        state.wanted = true;
+        loop {
+            if let Some(view) = state.handed.take() {
+                return view;
+            }
+            assert!(!state.closed, "the voting thread ended inside a step");
+            state = self.up.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base::{Blob, LogIndex};
+    use mvcc::{Command, Limits, PutRequest, Store};
+
+    fn picture(revision: i64) -> Picture {
+        Picture {
+            term: Term(1),
+            revision,
+            compact_revision: -1,
+            status: Status::default(),
+            leads: false,
+            no_data: None,
+            current: true,
+            now: ClusterTime(1),
+            ops_max: 1,
+            pending: 0,
+            repairing: false,
+            facts: Arc::default(),
+            missing: Arc::new([]),
+        }
+    }
+
+    fn put(store: &mut Store) {
+        let put = PutRequest { key: Blob::from(&b"k"[..]), ..PutRequest::default() };
+        let index = store.view().applied_index().next();
+        assert!(store.apply(index, ClusterTime(index.0), &Command::Put(put)).result.is_ok());
+    }
+
+    #[test]
+    fn whoever_looks_during_a_step_is_handed_its_outcome_though_the_next_one_has_begun() {
+        let mut store = Store::new(Limits::default());
+        let board = Board::new(picture(1), store.view());
+        assert_eq!((board.view().revision(), board.look(|p| p.revision)), (1, 1));
+        board.take_down();
+        let reader = Arc::clone(&board);
+        let reads = std::thread::spawn(move || reader.view().revision());
+        while !board.lock().wanted {
+            std::thread::yield_now();
+        }
+        put(&mut store);
+        board.put_up(picture(2), store.view());
+        board.take_down();
+        assert_eq!(reads.join().expect("it was handed one"), 2);
+        assert!(board.lock().handed.is_none(), "nothing old is kept for the next one");
+        board.put_up(picture(2), store.view());
+        assert_eq!(board.view().revision(), 2);
+    }
+
+    #[test]
+    fn nobody_waits_for_a_voter_that_is_gone() {
+        let store = Store::new(Limits::default());
+        let board = Board::new(picture(1), store.view());
+        assert_eq!(store.view().applied_index(), LogIndex::ZERO);
+        board.take_down();
+        board.close();
+        let reader = Arc::clone(&board);
+        assert!(std::thread::spawn(move || reader.view()).join().is_err());
+    }
+}

@@ -1,0 +1,100 @@
+//! Background work of the desk: automatic compaction, and the page of metrics.
+
+use super::Desk;
+use crate::config::AutoCompaction;
+use door::{Caller, Door as _, Reason, Refusal};
+use later::Promise;
+use mvcc::{Command, Response};
+use net::Page;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// How often the revision mode looks.
+const REVISION_INTERVAL: Duration = Duration::from_secs(300);
+
+/// Compacts as configured for as long as the member runs; only a leader proposes.
+pub(super) async fn auto_compact(desk: Rc<Desk>) {
+    match desk.config.auto_compaction {
+        AutoCompaction::Off => {}
+        AutoCompaction::Revision(keep) => loop {
+            tokio::time::sleep(REVISION_INTERVAL).await;
+            let revision = desk.header().revision - keep;
+            compact(&desk, revision);
+        },
+        AutoCompaction::Periodic(span) => {
+            let mut samples: VecDeque<(Instant, i64)> = VecDeque::new();
+            let pause = (span / 10).clamp(Duration::from_secs(1), Duration::from_secs(3600));
+            loop {
+                tokio::time::sleep(pause).await;
+                samples.push_back((Instant::now(), desk.header().revision));
+                while samples.front().is_some_and(|(at, _)| at.elapsed() >= span) {
+                    let (_, revision) = samples.pop_front().expect("looked at above");
+                    if samples.front().is_none_or(|(at, _)| at.elapsed() < span) {
+                        compact(&desk, revision);
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn compact(desk: &Rc<Desk>, revision: i64) {
+    let (leads, compacted) = desk.board.look(|picture| (picture.leads, picture.compact_revision));
+    if !leads || revision <= compacted {
+        return;
+    }
+    tracing::info!("auto compaction at revision {revision}");
+    let answer = move |result: Option<Result<Response, Refusal>>| match result {
+        None | Some(Ok(_)) => {}
+        Some(Err(refusal)) => {
+            if !matches!(refusal.reason, Reason::Store(_)) {
+                tracing::warn!("auto compaction at {revision}: {refusal}");
+            }
+        }
+    };
+    desk.write(Caller::nobody(), Command::Compact { revision }, Promise::to(answer));
+}
+
+impl Desk {
+    /// What only the member knows of itself, under etcd's names; the front adds the facts of
+    /// `Door::status` before it.
+    pub(super) fn metrics_page(&self) -> String {
+        let page = Page::default();
+        let picture = self.board.look(Clone::clone);
+        let load = |n: &AtomicU64| n.load(Ordering::Relaxed);
+        let own = self.member.0;
+        page.line("# TYPE etcd_server_id gauge");
+        page.line(format_args!("etcd_server_id{{server_id=\"{own:x}\"}} 1"));
+        page.counter("etcd_server_leader_changes_seen_total", self.metrics.leader_changes.get());
+        page.gauge("etcd_server_proposals_pending", picture.pending);
+        page.counter("etcd_server_proposals_failed_total", self.metrics.proposals_failed.get());
+        page.counter("etcd_server_read_indexes_failed_total", self.metrics.reads_failed.get());
+        page.gauge("etcd_debugging_mvcc_compact_revision", picture.compact_revision);
+        self.disk_metrics.sync.write("etcd_disk_wal_fsync_duration_seconds", &page);
+        page.counter("etcd_disk_wal_write_bytes_total", load(&self.disk_metrics.write_bytes));
+        page.counter("quorate_disk_wal_batches_total", load(&self.disk_metrics.batches));
+        page.counter("quorate_disk_wal_entries_total", load(&self.disk_metrics.entries));
+        page.gauge("quorate_repairing", u8::from(picture.repairing));
+        page.gauge("quorate_journal_bytes", load(&self.disk_metrics.journal_bytes));
+        let received = self.metrics.received_bytes.get();
+        page.counter("etcd_network_peer_received_bytes_total", received);
+        let links = self.metrics.links();
+        page.line("# TYPE etcd_network_peer_sent_bytes_total counter");
+        for link in &links {
+            let (id, n) = (link.peer.0, link.sent_bytes.get());
+            page.line(format_args!("etcd_network_peer_sent_bytes_total{{To=\"{id:x}\"}} {n}"));
+        }
+        let peers = |name: &str, value: &dyn Fn(&crate::metrics::LinkMetrics) -> u8| {
+            page.line(format_args!("# TYPE {name} gauge"));
+            for link in &links {
+                let (remote, n) = (link.peer.0, value(link));
+                page.line(format_args!("{name}{{Local=\"{own:x}\",Remote=\"{remote:x}\"}} {n}"));
+            }
+        };
+        peers("etcd_network_known_peers", &|_| 1);
+        peers("etcd_network_active_peers", &|link| u8::from(link.is_connected()));
+        page.into_text()
+    }
+}

@@ -1,0 +1,196 @@
+//! The desk as its fronts see it.
+
+use super::{Desk, Pending, knows};
+use crate::config::Url;
+use crate::node::input::Input;
+use base::NodeId;
+use base::limits::{MEMBER_TEXT_BYTES_MAX, URLS_MAX};
+use cluster::Change;
+use door::{
+    Answer, Caller, ChangeListener, Door, Freshness, Header, Made, MemberInfo, Query, Read,
+    Reading, Reason, Refusal, Stage, Status, Work,
+};
+use later::Promise;
+use mvcc::{AlarmKind, Command, Response, View};
+use replica::Event;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+/// The change with its URLs in one spelling and order; none that is empty, unreadable or leads
+/// nowhere. Members refuse to read a longer list from each other.
+fn checked(mut change: Change) -> Result<Change, Refusal> {
+    let urls = match &mut change {
+        Change::Add { member, .. } | Change::Replace { member, .. } => &mut member.peer_urls,
+        Change::Update { peer_urls, .. } => peer_urls,
+        Change::Promote { .. }
+        | Change::Remove { .. }
+        | Change::Quorum { .. }
+        | Change::Publish { .. } => return Ok(change),
+    };
+    let bad = || Refusal::not_applied(Reason::BadUrl);
+    if urls.len() > URLS_MAX || urls.iter().any(|text| text.len() > MEMBER_TEXT_BYTES_MAX) {
+        return Err(bad());
+    }
+    let parsed = urls.iter().map(|text| Url::parse(text)).collect::<Result<Vec<_>, _>>();
+    let mut parsed = parsed.map_err(|_| bad())?;
+    parsed.sort();
+    if parsed.is_empty() || parsed.iter().any(Url::is_wildcard) {
+        return Err(bad());
+    }
+    *urls = parsed.iter().map(ToString::to_string).collect();
+    Ok(change)
+}
+
+impl Stage for Desk {
+    fn begin(&self, query: &Query) -> Result<Reading, Refusal> {
+        if let Some(refusal) = self.serves_no_data().filter(|r| query.is_refused_by(r)) {
+            return Err(refusal);
+        }
+        let (now, ops_max) = self.board.look(|picture| (picture.now, picture.ops_max));
+        query.begin(self.view(), now, ops_max).map_err(Refusal::from)
+    }
+
+    fn header(&self) -> Header {
+        Door::header(self)
+    }
+
+    fn run(&self, work: Box<dyn Work>, answer: Promise<Made>) {
+        self.pool.run(work, answer);
+    }
+}
+
+impl Door for Desk {
+    fn write(&self, caller: Caller, command: Command, answer: Answer<Response>) {
+        self.ask(Pending::Write(answer), |token| Event::Propose { token, caller, command });
+    }
+
+    fn read(&self, _: Caller, fresh: Freshness, read: Read) {
+        if fresh == Freshness::Local {
+            return self.reads.serve(read);
+        }
+        self.ask(Pending::Read(read), |token| Event::ReadBarrier { token });
+    }
+
+    fn barrier(&self, answer: Answer<()>) {
+        self.ask(Pending::Barrier(answer), |token| Event::ReadBarrier { token });
+    }
+
+    fn when_current(&self, answer: Answer<()>) {
+        if self.is_current() {
+            return answer.keep(Ok(()));
+        }
+        self.ask(Pending::Standing(answer), |token| Event::ReadBarrier { token });
+    }
+
+    fn change(&self, _: Caller, change: Change, answer: Answer<Vec<MemberInfo>>) {
+        match checked(change) {
+            Ok(change) => {
+                self.ask(Pending::Change(answer), |token| Event::Change { token, change });
+            }
+            Err(refusal) => answer.keep(Err(refusal)),
+        }
+    }
+
+    fn move_leader(&self, _: Caller, target: NodeId, answer: Answer<()>) {
+        let refused = self.board.look(|picture| match () {
+            () if !picture.leads => Some(Reason::NotLeader),
+            () if !picture.facts.may_lead.contains(&target) => Some(Reason::BadTransferee),
+            () => None,
+        });
+        if let Some(reason) = refused {
+            return answer.keep(Err(Refusal::not_applied(reason)));
+        }
+        if target == self.member {
+            return answer.keep(Ok(()));
+        }
+        let transfer = Event::TransferLeader { to: Some(target) };
+        let _ = self.voter.send(Input::Event(transfer));
+        let until = Instant::now() + 2 * Duration::from_millis(self.config.election_timeout_ms);
+        let Some(desk) = self.me.upgrade() else { return answer.keep(Err(Refusal::stopped())) };
+        tokio::task::spawn_local(async move {
+            while Instant::now() < until {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                if desk.board.look(|picture| picture.status.leader) == Some(target) {
+                    return answer.keep(Ok(()));
+                }
+            }
+            answer.keep(Err(Refusal::unknown(Reason::TransferTimeout)));
+        });
+    }
+
+    fn on_changes(&self, listener: ChangeListener) {
+        self.listeners.borrow_mut().push(listener);
+    }
+
+    fn run(&self, work: Box<dyn Work>, answer: Promise<Made>) {
+        self.pool.run(work, answer);
+    }
+
+    fn view(&self) -> View {
+        let view = self.board.view();
+        self.shown.set(self.shown.get().max(view.revision()));
+        view
+    }
+
+    fn header(&self) -> Header {
+        let (term, revision) = self.board.look(|picture| (picture.term, picture.revision));
+        self.shown.set(self.shown.get().max(revision));
+        Header { cluster: self.cluster, member: self.member, revision: self.shown.get(), term }
+    }
+
+    fn status(&self) -> Status {
+        self.board.look(|picture| picture.status.clone())
+    }
+
+    fn members(&self) -> Vec<MemberInfo> {
+        self.board.look(|picture| picture.facts.clone()).members.clone()
+    }
+
+    fn quorum(&self) -> (String, Option<String>) {
+        let facts = self.board.look(|picture| picture.facts.clone());
+        (facts.quorum.clone(), facts.joint.clone())
+    }
+
+    fn alarms(&self) -> Vec<(NodeId, AlarmKind)> {
+        self.view().alarms().into_iter().map(|(id, kind)| (NodeId(id), kind)).collect()
+    }
+
+    fn leases(&self) -> Vec<i64> {
+        self.view().leases()
+    }
+
+    fn knows(&self) -> (Option<String>, Vec<String>) {
+        self.board.look(knows)
+    }
+
+    fn serves_no_data(&self) -> Option<Refusal> {
+        self.board.look(|picture| self.no_data(picture))
+    }
+
+    fn is_current(&self) -> bool {
+        self.board.look(|picture| picture.current)
+    }
+
+    fn txn_ops_max(&self) -> usize {
+        self.board.look(|picture| picture.ops_max)
+    }
+
+    fn lease_ttl_min(&self) -> i64 {
+        self.config.lease_ttl_min()
+    }
+
+    fn fresh_id(&self) -> i64 {
+        let mut random = self.random.borrow_mut();
+        loop {
+            let id = (random.next_u64() >> 1).cast_signed();
+            if id != 0 {
+                return id;
+            }
+        }
+    }
+}
+
+/// Shares the desk with its fronts.
+pub(super) fn door(desk: &Rc<Desk>) -> Rc<dyn Door> {
+    Rc::clone(desk) as Rc<dyn Door>
+}

@@ -1,0 +1,159 @@
+//! The thread of the desk.
+
+use super::{Desk, chores, door};
+use crate::board::Board;
+use crate::config::Config;
+use crate::metrics::{DiskMetrics, Metrics};
+use crate::node::input::{Input, Word};
+use crate::pool::{Pool, Threads};
+use ::door::{Reads, Stage};
+use base::{Nanos, NodeId, Prng};
+use front_etcd::Front;
+use net::{Limits, Server, Service};
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::io;
+use std::net::TcpListener;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::task::Poll;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+
+/// Words taken in at once.
+const WORDS_MAX: usize = 256;
+/// How long answers may take to leave when the member ends.
+const PARTING: Duration = Duration::from_millis(20);
+
+/// What a desk is made of.
+pub struct Parts {
+    pub config: Arc<Config>,
+    pub cluster: u64,
+    pub member: NodeId,
+    pub seed: u64,
+    pub board: Arc<Board>,
+    pub voter: UnboundedSender<Input>,
+    pub words: UnboundedReceiver<Word>,
+    pub listeners: Vec<TcpListener>,
+    pub threads: Arc<Threads>,
+    pub metrics: Arc<Metrics>,
+    pub disk_metrics: Arc<DiskMetrics>,
+}
+
+/// Starts the thread; it ends at [`Word::Close`], or when nobody is left to say it.
+///
+/// # Errors
+/// When the system gives no thread.
+pub fn spawn(parts: Parts) -> io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name("quorate-clients".into()).spawn(move || {
+        if let Err(error) = live(parts) {
+            tracing::error!("the clients' thread: {error}");
+        }
+    })
+}
+
+fn live(parts: Parts) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let local = tokio::task::LocalSet::new();
+    let voter = parts.voter.clone();
+    let served = local.block_on(&runtime, async {
+        let (desk, words, listeners) = Desk::new(parts);
+        desk.serve(listeners)?;
+        if desk.run(words).await {
+            desk.fail_all();
+            tokio::time::sleep(PARTING).await;
+        }
+        Ok::<(), io::Error>(())
+    });
+    if let Err(error) = &served {
+        let _ = voter.send(Input::DiskFailed(format!("clients cannot be served: {error}")));
+    }
+    served
+}
+
+impl Desk {
+    fn new(parts: Parts) -> (Rc<Self>, UnboundedReceiver<Word>, Vec<TcpListener>) {
+        let desk = Rc::new_cyclic(|me: &Weak<Self>| {
+            let stage: Weak<dyn Stage> = me.clone();
+            let start = Instant::now();
+            let nanos = move || u64::try_from(start.elapsed().as_nanos()).expect("below 584 years");
+            Self {
+                me: me.clone(),
+                config: parts.config,
+                cluster: parts.cluster,
+                member: parts.member,
+                board: parts.board,
+                voter: parts.voter,
+                metrics: parts.metrics,
+                disk_metrics: parts.disk_metrics,
+                pool: Pool::new(parts.threads),
+                reads: Reads::new(stage, move || Nanos(nanos())),
+                pending: RefCell::default(),
+                next_token: Cell::new(0),
+                ended: Cell::new(false),
+                stands: Cell::new(false),
+                shown: Cell::new(0),
+                listeners: RefCell::default(),
+                leader: Cell::new(None),
+                last_failure: RefCell::default(),
+                server: RefCell::default(),
+                random: RefCell::new(Prng::new(parts.seed)),
+            }
+        });
+        (desk, parts.words, parts.listeners)
+    }
+
+    fn serve(self: &Rc<Self>, listeners: Vec<TcpListener>) -> io::Result<()> {
+        tokio::task::spawn_local(chores::auto_compact(Rc::clone(self)));
+        let request_bytes_max = self.config.max_request_bytes;
+        let limits = Limits { request_bytes_max, ..Limits::default() };
+        let own = Rc::clone(self);
+        let front = Front::new(door::door(self), limits, move || own.metrics_page());
+        front.set_watch_progress_interval(self.config.watch_progress_interval);
+        let election = Duration::from_millis(self.config.election_timeout_ms);
+        tokio::task::spawn_local(look(Rc::clone(&front), election));
+        tokio::task::spawn_local(pump(Rc::clone(&self.reads)));
+        tokio::task::spawn_local(Rc::clone(&self.pool).tend());
+        let server = Server::new(front as Rc<dyn Service>, limits, self.config.keep_alive);
+        *self.server.borrow_mut() = Rc::downgrade(&server);
+        for listener in listeners {
+            let listener = tokio::net::TcpListener::from_std(listener)?;
+            tokio::task::spawn_local(Rc::clone(&server).serve(listener));
+        }
+        Ok(())
+    }
+
+    /// Hears words until the member ends; true when what waits is to be answered before.
+    async fn run(&self, mut words: UnboundedReceiver<Word>) -> bool {
+        let mut heard = Vec::new();
+        loop {
+            if words.recv_many(&mut heard, WORDS_MAX).await == 0 {
+                return false;
+            }
+            for word in heard.drain(..) {
+                match word {
+                    Word::Close { at_once } => return !at_once,
+                    word => self.hear(word),
+                }
+            }
+        }
+    }
+}
+
+/// Has the front look after its streams once every election timeout.
+async fn look(front: Rc<Front>, election_timeout: Duration) {
+    loop {
+        tokio::time::sleep(election_timeout).await;
+        front.look();
+    }
+}
+
+/// Serves reads that had to wait.
+async fn pump(reads: Rc<Reads>) {
+    poll_fn(|cx| {
+        reads.turn(cx);
+        Poll::Pending
+    })
+    .await
+}

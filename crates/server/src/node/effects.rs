@@ -1,0 +1,162 @@
+//! Carries out what a step asked for.
+
+use super::input::{Input, Told, Word};
+use super::show::members_of;
+use super::voter::{OWN, Voter};
+use crate::peer::Link;
+use base::{LogIndex, NodeId};
+use door::{Reason, Refusal};
+use replica::{Effects, Event, RefusalReason, Reply, UnknownReason};
+
+impl Voter {
+    pub(super) fn dispatch(&mut self, effects: &mut Effects) {
+        for persist in effects.persist.drain(..) {
+            self.disk.persist(persist);
+        }
+        if let Some(index) = effects.known.take() {
+            self.disk.know(index);
+        }
+        if !effects.send.is_empty() {
+            let cut = &self.cut;
+            for message in effects.send.drain(..).filter(|message| !cut.contains(&message.to)) {
+                if let Some(link) = self.peers.members.link(message.to) {
+                    link.push(&message);
+                }
+            }
+            self.peers.members.for_each(Link::flush);
+        }
+        self.tell(effects);
+        for peer in effects.snapshots.drain(..) {
+            self.send_checkpoint(peer);
+        }
+        if let Some(job) = effects.checkpoint.take() {
+            self.peers.files.write_checkpoint(job, self.inbox.clone());
+        }
+        if let Some(index) = effects.diverged.take() {
+            tracing::error!("state differs from a quorum's at index {index}: no longer serving");
+        }
+        if let Some(index) = effects.repaired.take() {
+            self.end_repair(index);
+        }
+        if !effects.trace.is_empty() {
+            let sinks = &self.traces;
+            effects.trace.iter().for_each(|event| sinks.iter().for_each(|sink| sink(event)));
+            effects.trace.clear();
+        }
+        self.notice_leader();
+        if !effects.discard.is_empty() {
+            // To free what a long entry left takes as long as the entry did.
+            self.threads.discard(std::mem::take(&mut effects.discard));
+        }
+    }
+
+    /// Tells the clients' thread what concerns it, if anything does.
+    fn tell(&mut self, effects: &mut Effects) {
+        let replaced = std::mem::take(&mut self.replaced);
+        let stands = !self.stands && self.replica.is_current();
+        self.stands |= stands;
+        let quiet = effects.replies.is_empty() && effects.changes.is_empty();
+        if quiet && !replaced && !stands && self.late.is_empty() {
+            return;
+        }
+        let told = |(token, reply)| (token, self.told(reply));
+        let replies = effects.replies.drain(..).filter(|(token, _)| *token != OWN).map(told);
+        let mut replies: Vec<_> = replies.collect();
+        replies.extend(self.late());
+        let changes = std::mem::take(&mut effects.changes);
+        // A desk that is gone is noticed where it matters: at the end.
+        let _ = self.desk.send(Word::Batch { replies, changes, replaced });
+    }
+
+    fn told(&self, reply: Reply) -> Told {
+        let refused = |reason| Told::Refused(Refusal::not_applied(reason));
+        match reply {
+            Reply::Applied { result, .. } => Told::Applied(result),
+            Reply::Barrier => Told::Barrier,
+            Reply::Changed { config, .. } => {
+                Told::Members(members_of(&config, &self.replica, &self.peers))
+            }
+            Reply::ChangeRefused(error) => {
+                tracing::warn!("change refused: {error}");
+                refused(Reason::Change(error))
+            }
+            Reply::Refused(refusal) => {
+                let leader = refusal.leader.map(|leader| self.name_of(leader));
+                let knowing = |reason| {
+                    let refusal = Refusal::not_applied(reason).knowing(leader, refusal.missing);
+                    Told::Refused(refusal)
+                };
+                match refusal.reason {
+                    RefusalReason::NoLeader | RefusalReason::NoMember => knowing(Reason::NoLeader),
+                    RefusalReason::Timeout => knowing(Reason::Timeout),
+                    RefusalReason::Overloaded => knowing(Reason::Overloaded),
+                    RefusalReason::Diverged => refused(Reason::Diverged),
+                    RefusalReason::Witness => refused(Reason::Witness),
+                }
+            }
+            Reply::Unknown(UnknownReason::Timeout) => {
+                let leader = self.replica.raft().leader().map(|leader| self.name_of(leader));
+                let refusal = Refusal::unknown(Reason::Timeout);
+                Told::Refused(refusal.knowing(leader, self.replica.missing()))
+            }
+            Reply::Unknown(UnknownReason::InCheckpoint) => {
+                Told::Refused(Refusal::unknown(Reason::InCheckpoint))
+            }
+            reply @ (Reply::Range(_) | Reply::Txn(_)) => {
+                unreachable!("data is read from the board: {reply:?}")
+            }
+        }
+    }
+
+    fn name_of(&self, id: NodeId) -> String {
+        let member = self.replica.raft().config().members.iter().find(|member| member.id == id);
+        member.map_or_else(|| "unknown".to_string(), |member| member.name.clone())
+    }
+
+    /// Logs and counts changes of leadership.
+    fn notice_leader(&mut self) {
+        let leader = self.replica.raft().leader();
+        if leader == self.leader {
+            return;
+        }
+        self.leader = leader;
+        match leader {
+            Some(id) => {
+                self.metrics.leader_changes.add(1);
+                self.phase.send_if_modified(|phase| {
+                    let first = *phase == super::Phase::Starting;
+                    if first {
+                        *phase = super::Phase::Ready;
+                    }
+                    first
+                });
+                let name = self.name_of(id);
+                tracing::info!("leader is {name} ({:x})", id.0);
+            }
+            None => tracing::warn!("no leader"),
+        }
+    }
+
+    /// A damaged member holds everything again. It votes once that is durable.
+    fn end_repair(&self, index: LogIndex) {
+        match self.peers.files.end_repair() {
+            Ok(()) => {
+                tracing::warn!("repaired: all up to index {index} is here again, voting");
+                self.peers.send(Input::Event(Event::Repaired));
+            }
+            Err(error) => self.peers.send(Input::DiskFailed(error.to_string())),
+        }
+    }
+
+    fn send_checkpoint(&mut self, to: NodeId) {
+        if !self.sending.insert(to) {
+            return; // one transfer at a time to each peer
+        }
+        if self.cut.contains(&to) {
+            self.peers.send(Input::SnapshotSent { to, ok: false });
+            return;
+        }
+        let hollow = self.replica.raft().config().is_witness(to);
+        crate::peer::bulk::send(to, hollow, self.checkpoint.written, &self.peers);
+    }
+}

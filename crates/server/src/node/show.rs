@@ -1,0 +1,157 @@
+//! What the voter shows on the board after each step, and who its members are.
+
+use super::voter::Voter;
+use crate::board::{Board, Facts, Picture};
+use crate::peer::listen::Shared;
+use base::Nanos;
+use cluster::{Change, Configuration, Member, label};
+use door::{MemberInfo, Status};
+use replica::{Event, Replica};
+use std::sync::Arc;
+
+/// How often it is looked who is silent: that changes with time alone.
+const MISSING_INTERVAL: Nanos = Nanos::from_millis(50);
+/// How soon what a member says of itself is known to all.
+const PUBLISH_INTERVAL: Nanos = Nanos::from_millis(50);
+
+/// A configuration as clients see it; who has not said its name yet has none. Client URLs that
+/// stand in no committed configuration yet are those the member itself has said.
+pub(super) fn members_of(
+    config: &Configuration,
+    replica: &Replica,
+    peers: &Shared,
+) -> Vec<MemberInfo> {
+    let committed = replica.raft().config_at(replica.raft().commit());
+    let info = |member: &Member| {
+        let said = peers.said(member.id);
+        let unnamed = member.name == label(member.id);
+        let name = match &said {
+            Some((name, _)) if unnamed => name.clone(),
+            None if unnamed => String::new(),
+            _ => member.name.clone(),
+        };
+        let kept = committed.member(member.id).unwrap_or(member).client_urls.clone();
+        let own = member.id == peers.member;
+        MemberInfo {
+            id: member.id,
+            name,
+            peer_urls: member.peer_urls.clone(),
+            client_urls: match said {
+                Some((_, urls)) if own || kept.is_empty() => urls,
+                _ => kept,
+            },
+            learner: member.learner,
+        }
+    };
+    config.members.iter().map(info).collect()
+}
+
+fn facts(replica: &Replica, peers: &Shared) -> Arc<Facts> {
+    let config = replica.raft().config();
+    let may_lead = config.members.iter().filter(|m| !m.learner && !config.is_witness(m.id));
+    Arc::new(Facts {
+        members: members_of(config, replica, peers),
+        may_lead: may_lead.map(|member| member.id).collect(),
+        quorum: config.quorum.clone(),
+        joint: config.joint.clone(),
+    })
+}
+
+/// What is made anew only now and then.
+pub(super) struct Shown {
+    pub(super) facts: Arc<Facts>,
+    missing: Arc<[String]>,
+    missing_at: Nanos,
+    publish_at: Nanos,
+}
+
+impl Shown {
+    pub(super) fn new(replica: &Replica, peers: &Shared) -> Self {
+        let (missing, missing_at) = (Arc::new([]), Nanos::ZERO);
+        Self { facts: facts(replica, peers), missing, missing_at, publish_at: Nanos::ZERO }
+    }
+
+    pub(super) fn board(&self, replica: &Replica, quota_bytes: u64) -> Arc<Board> {
+        Board::new(self.picture(replica, quota_bytes, None), replica.store().view())
+    }
+
+    pub(super) fn picture(
+        &self,
+        replica: &Replica,
+        quota_bytes: u64,
+        halted: Option<String>,
+    ) -> Picture {
+        let (status, store, raft) = (replica.status(), replica.store(), replica.raft());
+        Picture {
+            term: status.ballot.term,
+            revision: store.revision(),
+            compact_revision: store.compact_revision(),
+            leads: status.is_leader,
+            no_data: replica.serves_no_data(),
+            current: replica.is_current(),
+            now: replica.cluster_time(),
+            ops_max: store.limits().max_txn_ops,
+            pending: status.pending,
+            repairing: status.repairing,
+            facts: Arc::clone(&self.facts),
+            missing: Arc::clone(&self.missing),
+            status: Status {
+                leader: status.leader,
+                commit: status.commit.0,
+                applied: status.applied.0,
+                size_bytes: store.size_bytes(),
+                quota_bytes,
+                learner: raft.config().member(status.id).is_none_or(|m| m.learner),
+                diverged: status.diverged,
+                halted,
+            },
+        }
+    }
+}
+
+impl Voter {
+    /// After a step: the data and how the member stands, before anybody hears of the step.
+    pub(super) fn put_up(&mut self, now: Nanos) {
+        self.peers.follow(self.replica.raft());
+        if self.peers.state.news.take() {
+            self.shown.facts = facts(&self.replica, &self.peers);
+        }
+        let moved = self.replica.raft().leader() != self.leader;
+        if moved || now >= self.shown.missing_at {
+            self.shown.missing_at = now.plus(MISSING_INTERVAL);
+            let missing = self.replica.missing();
+            if *missing != *self.shown.missing {
+                self.shown.missing = missing.into();
+            }
+        }
+        let picture = self.shown.picture(&self.replica, self.quota_bytes, None);
+        self.board.put_up(picture, self.replica.store().view());
+    }
+
+    /// A leader writes into the configuration what members say of themselves, its own word too: a
+    /// member that is down is then known to those who have not met it since they started.
+    pub(super) fn publish(&mut self, now: Nanos, events: &mut Vec<Event>) {
+        if now < self.shown.publish_at {
+            return;
+        }
+        self.shown.publish_at = now.plus(PUBLISH_INTERVAL);
+        let raft = self.replica.raft();
+        let config = raft.config();
+        if !raft.leader_ready() || !raft.config_is_committed() || config.joint.is_some() {
+            return;
+        }
+        let news = |m: &Member| {
+            let (name, client_urls) = self.peers.said(m.id)?;
+            let new = m.client_urls != client_urls;
+            new.then_some(Change::Publish { id: m.id, name, client_urls })
+        };
+        if let Some(change) = config.members.iter().find_map(news) {
+            events.push(Event::Change { token: super::voter::OWN, change });
+        }
+    }
+
+    /// When a leader looks next for what is to be published.
+    pub(super) fn publish_due(&self) -> Option<Nanos> {
+        self.replica.raft().is_leader().then_some(self.shown.publish_at)
+    }
+}

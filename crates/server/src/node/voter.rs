@@ -1,0 +1,271 @@
+//! The replica's owner: drains the inbox in natural batches, steps, shows how it stands, carries
+//! out the effects.
+
+use super::End;
+use super::input::{Checkpointed, Control, Input, Told, TraceSink, Word};
+use super::show::Shown;
+use super::stop::Stop;
+use crate::board::Board;
+use crate::config::Config;
+use crate::disk::Log;
+use crate::metrics::Metrics;
+use crate::node::Phase;
+use crate::peer::listen::Shared;
+use crate::pool::Threads;
+use base::{Nanos, NodeId, Token};
+use member::CheckpointState;
+use replica::{Effects, Event, Replica};
+use std::collections::BTreeSet;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant as Moment};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+
+/// Inputs taken into one batch.
+const BATCH_MAX: usize = 8192;
+/// The token of what the member itself asks for; nobody waits for that.
+pub(super) const OWN: Token = Token(0);
+
+/// The state of one member; lives on its own thread.
+pub(super) struct Voter {
+    pub(super) config: Arc<Config>,
+    pub(super) replica: Replica,
+    pub(super) disk: Log,
+    pub(super) peers: Rc<Shared>,
+    pub(super) inbox: UnboundedSender<Input>,
+    pub(super) desk: UnboundedSender<Word>,
+    pub(super) board: Arc<Board>,
+    pub(super) shown: Shown,
+    pub(super) threads: Arc<Threads>,
+    pub(super) started: Moment,
+    pub(super) traces: Vec<TraceSink>,
+    pub(super) cut: BTreeSet<NodeId>,
+    /// Peers a checkpoint is on its way to.
+    pub(super) sending: BTreeSet<NodeId>,
+    pub(super) checkpoint: CheckpointState,
+    /// The store was replaced by a checkpoint.
+    pub(super) replaced: bool,
+    /// The desk has heard that the member is current.
+    pub(super) stands: bool,
+    pub(super) leader: Option<NodeId>,
+    pub(super) stop: Stop,
+    pub(super) quota_bytes: u64,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) phase: watch::Sender<Phase>,
+    /// Requests of this batch that came too late.
+    pub(super) late: Vec<Token>,
+}
+
+impl Drop for Voter {
+    /// Also when it panics: nobody is to wait for a thread that is gone.
+    fn drop(&mut self) {
+        self.board.close();
+        let _ = self.desk.send(Word::Close { at_once: true });
+    }
+}
+
+impl Voter {
+    /// Runs until a stop, a kill or a failure.
+    pub(super) async fn run(&mut self, inbox: &mut UnboundedReceiver<Input>) -> End {
+        let mut batch = Vec::new();
+        let mut events = Vec::new();
+        let mut effects = Effects::default();
+        let timer = sleep_until(self.deadline());
+        tokio::pin!(timer);
+        loop {
+            // A timer that fires early costs one empty step; moving it costs more.
+            let deadline = self.deadline();
+            if deadline < timer.deadline() || timer.is_elapsed() {
+                timer.as_mut().reset(deadline);
+            }
+            let is_applying = self.replica.is_applying();
+            tokio::select! {
+                biased;
+                n = inbox.recv_many(&mut batch, BATCH_MAX) => {
+                    if n == 0 {
+                        return End::Stopped;
+                    }
+                }
+                // A long entry goes on at once; the timer would round up to a millisecond.
+                () = tokio::task::yield_now(), if is_applying => {}
+                () = &mut timer => {}
+            }
+            for input in batch.drain(..) {
+                if let Some(end) = self.take(input, &mut events) {
+                    return end;
+                }
+            }
+            self.want_checkpoint(&mut events);
+            let now = self.now();
+            self.publish(now, &mut events);
+            // What a long entry does is not to be seen before it is done.
+            if !is_applying {
+                self.board.take_down();
+            }
+            self.replica.step_batch(now, events.drain(..), &mut effects);
+            self.put_up(now);
+            self.dispatch(&mut effects);
+            if std::mem::take(&mut effects.removed) {
+                return End::Removed(self.farewell());
+            }
+            if let Some(halt) = effects.halted.take() {
+                return self.halt(format!("entry {}: {}", halt.index, halt.why), inbox).await;
+            }
+            if self.continue_stop() {
+                return End::Stopped;
+            }
+        }
+    }
+
+    /// Nothing can be done here any more: says why to probes and clients until it is stopped. A
+    /// process that ended would be started again and come to the same entry.
+    async fn halt(&mut self, why: String, inbox: &mut UnboundedReceiver<Input>) -> End {
+        tracing::error!("halted: {why}");
+        let picture = self.shown.picture(&self.replica, self.quota_bytes, Some(why.clone()));
+        self.board.show(picture);
+        let _ = self.desk.send(Word::Halted);
+        while let Some(input) = inbox.recv().await {
+            match input {
+                Input::Control(Control::Stop) => break,
+                Input::Control(Control::Kill) => return End::Killed,
+                Input::Removed(text) => return End::Removed(text),
+                Input::Control(Control::Status(reply)) => {
+                    let _ = reply.send(self.replica.status());
+                }
+                // Nobody is left who would carry it out.
+                _ => {}
+            }
+        }
+        End::Failed(why)
+    }
+
+    /// Local monotonic time since the member's start.
+    pub(super) fn now(&self) -> Nanos {
+        Nanos(u64::try_from(self.started.elapsed().as_nanos()).expect("below 584 years"))
+    }
+
+    fn deadline(&self) -> Instant {
+        let due = self.replica.deadline();
+        let due = self.publish_due().map_or(due, |publish| publish.min(due));
+        // The runtime's timer counts milliseconds; an earlier stop check is a deadline too.
+        let stop = self.stop.deadline();
+        let at = self.started.checked_add(Duration::from_nanos(due.0));
+        let at = at.map_or_else(Instant::now, Into::into);
+        stop.map_or(at, |stop| at.min(stop.into()))
+    }
+
+    fn take(&mut self, input: Input, events: &mut Vec<Event>) -> Option<End> {
+        match input {
+            Input::Asked { event, late_at } => {
+                if late_at.is_some_and(|at| at <= Moment::now()) {
+                    self.late.extend(token_of(&event));
+                } else {
+                    events.push(event);
+                }
+            }
+            Input::Event(event) => events.push(event),
+            Input::Peer(message) => {
+                if !self.cut.contains(&message.from) {
+                    events.push(Event::Message(message));
+                }
+            }
+            Input::Persisted { ticket, bytes } => {
+                self.checkpoint.journal_bytes = bytes;
+                events.push(Event::Persisted(ticket));
+            }
+            Input::DiskFailed(text) => return Some(End::Failed(text)),
+            Input::Checkpointed(result) => self.checkpointed(result, events),
+            Input::Installed(installed) => {
+                self.disk.release(self.checkpoint.installed(installed.index));
+                self.replaced = true;
+                events.push(Event::Install(installed));
+            }
+            Input::Removed(text) => return Some(End::Removed(text)),
+            Input::PutBack(text) => {
+                // Started often enough it would look new again.
+                if let Err(error) = self.peers.met.borrow_mut().forswear(&text) {
+                    tracing::error!("{error}");
+                }
+                return Some(End::Failed(text));
+            }
+            Input::PeerLost(node) => events.push(Event::PeerLost(node)),
+            Input::PeerFound(node) => events.push(Event::PeerFound(node)),
+            Input::CheckpointUnfit { written } => self.replace_checkpoint(written, events),
+            Input::SnapshotSent { to, ok } => {
+                self.sending.remove(&to);
+                events.push(Event::SnapshotSent { to, ok });
+            }
+            Input::Drained => return Some(End::Stopped),
+            Input::Control(control) => return self.control(control, events),
+        }
+        None
+    }
+
+    fn control(&mut self, control: Control, events: &mut Vec<Event>) -> Option<End> {
+        match control {
+            Control::Kill => return Some(End::Killed),
+            Control::Stop => self.begin_stop(events),
+            Control::Cut(peers) => self.cut.extend(peers),
+            Control::Heal => self.cut.clear(),
+            Control::Trace(sink) => self.traces.push(sink),
+            Control::Status(reply) => {
+                let _ = reply.send(self.replica.status());
+            }
+        }
+        None
+    }
+
+    /// What a member that has left says last.
+    fn farewell(&self) -> String {
+        let (name, id, cluster) = (&self.config.name, self.peers.member.0, self.peers.cluster);
+        format!("member {name} ({id:x}) was removed from cluster {cluster:x}")
+    }
+
+    fn want_checkpoint(&mut self, events: &mut Vec<Event>) {
+        let applied = self.replica.status().applied;
+        if self.checkpoint.wants(applied) {
+            events.push(Event::TakeCheckpoint);
+        }
+    }
+
+    fn replace_checkpoint(&mut self, written: u64, events: &mut Vec<Event>) {
+        if self.checkpoint.replaces(written) {
+            tracing::error!("the newest checkpoint is gone or damaged: writing another one");
+            events.push(Event::TakeCheckpoint);
+        }
+    }
+
+    fn checkpointed(&mut self, result: Result<Checkpointed, String>, events: &mut Vec<Event>) {
+        match result {
+            Ok(Checkpointed { index, bytes }) => {
+                tracing::info!("checkpoint at index {index}, {bytes} bytes");
+                self.disk.release(self.checkpoint.written(index, bytes));
+                events.push(Event::CheckpointWritten { index });
+            }
+            Err(text) => {
+                tracing::error!("no checkpoint: {text}");
+                let leads = self.replica.raft().is_leader();
+                if self.checkpoint.failed(self.now(), leads) {
+                    tracing::error!("a peer needs a checkpoint: another member is to lead");
+                    events.push(Event::TransferLeader { to: None });
+                }
+            }
+        }
+    }
+
+    /// Those of the batch that came too late, to be told so.
+    pub(super) fn late(&mut self) -> impl Iterator<Item = (Token, Told)> {
+        self.late.drain(..).map(|token| (token, Told::Late))
+    }
+}
+
+fn token_of(event: &Event) -> Option<Token> {
+    match event {
+        Event::Propose { token, .. }
+        | Event::ReadBarrier { token }
+        | Event::Change { token, .. } => Some(*token),
+        _ => None,
+    }
+}
