@@ -69,6 +69,10 @@ pub const JOURNAL_BATCH_BYTES_MAX: usize = 1 << 30;
 pub const PENDING_MAX: usize = 16_384;
 /// Bytes of those writes: some 40 of the largest a client may send by default.
 pub const PENDING_BYTES_MAX: usize = 64 << 20;
+/// Requests between the clients' thread and the one that votes, those that wait there included.
+pub const ASKED_MAX: usize = 2 * PENDING_MAX;
+/// Bytes of the writes among them, but for one at least.
+pub const ASKED_BYTES_MAX: usize = 2 * PENDING_BYTES_MAX;
 /// Reads of one member, and those of all members at a leader, that wait for a round. Beyond it a
 /// member refuses, and at a leader the oldest gives way: whoever asked asks again.
 pub const READS_MAX: usize = 1 << 16;
@@ -106,5 +110,6 @@ const _: () = {
     assert!(PENDING_BYTES_MAX <= TAIL_BYTES_MAX);
     assert!(PENDING_MAX <= READS_MAX, "a member's own reads all wait in it");
     assert!(BATCH_BYTES_MAX <= TAIL_BYTES_MAX);
+    assert!(PENDING_MAX <= ASKED_MAX && PENDING_BYTES_MAX <= ASKED_BYTES_MAX, "on their way too");
     assert!(COMMAND_BYTES_MAX <= PENDING_BYTES_MAX, "one write of any size may wait");
 };

@@ -18,6 +18,7 @@ use ::door::{
     Answer, Caller, ChangeListener, Door as _, Found, Freshness, MemberInfo, Query, Read, Reads,
     Reason, Refusal,
 };
+use base::limits::{ASKED_BYTES_MAX, ASKED_MAX};
 use base::{NodeId, Prng, Token};
 use later::{Asker, Promise};
 use mvcc::{Changes, RangeRequest, RangeResponse, Response};
@@ -74,7 +75,10 @@ pub struct Desk {
     pool: Rc<Pool>,
     /// Reads whose state is fresh enough.
     reads: Rc<Reads>,
-    pending: RefCell<BTreeMap<u64, Pending>>,
+    /// Each with the bytes that it has the voter hold.
+    pending: RefCell<BTreeMap<u64, (Pending, usize)>>,
+    /// The sum of those.
+    held: Cell<usize>,
     next_token: Cell<u64>,
     /// Nothing more is taken.
     ended: Cell<bool>,
@@ -94,16 +98,24 @@ pub struct Desk {
 
 impl Desk {
     /// Sends an event of this request's to the voter.
-    fn ask(&self, pending: Pending, event: impl FnOnce(Token) -> Event) {
+    fn ask(&self, pending: Pending, bytes: usize, event: impl FnOnce(Token) -> Event) {
         if self.ended.get() {
             let halted = self.board.look(|picture| picture.status.halted.is_some());
             let halted = halted.then(|| Refusal::not_applied(Reason::Diverged));
             return pending.fail(halted.unwrap_or_else(Refusal::stopped));
         }
+        let (waiting, held) = (self.pending.borrow().len(), self.held.get());
+        if waiting >= ASKED_MAX || (waiting > 0 && held + bytes > ASKED_BYTES_MAX) {
+            let (leader, missing) = self.board.look(knows);
+            let refusal = Refusal::not_applied(Reason::Overloaded).knowing(leader, missing);
+            self.log_failure(&refusal);
+            return pending.fail(refusal);
+        }
+        self.held.set(held + bytes);
         let token = self.next_token.get() + 1;
         self.next_token.set(token);
         let late_at = pending.asker().time_left().map(|left| Instant::now() + left);
-        self.pending.borrow_mut().insert(token, pending);
+        self.pending.borrow_mut().insert(token, (pending, bytes));
         // A voter that is gone has said so, or does next.
         let _ = self.voter.send(Input::Asked { event: event(Token(token)), late_at });
     }
@@ -153,11 +165,12 @@ impl Desk {
 
     /// Hands a reply to whoever waits for it; a requester that left is no error.
     fn answer(&self, token: Token, told: Told) {
-        let Some(pending) = self.pending.borrow_mut().remove(&token.0) else { return };
-        let refusal = match (told, &pending) {
-            (Told::Refused(refusal), _) => refusal,
-            (Told::Late, _) => return pending.fail(Refusal::not_applied(Reason::Deadline)),
-            (told, _) => return serve(&self.reads, pending, told),
+        let Some((pending, bytes)) = self.pending.borrow_mut().remove(&token.0) else { return };
+        self.held.set(self.held.get() - bytes);
+        let refusal = match told {
+            Told::Refused(refusal) => refusal,
+            Told::Late => return pending.fail(Refusal::not_applied(Reason::Deadline)),
+            told => return serve(&self.reads, pending, told),
         };
         match pending {
             Pending::Write(_) => self.metrics.proposals_failed.add(1),
@@ -189,9 +202,10 @@ impl Desk {
             return;
         }
         self.stands.set(true);
-        let waits = |_: &u64, pending: &mut Pending| matches!(pending, Pending::Standing(_));
+        let waits =
+            |_: &u64, (pending, _): &mut (Pending, usize)| matches!(pending, Pending::Standing(_));
         let ready: Vec<_> = self.pending.borrow_mut().extract_if(.., waits).collect();
-        for (_, pending) in ready {
+        for (_, (pending, _)) in ready {
             if let Pending::Standing(answer) = pending {
                 answer.keep(Ok(()));
             }
@@ -202,7 +216,7 @@ impl Desk {
     fn fail_all(&self) {
         self.ended.set(true);
         let pending = std::mem::take(&mut *self.pending.borrow_mut());
-        pending.into_values().for_each(|pending| pending.fail(Refusal::stopped()));
+        pending.into_values().for_each(|(pending, _)| pending.fail(Refusal::stopped()));
     }
 
     /// Sends the clients away; the voter hears when all have gone.
@@ -263,3 +277,6 @@ fn to<T: 'static>(reply: mpsc::Sender<Result<T, String>>) -> Answer<T> {
         let _ = reply.send(result.map_err(|refusal| refusal.to_string()));
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,7 @@ use super::{Desk, Pending, knows};
 use crate::config::Url;
 use crate::node::input::Input;
 use base::NodeId;
+use base::codec::Length;
 use base::limits::{MEMBER_TEXT_BYTES_MAX, URLS_MAX};
 use cluster::Change;
 use door::{
@@ -61,31 +62,34 @@ impl Stage for Desk {
 
 impl Door for Desk {
     fn write(&self, caller: Caller, command: Command, answer: Answer<Response>) {
-        self.ask(Pending::Write(answer), |token| Event::Propose { token, caller, command });
+        let mut bytes = Length::default();
+        command.encode(&mut bytes);
+        let event = |token| Event::Propose { token, caller, command };
+        self.ask(Pending::Write(answer), bytes.0, event);
     }
 
     fn read(&self, _: Caller, fresh: Freshness, read: Read) {
         if fresh == Freshness::Local {
             return self.reads.serve(read);
         }
-        self.ask(Pending::Read(read), |token| Event::ReadBarrier { token });
+        self.ask(Pending::Read(read), 0, |token| Event::ReadBarrier { token });
     }
 
     fn barrier(&self, answer: Answer<()>) {
-        self.ask(Pending::Barrier(answer), |token| Event::ReadBarrier { token });
+        self.ask(Pending::Barrier(answer), 0, |token| Event::ReadBarrier { token });
     }
 
     fn when_current(&self, answer: Answer<()>) {
         if self.is_current() {
             return answer.keep(Ok(()));
         }
-        self.ask(Pending::Standing(answer), |token| Event::ReadBarrier { token });
+        self.ask(Pending::Standing(answer), 0, |token| Event::ReadBarrier { token });
     }
 
     fn change(&self, _: Caller, change: Change, answer: Answer<Vec<MemberInfo>>) {
         match checked(change) {
             Ok(change) => {
-                self.ask(Pending::Change(answer), |token| Event::Change { token, change });
+                self.ask(Pending::Change(answer), 0, |token| Event::Change { token, change });
             }
             Err(refusal) => answer.keep(Err(refusal)),
         }

@@ -73,7 +73,7 @@ fn live(parts: Parts) -> io::Result<()> {
 }
 
 impl Desk {
-    fn new(parts: Parts) -> (Rc<Self>, UnboundedReceiver<Word>, Vec<TcpListener>) {
+    pub(super) fn new(parts: Parts) -> (Rc<Self>, UnboundedReceiver<Word>, Vec<TcpListener>) {
         let desk = Rc::new_cyclic(|me: &Weak<Self>| {
             let stage: Weak<dyn Stage> = me.clone();
             let start = Instant::now();
@@ -90,6 +90,7 @@ impl Desk {
                 pool: Pool::new(parts.threads),
                 reads: Reads::new(stage, move || Nanos(nanos())),
                 pending: RefCell::default(),
+                held: Cell::new(0),
                 next_token: Cell::new(0),
                 ended: Cell::new(false),
                 stands: Cell::new(false),

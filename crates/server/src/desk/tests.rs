@@ -1,0 +1,140 @@
+use super::*;
+use crate::board::Facts;
+use ::door::{Door, Status};
+use base::{Blob, ClusterTime, Term};
+use later::{Later, promise};
+use mvcc::{Command, Limits, PutRequest, Store};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+fn picture(leader: Option<NodeId>) -> Picture {
+    Picture {
+        term: Term(1),
+        revision: 1,
+        compact_revision: -1,
+        status: Status { leader, ..Status::default() },
+        leads: false,
+        no_data: None,
+        current: false,
+        now: ClusterTime(1),
+        ops_max: 128,
+        pending: 0,
+        repairing: false,
+        facts: Arc::new(Facts::default()),
+        missing: Arc::new(["b".into()]),
+    }
+}
+
+/// A desk, and what it asks of a voter that never answers.
+fn desk() -> (Rc<Desk>, UnboundedReceiver<Input>) {
+    let (voter, asked) = unbounded_channel();
+    let (_, words) = unbounded_channel();
+    let store = Store::new(Limits::default());
+    let parts = Parts {
+        config: Arc::new(Config::single("a")),
+        cluster: 7,
+        member: NodeId(1),
+        seed: 1,
+        board: Board::new(picture(None), store.view()),
+        voter,
+        words,
+        listeners: Vec::new(),
+        threads: Arc::new(crate::pool::Threads::start().expect("threads")),
+        metrics: Arc::default(),
+        disk_metrics: Arc::default(),
+    };
+    (Desk::new(parts).0, asked)
+}
+
+type Outcome<T> = Later<Result<T, Refusal>>;
+
+fn barrier(desk: &Desk) -> Outcome<()> {
+    let (answer, later) = promise(Asker::nobody(), |result| result);
+    desk.barrier(answer);
+    later
+}
+
+fn put(desk: &Desk, bytes: usize) -> Outcome<Response> {
+    let (answer, later) = promise(Asker::nobody(), |result| result);
+    let value = Blob::from(vec![b'v'; bytes]);
+    let put = PutRequest { key: Blob::from(&b"k"[..]), value, ..PutRequest::default() };
+    desk.write(Caller::nobody(), Command::Put(put), answer);
+    later
+}
+
+/// What has come already.
+fn got<T: 'static>(mut later: Outcome<T>) -> Option<Result<T, Refusal>> {
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    match std::pin::Pin::new(&mut later).poll(&mut cx) {
+        std::task::Poll::Ready(value) => value,
+        std::task::Poll::Pending => None,
+    }
+}
+
+fn is_overloaded<T: 'static>(later: Outcome<T>) -> bool {
+    let overloaded = Refusal::not_applied(Reason::Overloaded);
+    let refused = got(later).and_then(Result::err);
+    refused == Some(overloaded.knowing(None, vec!["b".into()]))
+}
+
+#[test]
+fn the_request_too_many_is_refused_and_never_handed_over() {
+    let (desk, mut asked) = desk();
+    let waiting: Vec<_> = (0..ASKED_MAX).map(|_| barrier(&desk)).collect();
+    assert!(is_overloaded(barrier(&desk)));
+    assert_eq!(asked.len(), ASKED_MAX);
+    let Ok(Input::Asked { event: Event::ReadBarrier { token }, .. }) = asked.try_recv() else {
+        panic!("it asks for a barrier");
+    };
+    let replies = vec![(token, Told::Barrier)];
+    desk.hear(Word::Batch { replies, changes: Vec::new(), replaced: false });
+    assert!(got(waiting.into_iter().next().expect("the first")).is_some());
+    assert!(got(barrier(&desk)).is_none(), "there is room for one more");
+}
+
+#[test]
+fn the_byte_too_many_is_refused_but_a_request_alone_may_have_any_size() {
+    let (desk, _asked) = desk();
+    let first = put(&desk, ASKED_BYTES_MAX + 1);
+    assert!(is_overloaded(put(&desk, 1)));
+    let replies = vec![(Token(1), Told::Applied(Err(mvcc::Error::Compacted)))];
+    desk.hear(Word::Batch { replies, changes: Vec::new(), replaced: false });
+    assert!(got(first).is_some());
+    let half = ASKED_BYTES_MAX / 2 - 100;
+    let _two = [put(&desk, half), put(&desk, half)];
+    assert!(is_overloaded(put(&desk, half)));
+    assert!(got(barrier(&desk)).is_none(), "what holds no bytes may wait");
+}
+
+#[test]
+fn whoever_waits_for_a_member_to_be_current_is_answered_when_it_is() {
+    let (desk, _asked) = desk();
+    let (answer, later) = promise(Asker::nobody(), |result| result);
+    desk.when_current(answer);
+    let quiet = || Word::Batch { replies: Vec::new(), changes: Vec::new(), replaced: false };
+    desk.hear(quiet());
+    assert!(!desk.stands.get());
+    desk.board.show(Picture { current: true, ..picture(None) });
+    desk.hear(quiet());
+    assert_eq!(got(later), Some(Ok(())));
+}
+
+#[test]
+fn a_request_at_a_desk_that_has_ended_is_told_why() {
+    let (desk, _asked) = desk();
+    let waits = barrier(&desk);
+    desk.hear(Word::Halted);
+    assert_eq!(got(waits), Some(Err(Refusal::stopped())));
+    assert_eq!(got(barrier(&desk)), Some(Err(Refusal::stopped())));
+    let status = Status { halted: Some("why".into()), ..Status::default() };
+    desk.board.show(Picture { status, ..picture(None) });
+    let refused = Refusal::not_applied(Reason::Diverged);
+    assert_eq!(got(barrier(&desk)), Some(Err(refused)));
+}
+
+#[test]
+fn no_header_says_less_than_what_was_shown() {
+    let (desk, _asked) = desk();
+    assert_eq!(Door::header(&*desk).revision, 1);
+    desk.shown.set(5);
+    assert_eq!(Door::header(&*desk).revision, 5);
+}
