@@ -17,6 +17,7 @@ impl Budget {
         Self(units)
     }
 
+    /// Whether another piece of work may be begun.
     pub const fn is_left(self) -> bool {
         self.0 > 0
     }
@@ -26,6 +27,7 @@ impl Budget {
         self.0
     }
 
+    /// Takes units off, down to none: the last piece may cost more than was left.
     pub const fn spend(&mut self, units: u64) {
         self.0 = self.0.saturating_sub(units);
     }

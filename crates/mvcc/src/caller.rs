@@ -32,11 +32,14 @@ impl Caller {
         self.auth_revision
     }
 
+    /// The name with its length, then the revision: eight bytes.
     pub fn encode(&self, out: &mut impl Put) {
         out.put_bytes(&self.user);
         out.put_u64(self.auth_revision);
     }
 
+    /// What [`Caller::encode`] wrote.
+    ///
     /// # Errors
     /// Short bytes, or a name that is too long.
     pub fn decode(input: &mut Get<'_>) -> Result<Self, DecodeError> {

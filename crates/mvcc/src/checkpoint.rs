@@ -38,6 +38,9 @@ pub struct CheckpointRecords {
 }
 
 impl View {
+    /// All of it as records of about [`RECORD_BYTES_TARGET`] bytes, made one by one: a header, then
+    /// newest versions, superseded ones and leases, each in order
+    /// (`docs/design/checkpoint-format.md`).
     pub fn checkpoint_records(&self) -> CheckpointRecords {
         CheckpointRecords { view: self.clone(), stage: Stage::Header }
     }

@@ -85,6 +85,8 @@ impl Command {
         }
     }
 
+    /// What [`Command::encode`] wrote.
+    ///
     /// # Errors
     /// Short, unknown or invalid bytes; what follows the command is left in `input`.
     pub fn decode(input: &mut Get<'_>) -> Result<Self, DecodeError> {

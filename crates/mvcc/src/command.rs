@@ -6,73 +6,112 @@ use crate::types::{
 use alloc::vec::Vec;
 use core::fmt;
 
+/// What is to be done about alarms (`AlarmRequest.AlarmAction`), in the order of its numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AlarmAction {
+    /// List those of the kind.
     Get,
+    /// Raise one; once raised it stays so.
     Activate,
+    /// Disarm one.
     Deactivate,
 }
 
-/// `None` means "every kind" in a get, and nothing elsewhere.
+/// What is wrong (`AlarmType`), in the order of its numbers. `None` means
+/// "every kind" in a get, and nothing elsewhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum AlarmKind {
+    /// No kind.
     None,
+    /// The quota is used up: what adds bytes is refused.
     NoSpace,
+    /// Members differ: all but alarms and renewals is refused.
     Corrupt,
 }
 
 /// One replicated write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
+    /// Writes a key.
     Put(PutRequest),
+    /// Deletes a range.
     Delete(DeleteRequest),
+    /// Runs one of two branches.
     Txn(TxnRequest),
+    /// Puts superseded versions at or below a revision out of sight.
     Compact {
+        /// Above the last one, at most the newest.
         revision: i64,
     },
-    /// `ttl` in seconds; `id` was chosen before proposing and is not 0.
+    /// Begins a lease: `ttl` in seconds; `id` was chosen before proposing and is not 0.
     LeaseGrant {
+        /// Not in use, or it is `LeaseExists`.
         id: i64,
+        /// Asked for, seconds; raised to the minimum, refused above 9,000,000,000.
         ttl: i64,
     },
+    /// Ends a lease and deletes its keys in one revision.
+    ///
     /// `renewal`: none revokes for a client; some(n) is an expiry that saw renewal n, and is
     /// dropped when a later renewal precedes it in the log.
     LeaseRevoke {
+        /// Unknown: `LeaseNotFound`.
         id: i64,
+        /// Which renewal the expiry saw, if it is one.
         renewal: Option<u64>,
     },
+    /// Moves deadlines to a full time to live from now.
     LeaseRenew {
+        /// In this order; unknown ones change nothing.
         ids: Vec<i64>,
     },
+    /// Lists, raises or disarms alarms.
     Alarm {
+        /// What to do.
         action: AlarmAction,
+        /// Whose it is; 0 is the quota's own.
         member: u64,
+        /// Of which kind; a get takes `None` for all.
         kind: AlarmKind,
     },
 }
 
+/// What a command that was taken came to. Revisions are the store's after it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Response {
+    /// Of [`Command::Put`].
     Put(PutResponse),
+    /// Of [`Command::Delete`].
     Delete(DeleteResponse),
+    /// Of [`Command::Txn`].
     Txn(TxnResponse),
+    /// Of [`Command::Compact`].
     Compact {
+        /// The newest one, not the one compacted at.
         revision: i64,
     },
-    /// `ttl` is the granted one, raised to the minimum.
+    /// Of [`Command::LeaseGrant`]: `ttl` is the granted one, raised to the minimum.
     LeaseGrant {
+        /// As chosen by whoever proposed it.
         id: i64,
+        /// Seconds, at least the minimum.
         ttl: i64,
+        /// Unchanged by a grant.
         revision: i64,
     },
+    /// Of [`Command::LeaseRevoke`].
     LeaseRevoke {
+        /// One higher when the lease had keys.
         revision: i64,
     },
-    /// (id, ttl) in the order asked; ttl 0 = unknown lease.
+    /// Of [`Command::LeaseRenew`]: (id, ttl) in the order asked; ttl 0 = unknown lease.
     LeaseRenew {
+        /// Seconds; as many as were asked for.
         ttls: Vec<(i64, i64)>,
     },
+    /// Of [`Command::Alarm`].
     Alarm {
+        /// Listed, raised or disarmed: member and kind, in order.
         alarms: Vec<(u64, AlarmKind)>,
     },
 }
@@ -80,19 +119,33 @@ pub enum Response {
 /// Why a request was refused. A refused command changed no key, lease or revision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Error {
+    /// The revision is below the compact revision, or not above it in a compaction.
     Compacted,
+    /// The revision is above the newest one.
     FutureRevision,
+    /// No such lease, or a grant of id 0.
     LeaseNotFound,
+    /// A lease with this id is in force.
     LeaseExists,
+    /// More than 9,000,000,000 seconds.
     LeaseTtlTooLarge,
+    /// `ignore_value` or `ignore_lease` of a key that is not there.
     KeyNotFound,
+    /// A request, a compare or an operation without a key.
     EmptyKey,
+    /// A path of a transaction would write a key twice.
     DuplicateKey,
+    /// A transaction with more operations, deeper nests or larger answers than allowed.
     TooManyOps,
+    /// `ignore_value` with a value.
     ValueProvided,
+    /// `ignore_lease` with a lease.
     LeaseProvided,
+    /// A number that is no sort order or target.
     InvalidSort,
+    /// It does not fit the quota, or the alarm says that nothing does.
     NoSpace,
+    /// The alarm of that name is on.
     Corrupt,
     /// An expiry lost to a later renewal; never seen by a client.
     LeaseRenewed,

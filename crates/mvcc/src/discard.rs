@@ -15,10 +15,12 @@ impl Discard {
         self.0.push(Box::new(value));
     }
 
+    /// Keeps what the other one kept, after its own.
     pub fn append(&mut self, mut other: Self) {
         self.0.append(&mut other.0);
     }
 
+    /// Whether dropping it costs nothing.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -48,6 +48,7 @@ impl Hasher {
 /// etcd's answer to `HashKV`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HashKv {
+    /// CRC-32C (Castagnoli) over the rows as etcd's backend has them.
     pub hash: u32,
     /// -1 before the first compaction, as in etcd.
     pub compact_revision: i64,

@@ -32,6 +32,7 @@ impl<W: Ord + Copy> Interest<W> {
         self.len
     }
 
+    /// Whether nobody watches anything.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }

@@ -21,6 +21,7 @@ pub struct KeyRange {
 }
 
 impl KeyRange {
+    /// From the two fields of a request; any bytes are a range, perhaps an empty one.
     pub fn new(key: impl Into<Blob>, range_end: impl Into<Blob>) -> Self {
         let (start, end) = (key.into(), range_end.into());
         let end = match &*end {
@@ -31,6 +32,7 @@ impl KeyRange {
         Self { start, end }
     }
 
+    /// Whether the key is in it, bytewise.
     pub fn matches(&self, key: &[u8]) -> bool {
         match &self.end {
             End::Single => *self.start == *key,
@@ -44,6 +46,7 @@ impl KeyRange {
         matches!(&self.end, End::Before(end) if **end <= *self.start)
     }
 
+    /// The first key; the only one of a single key.
     pub fn start(&self) -> &[u8] {
         &self.start
     }
@@ -78,6 +81,7 @@ impl Changes {
         self.events.iter().filter(move |event| range.matches(&event.kv.key))
     }
 
+    /// Whether a watcher of `range` sees any event of this revision.
     pub fn touches(&self, range: &KeyRange) -> bool {
         self.matching(range).next().is_some()
     }

@@ -57,6 +57,8 @@ fn deadline(ttl: i64, now: ClusterTime) -> u64 {
 /// What `LeaseTimeToLive` tells, seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeaseTtl {
+    /// As granted, the minimum of the cluster included.
     pub granted: i64,
+    /// What a client may count on, 0 once it is over; never more than granted.
     pub remaining: i64,
 }

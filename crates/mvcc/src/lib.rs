@@ -4,6 +4,7 @@
 //! cluster times give the same answers, events and hashes on every member. [`View`] is an
 //! immutable picture of one moment, cheap to clone and free to read from any thread.
 #![no_std]
+#![deny(missing_docs)]
 extern crate alloc;
 #[cfg(test)]
 extern crate std;

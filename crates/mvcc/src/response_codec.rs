@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use base::codec::{DecodeError, Get, Put};
 
 impl Response {
+    /// A version, a kind, then fixed fields, as commands have them.
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.put_u8(VERSION);
         match self {
@@ -53,6 +54,8 @@ impl Response {
         }
     }
 
+    /// What [`Response::encode`] wrote.
+    ///
     /// # Errors
     /// Short, unknown or invalid bytes.
     pub fn decode(input: &mut Get<'_>) -> Result<Self, DecodeError> {
@@ -72,11 +75,14 @@ impl Response {
 }
 
 impl Error {
+    /// A version and the error's number, one byte each.
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.put_u8(VERSION);
         out.put_u8(*self as u8);
     }
 
+    /// What [`Error::encode`] wrote.
+    ///
     /// # Errors
     /// Short or unknown bytes.
     pub fn decode(input: &mut Get<'_>) -> Result<Self, DecodeError> {

@@ -28,6 +28,7 @@ const LEASE_OVERHEAD_BYTES: u64 = 64;
 pub struct Limits {
     /// Bytes of retained versions; 0 = no quota.
     pub quota_bytes: u64,
+    /// Compares, or operations of a branch, on any path through nested transactions together.
     pub max_txn_ops: usize,
     /// Seconds; shorter grants are raised to it. Members raise what they propose to a minimum of
     /// their own, by their election timeout.
@@ -43,6 +44,7 @@ impl Default for Limits {
 /// What applying one command did.
 #[derive(Clone, Debug)]
 pub struct Applied {
+    /// What its client is answered.
     pub result: Result<Response, Error>,
     /// Some when the command made a revision.
     pub changes: Option<Arc<Changes>>,
@@ -68,7 +70,9 @@ pub struct Job {
 
 /// How far an entry has come.
 pub enum Progress {
+    /// All of it is applied, and shows.
     Done(Done),
+    /// The budget ended first: [`Store::run`] goes on with it.
     Running(Box<Job>),
 }
 
@@ -87,6 +91,7 @@ impl Deref for Store {
 }
 
 impl Store {
+    /// An empty store at revision 1.
     pub fn new(limits: Limits) -> Self {
         Self::with_view(limits, View::empty())
     }
@@ -95,6 +100,7 @@ impl Store {
         Self { limits, view }
     }
 
+    /// Those in force for the next command.
     pub fn limits(&self) -> Limits {
         self.limits
     }

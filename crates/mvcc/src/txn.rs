@@ -437,6 +437,8 @@ pub struct ReadTxnWork {
 }
 
 impl ReadTxnWork {
+    /// Begins one on a clone of `view`; `max_ops` as in [`crate::Limits`].
+    ///
     /// # Errors
     /// `NotReadOnly`, and the static checks.
     pub fn start(view: &View, request: &TxnRequest, max_ops: usize) -> Result<Self, Error> {

@@ -129,6 +129,7 @@ impl View {
         self.compact_revision
     }
 
+    /// The last log entry applied, with a command or without; 0 when fresh.
     pub fn applied_index(&self) -> LogIndex {
         self.applied
     }
@@ -336,6 +337,8 @@ impl View {
         page.changes.extend(revisions.iter().map(|r| self.history.get(r).expect(kept).clone()));
     }
 
+    /// What is left of a lease at cluster time `now`; none for an unknown one. One past its
+    /// deadline lives, with 0 seconds, until its expiry is applied.
     pub fn lease_ttl(&self, id: i64, now: ClusterTime) -> Option<LeaseTtl> {
         let lease = self.leases.get(&id)?;
         Some(LeaseTtl { granted: lease.ttl, remaining: lease.remaining(now) })

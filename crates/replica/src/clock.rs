@@ -6,6 +6,7 @@
 
 use base::{Ballot, ClusterTime, Nanos};
 
+/// One member's reading of cluster time, nanoseconds.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ClusterClock {
     last: ClusterTime,
@@ -15,6 +16,7 @@ pub struct ClusterClock {
 }
 
 impl ClusterClock {
+    /// Stands at the stamp `last`, which counts as applied at local time `now`; no leader yet.
     pub fn new(last: ClusterTime, now: Nanos) -> Self {
         Self { last, at: now, by: Ballot::ZERO }
     }

@@ -16,6 +16,8 @@ pub const SEEN_MAX: usize = 8192;
 /// builds before kept those of members that had left.
 pub const ORIGINS_MAX: usize = 1024;
 
+/// Which requests are applied; the same on every member at the same applied index. Bounded by the
+/// members and [`SEEN_MAX`].
 #[derive(Clone, Debug, Default)]
 pub struct Dedupe {
     origins: BTreeMap<NodeId, Origin>,
@@ -70,6 +72,7 @@ impl Dedupe {
         self.origins.retain(|origin, _| is_member(*origin));
     }
 
+    /// Whether `id` was recorded, or is too old to tell; false for an origin never seen.
     pub fn contains(&self, id: RequestId) -> bool {
         self.origins.get(&id.origin).is_some_and(|origin| {
             id.incarnation < origin.incarnation
@@ -78,6 +81,7 @@ impl Dedupe {
         })
     }
 
+    /// Origins in order of their ids: id, incarnation, floor, and a u32 count of numbers in order.
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.put_u32(u32::try_from(self.origins.len()).expect("origins are bounded"));
         for (node, origin) in &self.origins {
@@ -91,6 +95,10 @@ impl Dedupe {
         }
     }
 
+    /// What [`Dedupe::encode`] wrote.
+    ///
+    /// # Errors
+    /// Short bytes, or counts and orders that `encode` never writes.
     pub fn decode(get: &mut Get<'_>) -> Result<Self, DecodeError> {
         let mut origins = BTreeMap::new();
         let count = get.u32()?;

@@ -16,13 +16,17 @@ pub const APPLY_LEVEL: u16 = 3;
 /// One replicated request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Envelope<'a> {
+    /// Who asked, and as its which request; sequence 0 is the leader's own.
     pub id: RequestId,
     /// The leader's cluster time when it took the request.
     pub stamp: ClusterTime,
+    /// On whose behalf.
     pub caller: Caller,
+    /// What for.
     pub body: EnvelopeBody<'a>,
 }
 
+/// What an entry asks of the data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EnvelopeBody<'a> {
     /// An encoded `mvcc::Command`.
@@ -32,6 +36,7 @@ pub enum EnvelopeBody<'a> {
 }
 
 impl Envelope<'_> {
+    /// A version, the apply level, a kind, id, stamp and caller, then the command to the end.
     pub fn encode(&self) -> Blob {
         let command: &[u8] = match self.body {
             EnvelopeBody::Command(bytes) => bytes,
@@ -50,6 +55,10 @@ impl Envelope<'_> {
 }
 
 impl<'a> Envelope<'a> {
+    /// What [`Envelope::encode`] wrote; the command is borrowed, and not looked at.
+    ///
+    /// # Errors
+    /// Another version or apply level, short bytes, a mark with a command.
     pub fn decode(payload: &'a [u8]) -> Result<Self, DecodeError> {
         let mut get = Get::new(payload);
         let version = u64::from(get.u8()?);

@@ -17,26 +17,59 @@ pub enum Event {
     /// A frame from a peer.
     Message(PeerMessage),
     /// A client's write.
-    Propose { token: Token, caller: Caller, command: Command },
+    Propose {
+        /// Given back with the reply.
+        token: Token,
+        /// As the door let them in.
+        caller: Caller,
+        /// Checked again here and at apply.
+        command: Command,
+    },
     /// Somebody's change of members or quorum, at any member.
-    Change { token: Token, change: Change },
+    Change {
+        /// Given back with the reply.
+        token: Token,
+        /// Judged by the leader.
+        change: Change,
+    },
     /// A client's read of a range; linearizable unless the request says `serializable`. Made whole
     /// inside the step that answers it: a shell asks for a barrier and reads a view instead.
-    Read { token: Token, request: RangeRequest },
+    Read {
+        /// Given back with the reply.
+        token: Token,
+        /// As its client wrote it.
+        request: RangeRequest,
+    },
     /// A read-only transaction, linearizable; as `Read`.
-    ReadTxn { token: Token, request: TxnRequest },
+    ReadTxn {
+        /// Given back with the reply.
+        token: Token,
+        /// Refused with `NotReadOnly` when it writes.
+        request: TxnRequest,
+    },
     /// Answered with `Reply::Barrier` once a view taken then is linearizable.
-    ReadBarrier { token: Token },
+    ReadBarrier {
+        /// Given back with the reply.
+        token: Token,
+    },
     /// Every persist request up to this ticket is durable.
     Persisted(Ticket),
     /// The shell wants a checkpoint of what is applied now.
     TakeCheckpoint,
     /// A checkpoint at this index is durable; the log below it is not needed for recovery.
-    CheckpointWritten { index: LogIndex },
+    CheckpointWritten {
+        /// At most what is applied here.
+        index: LogIndex,
+    },
     /// A checkpoint received from the leader is durable, verified and loaded.
     Install(Box<Installed>),
     /// The transfer of a checkpoint to a peer ended.
-    SnapshotSent { to: NodeId, ok: bool },
+    SnapshotSent {
+        /// The peer, from [`Effects::snapshots`].
+        to: NodeId,
+        /// Whether it said that it has it.
+        ok: bool,
+    },
     /// A peer's connection was reset and it refuses a new one.
     PeerLost(NodeId),
     /// A peer can be spoken to, both ways, and could not before.
@@ -44,14 +77,21 @@ pub enum Event {
     /// The end of the repair that [`Effects::repaired`] asked for is durable.
     Repaired,
     /// Hand leadership to `to`, or to the best follower.
-    TransferLeader { to: Option<NodeId> },
+    TransferLeader {
+        /// None for the best follower.
+        to: Option<NodeId>,
+    },
 }
 
 /// A loaded checkpoint that replaces the state.
 pub struct Installed {
+    /// The last entry that it holds.
     pub index: LogIndex,
+    /// Of that entry.
     pub ballot: Ballot,
+    /// In force at that entry.
     pub config: Configuration,
+    /// The data after that entry; what a witness is given is dropped.
     pub store: mvcc::Store,
     /// The machine's own part of the checkpoint, from [`CheckpointJob::extra`].
     pub extra: Vec<u8>,
@@ -60,13 +100,19 @@ pub struct Installed {
 /// What the shell must carry out, in order within each field.
 #[derive(Default)]
 pub struct Effects {
+    /// Writes for the journal; [`Event::Persisted`] says when one is durable.
     pub persist: Vec<Persist>,
+    /// Frames for peers; losing one is allowed.
     pub send: Vec<PeerMessage>,
+    /// Answers; one for every token that was given, but for a machine that stops.
     pub replies: Vec<(Token, Reply)>,
+    /// What applied entries changed, by rising revision: for watchers.
     pub changes: Vec<Arc<Changes>>,
+    /// The checkpoint that [`Event::TakeCheckpoint`] asked for.
     pub checkpoint: Option<CheckpointJob>,
     /// Peers that need the latest checkpoint.
     pub snapshots: Vec<NodeId>,
+    /// What happened, when [`crate::ReplicaSettings::trace`] is on.
     pub trace: Vec<TraceEvent>,
     /// Set when this replica's state is proven to differ from a quorum's: stop serving.
     pub diverged: Option<LogIndex>,
@@ -88,6 +134,7 @@ pub struct Effects {
 }
 
 impl Effects {
+    /// Whether there is nothing to carry out.
     pub fn is_empty(&self) -> bool {
         self.persist.is_empty()
             && self.send.is_empty()
@@ -104,6 +151,7 @@ impl Effects {
             && self.discard.is_empty()
     }
 
+    /// Forgets everything: it was carried out.
     pub fn clear(&mut self) {
         *self = Self::default();
     }
@@ -111,9 +159,13 @@ impl Effects {
 
 /// Everything a checkpoint file states, with an immutable view of the data.
 pub struct CheckpointJob {
+    /// The data at `index`.
     pub view: View,
+    /// The last entry applied; zero before any.
     pub index: LogIndex,
+    /// Of that entry.
     pub ballot: Ballot,
+    /// In force at that entry.
     pub config: Configuration,
     /// The machine's own state (cluster time, dedupe window), opaque to the shell.
     pub extra: Vec<u8>,
@@ -123,7 +175,12 @@ pub struct CheckpointJob {
 #[derive(Clone, Debug)]
 pub enum Reply {
     /// Decided by a quorum and applied here, at this log index.
-    Applied { index: LogIndex, result: Result<Response, mvcc::Error> },
+    Applied {
+        /// Zero when the command was refused before it reached a log.
+        index: LogIndex,
+        /// What its client is answered.
+        result: Result<Response, mvcc::Error>,
+    },
     /// A read of the state at or after the request's arrival.
     Range(Result<RangeResponse, mvcc::Error>),
     /// A read-only transaction's answer.
@@ -131,7 +188,12 @@ pub enum Reply {
     /// The state applied here now is linearizable for the request.
     Barrier,
     /// A change is committed: done, or for a newcomer under way. The configuration after it.
-    Changed { index: LogIndex, config: Box<Configuration> },
+    Changed {
+        /// Of the entry that said so.
+        index: LogIndex,
+        /// In force from there on.
+        config: Box<Configuration>,
+    },
     /// Nothing of the change was done, or will be.
     ChangeRefused(ChangeError),
     /// Not applied, and never will be.
@@ -143,12 +205,15 @@ pub enum Reply {
 /// Why a request was refused before it was proposed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
+    /// Why.
     pub reason: RefusalReason,
+    /// Who leads as far as this member knows: a client may ask there.
     pub leader: Option<NodeId>,
     /// Names of members not heard from, whose return would make a quorum possible.
     pub missing: Vec<String>,
 }
 
+/// Why a request was not taken; see [`Reply::Refused`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RefusalReason {
     /// No leader was known for as long as a request may wait.
@@ -165,6 +230,7 @@ pub enum RefusalReason {
     NoMember,
 }
 
+/// Why nobody can say here whether a request was applied; see [`Reply::Unknown`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UnknownReason {
     /// Proposed, and not seen applied in time.

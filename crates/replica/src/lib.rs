@@ -23,6 +23,7 @@
 //! [`Reply::Refused`] is said only of a request that never left this member, so it is *not
 //! applied*. Everything else that gets no result is [`Reply::Unknown`].
 #![no_std]
+#![deny(missing_docs)]
 #![forbid(unsafe_code)]
 extern crate alloc;
 

@@ -30,6 +30,7 @@ const HELD_MIN: u64 = 10_000;
 /// Fixed for the life of the machine.
 #[derive(Clone, Debug)]
 pub struct ReplicaSettings {
+    /// Who this member is, and its timeouts.
     pub raft: Settings,
     /// Writes and reads pending here; more are refused as overload.
     pub pending_max: usize,
@@ -51,6 +52,7 @@ pub struct ReplicaSettings {
 
 /// What the shell read back from disk.
 pub struct ReplicaRecovered {
+    /// Promise, log and commit index.
     pub raft: Recovered,
     /// The data at `raft.base`.
     pub store: mvcc::Store,
@@ -63,17 +65,29 @@ pub struct ReplicaRecovered {
 /// A member's condition, for status requests and views.
 #[derive(Clone, Debug)]
 pub struct Status {
+    /// This member.
     pub id: NodeId,
+    /// The highest promised or obeyed.
     pub ballot: Ballot,
+    /// Whom it follows, itself when it leads; none in an election.
     pub leader: Option<NodeId>,
+    /// Whether it leads as far as it knows.
     pub is_leader: bool,
+    /// End of its log.
     pub last: LogIndex,
+    /// Up to here all is committed, as far as it knows; never above `last`.
     pub commit: LogIndex,
+    /// Up to here all is applied; never above `commit`.
     pub applied: LogIndex,
+    /// Of its data.
     pub revision: i64,
+    /// [`mvcc::View::chain_hash`]; compare at equal `applied`.
     pub chain_hash: u64,
+    /// [`mvcc::View::content_hash`]; compare at equal `applied`.
     pub content_hash: u64,
+    /// Writes, reads and changes that wait here for an answer.
     pub pending: usize,
+    /// Its data was proven to differ from a quorum's: it serves nobody.
     pub diverged: bool,
     /// Its disk was damaged: it fetches what it lost and does not vote.
     pub repairing: bool,
@@ -239,14 +253,17 @@ impl Replica {
         at.min(self.now.plus(Nanos::from_millis(100)))
     }
 
+    /// The data as applied here; [`Replica::is_current`] says whether it may be shown.
     pub fn store(&self) -> &mvcc::Store {
         &self.store
     }
 
+    /// Consensus, to look at.
     pub fn raft(&self) -> &Raft {
         &self.raft
     }
 
+    /// Of this start; it is part of every request id given out here.
     pub fn incarnation(&self) -> Incarnation {
         self.settings.raft.incarnation
     }
@@ -256,6 +273,7 @@ impl Replica {
         self.clock.estimate(self.now)
     }
 
+    /// A look at everything that a status request tells.
     pub fn status(&self) -> Status {
         Status {
             id: self.settings.raft.id,

@@ -13,47 +13,64 @@ const VERSION: u8 = 2;
 /// One frame between two members.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerMessage {
+    /// Who sent it, as its link found out in the handshake.
     pub from: NodeId,
+    /// For whom; a frame for anybody else is dropped.
     pub to: NodeId,
+    /// What it says.
     pub body: PeerBody,
 }
 
 /// One write on its way into the leader's log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Forwarded {
+    /// Given by its origin; sequences from 1 on.
     pub id: RequestId,
+    /// On whose behalf, as the origin's door let them in.
     pub caller: Caller,
     /// An encoded `mvcc::Command`.
     pub command: Blob,
 }
 
+/// What a frame says; `docs/design/peer-frames.md` has the bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PeerBody {
+    /// Of consensus.
     Raft(Message),
     /// Writes that reached a follower.
     Forward(Vec<Forwarded>),
     /// The receiver of a forward does not lead; nothing of it was proposed.
     ForwardRefused {
+        /// Of what was forwarded.
         ids: Vec<RequestId>,
+        /// Whom the receiver takes for the leader; zero for nobody.
         leader: NodeId,
     },
     /// The sender's chain hash after applying `index`.
     StateHash {
+        /// A multiple of 256 (`HASH_EVERY`); any other is compared with nothing.
         index: LogIndex,
+        /// [`mvcc::View::chain_hash`].
         chain: u64,
     },
     /// A change of members or quorum that reached a follower, for the leader of `ballot` alone:
     /// who leads later, the same member too, is offered it again.
     Change {
+        /// Of the change, given by its origin.
         id: RequestId,
+        /// Of the leader it was offered to.
         ballot: Ballot,
+        /// What is asked for.
         change: Change,
     },
     /// The leader of `ballot` refused it: nothing of it was done, or will be, by it or by any
     /// leader before it.
     ChangeRefused {
+        /// Of the change.
         id: RequestId,
+        /// In whose reign it was refused.
         ballot: Ballot,
+        /// Why.
         error: ChangeError,
     },
     /// The receiver has left the cluster: that is committed.
@@ -61,6 +78,7 @@ pub enum PeerBody {
 }
 
 impl PeerMessage {
+    /// A version, both ids, a kind, then fixed fields.
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.put_u8(VERSION);
         out.put_u64(self.from.0);
@@ -109,6 +127,9 @@ impl PeerMessage {
     }
 
     /// Reads one message that fills `bytes`. Never panics, whatever the bytes are.
+    ///
+    /// # Errors
+    /// Short, unknown or trailing bytes, or values outside their bounds.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let mut get = Get::new(bytes);
         let version = get.u8()?;
