@@ -34,7 +34,10 @@ impl Budget {
 
     /// As `left`, for batches of at most `max`.
     pub(crate) fn batch(self, max: usize) -> usize {
-        usize::try_from(self.0).map_or(max, |left| left.min(max))
+        assert!(max > 0, "a batch makes progress");
+        let batch = usize::try_from(self.0).map_or(max, |left| left.min(max));
+        assert!((batch > 0) == self.is_left(), "nothing is done only when nothing is left");
+        batch
     }
 }
 

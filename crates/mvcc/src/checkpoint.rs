@@ -7,7 +7,7 @@ use crate::response_codec::{get_key_value, key_value};
 use crate::space::{ALARM_OWN, Space};
 use crate::store::{Limits, Store};
 use crate::sweep::Sweep;
-use crate::types::{Changes, Event, EventKind};
+use crate::types::{Changes, Event, EventKind, KeyValue};
 use crate::view::{OldKey, Record, View};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -51,6 +51,7 @@ impl View {
     }
 
     fn header(&self) -> Vec<u8> {
+        self.check();
         let mut out = Vec::new();
         out.put_u8(b'H');
         out.put_u8(FORMAT);
@@ -146,6 +147,7 @@ impl Iterator for CheckpointRecords {
             };
             self.stage = next;
             if !out.is_empty() {
+                assert!(out.len() > 1, "a record holds something behind its kind");
                 return Some(out);
             }
         }
@@ -200,6 +202,9 @@ fn get_header(view: &mut View, record: &[u8]) -> Result<Header, DecodeError> {
         leases: input.u64()?,
     };
     view.alarms = list(&mut input, |x| Ok((x.u64()?, alarm_kind(x)?)))?;
+    if !view.alarms.is_sorted_by(|a, b| a < b) {
+        return invalid("checkpoint: order of the alarms");
+    }
     if format == FORMAT {
         view.space = Space::decode(&mut input)?;
     } else if view.alarms.contains(&ALARM_OWN) {
@@ -251,6 +256,13 @@ fn get_record(view: &View, input: &mut Get<'_>) -> Result<Arc<Record>, DecodeErr
     if kv.key.is_empty() || sub < 0 || !(2..=view.revision).contains(&kv.mod_revision) {
         return invalid("checkpoint version");
     }
+    let lives = (2..=kv.mod_revision).contains(&kv.create_revision)
+        && (1..=kv.mod_revision).contains(&kv.version);
+    let dead = KeyValue { mod_revision: kv.mod_revision, ..KeyValue::default() };
+    let is_dead = || KeyValue { key: Blob::default(), ..kv.clone() } == dead;
+    if (tombstone && !is_dead()) || (!tombstone && !lives) {
+        return invalid("checkpoint: a version that no command makes");
+    }
     Ok(Arc::new(Record { kv, sub, tombstone }))
 }
 
@@ -266,9 +278,11 @@ fn restore_current(view: &mut View, input: &mut Get<'_>) -> Result<(), DecodeErr
 fn restore_old(view: &mut View, input: &mut Get<'_>) -> Result<(), DecodeError> {
     let record = get_record(view, input)?;
     let newest = view.current.get(&record.kv.key);
-    let age = |record: &Record| (record.kv.mod_revision, record.sub);
-    if newest.is_none_or(|newest| age(newest) <= age(&record)) {
+    if newest.is_none_or(|newest| newest.age() <= record.age()) {
         return invalid("checkpoint: a superseded version without its newest");
+    }
+    if view.old.get(&record.old_key()).is_some() {
+        return invalid("checkpoint: a superseded version twice");
     }
     view.add_old(record);
     Ok(())
@@ -295,8 +309,10 @@ fn rebuild_history(view: &mut View) {
         let revision = first.kv.mod_revision;
         let len = rest.iter().take_while(|r| r.kv.mod_revision == revision).count();
         let (here, later) = rest.split_at(len);
+        assert!(!here.is_empty(), "the first is of its own revision");
         let events = here.iter().map(|record| event_of(view, record)).collect();
-        view.history.insert(revision, Arc::new(Changes { revision, events }));
+        let old = view.history.insert(revision, Arc::new(Changes { revision, events }));
+        assert!(old.is_none(), "revisions rise");
         rest = later;
     }
 }
@@ -310,4 +326,34 @@ fn event_of(view: &View, record: &Record) -> Event {
         event.prev_kv = prev.map(|prev| prev.kv.clone());
     }
     event
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_that_no_command_makes_are_refused() {
+        let view = View { revision: 9, ..View::empty() };
+        let read = |kv: &KeyValue, sub: i64, tombstone: bool| {
+            let mut bytes = Vec::new();
+            put_record(&Record { kv: kv.clone(), sub, tombstone }, &mut bytes);
+            get_record(&view, &mut Get::new(&bytes)).is_ok()
+        };
+        let dead = KeyValue { key: b"k"[..].into(), mod_revision: 5, ..KeyValue::default() };
+        let live = KeyValue { create_revision: 4, version: 2, lease: 7, ..dead.clone() };
+        assert!(read(&live, 0, false) && read(&dead, 3, true));
+        assert!(!read(&live, 0, true) && !read(&dead, 0, false), "the one as the other");
+        assert!(!read(&KeyValue { lease: 7, ..dead.clone() }, 0, true), "a lease on a dead key");
+        assert!(!read(&KeyValue { create_revision: 6, ..live.clone() }, 0, false), "made later");
+        assert!(
+            !read(&KeyValue { version: 6, ..live.clone() }, 0, false),
+            "more puts than revisions"
+        );
+        assert!(!read(&KeyValue { version: 0, ..live.clone() }, 0, false), "never put");
+        assert!(!read(&KeyValue { mod_revision: 10, ..live.clone() }, 0, false), "to come");
+        assert!(
+            !read(&live, -1, false) && !read(&KeyValue { key: Blob::default(), ..live }, 0, false)
+        );
+    }
 }

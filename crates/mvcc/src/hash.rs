@@ -31,6 +31,7 @@ impl Hasher {
             self.word(u64::from_le_bytes(chunk.try_into().expect("chunks of eight")));
         }
         let rest = chunks.remainder();
+        assert!(rest.len() < 8, "eight would be a chunk");
         let mut last = [0; 8];
         last[..rest.len()].copy_from_slice(rest);
         self.word(u64::from_le_bytes(last));
@@ -59,6 +60,7 @@ pub struct HashKv {
 /// Bytes of an etcd revision key (`server/storage/mvcc/revision.go`): big-endian
 /// `main _ sub`, then `t` for a tombstone.
 pub(crate) fn revision_key(main: i64, sub: i64, tombstone: bool, out: &mut Vec<u8>) {
+    assert!(main > 0 && sub >= 0, "etcd's keys sort as their numbers only when none is negative");
     out.extend_from_slice(&main.to_be_bytes());
     out.push(b'_');
     out.extend_from_slice(&sub.to_be_bytes());
@@ -87,6 +89,7 @@ fn varint(mut value: u64, out: &mut Vec<u8>) {
 }
 
 fn varint_field(field: u8, value: i64, out: &mut Vec<u8>) {
+    assert!((1..16).contains(&field), "its tag is one byte");
     if value != 0 {
         out.push(field << 3);
         varint(value.cast_unsigned(), out);
@@ -94,6 +97,7 @@ fn varint_field(field: u8, value: i64, out: &mut Vec<u8>) {
 }
 
 fn bytes_field(field: u8, value: &[u8], out: &mut Vec<u8>) {
+    assert!((1..16).contains(&field), "its tag is one byte");
     if !value.is_empty() {
         out.push(field << 3 | 2);
         varint(value.len() as u64, out);

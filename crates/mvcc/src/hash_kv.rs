@@ -49,6 +49,7 @@ impl HashKvWork {
             return Err(Error::FutureRevision);
         }
         let revision = if revision == 0 { view.revision } else { revision };
+        assert!(revision <= view.revision, "what is hashed is there");
         let by_age = |a: &Arc<Record>, b: &Arc<Record>| {
             (a.kv.mod_revision, a.sub).cmp(&(b.kv.mod_revision, b.sub))
         };
@@ -129,6 +130,7 @@ impl HashKvWork {
 
     /// Whether the row is what is left of its key at the revision.
     fn keeps(&self, view: &View, row: &Record) -> bool {
+        assert!(row.kv.mod_revision <= self.revision, "later rows were not taken");
         let kept = view.live_at(&row.kv.key, self.revision);
         kept.is_some_and(|kept| (kept.kv.mod_revision, kept.sub) == (row.kv.mod_revision, row.sub))
     }
@@ -158,12 +160,14 @@ impl HashKvWork {
         budget: &mut Budget,
     ) -> (usize, u32) {
         let mut bytes = Vec::new();
+        assert!(at <= rows.len(), "a row is hashed once");
         while let Some(row) = rows.get(at)
             && budget.is_left()
         {
             budget.spend(units(row.kv.value.len()));
             at += 1;
             let main = row.kv.mod_revision;
+            debug_assert!(at < 2 || rows[at - 2].kv.mod_revision <= main, "in order of age");
             if main <= view.compact_revision && keep_any && !self.keeps(view, row) {
                 continue;
             }

@@ -45,6 +45,7 @@ impl<W: Ord + Copy> Interest<W> {
             Some(span) => insert(&mut self.ranges, span, watcher),
         };
         self.len += usize::from(new);
+        assert!(new || !self.is_empty() || range.is_empty(), "who is there already is counted");
         new
     }
 
@@ -62,7 +63,9 @@ impl<W: Ord + Copy> Interest<W> {
             }
             Some(span) => remove(&mut self.ranges, &span, watcher),
         };
+        assert!(self.len >= usize::from(was), "who goes was counted");
         self.len -= usize::from(was);
+        assert!(self.len > 0 || (self.keys.is_empty() && self.ranges.is_none()), "none is left");
         was
     }
 
@@ -125,7 +128,10 @@ fn height<W>(tree: &Tree<W>) -> u32 {
 
 impl<W> Node<W> {
     fn refresh(&mut self) {
-        self.height = 1 + height(&self.left).max(height(&self.right));
+        let (left, right) = (height(&self.left), height(&self.right));
+        self.height = 1 + left.max(right);
+        assert!(left.abs_diff(right) <= 2, "one rotation mends it");
+        assert!(self.height < 92, "a balanced tree of 2^64 nodes is no higher");
         let below = self.left.iter().chain(&self.right).map(|node| &node.furthest);
         let furthest = below.chain([&self.span.end]).max().expect("its own is one");
         if self.furthest != *furthest {
@@ -192,6 +198,7 @@ fn take_first<W>(tree: &mut Tree<W>) -> Tree<W> {
 fn balance<W>(tree: &mut Tree<W>) {
     let Some(node) = tree else { return };
     let (left, right) = (height(&node.left), height(&node.right));
+    assert!(left.abs_diff(right) <= 2, "a side grows or shrinks by one level at a time");
     if left > right + 1 {
         let child = node.left.as_ref().expect("it is the higher side");
         if height(&child.right) > height(&child.left) {

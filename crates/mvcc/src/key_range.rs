@@ -58,6 +58,7 @@ impl KeyRange {
 
     /// True when `key`, known to be at or after the start, is past the range.
     pub(crate) fn is_past(&self, key: &[u8]) -> bool {
+        debug_assert!(*key >= *self.start, "who scans begins at the start");
         match &self.end {
             End::Single => *key != *self.start,
             End::Before(end) => *key >= **end,

@@ -26,7 +26,8 @@ impl Weight for Lease {}
 
 impl Lease {
     pub fn new(id: i64, ttl: i64, now: ClusterTime, index: u64) -> Self {
-        assert!(id != 0 && ttl > 0 && ttl <= TTL_MAX);
+        assert!(id != 0, "lease 0 is none");
+        assert!((1..=TTL_MAX).contains(&ttl), "what was granted is in bounds");
         Self { id, ttl, deadline: deadline(ttl, now), renewal: index }
     }
 
@@ -43,14 +44,18 @@ impl Lease {
     pub fn remaining(&self, now: ClusterTime) -> i64 {
         let left = u128::from(self.deadline.saturating_sub(now.0));
         let seconds = left * 100 / (100 + CLOCK_BOUND_PERCENT) / NANOS_PER_SECOND;
-        i64::try_from(seconds).unwrap_or(self.ttl).min(self.ttl)
+        let seconds = i64::try_from(seconds).unwrap_or(self.ttl).min(self.ttl);
+        assert!((0..=self.ttl).contains(&seconds), "nobody counts on more than was granted");
+        seconds
     }
 }
 
 fn deadline(ttl: i64, now: ClusterTime) -> u64 {
+    assert!(ttl > 0, "it ends later than now");
     let seconds = u128::from(ttl.unsigned_abs());
     let slack = if planted!(LeaseEarly) { 0 } else { CLOCK_BOUND_PERCENT };
     let span = seconds * NANOS_PER_SECOND * (100 + slack) / 100;
+    assert!(span >= seconds * NANOS_PER_SECOND, "it never ends early");
     now.0.saturating_add(u64::try_from(span).unwrap_or(u64::MAX))
 }
 

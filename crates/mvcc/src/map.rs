@@ -107,6 +107,8 @@ impl<K: Key + Clone, V: Clone + Weight> Map<K, V> {
             self.root = Arc::new(Node::Inner(Slots::new([child(left), child(right)])));
         }
         self.len += usize::from(old.is_none());
+        assert!(self.len > 0 && self.root.size() > 0, "it holds the key now");
+        assert!(self.root.size() <= FANOUT_MAX, "a full node was split");
         old
     }
 
@@ -118,6 +120,7 @@ impl<K: Key + Clone, V: Clone + Weight> Map<K, V> {
         self.get(key)?;
         let old = remove_in(&mut self.root, key);
         assert!(old.is_some(), "the key was just found");
+        assert!(self.len > 0, "every entry is counted");
         self.len -= 1;
         while let Node::Inner(children) = &*self.root {
             match &**children {
@@ -126,6 +129,7 @@ impl<K: Key + Clone, V: Clone + Weight> Map<K, V> {
                 _ => break,
             }
         }
+        assert!((self.len == 0) == (self.root.size() == 0), "no empty node stays");
         old
     }
 
@@ -182,6 +186,7 @@ impl<K: Key + Clone, V: Clone + Weight> Map<K, V> {
 }
 
 fn child<K: Clone, V: Weight>(node: Arc<Node<K, V>>) -> (K, Child<K, V>) {
+    assert!((1..=FANOUT_MAX).contains(&node.size()), "a child is neither empty nor overfull");
     let low = match &*node {
         Node::Leaf(entries) => entries[0].key.clone(),
         Node::Inner(children) => children[0].key.clone(),
@@ -237,6 +242,7 @@ fn insert_in<K: Key + Clone, V: Clone + Weight>(
             let Some(right) = insert_in(&mut target.node, key, value, old) else {
                 // Summing the child anew would touch every value below it.
                 let lost = old.as_ref().map_or(0, Weight::weight);
+                assert!(lost <= target.weight, "what was replaced was counted");
                 target.weight = target.weight + gained - lost;
                 return None;
             };
@@ -253,7 +259,10 @@ fn split<K: Key, T>(items: &mut Slots<K, T>, appended: bool) -> Option<Slots<K, 
     if items.len() <= FANOUT_MAX {
         return None;
     }
-    Some(items.split_off(if appended { items.len() - 1 } else { items.len() / 2 }))
+    assert!(items.len() == FANOUT_MAX + 1, "a node is split as soon as it is overfull");
+    let right = items.split_off(if appended { items.len() - 1 } else { items.len() / 2 });
+    assert!(!items.is_empty() && !right.is_empty(), "both sides hold something");
+    Some(right)
 }
 
 fn remove_in<K: Key + Clone + Borrow<Q>, V: Clone + Weight, Q: Key + ?Sized>(
@@ -269,6 +278,7 @@ fn remove_in<K: Key + Clone + Borrow<Q>, V: Clone + Weight, Q: Key + ?Sized>(
             let at = child_of(children, key);
             let target = children.value_mut(at);
             let old = remove_in(&mut target.node, key)?;
+            assert!(old.weight() <= target.weight, "what is removed was counted");
             target.weight -= old.weight();
             let size = target.node.size();
             if size == 0 {
@@ -298,7 +308,9 @@ fn merge<K: Key + Clone, V: Clone + Weight>(children: &mut Slots<K, Child<K, V>>
         (Node::Inner(to), Node::Inner(from)) => to.append(from),
         _ => unreachable!("all leaves are at one depth"),
     }
+    assert!(target.node.size() <= FANOUT_MAX, "both fit one node");
     target.weight += right.weight;
+    debug_assert_eq!(target.weight, target.node.weight(), "weights are those below");
 }
 
 pub(crate) struct Iter<'a, K, V> {

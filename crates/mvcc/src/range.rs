@@ -8,7 +8,7 @@ use crate::sorter::{Order, Sorter};
 use crate::types::{KeyValue, RangeRequest, RangeResponse, SortOrder, SortTarget};
 use crate::view::View;
 use alloc::vec::Vec;
-use base::{Blob, LogIndex};
+use base::{Blob, LogIndex, planted};
 
 /// One range read, begun and not ended. It holds no view: whoever runs it gives it the one that it
 /// began on, each time.
@@ -56,6 +56,8 @@ impl RangeWork {
 
     /// With `current` as the newest revision (one ahead inside a transaction that wrote).
     pub(crate) fn at(view: &View, r: &RangeRequest, current: i64) -> Result<Self, Error> {
+        let ahead = current - view.revision;
+        assert!((0..=1).contains(&ahead), "a command makes one revision at most");
         if r.revision > current {
             return Err(Error::FutureRevision);
         }
@@ -63,6 +65,7 @@ impl RangeWork {
         if revision < view.compact_revision {
             return Err(Error::Compacted);
         }
+        assert!(0 < revision && revision <= current, "what is read is there");
         let limit = usize::try_from(r.limit).ok().filter(|limit| *limit > 0);
         let in_key_order = r.sort_order == SortOrder::None
             || (r.sort_order == SortOrder::Ascend && r.sort_target == SortTarget::Key);
@@ -111,6 +114,7 @@ impl RangeWork {
             && self.request.keys_only
         {
             let upto = self.kvs.len().min(from.saturating_add(budget.batch(usize::MAX)));
+            assert!(from <= upto, "a value is stripped once");
             self.kvs[from..upto].iter_mut().for_each(|kv| strip(&self.request, kv));
             budget.spend((upto - from) as u64);
             self.stage = Stage::Strip(upto);
@@ -119,12 +123,24 @@ impl RangeWork {
             }
         }
         self.stage = Stage::Done;
+        self.check_answer();
         Some(RangeResponse {
             revision: self.current,
             kvs: core::mem::take(&mut self.kvs),
             more: self.limit.is_some_and(|limit| self.found > limit),
             count: i64::try_from(self.count).expect("fits memory"),
         })
+    }
+
+    fn check_answer(&self) {
+        let (kvs, found) = (self.kvs.len(), self.found);
+        assert!(kvs <= found, "only what was found is answered");
+        assert!(self.limit.is_none_or(|limit| kvs <= limit), "no more than was asked for");
+        assert!(!self.request.count_only || found == 0, "who counts looks at nothing else");
+        let blind = planted!(TxnReadMissesOwnWrite);
+        assert!(found <= self.count || blind, "what passes the filters is live");
+        let whole = self.limit.is_some() || self.request.count_only || kvs == found;
+        assert!(whole, "without a limit all that was found is answered");
     }
 
     /// Looks at the keys of the range; true at its end.
@@ -198,6 +214,7 @@ fn order_of(r: &RangeRequest) -> Option<Order<KeyValue>> {
 
 /// etcd strips values after the sort.
 fn strip(r: &RangeRequest, kv: &mut KeyValue) {
+    assert!(r.keys_only, "values go only when nobody wants them");
     kv.value = Blob::default();
     // etcd 3.7 answers these from its index, which knows no lease.
     if r.sort_target != SortTarget::Value {

@@ -38,6 +38,7 @@ impl Recent {
     /// Takes what one batch changed, before any watcher looks at the state after it.
     pub fn push(&mut self, batch: &[Arc<Changes>]) {
         for changes in batch {
+            assert!(!changes.events.is_empty(), "a revision changes something");
             let follows = |last: &Arc<Changes>| last.revision + 1 == changes.revision;
             if !self.changes.back().is_none_or(follows) {
                 self.clear(); // a checkpoint came in between
@@ -49,6 +50,9 @@ impl Recent {
             let oldest = self.changes.pop_front().expect("it holds more than the batch");
             self.bytes -= bytes_of(&oldest);
         }
+        assert!(self.changes.len() >= batch.len(), "the newest batch is kept whole");
+        assert_eq!(self.changes.is_empty(), self.bytes == 0, "each revision weighs something");
+        debug_assert_eq!(self.bytes, self.changes.iter().map(|one| bytes_of(one)).sum::<usize>());
     }
 
     /// Forgets all: nobody watches.
@@ -90,6 +94,7 @@ impl Recent {
                 break;
             }
         }
+        assert!(page.next >= from && page.changes.len() <= max, "a page goes on, and is bounded");
         if page.next == from { Err(gone) } else { Ok(page) }
     }
 }

@@ -30,21 +30,25 @@ struct Pair<T> {
 
 impl<T> Sorter<T> {
     pub fn new(order: Order<T>, keep: usize) -> Self {
+        assert!(keep > 0, "whoever sorts wants something");
         let (runs, merged) = (VecDeque::new(), VecDeque::new());
         Self { order, keep, run: Vec::new(), runs, merged, pair: None }
     }
 
     pub fn push(&mut self, item: T) {
+        assert!(self.pair.is_none() && self.merged.is_empty(), "all is there before it is merged");
         self.run.push(item);
         if self.run.len() == RUN_MAX {
             self.close_run();
         }
+        assert!(self.run.len() < RUN_MAX, "what is sorted at once is bounded");
     }
 
     fn close_run(&mut self) {
         let mut run = core::mem::take(&mut self.run);
         run.sort_by(self.order);
         run.truncate(self.keep);
+        assert!(run.len() <= RUN_MAX, "what is sorted at once is bounded");
         if !run.is_empty() {
             self.runs.push_back(run);
         }
@@ -60,6 +64,7 @@ impl<T> Sorter<T> {
                 }
                 self.merged.extend(self.pair.take().map(|pair| pair.out));
             }
+            assert!(self.pair.is_none(), "one pair is merged at a time");
             match (self.runs.pop_front(), self.runs.pop_front()) {
                 (Some(left), Some(right)) => {
                     let out = Vec::with_capacity((left.len() + right.len()).min(self.keep));
@@ -81,6 +86,7 @@ impl<T> Sorter<T> {
 impl<T> Pair<T> {
     fn merge(&mut self, order: Order<T>, keep: usize, budget: &mut Budget) -> bool {
         loop {
+            assert!(self.out.len() <= keep, "no more is kept than is wanted");
             if !budget.is_left() {
                 return false;
             }

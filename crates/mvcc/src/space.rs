@@ -35,9 +35,11 @@ impl Space {
 
     /// Cluster time has come this far.
     pub fn pass(&mut self, now: ClusterTime) {
+        let was = *self;
         if self.ends().is_some_and(|end| now >= end) {
             *self = Self::Enough;
         }
+        assert!(*self == was || was != Self::Full, "time alone makes no room");
     }
 
     /// Far enough below the quota.
@@ -45,6 +47,7 @@ impl Space {
         if *self == Self::Full {
             *self = Self::Back(now);
         }
+        assert!(*self != Self::Full, "writes are taken");
     }
 
     pub fn encode(self, out: &mut alloc::vec::Vec<u8>) {

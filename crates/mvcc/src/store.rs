@@ -97,6 +97,7 @@ impl Store {
     }
 
     pub(crate) fn with_view(limits: Limits, view: View) -> Self {
+        view.check();
         Self { limits, view }
     }
 
@@ -157,6 +158,7 @@ impl Store {
         }
         let (mut view, base) = (self.view.clone(), self.view.applied);
         view.move_to(index, now);
+        assert!(self.view.applied == base, "nobody sees an entry before it is done");
         let task = Task::new(&view, of.map(|(caller, _)| caller));
         self.run(Box::new(Job { request, view, task, base }), budget)
     }
@@ -166,6 +168,7 @@ impl Store {
     /// Panics when the store is not the one that it began on.
     pub fn run(&mut self, mut job: Box<Job>, budget: &mut Budget) -> Progress {
         assert!(job.base == self.view.applied, "an entry is applied to the state before it");
+        assert!(job.view.applied > job.base, "a job is of a later entry");
         let Job { request, view, task, .. } = &mut *job;
         let command = request.as_ref().map(|(_, command)| command);
         if !task.run(view, &self.limits, command, budget) {
@@ -177,6 +180,9 @@ impl Store {
             return Progress::Running(job);
         }
         let applied = task.outcome();
+        assert_eq!(applied.is_some(), command.is_some(), "a command has its result");
+        assert!(view.now >= self.view.now, "cluster time never goes back");
+        assert!(view.compact_revision >= self.view.compact_revision, "nor does compaction");
         let mut discard = core::mem::take(&mut task.discard);
         discard.push(core::mem::replace(&mut self.view, job.view));
         discard.push(job.request);

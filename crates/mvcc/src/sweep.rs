@@ -63,6 +63,7 @@ impl Sweep {
 
     /// The oldest revision whose changes are still kept.
     pub fn kept_from(self) -> i64 {
+        assert!(self.passed <= self.target, "a pass ends at its target");
         self.target.min(self.passed.saturating_add(1))
     }
 }
@@ -88,6 +89,9 @@ impl SweepWork {
         loop {
             if let Some((changes, upto)) = &mut self.at {
                 let (at, target) = (changes.revision, view.sweep.target);
+                assert_eq!(self.target, Some(target), "a pass keeps its target");
+                assert!(view.sweep.passed < at && at <= target, "revisions are passed in order");
+                assert!(*upto <= changes.events.len(), "an event is passed once");
                 // A key that it changed twice is nothing new the second time.
                 while let Some(event) = changes.events.get(*upto) {
                     if !budget.is_left() {
@@ -97,7 +101,8 @@ impl SweepWork {
                     budget.spend(view.pass_key(&event.kv.key, at, target));
                 }
                 if at < target || planted!(CompactDropsEvents) {
-                    view.history.remove(&at);
+                    let gone = view.history.remove(&at);
+                    assert!(gone.is_some(), "what is passed was kept until then");
                 }
                 view.sweep.passed = at;
                 self.at = None;
@@ -115,9 +120,11 @@ impl SweepWork {
         }
         // A slice ends with its pass.
         let target = *self.target.get_or_insert_with(|| {
+            assert!(view.sweep.target <= view.compact_revision, "only what is compacted is passed");
             view.sweep = view.sweep.next_pass(view.compact_revision);
             view.sweep.target
         });
+        assert!(view.sweep.passed <= target && target <= view.compact_revision);
         let next = view.history.iter_from(&(view.sweep.passed + 1), false).next();
         let Some((_, changes)) = next.filter(|(at, _)| **at <= target) else {
             view.sweep.passed = target;
@@ -176,6 +183,7 @@ impl CompactWork {
             return Err(Error::FutureRevision);
         }
         let last = view.history.get(&revision).cloned();
+        assert!(last.as_ref().is_none_or(|last| last.revision == revision), "under its number");
         Ok(Self { last, events: Vec::new(), revision })
     }
 
@@ -183,7 +191,10 @@ impl CompactWork {
     /// ones. A tombstone goes, unless it is of the revision itself: a watch may still start there.
     pub fn run(&mut self, view: &mut View, budget: &mut Budget) -> bool {
         let (revision, events) = (self.revision, &mut self.events);
+        assert!(view.compact_revision < revision, "the compact revision only rises");
+        assert!(revision <= view.revision, "what is to come cannot be compacted");
         if let Some(last) = &self.last {
+            assert!(events.len() <= last.events.len(), "an event is taken once");
             while let Some(event) = last.events.get(events.len()) {
                 if !budget.is_left() {
                     return false;
@@ -194,7 +205,8 @@ impl CompactWork {
                 events.push(Event { kind, kv, prev_kv: None });
             }
             let events = core::mem::take(events);
-            view.history.insert(revision, Arc::new(Changes { revision, events }));
+            let shown = view.history.insert(revision, Arc::new(Changes { revision, events }));
+            assert!(shown.is_some(), "it takes the place of what was shown before");
         }
         view.compact_revision = revision;
         true
@@ -216,6 +228,7 @@ impl View {
     /// Removes what revision `at` superseded of a key that it changed; a tombstone of `at` too,
     /// before the target. The units of work that it took.
     fn pass_key(&mut self, key: &Blob, at: i64, target: i64) -> u64 {
+        assert!(at <= target && target <= self.compact_revision, "no later version is removed");
         let at = at + i64::from(planted!(CompactOffByOne));
         // A key deleted by the last target is gone altogether after its second visit.
         let Some(newest) = self.current.get(&**key).cloned() else {

@@ -97,12 +97,15 @@ impl TxnWork {
         discard: &mut Discard,
     ) -> Option<Result<TxnResponse, Error>> {
         loop {
+            assert!(!self.frames.is_empty(), "a transaction runs once");
             match self.run_pass(txn, w, budget) {
                 Ok(false) => return None,
                 Ok(true) if self.pass == Pass::Run => {
                     let mut root = self.frames.pop().expect("the pass ends at the root");
                     let responses = core::mem::take(&mut root.responses);
                     let succeeded = root.succeeded.expect("it ran");
+                    let asked = branch(txn, succeeded).len();
+                    assert_eq!(responses.len(), asked, "each operation has its answer");
                     w.digest.number(i64::from(succeeded));
                     if let Some(before) = self.before.take() {
                         discard.push(before);
@@ -110,6 +113,8 @@ impl TxnWork {
                     return Some(Ok(TxnResponse { revision: w.current(), succeeded, responses }));
                 }
                 Ok(true) => {
+                    let wrote = !w.events.is_empty();
+                    assert!(!wrote || planted!(PartialTxn), "checked whole before it writes");
                     let checked = self.pass == Pass::Check;
                     if checked && self.may_answer_much(w.view) {
                         self.before = Some(w.view.clone());
@@ -150,6 +155,7 @@ impl TxnWork {
         budget: &mut Budget,
     ) -> Result<bool, Error> {
         let mut nest = self.nest(root);
+        assert_eq!(nest.len(), self.frames.len(), "each frame has its request");
         loop {
             if !budget.is_left() {
                 return Ok(false);
@@ -164,7 +170,9 @@ impl TxnWork {
             };
             let Some(op) = branch(txn, succeeded).get(self.frames[at].next) else {
                 nest.pop();
+                assert!(matches!(self.op, Op::None), "no operation is left half done");
                 if nest.is_empty() {
+                    self.check_path();
                     return Ok(true);
                 }
                 self.leave(w.digest);
@@ -214,13 +222,22 @@ impl TxnWork {
             self.path.push(succeeded);
             succeeded
         } else {
+            assert!(self.met < self.path.len(), "every pass takes the path of the first");
             self.met += 1;
             self.path[self.met - 1]
         };
         budget.spend(1);
         let frame = self.frames.last_mut().expect("the root is there");
+        assert!(frame.succeeded.is_none(), "a transaction is entered once");
         (frame.succeeded, frame.next) = (Some(succeeded), 0);
         true
+    }
+
+    /// At the end of a pass.
+    fn check_path(&self) {
+        assert_eq!(self.frames.len(), 1, "a pass ends at the root");
+        let whole = self.pass == Pass::Compare || self.met == self.path.len();
+        assert!(whole || planted!(CompareAfterWrite), "every pass meets what the first one met");
     }
 
     fn compare(&mut self, txn: &TxnRequest, view: &View, budget: &mut Budget) -> Option<bool> {
@@ -246,6 +263,7 @@ impl TxnWork {
     fn leave(&mut self, digest: &mut Digest) {
         let frame = self.frames.pop().expect("a nested one is through");
         let parent = self.frames.last_mut().expect("the root is never left");
+        assert!(parent.succeeded.is_some(), "a nested one runs in its parent's branch");
         parent.next += 1;
         if self.pass == Pass::Run {
             let succeeded = frame.succeeded.expect("it ran");

@@ -8,11 +8,12 @@ use crate::lease::{Lease, LeaseTtl};
 use crate::map::{Map, Weight};
 use crate::range::RangeWork;
 use crate::space::{ALARM_OWN, Space};
+use crate::store::VERSION_OVERHEAD_BYTES;
 use crate::sweep::Sweep;
 use crate::types::{Changes, KeyValue, RangeRequest, RangeResponse};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use base::{Blob, ClusterTime, LogIndex};
+use base::{Blob, ClusterTime, LogIndex, planted};
 
 /// One version of one key; a tombstone's `kv` holds only key and `mod_revision`.
 #[derive(Debug, PartialEq, Eq)]
@@ -119,6 +120,28 @@ impl View {
         }
     }
 
+    /// What holds between the fields after every entry, whatever the log says.
+    pub(crate) fn check(&self) {
+        let (compacted, sweep) = (self.compact_revision, self.sweep);
+        assert!(self.revision >= 1, "revision 1 is the empty store");
+        assert!((-1..=self.revision).contains(&compacted), "what is compacted was made");
+        assert!(sweep.passed <= sweep.target, "a pass ends at its target");
+        assert!(sweep.target <= compacted, "only what is compacted is removed");
+        assert_eq!(self.leases.len(), self.deadlines.len(), "every lease has its deadline");
+        let versions = (self.current.len() + self.old.len()) as u64;
+        let least = versions * VERSION_OVERHEAD_BYTES;
+        assert!(self.size_bytes >= least, "the quota counts every retained version");
+        assert!(versions > 0 || self.size_bytes == 0, "and nothing else");
+        let live = self.current.weight();
+        assert!(live <= self.current.len() as u64, "a key lives once");
+        let attached = self.lease_keys.len() as u64;
+        assert!(attached <= live || planted!(AttachmentKept), "only live keys are attached");
+        assert!(self.history.len() as u64 <= self.revision.unsigned_abs(), "one entry a revision");
+        let kept = sweep.kept_from()..=self.revision;
+        let ends = || self.history.iter().next().into_iter().chain(self.history.floor(&i64::MAX));
+        debug_assert!(ends().all(|(at, _)| kept.contains(at)), "what is passed is gone");
+    }
+
     /// 1 when fresh.
     pub fn revision(&self) -> i64 {
         self.revision
@@ -211,10 +234,12 @@ impl View {
         if range.is_empty() {
             return 0;
         }
+        assert!(!range.is_empty(), "its start is before its end");
         let before = self.current.weight_before(range.start());
         let upto = range
             .end()
             .map_or_else(|| self.current.weight(), |end| self.current.weight_before(end));
+        assert!(before <= upto && upto <= self.current.weight(), "weights add up along the keys");
         usize::try_from(upto - before).expect("fits memory")
     }
 
@@ -247,11 +272,13 @@ impl View {
         newest: &'a Arc<Record>,
         revision: i64,
     ) -> Option<&'a Arc<Record>> {
+        debug_assert!(newest.kv.key == *key, "a key's newest version is its own");
         if newest.kv.mod_revision <= revision {
             return Some(newest);
         }
         let upto = OldKey { key: key.clone(), main: revision, sub: i64::MAX };
         let (found, record) = self.old.floor(&upto)?;
+        assert!(found.key < *key || found.main <= revision, "later versions are behind it");
         (found.key == *key).then_some(record)
     }
 
@@ -312,6 +339,7 @@ impl View {
             }
         }
         page.next = ahead.next().map_or(end, |changes| changes.revision);
+        assert!(from <= page.next && page.next <= end, "a page goes on, to the head at most");
         Ok(page)
     }
 
@@ -333,6 +361,9 @@ impl View {
             }
             revisions.push(revision);
         }
+        assert!(revisions.len() <= max, "a page is bounded");
+        assert!(revisions.is_sorted_by(|a, b| a < b), "each revision once, in order");
+        assert!(revisions.last().is_none_or(|last| *last < page.next), "what is next is later");
         let kept = "every retained version from the compact revision on has its changes";
         page.changes.extend(revisions.iter().map(|r| self.history.get(r).expect(kept).clone()));
     }
@@ -341,6 +372,7 @@ impl View {
     /// deadline lives, with 0 seconds, until its expiry is applied.
     pub fn lease_ttl(&self, id: i64, now: ClusterTime) -> Option<LeaseTtl> {
         let lease = self.leases.get(&id)?;
+        assert!(lease.id == id, "a lease stands under its id");
         Some(LeaseTtl { granted: lease.ttl, remaining: lease.remaining(now) })
     }
 

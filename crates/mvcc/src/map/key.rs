@@ -156,7 +156,9 @@ impl<K: Key, T> Slots<K, T> {
             Ordering::Equal => or_equal,
             Ordering::Greater => false,
         };
-        from + self.items[from..from + ties].partition_point(is_before)
+        let before = from + self.items[from..from + ties].partition_point(is_before);
+        assert!(before <= self.items.len(), "all of them at most");
+        before
     }
 
     /// Where `key` is, or where it would be.
@@ -178,6 +180,8 @@ impl<K: Key, T> Slots<K, T> {
     pub fn insert(&mut self, at: usize, key: K, value: T) {
         let hint = key.hint(self.head);
         let fits = self.fits(&key);
+        debug_assert!(at == 0 || self.items[at - 1].key < key, "keys rise along the slots");
+        debug_assert!(self.items.get(at).is_none_or(|next| key < next.key), "and on from it");
         self.items.insert(at, Slot { hint, key, value });
         if !fits {
             self.refresh();
@@ -186,6 +190,8 @@ impl<K: Key, T> Slots<K, T> {
 
     /// Gives the slot another key at the same place in the order.
     pub fn set_key(&mut self, at: usize, key: K) {
+        debug_assert!(at == 0 || self.items[at - 1].key < key, "its place stays the same");
+        debug_assert!(key <= self.items[at].key, "a slot's key is only lowered");
         let fits = self.fits(&key);
         self.items[at].hint = key.hint(self.head);
         self.items[at].key = key;
@@ -200,6 +206,7 @@ impl<K: Key, T> Slots<K, T> {
 
     /// Cuts off everything from `at` on.
     pub fn split_off(&mut self, at: usize) -> Self {
+        assert!(0 < at && at < self.items.len(), "both sides keep something");
         let mut right = Self { head: 0, items: self.items.split_off(at) };
         right.refresh();
         self.refresh();
@@ -207,6 +214,8 @@ impl<K: Key, T> Slots<K, T> {
     }
 
     pub fn append(&mut self, right: Self) {
+        let ends = self.items.last().zip(right.items.first());
+        debug_assert!(ends.is_none_or(|(left, right)| left.key < right.key), "in order");
         self.items.extend(right.items);
         self.refresh();
     }
@@ -223,5 +232,6 @@ impl<K: Key, T> Slots<K, T> {
         for slot in &mut self.items {
             slot.hint = slot.key.hint(self.head);
         }
+        debug_assert!(self.items.is_sorted_by_key(|slot| slot.hint), "hints rise with the keys");
     }
 }

@@ -38,6 +38,7 @@ fn txn_cost(txn: &TxnRequest) -> u64 {
 
 /// Refuses what does not fit, before anything is written, and raises the alarm.
 pub(super) fn admit(view: &mut View, limits: &Limits, cost: u64) -> Result<(), Error> {
+    assert!(cost > 0, "what adds nothing is not asked about");
     let raised = view.alarms.iter().any(|(_, kind)| *kind == AlarmKind::NoSpace);
     if raised || view.space == Space::Full {
         return Err(Error::NoSpace);
@@ -46,5 +47,6 @@ pub(super) fn admit(view: &mut View, limits: &Limits, cost: u64) -> Result<(), E
         view.space = Space::Full;
         return Err(Error::NoSpace);
     }
+    assert!(view.space != Space::Full, "what is admitted finds writes taken");
     Ok(())
 }

@@ -18,7 +18,7 @@ use crate::view::View;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use base::planted;
+use base::{LogIndex, planted};
 
 /// Begun by [`Task::new`], ended when [`Task::run`] says so.
 pub(super) struct Task {
@@ -48,6 +48,7 @@ enum Stage {
 impl Task {
     /// Of the entry that `view` has just come to, with a caller's command or without.
     pub fn new(view: &View, caller: Option<&Caller>) -> Self {
+        assert!(view.applied > LogIndex::ZERO, "the log begins at 1");
         let mut digest = Digest::new(view.chain, view.applied);
         if let Some(caller) = caller {
             caller.encode(digest.sink());
@@ -106,10 +107,13 @@ impl Task {
     }
 
     fn end(&mut self, view: &mut View) -> bool {
+        assert!(self.events.is_empty(), "the revision of its writes is closed");
+        assert!(self.result.is_some() || self.changes.is_none(), "who changes has an answer");
         if let Some(result) = &self.result {
             self.digest.result(result);
             view.chain = self.digest.finish();
         }
+        view.check();
         true
     }
 
@@ -167,8 +171,11 @@ impl Task {
         let (events, digest) = (&mut self.events, &mut self.digest);
         self.changes = Writer { view, events, digest }.finish();
         let changed = self.changes.is_some();
+        assert!(self.result.is_none(), "a command is answered once");
         assert!(result.is_ok() || !changed, "a refused command changes nothing");
-        assert_eq!(view.revision, self.before + i64::from(changed));
+        assert_eq!(view.revision, self.before + i64::from(changed), "one revision at most");
+        let revision = self.changes.as_ref().map(|changes| changes.revision);
+        assert!(revision.is_none_or(|made| made == view.revision), "the newest is its own");
         self.result = Some(result);
         Stage::Sweep(SweepWork::new(Slice::BUSY))
     }
@@ -225,6 +232,7 @@ fn grant(view: &mut View, limits: &Limits, id: i64, ttl: i64) -> Result<Response
     }
     let lease =
         Lease::new(id, ttl.max(limits.lease_ttl_min).clamp(1, TTL_MAX), view.now, view.applied.0);
+    assert!(lease.ttl >= ttl && lease.deadline >= view.now.0, "no shorter than asked for");
     view.add_lease(lease);
     Ok(Response::LeaseGrant { id, ttl: lease.ttl, revision: view.revision })
 }
@@ -251,6 +259,7 @@ fn renew(
         w.digest.number(ttl);
         ttls.push((id, ttl));
     }
+    assert_eq!(ttls.len(), ids.len(), "each lease that was asked for has an answer");
     Some(Ok(Response::LeaseRenew { ttls: core::mem::take(ttls) }))
 }
 
@@ -267,6 +276,7 @@ fn alarm(view: &mut View, action: AlarmAction, member: u64, kind: AlarmKind) -> 
                 view.alarms.push(this);
                 view.alarms.sort_unstable();
             }
+            debug_assert!(view.alarms.is_sorted_by(|a, b| a < b), "each alarm once, in order");
             Vec::from([this])
         }
         AlarmAction::Deactivate => {

@@ -32,7 +32,9 @@ impl Writer<'_> {
         self.view.revision += 1;
         let events = core::mem::take(self.events);
         let changes = Arc::new(Changes { revision: self.view.revision, events });
-        self.view.history.insert(changes.revision, changes.clone());
+        debug_assert!(changes.events.iter().all(|e| e.kv.mod_revision == changes.revision));
+        let old = self.view.history.insert(changes.revision, changes.clone());
+        assert!(old.is_none(), "a revision is made once");
         Some(changes)
     }
 
@@ -42,6 +44,7 @@ impl Writer<'_> {
     }
 
     pub fn put(&mut self, request: &PutRequest) -> PutResponse {
+        assert!(!request.key.is_empty(), "requests are checked before they run");
         let revision = self.view.revision + 1;
         let prev = self.view.live_at(&request.key, revision).map(|record| record.kv.clone());
         let old = prev.as_ref();
@@ -60,6 +63,7 @@ impl Writer<'_> {
             value,
             lease,
         };
+        assert!(kv.create_revision <= revision && kv.version > 0, "a put makes a live key");
         self.write(EventKind::Put, kv, prev.clone());
         let prev_kv = prev.filter(|_| request.prev_kv);
         prev_kv.iter().for_each(|kv| self.digest.answered(kv));
@@ -77,7 +81,10 @@ impl Writer<'_> {
     /// `prev` is what lives under the key now, this command's own writes included.
     fn write(&mut self, kind: EventKind, kv: KeyValue, prev: Option<KeyValue>) {
         let revision = self.view.revision + 1;
-        assert_eq!(kv.mod_revision, revision);
+        assert_eq!(kv.mod_revision, revision, "a command's writes share one revision");
+        assert!(!kv.key.is_empty(), "every key has a name");
+        assert!(prev.as_ref().is_none_or(|prev| prev.key == kv.key), "its own earlier value");
+        assert!(prev.as_ref().is_none_or(|prev| prev.mod_revision <= revision), "and no later one");
         // A watcher's previous value is the one before the revision, as in etcd; only a command
         // that wrote the key twice has to look further back than `prev`.
         let is_create = kind == EventKind::Put && kv.create_revision == revision;
@@ -90,6 +97,8 @@ impl Writer<'_> {
                 before.map(|record| record.kv.clone())
             }
         };
+        let earlier = prev_kv.as_ref().is_none_or(|prev| prev.mod_revision < revision);
+        assert!(earlier, "a watcher is shown what was before the revision");
         let sub = i64::try_from(self.events.len()).expect("fits memory");
         let tombstone = kind == EventKind::Delete;
         let hash = self.view.add_version(Arc::new(Record { kv: kv.clone(), sub, tombstone }));
@@ -141,12 +150,15 @@ impl DeleteWork {
             }
         }
         let (revision, deleted) = (w.current(), self.deleted);
+        let told = self.prev_kvs.len() as u64 == deleted.unsigned_abs();
+        assert!(told || !self.prev_kv, "each deleted key is told of once");
         w.digest.number(revision);
         w.digest.number(deleted);
         Some(DeleteResponse { revision, deleted, prev_kvs: core::mem::take(&mut self.prev_kvs) })
     }
 
     fn delete(&mut self, w: &mut Writer<'_>, kv: &KeyValue, budget: &mut Budget) {
+        assert!(self.after.as_ref().is_none_or(|after| *after < kv.key), "keys go in order");
         w.tombstone(kv.key.clone(), Some(kv.clone()));
         self.after = Some(kv.key.clone());
         self.deleted += 1;
@@ -192,6 +204,8 @@ impl RevokeWork {
                 _ => break,
             }
         }
+        let attached = w.view.lease_keys_after(self.id, None).next();
+        assert!(attached.is_none() || planted!(AttachmentKept), "its keys go before it");
         w.view.remove_lease(self.id).expect("nobody else ends it meanwhile");
         Some(w.current())
     }
@@ -212,32 +226,38 @@ pub(crate) fn check_put(view: &View, request: &PutRequest) -> Result<(), Error> 
 impl View {
     pub(crate) fn add_lease(&mut self, lease: Lease) {
         self.leases_hash = self.leases_hash.wrapping_add(lease.hash());
-        self.deadlines.insert((lease.deadline, lease.id), ());
+        let old = self.deadlines.insert((lease.deadline, lease.id), ());
+        assert!(old.is_none(), "a lease has one deadline");
         let old = self.leases.insert(lease.id, lease);
         assert!(old.is_none(), "a lease is granted once");
+        assert_eq!(self.leases.len(), self.deadlines.len(), "every lease has its deadline");
     }
 
     pub(crate) fn remove_lease(&mut self, id: i64) -> Option<Lease> {
         let lease = self.leases.remove(&id)?;
         self.leases_hash = self.leases_hash.wrapping_sub(lease.hash());
         self.deadlines.remove(&(lease.deadline, id)).expect("every lease has its deadline");
+        assert_eq!(self.leases.len(), self.deadlines.len(), "every lease has its deadline");
         Some(lease)
     }
 
     /// Makes `record` the newest version of its key; its hash.
     pub(crate) fn add_version(&mut self, record: Arc<Record>) -> u64 {
         let (bytes, hash) = (record.bytes(), record.hash());
+        assert!(!record.tombstone || record.kv.lease == 0, "nothing is attached to a dead key");
         self.versions_hash = self.versions_hash.wrapping_add(hash);
         self.size_bytes += bytes;
         if record.kv.lease != 0 {
             self.lease_keys.insert((record.kv.lease, record.kv.key.clone()), ());
         }
-        let lease = record.kv.lease;
+        let (lease, age) = (record.kv.lease, record.age());
         let Some(old) = self.current.insert(record.kv.key.clone(), record) else { return hash };
         if old.kv.lease != 0 && old.kv.lease != lease && !planted!(AttachmentKept) {
             self.lease_keys.remove(&(old.kv.lease, old.kv.key.clone()));
         }
-        self.old.insert(old.old_key(), old);
+        assert!(old.age() < age, "a newer version supersedes an older one");
+        let twice = self.old.insert(old.old_key(), old);
+        assert!(twice.is_none(), "a version is superseded once");
         hash
     }
 
@@ -245,16 +265,23 @@ impl View {
     pub(crate) fn add_old(&mut self, record: Arc<Record>) {
         self.versions_hash = self.versions_hash.wrapping_add(record.hash());
         self.size_bytes += record.bytes();
-        self.old.insert(record.old_key(), record);
+        let twice = self.old.insert(record.old_key(), record);
+        assert!(twice.is_none(), "who restores refuses a version that comes twice");
     }
 
     pub(crate) fn forget(&mut self, record: &Record) {
         self.versions_hash = self.versions_hash.wrapping_sub(record.hash());
+        assert!(self.size_bytes >= record.bytes(), "what is forgotten was counted");
         self.size_bytes -= record.bytes();
     }
 }
 
 impl Record {
+    /// What orders the versions of one key.
+    pub(crate) fn age(&self) -> (i64, i64) {
+        (self.kv.mod_revision, self.sub)
+    }
+
     fn bytes(&self) -> u64 {
         version_bytes(self.kv.key.len(), self.kv.value.len())
     }
