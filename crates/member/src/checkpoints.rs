@@ -82,6 +82,10 @@ pub fn load(home: &dyn Home, file: &CheckpointFile) -> Result<Installed, StoreEr
         let what = "the state is not the one its header vouches for";
         return Err(named(StoreErrorKind::Corrupt, &what));
     }
+    if store.applied_index() != meta.index && !planted!(CheckpointIndexAhead) {
+        let what = "the state is not that of its place in the log";
+        return Err(named(StoreErrorKind::Invalid, &what));
+    }
     Ok(Installed { index: meta.index, ballot: meta.ballot, config, store, extra: meta.extra })
 }
 

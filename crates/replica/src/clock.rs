@@ -21,6 +21,11 @@ impl ClusterClock {
         Self { last, at: now, by: Ballot::ZERO }
     }
 
+    /// When the last stamp was applied, or would have been by this member's own clock.
+    pub(crate) fn at(&self) -> Nanos {
+        self.at
+    }
+
     /// The last applied stamp.
     pub fn last(&self) -> ClusterTime {
         self.last
@@ -43,6 +48,7 @@ impl ClusterClock {
 
     /// Applies a stamp of the leader `by`; time never goes back, whatever order leaders stamped in.
     pub fn apply(&mut self, stamp: ClusterTime, by: Ballot, now: Nanos) -> ClusterTime {
+        let before = self.last;
         if stamp >= self.last && by > self.by {
             // What passed here since a stamp of another leader did not pass in cluster time.
             (self.last, self.at, self.by) = (stamp, now, by);
@@ -52,6 +58,8 @@ impl ClusterClock {
             self.last = stamp;
             self.at = Nanos(now.0.saturating_sub(estimate.0.saturating_sub(stamp.0)));
         }
+        assert!(self.last == before.max(stamp), "the last stamp is the highest");
+        assert!(self.at <= now || stamp <= before, "it was applied by now");
         self.last
     }
 }

@@ -143,8 +143,10 @@ impl Origin {
         }
         if self.seen.len() > SEEN_MAX {
             let lowest = self.seen.pop_first().expect("a full window has a lowest number");
+            assert!(lowest > self.floor, "the floor only rises");
             self.floor = lowest;
         }
+        assert!(self.seen.first().is_none_or(|seq| *seq > self.floor), "seen above the floor");
     }
 }
 

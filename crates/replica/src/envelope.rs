@@ -42,7 +42,8 @@ impl Envelope<'_> {
             EnvelopeBody::Command(bytes) => bytes,
             EnvelopeBody::Mark => &[],
         };
-        let mut out = Vec::with_capacity(52 + self.caller.user().len() + command.len());
+        let len = 52 + self.caller.user().len() + command.len();
+        let mut out = Vec::with_capacity(len);
         out.put_u8(VERSION);
         out.put_u16(APPLY_LEVEL);
         out.put_u8(u8::from(matches!(self.body, EnvelopeBody::Mark)));
@@ -50,6 +51,8 @@ impl Envelope<'_> {
         out.put_u64(self.stamp.0);
         self.caller.encode(&mut out);
         out.extend_from_slice(command);
+        assert!(out.len() <= len, "it was given enough room at once");
+        debug_assert_eq!(Envelope::decode(&out).as_ref(), Ok(self), "it reads back");
         Blob::from(out)
     }
 }

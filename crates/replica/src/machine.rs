@@ -2,6 +2,7 @@
 
 mod apply;
 mod change;
+mod check;
 mod extra;
 mod propose;
 mod read;
@@ -146,13 +147,18 @@ impl Replica {
         recovered: ReplicaRecovered,
         now: Nanos,
     ) -> Result<Self, ConfigError> {
+        assert!(settings.apply_budget > 0, "a step makes progress");
         let applied = recovered.raft.base;
+        if recovered.store.applied_index() != applied && !planted!(CheckpointIndexAhead) {
+            return Err(ConfigError { message: "the data is not that of the log's base".into() });
+        }
         let applied_ballot = recovered.raft.base_ballot;
         let mut raft = Raft::new(settings.raft.clone(), recovered.raft, now)?;
         let extra = Extra::decode(&recovered.extra).map_err(|_| ConfigError {
             message: "the checkpoint's replica state is unreadable".into(),
         })?;
         raft.settled_by(extra.settled);
+        assert!(raft.commit() >= applied, "a checkpoint holds what is committed");
         let standing = Standing::new(recovered.known, raft.last().0);
         Ok(Self {
             settings,
@@ -224,6 +230,7 @@ impl Replica {
         self.ask_standing();
         self.start_read_round();
         self.settle(out);
+        self.check();
     }
 
     /// When `Event::Tick` is due if nothing else happens.
@@ -359,11 +366,15 @@ impl Replica {
     fn settle(&mut self, out: &mut Effects) {
         let from = self.settings.raft.id;
         let mut ready = core::mem::take(&mut self.ready);
+        let earlier = out.persist.last().map(|persist| persist.ticket);
+        let first = ready.persist.first().map(|persist| persist.ticket);
+        assert!(first.is_none_or(|first| earlier < Some(first)), "tickets rise");
         let seat = self.raft.is_taking_seat();
         ready.persist.iter_mut().for_each(|persist| self.standing.writes(persist, seat));
         out.persist.append(&mut ready.persist);
         for message in ready.messages.drain(..) {
             let to = message.to;
+            assert!(to != from && message.from == from, "a member speaks for itself, to others");
             out.send.push(PeerMessage { from, to, body: PeerBody::Raft(message) });
         }
         for peer in ready.snapshots.drain(..) {
@@ -428,6 +439,11 @@ impl Replica {
         if planted!(CheckpointIndexAhead) && self.raft.ballot_at(index.next()).is_some() {
             index = index.next();
         }
+        assert!(
+            self.raft.ballot_at(index).is_none_or(|at| at == self.applied_ballot)
+                || index != self.applied,
+            "an entry has one ballot"
+        );
         CheckpointJob {
             view: self.store.view(),
             index,

@@ -63,11 +63,12 @@ impl Writes {
         assert!(last.is_none_or(|(s, w)| *s < seq && w.deadline <= deadline), "in order");
         self.bytes += write.command.len();
         self.by_seq.insert(seq, write);
-        self.parked.insert(seq);
+        assert!(self.parked.insert(seq), "a write is taken in once");
     }
 
     pub fn remove(&mut self, seq: u64) -> Option<Write> {
         let write = self.by_seq.remove(&seq)?;
+        assert!(self.bytes >= write.command.len(), "every command is counted");
         self.bytes -= write.command.len();
         self.forget(seq, write.sent);
         Some(write)
@@ -103,6 +104,8 @@ impl Writes {
             }
             offered.push((seq, write.caller.clone(), write.command.clone()));
         }
+        assert!(self.parked.is_empty(), "what had never left is offered first");
+        assert!(self.due.first().is_none_or(|(at, _)| *at > now), "and all that was due");
         offered
     }
 
@@ -115,6 +118,18 @@ impl Writes {
                 self.due.insert((Nanos::ZERO, *seq));
             }
         }
+        assert_eq!(self.parked.len() + self.due.len(), self.by_seq.len(), "each has its turn");
+    }
+
+    /// `seq_next` is above the number of every request of this member.
+    pub fn check(&self, seq_next: u64) {
+        let last = self.by_seq.last_key_value().map_or(0, |(seq, _)| *seq);
+        assert!(last < seq_next, "requests are numbered once");
+        assert!(!self.by_seq.is_empty() || self.bytes == 0, "bytes are those of what waits");
+        let listed = self.parked.len() + self.due.len();
+        assert!(listed <= self.by_seq.len(), "a waiting write is in one list at most");
+        let last = self.parked.last().copied().unwrap_or(0);
+        debug_assert!(last == 0 || self.by_seq.contains_key(&last), "only what waits is listed");
     }
 
     /// When something has to be offered to a leader.

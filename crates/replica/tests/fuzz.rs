@@ -156,7 +156,8 @@ fn start(extra: Vec<u8>) -> bool {
         entries: vec![],
         commit: LogIndex(5),
     };
-    let store = mvcc::Store::new(mvcc::Limits::default());
+    let mut store = mvcc::Store::new(mvcc::Limits::default());
+    store.advance(raft.base, ClusterTime::ZERO);
     let recovered = ReplicaRecovered { raft, store, extra, known: LogIndex::ZERO };
     Replica::new(settings, recovered, Nanos(1)).is_ok()
 }

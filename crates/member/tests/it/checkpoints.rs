@@ -124,3 +124,12 @@ fn a_start_goes_on_from_the_newest_checkpoint() {
     assert_eq!(opened.checkpoint_bytes, file.len);
     assert_eq!(found.store.view().content_hash(), job(8).view.content_hash());
 }
+
+#[test]
+fn a_file_whose_data_is_of_another_place_in_the_log_is_refused() {
+    let place = Place::default();
+    let elsewhere = CheckpointJob { index: LogIndex(7), ..job(6) };
+    let file = checkpoints::write(&place, &elsewhere).expect("room");
+    let refused = checkpoints::load(&place, &file).err().expect("the data is that of 6");
+    assert_eq!(refused.kind, StoreErrorKind::Invalid);
+}

@@ -48,6 +48,12 @@ pub(super) struct Running {
     job: Box<mvcc::Job>,
 }
 
+impl Running {
+    pub(super) fn index(&self) -> LogIndex {
+        self.entering.entry.index
+    }
+}
+
 impl Replica {
     /// Applies what is committed, as far as the step's budget goes.
     pub(super) fn apply_committed(&mut self, out: &mut Effects) {
@@ -84,7 +90,9 @@ impl Replica {
     }
 
     fn begin_next(&mut self, budget: &mut Budget) -> Result<(Entering, Progress), DecodeError> {
+        assert!(self.running.is_none(), "entries are applied one after the other");
         let index = self.applied.next();
+        assert!(index <= self.raft.commit(), "only what is committed is applied");
         let entry = self.raft.entries(index, index).next();
         let entry = entry.expect("committed entries are in the log").clone();
         assert!(entry.index == index, "the log is contiguous");
@@ -123,6 +131,8 @@ impl Replica {
         let Entering { entry, what } = entering;
         let index = entry.index;
         assert!(index == self.applied.next(), "entries apply in order");
+        assert!(self.store.applied_index() == index, "the data has come to the entry");
+        assert!(entry.ballot >= self.applied_ballot, "ballots rise along the log");
         if entry.kind == EntryKind::Config {
             self.apply_config(entry, out);
         }
@@ -130,6 +140,8 @@ impl Replica {
             self.clock.apply(stamp, entry.ballot, self.now);
         }
         let mvcc::Done { applied, discard } = done;
+        let has_command = matches!(what, What::Command(..));
+        assert_eq!(applied.is_some(), has_command, "a command has a result, and nothing else");
         match *what {
             What::Bare | What::Mark(_, None) => self.trace_applied(index, None, out),
             What::Mark(_, Some(id)) => {
@@ -161,6 +173,8 @@ impl Replica {
         out: &mut Effects,
     ) {
         if let Some(changes) = applied.changes {
+            let newest = self.store.revision();
+            assert_eq!(changes.revision, newest, "an entry makes the newest revision");
             out.changes.push(changes);
         }
         let is_own = id.origin == self.settings.raft.id && id.incarnation == self.incarnation();
@@ -195,6 +209,7 @@ impl Replica {
         if self.hashes.len() > HASHES_MAX {
             self.hashes.pop_first();
         }
+        assert!(self.hashes.contains_key(&index), "the newest is kept");
         let me = self.settings.raft.id;
         for member in &self.raft.config().members {
             if member.id != me {
@@ -250,6 +265,7 @@ impl Replica {
             agreeing.entry(chain).or_insert(granted).insert(slot);
             silent.remove(slot);
         }
+        assert!(silent.minus(witnesses) == silent, "a witness has nothing to say");
         let convicts =
             |by: NodeSet| commit.is_quorum(by) && (commit.blocks(by) || planted!(OneConvictsAll));
         let contradicted = agreeing.iter().any(|(chain, by)| chain != own && convicts(*by));
@@ -264,6 +280,13 @@ impl Replica {
         }
     }
 
+    pub(super) fn check_hashes(&self) {
+        assert!(self.hashes.len() <= HASHES_MAX, "past hashes are bounded");
+        assert!(self.hash_votes.len() <= HASHES_MAX, "what others say of them too");
+        let last = self.hashes.last_key_value().map(|(index, _)| *index);
+        assert!(last.is_none_or(|last| last <= self.applied), "a hash is of what is applied");
+    }
+
     pub(super) fn on_install(&mut self, installed: Installed, out: &mut Effects) {
         if installed.index <= self.applied {
             // A late transfer: the log has passed it. The leader waits for an answer all the same.
@@ -272,6 +295,9 @@ impl Replica {
         }
         if !is_possible(installed.ballot) {
             return;
+        }
+        if installed.store.applied_index() != installed.index && !planted!(CheckpointIndexAhead) {
+            return; // the data is not that of its place in the log
         }
         let Ok(Extra { stamp, dedupe, settled }) = Extra::decode(&installed.extra) else {
             return; // verified by its file's digest; an unknown version is left alone
@@ -296,6 +322,7 @@ impl Replica {
         }
         self.dedupe = dedupe;
         self.clock = crate::clock::ClusterClock::new(stamp, self.now);
+        assert!(installed.index > self.applied, "a checkpoint takes a member forward");
         self.applied = installed.index;
         self.applied_ballot = installed.ballot;
         self.hashes.clear();
@@ -315,8 +342,9 @@ impl Replica {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Event, ReplicaRecovered, ReplicaSettings};
+    use crate::{Event, Forwarded, ReplicaRecovered, ReplicaSettings};
     use alloc::vec;
+    use base::limits::COMMAND_BYTES_MAX;
     use base::{Ballot, Blob, Incarnation, Nanos, Term};
     use cluster::{BallotRule, Configuration, Member, Protocol};
     use consensus::raft::{Recovered, Settings};
@@ -432,6 +460,42 @@ mod tests {
                 replica.on_state_hash(NodeId(*node), index, *chain, &mut out);
             }
             assert_eq!(replica.diverged, diverged, "{quorum} {told:?}");
+        }
+    }
+
+    #[test]
+    fn a_forward_longer_than_any_origin_sends_does_not_reach_the_log() {
+        let mark = EnvelopeBody::Mark;
+        let (id, caller) = (RequestId::default(), Caller::nobody());
+        let mark = Envelope { id, stamp: ClusterTime(1), caller, body: mark }.encode();
+        let mut replica = first_of(&["a", "b"], "1 of (a)", &mark);
+        let mut now = Nanos::from_millis(1);
+        let mut step = |replica: &mut Replica, event| {
+            let (mut out, mut events) = (Effects::default(), vec![event]);
+            while let Some(event) = events.pop() {
+                now = now.plus(Nanos::from_millis(2000));
+                replica.step(now, event, &mut out);
+                let durable = out.persist.drain(..).map(|persist| persist.ticket);
+                events.extend(durable.map(Event::Persisted));
+            }
+        };
+        step(&mut replica, Event::Tick);
+        assert!(replica.status().is_leader);
+        for (seq, len, taken) in [(1, COMMAND_BYTES_MAX, 0), (2, COMMAND_BYTES_MAX - 100, 1)] {
+            let put = mvcc::PutRequest {
+                key: b"k"[..].into(),
+                value: vec![0; len].into(),
+                ..mvcc::PutRequest::default()
+            };
+            let mut command = vec![];
+            Command::Put(put).encode(&mut command);
+            let id = RequestId { origin: NodeId(2), incarnation: Incarnation(1), seq };
+            let write = Forwarded { id, caller: Caller::nobody(), command: command.into() };
+            let body = PeerBody::Forward(vec![write]);
+            let before = replica.status().last.0;
+            let (from, to) = (NodeId(2), NodeId(1));
+            step(&mut replica, Event::Message(PeerMessage { from, to, body }));
+            assert_eq!(replica.status().last.0 - before, taken, "{len}");
         }
     }
 

@@ -55,6 +55,8 @@ impl Refused {
         if self.last.len() > REFUSED_MAX {
             self.last.pop_front();
         }
+        assert!(self.last.len() <= REFUSED_MAX, "answers that are repeated are bounded");
+        assert!(self.all.contains(id), "what was refused is never done");
     }
 }
 
@@ -71,6 +73,14 @@ impl Changes {
 
     pub fn len(&self) -> usize {
         self.asked.len()
+    }
+
+    /// `seq_next` is above the number of every request of this member.
+    pub fn check(&self, seq_next: u64) {
+        assert!(self.asked.len() <= PENDING_MAX, "changes that wait are bounded");
+        let last = self.asked.last_key_value().map_or(0, |(seq, _)| *seq);
+        assert!(last < seq_next, "requests are numbered once");
+        assert!(self.refused.last.len() <= REFUSED_MAX, "so are refusals that are remembered");
     }
 
     /// Another leader: everything is offered to it.
@@ -91,7 +101,8 @@ impl Replica {
         self.seq_next += 1;
         let deadline = self.now.plus(self.settings.request_timeout);
         let asked = Asked { token, change, deadline, offer_at: Nanos::ZERO, offered: None };
-        self.changes.asked.insert(seq, asked);
+        let old = self.changes.asked.insert(seq, asked);
+        assert!(old.is_none(), "requests are numbered once");
         self.emit(out, TraceKind::Proposed { id: self.own_id(seq) });
     }
 
@@ -259,6 +270,7 @@ impl Replica {
 
     fn append_config(&mut self, next: &Compiled, out: &mut Effects) -> Option<()> {
         let index = self.raft.propose_config(self.now, next, &mut self.ready).ok()?;
+        assert!(index > self.applied, "what was just appended is not applied");
         let (ballot, id) = (self.raft.ballot(), next.change.request);
         self.emit(out, TraceKind::Logged { id, index, ballot });
         let (quorum, joint) = (next.quorum.clone(), next.joint.clone());

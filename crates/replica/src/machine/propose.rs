@@ -56,6 +56,7 @@ impl Replica {
         }
         let seq = self.seq_next;
         self.seq_next += 1;
+        assert!(seq > 0, "sequence 0 is the machine's own");
         let deadline = self.now.plus(self.settings.request_timeout);
         self.writes.park(seq, token, (caller, Blob::from(bytes)), deadline);
         self.emit(out, TraceKind::Proposed { id: self.own_id(seq) });
@@ -66,7 +67,10 @@ impl Replica {
         if self.raft.is_leader() && !self.diverged && is_member {
             // An encoding this build cannot read must never reach the log.
             let good = items.into_iter().filter(|Forwarded { id, command, .. }| {
-                id.seq > 0 && id.origin == from && Command::decode(&mut Get::new(command)).is_ok()
+                id.seq > 0
+                    && id.origin == from
+                    && command.len() <= COMMAND_BYTES_MAX
+                    && Command::decode(&mut Get::new(command)).is_ok()
             });
             self.batch.extend(good);
             return;
@@ -131,6 +135,9 @@ impl Replica {
         if batch.is_empty() {
             return;
         }
+        assert!(batch.iter().all(|write| write.id.seq > 0), "sequence 0 is the machine's own");
+        let bounded = batch.iter().all(|write| write.command.len() <= COMMAND_BYTES_MAX);
+        assert!(bounded, "what is longer was refused where it came in");
         let stamp = self.clock.estimate(self.now);
         let payloads: Vec<Blob> = batch
             .iter()
@@ -147,6 +154,7 @@ impl Replica {
             return;
         };
         let ballot = self.raft.ballot();
+        assert_eq!(first.0 + batch.len() as u64 - 1, self.raft.last().0.0, "one entry a write");
         self.tail.extend(batch.iter().map(|write| write.id));
         for (offset, Forwarded { id, .. }) in batch.iter().enumerate() {
             let index = LogIndex(first.0 + offset as u64);
@@ -226,6 +234,7 @@ impl Replica {
         }
         let time = self.clock.estimate(self.now);
         let expired = self.store.lease_expired(time, REVOKES_PER_STEP_MAX);
+        assert!(expired.len() <= REVOKES_PER_STEP_MAX, "expiries of a step are bounded");
         let mut payloads = Vec::new();
         for (id, renewal) in expired {
             if self.revoking.insert((id, renewal)) {
@@ -269,7 +278,7 @@ impl Replica {
 /// Writes in pieces of at most `bytes_max`, or of a single larger one, in order.
 fn pieces(writes: Vec<Forwarded>, bytes_max: usize) -> Vec<Vec<Forwarded>> {
     let mut pieces: Vec<Vec<_>> = Vec::new();
-    let mut bytes = 0;
+    let (mut bytes, count) = (0, writes.len());
     for write in writes {
         let size = COMMAND_OVERHEAD_BYTES + write.caller.user().len() + write.command.len();
         bytes += size;
@@ -280,7 +289,10 @@ fn pieces(writes: Vec<Forwarded>, bytes_max: usize) -> Vec<Vec<Forwarded>> {
                 pieces.push(Vec::from([write]));
             }
         }
+        let alone = pieces.last().is_some_and(|piece| piece.len() == 1);
+        assert!(bytes <= bytes_max || alone, "a piece is short, or of one write");
     }
+    assert_eq!(pieces.iter().map(Vec::len).sum::<usize>(), count, "no write is left out");
     pieces
 }
 

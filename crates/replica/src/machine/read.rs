@@ -40,6 +40,18 @@ impl Reads {
         self.count
     }
 
+    pub fn check(&self) {
+        let rounds = self.rounds.iter().map(|(_, requests)| requests.len());
+        let confirmed = self.confirmed.iter().map(|(_, requests)| requests.len());
+        let count = self.waiting.len() + rounds.chain(confirmed).sum::<usize>();
+        assert_eq!(self.count, count, "every read that waits is counted");
+        assert!(self.rounds.len() <= ROUNDS_MAX, "rounds under way are bounded");
+        let rising = self.rounds.iter().is_sorted_by(|(a, _), (b, _)| a < b);
+        assert!(rising, "rounds are asked for in order");
+        let last = self.rounds.back().map_or(0, |(seq, _)| *seq);
+        assert!(last <= self.seq, "each under a number that was given out");
+    }
+
     pub fn next_seq(&mut self) -> u64 {
         self.seq += 1;
         self.seq
@@ -128,6 +140,7 @@ impl Replica {
                 held.push_back((index, requests));
                 continue;
             }
+            assert!(self.reads.count >= requests.len(), "every read that waits is counted");
             self.reads.count -= requests.len();
             self.standing.confirmed(index, self.applied);
             for request in requests {
@@ -162,6 +175,7 @@ impl Replica {
         }
         reads.rounds.retain(|(_, requests)| !requests.is_empty());
         reads.confirmed.retain(|(_, requests)| !requests.is_empty());
+        assert!(reads.count >= expired.len(), "every read that waits is counted");
         reads.count -= expired.len();
         let led = self.raft.leader().is_some();
         let reason = if led { RefusalReason::Timeout } else { RefusalReason::NoLeader };

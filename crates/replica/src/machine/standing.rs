@@ -71,6 +71,7 @@ impl Standing {
     /// shown more than its log holds, so no write may say that the log is all there is: only the
     /// one that keeps its seat does, without which it would count for nothing after a restart.
     pub fn writes(&mut self, persist: &mut Persist, takes_seat: bool) {
+        assert!(persist.ticket > self.latest, "tickets rise");
         self.latest = persist.ticket;
         let kept = persist.truncate_from.map_or(self.last, |from| self.last.min(from.prev()));
         self.last = persist.entries.last().map_or(kept, |entry| entry.index);
@@ -83,8 +84,18 @@ impl Standing {
     }
 
     pub fn persisted(&mut self, ticket: Ticket) {
+        assert!(ticket <= self.latest, "only what was written is durable");
         self.durable = self.durable.max(ticket);
         self.stated.retain(|(at, _)| *at >= ticket);
+    }
+
+    /// `last` ends the log.
+    pub fn check(&self, last: LogIndex) {
+        assert!(self.durable <= self.latest, "only what was written is durable");
+        assert!(self.last <= last, "writes are of the log");
+        assert!(self.stated.iter().all(|(at, _)| *at <= self.latest), "a write says so, or did");
+        let rising = self.stated.iter().is_sorted_by(|(a, _), (b, _)| a <= b);
+        assert!(rising, "the disk says one thing after the other");
     }
 
     /// Nothing above may be shown yet.
