@@ -7,7 +7,7 @@ use store::{
     Ask, CheckpointFile, CheckpointMeta, Home, Incoming, OnDamage, OpenError, Opened, StoreError,
     end_repair, open, read_checkpoint, read_chunk, remove_older, write_checkpoint,
 };
-use wal::{Batch, Disk, DiskFile, Journal, MemDisk, Options, Ours, Owner, Record};
+use wal::{Batch, Disk, Journal, MemDisk, Options, Owner, Record};
 
 const OWNER: Owner = Owner { cluster: 7, member: NodeId(3) };
 const SMALL: Options = Options { segment_bytes: 1024, prefill_bytes: 0, spares_max: 1 };
@@ -17,42 +17,12 @@ const SEEDS: u64 = 4;
 #[derive(Clone)]
 struct Place(MemDisk);
 
-struct Part(MemDisk, String);
-
 impl Home for Place {
     fn disk(&self, part: &str) -> io::Result<Box<dyn Disk>> {
-        Ok(Box::new(Part(self.0.clone(), format!("{part}/"))))
+        Ok(Box::new(self.0.part(part)))
     }
     fn has(&self, _part: &str) -> bool {
         true
-    }
-}
-
-impl Place {
-    fn part(&self, part: &str) -> Part {
-        Part(self.0.clone(), format!("{part}/"))
-    }
-}
-
-impl Disk for Part {
-    fn list(&mut self) -> io::Result<Vec<String>> {
-        let names = self.0.list()?.into_iter();
-        Ok(names.filter_map(|n| n.strip_prefix(&self.1).map(str::to_owned)).collect())
-    }
-    fn open(&mut self, name: &str) -> io::Result<Box<dyn DiskFile>> {
-        self.0.open(&format!("{}{name}", self.1))
-    }
-    fn create(&mut self, name: &str) -> io::Result<Box<dyn DiskFile>> {
-        self.0.create(&format!("{}{name}", self.1))
-    }
-    fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
-        self.0.rename(&format!("{}{from}", self.1), &format!("{}{to}", self.1))
-    }
-    fn remove(&mut self, file: &Ours) -> io::Result<()> {
-        self.0.lose(&format!("{}{}", self.1, file.name()))
-    }
-    fn sync_dir(&mut self) -> io::Result<()> {
-        self.0.sync_dir()
     }
 }
 
@@ -80,7 +50,7 @@ fn try_append(
 /// A journal with entries 1 to 30 of term 2.
 fn written() -> (Place, Journal) {
     let place = Place(MemDisk::new());
-    let mut journal = Journal::create(place.part("journal"), SMALL, OWNER, 1).unwrap();
+    let mut journal = Journal::create(place.0.part("journal"), SMALL, OWNER, 1).unwrap();
     for index in 1..=30 {
         append(&mut journal, 2, None, &[record(index, 2)]);
     }
@@ -107,8 +77,8 @@ fn start_knowing(place: &Place, key: u64, known_key: u64) -> Result<Opened<()>, 
         fresh: false,
         on_damage: OnDamage::Repair,
     };
-    store::clean(&mut place.part("checkpoints"))?;
-    let mut dir = place.part("checkpoints");
+    store::clean(&mut place.0.part("checkpoints"))?;
+    let mut dir = place.0.part("checkpoints");
     open(place, &ask, &mut |f| read_checkpoint(&mut dir, &f.name).map(|_| ()), &|_, _| Ok(()))
 }
 
@@ -149,12 +119,12 @@ fn text(error: impl std::fmt::Display) -> String {
 fn a_crash_anywhere_between_checkpoint_rename_and_release_loses_no_entry() {
     let make = || {
         let (place, journal) = written();
-        checkpoint(&mut place.part("checkpoints"), 5, 2).unwrap();
-        checkpoint(&mut place.part("checkpoints"), 10, 2).unwrap();
+        checkpoint(&mut place.0.part("checkpoints"), 5, 2).unwrap();
+        checkpoint(&mut place.0.part("checkpoints"), 10, 2).unwrap();
         (place, journal)
     };
     let work = |place: &Place, journal: &mut Journal| {
-        let mut dir = place.part("checkpoints");
+        let mut dir = place.0.part("checkpoints");
         checkpoint(&mut dir, 20, 2).map_err(text)?;
         remove_older(&mut dir, 2).map_err(text)?;
         journal.release(LogIndex(20)).map_err(text)
@@ -178,11 +148,11 @@ fn a_crash_anywhere_between_install_release_and_truncation_leaves_one_log() {
     let bytes = read_chunk(&mut there, &offer.name, 0, 1 << 20).unwrap();
     let make = || {
         let (place, journal) = written();
-        checkpoint(&mut place.part("checkpoints"), 10, 2).unwrap();
+        checkpoint(&mut place.0.part("checkpoints"), 10, 2).unwrap();
         (place, journal)
     };
     let work = |place: &Place, journal: &mut Journal| {
-        let mut dir = place.part("checkpoints");
+        let mut dir = place.0.part("checkpoints");
         let mut incoming = Incoming::begin(&mut dir, &offer).map_err(text)?;
         let from = incoming.offset();
         incoming.write(from, &bytes[from as usize..]).map_err(text)?;
@@ -282,7 +252,7 @@ fn a_repair_whose_own_journal_is_damaged_begins_again_from_its_file() {
 fn the_only_segment_header_is_not_needed_when_the_key_is_known() {
     let place = Place(MemDisk::new());
     let options = Options { segment_bytes: 1 << 20, ..SMALL };
-    let mut journal = Journal::create(place.part("journal"), options, OWNER, 5).unwrap();
+    let mut journal = Journal::create(place.0.part("journal"), options, OWNER, 5).unwrap();
     append(&mut journal, 2, None, &[record(1, 2), record(2, 2)]);
     append(&mut journal, 3, None, &[]);
     journal.mark().unwrap();
@@ -299,8 +269,8 @@ fn the_only_segment_header_is_not_needed_when_the_key_is_known() {
 #[test]
 fn a_damaged_checkpoint_is_made_up_for_by_the_journal_or_repaired() {
     let (place, mut journal) = written();
-    checkpoint(&mut place.part("checkpoints"), 10, 2).unwrap();
-    let newest = checkpoint(&mut place.part("checkpoints"), 20, 2).unwrap();
+    checkpoint(&mut place.0.part("checkpoints"), 10, 2).unwrap();
+    let newest = checkpoint(&mut place.0.part("checkpoints"), 20, 2).unwrap();
     journal.mark().unwrap();
     let damage = |place: &Place| {
         assert!(place.0.flip(&format!("checkpoints/{}", newest.name), 70, 1));

@@ -1,9 +1,11 @@
 //! The small synchronous disk the journal and the checkpoints stand on.
 
 mod mem;
+mod part;
 mod real;
 
 pub use mem::MemDisk;
+pub use part::Part;
 pub use real::{DirLock, RealDisk};
 
 use crate::Ours;

@@ -14,7 +14,7 @@ mod segment;
 mod spare;
 mod survey;
 
-pub use disk::{DirLock, Disk, DiskFile, MemDisk, RealDisk};
+pub use disk::{DirLock, Disk, DiskFile, MemDisk, Part, RealDisk};
 pub use error::{WalError, WalErrorKind};
 pub use journal::{Journal, Options};
 pub use ours::{ASIDE, Ours, SEGMENT, SPARE, Shape, remove_named};

@@ -1,6 +1,7 @@
 //! One machine driven by hand: messages and tickets in an order no schedule is likely to find.
 
-use super::harness::{configuration, founded, life, propose_config};
+use super::harness::config::life;
+use super::harness::{configuration, founded, propose_config};
 use base::limits::{READS_MAX, TAIL_BYTES_MAX, TAIL_ENTRIES_MAX};
 use base::{Ballot, Birth, Blob, Incarnation, LogIndex, Nanos, NodeId, Ticket};
 use cluster::{BallotRule, Configuration, Member};

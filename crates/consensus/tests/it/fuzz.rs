@@ -1,7 +1,8 @@
 //! Hostile bytes and hostile messages: refused or harmless, never a panic, never more memory than
 //! the input is worth.
 
-use super::harness::{configuration, life};
+use super::harness::config::life;
+use super::harness::configuration;
 use base::codec::{Get, Put};
 use base::{Ballot, Birth, Blob, Incarnation, LogIndex, Nanos, NodeId, Prng};
 use cluster::{BallotRule, Configuration};

@@ -8,12 +8,12 @@ use consensus::raft::*;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 #[path = "harness/config.rs"]
-mod config;
+pub mod config;
 #[path = "harness/judge.rs"]
 mod judge;
 #[path = "harness/show.rs"]
 mod show;
-pub use config::{configuration, founded, life, member, propose_config};
+pub use config::{configuration, founded, member, propose_config};
 use show::show;
 
 pub struct Node {

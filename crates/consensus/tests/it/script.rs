@@ -78,7 +78,7 @@ fn changed(config: &Configuration, words: &[&str]) -> Configuration {
             match config.members.iter_mut().find(|m| m.name == text) {
                 Some(member) => member.learner = learner,
                 None => {
-                    let life = super::harness::life(node(&text).0);
+                    let life = super::harness::config::life(node(&text).0);
                     let member = super::harness::member(node(&text), learner);
                     config.members.push(cluster::Member { life, ..member });
                 }

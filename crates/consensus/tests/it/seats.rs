@@ -1,6 +1,7 @@
 //! Who takes part after a restart: what the disk knows committed decides.
 
-use super::harness::{configuration, founded, life};
+use super::harness::config::life;
+use super::harness::{configuration, founded};
 use base::{Ballot, Birth, Blob, Incarnation, LogIndex, Nanos, NodeId};
 use cluster::{BallotRule, Configuration};
 use consensus::raft::*;

@@ -5,44 +5,19 @@ use cluster::{BallotRule, ChangeState, Configuration, Member};
 use member::{Born, Draws, How, Known, Opened, Refused, Wanted};
 use std::io;
 use store::{Home, OnDamage};
-use wal::{Disk, DiskFile, MemDisk, Options, Ours};
+use wal::{Disk, MemDisk, Options};
 
 pub const SMALL: Options = Options { segment_bytes: 1024, prefill_bytes: 0, spares_max: 1 };
 
 #[derive(Clone, Default)]
 pub struct Place(pub MemDisk);
 
-struct Part(MemDisk, String);
-
 impl Home for Place {
     fn disk(&self, part: &str) -> io::Result<Box<dyn Disk>> {
-        Ok(Box::new(Part(self.0.clone(), format!("{part}/"))))
+        Ok(Box::new(self.0.part(part)))
     }
     fn has(&self, part: &str) -> bool {
-        let mut all = self.0.clone();
-        all.list().unwrap().iter().any(|name| name.starts_with(&format!("{part}/")))
-    }
-}
-
-impl Disk for Part {
-    fn list(&mut self) -> io::Result<Vec<String>> {
-        let names = self.0.list()?.into_iter();
-        Ok(names.filter_map(|n| n.strip_prefix(&self.1).map(str::to_owned)).collect())
-    }
-    fn open(&mut self, name: &str) -> io::Result<Box<dyn DiskFile>> {
-        self.0.open(&format!("{}{name}", self.1))
-    }
-    fn create(&mut self, name: &str) -> io::Result<Box<dyn DiskFile>> {
-        self.0.create(&format!("{}{name}", self.1))
-    }
-    fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
-        self.0.rename(&format!("{}{from}", self.1), &format!("{}{to}", self.1))
-    }
-    fn remove(&mut self, file: &Ours) -> io::Result<()> {
-        self.0.lose(&format!("{}{}", self.1, file.name()))
-    }
-    fn sync_dir(&mut self) -> io::Result<()> {
-        self.0.sync_dir()
+        self.0.has_part(part)
     }
 }
 

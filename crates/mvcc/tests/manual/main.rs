@@ -16,62 +16,16 @@
 //! checkpoint of itself).
 //! `^` is the end of all keys, `-` an empty text, `TEXT*COUNT` repeats a text.
 
+mod golden;
 mod parse;
 mod shell;
 mod show;
 
 use shell::Shell;
-use std::path::PathBuf;
-
-/// One page, with the answers it really gets.
-fn play(page: &str) -> String {
-    let (mut shell, mut told) = (Shell::default(), String::new());
-    for line in page.lines() {
-        let command = line.strip_prefix("> ");
-        if command.is_some() || line.starts_with('#') || line.is_empty() {
-            told.push_str(line);
-            told.push('\n');
-        }
-        if let Some(command) = command {
-            for line in shell.run(command) {
-                told.push_str(&format!("  {line}\n"));
-            }
-        }
-    }
-    told
-}
-
-fn pages() -> Vec<PathBuf> {
-    let dir = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/manual/pages");
-    let mut paths: Vec<_> = std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().path()).collect();
-    paths.sort();
-    paths
-}
+use std::path::Path;
 
 #[test]
 fn every_page_tells_the_truth() {
-    let mut wrong = Vec::new();
-    for path in pages() {
-        let page = std::fs::read_to_string(&path).unwrap();
-        let told = play(&page);
-        if std::env::var_os("UPDATE_GOLDEN").is_some() {
-            std::fs::write(&path, told).unwrap();
-        } else if told != page {
-            let differs = page.lines().zip(told.lines()).find(|(a, b)| a != b);
-            let (name, lengths) = (path.display(), (page.lines().count(), told.lines().count()));
-            wrong.push(format!("{name}: first difference {differs:?}, lines {lengths:?}"));
-        }
-    }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-}
-
-#[test]
-fn the_manual_is_whole() {
-    let pages = pages();
-    assert!(pages.len() >= 40, "{} pages", pages.len());
-    for path in pages {
-        let page = std::fs::read_to_string(&path).unwrap();
-        assert!(page.starts_with("# "), "{} begins with what it is about", path.display());
-        assert!(page.lines().any(|line| line.starts_with("> ")), "{}", path.display());
-    }
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/manual/pages");
+    golden::every_page_is_true(&dir, 40, Shell::default, Shell::run);
 }

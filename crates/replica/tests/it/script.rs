@@ -21,51 +21,15 @@ use consensus::raft::Trace;
 use mvcc::{Caller, Command, DeleteRequest, RequestOp, Response, TxnRequest};
 use replica::{Event, Reply, TraceKind};
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::Path;
 
-fn pages() -> Vec<PathBuf> {
-    let dir = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/scripts");
-    let mut paths: Vec<_> = std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().path()).collect();
-    paths.sort();
-    paths
-}
+#[path = "../../../mvcc/tests/manual/golden.rs"]
+mod golden;
 
 #[test]
 fn every_script_happens_as_it_is_told() {
-    let (mut wrong, pages) = (Vec::new(), pages());
-    assert!(pages.len() >= 40, "{} scripts", pages.len());
-    for path in pages {
-        let page = std::fs::read_to_string(&path).unwrap();
-        assert!(page.starts_with("# "), "{} begins with what it is about", path.display());
-        let told = play(&page);
-        if std::env::var_os("UPDATE_GOLDEN").is_some() {
-            std::fs::write(&path, told).unwrap();
-        } else if told != page {
-            let differs = page.lines().zip(told.lines()).find(|(a, b)| a != b);
-            wrong.push(format!("{}: first difference {differs:?}", path.display()));
-        }
-    }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-}
-
-fn play(page: &str) -> String {
-    let mut shell = Shell::new(3, "majority(ALL)");
-    let mut told = String::new();
-    for line in page.lines() {
-        let command = line.strip_prefix("> ");
-        if command.is_some() || line.starts_with('#') || line.is_empty() {
-            told.push_str(line);
-            told.push('\n');
-        }
-        if let Some(command) = command {
-            shell.run(command);
-            for line in std::mem::take(&mut shell.lines) {
-                writeln!(told, "  {line}").unwrap();
-            }
-        }
-    }
-    told
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scripts");
+    golden::every_page_is_true(&dir, 40, || Shell::new(3, "majority(ALL)"), Shell::tell);
 }
 
 struct Shell {
@@ -84,6 +48,12 @@ impl Shell {
         let cluster = Cluster::with_quorum(count, 7, quorum);
         let (open, asked) = (BTreeMap::new(), BTreeMap::new());
         Self { cluster, open, asked, lines: Vec::new(), shown: Vec::new(), led: None }
+    }
+
+    /// Runs one command; what happened.
+    fn tell(&mut self, command: &str) -> Vec<String> {
+        self.run(command);
+        std::mem::take(&mut self.lines)
     }
 
     fn who(&mut self, word: &str) -> usize {
