@@ -4,7 +4,7 @@
 use crate::codec::{alarm_kind, list, put_count, unknown};
 use crate::lease::{Lease, TTL_MAX};
 use crate::response_codec::{get_key_value, key_value};
-use crate::space::{ALARM_OWN, Space};
+use crate::space::Space;
 use crate::store::{Limits, Store};
 use crate::sweep::Sweep;
 use crate::types::{Changes, Event, EventKind, KeyValue};
@@ -17,10 +17,6 @@ use base::{Blob, ClusterTime};
 /// A record ends once it is this long; one larger version makes one larger record.
 pub const RECORD_BYTES_TARGET: usize = 64 << 10;
 const FORMAT: u8 = 3;
-/// The quota's own alarm stands among those of clients.
-const FORMAT_ONE_LIST: u8 = 2;
-/// Without the state of the removal: what it holds was compacted in one go.
-const FORMAT_WHOLE: u8 = 1;
 
 #[derive(Clone, Debug)]
 enum Stage {
@@ -174,20 +170,17 @@ struct Header {
 
 fn get_header(view: &mut View, record: &[u8]) -> Result<Header, DecodeError> {
     let mut input = Get::new(record);
-    let format = match (input.u8()?, input.u8()?) {
-        (b'H', format @ (FORMAT_WHOLE | FORMAT_ONE_LIST | FORMAT)) => format,
+    match (input.u8()?, input.u8()?) {
+        (b'H', FORMAT) => {}
         (b'H', other) => return unknown("checkpoint format", other),
         (other, _) => return unknown("checkpoint header", other),
-    };
+    }
     view.revision = input.i64()?;
     view.compact_revision = input.i64()?;
     if view.revision < 1 || !(-1..=view.revision).contains(&view.compact_revision) {
         return invalid("checkpoint revisions");
     }
-    view.sweep = match format {
-        FORMAT_WHOLE => Sweep::done(view.compact_revision),
-        _ => Sweep { passed: input.i64()?, target: input.i64()? },
-    };
+    view.sweep = Sweep { passed: input.i64()?, target: input.i64()? };
     let Sweep { passed, target } = view.sweep;
     if passed < -2 || passed > target || target > view.compact_revision {
         return invalid("checkpoint: state of the removal");
@@ -205,12 +198,7 @@ fn get_header(view: &mut View, record: &[u8]) -> Result<Header, DecodeError> {
     if !view.alarms.is_sorted_by(|a, b| a < b) {
         return invalid("checkpoint: order of the alarms");
     }
-    if format == FORMAT {
-        view.space = Space::decode(&mut input)?;
-    } else if view.alarms.contains(&ALARM_OWN) {
-        view.alarms.retain(|alarm| *alarm != ALARM_OWN);
-        view.space = Space::Full;
-    }
+    view.space = Space::decode(&mut input)?;
     input.finish()?;
     Ok(header)
 }
@@ -355,5 +343,17 @@ mod tests {
         assert!(
             !read(&live, -1, false) && !read(&KeyValue { key: Blob::default(), ..live }, 0, false)
         );
+    }
+
+    /// Nobody outside this tree has written one, so no older form is read.
+    #[test]
+    fn a_checkpoint_of_any_other_form_is_refused_by_its_number() {
+        for form in [0, FORMAT - 1, FORMAT + 1] {
+            let mut records = View::empty().encode_checkpoint();
+            records[0][1] = form;
+            let refused = Store::restore(Limits::default(), records).err();
+            let (what, value) = ("checkpoint format", u64::from(form));
+            assert_eq!(refused, Some(DecodeError::Unknown { what, value }));
+        }
     }
 }

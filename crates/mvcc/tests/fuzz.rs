@@ -175,7 +175,7 @@ proptest! {
         check_all(&bytes);
         check_all(&[&[1, kind], &bytes[..]].concat());
         let _ = Store::restore(Limits::default(), [bytes.clone()]);
-        let _ = Store::restore(Limits::default(), [[b"H\x01", &bytes[..]].concat(), bytes]);
+        let _ = Store::restore(Limits::default(), [[b"H\x03", &bytes[..]].concat(), bytes]);
     }
 
     #[test]

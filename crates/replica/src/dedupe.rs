@@ -12,9 +12,8 @@ use base::{Incarnation, NodeId, RequestId, planted};
 
 /// Sequence numbers remembered above the floor, per origin.
 pub const SEEN_MAX: usize = 8192;
-/// Origins of one encoded window at most. Only members have one here, and there are at most 64;
-/// builds before kept those of members that had left.
-pub const ORIGINS_MAX: usize = 1024;
+/// Origins of one encoded window at most: only members have one.
+pub const ORIGINS_MAX: usize = base::limits::MEMBERS_MAX;
 
 /// Which requests are applied; the same on every member at the same applied index. Bounded by the
 /// members and [`SEEN_MAX`].

@@ -59,8 +59,9 @@ fn dedupe(p: &mut Prng) -> Dedupe {
 
 /// As a checkpoint carries it.
 fn extra(p: &mut Prng) -> Vec<u8> {
-    let mut out = vec![1];
+    let mut out = vec![2];
     out.put_u64(p.next_u64());
+    out.put_ballot(Ballot::new(1 + p.below(9), p.below(9)));
     dedupe(p).encode(&mut out);
     out
 }
@@ -207,8 +208,10 @@ proptest! {
         check_envelope(&bytes);
 
         let mut bytes = extra(&mut p);
-        prop_assert!(check_dedupe(&bytes[9..]));
+        prop_assert!(check_dedupe(&bytes[25..]));
         prop_assert!(start(bytes.clone()));
+        let older = [&[1], &bytes[1..9], &bytes[25..]].concat();
+        prop_assert!(!start(older), "another version is refused");
         mutate(&mut bytes, &mut p);
         start(bytes);
     }

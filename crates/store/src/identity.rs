@@ -10,10 +10,6 @@ use wal::Disk;
 const NAME: &str = "identity";
 const MAGIC: &[u8; 8] = b"QIDNT\0\0\0";
 const VERSION: u32 = 3;
-/// No key of the journal.
-const VERSION_SECOND: u32 = 2;
-/// Peers without incarnations, and nothing after them.
-const VERSION_FIRST: u32 = 1;
 
 /// A peer as this member knows it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -65,7 +61,7 @@ impl Identity {
         out
     }
 
-    fn decode(bytes: &[u8], version: u32) -> Result<Self, DecodeError> {
+    fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let mut get = Get::new(bytes);
         let mut identity = Self {
             cluster: get.u64()?,
@@ -79,18 +75,10 @@ impl Identity {
         };
         for _ in 0..get.u32()? {
             let (member, birth) = (NodeId(get.u64()?), get.u64()?);
-            let incarnation = match version {
-                VERSION_FIRST => Incarnation::ZERO,
-                _ => Incarnation(get.u64()?),
-            };
-            identity.peers.push(Met { member, birth, incarnation });
+            identity.peers.push(Met { member, birth, incarnation: Incarnation(get.u64()?) });
         }
-        if version > VERSION_FIRST {
-            identity.void = get.str()?.to_owned();
-        }
-        if version > VERSION_SECOND {
-            identity.journal_key = get.u64()?;
-        }
+        identity.void = get.str()?.to_owned();
+        identity.journal_key = get.u64()?;
         get.finish()?;
         Ok(identity)
     }
@@ -120,11 +108,11 @@ fn read_once(disk: &mut dyn Disk) -> Result<Option<Identity>, StoreError> {
     }
     let mut get = Get::new(&content[MAGIC.len()..]);
     let version = get.u32().map_err(|e| StoreError::corrupt(NAME, 8, e.to_string()))?;
-    if !(VERSION_FIRST..=VERSION).contains(&version) {
+    if version != VERSION {
         let what = format!("version {version}; this build reads {VERSION}");
         return Err(StoreError::new(StoreErrorKind::Unknown, NAME, 8, what));
     }
-    Identity::decode(&content[MAGIC.len() + 4..], version)
+    Identity::decode(&content[MAGIC.len() + 4..])
         .map(Some)
         .map_err(|e| StoreError::corrupt(NAME, 12, e.to_string()))
 }

@@ -110,6 +110,24 @@ fn an_identity_is_read_back_and_damage_is_refused() {
     }
 }
 
+/// Nobody outside this tree has written one, so no older version is read.
+#[test]
+fn an_identity_of_any_other_version_is_refused_by_name() {
+    for version in [1u32, 2, 4] {
+        let mut disk = MemDisk::new();
+        write_identity(&mut disk, &Identity::default()).unwrap();
+        let mut bytes = disk.bytes("identity").unwrap();
+        bytes[8..12].copy_from_slice(&version.to_le_bytes());
+        let content = bytes.len() - 4;
+        let crc = base::crc::crc32c(&bytes[..content]);
+        bytes[content..].copy_from_slice(&crc.to_le_bytes());
+        disk.create("identity").unwrap().write_at(0, &bytes).unwrap();
+        let refused = read_identity(&mut disk).unwrap_err();
+        assert_eq!(refused.kind, StoreErrorKind::Unknown);
+        assert!(refused.to_string().contains(&format!("version {version}")), "{refused}");
+    }
+}
+
 #[test]
 fn a_meta_that_could_not_be_read_back_is_not_written() {
     let mut disk = MemDisk::new();
