@@ -224,7 +224,7 @@ impl Raft {
         self.advance_clock(now);
         let Message { from, to, life, ballot, body } = message;
         let me = self.settings.id;
-        if to != me || from == me || from == NodeId::ZERO || !ballot::is_possible(ballot) {
+        if to != me || from == me || from == NodeId::ZERO || !self.reaches(ballot) {
             return;
         }
         if !self.is_itself(from, life) || !self.note_life(from, life) {
@@ -270,6 +270,13 @@ impl Raft {
             _ => {}
         }
         self.finish(out);
+    }
+
+    /// Whether a ballot that a peer names, in a message or a checkpoint, may be followed up. One
+    /// that nobody can have had, or that is 2^32 terms above what is promised here, is refused: a
+    /// member that promised it might never get out of its term.
+    pub fn reaches(&self, ballot: Ballot) -> bool {
+        self.promise.reaches(ballot)
     }
 
     /// Starts one linearizable read round; its outcome is in some `Ready.reads`.
@@ -431,6 +438,7 @@ impl Raft {
     /// what it does not have.
     fn may_campaign(&self) -> bool {
         !self.is_repairing()
+            && self.promise.has_next()
             && (self.is_seated() || self.names_nobody())
             && (!self.is_witness() || planted!(WitnessLeads))
             && self.configs.votes_since(

@@ -7,8 +7,12 @@
 use base::{Ballot, NodeId, Term};
 use cluster::BallotRule;
 
-/// Terms above this are refused from the network, so that counting up never overflows.
+/// The last term there is, so that counting up never overflows. Nobody campaigns in it.
 pub(crate) const TERM_MAX: u64 = u64::MAX / 2;
+/// How far above its own promise a member follows somebody at once. Who was away for so many
+/// elections was away for years; and no single message, be it damaged or made up, brings anybody
+/// near a term from which there is no next one.
+pub(crate) const TERM_AHEAD_MAX: u64 = 1 << 32;
 
 /// Whether anybody can have promised it: bytes that say otherwise are refused.
 pub fn is_possible(ballot: Ballot) -> bool {
@@ -36,11 +40,25 @@ impl Promise {
         core::mem::take(&mut self.dirty)
     }
 
+    /// Whether what somebody else says of `ballot` may be followed up: it is possible, and not so
+    /// far ahead that only damage explains it.
+    pub fn reaches(&self, ballot: Ballot) -> bool {
+        let ahead = ballot.term.0.saturating_sub(self.ballot.term.0);
+        is_possible(ballot) && ballot.term.0 < TERM_MAX && ahead <= TERM_AHEAD_MAX
+    }
+
+    /// Whether there is a ballot above every one seen.
+    pub fn has_next(&self) -> bool {
+        self.ballot.term.0 < TERM_MAX
+    }
+
     /// A ballot above every one seen.
     pub fn next(&self, node: NodeId) -> Ballot {
         assert!(node != NodeId::ZERO, "nobody cannot campaign");
+        assert!(self.has_next(), "who is at the end of all terms does not campaign");
         let next = Ballot { term: self.ballot.term.next(), node };
         assert!(next > self.ballot, "a new attempt is above every one seen");
+        assert!(is_possible(next), "a restart takes it for what somebody promised");
         next
     }
 

@@ -9,6 +9,8 @@ use consensus::raft::*;
 
 #[path = "direct/repair.rs"]
 mod repair;
+#[path = "direct/terms.rs"]
+mod terms;
 
 fn settings() -> Settings {
     Settings {

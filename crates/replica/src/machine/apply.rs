@@ -9,7 +9,7 @@ use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use base::codec::{DecodeError, Get};
 use base::{ClusterTime, LogIndex, NodeId, RequestId, planted};
-use consensus::raft::{Entry, EntryKind, is_possible};
+use consensus::raft::{Entry, EntryKind};
 use mvcc::{Budget, Caller, Command, Progress};
 use quorum::NodeSet;
 
@@ -293,8 +293,8 @@ impl Replica {
             self.raft.checkpoint_passed(self.now, &mut self.ready);
             return;
         }
-        if !is_possible(installed.ballot) {
-            return;
+        if !self.raft.reaches(installed.ballot) {
+            return; // nobody can have had it
         }
         if installed.store.applied_index() != installed.index && !planted!(CheckpointIndexAhead) {
             return; // the data is not that of its place in the log
@@ -302,6 +302,9 @@ impl Replica {
         let Ok(Extra { stamp, dedupe, settled }) = Extra::decode(&installed.extra) else {
             return; // verified by its file's digest; an unknown version is left alone
         };
+        if !self.raft.reaches(settled) {
+            return;
+        }
         let index = installed.index;
         let place = (index, installed.ballot, settled);
         self.raft.installed(self.now, place, installed.config, &mut self.ready);
