@@ -26,6 +26,9 @@ pub const CONFIG_BYTES_MAX: usize = {
     let left = REMOVED_MAX * (text + 8);
     MEMBERS_MAX * member + texts + left + LIMITS_MAX * LIMIT_BYTES_MAX + 1024
 };
+/// The configuration a cluster is born with: it stands in each handshake, so it is far below what
+/// changes may make of it.
+pub const BOOTSTRAP_BYTES_MAX: usize = 256 << 10;
 
 /// Largest `--max-request-bytes`: a request as its client wrote it.
 pub const REQUEST_BYTES_MAX: usize = 16 << 20;
@@ -44,7 +47,7 @@ pub const INFLIGHT_BYTES_MAX: usize = 16 << 20;
 /// A frame between members.
 pub const FRAME_BYTES_MAX: usize = 64 << 20;
 /// A frame of the handshake: nobody has shown yet that they are a member.
-pub const HELLO_BYTES_MAX: usize = 256 << 10;
+pub const HELLO_BYTES_MAX: usize = 512 << 10;
 /// What waits for one peer; beyond it messages are dropped, which the protocol survives.
 pub const OUTGOING_BYTES_MAX: usize = 64 << 20;
 
@@ -97,8 +100,14 @@ const _: () = {
     assert!(CHECKPOINT_META_BYTES_MAX <= u32::MAX as usize, "its length is a u32");
     // An append is in flight before the next one waits for it.
     assert!(APPEND_BYTES_MAX < INFLIGHT_BYTES_MAX);
-    // The handshake names a member with all its URLs, and the quorum.
-    assert!(2 * URLS_MAX * MEMBER_TEXT_BYTES_MAX + QUORUM_TEXT_BYTES_MAX < HELLO_BYTES_MAX);
+    // The handshake names a member with all its URLs, and what its cluster was born with: 64
+    // members with a name and a URL each, and any quorum.
+    let text = MEMBER_TEXT_BYTES_MAX + 4;
+    let own = (2 * URLS_MAX + 1) * text;
+    assert!(BOOTSTRAP_BYTES_MAX + own + AROUND_BYTES_MAX < HELLO_BYTES_MAX);
+    let born = MEMBERS_MAX * (2 * text + 64) + QUORUM_TEXT_BYTES_MAX;
+    assert!(born + AROUND_BYTES_MAX < BOOTSTRAP_BYTES_MAX);
+    assert!(BOOTSTRAP_BYTES_MAX < CONFIG_BYTES_MAX);
     assert!(HELLO_BYTES_MAX < FRAME_BYTES_MAX);
     // One batch of proposals and what waits in the log are writes of the journal.
     assert!(BATCH_BYTES_MAX + COMMAND_BYTES_MAX < JOURNAL_BATCH_BYTES_MAX);

@@ -147,6 +147,7 @@ impl Hello {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use base::limits::*;
 
     fn config(quorum: &str) -> Configuration {
         let (members, joint, limits) = (Vec::new(), None, vec![("quota_bytes".to_string(), 9)]);
@@ -186,6 +187,44 @@ mod tests {
         bytes[0] ^= 1;
         assert!(Hello::decode(&bytes).is_err());
         assert!(Hello::decode(b"GET / HTTP/1.1").is_err());
+    }
+
+    /// All texts as long as they may be, and as many members as that leaves room for.
+    #[test]
+    fn the_largest_hello_fits_its_frame() {
+        let long = |n: usize| "x".repeat(MEMBER_TEXT_BYTES_MAX - n.min(1));
+        let urls = vec![long(0); URLS_MAX];
+        let mut config = config(&"a".repeat(QUORUM_TEXT_BYTES_MAX));
+        let member = |slot: usize, urls: usize| cluster::Member {
+            id: NodeId(1 + slot as u64),
+            slot: slot as u8,
+            name: long(slot),
+            learner: false,
+            peer_urls: vec![long(0); urls],
+            client_urls: Vec::new(),
+            life: Life::UNKNOWN,
+        };
+        config.members = (0..MEMBERS_MAX).map(|slot| member(slot, 1)).collect();
+        assert!(config.encode().len() <= BOOTSTRAP_BYTES_MAX, "64 members of one URL are taken");
+        let room = |config: &Configuration| BOOTSTRAP_BYTES_MAX - config.encode().len();
+        while room(&config) > MEMBER_TEXT_BYTES_MAX + 4 {
+            config.members[0].peer_urls.push(long(0));
+        }
+        let rest = room(&config) - 4;
+        config.members[0].peer_urls.push("x".repeat(rest));
+        assert_eq!(config.encode().len(), BOOTSTRAP_BYTES_MAX);
+        let largest = Hello {
+            config: Arc::new(config),
+            client_urls: urls.clone(),
+            name: long(0),
+            peer_urls: urls,
+            ..hello(1, 2)
+        };
+        let mut bytes = Vec::new();
+        largest.encode(&mut bytes);
+        // A frame has its version and kind before them.
+        assert!(bytes.len() + 2 <= HELLO_BYTES_MAX, "{}", bytes.len());
+        assert_eq!(Hello::decode(&bytes), Ok(largest));
     }
 
     #[test]

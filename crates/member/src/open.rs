@@ -9,6 +9,7 @@
 use crate::limits::store_limits;
 use crate::wanted::Wanted;
 use crate::{checkpoints, lane};
+use base::limits::BOOTSTRAP_BYTES_MAX;
 use base::{Ballot, Incarnation, LogIndex, NodeId, planted};
 use cluster::Configuration;
 use consensus::raft::{EntryKind, Recovered};
@@ -183,6 +184,12 @@ pub struct Opened {
 /// read or written.
 pub fn open(home: &dyn Home, known: Known, how: &How<'_>) -> Result<Opened, Refused> {
     let Known { mut identity, bootstrap, fresh } = known;
+    let bytes = identity.config.len();
+    if fresh && bytes > BOOTSTRAP_BYTES_MAX {
+        let what = "the members and the quorum to begin with";
+        let why = format!("{what} are {bytes} bytes; {BOOTSTRAP_BYTES_MAX} fit a handshake");
+        return Err(Refused::Unwanted(why));
+    }
     checkpoints::clean(home)?;
     let mark = if planted!(StartWithoutMark) { 0 } else { how.draws.mark };
     let incarnation = identity.incarnation.after(mark);

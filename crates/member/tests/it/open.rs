@@ -63,6 +63,19 @@ fn an_empty_directory_is_begun_once_and_each_start_is_a_later_life_of_it() {
     assert_eq!(before.incarnation.number(), 4);
 }
 
+/// The handshake could not carry it.
+#[test]
+fn a_cluster_too_large_for_its_own_handshake_is_refused_before_anything_is_written() {
+    let place = Place::default();
+    let mut config = cluster(3);
+    config.members[0].peer_urls = vec!["u".repeat(1000); 300];
+    let born = member::Born { config, ..born() };
+    let refused = start_as(&place, 1, &Wanted::default(), born).err().expect("too large");
+    assert!(matches!(&refused, Refused::Unwanted(text) if text.contains("fit a handshake")));
+    assert_eq!(files(&place), []);
+    assert!(start(&place, 1).is_ok(), "a smaller one may begin there");
+}
+
 #[test]
 fn what_was_durable_is_found_with_its_promise() {
     let place = Place::default();
