@@ -2,8 +2,8 @@
 
 use crate::command::{Command, Error};
 use crate::types::{DeleteRequest, PutRequest, RangeRequest, RequestOp, TxnRequest};
-use alloc::collections::BTreeSet;
-use alloc::vec::Vec;
+use alloc::collections::{BTreeMap, BTreeSet};
+use core::ops::Bound::{Excluded, Included, Unbounded};
 
 /// Deepest nesting of transactions, whatever `max_txn_ops` says: recursion stays bounded.
 pub(crate) const TXN_DEPTH_MAX: usize = 128;
@@ -70,37 +70,107 @@ fn txn_ops(request: &TxnRequest, ops_left: usize, depth: usize) -> Result<(), Er
     Ok(())
 }
 
-/// A deleted interval as etcd's check sees it: `range_end` is taken literally, so an end of `"\0"`
+/// Deleted keys as etcd's check sees them: `range_end` is taken literally, so an end of `"\0"`
 /// covers nothing here. A client of etcd may put and delete from-key in one transaction, so it may
 /// here.
-struct Interval<'a> {
-    key: &'a [u8],
-    range_end: &'a [u8],
+#[derive(Default)]
+struct Deleted<'a> {
+    keys: BTreeSet<&'a [u8]>,
+    /// Start to end, no two of which touch.
+    ranges: BTreeMap<&'a [u8], &'a [u8]>,
 }
 
-impl Interval<'_> {
+impl<'a> Deleted<'a> {
+    fn len(&self) -> usize {
+        self.keys.len() + self.ranges.len()
+    }
+
     fn covers(&self, key: &[u8]) -> bool {
-        if self.range_end.is_empty() {
-            self.key == key
-        } else {
-            self.key <= key && key < self.range_end
+        let before = self.ranges.range::<[u8], _>((Unbounded, Included(key))).next_back();
+        self.keys.contains(key) || before.is_some_and(|(_, end)| key < *end)
+    }
+
+    fn add(&mut self, key: &'a [u8], range_end: &'a [u8]) {
+        if range_end.is_empty() {
+            self.keys.insert(key);
+        } else if key < range_end {
+            self.add_range(key, range_end);
         }
+    }
+
+    /// Whatever it touches becomes one with it.
+    fn add_range(&mut self, mut start: &'a [u8], mut end: &'a [u8]) {
+        let upto = (Unbounded, Included(end));
+        while let Some((&other, &other_end)) = self.ranges.range::<[u8], _>(upto).next_back()
+            && start <= other_end
+        {
+            self.ranges.remove(other);
+            (start, end) = (start.min(other), end.max(other_end));
+        }
+        assert!(start < end, "a range holds something");
+        self.ranges.insert(start, end);
+    }
+
+    fn merge(&mut self, mut other: Self) {
+        if self.len() < other.len() {
+            core::mem::swap(self, &mut other);
+        }
+        self.keys.extend(other.keys);
+        other.ranges.into_iter().for_each(|(start, end)| self.add_range(start, end));
+    }
+
+    /// Whether any of the keys is covered; looks through whichever are fewer.
+    fn covers_any(&self, keys: &BTreeSet<&[u8]>) -> bool {
+        if keys.len() <= self.len() {
+            return keys.iter().any(|key| self.covers(key));
+        }
+        let within = |(start, end): (&&[u8], &&[u8])| {
+            keys.range::<[u8], _>((Included(*start), Excluded(*end))).next().is_some()
+        };
+        self.keys.iter().any(|key| keys.contains(key)) || self.ranges.iter().any(within)
     }
 }
 
+/// What a branch writes, on whatever path. Two of them are put together at the cost of the
+/// smaller one, so that a nest of any shape takes n log n steps.
 #[derive(Default)]
 struct Written<'a> {
     puts: BTreeSet<&'a [u8]>,
-    deletes: Vec<Interval<'a>>,
+    deleted: Deleted<'a>,
 }
 
 impl<'a> Written<'a> {
-    fn is_deleted(&self, key: &[u8]) -> bool {
-        self.deletes.iter().any(|interval| interval.covers(key))
+    /// Only one of the two runs: they do not mind each other.
+    fn or(self, other: Self) -> Self {
+        let (mut few, mut all) = (other, self);
+        if all.puts.len() < few.puts.len() {
+            core::mem::swap(&mut few.puts, &mut all.puts);
+        }
+        all.puts.extend(few.puts);
+        all.deleted.merge(few.deleted);
+        all
+    }
+
+    /// Runs before all that is still to come here, and under the deletes there are.
+    fn nest(&mut self, nested: Self) -> Result<(), Error> {
+        let Written { mut puts, deleted } = nested;
+        if self.deleted.covers_any(&puts) {
+            return Err(Error::DuplicateKey);
+        }
+        if self.puts.len() < puts.len() {
+            core::mem::swap(&mut self.puts, &mut puts);
+        }
+        for key in puts {
+            if !self.puts.insert(key) {
+                return Err(Error::DuplicateKey);
+            }
+        }
+        self.deleted.merge(deleted);
+        Ok(())
     }
 
     fn put(&mut self, key: &'a [u8]) -> Result<(), Error> {
-        if self.is_deleted(key) || !self.puts.insert(key) {
+        if self.deleted.covers(key) || !self.puts.insert(key) {
             return Err(Error::DuplicateKey);
         }
         Ok(())
@@ -113,24 +183,13 @@ fn intervals(ops: &[RequestOp]) -> Result<Written<'_>, Error> {
     let mut all = Written::default();
     for op in ops {
         if let RequestOp::Delete(request) = op {
-            all.deletes.push(Interval { key: &request.key, range_end: &request.range_end });
+            all.deleted.add(&request.key, &request.range_end);
         }
     }
     for op in ops {
-        let RequestOp::Txn(request) = op else { continue };
-        let success = intervals(&request.success)?;
-        let failure = intervals(&request.failure)?;
-        for &key in &success.puts {
-            all.put(key)?;
+        if let RequestOp::Txn(request) = op {
+            all.nest(intervals(&request.success)?.or(intervals(&request.failure)?))?;
         }
-        for &key in &failure.puts {
-            // Only one of the two branches is taken.
-            if all.is_deleted(key) || !(success.puts.contains(key) || all.puts.insert(key)) {
-                return Err(Error::DuplicateKey);
-            }
-        }
-        all.deletes.extend(success.deletes);
-        all.deletes.extend(failure.deletes);
     }
     for op in ops {
         if let RequestOp::Put(request) = op {
@@ -139,3 +198,6 @@ fn intervals(ops: &[RequestOp]) -> Result<Written<'_>, Error> {
     }
     Ok(all)
 }
+
+#[cfg(test)]
+mod tests;
