@@ -105,11 +105,6 @@ impl<I, O> History<I, O> {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
-
-    /// The operations in the order of their invocation calls.
-    pub fn into_operations(self) -> Vec<Operation<I, O>> {
-        self.ops.into_iter().flatten().collect()
-    }
 }
 
 impl<I: Clone, O: Clone> History<I, O> {

@@ -41,11 +41,6 @@ impl View {
         CheckpointRecords { view: self.clone(), stage: Stage::Header }
     }
 
-    /// All records at once; for tests and small states.
-    pub fn encode_checkpoint(&self) -> Vec<Vec<u8>> {
-        self.checkpoint_records().collect()
-    }
-
     fn header(&self) -> Vec<u8> {
         self.check();
         let mut out = Vec::new();
@@ -349,7 +344,7 @@ mod tests {
     #[test]
     fn a_checkpoint_of_any_other_form_is_refused_by_its_number() {
         for form in [0, FORMAT - 1, FORMAT + 1] {
-            let mut records = View::empty().encode_checkpoint();
+            let mut records = View::empty().checkpoint_records().collect::<Vec<_>>();
             records[0][1] = form;
             let refused = Store::restore(Limits::default(), records).err();
             let (what, value) = ("checkpoint format", u64::from(form));

@@ -10,7 +10,7 @@ use crate::caller::Caller;
 use crate::check;
 use crate::command::{Command, Error, Response};
 use crate::discard::Discard;
-use crate::types::{Changes, RangeRequest, RangeResponse, TxnRequest, TxnResponse};
+use crate::types::{Changes, TxnRequest, TxnResponse};
 use crate::view::View;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -106,11 +106,6 @@ impl Store {
         self.limits
     }
 
-    /// Limits changed by a configuration entry, at the same index on every member.
-    pub fn set_limits(&mut self, limits: Limits) {
-        self.limits = limits;
-    }
-
     /// An immutable picture of now.
     pub fn view(&self) -> View {
         self.view.clone()
@@ -122,14 +117,6 @@ impl Store {
     /// What etcd's door answers: `EmptyKey`, `TooManyOps`, `DuplicateKey`, ...
     pub fn validate(&self, command: &Command) -> Result<(), Error> {
         check::command(command, self.limits.max_txn_ops)
-    }
-
-    /// A plain range now.
-    ///
-    /// # Errors
-    /// `EmptyKey`, `Compacted`, `FutureRevision`.
-    pub fn read(&self, request: &RangeRequest) -> Result<RangeResponse, Error> {
-        self.view.read(request)
     }
 
     /// A transaction that writes in no branch.

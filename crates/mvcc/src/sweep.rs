@@ -376,7 +376,7 @@ mod tests {
                 }
                 assert!(!whole.is_sweeping());
                 if p.below(6) == 0 {
-                    let records = member.encode_checkpoint();
+                    let records = member.checkpoint_records();
                     member = Store::restore(Limits::default(), records).unwrap();
                     restores += u64::from(member.is_sweeping());
                 }

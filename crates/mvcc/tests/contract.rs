@@ -294,7 +294,7 @@ fn a_full_store_refuses_without_applying_and_recovers_by_compaction_alone() {
     n.now += 29_000_000_000;
     n.run(Command::LeaseRenew { ids: vec![] }).unwrap();
     assert_eq!(n.store.alarms().len(), 1);
-    let restored = Store::restore(n.store.limits(), n.store.encode_checkpoint()).unwrap();
+    let restored = Store::restore(n.store.limits(), n.store.checkpoint_records()).unwrap();
     assert_eq!(restored.alarm_ends(), n.store.alarm_ends());
     assert_eq!(restored.content_hash(), n.store.content_hash());
     n.now += 1_000_000_000;
@@ -341,7 +341,7 @@ fn an_alarm_that_a_client_raises_stays_until_it_is_disarmed() {
         n.now += 60_000_000_000;
         assert_eq!(n.run(Command::Put(put("k", ""))), Err(Error::NoSpace));
         assert_eq!(n.store.alarms(), [this]);
-        let restored = Store::restore(n.store.limits(), n.store.encode_checkpoint()).unwrap();
+        let restored = Store::restore(n.store.limits(), n.store.checkpoint_records()).unwrap();
         assert_eq!(restored.alarms(), [this]);
         let disarmed = n.run(alarm(AlarmAction::Deactivate)).unwrap();
         assert_eq!(disarmed, Response::Alarm { alarms: vec![this] });
@@ -417,7 +417,7 @@ fn a_checkpoint_with_one_bit_wrong_is_refused() {
     n.grant(7, 60);
     n.run(Command::Put(PutRequest { lease: 7, ..put("k", "v") })).unwrap();
     n.put("k", "w");
-    let records = n.store.view().encode_checkpoint();
+    let records = n.store.view().checkpoint_records().collect::<Vec<_>>();
     let restored = Store::restore(Limits::default(), records.clone()).unwrap();
     assert_eq!(restored.chain_hash(), n.store.chain_hash());
     assert_eq!(restored.leases(), [7]);

@@ -186,8 +186,12 @@ fn any_budgets_give_the_state_and_the_answers_of_one_go() {
             assert_eq!(one, other, "seed {seed} at {index}: {command:?}");
             assert_equal(&whole, &cut, seed);
         }
-        assert_eq!(whole.encode_checkpoint(), cut.encode_checkpoint(), "seed {seed}");
-        let restored = Store::restore(limits, cut.encode_checkpoint()).expect("it is whole");
+        assert_eq!(
+            whole.checkpoint_records().collect::<Vec<_>>(),
+            cut.checkpoint_records().collect::<Vec<_>>(),
+            "seed {seed}"
+        );
+        let restored = Store::restore(limits, cut.checkpoint_records()).expect("it is whole");
         assert_equal(&whole, &restored, seed);
     }
     assert!(most > 60 && long > 3000 && ok > 6000, "{most} {long} {ok}");
@@ -226,7 +230,7 @@ fn a_slice_does_no_more_than_its_budget_and_a_long_piece() {
         }),
     ];
     for command in long {
-        let mut store = Store::restore(Limits::default(), store.encode_checkpoint()).unwrap();
+        let mut store = Store::restore(Limits::default(), store.checkpoint_records()).unwrap();
         let (applied, slices) = sliced(&mut store, at(3002), Some(&command), || 100);
         assert!(applied.expect("a command").result.is_ok());
         assert!(slices >= 30, "{slices} slices of {command:?}");

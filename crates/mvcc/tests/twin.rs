@@ -173,7 +173,7 @@ proptest! {
         // Views did not move while the store went on.
         for (hash, view) in views {
             prop_assert_eq!(view.content_hash(), hash);
-            prop_assert!(Store::restore(Limits::default(), view.encode_checkpoint()).is_ok());
+            prop_assert!(Store::restore(Limits::default(), view.checkpoint_records()).is_ok());
         }
     }
 

@@ -42,4 +42,4 @@ pub use event::{
 };
 pub use machine::{Replica, ReplicaRecovered, ReplicaSettings, Status};
 pub use message::{Forwarded, PeerBody, PeerMessage};
-pub use trace::{TRACE_VERSION, TraceEvent, TraceKind};
+pub use trace::{TraceEvent, TraceKind};

@@ -5,9 +5,6 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use base::{Ballot, LogIndex, Nanos, NodeId, RequestId};
 
-/// Version of the event schema; it grows by added variants.
-pub const TRACE_VERSION: u16 = 1;
-
 /// One thing that happened at one replica, in its own order.
 #[derive(Clone, Debug)]
 pub struct TraceEvent {

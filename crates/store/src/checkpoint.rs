@@ -290,17 +290,6 @@ pub fn clean(disk: &mut dyn Disk) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Up to `len` bytes of a checkpoint from `offset`; fewer only at its end. Errors: `Io`.
-pub fn read_chunk(
-    disk: &mut dyn Disk,
-    name: &str,
-    offset: u64,
-    len: usize,
-) -> Result<Vec<u8>, StoreError> {
-    let mut file = disk.open(name).map_err(|e| StoreError::io(name, "open", &e))?;
-    read_up_to(file.as_mut(), name, offset, len)
-}
-
 /// The meta and all records, verified whole. Errors: `Io`, `Corrupt`, `Unknown`.
 pub fn read_checkpoint(
     disk: &mut dyn Disk,

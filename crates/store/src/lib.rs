@@ -14,7 +14,7 @@ mod repair;
 pub use begin::clear;
 pub use checkpoint::{
     CheckpointFile, CheckpointMeta, Listing, Reader, clean, latest, list, open_checkpoint,
-    read_checkpoint, read_chunk, remove_older, write_checkpoint,
+    read_checkpoint, remove_older, write_checkpoint,
 };
 pub use error::{StoreError, StoreErrorKind};
 pub use identity::{Identity, Met, read_identity, write_identity};

@@ -5,7 +5,7 @@ use base::{Ballot, Blob, LogIndex, NodeId};
 use std::io;
 use store::{
     Ask, CheckpointFile, CheckpointMeta, Home, Incoming, OnDamage, OpenError, Opened, StoreError,
-    end_repair, open, read_checkpoint, read_chunk, remove_older, write_checkpoint,
+    end_repair, open, read_checkpoint, remove_older, write_checkpoint,
 };
 use wal::{Batch, Disk, Journal, MemDisk, Options, Owner, Record};
 
@@ -145,7 +145,7 @@ fn a_crash_anywhere_between_install_release_and_truncation_leaves_one_log() {
     // A leader of term 3 sends its state at 25; entries 11 to 30 here were never committed.
     let mut there = MemDisk::new();
     let offer = checkpoint(&mut there, 25, 3).unwrap();
-    let bytes = read_chunk(&mut there, &offer.name, 0, 1 << 20).unwrap();
+    let bytes = there.bytes(&offer.name).unwrap();
     let make = || {
         let (place, journal) = written();
         checkpoint(&mut place.0.part("checkpoints"), 10, 2).unwrap();

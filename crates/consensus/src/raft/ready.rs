@@ -45,7 +45,7 @@ pub struct Ready {
     pub reads: Vec<ReadOutcome>,
     /// Peers that need the latest checkpoint; answer with `Raft::snapshot_done`.
     pub snapshots: Vec<NodeId>,
-    /// What happened, for those who watch; empty unless tracing is on.
+    /// What happened, for those who watch.
     pub trace: Vec<Trace>,
     /// The log is whole again up to this commit index: make the end of the repair durable, then
     /// call `Raft::repaired`.

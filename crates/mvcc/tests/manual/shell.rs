@@ -45,7 +45,8 @@ impl Shell {
                     "quota" => limits.quota_bytes = parse::number(words[1]) as u64,
                     _ => limits.max_txn_ops = parse::number(words[1]) as usize,
                 }
-                self.store.set_limits(limits);
+                let records = self.store.checkpoint_records();
+                self.store = Store::restore(limits, records).expect("its own records");
             }
             "view" => self.kept = Some(self.store.view()),
             "old" => return look(self.kept.as_ref().expect("a view was kept"), rest, self.now),
@@ -73,7 +74,7 @@ impl Shell {
 
     /// A member that starts from a checkpoint goes on as if it had been there all the time.
     fn restore(&mut self) {
-        let records = self.store.encode_checkpoint();
+        let records = self.store.checkpoint_records().collect::<Vec<_>>();
         let restored = Store::restore(self.store.limits(), records).expect("its own checkpoint");
         let hashes = |store: &Store| (store.chain_hash(), store.content_hash());
         assert_eq!(hashes(&restored), hashes(&self.store));

@@ -431,7 +431,7 @@ impl Cluster {
         }
         if let Some(job) = out.checkpoint.take() {
             let CheckpointJob { view, index, ballot, config, extra } = job;
-            let records = view.encode_checkpoint();
+            let records = view.checkpoint_records().collect::<Vec<_>>();
             let checkpoint = Checkpoint { index, ballot, config, records, extra };
             let at = self.now.plus(Nanos(1 + self.prng.below(50_000_000)));
             self.push(at, What::Checkpoint(node, self.lives[node], Box::new(checkpoint)));
