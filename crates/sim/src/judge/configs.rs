@@ -84,6 +84,8 @@ pub struct Configs {
     committed: Rc<Ruling>,
     /// Appended by some leader above the committed one; each may still come into force.
     open: Vec<Rc<Ruling>>,
+    /// Up to here a commit set was counted; nobody may have applied it yet.
+    decided: LogIndex,
     follows: BTreeMap<NodeId, Follows>,
     /// Every member of any committed configuration.
     pub were_in: BTreeSet<NodeId>,
@@ -110,6 +112,7 @@ impl Configs {
         Ok(Self {
             rule,
             open: Vec::new(),
+            decided: LogIndex::ZERO,
             follows: BTreeMap::new(),
             were_in,
             refused: BTreeSet::new(),
@@ -135,6 +138,14 @@ impl Configs {
     /// Whether a committed configuration is without a member that was in one before.
     pub fn has_left(&self, id: NodeId) -> bool {
         self.were_in.contains(&id) && self.committed.config.member(id).is_none()
+    }
+
+    /// The same, also of a configuration that is committed and that nobody has applied yet: who
+    /// comes in is held against that one.
+    pub fn may_leave(&self, id: NodeId) -> bool {
+        let mut decided = self.open.iter().filter(|ruling| ruling.index <= self.decided);
+        let without = |ruling: &Rc<Ruling>| ruling.config.member(id).is_none();
+        self.has_left(id) || (self.were_in.contains(&id) && decided.any(without))
     }
 
     /// The first committed configuration that names this member's directory.
@@ -279,6 +290,7 @@ impl Judge {
     /// marked out at or below the entry.
     pub(super) fn keeps_data(&mut self, at: Nanos, me: NodeId, index: LogIndex, set: NodeSet) {
         self.checks += 1;
+        self.configs.decided = self.configs.decided.max(index);
         let kept = |by: &&Rc<Ruling>| {
             let copies = set.minus(by.config.witnesses());
             let holders = by.config.voters().intersect(by.system.support());

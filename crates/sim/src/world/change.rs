@@ -221,7 +221,7 @@ impl World {
     /// A member was told that it is out.
     pub(super) fn leave(&mut self, node: usize) {
         let id = self.nodes[node].id;
-        if !self.judge.configs.has_left(id) {
+        if !self.judge.configs.may_leave(id) {
             let what = format!("n{} stops, and no configuration is without it", node + 1);
             self.blame("only who was removed leaves", what);
         }

@@ -163,3 +163,13 @@ fn a_newcomer_that_is_emptied_before_it_is_written_down_comes_in_again() {
     let verdict = run(&plan.expect("a safe plan"), false).expect("it runs");
     assert!(verdict.violation.is_none(), "{:?}", verdict.violation);
 }
+
+#[test]
+fn who_is_out_by_a_committed_configuration_may_hear_of_it_before_anybody_has_applied_it() {
+    // sim: a long entry stood before the removal, and a peer that met the removed member again
+    // told it so by what was committed; the judge went by what was applied.
+    let plan =
+        Plan::new(341_000_180, Profile::Swarm, &Wishes { changes: true, ..Wishes::default() });
+    let verdict = run(&plan.expect("a safe plan"), false).expect("it runs");
+    assert!(verdict.violation.is_none(), "{:?}", verdict.violation);
+}
