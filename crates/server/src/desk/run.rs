@@ -4,7 +4,7 @@ use super::{Desk, chores, door};
 use crate::board::Board;
 use crate::config::Config;
 use crate::metrics::{DiskMetrics, Metrics};
-use crate::node::input::{Input, Word};
+use crate::node::input::{Input, Vital, Word};
 use crate::pool::{Pool, Threads};
 use ::door::{Reads, Stage};
 use base::{Nanos, NodeId, Prng};
@@ -47,6 +47,7 @@ pub struct Parts {
 /// When the system gives no thread.
 pub fn spawn(parts: Parts) -> io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name("quorate-clients".into()).spawn(move || {
+        let _vital = Vital("clients'", parts.voter.clone());
         if let Err(error) = live(parts) {
             tracing::error!("the clients' thread: {error}");
         }
@@ -67,7 +68,7 @@ fn live(parts: Parts) -> io::Result<()> {
         Ok::<(), io::Error>(())
     });
     if let Err(error) = &served {
-        let _ = voter.send(Input::DiskFailed(format!("clients cannot be served: {error}")));
+        let _ = voter.send(Input::Failed(format!("clients cannot be served: {error}")));
     }
     served
 }

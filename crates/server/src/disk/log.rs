@@ -2,7 +2,7 @@
 
 use super::Place;
 use crate::metrics::DiskMetrics;
-use crate::node::input::Input;
+use crate::node::input::{Input, Vital};
 use base::LogIndex;
 use consensus::raft::Persist;
 use member::lane::{Durable, Job, Lane};
@@ -38,9 +38,11 @@ impl Log {
     ) -> std::io::Result<Self> {
         let (jobs, queue) = channel();
         let spares = Spares::new(place);
-        let thread = std::thread::Builder::new()
-            .name("quorate-log".to_string())
-            .spawn(move || work(Lane::new(journal), &spares, &queue, &inbox, &metrics))?;
+        let thread =
+            std::thread::Builder::new().name("quorate-log".to_string()).spawn(move || {
+                let _vital = Vital("log", inbox.clone());
+                work(Lane::new(journal), &spares, &queue, &inbox, &metrics);
+            })?;
         Ok(Self { jobs: RefCell::new(Some(jobs)), thread: RefCell::new(Some(thread)) })
     }
 
@@ -130,7 +132,7 @@ fn work(
     metrics: &DiskMetrics,
 ) {
     if let Err(error) = serve(&mut lane, spares, queue, inbox, metrics) {
-        let _ = inbox.send(Input::DiskFailed(error.to_string()));
+        let _ = inbox.send(Input::Failed(error.to_string()));
     }
 }
 

@@ -144,7 +144,7 @@ impl Voter {
                 tracing::warn!("repaired: all up to index {index} is here again, voting");
                 self.peers.send(Input::Event(Event::Repaired));
             }
-            Err(error) => self.peers.send(Input::DiskFailed(error.to_string())),
+            Err(error) => self.peers.send(Input::Failed(error.to_string())),
         }
     }
 

@@ -6,9 +6,21 @@ use door::{MemberInfo, Refusal};
 use replica::{Event, Installed, PeerMessage, TraceEvent};
 use std::sync::{Arc, mpsc};
 use std::time::Instant;
+use tokio::sync::mpsc::UnboundedSender;
 
 /// A receiver of trace events on any thread.
 pub type TraceSink = Box<dyn Fn(&TraceEvent) + Send>;
+
+/// Held by a thread without which there is no member: says so when it panics.
+pub struct Vital(pub &'static str, pub UnboundedSender<Input>);
+
+impl Drop for Vital {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let _ = self.1.send(Input::Failed(format!("the {} thread panicked", self.0)));
+        }
+    }
+}
 
 /// One item of the inbox.
 pub enum Input {
@@ -25,8 +37,8 @@ pub enum Input {
         ticket: Ticket,
         bytes: u64,
     },
-    /// The disk failed: the node stops and never retries.
-    DiskFailed(String),
+    /// The disk failed, or a thread without which there is no member: it stops and never retries.
+    Failed(String),
     /// A checkpoint was written, or why not.
     Checkpointed(Result<Checkpointed, String>),
     /// A checkpoint of the leader is durable and loaded.

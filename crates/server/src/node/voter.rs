@@ -175,7 +175,7 @@ impl Voter {
                 self.checkpoint.journal_bytes = bytes;
                 events.push(Event::Persisted(ticket));
             }
-            Input::DiskFailed(text) => return Some(End::Failed(text)),
+            Input::Failed(text) => return Some(End::Failed(text)),
             Input::Checkpointed(result) => self.checkpointed(result, events),
             Input::Installed(installed) => {
                 self.disk.release(self.checkpoint.installed(installed.index));

@@ -17,6 +17,8 @@ struct Fault(Arc<Counters>);
 #[derive(Default)]
 struct Counters {
     broken: AtomicBool,
+    /// The next sync panics.
+    mad: AtomicBool,
     failed_syncs: AtomicU64,
     /// Journal writes and syncs tried after the first failed sync.
     after: AtomicU64,
@@ -121,6 +123,7 @@ impl DiskFile for FaultyFile {
     }
     fn sync(&mut self) -> io::Result<()> {
         self.fault.note();
+        assert!(!self.fault.0.mad.load(Ordering::SeqCst), "a bug below the journal");
         if self.fault.0.broken.load(Ordering::SeqCst) {
             self.fault.0.failed_syncs.fetch_add(1, Ordering::SeqCst);
             return Err(io::Error::other("the disk is gone"));
@@ -165,6 +168,23 @@ fn a_failed_fsync_stops_the_member_unacknowledged_and_is_never_tried_again() {
     let keys: Vec<_> = cluster.all(0).kvs.iter().map(|kv| kv.key.to_vec()).collect();
     assert!(keys.contains(&b"before".to_vec()), "what was acknowledged is there");
     assert!(!keys.contains(&b"later".to_vec()), "what came after the failure is not");
+}
+
+#[test]
+fn a_panic_of_the_log_thread_ends_the_member_and_says_so() {
+    let mut cluster = Cluster::start("mad", &["solo"]);
+    cluster.kill(0);
+    let fault = Fault::default();
+    let node = Node::start_on(cluster.configs[0].clone(), fault.wrap()).expect("starts");
+    assert!(node.wait_ready(WAIT));
+    fault.0.mad.store(true, Ordering::SeqCst);
+    let put = mvcc::PutRequest { key: base::Blob::from(&b"k"[..]), ..Default::default() };
+    let outcome = node.remote().propose(mvcc::Command::Put(put));
+    assert!(outcome.is_err(), "{outcome:?}");
+    let phase = node.phase();
+    until("the end", || matches!(&*phase.borrow(), Phase::Ended(_)));
+    let End::Failed(text) = node.stop() else { panic!("it must fail") };
+    assert_eq!(text, "the log thread panicked");
 }
 
 #[test]
