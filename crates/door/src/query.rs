@@ -4,6 +4,7 @@ use crate::cursor::KEY_VALUE_OVERHEAD_BYTES;
 use crate::facts::LeaseInfo;
 use crate::refusal::{Reason, Refusal};
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use base::ClusterTime;
 use mvcc::{
@@ -70,7 +71,12 @@ impl Query {
     ///
     /// # Errors
     /// What the data model refuses without looking at its data.
-    pub fn begin(&self, view: View, now: ClusterTime, ops_max: usize) -> Result<Reading, Error> {
+    pub fn begin(
+        &self,
+        view: Arc<View>,
+        now: ClusterTime,
+        ops_max: usize,
+    ) -> Result<Reading, Error> {
         let part = match self {
             Self::Range(request) => Part::Range(RangeWork::start(&view, request)?),
             Self::Txn(request) => Part::Txn(Box::new(ReadTxnWork::start(&view, request, ops_max)?)),
@@ -83,7 +89,7 @@ impl Query {
 
 /// A read that was begun: its picture of the store, and how far it is. It goes on anywhere.
 pub struct Reading {
-    view: View,
+    view: Arc<View>,
     part: Part,
 }
 

@@ -53,11 +53,11 @@ impl Facts {
 
 struct State {
     picture: Picture,
-    view: Option<View>,
+    view: Option<Arc<View>>,
     /// The reader waits for a view.
     wanted: bool,
     /// Kept for the reader that waited, whatever the voter does next.
-    handed: Option<View>,
+    handed: Option<Arc<View>>,
     /// No view comes any more.
     closed: bool,
 }
@@ -70,7 +70,13 @@ pub struct Board {
 
 impl Board {
     pub fn new(picture: Picture, view: View) -> Arc<Self> {
-        let state = State { picture, view: Some(view), wanted: false, handed: None, closed: false };
+        let state = State {
+            picture,
+            view: Some(Arc::new(view)),
+            wanted: false,
+            handed: None,
+            closed: false,
+        };
         Arc::new(Self { state: Mutex::new(state), up: Condvar::new() })
     }
 
@@ -87,10 +93,11 @@ impl Board {
 
     /// After a step.
     pub fn put_up(&self, picture: Picture, view: View) {
+        let view = Arc::new(view);
         let mut state = self.lock();
         let waits = std::mem::take(&mut state.wanted);
         if waits {
-            state.handed = Some(view.clone());
+            state.handed = Some(Arc::clone(&view));
         }
         let old = (std::mem::replace(&mut state.picture, picture), state.view.replace(view));
         drop(state);
@@ -119,10 +126,10 @@ impl Board {
 
     /// The data, no older than the last step; waits for the end of one under way, which is bounded
     /// by the budget of a step.
-    pub fn view(&self) -> View {
+    pub fn view(&self) -> Arc<View> {
         let mut state = self.lock();
         if let Some(view) = &state.view {
-            return view.clone();
+            return Arc::clone(view);
         }
         state.wanted = true;
         loop {

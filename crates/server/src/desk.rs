@@ -12,7 +12,7 @@ pub use run::{Parts, spawn};
 use crate::board::{Board, Picture};
 use crate::config::Config;
 use crate::metrics::{DiskMetrics, Metrics};
-use crate::node::input::{Input, Told, Word};
+use crate::node::input::{Asked, Input, Told, Word};
 use crate::pool::Pool;
 use ::door::{
     Answer, Caller, ChangeListener, Door as _, Found, Freshness, MemberInfo, Query, Read, Reads,
@@ -21,7 +21,7 @@ use ::door::{
 use base::limits::{ASKED_BYTES_MAX, ASKED_MAX};
 use base::{NodeId, Prng, Token};
 use later::{Asker, Promise};
-use mvcc::{Changes, RangeRequest, RangeResponse, Response};
+use mvcc::{Changes, RangeRequest, RangeResponse, Response, View};
 use net::Server;
 use replica::{Event, RefusalReason};
 use std::cell::{Cell, RefCell};
@@ -29,6 +29,7 @@ use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
 use std::sync::{Arc, mpsc};
 use std::time::Instant;
+use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
 
 /// A request that waits for its reply.
@@ -80,6 +81,9 @@ pub struct Desk {
     /// The sum of those.
     held: Cell<usize>,
     next_token: Cell<u64>,
+    /// Not handed over yet.
+    asked: RefCell<Vec<Asked>>,
+    flush: Notify,
     /// Nothing more is taken.
     ended: Cell<bool>,
     /// Those who waited for the member to be current have been served.
@@ -116,8 +120,28 @@ impl Desk {
         self.next_token.set(token);
         let late_at = pending.asker().time_left().map(|left| Instant::now() + left);
         self.pending.borrow_mut().insert(token, (pending, bytes));
-        // A voter that is gone has said so, or does next.
-        let _ = self.voter.send(Input::Asked { event: event(Token(token)), late_at });
+        let mut asked = self.asked.borrow_mut();
+        if asked.is_empty() {
+            self.flush.notify_one();
+        }
+        asked.push(Asked { event: event(Token(token)), late_at });
+    }
+
+    /// Hands over what was asked for, once whatever else is ready has asked: the voter wakes once
+    /// for all of it, and decides on it together.
+    async fn hand_over(self: Rc<Self>) {
+        loop {
+            self.flush.notified().await;
+            // A voter that is gone has said so, or does next.
+            let _ = self.voter.send(Input::Asked(self.asked.take()));
+        }
+    }
+
+    /// The newest view of the data.
+    fn newest(&self) -> Arc<View> {
+        let view = self.board.view();
+        self.shown.set(self.shown.get().max(view.revision()));
+        view
     }
 
     /// Takes in what the voter, or whoever holds the handle, says.

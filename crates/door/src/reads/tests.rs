@@ -1,4 +1,5 @@
 use super::*;
+use alloc::sync::Arc;
 use core::time::Duration;
 use mvcc::{Limits, PutRequest, RangeRequest, Store, View};
 use std::vec::Vec;
@@ -39,13 +40,15 @@ impl later::Asking for Client {
     }
 }
 
+type Given = (Box<dyn Work>, Promise<Made>);
+
 /// A store with keys, a clock that each beginning moves, and works that run when they are told to.
 struct Scene {
-    view: View,
+    view: Arc<View>,
     ms: u64,
     clock: Cell<Nanos>,
     begun: Cell<usize>,
-    works: RefCell<Vec<(Box<dyn Work>, Promise<Made>)>>,
+    works: RefCell<Vec<Given>>,
 }
 
 impl Stage for Scene {
@@ -82,7 +85,7 @@ impl Test {
             assert!(store.apply(index, base::ClusterTime(1), &put).result.is_ok());
         }
         let scene = Rc::new(Scene {
-            view: store.view(),
+            view: Arc::new(store.view()),
             ms,
             clock: Cell::new(Nanos::ZERO),
             begun: Cell::new(0),

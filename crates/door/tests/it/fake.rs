@@ -10,6 +10,7 @@ use later::Promise;
 use mvcc::{AlarmKind, Command, Limits, Response, Store, View};
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -136,7 +137,8 @@ impl Stage for FakeDoor {
             return Err(refusal);
         }
         self.reads_made.set(self.reads_made.get() + 1);
-        query.begin(self.view(), ClusterTime(1), self.txn_ops_max()).map_err(Refusal::from)
+        let view = Arc::new(self.view());
+        query.begin(view, ClusterTime(1), self.txn_ops_max()).map_err(Refusal::from)
     }
 
     fn header(&self) -> Header {

@@ -48,7 +48,7 @@ impl Stage for Desk {
             return Err(refusal);
         }
         let (now, ops_max) = self.board.look(|picture| (picture.now, picture.ops_max));
-        query.begin(self.view(), now, ops_max).map_err(Refusal::from)
+        query.begin(self.newest(), now, ops_max).map_err(Refusal::from)
     }
 
     fn header(&self) -> Header {
@@ -131,9 +131,7 @@ impl Door for Desk {
     }
 
     fn view(&self) -> View {
-        let view = self.board.view();
-        self.shown.set(self.shown.get().max(view.revision()));
-        view
+        (*self.newest()).clone()
     }
 
     fn header(&self) -> Header {
@@ -156,11 +154,11 @@ impl Door for Desk {
     }
 
     fn alarms(&self) -> Vec<(NodeId, AlarmKind)> {
-        self.view().alarms().into_iter().map(|(id, kind)| (NodeId(id), kind)).collect()
+        self.newest().alarms().into_iter().map(|(id, kind)| (NodeId(id), kind)).collect()
     }
 
     fn leases(&self) -> Vec<i64> {
-        self.view().leases()
+        self.newest().leases()
     }
 
     fn knows(&self) -> (Option<String>, Vec<String>) {

@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
 /// Words taken in at once.
@@ -93,6 +94,8 @@ impl Desk {
                 pending: RefCell::default(),
                 held: Cell::new(0),
                 next_token: Cell::new(0),
+                asked: RefCell::default(),
+                flush: Notify::new(),
                 ended: Cell::new(false),
                 stands: Cell::new(false),
                 shown: Cell::new(0),
@@ -107,6 +110,7 @@ impl Desk {
     }
 
     fn serve(self: &Rc<Self>, listeners: Vec<TcpListener>) -> io::Result<()> {
+        tokio::task::spawn_local(Rc::clone(self).hand_over());
         tokio::task::spawn_local(chores::auto_compact(Rc::clone(self)));
         let request_bytes_max = self.config.max_request_bytes;
         let limits = Limits { request_bytes_max, ..Limits::default() };

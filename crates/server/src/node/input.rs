@@ -24,11 +24,8 @@ impl Drop for Vital {
 
 /// One item of the inbox.
 pub enum Input {
-    /// A client's request, which is not begun once that time has passed.
-    Asked {
-        event: Event,
-        late_at: Option<Instant>,
-    },
+    /// Requests of clients.
+    Asked(Vec<Asked>),
     Event(Event),
     /// A frame of a member.
     Peer(PeerMessage),
@@ -62,6 +59,12 @@ pub enum Input {
     /// The member stops, and its last client connection is closed.
     Drained,
     Control(Control),
+}
+
+/// A client's request, which is not begun once that time has passed.
+pub struct Asked {
+    pub event: Event,
+    pub late_at: Option<Instant>,
 }
 
 /// A durable checkpoint.

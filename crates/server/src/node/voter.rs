@@ -2,7 +2,7 @@
 //! out the effects.
 
 use super::End;
-use super::input::{Checkpointed, Control, Input, Told, TraceSink, Word};
+use super::input::{Asked, Checkpointed, Control, Input, Told, TraceSink, Word};
 use super::show::Shown;
 use super::stop::Stop;
 use crate::board::Board;
@@ -158,11 +158,13 @@ impl Voter {
 
     fn take(&mut self, input: Input, events: &mut Vec<Event>) -> Option<End> {
         match input {
-            Input::Asked { event, late_at } => {
-                if late_at.is_some_and(|at| at <= Moment::now()) {
-                    self.late.extend(token_of(&event));
-                } else {
-                    events.push(event);
+            Input::Asked(all) => {
+                for Asked { event, late_at } in all {
+                    if late_at.is_some_and(|at| at <= Moment::now()) {
+                        self.late.extend(token_of(&event));
+                    } else {
+                        events.push(event);
+                    }
                 }
             }
             Input::Event(event) => events.push(event),
