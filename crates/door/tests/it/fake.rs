@@ -37,6 +37,9 @@ pub struct FakeDoor {
     waiting: RefCell<Vec<Waits>>,
     /// How many reads were carried out.
     pub reads_made: Cell<u64>,
+    /// Keeps works until they are told to go on.
+    pub idle: Cell<bool>,
+    works: RefCell<Vec<(Box<dyn Work>, Promise<Made>)>>,
 }
 
 impl FakeDoor {
@@ -61,6 +64,8 @@ impl FakeDoor {
                 slow: Cell::default(),
                 waiting: RefCell::default(),
                 reads_made: Cell::default(),
+                idle: Cell::default(),
+                works: RefCell::default(),
             }
         })
     }
@@ -89,6 +94,16 @@ impl FakeDoor {
     /// Writes it was deaf to.
     pub fn unanswered(&self) -> usize {
         self.unanswered.borrow().len()
+    }
+
+    /// Works that are kept and still wanted.
+    pub fn works(&self) -> usize {
+        self.works.borrow().iter().filter(|(_, answer)| answer.is_wanted()).count()
+    }
+
+    /// Carries out the works that are kept.
+    pub fn work(&self) {
+        self.works.take().into_iter().for_each(|(work, answer)| carry_out(work, answer));
     }
 
     /// Serves reads that had to wait; to be polled for as long as it lives.
@@ -135,6 +150,14 @@ impl FakeDoor {
             return self.waiting.borrow_mut().push(Box::new(waits));
         }
         done(self, fresh(self));
+    }
+}
+
+fn carry_out(mut work: Box<dyn Work>, answer: Promise<Made>) {
+    while answer.is_wanted() {
+        if let Some(made) = work.step() {
+            return answer.keep(made);
+        }
     }
 }
 
@@ -185,12 +208,11 @@ impl Door for FakeDoor {
         self.listeners.borrow_mut().push(listener);
     }
 
-    fn run(&self, mut work: Box<dyn Work>, answer: Promise<Made>) {
-        while answer.is_wanted() {
-            if let Some(made) = work.step() {
-                return answer.keep(made);
-            }
+    fn run(&self, work: Box<dyn Work>, answer: Promise<Made>) {
+        if self.idle.get() {
+            return self.works.borrow_mut().push((work, answer));
         }
+        carry_out(work, answer);
     }
 
     fn view(&self) -> View {
