@@ -42,7 +42,8 @@ impl World {
             let r = &mut self.random.client;
             let key = crate::client::key(r.below(self.plan.knobs.keys));
             let range = match watcher {
-                0 => KeyRange::new(&b"\0"[..], &b"\0"[..]),
+                // Of a crowd more than one: whoever watches all is concerned by every batch.
+                n if n % 3 == 0 => KeyRange::new(&b"\0"[..], &b"\0"[..]),
                 1 => KeyRange::new(key, Blob::default()),
                 _ => KeyRange::new(key, &b"k99"[..]),
             };
@@ -210,7 +211,7 @@ impl World {
         if installed {
             rung.append(&mut member.feed.replaced(member.replica.store().revision()));
         }
-        for number in 0..self.watchers.len() {
+        for (number, at_head) in at_head.into_iter().enumerate() {
             let watcher = &self.watchers[number];
             if usize::from(watcher.node) != node || watcher.life == u32::MAX {
                 continue;
@@ -222,7 +223,7 @@ impl World {
             }
             let stream = watcher.stream;
             self.feed(number);
-            if at_head[number] && self.watchers[number].compacted == Some(stream) {
+            if at_head && self.watchers[number].compacted == Some(stream) {
                 let what = format!("watcher {number} had seen all before {before:?}");
                 self.blame("compacted is who lagged behind", what);
             }
