@@ -16,6 +16,9 @@ use std::time::Instant;
 /// Done once the state is fresh enough.
 type Waits = Box<dyn FnOnce(&FakeDoor)>;
 
+/// A work that is not carried out yet.
+type Kept = (Box<dyn Work>, Promise<Made>);
+
 pub struct FakeDoor {
     store: RefCell<Store>,
     index: RefCell<LogIndex>,
@@ -39,7 +42,7 @@ pub struct FakeDoor {
     pub reads_made: Cell<u64>,
     /// Keeps works until they are told to go on.
     pub idle: Cell<bool>,
-    works: RefCell<Vec<(Box<dyn Work>, Promise<Made>)>>,
+    works: RefCell<Vec<Kept>>,
 }
 
 impl FakeDoor {
