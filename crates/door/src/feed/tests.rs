@@ -234,7 +234,9 @@ impl Stage {
         let view = self.store.view();
         let place = self.streams.get_mut(&stream).expect("open");
         if !self.feed.has_work(stream) {
-            place.asleep = place.errand.is_none();
+            // Also while an errand is under way, which wakes it when it ends.
+            place.asleep = true;
+            return;
         }
         if place.errand.is_none() {
             place.errand = self.feed.begin(stream, || view.clone());
@@ -412,4 +414,32 @@ fn what_a_picture_showed_is_passed_over_when_it_is_heard() {
     assert_eq!(feed.hear(&made[5..]).len(), 1);
     let told = feed.next(stream, no_view);
     assert!(matches!(told, Some(Told::Progress(7))), "{told:?}");
+}
+
+#[test]
+fn a_live_watcher_has_its_place_where_the_feed_stands_when_the_store_is_replaced() {
+    let little = FeedLimits { recent_bytes_max: 0, ..limits() };
+    let (mut store, mut feed) = (Store::new(Limits::default()), Feed::new(little, 1));
+    let stream = feed.open();
+    let range = KeyRange::new(key(1), Blob::default());
+    let wanted = Wanted { range, prev_kv: false, no_put: false, no_delete: false };
+    feed.watch((stream, 1), wanted, 0, 1);
+    let mut run = |index: u64, command: &Command| {
+        store.apply(LogIndex(index), ClusterTime(1), command).changes
+    };
+    let put = |n: u64| Command::Put(PutRequest { key: key(n), ..PutRequest::default() });
+    for n in 1..=4 {
+        let made = run(n, &put(2)).expect("a revision"); // 2 to 5
+        assert!(feed.hear(&[made]).is_empty());
+    }
+    assert!(run(5, &Command::Compact { revision: 5 }).is_none());
+    assert!(run(6, &put(1)).is_some() && run(7, &put(2)).is_some());
+    assert_eq!(feed.replaced(7).len(), 1);
+    assert!(feed.next(stream, no_view).is_none());
+    let mut errand = feed.begin(stream, || store.view()).expect("it may have missed something");
+    assert!(errand.step() && feed.end(&errand));
+    let told = errand.into_told();
+    let Some(Told::Events { watcher: 1, batch }) = told else { panic!("{told:?}") };
+    assert_eq!((batch.revision(), batch.whole().events().len()), (6, 1));
+    assert_eq!(feed.quiet(stream, 1), Some(7));
 }
