@@ -6,7 +6,7 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use base::planted;
-use mvcc::{Changes, Error, Event, EventKind, KeyRange, KeyValue, Recent, View};
+use mvcc::{Changes, Error, Event, EventKind, HistoryPage, KeyRange, KeyValue, Recent, View};
 
 /// Bytes of a key with its value beside the two themselves, in any front's form at most.
 pub(crate) const KEY_VALUE_OVERHEAD_BYTES: usize = 64;
@@ -32,6 +32,10 @@ impl Wanted {
             EventKind::Put => !self.no_put,
             EventKind::Delete => !self.no_delete,
         }
+    }
+
+    pub(crate) fn wants(&self, event: &Event) -> bool {
+        self.range.matches(&event.kv.key) && self.has(event.kind)
     }
 
     fn bytes(&self, event: &Event) -> usize {
@@ -88,28 +92,62 @@ impl Cursor {
         self.next == revision + 1
     }
 
-    /// What it sees next; none when nothing that was looked at concerns it. Moves the cursor, at
-    /// most by `scan_max` revisions, so it may have to be asked again.
+    /// What it sees next of `view`; none when nothing that was looked at concerns it. Moves the
+    /// cursor, at most by `scan_max` revisions, so it may have to be asked again.
     ///
     /// # Errors
     /// `Compacted` when what it should see next is gone.
-    pub fn advance(
-        &mut self,
-        view: &View,
-        recent: &Recent,
-        bounds: &Bounds,
-    ) -> Result<Option<Batch>, Error> {
+    pub fn advance(&mut self, view: &View, bounds: &Bounds) -> Result<Option<Batch>, Error> {
         if self.in_sync(view.revision()) {
             return Ok(None);
         }
-        let place = (self.next, self.synced);
         let (most, scan) = (bounds.revisions_max, bounds.scan_max);
-        let page = recent.page(view, place, &self.wanted.range, most, scan)?;
+        let page = view.history_page(self.next, &self.wanted.range, most, scan)?;
+        Ok(self.take(page, view.revision(), bounds))
+    }
+
+    /// As [`Cursor::advance`], of the changes heard last, which no compaction takes away from a
+    /// watcher that has been up to date. What lies behind `upto` is left.
+    ///
+    /// # Errors
+    /// It has never been up to date, or what it should see next is not there any more.
+    pub fn follow(
+        &mut self,
+        recent: &Recent,
+        upto: i64,
+        bounds: &Bounds,
+    ) -> Result<Option<Batch>, Lags> {
+        if self.in_sync(upto) {
+            return Ok(None);
+        }
+        let (most, scan) = (bounds.revisions_max, bounds.scan_max);
+        let page = recent.page((self.next, upto), &self.wanted.range, most, scan);
+        let page = page.filter(|_| self.synced).ok_or(Lags)?;
+        Ok(self.take(page, upto, bounds))
+    }
+
+    /// Passes over what does not concern it, up to `next`.
+    pub(crate) fn skip_to(&mut self, next: i64) {
+        assert!(next >= self.next, "a cursor never goes back");
+        self.next = next;
+    }
+
+    /// It is up to date with what was heard: no compaction takes from it what comes.
+    pub(crate) fn goes_live(&mut self) {
+        self.synced = true;
+    }
+
+    pub(crate) fn wanted(&self) -> &Wanted {
+        &self.wanted
+    }
+
+    /// Makes a batch of what was found; `end` is the last revision there is.
+    fn take(&mut self, page: HistoryPage, end: i64, bounds: &Bounds) -> Option<Batch> {
         let (mut next, mut last) = (page.next, self.next);
         let (mut found, mut bytes) = (Vec::new(), 0);
         for (at, changes) in page.changes.iter().enumerate() {
             for (n, event) in changes.events.iter().enumerate() {
-                if self.wanted.range.matches(&event.kv.key) && self.wanted.has(event.kind) {
+                if self.wanted.wants(event) {
                     bytes += self.wanted.bytes(event);
                     found.push((at, n));
                 }
@@ -123,18 +161,23 @@ impl Cursor {
         assert!(last >= self.next, "history never goes backwards");
         assert!(next > self.next, "every page is progress");
         if planted!(ProgressBeforeEvents) {
-            next = next.max(view.revision() + 1);
+            next = next.max(end + 1);
         }
-        let complete = next > view.revision();
-        let revision = if complete && !self.synced { view.revision() } else { last };
+        let complete = next > end;
+        let revision = if complete && !self.synced { end } else { last };
         self.next = next;
         self.synced |= complete;
         if found.is_empty() {
-            return Ok(None);
+            return None;
         }
-        Ok(Some(Batch { changes: page.changes, found, revision, wanted: self.wanted.clone() }))
+        let wanted = self.wanted.clone();
+        Some(Batch { changes: page.changes, found, bytes, revision, wanted })
     }
 }
+
+/// What a watcher should see next is not among the changes heard last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lags;
 
 /// Events for one watcher: whole revisions, in order, at least one event.
 #[derive(Clone, Debug)]
@@ -142,6 +185,7 @@ pub struct Batch {
     changes: Vec<Arc<Changes>>,
     /// Which change, and which of its events.
     found: Vec<(usize, usize)>,
+    bytes: usize,
     revision: i64,
     wanted: Wanted,
 }
@@ -162,6 +206,11 @@ impl Batch {
         self.revision
     }
 
+    /// Its size in any front's form, about.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// All of it.
     pub fn whole(&self) -> Fragment<'_> {
         Fragment { batch: self, found: &self.found, more: false }
@@ -169,19 +218,26 @@ impl Batch {
 
     /// All of it in parts of at most `bytes_max`, but for one event at least.
     pub fn fragments(&self, bytes_max: usize) -> impl Iterator<Item = Fragment<'_>> {
-        let mut rest = &self.found[..];
+        let mut given = 0;
         core::iter::from_fn(move || {
-            let (first, others) = rest.split_first()?;
-            let size = |at: &(usize, usize)| self.wanted.bytes(self.event(*at));
-            let mut bytes = size(first);
-            let fits = others.iter().take_while(|at| {
-                bytes += size(at);
-                bytes <= bytes_max
-            });
-            let (found, later) = rest.split_at(1 + fits.count());
-            rest = later;
-            Some(Fragment { batch: self, found, more: !later.is_empty() })
+            let part = self.fragment(given, bytes_max)?;
+            given += part.found.len();
+            Some(part)
         })
+    }
+
+    /// The part behind the first `given` events; none when that was all.
+    pub fn fragment(&self, given: usize, bytes_max: usize) -> Option<Fragment<'_>> {
+        let rest = self.found.get(given..)?;
+        let (first, others) = rest.split_first()?;
+        let size = |at: &(usize, usize)| self.wanted.bytes(self.event(*at));
+        let mut bytes = size(first);
+        let fits = others.iter().take_while(|at| {
+            bytes += size(at);
+            bytes <= bytes_max
+        });
+        let (found, later) = rest.split_at(1 + fits.count());
+        Some(Fragment { batch: self, found, more: !later.is_empty() })
     }
 
     fn event(&self, (at, n): (usize, usize)) -> &Event {

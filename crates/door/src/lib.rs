@@ -14,6 +14,7 @@ extern crate std;
 mod ask;
 mod cursor;
 mod facts;
+mod feed;
 mod query;
 mod reads;
 pub mod recipe;
@@ -21,8 +22,9 @@ mod refusal;
 mod work;
 
 pub use ask::{Answer, ChangeListener, Door};
-pub use cursor::{Batch, Bounds, Cursor, Fragment, Wanted};
+pub use cursor::{Batch, Bounds, Cursor, Fragment, Lags, Wanted};
 pub use facts::{Header, LeaseInfo, MemberInfo, Status};
+pub use feed::{Errand, Feed, FeedLimits, StreamId, Told};
 pub use mvcc::Caller;
 pub use query::{Found, Freshness, Query, Reading};
 pub use reads::{LONG_MAX, READS_WAITING_MAX, Read, Reads, Stage};

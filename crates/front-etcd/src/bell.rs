@@ -11,7 +11,7 @@ pub(super) struct Bell {
 }
 
 impl Bell {
-    fn ring(&self) {
+    pub(super) fn ring(&self) {
         if let Some(waker) = self.waker.take() {
             waker.wake();
         }
@@ -30,21 +30,6 @@ impl Bell {
 pub(super) struct Bells(RefCell<Vec<Weak<Bell>>>);
 
 impl Bells {
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.borrow().is_empty()
-    }
-
-    /// Streams that are open.
-    pub(super) fn open(&self) -> usize {
-        self.0.borrow().iter().filter(|bell| bell.strong_count() > 0).count()
-    }
-
-    /// Streams it keeps a note of, ended ones too.
-    #[cfg(test)]
-    pub(super) fn noted(&self) -> usize {
-        self.0.borrow().len()
-    }
-
     pub(super) fn ring(&self) {
         self.0.borrow_mut().retain(|bell| match bell.upgrade() {
             Some(bell) => {

@@ -1,5 +1,6 @@
 //! The request layer end to end: a real socket and an h2 client against a store in memory.
 
+mod apart;
 mod bounds;
 mod client;
 mod departures;

@@ -1,53 +1,61 @@
-//! The Watch service: every watcher is a cursor into the store's history.
+//! The Watch service: what a door's feed tells of its watchers, in etcd's words.
 //!
-//! Nothing is queued for a slow client. A change only rings the bell of every stream; the
-//! stream's task then reads what its watchers have not seen from the current view, as long as the
-//! client's window has room. A watcher that falls behind is simply a cursor further back. What a
-//! batch changes and compacts at once is kept for those that stood at the head: [`mvcc::Recent`].
+//! Nothing is queued for a slow client. A change rings the streams that have a watcher whom it
+//! concerns; a stream's task then asks the feed what is next, as long as the client's window has
+//! room. A watcher that falls behind is simply a cursor further back: it is read for and written
+//! apart, one batch of one stream at a time, while the others of its stream are served.
 
 mod session;
 mod watcher;
 
-use super::bell::{Bell, Bells};
+use super::bell::Bell;
 use super::cut::Cut;
-use door::Door;
-use mvcc::{Changes, Recent};
+use door::{Bounds, Door, Feed, FeedLimits, StreamId};
+use mvcc::Changes;
 use net::{Form, Requests};
 use session::{Session, Stream};
 use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// etcd's `--watch-progress-notify-interval`.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(600);
-/// Changes kept for streams whose turn has not come since; the newest batch is kept in any case.
-const RECENT_BYTES_MAX: usize = 4 << 20;
+/// A batch of a watcher holds as many revisions as etcd syncs in one response, from as many as may
+/// be looked at in a millisecond or two, before other work gets its turn. Who lags by a hundred
+/// revisions is read for in some ten microseconds, the price of asking another thread; a client
+/// that comes back after a short break lags by less. The newest batch of changes is kept in any
+/// case, earlier ones for streams whose turn has not come since.
+const LIMITS: FeedLimits = FeedLimits {
+    bounds: Bounds { revisions_max: 1_000, scan_max: 10_000, bytes_target: 1024 * 1024 },
+    near_max: 100,
+    recent_bytes_max: 4 << 20,
+};
 
 /// All open watch streams.
 pub(super) struct Hub {
     door: Rc<dyn Door>,
-    bells: Bells,
-    recent: Rc<RefCell<Recent>>,
+    feed: RefCell<Feed>,
+    bells: RefCell<BTreeMap<StreamId, Rc<Bell>>>,
     message_bytes_max: usize,
     progress_interval: Cell<Duration>,
 }
 
 impl Hub {
     pub(super) fn new(door: Rc<dyn Door>, message_bytes_max: usize) -> Rc<Self> {
+        let feed = RefCell::new(Feed::new(LIMITS, door.header().revision));
         let hub = Rc::new(Self {
             door,
-            bells: Bells::default(),
-            recent: Rc::new(RefCell::new(Recent::new(RECENT_BYTES_MAX))),
+            feed,
+            bells: RefCell::default(),
             message_bytes_max,
             progress_interval: Cell::new(PROGRESS_INTERVAL),
         });
         let weak = Rc::downgrade(&hub);
-        // Watchers read the view: one path for live and late ones. An empty slice is fine and
-        // means that the store was replaced.
         hub.door.on_changes(Rc::new(move |changes| {
             if let Some(hub) = weak.upgrade() {
-                hub.ring(changes);
+                hub.hear(changes);
             }
         }));
         hub
@@ -60,35 +68,54 @@ impl Hub {
 
     /// Streams that are open.
     pub(super) fn streams(&self) -> usize {
-        self.bells.open()
+        self.bells.borrow().len()
     }
 
-    fn ring(&self, changes: &[Arc<Changes>]) {
-        if self.bells.is_empty() {
-            self.recent.borrow_mut().clear();
+    fn hear(&self, changes: &[Arc<Changes>]) {
+        let rung = if changes.is_empty() {
+            self.feed.borrow_mut().replaced(self.door.header().revision)
         } else {
-            self.recent.borrow_mut().push(changes);
-        }
-        self.bells.ring();
+            self.feed.borrow_mut().hear(changes)
+        };
+        self.ring(&rung);
+    }
+
+    fn ring(&self, rung: &BTreeSet<StreamId>) {
+        let bells = self.bells.borrow();
+        rung.iter().filter_map(|stream| bells.get(stream)).for_each(|bell| bell.ring());
     }
 
     /// Streams it keeps a note of, ended ones too.
     #[cfg(test)]
     pub(super) fn noted(&self) -> usize {
-        self.bells.noted()
+        self.bells.borrow().len().max(self.feed.borrow().streams())
     }
 
     /// One watch stream: it ends with `cut`'s status when that comes first.
     pub(super) fn open(
-        &self,
+        self: &Rc<Self>,
         form: Form,
         requests: Box<dyn Requests>,
         cut: Cut,
         bell: &Rc<Bell>,
     ) -> Stream {
-        self.bells.enrol(bell);
-        let recent = Rc::clone(&self.recent);
-        let session = Session::new(self.door.clone(), recent, self.message_bytes_max);
-        Stream::new(session, form, requests, cut, self.progress_interval.get())
+        if self.streams() == 0 {
+            self.door.listen(true);
+            // What is shown by now passes unheard.
+            self.feed.borrow_mut().replaced(self.door.header().revision);
+        }
+        let stream = self.feed.borrow_mut().open();
+        self.bells.borrow_mut().insert(stream, Rc::clone(bell));
+        let session = Session::new(Rc::clone(self), stream, form);
+        Stream::new(session, requests, cut, self.progress_interval.get())
+    }
+
+    /// A stream has ended.
+    fn close(&self, stream: StreamId) {
+        self.bells.borrow_mut().remove(&stream);
+        self.feed.borrow_mut().close(stream);
+        if self.streams() == 0 {
+            self.door.listen(false);
+        }
     }
 }

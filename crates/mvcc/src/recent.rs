@@ -5,12 +5,12 @@
 //! So what a batch changed is kept beside the store for a while: the newest batch whole, earlier
 //! ones as long as all together are small.
 
-use crate::command::Error;
 use crate::key_range::KeyRange;
 use crate::types::Changes;
-use crate::view::{HistoryPage, View};
+use crate::view::HistoryPage;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use base::planted;
 
 /// Consecutive revisions, shared with the history for as long as that has them too.
@@ -61,31 +61,28 @@ impl Recent {
         self.bytes = 0;
     }
 
-    /// What a watcher that has not seen `from` is sent next; see [`View::history_page`]. One that
-    /// is `live`, because it has been up to date, is also sent what only a compaction since took
-    /// away.
-    ///
-    /// # Errors
-    /// `Compacted` when `from` is gone.
+    /// What a watcher that has been up to date and has not seen `from` is sent next, as
+    /// [`View::history_page`](crate::View::history_page) would tell it of revisions up to `upto`,
+    /// and whatever was compacted since. None when `from` is not here.
     pub fn page(
         &self,
-        view: &View,
-        (from, live): (i64, bool),
+        (from, upto): (i64, i64),
         range: &KeyRange,
         max: usize,
         scan_max: usize,
-    ) -> Result<HistoryPage, Error> {
-        let gone = match view.history_page(from, range, max, scan_max) {
-            Err(gone) if live && !planted!(CompactedUnderWatcher) => gone,
-            page => return page,
-        };
-        let first = self.changes.front().map_or(i64::MAX, |changes| changes.revision);
-        let Some(skipped) = from.checked_sub(first).and_then(|n| usize::try_from(n).ok()) else {
-            return Err(gone);
-        };
-        let ahead = self.changes.range(skipped.min(self.changes.len())..).take(scan_max);
-        let mut page = HistoryPage { changes: alloc::vec::Vec::new(), next: from };
-        for changes in ahead {
+    ) -> Option<HistoryPage> {
+        assert!(from <= upto && max > 0 && scan_max > 0, "a page makes progress");
+        if planted!(CompactedUnderWatcher) {
+            return None;
+        }
+        let first = self.changes.front()?.revision;
+        let skipped = usize::try_from(from.checked_sub(first)?).ok()?;
+        if skipped >= self.changes.len() {
+            return None;
+        }
+        let ahead = self.changes.range(skipped..).take(scan_max);
+        let mut page = HistoryPage { changes: Vec::new(), next: from };
+        for changes in ahead.take_while(|changes| changes.revision <= upto) {
             if changes.touches(range) {
                 page.changes.push(changes.clone());
             }
@@ -95,7 +92,7 @@ impl Recent {
             }
         }
         assert!(page.next >= from && page.changes.len() <= max, "a page goes on, and is bounded");
-        if page.next == from { Err(gone) } else { Ok(page) }
+        Some(page)
     }
 }
 
@@ -103,7 +100,6 @@ impl Recent {
 mod tests {
     use super::*;
     use crate::{Command, Limits, PutRequest, Store};
-    use alloc::vec::Vec;
     use base::{Blob, ClusterTime, LogIndex};
 
     /// A store at this revision, compacted there, and what each put changed.
@@ -127,44 +123,45 @@ mod tests {
         KeyRange::new(&b"a"[..], &b"z"[..])
     }
 
-    fn revisions(page: Result<HistoryPage, Error>) -> Option<(Vec<i64>, i64)> {
-        let page = page.ok()?;
+    fn revisions(page: Option<HistoryPage>) -> Option<(Vec<i64>, i64)> {
+        let page = page?;
         Some((page.changes.iter().map(|changes| changes.revision).collect(), page.next))
     }
 
     #[test]
     fn a_live_watcher_is_sent_what_its_batch_changed_and_compacted() {
         let (store, made) = compacted_at(6);
-        let view = store.view();
+        assert!(store.view().history_page(4, &all(), 9, 9).is_err(), "the store has it no more");
         let mut recent = Recent::new(0);
         recent.push(&made[2..]); // revisions 4 to 6 in one batch
-        let page = |from, live, max| revisions(recent.page(&view, (from, live), &all(), max, 9));
-        assert_eq!(page(4, true, 9), Some((Vec::from([4, 5, 6]), 7)));
-        assert_eq!(page(4, true, 2), Some((Vec::from([4, 5]), 6)));
-        assert_eq!(page(4, false, 9), None, "who begins there begins below the compaction");
-        assert_eq!(page(3, true, 9), None, "it lagged behind an earlier batch");
-        assert_eq!(page(6, true, 9), Some((Vec::from([6]), 7)), "the history has it");
+        let page = |from, upto, max| revisions(recent.page((from, upto), &all(), max, 9));
+        assert_eq!(page(4, 6, 9), Some((Vec::from([4, 5, 6]), 7)));
+        assert_eq!(page(4, 6, 2), Some((Vec::from([4, 5]), 6)));
+        assert_eq!(page(4, 5, 9), Some((Vec::from([4, 5]), 6)), "the rest is none of its");
+        assert_eq!(page(4, 9, 9), Some((Vec::from([4, 5, 6]), 7)), "the rest is not here");
+        assert_eq!(page(3, 6, 9), None, "it lagged behind an earlier batch");
+        assert_eq!(page(7, 7, 9), None, "nobody has heard of that");
         let one = KeyRange::new(&b"b"[..], &b""[..]);
-        let found = revisions(recent.page(&view, (4, true), &one, 9, 9));
+        let found = revisions(recent.page((4, 6), &one, 9, 9));
         assert_eq!(found, Some((Vec::from([5]), 7)));
-        let scan = revisions(recent.page(&view, (4, true), &one, 9, 1));
+        let scan = revisions(recent.page((4, 6), &one, 9, 1));
         assert_eq!(scan, Some((Vec::new(), 5)), "it looks no further than it may");
     }
 
     #[test]
     fn earlier_batches_go_once_all_are_large_and_a_gap_ends_them() {
-        let (store, made) = compacted_at(9);
-        let view = store.view();
+        let (_, made) = compacted_at(9);
         let mut recent = Recent::new(3 * (EVENT_OVERHEAD + 1));
         made[..6].iter().for_each(|one| recent.push(std::slice::from_ref(one)));
         let at = |recent: &Recent, from| {
-            revisions(recent.page(&view, (from, true), &all(), 9, 9)).map(|(found, _)| found)
+            revisions(recent.page((from, 9), &all(), 9, 9)).map(|(found, _)| found)
         };
         assert_eq!(at(&recent, 5), Some(Vec::from([5, 6, 7])));
         assert_eq!(at(&recent, 4), None);
         recent.push(&made[7..]);
         assert_eq!(at(&recent, 7), None, "8 came with a checkpoint");
+        assert_eq!(at(&recent, 9), Some(Vec::from([9])));
         recent.clear();
-        assert_eq!(at(&recent, 8), None);
+        assert_eq!(at(&recent, 9), None);
     }
 }

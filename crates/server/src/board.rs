@@ -8,6 +8,7 @@ use base::{ClusterTime, NodeId, Term};
 use door::{MemberInfo, Status};
 use mvcc::View;
 use replica::RefusalReason;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// How the member stood after its last step.
@@ -66,6 +67,8 @@ struct State {
 pub struct Board {
     state: Mutex<State>,
     up: Condvar,
+    /// Somebody wants to hear of changes.
+    listened: AtomicBool,
 }
 
 impl Board {
@@ -77,7 +80,11 @@ impl Board {
             handed: None,
             closed: false,
         };
-        Arc::new(Self { state: Mutex::new(state), up: Condvar::new() })
+        Arc::new(Self {
+            state: Mutex::new(state),
+            up: Condvar::new(),
+            listened: AtomicBool::new(false),
+        })
     }
 
     /// Nothing under the lock panics.
@@ -117,6 +124,16 @@ impl Board {
     pub fn close(&self) {
         self.lock().closed = true;
         self.up.notify_all();
+    }
+
+    /// From now on, but for what is on the board already, changes are told or not.
+    pub fn listen(&self, wanted: bool) {
+        self.listened.store(wanted, Ordering::SeqCst);
+    }
+
+    /// Asked after a step was put up: whoever listens since then sees it there.
+    pub fn is_listened(&self) -> bool {
+        self.listened.load(Ordering::SeqCst)
     }
 
     /// Reads something small off the picture.

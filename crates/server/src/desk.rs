@@ -149,8 +149,11 @@ impl Desk {
         match word {
             Word::Batch { replies, changes, replaced } => {
                 self.notice_leader();
-                if replaced || !changes.is_empty() {
+                if !changes.is_empty() {
                     self.tell(&changes);
+                }
+                if replaced {
+                    self.tell(&[]);
                 }
                 replies.into_iter().for_each(|(token, told)| self.answer(token, told));
                 self.notice_standing();

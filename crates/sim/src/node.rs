@@ -4,8 +4,8 @@ use crate::disk::{Image, SimDisk};
 use crate::ledger::Ledger;
 use base::{Ballot, Incarnation, Life, LogIndex, Nanos, NodeId};
 use consensus::raft::Persist;
+use door::{Bounds, Feed, FeedLimits};
 use member::{Born, CheckpointState, Job, Lane, Peers};
-use mvcc::Recent;
 use replica::{CheckpointJob, Event, Replica};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use wal::Journal;
@@ -85,8 +85,8 @@ pub enum Process {
 pub struct Member {
     pub replica: Replica,
     pub lane: Lane,
-    /// What the last batches changed, for watchers.
-    pub recent: Recent,
+    /// Its watchers, each a stream of its own.
+    pub feed: Feed,
     pub peers: Peers,
     pub life: Life,
     /// The local clock: (virtual time, local time) of its last change of rate.
@@ -111,8 +111,12 @@ pub struct Member {
 
 const MILLION: i128 = 1_000_000;
 
-/// Changes kept for watchers besides the newest batch; the server keeps more.
-const RECENT_BYTES_MAX: usize = 2000;
+/// Of watchers; the server's numbers are larger.
+const FEED_LIMITS: FeedLimits = FeedLimits {
+    bounds: Bounds { revisions_max: 16, scan_max: 40, bytes_target: 2_000 },
+    near_max: 8,
+    recent_bytes_max: 2_000,
+};
 
 impl Member {
     /// Of a life that begins at a time and runs at a rate.
@@ -124,10 +128,11 @@ impl Member {
         (now, rate_ppm): (Nanos, i64),
     ) -> Self {
         peers.follow(replica.raft());
+        let feed = Feed::new(FEED_LIMITS, replica.store().revision());
         Self {
             replica,
             lane: Lane::new(journal),
-            recent: Recent::new(RECENT_BYTES_MAX),
+            feed,
             peers,
             life,
             clock: (now, Nanos::ZERO),

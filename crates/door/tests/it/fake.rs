@@ -17,11 +17,16 @@ use std::time::Instant;
 /// Done once the state is fresh enough.
 type Waits = Box<dyn FnOnce(&FakeDoor)>;
 
+/// A work that is not carried out yet.
+type Kept = (Box<dyn Work>, Promise<Made>);
+
 pub struct FakeDoor {
     store: RefCell<Store>,
     index: RefCell<LogIndex>,
     listeners: RefCell<Vec<ChangeListener>>,
     reads: Rc<Reads>,
+    /// Somebody wants to hear of changes.
+    pub listens: Cell<bool>,
     pub leads: Cell<bool>,
     pub diverged: Cell<bool>,
     pub halted: RefCell<Option<String>>,
@@ -38,6 +43,9 @@ pub struct FakeDoor {
     waiting: RefCell<Vec<Waits>>,
     /// How many reads were carried out.
     pub reads_made: Cell<u64>,
+    /// Keeps works until they are told to go on.
+    pub idle: Cell<bool>,
+    works: RefCell<Vec<Kept>>,
 }
 
 impl FakeDoor {
@@ -51,6 +59,7 @@ impl FakeDoor {
                 index: RefCell::default(),
                 listeners: RefCell::default(),
                 reads: Reads::new(stage, now),
+                listens: Cell::new(false),
                 leads: Cell::new(true),
                 diverged: Cell::default(),
                 halted: RefCell::default(),
@@ -62,6 +71,8 @@ impl FakeDoor {
                 slow: Cell::default(),
                 waiting: RefCell::default(),
                 reads_made: Cell::default(),
+                idle: Cell::default(),
+                works: RefCell::default(),
             }
         })
     }
@@ -90,6 +101,16 @@ impl FakeDoor {
     /// Writes it was deaf to.
     pub fn unanswered(&self) -> usize {
         self.unanswered.borrow().len()
+    }
+
+    /// Works that are kept and still wanted.
+    pub fn works(&self) -> usize {
+        self.works.borrow().iter().filter(|(_, answer)| answer.is_wanted()).count()
+    }
+
+    /// Carries out the works that are kept.
+    pub fn work(&self) {
+        self.works.take().into_iter().for_each(|(work, answer)| carry_out(work, answer));
     }
 
     /// Serves reads that had to wait; to be polled for as long as it lives.
@@ -150,6 +171,14 @@ impl Stage for FakeDoor {
     }
 }
 
+fn carry_out(mut work: Box<dyn Work>, answer: Promise<Made>) {
+    while answer.is_wanted() {
+        if let Some(made) = work.step() {
+            return answer.keep(made);
+        }
+    }
+}
+
 impl Door for FakeDoor {
     fn write(&self, _: Caller, command: Command, answer: Answer<Response>) {
         if self.deaf.get() {
@@ -197,12 +226,15 @@ impl Door for FakeDoor {
         self.listeners.borrow_mut().push(listener);
     }
 
-    fn run(&self, mut work: Box<dyn Work>, answer: Promise<Made>) {
-        while answer.is_wanted() {
-            if let Some(made) = work.step() {
-                return answer.keep(made);
-            }
+    fn listen(&self, wanted: bool) {
+        self.listens.set(wanted);
+    }
+
+    fn run(&self, work: Box<dyn Work>, answer: Promise<Made>) {
+        if self.idle.get() {
+            return self.works.borrow_mut().push((work, answer));
         }
+        carry_out(work, answer);
     }
 
     fn view(&self) -> View {

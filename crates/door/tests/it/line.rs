@@ -12,39 +12,45 @@
 
 use base::Blob;
 use door::{
-    Bounds, Caller, Cursor, Door, Found, Fragment, Freshness, Header, Outcome, Query, Read,
-    Refusal, Wanted,
+    Bounds, Caller, Door, Feed, FeedLimits, Found, Fragment, Freshness, Header, Outcome, Query,
+    Read, Refusal, StreamId, Told, Wanted,
 };
 use later::{Asker, Later, promise};
 use mvcc::{
-    Command, Compare, CompareOp, CompareTarget, DeleteRequest, EventKind, KeyRange, PutRequest,
-    RangeRequest, Recent, RequestOp, Response, TxnRequest,
+    Command, Compare, CompareOp, CompareTarget, DeleteRequest, Error, EventKind, KeyRange,
+    PutRequest, RangeRequest, RequestOp, Response, TxnRequest,
 };
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 const BOUNDS: Bounds = Bounds { revisions_max: 100, scan_max: 1_000, bytes_target: 1 << 16 };
-const RECENT_BYTES_MAX: usize = 1 << 20;
+/// Whoever lags is fed at once: there is one client.
+const LIMITS: FeedLimits =
+    FeedLimits { bounds: BOUNDS, near_max: i64::MAX, recent_bytes_max: 1 << 20 };
 
 /// One client of the line protocol.
 pub struct Line {
     door: Rc<dyn Door>,
-    watches: RefCell<Vec<Cursor>>,
-    recent: Rc<RefCell<Recent>>,
-    /// Something was applied since the client last heard of events.
+    feed: Rc<RefCell<Feed>>,
+    stream: StreamId,
+    watches: Cell<i64>,
+    /// Something was applied that concerns the client and of which it has not heard.
     news: Rc<Cell<bool>>,
 }
 
 impl Line {
     pub fn new(door: Rc<dyn Door>) -> Self {
-        let recent = Rc::new(RefCell::new(Recent::new(RECENT_BYTES_MAX)));
+        let mut feed = Feed::new(LIMITS, door.header().revision);
+        let stream = feed.open();
+        let feed = Rc::new(RefCell::new(feed));
         let news = Rc::new(Cell::new(false));
-        let (kept, bell) = (Rc::clone(&recent), Rc::clone(&news));
+        let (hears, bell) = (Rc::clone(&feed), Rc::clone(&news));
+        door.listen(true);
         door.on_changes(Rc::new(move |batch| {
-            kept.borrow_mut().push(batch);
-            bell.set(true);
+            let rung = hears.borrow_mut().hear(batch);
+            bell.set(bell.get() || rung.contains(&stream));
         }));
-        Self { door, watches: RefCell::default(), recent, news }
+        Self { door, feed, stream, watches: Cell::new(0), news }
     }
 
     /// Answers one line, now or later.
@@ -100,10 +106,11 @@ impl Line {
         if let Some(refusal) = self.door.serves_no_data() {
             return refused(&refusal);
         }
-        let revision = self.door.view().revision();
+        let revision = self.door.header().revision;
         let range = KeyRange::new(blob(key), Blob::default());
         let wanted = Wanted { range, prev_kv: false, no_put: false, no_delete: false };
-        self.watches.borrow_mut().push(Cursor::new(wanted, 0, revision));
+        let id = self.watches.replace(self.watches.get() + 1);
+        self.feed.borrow_mut().watch((self.stream, id), wanted, 0, revision);
         format!("WATCHING {revision}")
     }
 
@@ -113,21 +120,14 @@ impl Line {
         if !self.news.take() {
             return lines;
         }
-        let (view, recent) = (self.door.view(), self.recent.borrow());
-        let mut watches = self.watches.borrow_mut();
-        watches.retain_mut(|cursor| {
-            while !cursor.in_sync(view.revision()) {
-                match cursor.advance(&view, &recent, &BOUNDS) {
-                    Ok(Some(batch)) => tell(batch.whole(), &mut lines),
-                    Ok(None) => {}
-                    Err(error) => {
-                        lines.push(refused(&error.into()));
-                        return false;
-                    }
-                }
+        let mut feed = self.feed.borrow_mut();
+        while feed.has_work(self.stream) {
+            match feed.next(self.stream, || self.door.view()) {
+                Some(Told::Events { batch, .. }) => tell(batch.whole(), &mut lines),
+                Some(Told::Compacted { .. }) => lines.push(refused(&Error::Compacted.into())),
+                Some(Told::Progress(_)) | None => {}
             }
-            true
-        });
+        }
         lines
     }
 }

@@ -1,17 +1,18 @@
 //! One watch stream: its watchers, its requests, its answers.
 
-use super::super::convert;
 use super::super::cut::Cut;
-use super::watcher::{Watcher, range_of};
+use super::super::{convert, refusal};
+use super::Hub;
+use super::watcher::{Responses, Watcher, range_of, wanted};
 use api::error::EtcdError;
 use api::etcdserverpb as pb;
 use api::etcdserverpb::watch_request::RequestUnion;
 use bytes::Bytes;
-use door::{Bounds, Door};
-use mvcc::{Recent, View};
+use door::{Batch, Errand, StreamId, Told, apart};
+use later::{Asker, Later};
 use net::{Form, Requests, Source, Status, Turn};
-use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -21,54 +22,62 @@ const ANSWERS_MAX: usize = 128;
 /// How long a stream that takes no more requests may leave unread what it is sent.
 const UNREAD_MAX: Duration = Duration::from_secs(60);
 
-/// A batch of a watcher: as many revisions as etcd syncs in one response, from as many as may be
-/// looked at before other work gets its turn.
-const BOUNDS: Bounds = Bounds { revisions_max: 1_000, scan_max: 10_000, bytes_target: 1024 * 1024 };
+/// Bytes of events that are written at once: about as long as it takes to ask another thread.
+const AT_ONCE_BYTES_MAX: usize = 64 << 10;
 
 const DUPLICATE_ID: &str = "mvcc: duplicate watch ID provided on the WatchStream";
 const EMPTY_RANGE: &str = "mvcc: watcher range is empty";
 
+/// A message that waits for room.
+enum Answer {
+    Message(pb::WatchResponse),
+    Written(Result<Bytes, Status>),
+}
+
+/// What was read for watchers that lagged, and written.
+struct Fed {
+    errand: Errand,
+    frames: Vec<Result<Bytes, Status>>,
+}
+
 /// State of one stream, free of I/O.
 pub(super) struct Session {
-    door: Rc<dyn Door>,
-    recent: Rc<RefCell<Recent>>,
+    hub: Rc<Hub>,
+    stream: StreamId,
+    form: Form,
     watchers: BTreeMap<i64, Watcher>,
     next_id: i64,
-    /// The watcher served last; the next turn starts behind it.
-    served: i64,
     /// Small control answers and the fragments of one batch; sent before any new batch.
-    answers: VecDeque<pb::WatchResponse>,
-    progress_wanted: bool,
-    message_bytes_max: usize,
+    answers: VecDeque<Answer>,
+    /// What is read and written apart; dropped, it ends.
+    apart: Option<Later<Fed>>,
 }
 
 impl Session {
-    pub(super) fn new(
-        door: Rc<dyn Door>,
-        recent: Rc<RefCell<Recent>>,
-        message_bytes_max: usize,
-    ) -> Self {
+    pub(super) fn new(hub: Rc<Hub>, stream: StreamId, form: Form) -> Self {
         Self {
-            door,
-            recent,
+            hub,
+            stream,
+            form,
             watchers: BTreeMap::new(),
             next_id: 0,
-            served: -1,
             answers: VecDeque::new(),
-            progress_wanted: false,
-            message_bytes_max,
+            apart: None,
         }
     }
 
     fn header(&self) -> pb::ResponseHeader {
-        convert::header(self.door.header())
+        convert::header(self.hub.door.header())
     }
 
-    pub(super) fn request(&mut self, request: pb::WatchRequest) {
+    fn request(&mut self, request: pb::WatchRequest) {
         match request.request_union {
             Some(RequestUnion::CreateRequest(create)) => self.create(&create),
             Some(RequestUnion::CancelRequest(cancel)) => self.cancel(cancel.watch_id),
-            Some(RequestUnion::ProgressRequest(_)) => self.progress_wanted = true,
+            Some(RequestUnion::ProgressRequest(_)) => {
+                let current = self.hub.door.header().revision;
+                self.hub.feed.borrow_mut().want_progress(self.stream, current);
+            }
             // A request of a later version is ignored, as in etcd.
             None => {}
         }
@@ -85,9 +94,9 @@ impl Session {
         } else {
             None
         };
-        let mut header = self.header();
+        let header = self.header();
         if let Some(reason) = refusal {
-            self.answers.push_back(pb::WatchResponse {
+            self.answer(pb::WatchResponse {
                 header: Some(header),
                 watch_id: -1,
                 created: true,
@@ -98,10 +107,13 @@ impl Session {
             return;
         }
         let id = if create.watch_id == 0 { self.auto_id() } else { create.watch_id };
-        header.revision = self.door.view().revision();
-        let replaced = self.watchers.insert(id, Watcher::new(id, create, header.revision));
+        let (place, current) = ((self.stream, id), header.revision);
+        let replaced = self.watchers.insert(id, Watcher::new(create));
         assert!(replaced.is_none(), "ids in use were refused above");
-        self.answers.push_back(pb::WatchResponse {
+        let mut feed = self.hub.feed.borrow_mut();
+        feed.watch(place, wanted(create), create.start_revision, current);
+        drop(feed);
+        self.answer(pb::WatchResponse {
             header: Some(header),
             watch_id: id,
             created: true,
@@ -120,118 +132,178 @@ impl Session {
 
     fn cancel(&mut self, id: i64) {
         if self.watchers.remove(&id).is_some() {
-            self.answers.push_back(pb::WatchResponse {
-                header: Some(self.header()),
-                watch_id: id,
-                canceled: true,
-                ..Default::default()
-            });
+            let mut feed = self.hub.feed.borrow_mut();
+            feed.unwatch(self.stream, id);
+            if !feed.is_out(self.stream) {
+                self.apart = None;
+            }
+            drop(feed);
+            let header = Some(self.header());
+            let canceled = true;
+            self.answer(pb::WatchResponse { header, watch_id: id, canceled, ..Default::default() });
         }
     }
 
-    /// The next message to send, or none when every watcher has seen the whole view.
-    pub(super) fn next_answer(&mut self) -> Option<pb::WatchResponse> {
-        if let Some(answer) = self.answers.pop_front() {
-            return Some(answer);
-        }
-        let view = self.door.view();
-        if let Some(id) = self.behind(view.revision()) {
-            self.pump(id, &view);
-        } else if std::mem::take(&mut self.progress_wanted) {
-            self.progress(view.revision());
+    fn answer(&mut self, answer: pb::WatchResponse) {
+        self.answers.push_back(Answer::Message(answer));
+    }
+
+    /// The next message to send, or none when there is nothing at hand. The client's window has
+    /// room: whoever lags is fed now.
+    fn next_answer(&mut self) -> Option<Answer> {
+        if self.answers.is_empty() {
+            self.send_out();
+            let view = || self.hub.door.view();
+            let told = self.hub.feed.borrow_mut().next(self.stream, view);
+            // Who was just found to lag need not wait for another turn.
+            self.send_out();
+            if let Some(told) = told {
+                self.tell(told);
+            }
         }
         self.answers.pop_front()
     }
 
     /// True when [`Self::next_answer`] may have more.
     fn has_work(&self) -> bool {
-        let revision = self.door.header().revision;
-        !self.answers.is_empty() || self.progress_wanted || self.behind(revision).is_some()
+        !self.answers.is_empty() || self.hub.feed.borrow_mut().has_work(self.stream)
     }
 
-    /// A watcher that has not seen `revision`, in turn.
-    fn behind(&self, revision: i64) -> Option<i64> {
-        let after = self.watchers.range(self.served.saturating_add(1)..);
-        let before = self.watchers.range(..=self.served);
-        after.chain(before).find(|(_, w)| !w.cursor.in_sync(revision)).map(|(id, _)| *id)
+    /// Has those who lag fed apart, unless some are already.
+    fn send_out(&mut self) {
+        let view = || self.hub.door.view();
+        let errand = self.hub.feed.borrow_mut().begin(self.stream, view);
+        if let Some(errand) = errand {
+            self.carry_out(errand);
+        }
     }
 
-    /// Advances watchers from `id` on until one has something to say, or has looked far enough.
-    fn pump(&mut self, mut id: i64, view: &View) {
-        loop {
-            self.served = id;
-            let header = self.header();
-            let watcher = self.watchers.get_mut(&id).expect("ids come from the map");
-            let moved = watcher.cursor.advance(view, &self.recent.borrow(), &BOUNDS);
-            match moved {
-                Ok(Some(batch)) => {
-                    watcher.active = true;
-                    let answers = watcher.responses(&batch, header, self.message_bytes_max);
-                    return self.answers.extend(answers);
+    fn carry_out(&mut self, errand: Errand) {
+        let in_parts = |id: &i64| self.watchers.get(id).is_some_and(|watcher| watcher.fragment);
+        let in_parts: BTreeSet<i64> = errand.watchers().filter(in_parts).collect();
+        let (header, shape) = (self.header(), self.form.shape());
+        let bytes_max = self.hub.message_bytes_max;
+        let mut fed = Some(Fed { errand, frames: Vec::new() });
+        let mut responses = None;
+        let step = move || {
+            let Fed { errand, frames } = fed.as_mut()?;
+            if !errand.step() {
+                return None;
+            }
+            if let Some(Told::Events { watcher, batch }) = errand.told() {
+                let whose = (*watcher, in_parts.contains(watcher));
+                let begin = || Responses::new(header, whose, batch, bytes_max);
+                let next = responses.get_or_insert_with(begin).next(batch);
+                if let Some(response) = next {
+                    frames.push(shape.encode(&response));
+                    return None;
                 }
-                // A long way back without a match: the rest is for the next turn.
-                Ok(None) if !watcher.cursor.in_sync(view.revision()) => return,
-                Ok(None) => {}
-                Err(_) => return self.compacted(id, view),
             }
-            match self.behind(view.revision()) {
-                Some(next) => id = next,
-                None => return,
+            fed.take()
+        };
+        // Whether anybody waits shows in whether the stream is there.
+        self.apart = Some(apart(&*self.hub.door, Asker::nobody(), step));
+    }
+
+    /// Takes in what was made apart, if it has come.
+    fn take_in(&mut self, cx: &mut Context<'_>) -> Result<(), Status> {
+        let Some(apart) = &mut self.apart else { return Ok(()) };
+        let Poll::Ready(fed) = Pin::new(apart).poll(cx) else { return Ok(()) };
+        self.apart = None;
+        let Some(Fed { errand, frames }) = fed else {
+            return Err(refusal::of(EtcdError::Stopped));
+        };
+        let awaited = self.hub.feed.borrow_mut().end(&errand);
+        assert!(awaited, "what is not awaited is dropped");
+        self.answers.extend(frames.into_iter().map(Answer::Written));
+        match errand.into_told() {
+            Some(Told::Events { watcher, .. }) => self.is_active(watcher),
+            Some(told) => self.tell(told),
+            None => {}
+        }
+        Ok(())
+    }
+
+    fn is_active(&mut self, id: i64) {
+        self.watchers.get_mut(&id).expect("the feed knows no other").active = true;
+    }
+
+    fn tell(&mut self, told: Told) {
+        match told {
+            Told::Progress(revision) => self.push_progress(-1, revision),
+            Told::Compacted { watcher, revision } => self.compacted(watcher, revision),
+            Told::Events { watcher, batch } => {
+                if batch.bytes() <= AT_ONCE_BYTES_MAX {
+                    return self.events(watcher, &batch);
+                }
+                // What is fresh does not wait for what was begun before.
+                let told = Told::Events { watcher, batch };
+                let errand = self.hub.feed.borrow_mut().entrust(self.stream, told);
+                match errand {
+                    Ok(errand) => self.carry_out(errand),
+                    Err(Told::Events { watcher, batch }) => self.events(watcher, &batch),
+                    Err(_) => unreachable!("events come back as events"),
+                }
             }
+        }
+    }
+
+    fn events(&mut self, id: i64, batch: &Batch) {
+        self.is_active(id);
+        let (header, bytes_max) = (self.header(), self.hub.message_bytes_max);
+        let fragment = self.watchers.get(&id).is_some_and(|watcher| watcher.fragment);
+        let mut responses = Responses::new(header, (id, fragment), batch, bytes_max);
+        while let Some(response) = responses.next(batch) {
+            self.answer(response);
         }
     }
 
     /// History that the watcher still needed is gone. etcd's header has revision 0 here.
-    fn compacted(&mut self, id: i64, view: &View) {
+    fn compacted(&mut self, id: i64, compact_revision: i64) {
         self.watchers.remove(&id);
         let mut header = self.header();
         header.revision = 0;
-        self.answers.push_back(pb::WatchResponse {
+        self.answer(pb::WatchResponse {
             header: Some(header),
             watch_id: id,
             canceled: true,
-            compact_revision: view.compact_revision(),
+            compact_revision,
             ..Default::default()
         });
-    }
-
-    /// Promises that nothing at or below `revision` will follow: all watchers are in sync, and
-    /// what they were owed was sent before. A watcher of the future gets no promise.
-    fn progress(&mut self, revision: i64) {
-        let mut watchers = self.watchers.values();
-        if self.watchers.is_empty() || watchers.any(|w| !w.cursor.may_promise(revision)) {
-            return;
-        }
-        self.push_progress(-1, revision);
     }
 
     fn push_progress(&mut self, watch_id: i64, revision: i64) {
         let mut header = self.header();
         header.revision = revision;
         let header = Some(header);
-        self.answers.push_back(pb::WatchResponse { header, watch_id, ..Default::default() });
+        self.answer(pb::WatchResponse { header, watch_id, ..Default::default() });
     }
 
     /// The periodic notification of quiet watchers that asked for it.
-    pub(super) fn tick(&mut self) {
-        let revision = self.door.view().revision();
+    fn tick(&mut self) {
         let mut quiet = Vec::new();
-        for watcher in self.watchers.values_mut() {
+        for (id, watcher) in &mut self.watchers {
             let active = std::mem::take(&mut watcher.active);
-            if watcher.progress_notify && !active && watcher.cursor.may_promise(revision) {
-                quiet.push(watcher.id);
+            if watcher.progress_notify && !active {
+                let promise = self.hub.feed.borrow().quiet(self.stream, *id);
+                quiet.extend(promise.map(|revision| (*id, revision)));
             }
         }
-        for id in quiet {
+        for (id, revision) in quiet {
             self.push_progress(id, revision);
         }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.hub.close(self.stream);
     }
 }
 
 /// One watch stream as its client meets it.
 pub(in super::super) struct Stream {
     session: Session,
-    form: Form,
     requests: Box<dyn Requests>,
     cut: Cut,
     /// The client may send more requests.
@@ -244,13 +316,12 @@ pub(in super::super) struct Stream {
 impl Stream {
     pub(super) fn new(
         session: Session,
-        form: Form,
         requests: Box<dyn Requests>,
         cut: Cut,
         interval: Duration,
     ) -> Self {
         let tick_at = Instant::now() + interval;
-        Self { session, form, requests, cut, open: true, interval, tick_at }
+        Self { session, requests, cut, open: true, interval, tick_at }
     }
 
     fn take_requests(&mut self, cx: &mut Context<'_>) -> Result<(), Status> {
@@ -258,7 +329,10 @@ impl Stream {
             match self.requests.poll_next(cx) {
                 Poll::Pending => break,
                 Poll::Ready(None) => self.open = false,
-                Poll::Ready(Some(message)) => self.session.request(self.form.decode(message?)?),
+                Poll::Ready(Some(message)) => {
+                    let request = self.session.form.decode(message?)?;
+                    self.session.request(request);
+                }
             }
         }
         Ok(())
@@ -270,7 +344,8 @@ impl Source for Stream {
         if let Poll::Ready(status) = self.cut.poll(cx) {
             return Poll::Ready(Turn::End(Err(status)));
         }
-        if let Err(status) = self.take_requests(cx) {
+        let taken = self.session.take_in(cx).and_then(|()| self.take_requests(cx));
+        if let Err(status) = taken {
             return Poll::Ready(Turn::End(Err(status)));
         }
         let now = Instant::now();
@@ -289,7 +364,10 @@ impl Source for Stream {
     }
 
     fn make(&mut self) -> Option<Result<Bytes, Status>> {
-        self.session.next_answer().map(|answer| self.form.encode(&answer))
+        Some(match self.session.next_answer()? {
+            Answer::Message(answer) => self.session.form.encode(&answer),
+            Answer::Written(frame) => frame,
+        })
     }
 
     fn starts_at_once(&self) -> bool {

@@ -1,20 +1,25 @@
-//! One watcher of a stream, in etcd's words: a cursor, and what its client asked for besides.
+//! One watcher of a stream, in etcd's words: what its client asked for besides events.
 
 use super::super::convert;
 use api::etcdserverpb as pb;
 use api::etcdserverpb::watch_create_request::FilterType;
 use base::Blob;
-use door::{Batch, Cursor, Fragment, Wanted};
+use door::{Batch, Wanted};
 use mvcc::KeyRange;
 
 /// State of one watcher.
 pub(super) struct Watcher {
-    pub(super) id: i64,
-    pub(super) cursor: Cursor,
     pub(super) progress_notify: bool,
-    fragment: bool,
+    pub(super) fragment: bool,
     /// Something was sent since the last progress round.
     pub(super) active: bool,
+}
+
+impl Watcher {
+    pub(super) fn new(request: &pb::WatchCreateRequest) -> Self {
+        let (progress_notify, fragment) = (request.progress_notify, request.fragment);
+        Self { progress_notify, fragment, active: false }
+    }
 }
 
 /// The range a create request means: an empty key is the lowest one.
@@ -23,43 +28,51 @@ pub(super) fn range_of(request: &pb::WatchCreateRequest) -> KeyRange {
     KeyRange::new(Blob::from(key), Blob::from(&request.range_end[..]))
 }
 
-impl Watcher {
-    pub(super) fn new(id: i64, request: &pb::WatchCreateRequest, current: i64) -> Self {
-        let has = |filter: FilterType| request.filters.contains(&(filter as i32));
-        let wanted = Wanted {
-            range: range_of(request),
-            prev_kv: request.prev_kv,
-            no_put: has(FilterType::Noput),
-            no_delete: has(FilterType::Nodelete),
-        };
-        Self {
-            id,
-            cursor: Cursor::new(wanted, request.start_revision, current),
-            progress_notify: request.progress_notify,
-            fragment: request.fragment,
-            active: false,
-        }
+/// The events that a create request means.
+pub(super) fn wanted(request: &pb::WatchCreateRequest) -> Wanted {
+    let has = |filter: FilterType| request.filters.contains(&(filter as i32));
+    Wanted {
+        range: range_of(request),
+        prev_kv: request.prev_kv,
+        no_put: has(FilterType::Noput),
+        no_delete: has(FilterType::Nodelete),
+    }
+}
+
+/// A batch as responses: one, or several when the client asked for fragments. Anybody can write
+/// them, on any thread.
+pub(super) struct Responses {
+    header: pb::ResponseHeader,
+    id: i64,
+    /// Bytes of one.
+    bytes_max: usize,
+    /// Events written so far.
+    given: usize,
+}
+
+impl Responses {
+    pub(super) fn new(
+        mut header: pb::ResponseHeader,
+        (id, fragment): (i64, bool),
+        batch: &Batch,
+        bytes_max: usize,
+    ) -> Self {
+        header.revision = batch.revision();
+        Self { header, id, bytes_max: if fragment { bytes_max } else { usize::MAX }, given: 0 }
     }
 
-    /// The batch as responses: one, or several when the client asked for fragments.
-    pub(super) fn responses(
-        &self,
-        batch: &Batch,
-        mut header: pb::ResponseHeader,
-        bytes_max: usize,
-    ) -> Vec<pb::WatchResponse> {
-        header.revision = batch.revision();
-        let response = |part: Fragment<'_>| pb::WatchResponse {
-            header: Some(header),
+    /// The next one; none when that was all.
+    pub(super) fn next(&mut self, batch: &Batch) -> Option<pb::WatchResponse> {
+        let part = batch.fragment(self.given, self.bytes_max)?;
+        let events: Vec<_> =
+            part.events().map(|(event, before)| convert::event(event, before)).collect();
+        self.given += events.len();
+        Some(pb::WatchResponse {
+            header: Some(self.header),
             watch_id: self.id,
             fragment: part.more,
-            events: part.events().map(|(event, before)| convert::event(event, before)).collect(),
+            events,
             ..Default::default()
-        };
-        if self.fragment {
-            batch.fragments(bytes_max).map(response).collect()
-        } else {
-            vec![response(batch.whole())]
-        }
+        })
     }
 }

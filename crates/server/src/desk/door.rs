@@ -126,6 +126,10 @@ impl Door for Desk {
         self.listeners.borrow_mut().push(listener);
     }
 
+    fn listen(&self, wanted: bool) {
+        self.board.listen(wanted);
+    }
+
     fn run(&self, work: Box<dyn Work>, answer: Promise<Made>) {
         self.pool.run(work, answer);
     }

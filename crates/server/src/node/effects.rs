@@ -52,7 +52,11 @@ impl Voter {
 
     /// Tells the clients' thread what concerns it, if anything does.
     fn tell(&mut self, effects: &mut Effects) {
-        let replaced = std::mem::take(&mut self.replaced);
+        let mut replaced = std::mem::take(&mut self.replaced);
+        if !self.board.is_listened() {
+            effects.changes.clear();
+            replaced = false;
+        }
         let stands = !self.stands && self.replica.is_current();
         self.stands |= stands;
         let quiet = effects.replies.is_empty() && effects.changes.is_empty();

@@ -213,7 +213,7 @@ impl World {
             self.persist(node, effects);
         }
         if !effects.changes.is_empty() || installed {
-            self.feed_watchers(node, &effects.changes);
+            self.feed_watchers(node, &effects.changes, installed);
         }
         if let Some(index) = effects.known.take()
             && !self.stops_here(node)

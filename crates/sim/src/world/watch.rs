@@ -1,16 +1,16 @@
-//! Watches: members whose watchers are the cursors that ship, and clients that resume at other
+//! Watches: members whose watchers stand in the feed that ships, and clients that resume at other
 //! members. What clients are told is judged in `judge/watch.rs`.
 
 use super::World;
 use crate::agenda::What;
 use crate::judge::{Heard, Wanted, Watching};
 use base::{Blob, Nanos};
-use door::{Bounds, Cursor, Fragment};
+use door::{Feed, Fragment, StreamId, Told};
 use mvcc::{Changes, Event, KeyRange};
 use std::sync::Arc;
 
-/// The server's numbers are larger.
-const BOUNDS: Bounds = Bounds { revisions_max: 16, scan_max: 40, bytes_target: 2_000 };
+/// Each watcher has a stream of its own, and this number there.
+const WATCHER: i64 = 0;
 /// Bytes of one fragment: some two small events.
 const FRAGMENT_BYTES_MAX: usize = 250;
 
@@ -20,15 +20,14 @@ pub(super) struct Watcher {
     life: u32,
     /// Messages of an earlier stream are void.
     stream: u32,
-    /// What the member has not sent.
-    cursor: Cursor,
+    /// Where the member keeps its place.
+    place: Option<StreamId>,
     /// The client does not read until then.
     stalled_until: Nanos,
     /// The stream that was told that what it should see next is compacted.
     compacted: Option<u32>,
     /// Something was sent since the last look for quiet watchers.
     active: bool,
-    progress_asked: bool,
 }
 
 pub(super) struct Delivery {
@@ -43,7 +42,8 @@ impl World {
             let r = &mut self.random.client;
             let key = crate::client::key(r.below(self.plan.knobs.keys));
             let range = match watcher {
-                0 => KeyRange::new(&b"\0"[..], &b"\0"[..]),
+                // Of a crowd more than one: whoever watches all is concerned by every batch.
+                n if n % 3 == 0 => KeyRange::new(&b"\0"[..], &b"\0"[..]),
                 1 => KeyRange::new(key, Blob::default()),
                 _ => KeyRange::new(key, &b"k99"[..]),
             };
@@ -51,17 +51,15 @@ impl World {
             let (prev_kv, no_put, no_delete) = (!one_in(3), one_in(6), one_in(6));
             let (progress, fragment) = (one_in(2), one_in(3));
             let wanted = Wanted { range, prev_kv, no_put, no_delete, progress, fragment };
-            let cursor = Cursor::new(wanted.cursor(), 0, 0);
             self.watchers.push(Watcher {
                 client: Watching::new(wanted),
                 node: 0,
                 life: u32::MAX,
                 stream: 0,
-                cursor,
+                place: None,
                 stalled_until: Nanos::ZERO,
                 compacted: None,
                 active: false,
-                progress_asked: false,
             });
             // The first from the beginning; others later, from now, from before or from after.
             let first = if watcher == 0 { 5 } else { 5 + r.below(20_000) };
@@ -86,6 +84,7 @@ impl World {
             members.contains(*n as u8) && !place.paused && place.up().is_some_and(serves)
         };
         let member = running.find(open);
+        self.unwatch(number);
         let watcher = &mut self.watchers[number];
         watcher.stream += 1;
         let Some(node) = member else {
@@ -111,8 +110,13 @@ impl World {
             (None, _, (1, after)) => current + after + 1,
             (None, _, (_, back)) => (current - back).max(1),
         };
-        watcher.cursor = Cursor::new(watcher.client.wanted.cursor(), from, current);
-        (watcher.active, watcher.progress_asked) = (false, false);
+        let wanted = watcher.client.wanted.cursor();
+        if let Some(member) = self.nodes[node].up_mut() {
+            let place = member.feed.open();
+            member.feed.watch((place, WATCHER), wanted, from, current);
+            watcher.place = Some(place);
+        }
+        watcher.active = false;
         watcher.stalled_until = Nanos::ZERO;
         self.tell(number, Heard::Created { from, revision: current });
         self.feed(number);
@@ -137,11 +141,14 @@ impl World {
         }
         match act {
             0 => {
-                watcher.progress_asked = true;
+                let current = place.up().map_or(0, |member| member.replica.store().revision());
+                if let Some((feed, place)) = self.place(number) {
+                    feed.want_progress(place, current);
+                }
                 self.feed(number);
             }
             1 => {
-                watcher.life = u32::MAX;
+                self.unwatch(number);
                 self.tell(number, Heard::Canceled);
                 let at = self.now.plus(Nanos::from_millis(wait / 4 + 2));
                 self.agenda.push(at, What::Rewatch(number as u16));
@@ -152,14 +159,31 @@ impl World {
                 watcher.stalled_until = self.now.plus(Nanos::from_millis(200 + wait));
             }
             _ => {
-                let Some(member) = place.up() else { return };
-                let revision = member.replica.store().revision();
                 let quiet = !std::mem::take(&mut watcher.active);
-                if watcher.client.wanted.progress && quiet && watcher.cursor.may_promise(revision) {
+                let asked = watcher.client.wanted.progress && quiet;
+                let Some((feed, place)) = self.place(number).filter(|_| asked) else { return };
+                if let Some(revision) = feed.quiet(place, WATCHER) {
                     self.tell(number, Heard::Progress { revision });
                 }
             }
         }
+    }
+
+    /// The member's feed, and the watcher's stream there.
+    fn place(&mut self, number: usize) -> Option<(&mut Feed, StreamId)> {
+        let watcher = &self.watchers[number];
+        let node = &mut self.nodes[usize::from(watcher.node)];
+        let member = if node.life == watcher.life { node.up_mut() } else { None };
+        member.map(|member| &mut member.feed).zip(watcher.place)
+    }
+
+    /// The watcher is gone from its member.
+    fn unwatch(&mut self, number: usize) {
+        if let Some((feed, place)) = self.place(number) {
+            feed.close(place);
+        }
+        let watcher = &mut self.watchers[number];
+        (watcher.life, watcher.place) = (u32::MAX, None);
     }
 
     pub(super) fn lose_watchers(&mut self, node: usize) {
@@ -173,23 +197,33 @@ impl World {
         }
     }
 
-    pub(super) fn feed_watchers(&mut self, node: usize, batch: &[Arc<Changes>]) {
-        let Some(member) = self.nodes[node].up_mut() else { return };
-        member.recent.push(batch);
+    pub(super) fn feed_watchers(&mut self, node: usize, batch: &[Arc<Changes>], installed: bool) {
         let before = batch.first().map(|changes| changes.revision);
-        for number in 0..self.watchers.len() {
+        let seen = before.map(|before| before - 1);
+        let at_head: Vec<bool> = (0..self.watchers.len())
+            .map(|number| {
+                let quiet = self.place(number).and_then(|(feed, at)| feed.quiet(at, WATCHER));
+                seen.is_some() && quiet == seen
+            })
+            .collect();
+        let Some(member) = self.nodes[node].up_mut() else { return };
+        let mut rung = member.feed.hear(batch);
+        if installed {
+            rung.append(&mut member.feed.replaced(member.replica.store().revision()));
+        }
+        for (number, at_head) in at_head.into_iter().enumerate() {
             let watcher = &self.watchers[number];
             if usize::from(watcher.node) != node || watcher.life == u32::MAX {
                 continue;
             }
-            // What is not read is fed later: the cursor stays where it is.
-            if watcher.stalled_until > Nanos::ZERO {
+            // What is not read is fed later: its place stays where it is.
+            let is_rung = watcher.place.is_some_and(|place| rung.contains(&place));
+            if watcher.stalled_until > Nanos::ZERO || !is_rung {
                 continue;
             }
-            let (stream, at_head) = (watcher.stream, before == Some(watcher.cursor.next()));
+            let stream = watcher.stream;
             self.feed(number);
-            let watcher = &self.watchers[number];
-            if at_head && watcher.compacted == Some(stream) {
+            if at_head && self.watchers[number].compacted == Some(stream) {
                 let what = format!("watcher {number} had seen all before {before:?}");
                 self.blame("compacted is who lagged behind", what);
             }
@@ -218,26 +252,39 @@ impl World {
     /// Sends what the watcher has not been sent yet.
     fn feed(&mut self, number: usize) {
         loop {
-            let watcher = &mut self.watchers[number];
-            let place = &self.nodes[usize::from(watcher.node)];
-            let Some(member) = place.up().filter(|_| place.life == watcher.life) else { return };
-            let view = member.replica.store().view();
-            if watcher.cursor.in_sync(view.revision()) {
-                let asked = std::mem::take(&mut watcher.progress_asked);
-                if asked && watcher.cursor.may_promise(view.revision()) {
-                    self.tell(number, Heard::Progress { revision: view.revision() });
-                }
+            let watcher = &self.watchers[number];
+            let node = &mut self.nodes[usize::from(watcher.node)];
+            let life = watcher.life;
+            let member = if node.life == life { node.up_mut() } else { None };
+            let Some((member, place)) = member.zip(watcher.place) else { return };
+            let (feed, store) = (&mut member.feed, member.replica.store());
+            if !feed.has_work(place) {
                 return;
             }
-            let Ok(moved) = watcher.cursor.advance(&view, &member.recent, &BOUNDS) else {
-                watcher.life = u32::MAX;
-                watcher.compacted = Some(watcher.stream);
-                let revision = view.compact_revision();
-                self.tell(number, Heard::Compacted { revision });
-                let at = self.now.plus(Nanos::from_millis(2));
-                return self.agenda.push(at, What::Rewatch(number as u16));
+            let mut told = feed.next(place, || store.view());
+            if told.is_none()
+                && let Some(mut errand) = feed.begin(place, || store.view())
+            {
+                while !errand.step() {}
+                feed.end(&errand);
+                told = errand.into_told();
+            }
+            let watcher = &mut self.watchers[number];
+            let batch = match told {
+                Some(Told::Events { batch, .. }) => batch,
+                Some(Told::Progress(revision)) => {
+                    self.tell(number, Heard::Progress { revision });
+                    continue;
+                }
+                Some(Told::Compacted { revision, .. }) => {
+                    watcher.compacted = Some(watcher.stream);
+                    self.unwatch(number);
+                    self.tell(number, Heard::Compacted { revision });
+                    let at = self.now.plus(Nanos::from_millis(2));
+                    return self.agenda.push(at, What::Rewatch(number as u16));
+                }
+                None => continue,
             };
-            let Some(batch) = moved else { continue };
             watcher.active = true;
             let message = |part: Fragment<'_>| {
                 let event = |(event, before): (&Event, Option<&mvcc::KeyValue>)| Event {

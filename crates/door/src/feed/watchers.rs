@@ -1,0 +1,265 @@
+//! The watchers of one stream, and whose turn it is.
+
+use super::errand::Errand;
+use crate::cursor::Cursor;
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use mvcc::{Event, KeyRange};
+
+/// Where a watcher waits, and for which turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum At {
+    /// It is owed nothing, or what it is owed is on its way.
+    Quiet,
+    Due(u64),
+    Lagging(u64),
+    /// On an errand that began at that turn.
+    Out(u64),
+}
+
+struct Place {
+    /// Its next revision: the first it is owed, or, live, the first that could be.
+    cursor: Cursor,
+    /// The last revision heard of that concerns it, or may. It is live when that is behind it.
+    upto: i64,
+    at: At,
+}
+
+impl Place {
+    fn is_live(&self) -> bool {
+        self.cursor.next() > self.upto
+    }
+}
+
+#[derive(Default)]
+pub(super) struct Watchers {
+    places: BTreeMap<i64, Place>,
+    /// By turn: those owed something that may be among the changes heard last.
+    due: BTreeMap<u64, i64>,
+    /// By turn: those who need a picture of the store.
+    lagging: BTreeMap<u64, i64>,
+    turns: u64,
+    /// The errand under way.
+    errand: Option<u64>,
+    /// The highest revision that any answer has named or a picture has shown: no promise may be
+    /// below it.
+    shown: i64,
+    progress_wanted: bool,
+}
+
+impl Watchers {
+    pub(super) fn ranges(&self) -> impl Iterator<Item = (i64, &KeyRange)> {
+        self.places.iter().map(|(id, place)| (*id, &place.cursor.wanted().range))
+    }
+
+    pub(super) fn insert(&mut self, id: i64, cursor: Cursor, current: i64) {
+        self.shown = self.shown.max(current);
+        let before = self.places.insert(id, Place { cursor, upto: current, at: At::Quiet });
+        assert!(before.is_none(), "ids are free when they are given");
+        self.settle(id);
+    }
+
+    pub(super) fn remove(&mut self, id: i64) -> Option<Cursor> {
+        if let At::Out(_) = self.places.get(&id)?.at {
+            self.recall();
+        }
+        self.put(id, At::Quiet);
+        self.places.remove(&id).map(|place| place.cursor)
+    }
+
+    /// Moves a watcher from where it waits.
+    fn put(&mut self, id: i64, at: At) {
+        let place = self.places.get_mut(&id).expect("whoever waits is there");
+        match core::mem::replace(&mut place.at, at) {
+            At::Due(turn) => drop(self.due.remove(&turn)),
+            At::Lagging(turn) => drop(self.lagging.remove(&turn)),
+            At::Quiet | At::Out(_) => {}
+        }
+        match at {
+            At::Due(turn) => drop(self.due.insert(turn, id)),
+            At::Lagging(turn) => drop(self.lagging.insert(turn, id)),
+            At::Quiet | At::Out(_) => {}
+        }
+    }
+
+    fn turn(&mut self) -> u64 {
+        self.turns += 1;
+        self.turns
+    }
+
+    /// Gives it its turn behind all others, when it is owed something.
+    fn settle(&mut self, id: i64) {
+        let turn = self.turn();
+        let place = self.places.get_mut(&id).expect("whoever waits is there");
+        if place.is_live() {
+            // Its picture may have more: nothing that was heard is missing.
+            place.cursor.goes_live();
+            return self.put(id, At::Quiet);
+        }
+        self.put(id, At::Due(turn));
+    }
+
+    /// An event of a change that was heard; true when the stream had nothing due and now has.
+    pub(super) fn concerns(&mut self, id: i64, event: &Event, revision: i64) -> bool {
+        let place = self.places.get_mut(&id).expect("the index has no other");
+        // What is below was seen in a picture, or lies before its start.
+        if revision < place.cursor.next() || !place.cursor.wanted().wants(event) {
+            return false;
+        }
+        if place.is_live() {
+            place.cursor.skip_to(revision);
+        }
+        place.upto = place.upto.max(revision);
+        let rings = place.at.is_quiet() && self.due.is_empty();
+        if place.at.is_quiet() {
+            self.settle(id);
+        }
+        rings
+    }
+
+    /// No change tells what lies between; true when the stream had nothing due and now has.
+    pub(super) fn missed(&mut self, head: i64, current: i64) -> bool {
+        let idle = self.due.is_empty();
+        let mut quiet = Vec::new();
+        for (id, place) in &mut self.places {
+            if place.is_live() {
+                let next = place.cursor.next().max(head + 1);
+                if next > current {
+                    continue;
+                }
+                place.cursor.skip_to(next);
+            }
+            place.upto = place.upto.max(current);
+            if place.at.is_quiet() {
+                quiet.push(*id);
+            }
+        }
+        quiet.into_iter().for_each(|id| self.settle(id));
+        idle && !self.due.is_empty()
+    }
+
+    pub(super) fn has_due(&self) -> bool {
+        !self.due.is_empty()
+    }
+
+    pub(super) fn has_lagging(&self) -> bool {
+        !self.lagging.is_empty()
+    }
+
+    /// Whose turn it is, and up to where it is owed something.
+    pub(super) fn take_due(&mut self) -> Option<(i64, &mut Cursor, i64)> {
+        let (_, id) = self.due.first_key_value()?;
+        let id = *id;
+        self.put(id, At::Quiet);
+        let place = self.places.get_mut(&id).expect("whoever waits is there");
+        assert!(!place.is_live(), "whoever is due is owed something");
+        Some((id, &mut place.cursor, place.upto))
+    }
+
+    /// The cursor of whoever had its turn was moved.
+    pub(super) fn moved(&mut self, id: i64) {
+        let place = self.places.get(&id).expect("it had its turn");
+        self.shown = self.shown.max(place.cursor.next() - 1);
+        self.settle(id);
+    }
+
+    /// Whoever had its turn needs a picture.
+    pub(super) fn lags(&mut self, id: i64) {
+        let turn = self.turn();
+        self.put(id, At::Lagging(turn));
+    }
+
+    pub(super) fn is_out(&self) -> bool {
+        self.errand.is_some()
+    }
+
+    /// Sends up to `max` of those who lag, in turn.
+    pub(super) fn send(&mut self, max: usize) -> (u64, Vec<(i64, Cursor)>) {
+        assert!(self.errand.is_none(), "there is one errand at a time");
+        let first: Vec<_> = self.lagging.iter().take(max).map(|(turn, id)| (*turn, *id)).collect();
+        let number = self.turn();
+        self.errand = Some(number);
+        let mut members = Vec::with_capacity(first.len());
+        for (turn, id) in first {
+            self.put(id, At::Out(turn));
+            members.push((id, self.places[&id].cursor.clone()));
+        }
+        (number, members)
+    }
+
+    /// Sends one whose events are known already.
+    pub(super) fn send_one(&mut self, id: i64) -> Option<u64> {
+        assert!(self.errand.is_none(), "there is one errand at a time");
+        self.places.get(&id)?;
+        let number = self.turn();
+        self.errand = Some(number);
+        self.put(id, At::Out(number));
+        Some(number)
+    }
+
+    /// Nothing comes of the errand under way: whoever is on it goes on where it stood.
+    fn recall(&mut self) {
+        self.errand = None;
+        let out = |(id, place): (&i64, &Place)| match place.at {
+            At::Out(turn) => Some((*id, turn, place.is_live())),
+            _ => None,
+        };
+        let out: Vec<_> = self.places.iter().filter_map(out).collect();
+        for (id, turn, live) in out {
+            self.put(id, if live { At::Quiet } else { At::Lagging(turn) });
+        }
+    }
+
+    /// Takes an errand back; false when it is not the one under way.
+    pub(super) fn back(&mut self, number: u64, errand: &Errand) -> bool {
+        if self.errand != Some(number) {
+            return false;
+        }
+        for (id, cursor) in errand.members() {
+            let place = self.places.get_mut(id).expect("with whoever leaves its errand ends");
+            self.shown = self.shown.max(cursor.next() - 1);
+            place.cursor = cursor.clone();
+        }
+        // Whoever was not reached keeps its turn.
+        self.recall();
+        let reached = errand.reached().iter().map(|(id, _)| *id);
+        let told = errand.told().and_then(|told| match told {
+            super::Told::Events { watcher, .. } => Some(*watcher),
+            _ => None,
+        });
+        for id in reached.chain(told) {
+            self.settle(id);
+        }
+        true
+    }
+
+    pub(super) fn want_progress(&mut self, current: i64) {
+        self.shown = self.shown.max(current);
+        self.progress_wanted = true;
+    }
+
+    /// Whether progress is to be told now, and whether that waits for what will be heard.
+    pub(super) fn progress(&self, head: i64) -> (bool, bool) {
+        let owes = self.has_due() || self.has_lagging() || self.is_out();
+        let wanted = self.progress_wanted && !owes;
+        (wanted && head >= self.shown, wanted && head < self.shown)
+    }
+
+    /// The promise that is wanted, once it can be given or refused: a watcher that waits for a
+    /// revision of the future gets none.
+    pub(super) fn take_progress(&mut self, head: i64) -> Option<i64> {
+        let (ready, _) = self.progress(head);
+        if !ready {
+            return None;
+        }
+        self.progress_wanted = false;
+        let mut places = self.places.values();
+        let any = !self.places.is_empty() && places.all(|place| place.cursor.next() <= head + 1);
+        any.then_some(head)
+    }
+
+    pub(super) fn may_promise(&self, id: i64, head: i64) -> bool {
+        let place = self.places.get(&id).filter(|place| place.is_live() && place.at.is_quiet());
+        place.is_some_and(|place| place.cursor.next() <= head + 1)
+    }
+}

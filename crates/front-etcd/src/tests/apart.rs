@@ -1,0 +1,185 @@
+//! What is read and written apart: it holds up nobody, and ends when nobody waits for it.
+
+use super::client::Client;
+use super::{FakeDoor, create, put, until, with_door};
+use api::Message;
+use api::etcdserverpb as pb;
+use api::etcdserverpb::watch_request::RequestUnion;
+use base::Blob;
+use bytes::Bytes;
+use mvcc::{Command, PutRequest};
+use net::{FRAME_HEAD_BYTES, Limits, frame};
+
+fn from(key: &str, start_revision: i64) -> pb::WatchRequest {
+    let key = key.to_string().into();
+    create(pb::WatchCreateRequest { key, start_revision, ..Default::default() })
+}
+
+async fn write(client: &mut Client, key: &str, value: impl Into<Bytes>) {
+    let _: pb::PutResponse = client.call("KV/Put", &put(key, value)).await.unwrap();
+}
+
+/// More revisions of `k` than are read at once.
+fn long_history(door: &FakeDoor) {
+    for n in 0..200 {
+        let (key, value) = (Blob::from(&b"k"[..]), Blob::from(format!("{n}").as_bytes()));
+        door.apply(&Command::Put(PutRequest { key, value, ..PutRequest::default() }));
+    }
+}
+
+fn progress() -> pb::WatchRequest {
+    let ask = RequestUnion::ProgressRequest(pb::WatchProgressRequest {});
+    pb::WatchRequest { request_union: Some(ask) }
+}
+
+#[test]
+fn who_lags_delays_no_fresh_event_and_no_promise_comes_before_it_has_caught_up() {
+    with_door(Limits::default(), |address, door| async move {
+        long_history(&door);
+        door.idle.set(true);
+        let mut client = Client::connect(address).await;
+        let mut watch = client.watch().await;
+        watch.send(&from("k", 2));
+        watch.send(&from("a", 0));
+        for id in [0, 1] {
+            let created = watch.next().await;
+            assert!(created.created && created.watch_id == id, "{created:?}");
+        }
+        until(|| door.works() == 1).await;
+        watch.send(&progress());
+        for revision in 202..212 {
+            write(&mut client, "a", "fresh").await;
+            let fresh = watch.next().await;
+            assert_eq!((fresh.watch_id, fresh.events.len()), (1, 1), "{fresh:?}");
+            assert_eq!(fresh.header.unwrap().revision, revision);
+            assert_eq!(door.works(), 1, "one at a time, and it waits");
+        }
+        door.work();
+        let caught = watch.next().await;
+        assert_eq!((caught.watch_id, caught.events.len()), (0, 200));
+        let revisions = caught.events.iter().map(|e| e.kv.as_ref().unwrap().mod_revision);
+        assert!(revisions.eq(2..202), "all of them, in order");
+        let promise = watch.next().await;
+        assert_eq!((promise.watch_id, promise.header.unwrap().revision), (-1, 211));
+        write(&mut client, "k", "fresh").await;
+        let fresh = watch.next().await;
+        assert_eq!((fresh.watch_id, fresh.events.len()), (0, 1), "it is live from here on");
+        assert_eq!(door.works(), 0);
+    });
+}
+
+#[test]
+fn catching_up_ends_with_its_watcher_and_with_its_stream() {
+    with_door(Limits::default(), |address, door| async move {
+        long_history(&door);
+        door.idle.set(true);
+        let mut client = Client::connect(address).await;
+        let mut watch = client.watch().await;
+        watch.send(&from("k", 2));
+        watch.send(&from("k", 3));
+        assert!(watch.next().await.created && watch.next().await.created);
+        until(|| door.works() == 1).await;
+        let cancel = RequestUnion::CancelRequest(pb::WatchCancelRequest { watch_id: 0 });
+        watch.send(&pb::WatchRequest { request_union: Some(cancel) });
+        assert!(watch.next().await.canceled);
+        // Another one begins, for whoever is left.
+        until(|| door.works() == 1).await;
+        door.work();
+        let caught = watch.next().await;
+        assert_eq!((caught.watch_id, caught.events.len()), (1, 199));
+        watch.send(&from("k", 2));
+        assert!(watch.next().await.created);
+        until(|| door.works() == 1).await;
+        drop(watch);
+        until(|| door.works() == 0).await;
+    });
+}
+
+#[test]
+fn a_long_live_batch_is_written_apart_and_what_follows_it_waits_for_it() {
+    with_door(Limits::default(), |address, door| async move {
+        let mut client = Client::connect(address).await;
+        let mut watch = client.watch().await;
+        watch.send(&from("k", 0));
+        watch.send(&from("a", 0));
+        assert!(watch.next().await.created && watch.next().await.created);
+        door.idle.set(true);
+        write(&mut client, "k", vec![7; 100_000]).await;
+        until(|| door.works() == 1).await;
+        write(&mut client, "k", "next").await;
+        write(&mut client, "a", vec![7; 100_000]).await;
+        let other = watch.next().await;
+        assert_eq!((other.watch_id, other.events.len()), (1, 1), "it does not wait");
+        door.work();
+        for revision in [2, 3] {
+            let answer = watch.next().await;
+            assert_eq!((answer.watch_id, answer.header.unwrap().revision), (0, revision));
+        }
+    });
+}
+
+#[test]
+fn a_range_stream_is_read_apart_chunk_by_chunk_from_one_picture() {
+    with_door(Limits::default(), |address, door| async move {
+        let keys = || (0..1000).map(|n| format!("k{n:04}"));
+        for key in keys() {
+            let (key, value) = (Blob::from(key.as_bytes()), Blob::from(&[7; 500][..]));
+            door.apply(&Command::Put(PutRequest { key, value, ..PutRequest::default() }));
+        }
+        door.idle.set(true);
+        let mut client = Client::connect(address).await;
+        for sort_target in [0, 2] {
+            let (key, range_end) = ("k".into(), "l".into());
+            let all = pb::RangeRequest { key, range_end, sort_target, ..Default::default() };
+            let response = client.begin("KV/RangeStream", &[], frame(&all));
+            let (mut body, mut read, mut held) = (response.await.unwrap().into_body(), vec![], 0);
+            let mut buffer = bytes::BytesMut::new();
+            let last = loop {
+                let data = tokio::select! {
+                    data = body.data() => data,
+                    () = until(|| door.works() > 0) => {
+                        assert_eq!(door.works(), 1, "one at a time");
+                        door.apply(&Command::Put(PutRequest {
+                            key: Blob::from(format!("k{held:04}+").as_bytes()),
+                            ..PutRequest::default()
+                        }));
+                        held += 1;
+                        door.work();
+                        continue;
+                    }
+                };
+                let Some(data) = data else { panic!("no chunk was the last") };
+                let data = data.unwrap();
+                body.flow_control().release_capacity(data.len()).unwrap();
+                buffer.extend_from_slice(&data);
+                let mut last = None;
+                while let Some((head, rest)) = buffer.split_first_chunk::<FRAME_HEAD_BYTES>() {
+                    let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]);
+                    if rest.len() < length as usize {
+                        break;
+                    }
+                    let message = buffer.split_to(FRAME_HEAD_BYTES + length as usize);
+                    let chunk = pb::RangeStreamResponse::decode(&message[FRAME_HEAD_BYTES..]);
+                    let chunk = chunk.unwrap().range_response.unwrap();
+                    read.extend(chunk.kvs.iter().map(|kv| kv.key.to_vec()));
+                    last = chunk.header.map(|_| (chunk.count, chunk.more));
+                }
+                if let Some(last) = last {
+                    break last;
+                }
+            };
+            assert!(held > 0, "nothing was made apart");
+            let plus = if sort_target == 0 { 0 } else { read.len() as i64 - 1000 };
+            assert_eq!(last, (1000 + plus, false));
+            read.retain(|key| !key.ends_with(b"+"));
+            assert!(read.iter().eq(keys().map(String::into_bytes).collect::<Vec<_>>().iter()));
+        }
+        // Who leaves ends what is made.
+        let (key, range_end) = ("k".into(), "l".into());
+        let all = pb::RangeRequest { key, range_end, revision: 900, ..Default::default() };
+        let response = client.begin("KV/RangeStream", &[], frame(&all));
+        until(|| door.works() == 1).await;
+        drop(response);
+        until(|| door.works() == 0).await;
+    });
+}
