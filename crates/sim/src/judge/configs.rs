@@ -37,11 +37,16 @@ impl Ruling {
         ids.filter_map(|id| self.config.slot_of(id)).collect()
     }
 
+    /// The data members that the system names: commits wait for no other.
+    fn holders(&self) -> NodeSet {
+        let named = self.config.voters().intersect(self.system.support());
+        named.minus(self.config.witnesses())
+    }
+
     /// Whether one of these places holds data, and all of it.
     fn has_data(&self, places: NodeSet) -> bool {
-        let witnesses = self.config.witnesses();
-        let data = self.config.voters().minus(witnesses).minus(self.config.out());
-        witnesses.is_empty() || !self.slots(places).intersect(data).is_empty()
+        let data = self.holders().minus(self.config.out());
+        self.config.witnesses().is_empty() || !self.slots(places).intersect(data).is_empty()
     }
 
     /// Whether these places elect and commit.
@@ -293,8 +298,7 @@ impl Judge {
         self.configs.decided = self.configs.decided.max(index);
         let kept = |by: &&Rc<Ruling>| {
             let copies = set.minus(by.config.witnesses());
-            let holders = by.config.voters().intersect(by.system.support());
-            let missing = holders.minus(by.config.witnesses()).minus(copies);
+            let missing = by.holders().minus(copies);
             let recorded = missing.is_empty() || index >= by.index;
             by.system.commit().is_quorum(copies)
                 || (!copies.is_empty() && missing.is_subset(by.config.out()) && recorded)
