@@ -25,6 +25,7 @@ use replica::{Replica, TraceEvent, TraceKind};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
+use witness::Passed;
 
 pub use configs::{Ruling, place};
 pub use watch::{Heard, Wanted, Watching};
@@ -56,6 +57,8 @@ pub struct Effects<'a> {
 pub struct Judge {
     pub model: Model,
     entries: Vec<Entry>,
+    /// What witnesses alone have passed: committed, and not among the entries yet.
+    passed: BTreeMap<LogIndex, Passed>,
     requests: BTreeSet<RequestId>,
     leaders: BTreeMap<(u64, u64), NodeId>,
     /// The highest entry committed under each ballot.
@@ -76,6 +79,7 @@ impl Judge {
         Ok(Self {
             model: Model::default(),
             entries: Vec::new(),
+            passed: BTreeMap::new(),
             requests: BTreeSet::new(),
             leaders: BTreeMap::new(),
             commits: BTreeMap::new(),
@@ -200,7 +204,7 @@ impl Judge {
             self.blame(at, "a data member has the data", what);
         }
         self.config_applied(at, index, entry);
-        self.entries.push(Entry { ballot, chain, revision, content: None });
+        self.enter(at, Entry { ballot, chain, revision, content: None });
         if let Some(id) = id.filter(|id| id.seq > 0) {
             if self.asked_later(id) {
                 self.blame(at, "applied once", format!("request {id} of an earlier life applied"));
@@ -217,6 +221,15 @@ impl Judge {
             self.command(at, index, revision, &command);
             self.caller(at, index, &envelope.caller, &command);
         }
+    }
+
+    /// The next entry, applied for the first time: what witnesses passed is no other.
+    fn enter(&mut self, at: Nanos, entry: Entry) {
+        let index = self.applied().next();
+        if let Some(passed) = self.passed.remove(&index) {
+            self.one_ballot(at, index, passed.ballot, entry.ballot);
+        }
+        self.entries.push(entry);
     }
 
     fn command(&mut self, at: Nanos, index: LogIndex, after: i64, command: &Command) {
@@ -266,7 +279,7 @@ impl Judge {
         let ballot = replica.raft().ballot_at(index);
         let (chain, revision) = (replica.store().chain_hash(), self.revision_at(index.prev()));
         let before = self.chain_at(index.prev()).unwrap_or(chain);
-        self.entries.push(Entry { ballot, chain: before, revision, content: None });
+        self.enter(at, Entry { ballot, chain: before, revision, content: None });
     }
 
     fn changed(&mut self, at: Nanos, changes: &Arc<Changes>, effects: &mut Effects<'_>) {

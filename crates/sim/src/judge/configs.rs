@@ -90,7 +90,7 @@ pub struct Configs {
     /// Appended by some leader above the committed one; each may still come into force.
     open: Vec<Rc<Ruling>>,
     /// Up to here a commit set was counted; nobody may have applied it yet.
-    decided: LogIndex,
+    pub decided: LogIndex,
     follows: BTreeMap<NodeId, Follows>,
     /// Every member of any committed configuration.
     pub were_in: BTreeSet<NodeId>,
@@ -391,7 +391,9 @@ impl Judge {
             Change::Quorum { text } => config.quorum == *text,
             Change::Publish { id, .. } => config.member(*id).is_some(),
         };
-        if self.configs.history.iter().any(|ruling| shows(&ruling.config.done())) {
+        let mut applied = self.configs.history.iter().map(|ruling| ruling.config.config());
+        let mut passed = self.passed_configs();
+        if applied.any(|c| shows(&c.done())) || passed.any(|c| shows(&c.done())) {
             Ok(())
         } else {
             Err(("an answered change is done", format!("{change:?}")))

@@ -1,28 +1,63 @@
 //! Witnesses vote and keep the log's positions: they have no data, and serve none.
 
 use super::Judge;
-use base::{LogIndex, Nanos, NodeId};
+use base::{Ballot, LogIndex, Nanos, NodeId};
+use cluster::Configuration;
 use consensus::raft::EntryKind;
 use mvcc::{Changes, Limits, Store};
 use replica::{Replica, Reply};
 use std::sync::Arc;
+
+/// An entry that a witness is past, and no data member has applied.
+pub struct Passed {
+    pub ballot: Option<Ballot>,
+    /// Entry of a configuration.
+    config: Option<Configuration>,
+}
 
 impl Judge {
     /// It passed an entry: the same position as everybody's, without a payload.
     pub(super) fn witness_applied(&mut self, at: Nanos, replica: &Replica, index: LogIndex) {
         self.checks += 1;
         let raft = replica.raft();
-        let known = self.entry(index).and_then(|entry| entry.ballot);
         let ballot = raft.ballot_at(index);
-        if known.is_some() && ballot.is_some() && known != ballot {
-            let what = format!("witness entry {index} is {ballot:?}, elsewhere {known:?}");
-            self.blame(at, "one log", what);
-        }
         let entry = raft.entries(index, index).next();
         if entry.is_some_and(|entry| entry.kind == EntryKind::Data) {
             let what = format!("{} keeps the payload of {index}", replica.status().id);
             self.blame(at, "a witness has no data", what);
         }
+        let known = match (self.entry(index), self.passed.get(&index)) {
+            (Some(entry), _) => entry.ballot,
+            (None, Some(passed)) => passed.ballot,
+            (None, None) => {
+                let entry = entry.filter(|entry| entry.kind == EntryKind::Config);
+                let config = entry.and_then(|entry| Configuration::decode(&entry.payload).ok());
+                self.passed.insert(index, Passed { ballot, config });
+                return;
+            }
+        };
+        self.one_ballot(at, index, ballot, known);
+    }
+
+    /// Two that are past an entry saw it under one ballot, where both still know.
+    pub(super) fn one_ballot(
+        &mut self,
+        at: Nanos,
+        index: LogIndex,
+        here: Option<Ballot>,
+        known: Option<Ballot>,
+    ) {
+        if here.is_some() && known.is_some() && here != known {
+            let what = format!("entry {index} is {here:?} at one and {known:?} at another");
+            self.blame(at, "one log", what);
+        }
+    }
+
+    /// Configurations that a commit set was counted for and that only witnesses are past: the data
+    /// members may be at a long entry before it.
+    pub(super) fn passed_configs(&self) -> impl Iterator<Item = &Configuration> {
+        let decided = self.passed.range(..=self.configs.decided);
+        decided.filter_map(|(_, passed)| passed.config.as_ref())
     }
 
     /// Whatever it applied or installed, its state is the empty one.

@@ -183,6 +183,14 @@ fn with_witnesses(seed: u64, changes: bool) {
 }
 
 #[test]
+fn a_witness_may_answer_a_change_that_no_data_member_has_applied_yet() {
+    // sim: the leader was at a long entry before the committed change, a witness has no such
+    // entries and answered; the judge went by what data members had applied.
+    with_witnesses(343_000_470, true);
+    with_witnesses(344_000_022, false);
+}
+
+#[test]
 fn a_voter_that_no_quorum_names_makes_up_for_no_holder_of_the_data() {
     // sim: the other data member was marked out when the leader's disk was put back for good. The
     // budget took a voter that stands in no quorum, whom no commit waits for, for a third copy.
