@@ -7,7 +7,7 @@ use door::{
     Reading, Reads, Reason, Refusal, Stage, Status, Work,
 };
 use later::Promise;
-use mvcc::{AlarmKind, Command, Limits, Response, Store, View};
+use mvcc::{AlarmKind, Changes, Command, Limits, Response, Store, View};
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -134,8 +134,15 @@ impl FakeDoor {
     /// One batch of entries: watchers hear of it once all are applied.
     pub fn batch(&self, commands: &[Command]) {
         let changes: Vec<_> = commands.iter().filter_map(|c| self.next(c).changes).collect();
+        self.tell(&changes);
+    }
+
+    /// What nobody listens for passes unheard.
+    fn tell(&self, changes: &[Arc<Changes>]) {
         let listeners = self.listeners.borrow().clone();
-        listeners.iter().for_each(|listener| listener(&changes));
+        if self.listens.get() {
+            listeners.iter().for_each(|listener| listener(changes));
+        }
     }
 
     /// Does `done` once the state is fresh enough.
@@ -190,9 +197,8 @@ impl Door for FakeDoor {
         }
         let applied = self.next(&command);
         answer.keep(applied.result.map_err(Refusal::from));
-        let listeners = self.listeners.borrow().clone();
         if let Some(changes) = applied.changes {
-            listeners.iter().for_each(|listener| listener(std::slice::from_ref(&changes)));
+            self.tell(&[changes]);
         }
     }
 

@@ -69,6 +69,26 @@ fn who_lags_delays_no_fresh_event_and_no_promise_comes_before_it_has_caught_up()
 }
 
 #[test]
+fn changes_are_listened_for_while_there_is_a_stream_and_none_is_missed_at_its_opening() {
+    with_door(Limits::default(), |address, door| async move {
+        assert!(!door.listens.get());
+        let mut client = Client::connect(address).await;
+        for round in 0..3 {
+            write(&mut client, "a", "nobody hears of it").await;
+            let mut watch = client.watch().await;
+            watch.send(&from("a", 0));
+            assert!(watch.next().await.created && door.listens.get());
+            write(&mut client, "a", "fresh").await;
+            let fresh = watch.next().await;
+            assert_eq!(fresh.header.unwrap().revision, 3 + 2 * round);
+            assert_eq!(fresh.events.len(), 1);
+            drop(watch);
+            until(|| !door.listens.get()).await;
+        }
+    });
+}
+
+#[test]
 fn catching_up_ends_with_its_watcher_and_with_its_stream() {
     with_door(Limits::default(), |address, door| async move {
         long_history(&door);
