@@ -28,7 +28,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
 use std::sync::{Arc, mpsc};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -41,11 +41,14 @@ enum Pending {
     /// A barrier, or what the member finds on its own disk, whichever is first.
     Standing(Answer<()>),
     Change(Answer<Vec<MemberInfo>>),
+    /// Reads and barriers that share a round.
+    Group(Vec<Pending>),
 }
 
 impl Pending {
     fn fail(self, refusal: Refusal) {
         match self {
+            Self::Group(all) => all.into_iter().for_each(|one| one.fail(refusal.clone())),
             Self::Write(answer) => answer.keep(Err(refusal)),
             Self::Read(read) => read.refuse(refusal),
             Self::Barrier(answer) | Self::Standing(answer) => answer.keep(Err(refusal)),
@@ -53,15 +56,27 @@ impl Pending {
         }
     }
 
-    fn asker(&self) -> &Asker {
-        match self {
+    /// When it is late, if ever.
+    fn late_at(&self) -> Option<Instant> {
+        let asker = match self {
             Self::Write(answer) => answer.asker(),
             Self::Read(read) => read.asker(),
             Self::Barrier(answer) | Self::Standing(answer) => answer.asker(),
             Self::Change(answer) => answer.asker(),
-        }
+            Self::Group(_) => return None,
+        };
+        asker.time_left().map(|left| Instant::now() + left)
+    }
+
+    /// Requests in it.
+    fn len(&self) -> usize {
+        if let Self::Group(all) = self { all.len() } else { 1 }
     }
 }
+
+/// How long reads wait for the round before theirs, so that they share one: far longer than a round
+/// takes in one room, and nothing beside one around the world.
+const ROUND_WAIT_MAX: Duration = Duration::from_millis(2);
 
 /// The clients' side of one member; lives on its own thread.
 pub struct Desk {
@@ -80,7 +95,13 @@ pub struct Desk {
     pending: RefCell<BTreeMap<u64, (Pending, usize)>>,
     /// The sum of those.
     held: Cell<usize>,
+    /// Requests in there, and those that wait for a round.
+    count: Cell<usize>,
     next_token: Cell<u64>,
+    /// Reads and barriers that go together into the next round.
+    waiting: RefCell<Vec<Pending>>,
+    /// The newest round asked for that has not come back.
+    round: Cell<Option<(u64, Instant)>>,
     /// Not handed over yet.
     asked: RefCell<Vec<Asked>>,
     flush: Notify,
@@ -101,39 +122,86 @@ pub struct Desk {
 }
 
 impl Desk {
-    /// Sends an event of this request's to the voter.
-    fn ask(&self, pending: Pending, bytes: usize, event: impl FnOnce(Token) -> Event) {
+    /// Counts a request in; or refuses it.
+    fn admit(&self, pending: Pending, bytes: usize) -> Option<Pending> {
         if self.ended.get() {
             let halted = self.board.look(|picture| picture.status.halted.is_some());
             let halted = halted.then(|| Refusal::not_applied(Reason::Diverged));
-            return pending.fail(halted.unwrap_or_else(Refusal::stopped));
+            pending.fail(halted.unwrap_or_else(Refusal::stopped));
+            return None;
         }
-        let (waiting, held) = (self.pending.borrow().len(), self.held.get());
-        if waiting >= ASKED_MAX || (waiting > 0 && held + bytes > ASKED_BYTES_MAX) {
+        let (count, held) = (self.count.get(), self.held.get());
+        if count >= ASKED_MAX || (held > 0 && held + bytes > ASKED_BYTES_MAX) {
             let (leader, missing) = self.board.look(knows);
             let refusal = Refusal::not_applied(Reason::Overloaded).knowing(leader, missing);
             self.log_failure(&refusal);
-            return pending.fail(refusal);
+            pending.fail(refusal);
+            return None;
         }
+        self.count.set(count + pending.len());
         self.held.set(held + bytes);
+        Some(pending)
+    }
+
+    /// Sends an event of this request's to the voter.
+    fn ask(&self, pending: Pending, bytes: usize, event: impl FnOnce(Token) -> Event) {
+        if let Some(pending) = self.admit(pending, bytes) {
+            self.send(pending, bytes, event);
+        }
+    }
+
+    fn send(&self, pending: Pending, bytes: usize, event: impl FnOnce(Token) -> Event) -> u64 {
         let token = self.next_token.get() + 1;
         self.next_token.set(token);
-        let late_at = pending.asker().time_left().map(|left| Instant::now() + left);
+        let late_at = pending.late_at();
         self.pending.borrow_mut().insert(token, (pending, bytes));
         let mut asked = self.asked.borrow_mut();
         if asked.is_empty() {
             self.flush.notify_one();
         }
         asked.push(Asked { event: event(Token(token)), late_at });
+        token
+    }
+
+    /// Has the request served once what was committed before is applied here.
+    fn ask_barrier(&self, pending: Pending) {
+        let Some(pending) = self.admit(pending, 0) else { return };
+        let mut waiting = self.waiting.borrow_mut();
+        if waiting.is_empty() {
+            self.flush.notify_one();
+        }
+        waiting.push(pending);
+    }
+
+    /// Asks for a round for all that wait, unless they wait for the one before.
+    fn ask_round(&self) {
+        let waits = self.round.get().is_some_and(|(_, since)| since.elapsed() < ROUND_WAIT_MAX);
+        if waits || self.waiting.borrow().is_empty() {
+            return;
+        }
+        let group = Pending::Group(self.waiting.take());
+        let token = self.send(group, 0, |token| Event::ReadBarrier { token });
+        self.round.set(Some((token, Instant::now())));
     }
 
     /// Hands over what was asked for, once whatever else is ready has asked: the voter wakes once
     /// for all of it, and decides on it together.
     async fn hand_over(self: Rc<Self>) {
         loop {
-            self.flush.notified().await;
-            // A voter that is gone has said so, or does next.
-            let _ = self.voter.send(Input::Asked(self.asked.take()));
+            let waits = !self.waiting.borrow().is_empty();
+            match self.round.get().filter(|_| waits) {
+                Some((_, since)) => {
+                    let end = (since + ROUND_WAIT_MAX).into();
+                    let _ = tokio::time::timeout_at(end, self.flush.notified()).await;
+                }
+                None => self.flush.notified().await,
+            }
+            self.ask_round();
+            let asked = self.asked.take();
+            if !asked.is_empty() {
+                // A voter that is gone has said so, or does next.
+                let _ = self.voter.send(Input::Asked(asked));
+            }
         }
     }
 
@@ -194,6 +262,13 @@ impl Desk {
     fn answer(&self, token: Token, told: Told) {
         let Some((pending, bytes)) = self.pending.borrow_mut().remove(&token.0) else { return };
         self.held.set(self.held.get() - bytes);
+        self.count.set(self.count.get() - pending.len());
+        if self.round.get().is_some_and(|(round, _)| round == token.0) {
+            self.round.set(None);
+            if !self.waiting.borrow().is_empty() {
+                self.flush.notify_one();
+            }
+        }
         let refusal = match told {
             Told::Refused(refusal) => refusal,
             Told::Late => return pending.fail(Refusal::not_applied(Reason::Deadline)),
@@ -201,7 +276,7 @@ impl Desk {
         };
         match pending {
             Pending::Write(_) => self.metrics.proposals_failed.add(1),
-            _ => self.metrics.reads_failed.add(1),
+            _ => self.metrics.reads_failed.add(pending.len() as u64),
         }
         self.log_failure(&refusal);
         pending.fail(refusal);
@@ -232,6 +307,7 @@ impl Desk {
         let waits =
             |_: &u64, (pending, _): &mut (Pending, usize)| matches!(pending, Pending::Standing(_));
         let ready: Vec<_> = self.pending.borrow_mut().extract_if(.., waits).collect();
+        self.count.set(self.count.get() - ready.len());
         for (_, (pending, _)) in ready {
             if let Pending::Standing(answer) = pending {
                 answer.keep(Ok(()));
@@ -242,6 +318,7 @@ impl Desk {
     /// Ends every wait when the member ends.
     fn fail_all(&self) {
         self.ended.set(true);
+        self.waiting.take().into_iter().for_each(|pending| pending.fail(Refusal::stopped()));
         let pending = std::mem::take(&mut *self.pending.borrow_mut());
         pending.into_values().for_each(|(pending, _)| pending.fail(Refusal::stopped()));
     }
@@ -287,6 +364,9 @@ fn serve(reads: &Reads, pending: Pending, told: Told) {
     match (told, pending) {
         (Told::Applied(result), Pending::Write(answer)) => {
             answer.keep(result.map_err(Refusal::from));
+        }
+        (Told::Barrier, Pending::Group(all)) => {
+            all.into_iter().for_each(|one| serve(reads, one, Told::Barrier));
         }
         (Told::Barrier, Pending::Read(read)) => reads.serve(read),
         (Told::Barrier, Pending::Barrier(answer) | Pending::Standing(answer)) => {

@@ -21,7 +21,7 @@ struct Waiting {
 }
 
 /// Rounds under way at once: while one is confirmed the next may already be asked for.
-const ROUNDS_MAX: usize = 1;
+const ROUNDS_MAX: usize = 4;
 
 #[derive(Default)]
 pub struct Reads {

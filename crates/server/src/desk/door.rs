@@ -72,11 +72,11 @@ impl Door for Desk {
         if fresh == Freshness::Local {
             return self.reads.serve(read);
         }
-        self.ask(Pending::Read(read), 0, |token| Event::ReadBarrier { token });
+        self.ask_barrier(Pending::Read(read));
     }
 
     fn barrier(&self, answer: Answer<()>) {
-        self.ask(Pending::Barrier(answer), 0, |token| Event::ReadBarrier { token });
+        self.ask_barrier(Pending::Barrier(answer));
     }
 
     fn when_current(&self, answer: Answer<()>) {

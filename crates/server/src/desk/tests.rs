@@ -76,17 +76,51 @@ fn is_overloaded<T: 'static>(later: Outcome<T>) -> bool {
     refused == Some(overloaded.knowing(None, vec!["b".into()]))
 }
 
+/// Answers the first request that was asked for, as a barrier.
+fn barrier_for(desk: &Desk) -> Word {
+    let first = desk.asked.borrow_mut().remove(0).event;
+    let Event::ReadBarrier { token } = first else { panic!("it asks for a barrier") };
+    let replies = vec![(token, Told::Barrier)];
+    Word::Batch { replies, changes: Vec::new(), replaced: false }
+}
+
+#[test]
+fn who_comes_during_a_round_goes_into_the_next_one_and_not_into_the_one_under_way() {
+    let (desk, _asked) = desk();
+    let first = barrier(&desk);
+    desk.ask_round();
+    let second = barrier(&desk);
+    desk.round.set(desk.round.get().map(|(token, _)| (token, Instant::now())));
+    desk.ask_round();
+    assert_eq!(desk.asked.borrow().len(), 1, "it waits for the round before");
+    desk.hear(barrier_for(&desk));
+    assert_eq!(got(first), Some(Ok(())));
+    desk.ask_round();
+    assert_eq!(desk.asked.borrow().len(), 1);
+    let third = barrier(&desk);
+    let long_ago = Instant::now().checked_sub(2 * ROUND_WAIT_MAX).expect("this machine is older");
+    desk.round.set(desk.round.get().map(|(token, _)| (token, long_ago)));
+    desk.ask_round();
+    assert_eq!(desk.asked.borrow().len(), 2, "nobody waits long for a slow round");
+    desk.hear(barrier_for(&desk));
+    assert_eq!(got(second), Some(Ok(())));
+    assert!(desk.round.get().is_some(), "the newest one is still out");
+    desk.hear(barrier_for(&desk));
+    assert_eq!(got(third), Some(Ok(())));
+    assert_eq!((desk.count.get(), desk.round.get().is_none()), (0, true));
+}
+
 #[test]
 fn the_request_too_many_is_refused_and_never_handed_over() {
     let (desk, _asked) = desk();
     let waiting: Vec<_> = (0..ASKED_MAX).map(|_| barrier(&desk)).collect();
     assert!(is_overloaded(barrier(&desk)));
-    assert_eq!(desk.asked.borrow().len(), ASKED_MAX);
-    let first = desk.asked.borrow_mut().remove(0).event;
-    let Event::ReadBarrier { token } = first else { panic!("it asks for a barrier") };
-    let replies = vec![(token, Told::Barrier)];
-    desk.hear(Word::Batch { replies, changes: Vec::new(), replaced: false });
-    assert!(got(waiting.into_iter().next().expect("the first")).is_some());
+    desk.ask_round();
+    assert_eq!(desk.asked.borrow().len(), 1, "they share a round");
+    assert!(is_overloaded(barrier(&desk)));
+    desk.hear(barrier_for(&desk));
+    assert!(waiting.into_iter().all(|later| got(later) == Some(Ok(()))));
+    assert_eq!(desk.count.get(), 0);
     assert!(got(barrier(&desk)).is_none(), "there is room for one more");
 }
 
