@@ -36,6 +36,9 @@ pub trait Door {
     fn read(&self, caller: Caller, fresh: Freshness, read: Read);
     /// Answers once everything committed before the call is applied here.
     fn barrier(&self, answer: Answer<()>);
+    /// Answers once a quorum has confirmed, since the call, that a leader leads: that the cluster
+    /// would serve, though what it serves may be behind something long here.
+    fn confirm(&self, answer: Answer<()>);
     /// Answers once this member stands where it stood before its start, or with why not when that
     /// takes longer than a read may.
     fn when_current(&self, answer: Answer<()>);

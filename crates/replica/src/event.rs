@@ -52,6 +52,12 @@ pub enum Event {
         /// Given back with the reply.
         token: Token,
     },
+    /// Answered with `Reply::Barrier` once a quorum has confirmed, since it was asked, that a leader
+    /// leads. What was committed before need not be applied here.
+    Confirm {
+        /// Given back with the reply.
+        token: Token,
+    },
     /// Every persist request up to this ticket is durable.
     Persisted(Ticket),
     /// The shell wants a checkpoint of what is applied now.

@@ -311,7 +311,8 @@ impl Replica {
             Event::Change { token, change } => self.on_change(token, change, out),
             Event::Read { token, request } => self.on_read(token, request, out),
             Event::ReadTxn { token, request } => self.on_read_txn(token, request, out),
-            Event::ReadBarrier { token } => self.on_read_barrier(token, out),
+            Event::ReadBarrier { token } => self.queue_read(token, read::ReadKind::Barrier, out),
+            Event::Confirm { token } => self.queue_read(token, read::ReadKind::Confirm, out),
             Event::Persisted(ticket) => {
                 self.emit(out, TraceKind::Persisted { ticket: ticket.0 });
                 self.standing.persisted(ticket);

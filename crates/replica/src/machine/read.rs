@@ -12,6 +12,8 @@ pub enum ReadKind {
     Range(RangeRequest),
     Txn(TxnRequest),
     Barrier,
+    /// Nothing has to be applied for it.
+    Confirm,
 }
 
 struct Waiting {
@@ -80,12 +82,8 @@ impl Replica {
         self.queue_read(token, ReadKind::Txn(request), out);
     }
 
-    pub(super) fn on_read_barrier(&mut self, token: Token, out: &mut Effects) {
-        self.queue_read(token, ReadKind::Barrier, out);
-    }
-
-    fn queue_read(&mut self, token: Token, kind: ReadKind, out: &mut Effects) {
-        let barrier = matches!(kind, ReadKind::Barrier);
+    pub(super) fn queue_read(&mut self, token: Token, kind: ReadKind, out: &mut Effects) {
+        let barrier = matches!(kind, ReadKind::Barrier | ReadKind::Confirm);
         let refused = self.serves_no_data();
         if let Some(reason) = refused.filter(|r| !barrier || *r == RefusalReason::Diverged) {
             out.replies.push((token, self.refusal(reason)));
@@ -135,9 +133,15 @@ impl Replica {
     /// Answers confirmed reads whose index is applied, from the state as it is now.
     pub(super) fn serve_reads(&mut self, out: &mut Effects) {
         let mut held = VecDeque::new();
-        while let Some((index, requests)) = self.reads.confirmed.pop_front() {
+        while let Some((index, mut requests)) = self.reads.confirmed.pop_front() {
             if index > self.applied && !planted!(ReadBeforeApply) {
-                held.push_back((index, requests));
+                let confirmed = requests.extract_if(.., |w| matches!(w.kind, ReadKind::Confirm));
+                let before = out.replies.len();
+                out.replies.extend(confirmed.map(|w| (w.token, Reply::Barrier)));
+                self.reads.count -= out.replies.len() - before;
+                if !requests.is_empty() {
+                    held.push_back((index, requests));
+                }
                 continue;
             }
             assert!(self.reads.count >= requests.len(), "every read that waits is counted");
@@ -147,7 +151,7 @@ impl Replica {
                 let reply = match request.kind {
                     ReadKind::Range(range) => Reply::Range(self.store.read(&range)),
                     ReadKind::Txn(txn) => Reply::Txn(self.store.read_txn(&txn)),
-                    ReadKind::Barrier => Reply::Barrier,
+                    ReadKind::Barrier | ReadKind::Confirm => Reply::Barrier,
                 };
                 out.replies.push((request.token, reply));
             }

@@ -195,6 +195,7 @@ impl Shell {
                 self.ask(node, |token| Event::ReadTxn { token, request });
             }
             "barrier" => self.ask(node, |token| Event::ReadBarrier { token }),
+            "confirm" => self.ask(node, |token| Event::Confirm { token }),
             _ => return false,
         }
         true

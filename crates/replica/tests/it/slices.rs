@@ -92,6 +92,12 @@ fn while_a_thousand_keys_are_deleted_a_leader_keeps_its_office_and_shows_the_sta
                 let shown = replied(&c, node, token).expect("a serializable read waits for nobody");
                 assert_eq!(count(&shown), KEYS as i64, "seed {seed}: all of it, or nothing");
             }
+            for node in [leader, follower] {
+                let token = c.event(node, |token| Event::Confirm { token });
+                c.run_for(Nanos::from_millis(20));
+                let confirmed = replied(&c, node, token).expect("who leads is confirmed meanwhile");
+                assert!(matches!(confirmed, Reply::Barrier), "{confirmed:?}");
+            }
             assert!(replied(&c, leader, deleted).is_none());
             assert!(replied(&c, follower, behind).is_none());
             for (node, token) in linearizable {

@@ -79,6 +79,10 @@ impl Door for Desk {
         self.ask_barrier(Pending::Barrier(answer));
     }
 
+    fn confirm(&self, answer: Answer<()>) {
+        self.ask(Pending::Barrier(answer), 0, |token| Event::Confirm { token });
+    }
+
     fn when_current(&self, answer: Answer<()>) {
         if self.is_current() {
             return answer.keep(Ok(()));

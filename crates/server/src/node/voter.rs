@@ -267,6 +267,7 @@ fn token_of(event: &Event) -> Option<Token> {
     match event {
         Event::Propose { token, .. }
         | Event::ReadBarrier { token }
+        | Event::Confirm { token }
         | Event::Change { token, .. } => Some(*token),
         _ => None,
     }
