@@ -123,6 +123,7 @@ pub struct Raft {
     silent_leader: Option<NodeId>,
     /// Until then pre-votes are repeated after short pauses; see `haste`.
     haste: Nanos,
+    tracing: bool,
 }
 
 impl Raft {
@@ -159,6 +160,7 @@ impl Raft {
             reads: Vec::new(),
             silent_leader: None,
             haste: Nanos::ZERO,
+            tracing: true,
             settings,
             log,
             configs,
@@ -176,6 +178,11 @@ impl Raft {
         }
         raft.keep_up();
         Ok(raft)
+    }
+
+    /// Whether `Ready::trace` is filled from now on; it is at first.
+    pub fn set_tracing(&mut self, on: bool) {
+        self.tracing = on;
     }
 
     /// When `tick` has something to do; `Nanos(u64::MAX)` for never.
@@ -470,7 +477,9 @@ impl Raft {
     }
 
     fn trace(&self, out: &mut Ready, event: Trace) {
-        out.trace.push(event);
+        if self.tracing {
+            out.trace.push(event);
+        }
     }
 
     /// Adopts a higher ballot; true when that ended what this node was doing.

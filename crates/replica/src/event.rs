@@ -118,7 +118,7 @@ pub struct Effects {
     pub checkpoint: Option<CheckpointJob>,
     /// Peers that need the latest checkpoint.
     pub snapshots: Vec<NodeId>,
-    /// What happened, when [`crate::ReplicaSettings::trace`] is on.
+    /// What happened, while [`crate::Replica::set_tracing`] has it on.
     pub trace: Vec<TraceEvent>,
     /// Set when this replica's state is proven to differ from a quorum's: stop serving.
     pub diverged: Option<LogIndex>,

@@ -47,7 +47,7 @@ pub struct ReplicaSettings {
     /// Units of work ([`mvcc::Budget`]) on committed entries in one step. What is longer goes on in
     /// the steps that follow at once, so that nothing else waits for it.
     pub apply_budget: u64,
-    /// Emit trace events.
+    /// Emit trace events from the start; [`Replica::set_tracing`] changes that.
     pub trace: bool,
 }
 
@@ -158,6 +158,7 @@ impl Replica {
             message: "the checkpoint's replica state is unreadable".into(),
         })?;
         raft.settled_by(extra.settled);
+        raft.set_tracing(settings.trace);
         assert!(raft.commit() >= applied, "a checkpoint holds what is committed");
         let standing = Standing::new(recovered.known, raft.last().0);
         Ok(Self {
@@ -197,6 +198,12 @@ impl Replica {
     pub fn repair(&mut self, repair: Repair) {
         self.raft.repair(repair);
         self.standing.damaged();
+    }
+
+    /// Whether [`Effects::trace`] is filled from now on. While it is not, no event is built.
+    pub fn set_tracing(&mut self, on: bool) {
+        self.settings.trace = on;
+        self.raft.set_tracing(on);
     }
 
     /// Handles one event.
@@ -314,7 +321,7 @@ impl Replica {
             Event::ReadBarrier { token } => self.queue_read(token, read::ReadKind::Barrier, out),
             Event::Confirm { token } => self.queue_read(token, read::ReadKind::Confirm, out),
             Event::Persisted(ticket) => {
-                self.emit(out, TraceKind::Persisted { ticket: ticket.0 });
+                self.emit(out, || TraceKind::Persisted { ticket: ticket.0 });
                 self.standing.persisted(ticket);
                 self.raft.persisted(now, ticket, &mut self.ready);
             }
@@ -387,7 +394,7 @@ impl Replica {
             return self.halt(halt, out);
         }
         for event in ready.trace.drain(..) {
-            self.emit(out, TraceKind::Raft(event));
+            self.emit(out, || TraceKind::Raft(event));
         }
         for outcome in ready.reads.drain(..) {
             self.on_read_outcome(outcome);
@@ -504,9 +511,11 @@ impl Replica {
         Reply::Refused(Refusal { reason, leader: self.raft.leader(), missing: self.missing() })
     }
 
-    fn emit(&self, out: &mut Effects, kind: TraceKind) {
+    /// `kind` is not asked for when nobody listens.
+    fn emit(&self, out: &mut Effects, kind: impl FnOnce() -> TraceKind) {
         if self.settings.trace {
-            out.trace.push(TraceEvent { node: self.settings.raft.id, at: self.now, kind });
+            let (node, at) = (self.settings.raft.id, self.now);
+            out.trace.push(TraceEvent { node, at, kind: kind() });
         }
     }
 }

@@ -15,9 +15,9 @@ mod slices;
 mod storm;
 
 use base::{Blob, Nanos, Token};
-use cluster::{Cluster, command_put, range_of};
+use cluster::{Cluster, Told, command_put, range_of};
 use mvcc::Caller;
-use replica::{Event, RefusalReason, Reply};
+use replica::{Event, RefusalReason, Reply, TraceKind};
 
 fn applied_revision(reply: &Reply) -> i64 {
     match reply {
@@ -216,4 +216,28 @@ fn what_is_compacted_is_removed_while_nobody_writes() {
     }
     c.run_for(Nanos::from_millis(5000));
     assert_eq!(c.status(leader).last, before, "no more marks than needed");
+}
+
+#[test]
+fn events_come_while_somebody_listens_and_not_after() {
+    let mut c = Cluster::new(3, 10);
+    let leader = c.run_until_leader();
+    let mut events = |on: bool| {
+        c.set_tracing(on);
+        c.told.clear();
+        let token = c.event(leader, |t| Event::Propose {
+            token: t,
+            caller: Caller::nobody(),
+            command: command_put("k", "v"),
+        });
+        applied_revision(&c.await_reply(leader, token));
+        let kind = |(_, _, told)| if let Told::Trace(kind) = told { Some(kind) } else { None };
+        std::mem::take(&mut c.told).into_iter().filter_map(kind).collect::<Vec<_>>()
+    };
+    for on in [true, false, true] {
+        let events = events(on);
+        let own = events.iter().filter(|kind| matches!(kind, TraceKind::Applied { .. })).count();
+        let rafts = events.iter().filter(|kind| matches!(kind, TraceKind::Raft(_))).count();
+        assert_eq!((own > 0, rafts > 0, events.is_empty()), (on, on, !on), "{events:?}");
+    }
 }

@@ -45,7 +45,7 @@ pub struct Ready {
     pub reads: Vec<ReadOutcome>,
     /// Peers that need the latest checkpoint; answer with `Raft::snapshot_done`.
     pub snapshots: Vec<NodeId>,
-    /// What happened, for those who watch.
+    /// What happened, for those who watch; empty while `Raft::set_tracing` has it off.
     pub trace: Vec<Trace>,
     /// The log is whole again up to this commit index: make the end of the repair durable, then
     /// call `Raft::repaired`.

@@ -98,6 +98,18 @@ fn an_entry_that_comes_back_is_acknowledged_by_its_own_write_only() {
 }
 
 #[test]
+fn nothing_is_built_for_a_trace_that_nobody_reads() {
+    for on in [false, true] {
+        let (mut raft, mut out) = (machine(Ballot::new(1, 1)), Ready::default());
+        raft.set_tracing(on);
+        append(&mut raft, 2, vec![entry(2, 2)], &mut out);
+        raft.tick(raft.deadline(), &mut out);
+        assert!(says(&out, |body| matches!(body, Body::PreVote { .. })));
+        assert_eq!((out.trace.len() > 2, out.trace.capacity() > 0), (on, on), "{:?}", out.trace);
+    }
+}
+
+#[test]
 fn a_vote_granted_before_a_crash_is_not_granted_again_after_it() {
     let mut raft = machine(Ballot::new(1, 1));
     let mut out = Ready::default();

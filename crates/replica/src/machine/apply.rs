@@ -146,7 +146,7 @@ impl Replica {
             What::Bare | What::Mark(_, None) => self.trace_applied(index, None, out),
             What::Mark(_, Some(id)) => {
                 self.tail.remove(&id);
-                self.emit(out, TraceKind::Deduplicated { index, id });
+                self.emit(out, || TraceKind::Deduplicated { index, id });
             }
             What::Command(_, id) => {
                 self.tail.remove(&id);
@@ -181,7 +181,7 @@ impl Replica {
         if is_own && let Some(write) = self.writes.remove(id.seq) {
             let reply = Reply::Applied { index, result: applied.result };
             out.replies.push((write.token, reply));
-            self.emit(out, TraceKind::Replied { id });
+            self.emit(out, || TraceKind::Replied { id });
         } else if is_long {
             out.discard.push(applied.result);
         }
@@ -195,8 +195,10 @@ impl Replica {
     }
 
     fn trace_applied(&self, index: LogIndex, id: Option<RequestId>, out: &mut Effects) {
-        let (revision, chain) = (self.store.revision(), self.store.chain_hash());
-        self.emit(out, TraceKind::Applied { index, id, revision, chain });
+        self.emit(out, || {
+            let (revision, chain) = (self.store.revision(), self.store.chain_hash());
+            TraceKind::Applied { index, id, revision, chain }
+        });
     }
 
     /// At fixed indexes a follower tells the leader its chain hash, and the leader everyone.
@@ -273,7 +275,7 @@ impl Replica {
         if (contradicted || undecidable) && !self.diverged {
             self.diverged = true;
             out.diverged = Some(index);
-            self.emit(out, TraceKind::Diverged { index });
+            self.emit(out, || TraceKind::Diverged { index });
             if self.raft.is_leader() {
                 self.raft.transfer(self.now, None, &mut self.ready);
             }
@@ -330,7 +332,7 @@ impl Replica {
         self.applied_ballot = installed.ballot;
         self.hashes.clear();
         self.standing.installed(self.raft.last().0);
-        self.emit(out, TraceKind::Installed { index });
+        self.emit(out, || TraceKind::Installed { index });
         self.changes_in_checkpoint(out);
         for seq in self.writes.seqs() {
             if self.dedupe.contains(self.own_id(seq))

@@ -103,7 +103,7 @@ impl Replica {
         let asked = Asked { token, change, deadline, offer_at: Nanos::ZERO, offered: None };
         let old = self.changes.asked.insert(seq, asked);
         assert!(old.is_none(), "requests are numbered once");
-        self.emit(out, TraceKind::Proposed { id: self.own_id(seq) });
+        self.emit(out, || TraceKind::Proposed { id: self.own_id(seq) });
     }
 
     pub(super) fn on_peer_change(
@@ -272,9 +272,11 @@ impl Replica {
         let index = self.raft.propose_config(self.now, next, &mut self.ready).ok()?;
         assert!(index > self.applied, "what was just appended is not applied");
         let (ballot, id) = (self.raft.ballot(), next.change.request);
-        self.emit(out, TraceKind::Logged { id, index, ballot });
-        let (quorum, joint) = (next.quorum.clone(), next.joint.clone());
-        self.emit(out, TraceKind::Changing { id, index, quorum, joint });
+        self.emit(out, || TraceKind::Logged { id, index, ballot });
+        self.emit(out, || {
+            let (quorum, joint) = (next.quorum.clone(), next.joint.clone());
+            TraceKind::Changing { id, index, quorum, joint }
+        });
         Some(())
     }
 
@@ -363,8 +365,8 @@ impl Replica {
         let refused = matches!(reply, Reply::ChangeRefused(_) | Reply::Refused(_));
         out.replies.push((token, reply));
         if refused {
-            self.emit(out, TraceKind::ChangeRefused { id });
+            self.emit(out, || TraceKind::ChangeRefused { id });
         }
-        self.emit(out, TraceKind::Replied { id });
+        self.emit(out, || TraceKind::Replied { id });
     }
 }

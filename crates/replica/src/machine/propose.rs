@@ -59,7 +59,7 @@ impl Replica {
         assert!(seq > 0, "sequence 0 is the machine's own");
         let deadline = self.now.plus(self.settings.request_timeout);
         self.writes.park(seq, token, (caller, Blob::from(bytes)), deadline);
-        self.emit(out, TraceKind::Proposed { id: self.own_id(seq) });
+        self.emit(out, || TraceKind::Proposed { id: self.own_id(seq) });
     }
 
     pub(super) fn on_forward(&mut self, from: NodeId, items: Vec<Forwarded>, out: &mut Effects) {
@@ -159,7 +159,7 @@ impl Replica {
         self.tail.extend(batch.iter().map(|write| write.id));
         for (offset, Forwarded { id, .. }) in batch.iter().enumerate() {
             let index = LogIndex(first.0 + offset as u64);
-            self.emit(out, TraceKind::Logged { id: *id, index, ballot });
+            self.emit(out, || TraceKind::Logged { id: *id, index, ballot });
         }
     }
 
@@ -208,10 +208,10 @@ impl Replica {
     /// A write that never left this member waited for a leader in vain.
     fn refuse_write(&self, seq: u64, write: &Write, out: &mut Effects) {
         assert!(write.sent == Sent::Parked, "what left this member may have been applied");
-        let (id, reason, missing) = (self.own_id(seq), RefusalReason::NoLeader, self.missing());
+        let (id, reason) = (self.own_id(seq), RefusalReason::NoLeader);
         out.replies.push((write.token, self.refusal(reason)));
-        self.emit(out, TraceKind::Refused { id, reason, missing });
-        self.emit(out, TraceKind::Replied { id });
+        self.emit(out, || TraceKind::Refused { id, reason, missing: self.missing() });
+        self.emit(out, || TraceKind::Replied { id });
     }
 
     pub(super) fn give_up(
@@ -223,8 +223,8 @@ impl Replica {
     ) {
         let id = self.own_id(seq);
         out.replies.push((write.token, Reply::Unknown(reason)));
-        self.emit(out, TraceKind::Unknown { id, reason });
-        self.emit(out, TraceKind::Replied { id });
+        self.emit(out, || TraceKind::Unknown { id, reason });
+        self.emit(out, || TraceKind::Replied { id });
     }
 
     /// A leader proposes the expiry of leases whose deadline its cluster time has passed, and a

@@ -249,6 +249,11 @@ impl Cluster {
         self.nodes[node] = Some(replica);
     }
 
+    /// Whether those who run tell what happens.
+    pub fn set_tracing(&mut self, on: bool) {
+        self.nodes.iter_mut().flatten().for_each(|node| node.set_tracing(on));
+    }
+
     /// Power is lost: what was not durable is gone.
     pub fn crash(&mut self, node: usize) {
         assert!(self.nodes[node].take().is_some(), "only a running node crashes");
