@@ -62,7 +62,7 @@ impl Tracer {
             rule: trace::rule(plan.rule).to_owned(),
             seed: Some(plan.seed),
             profile: Some(plan.profile.name().to_owned()),
-            member: None,
+            ..Head::default()
         };
         trace::write_head(&head, lines);
     }

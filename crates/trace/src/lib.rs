@@ -31,7 +31,7 @@ mod ring;
 mod text;
 
 pub use event::{Event, What, Word};
-pub use merge::merge;
+pub use merge::{Merger, align, merge};
 pub use product::{config, product, rule};
 pub use ring::{Page, Ring};
 pub use text::{Head, ReadError, VERSION, read, write, write_head};

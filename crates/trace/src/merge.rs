@@ -8,8 +8,10 @@
 //! Distributed System", 1978.)
 
 use crate::event::{Event, What};
+use crate::text::Head;
 use base::{Ballot, RequestId};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
 
 /// Something that later events rest on.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,10 +22,12 @@ enum Fact {
     Elected(Ballot),
 }
 
-/// What is known so far, or anywhere in the traces.
-#[derive(Clone, Debug, Default)]
+/// What is known so far, or still to come.
+#[derive(Debug, Default)]
 struct Facts {
     set: BTreeSet<Fact>,
+    /// Those of the round before; what is older is forgotten.
+    older: BTreeSet<Fact>,
     /// The highest index each member has appended.
     appended: BTreeMap<String, u64>,
     /// The highest index that a leader has counted a quorum for.
@@ -51,12 +55,16 @@ impl Facts {
         self.set.insert(fact);
     }
 
+    fn has(&self, fact: &Fact) -> bool {
+        self.set.contains(fact) || self.older.contains(fact)
+    }
+
     /// Whether what the event rests on is among these.
     fn allow(&self, event: &Event) -> bool {
         match &event.what {
-            What::Log { id, .. } => self.set.contains(&Fact::Proposed(*id)),
-            What::Vote { ballot, .. } => self.set.contains(&Fact::Asked(*ballot)),
-            What::Follow { ballot, leader: Some(_) } => self.set.contains(&Fact::Elected(*ballot)),
+            What::Log { id, .. } => self.has(&Fact::Proposed(*id)),
+            What::Vote { ballot, .. } => self.has(&Fact::Asked(*ballot)),
+            What::Follow { ballot, leader: Some(_) } => self.has(&Fact::Elected(*ballot)),
             What::Ack { by, index } => self.appended.get(by).is_some_and(|last| last >= index),
             What::Commit { index } | What::Apply { index, .. } => self.counted >= *index,
             _ => true,
@@ -67,25 +75,90 @@ impl Facts {
 /// One order that keeps every trace's own and puts causes first. What an event rests on and no
 /// trace holds (a recording begins in the middle) is not waited for. Numbers are given anew.
 pub fn merge(traces: Vec<Vec<Event>>) -> Vec<Event> {
-    let mut everywhere = Facts::default();
-    traces.iter().flatten().for_each(|event| everywhere.learn(event));
-    let count = traces.iter().map(Vec::len).sum();
-    let mut heads: Vec<_> = traces.into_iter().map(|t| t.into_iter().peekable()).collect();
-    let (mut known, mut merged) = (Facts::default(), Vec::with_capacity(count));
-    while merged.len() < count {
-        let free = |event: &Event| known.allow(event) || !everywhere.allow(event);
-        // Causes that wait for each other are a damaged trace: the clocks decide then.
-        let next = heads.iter_mut().enumerate().filter_map(|(at, head)| {
-            let event = head.peek()?;
-            Some((!free(event), event.at, at))
-        });
-        let (.., at) = next.min().expect("events are left");
-        let mut event = heads[at].next().expect("it was looked at");
-        known.learn(&event);
-        event.n = merged.len() as u64 + 1;
-        merged.push(event);
+    let mut merger = Merger::default();
+    for (trace, events) in traces.into_iter().enumerate() {
+        merger.push(trace, events);
     }
-    merged
+    merger.finish()
+}
+
+/// Puts the times of several members on the clock that began first, as well as their own clocks
+/// of the day agree.
+pub fn align(heads: &[Head], traces: &mut [Vec<Event>]) {
+    assert_eq!(heads.len(), traces.len(), "each trace has its head");
+    let first = heads.iter().filter_map(|head| head.began).min().unwrap_or(0);
+    for (head, trace) in heads.iter().zip(traces) {
+        let later = Duration::from_millis(head.began.map_or(0, |began| began - first));
+        let later = u64::try_from(later.as_nanos()).unwrap_or(u64::MAX);
+        trace.iter_mut().for_each(|event| event.at = event.at.saturating_add(later));
+    }
+}
+
+/// [`merge`] of traces that still grow, round by round. What was told rounds ago is forgotten: an
+/// effect that comes so late is told after its cause anyway.
+#[derive(Debug, Default)]
+pub struct Merger {
+    /// Each event with the round it came in.
+    traces: Vec<VecDeque<(u64, Event)>>,
+    known: Facts,
+    round: u64,
+    told: u64,
+}
+
+impl Merger {
+    /// What a trace goes on with.
+    pub fn push(&mut self, trace: usize, events: Vec<Event>) {
+        if self.traces.len() <= trace {
+            self.traces.resize_with(trace + 1, VecDeque::new);
+        }
+        let round = self.round;
+        self.traces[trace].extend(events.into_iter().map(|event| (round, event)));
+    }
+
+    /// Ends a round. What came in it and rests on what no trace holds is kept for the next one:
+    /// the trace with its cause may have been looked at a moment too early.
+    pub fn round(&mut self) -> Vec<Event> {
+        let merged = self.take(Some(self.round));
+        self.round += 1;
+        self.known.older = std::mem::take(&mut self.known.set);
+        merged
+    }
+
+    /// All that is left.
+    pub fn finish(&mut self) -> Vec<Event> {
+        self.take(None)
+    }
+
+    /// What there is, but for what is of the round `waiting` and lacks a cause, and what is behind
+    /// or rests on that.
+    fn take(&mut self, waiting: Option<u64>) -> Vec<Event> {
+        let mut coming = Facts::default();
+        self.traces.iter().flatten().for_each(|(_, event)| coming.learn(event));
+        let mut merged = Vec::new();
+        loop {
+            let (mut next, mut waits) = (None, false);
+            for (at, trace) in self.traces.iter().enumerate() {
+                let Some((round, event)) = trace.front() else { continue };
+                let known = self.known.allow(event);
+                let lost = !known && !coming.allow(event);
+                if lost && Some(*round) == waiting {
+                    waits = true;
+                    continue;
+                }
+                let place = (!known && !lost, event.at, at);
+                next = Some(next.map_or(place, |next: (bool, u64, usize)| next.min(place)));
+            }
+            // Causes that wait for each other are a damaged trace: the clocks decide then.
+            let Some((_, _, at)) = next.filter(|(blocked, ..)| !(*blocked && waits)) else {
+                return merged;
+            };
+            let (_, mut event) = self.traces[at].pop_front().expect("it was looked at");
+            self.known.learn(&event);
+            self.told += 1;
+            event.n = self.told;
+            merged.push(event);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -174,5 +247,39 @@ mod tests {
         let place = |line: &str| told.iter().position(|l| l == line).expect("it happened");
         assert!(place("a:log") < place("a:ack") && place("b:append") < place("a:ack"));
         assert_eq!(merge(vec![]), vec![]);
+    }
+
+    #[test]
+    fn an_effect_whose_cause_was_not_fetched_yet_waits_one_round_for_it() {
+        let mut traces = written(0);
+        let late = traces[0].split_off(5); // the leader's count and what follows
+        let (leader, follower) = (traces[0].clone(), traces[1].clone());
+        let mut merger = Merger::default();
+        merger.push(0, leader);
+        merger.push(1, follower);
+        let mut told = story(&merger.round());
+        let last = told.last().expect("most of it");
+        assert!(!told.iter().any(|line| line.ends_with(":commit")), "{last}");
+        merger.push(0, late);
+        told.extend(story(&merger.round()));
+        assert_eq!((told.len(), merger.finish()), (14, vec![]));
+        let place = |line: &str| told.iter().position(|l| l == line).expect("it happened");
+        assert!(place("a:quorum") < place("b:commit"), "{told:?}");
+        // A cause that never comes holds nobody up for longer.
+        let mut merger = Merger::default();
+        merger.push(0, written(0)[1].clone());
+        let first = merger.round();
+        assert!(first.is_empty(), "{first:?}");
+        assert_eq!((merger.round().len(), merger.finish().len()), (7, 0));
+    }
+
+    #[test]
+    fn times_of_members_that_began_later_are_put_on_the_first_ones_clock() {
+        let began = |began| Head { began, ..Head::default() };
+        let mut traces = [trace("a", 5, vec![What::Resume]), trace("b", 5, vec![What::Resume])];
+        align(&[began(Some(1_002)), began(Some(1_000))], &mut traces);
+        assert_eq!([traces[0][0].at, traces[1][0].at], [2_000_006, 6]);
+        align(&[began(None), began(None)], &mut traces);
+        assert_eq!([traces[0][0].at, traces[1][0].at], [2_000_006, 6]);
     }
 }

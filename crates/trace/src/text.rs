@@ -27,6 +27,9 @@ pub struct Head {
     /// Of a live member: who recorded it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub member: Option<String>,
+    /// Of a live member: Unix milliseconds at which its times begin, with its process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub began: Option<u64>,
 }
 
 /// A text that is no trace, or one of another version.
