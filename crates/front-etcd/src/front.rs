@@ -17,11 +17,15 @@ use net::{
     Answer, Call, CallStats, HttpReply, HttpRequest, Kind, Limits, Metadata, Opening, Requests,
     Service, Source, Status,
 };
+use std::cell::OnceCell;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 /// Lines in Prometheus' text form that only the member knows.
 type Metrics = Box<dyn Fn() -> String>;
+
+/// Pages beside etcd's own, where there is one of that path.
+type Pages = Box<dyn Fn(&HttpRequest) -> Option<Later<HttpReply>>>;
 
 /// etcd's v3 API at one door.
 pub struct Front {
@@ -32,6 +36,7 @@ pub struct Front {
     cuts: Rc<Cuts>,
     stats: Rc<CallStats>,
     metrics: Metrics,
+    pages: OnceCell<Pages>,
 }
 
 /// Whose authority a call has.
@@ -65,8 +70,20 @@ impl Front {
         let hub = Hub::new(door.clone(), limits.message_bytes_max());
         let stats = CallStats::new(methods::table().len());
         let metrics = Box::new(metrics);
-        let cuts = Rc::default();
-        Rc::new_cyclic(|me| Self { door, limits, hub, me: me.clone(), cuts, stats, metrics })
+        let (cuts, pages) = (Rc::default(), OnceCell::new());
+        Rc::new_cyclic(|me| {
+            let me = me.clone();
+            Self { door, limits, hub, me, cuts, stats, metrics, pages }
+        })
+    }
+
+    /// Pages of the member, which go before those of etcd; once.
+    ///
+    /// # Panics
+    /// The second time.
+    pub fn set_pages(&self, pages: impl Fn(&HttpRequest) -> Option<Later<HttpReply>> + 'static) {
+        let first = self.pages.set(Box::new(pages)).is_ok();
+        assert!(first, "pages are set once");
     }
 
     /// To be called once every election timeout. Cuts streams that want a leader after three of
@@ -275,6 +292,9 @@ impl Service for Front {
     }
 
     fn http(&self, request: HttpRequest) -> Later<HttpReply> {
+        if let Some(page) = self.pages.get().and_then(|pages| pages(&request)) {
+            return page;
+        }
         let path = request.target.split('?').next();
         if request.method == "GET" && path == Some("/metrics") {
             let page = probe::metrics(&*self.door, &self.hub, &self.stats, &*self.metrics);

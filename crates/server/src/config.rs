@@ -1,5 +1,6 @@
 //! What a server is started with, after flags, environment and defaults have been merged.
 
+use crate::record::RECORD_MAX;
 use base::limits::REQUEST_BYTES_MAX;
 pub use net::KeepAlive;
 use std::path::{Path, PathBuf};
@@ -73,8 +74,8 @@ pub struct Config {
     pub keep_alive: KeepAlive,
     /// Longest a planned stop may wait: for another leader, and for clients to go elsewhere.
     pub stop_grace: Duration,
-    /// Emit trace events for `Handle::subscribe_trace`.
-    pub trace: bool,
+    /// Trace events kept for `/debug/trace`, the last so many; 0 keeps none.
+    pub record: usize,
 }
 
 impl Config {
@@ -108,7 +109,7 @@ impl Config {
             watch_progress_interval: Duration::from_secs(600),
             keep_alive: KeepAlive::default(),
             stop_grace: Duration::from_secs(5),
-            trace: false,
+            record: 0,
         }
     }
 
@@ -143,6 +144,9 @@ impl Config {
         }
         if self.listen_client_urls.is_empty() || self.listen_peer_urls.is_empty() {
             return fail("at least one client URL and one peer URL to listen on".into());
+        }
+        if self.record > RECORD_MAX {
+            return fail(format!("--record must be at most {RECORD_MAX} events"));
         }
         if self.name.is_empty() {
             return fail("--name must not be empty".into());

@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::metrics::{DiskMetrics, Metrics};
 use crate::node::input::{Asked, Input, Told, Word};
 use crate::pool::Pool;
+use crate::record::Recording;
 use ::door::{
     Answer, Caller, ChangeListener, Door as _, Found, Freshness, MemberInfo, Query, Read, Reads,
     Reason, Refusal,
@@ -88,6 +89,7 @@ pub struct Desk {
     voter: UnboundedSender<Input>,
     metrics: Arc<Metrics>,
     disk_metrics: Arc<DiskMetrics>,
+    recording: Arc<Recording>,
     pool: Rc<Pool>,
     /// Reads whose state is fresh enough.
     reads: Rc<Reads>,

@@ -10,3 +10,4 @@ pub mod metrics;
 pub mod node;
 pub mod peer;
 mod pool;
+pub mod record;

@@ -2,16 +2,15 @@
 //!
 //! Members' clocks do not agree, so a time says only which of two unrelated events to show first.
 //! What happened before what follows from the protocol: a write is proposed before it is logged, a
-//! vote answers a campaign, a leader is followed once elected, an acknowledgement speaks of entries
-//! its sender has, and what is committed or applied anywhere was first counted by a leader. (The
-//! relation is *happened before*: Lamport, "Time, Clocks, and the Ordering of Events in a
+//! vote answers a campaign, a leader is followed once elected, a follower appends what its leader
+//! has, an acknowledgement speaks of entries its sender has, and what is committed or applied
+//! anywhere was first counted by a leader. (The relation is *happened before*: Lamport, "Time, Clocks, and the Ordering of Events in a
 //! Distributed System", 1978.)
 
 use crate::event::{Event, What};
 use crate::text::Head;
 use base::{Ballot, RequestId};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::time::Duration;
 
 /// Something that later events rest on.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,8 +18,10 @@ enum Fact {
     Proposed(RequestId),
     /// Its owner is in the ballot.
     Asked(Ballot),
-    Elected(Ballot),
 }
+
+/// Leaders remembered: those of the highest ballots.
+const LEADERS_MAX: usize = 64;
 
 /// What is known so far, or still to come.
 #[derive(Debug, Default)]
@@ -28,6 +29,7 @@ struct Facts {
     set: BTreeSet<Fact>,
     /// Those of the round before; what is older is forgotten.
     older: BTreeSet<Fact>,
+    leaders: BTreeMap<Ballot, String>,
     /// The highest index each member has appended.
     appended: BTreeMap<String, u64>,
     /// The highest index that a leader has counted a quorum for.
@@ -39,7 +41,13 @@ impl Facts {
         let fact = match &event.what {
             What::Propose { id } => Fact::Proposed(*id),
             What::Ask { ballot } | What::Campaign { ballot } => Fact::Asked(*ballot),
-            What::Elect { ballot, .. } => Fact::Elected(*ballot),
+            What::Elect { ballot, .. } => {
+                self.leaders.insert(*ballot, event.node.clone().unwrap_or_default());
+                if self.leaders.len() > LEADERS_MAX {
+                    self.leaders.pop_first();
+                }
+                return;
+            }
             What::Append { to, .. } => {
                 let node = event.node.clone().unwrap_or_default();
                 let last = self.appended.entry(node).or_insert(0);
@@ -59,13 +67,24 @@ impl Facts {
         self.set.contains(fact) || self.older.contains(fact)
     }
 
+    fn has_appended(&self, node: &str, index: u64) -> bool {
+        self.appended.get(node).is_some_and(|last| *last >= index)
+    }
+
     /// Whether what the event rests on is among these.
     fn allow(&self, event: &Event) -> bool {
         match &event.what {
             What::Log { id, .. } => self.has(&Fact::Proposed(*id)),
             What::Vote { ballot, .. } => self.has(&Fact::Asked(*ballot)),
-            What::Follow { ballot, leader: Some(_) } => self.has(&Fact::Elected(*ballot)),
-            What::Ack { by, index } => self.appended.get(by).is_some_and(|last| last >= index),
+            What::Follow { ballot, leader: Some(_) } => self.leaders.contains_key(ballot),
+            What::Append { to, ballot, .. } => {
+                let leader = self.leaders.get(ballot);
+                // Who follows an unknown leader waits for it before it appends, if it is to come.
+                leader.is_none_or(|leader| {
+                    event.node.as_ref() == Some(leader) || self.has_appended(leader, *to)
+                })
+            }
+            What::Ack { by, index } => self.has_appended(by, *index),
             What::Commit { index } | What::Apply { index, .. } => self.counted >= *index,
             _ => true,
         }
@@ -82,16 +101,13 @@ pub fn merge(traces: Vec<Vec<Event>>) -> Vec<Event> {
     merger.finish()
 }
 
-/// Puts the times of several members on the clock that began first, as well as their own clocks
-/// of the day agree.
-pub fn align(heads: &[Head], traces: &mut [Vec<Event>]) {
-    assert_eq!(heads.len(), traces.len(), "each trace has its head");
-    let first = heads.iter().filter_map(|head| head.began).min().unwrap_or(0);
-    for (head, trace) in heads.iter().zip(traces) {
-        let later = Duration::from_millis(head.began.map_or(0, |began| began - first));
-        let later = u64::try_from(later.as_nanos()).unwrap_or(u64::MAX);
-        trace.iter_mut().for_each(|event| event.at = event.at.saturating_add(later));
-    }
+/// Puts the times of a member on a clock that began at `first` of Unix microseconds, as well as
+/// the members' clocks of the day agree.
+pub fn align(first: u64, head: &Head, events: &mut [Event]) {
+    let began = head.began.unwrap_or(first);
+    let later = u128::from(began.saturating_sub(first)) * 1000;
+    let later = u64::try_from(later).unwrap_or(u64::MAX);
+    events.iter_mut().for_each(|event| event.at = event.at.saturating_add(later));
 }
 
 /// [`merge`] of traces that still grow, round by round. What was told rounds ago is forgotten: an
@@ -225,6 +241,7 @@ mod tests {
                     ("a:campaign", "b:vote"),
                     ("a:elect", "b:follow"),
                     ("b:propose", "a:log"),
+                    ("a:append", "b:append"),
                     ("b:append", "a:ack"),
                     ("a:quorum", "b:commit"),
                     ("a:quorum", "b:apply"),
@@ -275,11 +292,10 @@ mod tests {
 
     #[test]
     fn times_of_members_that_began_later_are_put_on_the_first_ones_clock() {
-        let began = |began| Head { began, ..Head::default() };
-        let mut traces = [trace("a", 5, vec![What::Resume]), trace("b", 5, vec![What::Resume])];
-        align(&[began(Some(1_002)), began(Some(1_000))], &mut traces);
-        assert_eq!([traces[0][0].at, traces[1][0].at], [2_000_006, 6]);
-        align(&[began(None), began(None)], &mut traces);
-        assert_eq!([traces[0][0].at, traces[1][0].at], [2_000_006, 6]);
+        let mut events = trace("b", 5, vec![What::Resume]);
+        align(1_000, &Head { began: Some(3_000), ..Head::default() }, &mut events);
+        assert_eq!(events[0].at, 2_000_006);
+        align(1_000, &Head::default(), &mut events);
+        assert_eq!(events[0].at, 2_000_006, "who does not say began with the first");
     }
 }

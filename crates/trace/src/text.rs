@@ -27,7 +27,7 @@ pub struct Head {
     /// Of a live member: who recorded it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub member: Option<String>,
-    /// Of a live member: Unix milliseconds at which its times begin, with its process.
+    /// Of a live member: Unix microseconds at which its times begin, with its process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub began: Option<u64>,
 }

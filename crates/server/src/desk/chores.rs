@@ -1,13 +1,15 @@
-//! Background work of the desk: automatic compaction, and the page of metrics.
+//! Background work of the desk: automatic compaction, and the member's own pages.
 
 use super::Desk;
 use crate::config::AutoCompaction;
+use crate::record;
 use door::{Caller, Door as _, Reason, Refusal};
-use later::Promise;
+use later::{Asker, Later, Promise};
 use mvcc::{Command, Response};
-use net::Page;
+use net::{HttpReply, HttpRequest, Page};
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -58,6 +60,23 @@ fn compact(desk: &Rc<Desk>, revision: i64) {
 }
 
 impl Desk {
+    /// Pages that no front knows; the recording is read and written down apart.
+    pub(super) fn page(&self, request: &HttpRequest) -> Option<Later<HttpReply>> {
+        let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
+        if request.method != "GET" || path != record::PATH {
+            return None;
+        }
+        let (recording, query) = (Arc::clone(&self.recording), query.to_owned());
+        let made =
+            door::apart(self, Asker::nobody(), move || Some(record::page(&recording, &query)));
+        let reply = |(code, text): (u16, String)| {
+            let content_type =
+                if code == 200 { "application/jsonl" } else { "text/plain; charset=utf-8" };
+            Later::now(HttpReply::whole(code, content_type, text))
+        };
+        Some(made.then(Asker::nobody(), reply))
+    }
+
     /// What only the member knows of itself, under etcd's names; the front adds the facts of
     /// `Door::status` before it.
     pub(super) fn metrics_page(&self) -> String {
@@ -77,6 +96,8 @@ impl Desk {
         page.counter("quorate_disk_wal_batches_total", load(&self.disk_metrics.batches));
         page.counter("quorate_disk_wal_entries_total", load(&self.disk_metrics.entries));
         page.gauge("quorate_repairing", u8::from(picture.repairing));
+        page.counter("quorate_trace_events_total", self.recording.recorded.get());
+        page.counter("quorate_trace_dropped_total", self.recording.dropped.get());
         page.gauge("quorate_journal_bytes", load(&self.disk_metrics.journal_bytes));
         let received = self.metrics.received_bytes.get();
         page.counter("etcd_network_peer_received_bytes_total", received);

@@ -6,6 +6,7 @@ use crate::config::Config;
 use crate::metrics::{DiskMetrics, Metrics};
 use crate::node::input::{Input, Vital, Word};
 use crate::pool::{Pool, Threads};
+use crate::record::Recording;
 use ::door::{Reads, Stage};
 use base::{Nanos, NodeId, Prng};
 use front_etcd::Front;
@@ -40,6 +41,7 @@ pub struct Parts {
     pub threads: Arc<Threads>,
     pub metrics: Arc<Metrics>,
     pub disk_metrics: Arc<DiskMetrics>,
+    pub recording: Arc<Recording>,
 }
 
 /// Starts the thread; it ends at [`Word::Close`], or when nobody is left to say it.
@@ -89,6 +91,7 @@ impl Desk {
                 voter: parts.voter,
                 metrics: parts.metrics,
                 disk_metrics: parts.disk_metrics,
+                recording: parts.recording,
                 pool: Pool::new(parts.threads),
                 reads: Reads::new(stage, move || Nanos(nanos())),
                 pending: RefCell::default(),
@@ -119,6 +122,8 @@ impl Desk {
         let limits = Limits { request_bytes_max, ..Limits::default() };
         let own = Rc::clone(self);
         let front = Front::new(door::door(self), limits, move || own.metrics_page());
+        let own = Rc::clone(self);
+        front.set_pages(move |request| own.page(request));
         front.set_watch_progress_interval(self.config.watch_progress_interval);
         let election = Duration::from_millis(self.config.election_timeout_ms);
         tokio::task::spawn_local(look(Rc::clone(&front), election));

@@ -41,6 +41,7 @@ fn desk() -> (Rc<Desk>, UnboundedReceiver<Input>) {
         threads: Arc::new(crate::pool::Threads::start().expect("threads")),
         metrics: Arc::default(),
         disk_metrics: Arc::default(),
+        recording: crate::record::Recording::new(trace::Head::default(), 0),
     };
     (Desk::new(parts).0, asked)
 }

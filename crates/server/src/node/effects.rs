@@ -7,6 +7,7 @@ use crate::peer::Link;
 use base::{LogIndex, NodeId};
 use door::{Reason, Refusal};
 use replica::{Effects, Event, RefusalReason, Reply, UnknownReason};
+use trace::What;
 
 impl Voter {
     pub(super) fn dispatch(&mut self, effects: &mut Effects) {
@@ -39,9 +40,9 @@ impl Voter {
             self.end_repair(index);
         }
         if !effects.trace.is_empty() {
-            let sinks = &self.traces;
-            effects.trace.iter().for_each(|event| sinks.iter().for_each(|sink| sink(event)));
-            effects.trace.clear();
+            let raft = self.replica.raft();
+            self.tap.hand((raft.config_version(), raft.config()), &mut effects.trace);
+            self.replica.set_tracing(self.tap.is_open());
         }
         self.notice_leader();
         if !effects.discard.is_empty() {
@@ -142,9 +143,10 @@ impl Voter {
     }
 
     /// A damaged member holds everything again. It votes once that is durable.
-    fn end_repair(&self, index: LogIndex) {
+    fn end_repair(&mut self, index: LogIndex) {
         match self.peers.files.end_repair() {
             Ok(()) => {
+                self.tap.say(self.now(), || What::Repaired { index: index.0 });
                 tracing::warn!("repaired: all up to index {index} is here again, voting");
                 self.peers.send(Input::Event(Event::Repaired));
             }

@@ -1,9 +1,11 @@
 //! The outside of a running member, usable from any thread.
 
 use super::End;
-use super::input::{Control, Input, TraceSink, Word};
+use super::input::{Control, Input, Word};
+use crate::record::TraceSink;
 use base::NodeId;
 use mvcc::{Command, RangeRequest, RangeResponse, Response};
+use replica::Replica;
 use std::net::SocketAddr;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
@@ -28,6 +30,8 @@ pub struct Handle {
     pub cluster: u64,
     pub client_addr: SocketAddr,
     pub peer_addr: SocketAddr,
+    /// Where the times of its trace begin.
+    pub started: Instant,
     pub(super) inbox: UnboundedSender<Input>,
     pub(super) desk: UnboundedSender<Word>,
     pub(super) phase: watch::Receiver<Phase>,
@@ -61,16 +65,33 @@ impl Handle {
         self.control(Control::Heal);
     }
 
-    /// Calls `sink` on the member's thread for every trace event; it must be quick. Events come
-    /// only from members started with `Config::trace`.
+    /// Keeps the last so many trace events from now on, for `GET /debug/trace`; 0 keeps none.
+    pub fn record(&self, events_max: usize) {
+        self.control(Control::Record(events_max));
+    }
+
+    /// Calls `sink` for every trace event from now on, on the recorder's thread. What it is too
+    /// slow for is dropped, which leaves a gap in the numbers.
     pub fn subscribe_trace(&self, sink: TraceSink) {
         self.control(Control::Trace(sink));
     }
 
     /// `None` when the member has ended.
     pub fn status(&self) -> Option<replica::Status> {
+        self.look(Replica::status)
+    }
+
+    /// Calls `look` on the thread that votes, which stands still meanwhile. `None` when the member
+    /// has ended, or is too busy.
+    pub fn look<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Replica) -> T + Send + 'static,
+    ) -> Option<T> {
         let (reply, answer) = mpsc::channel();
-        self.control(Control::Status(reply));
+        let look = move |replica: &Replica| {
+            let _ = reply.send(look(replica)); // Nobody may wait any more.
+        };
+        self.control(Control::Look(Box::new(look)));
         answer.recv_timeout(ANSWER_MAX).ok()
     }
 

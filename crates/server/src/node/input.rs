@@ -1,15 +1,13 @@
 //! Everything that reaches the replica's owner, from tasks and threads alike, and what it says
 //! to the clients' thread.
 
+use crate::record::TraceSink;
 use base::{LogIndex, NodeId, Ticket, Token};
 use door::{MemberInfo, Refusal};
-use replica::{Event, Installed, PeerMessage, TraceEvent};
+use replica::{Event, Installed, PeerMessage, Replica};
 use std::sync::{Arc, mpsc};
 use std::time::Instant;
 use tokio::sync::mpsc::UnboundedSender;
-
-/// A receiver of trace events on any thread.
-pub type TraceSink = Box<dyn Fn(&TraceEvent) + Send>;
 
 /// Held by a thread without which there is no member: says so when it panics.
 pub struct Vital(pub &'static str, pub UnboundedSender<Input>);
@@ -84,8 +82,11 @@ pub enum Control {
     Cut(Vec<NodeId>),
     /// End all cuts.
     Heal,
+    /// Keep the last so many trace events.
+    Record(usize),
     Trace(TraceSink),
-    Status(mpsc::Sender<replica::Status>),
+    /// Something for the thread that votes, between two steps.
+    Look(Box<dyn FnOnce(&Replica) + Send>),
 }
 
 /// What the clients' thread is told.

@@ -15,6 +15,7 @@ use crate::metrics::{DiskMetrics, Metrics};
 use crate::peer::Members;
 use crate::peer::listen::{self, Shared};
 use crate::pool::Threads;
+use crate::record::{self, Recording, Tap};
 use base::limits::{APPEND_BYTES_MAX, INFLIGHT_BYTES_MAX, PENDING_BYTES_MAX, PENDING_MAX};
 use base::{Birth, Nanos, NodeId};
 use cluster::Configuration;
@@ -33,6 +34,7 @@ use store::Identity;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
+use trace::What;
 
 /// Why a member did not start.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +58,7 @@ struct Started {
     cluster: u64,
     client_addr: SocketAddr,
     peer_addr: SocketAddr,
+    started: Instant,
 }
 
 pub(super) fn spawn(config: Config, wrap: Option<Wrap>) -> Result<Handle, StartError> {
@@ -81,6 +84,7 @@ pub(super) fn spawn(config: Config, wrap: Option<Wrap>) -> Result<Handle, StartE
             cluster: started.cluster,
             client_addr: started.client_addr,
             peer_addr: started.peer_addr,
+            started: started.started,
             inbox,
             desk,
             phase,
@@ -131,11 +135,14 @@ fn live(
             cluster: opened.identity.cluster,
             client_addr: listeners.client[0].local_addr()?,
             peer_addr: listeners.peer[0].local_addr()?,
+            started: Instant::now(),
         };
+        let clock = started.started;
         let Listeners { client, peer } = listeners;
         let client =
             client.into_iter().map(TcpListener::into_std).collect::<Result<Vec<_>, _>>()?;
-        let (mut voter, desk, mut queue) = build(config, place, opened, ends, client, phase)?;
+        let (mut voter, desk, mut queue) =
+            build(config, (place, opened), ends, client, phase, clock)?;
         for listener in peer {
             tokio::task::spawn_local(listen::run(listener, Rc::clone(&voter.peers)));
         }
@@ -231,7 +238,7 @@ fn replica_settings(config: &Config, identity: &Identity, seed: u64) -> ReplicaS
         leaderless_wait: Nanos::from_millis(2 * config.election_timeout_ms),
         catchup_entries: config.snapshot_catchup_entries,
         apply_budget: APPLY_UNITS_MAX,
-        trace: config.trace,
+        trace: config.record > 0,
     }
 }
 
@@ -271,11 +278,11 @@ fn shared(
 /// Both sides of a member that was opened, and what the voter hears from.
 fn build(
     config: Config,
-    place: &Place,
-    opened: Opened,
+    (place, opened): (&Place, Opened),
     ends: Ends,
     listeners: Vec<std::net::TcpListener>,
     phase: &watch::Sender<Phase>,
+    started: Instant,
 ) -> Result<(Voter, desk::Parts, UnboundedReceiver<Input>), StartError> {
     let Ends { inbox, queue, desk, words } = ends;
     let identity = opened.identity;
@@ -286,6 +293,14 @@ fn build(
     let policy = Policy { entries: config.snapshot_count, bytes_min: config.checkpoint_bytes_min };
     let (base, bytes) = (raft.base, opened.checkpoint_bytes);
     let checkpoint = CheckpointState::new(policy, base, bytes, opened.journal.bytes());
+    let (promise, last) = (raft.ballot, raft.entries.last().map_or(raft.base, |e| e.index));
+    let restart = What::Restart {
+        life: u32::try_from(identity.incarnation.number()).unwrap_or(u32::MAX),
+        incarnation: identity.incarnation.0,
+        promise,
+        base: base.0,
+        last: last.0,
+    };
     let replica = member::open::revive(settings, opened.recovered, opened.repair.as_ref());
     let replica = replica.map_err(StartError::Disk)?;
     let (metrics, disk_metrics) = (Arc::<Metrics>::default(), Arc::<DiskMetrics>::default());
@@ -296,6 +311,10 @@ fn build(
     let shown = Shown::new(&replica, &peers);
     let board = shown.board(&replica, quota_bytes);
     let threads = Arc::new(Threads::start()?);
+    let head = record::head(&peers.config, (identity.member, &config.name), started);
+    let recording = Recording::new(head, config.record);
+    let mut tap = Tap::new(Arc::clone(&recording), config.name.clone())?;
+    tap.say(Nanos::ZERO, || restart);
     let parts = desk::Parts {
         config: Arc::clone(&config),
         cluster: identity.cluster,
@@ -308,6 +327,7 @@ fn build(
         threads: Arc::clone(&threads),
         metrics: Arc::clone(&metrics),
         disk_metrics,
+        recording,
     };
     let voter = Voter {
         config,
@@ -319,8 +339,8 @@ fn build(
         board,
         shown,
         threads,
-        started: Instant::now(),
-        traces: Vec::new(),
+        started,
+        tap,
         cut: BTreeSet::new(),
         sending: BTreeSet::new(),
         checkpoint,

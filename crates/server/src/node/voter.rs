@@ -2,7 +2,7 @@
 //! out the effects.
 
 use super::End;
-use super::input::{Asked, Checkpointed, Control, Input, Told, TraceSink, Word};
+use super::input::{Asked, Checkpointed, Control, Input, Told, Word};
 use super::show::Shown;
 use super::stop::Stop;
 use crate::board::Board;
@@ -12,6 +12,7 @@ use crate::metrics::Metrics;
 use crate::node::Phase;
 use crate::peer::listen::Shared;
 use crate::pool::Threads;
+use crate::record::Tap;
 use base::{Nanos, NodeId, Token};
 use member::CheckpointState;
 use replica::{Effects, Event, Replica};
@@ -22,6 +23,7 @@ use std::time::{Duration, Instant as Moment};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
+use trace::What;
 
 /// Inputs taken into one batch.
 const BATCH_MAX: usize = 8192;
@@ -40,7 +42,7 @@ pub(super) struct Voter {
     pub(super) shown: Shown,
     pub(super) threads: Arc<Threads>,
     pub(super) started: Moment,
-    pub(super) traces: Vec<TraceSink>,
+    pub(super) tap: Tap,
     pub(super) cut: BTreeSet<NodeId>,
     /// Peers a checkpoint is on its way to.
     pub(super) sending: BTreeSet<NodeId>,
@@ -131,9 +133,7 @@ impl Voter {
                 Input::Control(Control::Stop) => break,
                 Input::Control(Control::Kill) => return End::Killed,
                 Input::Removed(text) => return End::Removed(text),
-                Input::Control(Control::Status(reply)) => {
-                    let _ = reply.send(self.replica.status());
-                }
+                Input::Control(Control::Look(look)) => look(&self.replica),
                 // Nobody is left who would carry it out.
                 _ => {}
             }
@@ -177,7 +177,10 @@ impl Voter {
                 self.checkpoint.journal_bytes = bytes;
                 events.push(Event::Persisted(ticket));
             }
-            Input::Failed(text) => return Some(End::Failed(text)),
+            Input::Failed(text) => {
+                self.tap.say(self.now(), || What::DiskFailed { why: text.clone() });
+                return Some(End::Failed(text));
+            }
             Input::Checkpointed(result) => self.checkpointed(result, events),
             Input::Installed(installed) => {
                 self.disk.release(self.checkpoint.installed(installed.index));
@@ -211,10 +214,15 @@ impl Voter {
             Control::Stop => self.begin_stop(events),
             Control::Cut(peers) => self.cut.extend(peers),
             Control::Heal => self.cut.clear(),
-            Control::Trace(sink) => self.traces.push(sink),
-            Control::Status(reply) => {
-                let _ = reply.send(self.replica.status());
+            Control::Record(events_max) => {
+                self.tap.keep(events_max);
+                self.replica.set_tracing(self.tap.is_open());
             }
+            Control::Trace(sink) => {
+                self.tap.listen(sink);
+                self.replica.set_tracing(self.tap.is_open());
+            }
+            Control::Look(look) => look(&self.replica),
         }
         None
     }
@@ -243,6 +251,7 @@ impl Voter {
         match result {
             Ok(Checkpointed { index, bytes }) => {
                 tracing::info!("checkpoint at index {index}, {bytes} bytes");
+                self.tap.say(self.now(), || What::Checkpoint { index: index.0 });
                 self.disk.release(self.checkpoint.written(index, bytes));
                 events.push(Event::CheckpointWritten { index });
             }

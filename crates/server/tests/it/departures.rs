@@ -83,45 +83,44 @@ fn a_rolling_restart_of_all_members_fails_no_request() {
 
 #[test]
 fn calls_that_were_late_when_the_member_got_to_them_are_not_proposed() {
-    const ARMED: u64 = 1;
-    const ASLEEP: u64 = 2;
-    static SLEEP: AtomicU64 = AtomicU64::new(0);
-    let mut cluster = Cluster::start_with("late", &["a"], |config| config.trace = true);
+    let mut cluster = Cluster::start("late", &["a"]);
     let node = cluster.nodes[0].as_ref().expect("runs");
     let channel = Arc::new(Channel::new(&node.client_addr.to_string()));
-    // The thread that votes stands still inside this call.
-    node.subscribe_trace(Box::new(|_| {
-        let (order, same) = (Ordering::SeqCst, Ordering::SeqCst);
-        if SLEEP.compare_exchange(ARMED, ASLEEP, order, same).is_ok() {
-            std::thread::sleep(Duration::from_secs(1));
-        }
-    }));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
-        channel.connect().await.expect("it listens");
-        SLEEP.store(ARMED, Ordering::SeqCst);
-        let call = |key: String, timeout: &str| {
-            let channel = Arc::clone(&channel);
-            let prepared = channel.prepare(method::kv::PUT).with("grpc-timeout", timeout);
-            let body = frame::encode(&put(key));
-            tokio::spawn(async move { channel.raw(&prepared, body).await })
-        };
-        let first = call("first".into(), "1M");
-        while SLEEP.load(Ordering::SeqCst) != ASLEEP {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-        let late: Vec<_> = (0..50).map(|n| call(format!("late/{n}"), "300m")).collect();
-        for answer in late {
-            let answer = answer.await.expect("no panic");
-            let Err(Failure::Status(status)) = answer else { panic!("{answer:?}") };
-            // Who serves the client had handed it over in time, and cannot tell.
-            assert_eq!((status.code, status.detail("outcome")), (4, Some("unknown")));
-        }
-        assert!(first.await.expect("no panic").is_ok());
-        let (key, range_end) = ("late/".into(), "late0".into());
-        let range = pb::RangeRequest { key, range_end, ..Default::default() };
-        let found: pb::RangeResponse = channel.call(method::kv::RANGE, &range).await.unwrap();
-        assert_eq!(found.count, 0);
+    std::thread::scope(|scope| {
+        runtime.block_on(async {
+            channel.connect().await.expect("it listens");
+            let call = |key: String, timeout: &str| {
+                let channel = Arc::clone(&channel);
+                let prepared = channel.prepare(method::kv::PUT).with("grpc-timeout", timeout);
+                let body = frame::encode(&put(key));
+                tokio::spawn(async move { channel.raw(&prepared, body).await })
+            };
+            let asleep = Arc::new(AtomicBool::new(false));
+            let sleeps = Arc::clone(&asleep);
+            // The thread that votes stands still inside this call.
+            let sleep = move |_: &replica::Replica| {
+                sleeps.store(true, Ordering::SeqCst);
+                std::thread::sleep(Duration::from_secs(1));
+            };
+            scope.spawn(move || node.look(sleep));
+            while !asleep.load(Ordering::SeqCst) {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            let first = call("first".into(), "1M");
+            let late: Vec<_> = (0..50).map(|n| call(format!("late/{n}"), "300m")).collect();
+            for answer in late {
+                let answer = answer.await.expect("no panic");
+                let Err(Failure::Status(status)) = answer else { panic!("{answer:?}") };
+                // Who serves the client had handed it over in time, and cannot tell.
+                assert_eq!((status.code, status.detail("outcome")), (4, Some("unknown")));
+            }
+            assert!(first.await.expect("no panic").is_ok());
+            let (key, range_end) = ("late/".into(), "late0".into());
+            let range = pb::RangeRequest { key, range_end, ..Default::default() };
+            let found: pb::RangeResponse = channel.call(method::kv::RANGE, &range).await.unwrap();
+            assert_eq!(found.count, 0);
+        });
     });
     assert_eq!(cluster.nodes[0].take().expect("runs").stop(), End::Stopped);
 }

@@ -12,6 +12,7 @@ mod members;
 mod metrics;
 mod peers;
 mod reads;
+mod record;
 mod repair;
 mod restart;
 mod witness;
