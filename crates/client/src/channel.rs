@@ -135,7 +135,7 @@ impl Channel {
     /// # Errors
     /// As [`Self::call`].
     pub async fn raw(&self, call: &Call, message: Bytes) -> Result<Bytes, Failure> {
-        let (answer, mut body) = self.open(call, false).await?;
+        let (answer, mut body) = self.open(call.request(), false).await?;
         // An answer may come before the body went out (a refusal by its headers); it counts.
         let sent = body.send_data(message, true);
         let answer = answer.await.map_err(|why| self.broken(&why))?;
@@ -153,18 +153,36 @@ impl Channel {
     /// # Errors
     /// No connection, or it broke.
     pub async fn stream<A: Message + Default>(&self, call: &Call) -> Result<Duplex<A>, Failure> {
-        let (answer, body) = self.open(call, false).await?;
+        let (answer, body) = self.open(call.request(), false).await?;
         Ok(Duplex::new(answer, body))
+    }
+
+    /// A page of plain HTTP: its status, and what it holds.
+    ///
+    /// # Errors
+    /// No connection, or it broke.
+    ///
+    /// # Panics
+    /// If endpoint and target make no URI.
+    pub async fn get(&self, target: &str) -> Result<(u16, Bytes), Failure> {
+        let mut request = Request::new(());
+        let uri = format!("http://{}{target}", self.authority);
+        *request.uri_mut() = uri.parse().expect("host:port and path");
+        let (answer, _) = self.open(request, true).await?;
+        let answer = answer.await.map_err(|why| self.broken(&why))?;
+        let code = answer.status().as_u16();
+        let (page, _) = self.collect(answer.into_body()).await?;
+        Ok((code, page))
     }
 
     async fn open(
         &self,
-        call: &Call,
+        request: Request<()>,
         ended: bool,
     ) -> Result<(ResponseFuture, SendStream<Bytes>), Failure> {
         let sender = self.sender().await?;
         let mut sender = sender.ready().await.map_err(|why| self.broken(&why))?;
-        sender.send_request(call.request(), ended).map_err(|why| self.broken(&why))
+        sender.send_request(request, ended).map_err(|why| self.broken(&why))
     }
 
     /// The live sender; connects when there is none. Only one caller connects at a time.
@@ -207,7 +225,13 @@ impl Channel {
         Ok(sender)
     }
 
-    async fn receive(&self, headers: &HeaderMap, mut stream: RecvStream) -> Result<Bytes, Failure> {
+    async fn receive(&self, headers: &HeaderMap, stream: RecvStream) -> Result<Bytes, Failure> {
+        let (bytes, trailers) = self.collect(stream).await?;
+        status(trailers.as_ref().unwrap_or(headers))?;
+        Ok(bytes)
+    }
+
+    async fn collect(&self, mut stream: RecvStream) -> Result<(Bytes, Option<HeaderMap>), Failure> {
         let mut first = Bytes::new();
         let mut rest = BytesMut::new();
         while let Some(chunk) = stream.data().await {
@@ -221,13 +245,12 @@ impl Channel {
             }
         }
         let trailers = stream.trailers().await.map_err(|why| self.broken(&why))?;
-        status(trailers.as_ref().unwrap_or(headers))?;
         if rest.is_empty() {
-            return Ok(first);
+            return Ok((first, trailers));
         }
         let mut whole = BytesMut::from(&first[..]);
         whole.extend_from_slice(&rest);
-        Ok(whole.freeze())
+        Ok((whole.freeze(), trailers))
     }
 
     /// Names the failure; the next call connects again when the whole connection is gone.

@@ -3,14 +3,13 @@
 //!
 //! `cargo run --example embed`
 
-use consensus::raft::Trace;
 use mvcc::{Command, PutRequest, Response};
 use quorum::{Names, NodeSet, SystemSpec};
-use replica::{TraceEvent, TraceKind};
 use server::config::local_cluster;
 use server::node::{Handle, Node};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
+use trace::{Event, What};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
@@ -22,7 +21,6 @@ fn main() -> anyhow::Result<()> {
     let mut members = Vec::new();
     for mut config in local_cluster(&NAMES, &root)? {
         config.quorum = Some(QUORUM.to_owned());
-        config.trace = true;
         let member = Node::start(config)?;
         let sender = sender.clone();
         member.subscribe_trace(Box::new(move |event| {
@@ -60,16 +58,13 @@ fn put(key: &str, value: &str) -> Command {
 }
 
 /// The log index of a revision, and who had it durable when the leader called it committed.
-fn decision(
-    trace: &Receiver<TraceEvent>,
-    revision: i64,
-) -> anyhow::Result<(base::LogIndex, NodeSet)> {
+fn decision(trace: &Receiver<Event>, revision: i64) -> anyhow::Result<(u64, NodeSet)> {
     // Members report each by itself, so the leader's count may come after another's apply.
     let (mut applied, mut counted) = (None, Vec::new());
     loop {
-        match trace.recv_timeout(PATIENCE)?.kind {
-            TraceKind::Raft(Trace::Quorum { index, acked, .. }) => counted.push((index, acked)),
-            TraceKind::Applied { index, revision: at, .. } if at == revision => {
+        match trace.recv_timeout(PATIENCE)?.what {
+            What::Quorum { index, acked, .. } => counted.push((index, acked)),
+            What::Apply { index, revision: at, .. } if at == revision => {
                 applied = Some(index);
             }
             _ => continue,

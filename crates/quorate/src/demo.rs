@@ -36,6 +36,9 @@ pub struct DemoArgs {
     /// Keep the members' data here [default: a temporary directory, removed at the end]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
+    /// Write what the members said there, as one trace for `quorate sim explain`
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
     /// One JSON object a line
     #[arg(long)]
     json: bool,
@@ -94,6 +97,10 @@ async fn show(args: &DemoArgs, root: &Path) -> anyhow::Result<ExitCode> {
         stay(&say, &cluster, &mut end).await;
     }
     cluster.stop_all();
+    if let Some(path) = &args.trace {
+        let named = || path.display().to_string();
+        std::fs::write(path, cluster.trace()).with_context(named)?;
+    }
     let sound = say.claims > 0 && say.failed.is_empty();
     Ok(if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -126,6 +133,7 @@ async fn stay(say: &Say, cluster: &Cluster, end: &mut End) {
     say.fact("etcdctl endpoint status -w table");
     say.fact("etcdctl put hello world");
     say.fact("etcdctl get --prefix '' -w fields");
+    say.fact(&format!("quorate trace --endpoints {endpoints}"));
     end.asked().await;
 }
 

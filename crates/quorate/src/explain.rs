@@ -1,19 +1,15 @@
-//! `quorate sim explain`: why something was committed, or why not, from the trace alone.
+//! Why something was committed, or why not, from a trace alone: of a life or of live members.
 
 mod rule;
 
-use crate::out::say;
 use clap::Args;
 use quorum::NodeSet;
 use rule::{Role, Rule};
-use std::path::PathBuf;
-use std::process::ExitCode;
-use trace::{Event, What};
+use trace::{Event, Head, What};
 
-#[derive(Args, Clone, Debug)]
-pub struct ExplainArgs {
-    /// A trace written by `quorate sim run --trace`
-    trace: PathBuf,
+/// What is asked about a trace; a summary of it unless something is.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Ask {
     /// Why this revision was committed
     #[arg(long, conflicts_with = "event")]
     revision: Option<i64>,
@@ -22,24 +18,11 @@ pub struct ExplainArgs {
     event: Option<u64>,
 }
 
-struct Trace {
+/// A trace that can be asked.
+pub struct Trace {
     /// What the first members were born with.
     first: Rule,
     events: Vec<Event>,
-}
-
-pub fn explain(args: &ExplainArgs) -> Result<ExitCode, String> {
-    let text = std::fs::read_to_string(&args.trace)
-        .map_err(|error| format!("{}: {error}", args.trace.display()))?;
-    let trace = Trace::parse(&text)
-        .map_err(|error| format!("{}: no trace: {error}", args.trace.display()))?;
-    let lines = match (args.revision, args.event) {
-        (Some(revision), _) => trace.revision(revision),
-        (None, Some(event)) => trace.event(event)?,
-        (None, None) => trace.summary(),
-    };
-    lines.iter().for_each(|line| say!("{line}"));
-    Ok(ExitCode::SUCCESS)
 }
 
 fn ms(event: &Event) -> String {
@@ -52,9 +35,36 @@ fn node(event: &Event) -> &str {
 }
 
 impl Trace {
-    fn parse(lines: &str) -> Result<Self, String> {
+    /// # Errors
+    /// No trace.
+    pub fn parse(lines: &str) -> Result<Self, String> {
         let (head, events) = trace::read(lines).map_err(|error| error.to_string())?;
-        Ok(Self { first: Rule::first(&head)?, events })
+        Self::new(&head, events)
+    }
+
+    /// # Errors
+    /// A quorum text that cannot be read.
+    pub fn new(head: &Head, events: Vec<Event>) -> Result<Self, String> {
+        Ok(Self { first: Rule::first(head)?, events })
+    }
+
+    /// # Errors
+    /// No such event, or a quorum text that cannot be read.
+    pub fn answer(&self, ask: &Ask) -> Result<Vec<String>, String> {
+        match (ask.revision, ask.event) {
+            (Some(revision), _) => Ok(self.revision(revision)),
+            (None, Some(event)) => self.event(event),
+            (None, None) => Ok(self.summary()),
+        }
+    }
+
+    /// The lines of a summary that these events add. Of them is kept what later lines rest on.
+    pub fn go_on(&mut self, events: Vec<Event>) -> Vec<String> {
+        let known = self.events.len();
+        self.events.extend(events);
+        let lines = self.events[known..].iter().filter_map(|event| self.line(event)).collect();
+        self.events.retain(|event| matches!(event.what, What::Config { .. }));
+        lines
     }
 
     /// What decided at an event: what its member went by, or the one before when that changed in
@@ -189,14 +199,14 @@ impl Trace {
     }
 
     fn summary(&self) -> Vec<String> {
-        let mut lines = Vec::new();
-        for event in &self.events {
-            if let Some(line) = self.told(event) {
-                lines.push(format!("{:>8} {:>14}  {line}", event.n, ms(event)));
-            }
-        }
+        let mut lines: Vec<_> = self.events.iter().filter_map(|event| self.line(event)).collect();
         lines.extend(self.pending(u64::MAX));
         lines
+    }
+
+    fn line(&self, event: &Event) -> Option<String> {
+        let told = self.told(event)?;
+        Some(format!("{:>8} {:>14}  {told}", event.n, ms(event)))
     }
 
     /// One line of the summary; none for what is too common to be told.

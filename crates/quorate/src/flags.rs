@@ -74,6 +74,7 @@ const FLAGS: &[Flag] = &[
     used("grpc-keepalive-min-time", "clients' own pings may not come closer (default: 5s)"),
     used("stop-grace", "longest a planned stop waits for leader and clients (default: 5s)"),
     used("repair", "a damaged member fetches what it lost: auto or refuse (default: auto)"),
+    used("record", "trace events kept for `quorate trace`, at most 1000000 (default: 0, none)"),
     used("log-level", "debug, info, warn or error (default: info)"),
     refused("cert-file"),
     refused("key-file"),
@@ -344,7 +345,7 @@ impl Parsed {
             watch_progress_interval: self.watch_progress_interval()?,
             keep_alive: self.keep_alive(base.keep_alive)?,
             stop_grace: self.duration("stop-grace", base.stop_grace)?,
-            trace: false,
+            record: self.number("record", base.record)?,
             name: base.name,
         };
         config.validate()?;
@@ -548,6 +549,8 @@ mod tests {
         assert!(text(&["--name="]).contains("--name must not be empty"));
         let loud = parse(&strings(&["--log-level=loud"]), []).expect("parses");
         assert!(loud.log_level().is_err_and(|why| why.0.contains("loud")));
+        assert!(text(&["--record=1000001"]).contains("--record must be at most 1000000 events"));
+        assert_eq!(config(&["--record=1000000"]).expect("as many as may be").record, 1_000_000);
         assert!(text(&["--max-txn-ops=many"]).contains("--max-txn-ops"));
     }
 

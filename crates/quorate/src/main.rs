@@ -3,12 +3,14 @@
 mod bench;
 mod check_cmd;
 mod demo;
+mod explain;
 mod flags;
 mod member_cmd;
 mod out;
 mod quorum_cmd;
 mod serve;
 mod sim_cmd;
+mod trace_cmd;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -38,6 +40,8 @@ enum Command {
     Check(check_cmd::CheckArgs),
     /// Lists, adds, removes, promotes and replaces members of a running cluster.
     Member(member_cmd::MemberArgs),
+    /// Tells what running members record, in one order: elections, changes, why a write is decided.
+    Trace(trace_cmd::TraceArgs),
     /// Analyses a quorum system, or sets that of a running cluster.
     Quorum(quorum_cmd::QuorumArgs),
 }
@@ -49,6 +53,7 @@ fn main() -> ExitCode {
         Command::Check(args) => return check_cmd::run(&args),
         Command::Sim(args) => return sim_cmd::run(args),
         Command::Member(args) => member_cmd::run(args).map(|()| ExitCode::SUCCESS),
+        Command::Trace(args) => trace_cmd::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Demo(args) => demo::run(&args),
         Command::Bench(args) => bench::run(args).map(|()| ExitCode::SUCCESS),
     };

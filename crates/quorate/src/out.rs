@@ -10,12 +10,19 @@ const EXIT_LOST: i32 = 2;
 /// work: its verdict is the exit code. Words lost in another way end the process, for silence
 /// must not look like success.
 pub fn put(words: Arguments<'_>) {
-    if let Err(error) = std::io::stdout().lock().write_fmt(words)
-        && error.kind() != ErrorKind::BrokenPipe
-    {
-        // Nobody may be left to read this either.
-        let _ = writeln!(std::io::stderr(), "quorate: standard output: {error}");
-        std::process::exit(EXIT_LOST);
+    heard(words);
+}
+
+/// [`put`] for who has nothing but words: false when the reader has seen enough.
+pub fn heard(words: Arguments<'_>) -> bool {
+    match std::io::stdout().lock().write_fmt(words) {
+        Ok(()) => true,
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => false,
+        Err(error) => {
+            // Nobody may be left to read this either.
+            let _ = writeln!(std::io::stderr(), "quorate: standard output: {error}");
+            std::process::exit(EXIT_LOST);
+        }
     }
 }
 

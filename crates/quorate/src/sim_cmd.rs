@@ -1,9 +1,9 @@
 //! `quorate sim`: cluster lives under a virtual clock.
 
-mod explain;
 mod show;
 mod sweep;
 
+use crate::explain::{Ask, Trace};
 use crate::out::say;
 use clap::{Args, Subcommand};
 use sim::families::Group;
@@ -30,7 +30,7 @@ enum What {
     /// Lives many of them and stops at the first broken promise
     Sweep(sweep::SweepArgs),
     /// Says from a trace why something was committed, or why not
-    Explain(explain::ExplainArgs),
+    Explain(ExplainArgs),
     /// Tells one scenario and checks how it ends
     Story {
         /// One of those listed when it is left out
@@ -90,6 +90,14 @@ struct RunArgs {
     show: bool,
 }
 
+#[derive(Args, Clone, Debug)]
+struct ExplainArgs {
+    /// A trace written by `quorate sim run --trace`, `quorate trace --out` or `quorate demo --trace`
+    trace: PathBuf,
+    #[command(flatten)]
+    ask: Ask,
+}
+
 fn profile(text: &str) -> Result<Profile, String> {
     Profile::parse(text).ok_or_else(|| "calm, rough, hostile or swarm".to_owned())
 }
@@ -137,7 +145,7 @@ pub fn run(args: SimArgs) -> ExitCode {
     let done = match args.what {
         What::Run(args) => one(&args),
         What::Sweep(args) => sweep::sweep(&args),
-        What::Explain(args) => explain::explain(&args),
+        What::Explain(args) => explain(&args),
         What::Story { name } => Ok(story(name.as_deref())),
     };
     match done {
@@ -170,6 +178,15 @@ fn one(args: &RunArgs) -> Result<ExitCode, String> {
     say!("{}", last_line(&plan, &verdict));
     let broken = verdict.violation.is_some();
     Ok(if broken { ExitCode::from(EXIT_VIOLATION) } else { ExitCode::SUCCESS })
+}
+
+fn explain(args: &ExplainArgs) -> Result<ExitCode, String> {
+    let named = |why: &dyn std::fmt::Display| format!("{}: {why}", args.trace.display());
+    let text = std::fs::read_to_string(&args.trace).map_err(|error| named(&error))?;
+    let trace = Trace::parse(&text);
+    let trace = trace.map_err(|error| named(&format_args!("no trace: {error}")))?;
+    trace.answer(&args.ask)?.iter().for_each(|line| say!("{line}"));
+    Ok(ExitCode::SUCCESS)
 }
 
 fn story(name: Option<&str>) -> ExitCode {

@@ -2,19 +2,21 @@
 
 use super::ledger::{Decision, Ledger, Lie};
 use super::plan;
-use super::tour::fallback_name;
 use anyhow::{Context, bail};
 use base::{Ballot, NodeId};
+use cluster::BallotRule;
 use quorum::{Names, NodeSet, Protocol, System, SystemSpec};
-use replica::TraceEvent;
 use server::config::{Config, ConfigError, local_cluster};
 use server::node::{Handle, Node};
 use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
+use trace::{Event, Head};
 
 /// How much later than the fact itself its trace may come, on a busy machine.
 const TRACE_MAX: Duration = Duration::from_secs(10);
+/// Events that each member keeps, for `quorate trace` when the tour is over.
+const RECORD: usize = 100_000;
 
 struct Slot {
     config: Config,
@@ -29,8 +31,10 @@ pub struct Cluster {
     system: System,
     text: String,
     ledger: Ledger,
-    sender: Sender<TraceEvent>,
-    receiver: Receiver<TraceEvent>,
+    /// Where the times of the trace begin.
+    began: Instant,
+    sender: Sender<Event>,
+    receiver: Receiver<Event>,
 }
 
 impl Cluster {
@@ -54,14 +58,16 @@ impl Cluster {
         let mut configs = local_cluster(&names, root).context("no free ports on loopback")?;
         for config in &mut configs {
             config.quorum = quorum.map(str::to_owned);
-            config.trace = true;
+            config.record = RECORD;
         }
         let nodes = configs
             .into_iter()
             .map(|config| Slot { config, id: NodeId::ZERO, handle: None })
             .collect();
         let ledger = Ledger::new(lie);
-        let mut cluster = Self { nodes, spec, slots, system, text, ledger, sender, receiver };
+        let began = Instant::now();
+        let mut cluster =
+            Self { nodes, spec, slots, system, text, ledger, began, sender, receiver };
         for node in 0..count {
             cluster.start(node)?;
         }
@@ -74,9 +80,11 @@ impl Cluster {
         let handle = Node::start(config)
             .map_err(|why| anyhow::anyhow!("member {} does not start: {why}", slot.config.name))?;
         let sender = self.sender.clone();
+        let later = (handle.started - self.began).as_nanos();
+        let later = u64::try_from(later).expect("a tour is no 584 years");
         handle.subscribe_trace(Box::new(move |event| {
             // The tour is over when nobody receives.
-            let _ = sender.send(event.clone());
+            let _ = sender.send(Event { at: event.at + later, ..event.clone() });
         }));
         slot.id = handle.id;
         slot.handle = Some(handle);
@@ -146,12 +154,14 @@ impl Cluster {
         format!("{} of {}", ballot.term.0, self.name(ballot.node))
     }
 
-    pub fn slot(&self, id: NodeId) -> Option<u8> {
-        self.nodes.iter().position(|slot| slot.id == id).map(|at| at as u8)
+    /// The place of a member in the quorum's sets.
+    pub fn slot(&self, name: &str) -> Option<u8> {
+        self.slots.slot(name)
     }
 
-    pub fn name(&self, id: NodeId) -> String {
-        self.slot(id).map_or_else(|| fallback_name(id), |at| self.name_at(usize::from(at)))
+    fn name(&self, id: NodeId) -> String {
+        let member = self.nodes.iter().find(|slot| slot.id == id);
+        member.map_or_else(|| format!("{:x}", id.0), |slot| slot.config.name.clone())
     }
 
     pub fn name_at(&self, at: usize) -> String {
@@ -173,8 +183,30 @@ impl Cluster {
 
     /// Two leaders where one may be: in one term, or under one ballot of (term, node).
     pub fn split_brain(&self) -> Option<Ballot> {
-        let shared = self.system.check(Protocol::RaftSharedTerms).is_ok();
-        self.ledger.split_brain(shared)
+        self.ledger.split_brain(self.rule() == BallotRule::SharedTerms)
+    }
+
+    fn rule(&self) -> BallotRule {
+        match self.system.check(Protocol::RaftSharedTerms) {
+            Ok(_) => BallotRule::SharedTerms,
+            Err(_) => BallotRule::TermAndNode,
+        }
+    }
+
+    /// All that the members said, in one order, as the lines of a trace.
+    pub fn trace(&mut self) -> String {
+        self.collect();
+        let head = Head {
+            trace: trace::VERSION,
+            names: (0..self.nodes.len()).map(|at| self.name_at(at)).collect(),
+            quorum: self.text.clone(),
+            rule: trace::rule(self.rule()).to_owned(),
+            ..Head::default()
+        };
+        let mut lines = String::new();
+        trace::write_head(&head, &mut lines);
+        self.ledger.merged().iter().for_each(|event| trace::write(event, &mut lines));
+        lines
     }
 
     /// Takes in what the members said since the last call.
@@ -207,7 +239,7 @@ impl Cluster {
     }
 
     /// The last election of the trace; its event may come a moment after the fact is visible.
-    pub async fn elected(&mut self) -> Option<(NodeId, Ballot, NodeSet)> {
+    pub async fn elected(&mut self) -> Option<(String, Ballot, NodeSet)> {
         self.until(TRACE_MAX, |c| c.ledger.last_elected()).await
     }
 
@@ -310,10 +342,11 @@ impl Cluster {
     pub fn reported_equal(&mut self) -> bool {
         self.collect();
         let live = self.live();
-        let applied = live.iter().filter_map(|n| self.ledger.applied(self.nodes[*n].id));
-        let Some(lowest) = applied.map(|(index, ..)| index).min() else { return false };
+        let names: Vec<String> = live.iter().map(|at| self.name_at(*at)).collect();
+        let applied = names.iter().filter_map(|name| self.ledger.applied(name));
+        let Some(lowest) = applied.min() else { return false };
         let hashes = self.ledger.hashes_at(lowest);
-        let mut of_live = live.iter().filter_map(|n| hashes.get(&self.nodes[*n].id));
+        let mut of_live = names.iter().filter_map(|name| hashes.get(&name[..]));
         let first = of_live.next();
         first.is_some() && of_live.all(|hash| Some(hash) == first)
     }

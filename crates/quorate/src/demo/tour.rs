@@ -4,7 +4,6 @@
 use super::cluster::Cluster;
 use super::say::Say;
 use api::etcdserverpb as pb;
-use base::NodeId;
 use client::{Channel, Failure, Outcome};
 use quorum::{Family, NodeSet};
 use std::time::{Duration, Instant};
@@ -41,7 +40,7 @@ impl Tour<'_> {
             return Ok(());
         };
         let names = self.cluster.names(votes);
-        let (leader, ballot) = (self.cluster.name(leader), self.cluster.ballot(ballot));
+        let ballot = self.cluster.ballot(ballot);
         self.say.fact(&format!("{leader} leads under ballot {ballot}; votes: {names}"));
         let won = self.cluster.system().elect().is_quorum(votes);
         let why = self.cluster.why_elect(votes);
@@ -182,14 +181,8 @@ impl Tour<'_> {
             return;
         };
         let commit = self.cluster.system().commit().clone();
-        let heard = decision.acks.iter().filter_map(|id| self.cluster.slot(*id)).fold(
-            NodeSet::new(),
-            |mut set, slot| {
-                set.insert(slot);
-                set
-            },
-        );
-        let order: Vec<_> = decision.acks.iter().map(|id| self.cluster.name(*id)).collect();
+        let slots = decision.acks.iter().filter_map(|name| self.cluster.slot(name));
+        let heard: NodeSet = slots.collect();
         let minimal = commit.minimal_within(heard).unwrap_or(heard);
         let shown = self.cluster.names(minimal);
         self.say.fact(&format!(
@@ -197,10 +190,10 @@ impl Tour<'_> {
              minimal quorum {shown}; {:.2} ms",
             decision.index,
             self.cluster.ballot(decision.ballot),
-            self.cluster.name(decision.id.origin),
-            self.cluster.name(decision.leader),
-            order.join(" then "),
-            decision.took.0 as f64 / 1e6,
+            decision.origin,
+            decision.leader,
+            decision.acks.join(" then "),
+            decision.took as f64 / 1e6,
         ));
         let holds = commit.is_quorum(heard) && decision.acked.is_subset(heard);
         let why = self.cluster.why_commit(minimal);
@@ -299,9 +292,4 @@ fn put_op(key: &str, value: &str) -> pb::RequestOp {
         ..Default::default()
     };
     pb::RequestOp { request: Some(pb::request_op::Request::RequestPut(put)) }
-}
-
-/// A member's id as the tour names it when the configuration does not.
-pub fn fallback_name(id: NodeId) -> String {
-    format!("{:x}", id.0)
 }

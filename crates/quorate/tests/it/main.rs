@@ -12,3 +12,4 @@ mod offline;
 mod python;
 mod restart;
 mod rust_client;
+mod trace;

@@ -1,0 +1,82 @@
+//! `quorate trace` at real members.
+
+use super::interactive::{Interactive, await_condition};
+use super::member::{Cluster, Output};
+use std::process::Command;
+
+const RECORD: &[&str] = &["--record=100000"];
+
+fn command(endpoints: &str, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_quorate"));
+    command.args(["trace", "--endpoints", endpoints]).args(args);
+    command
+}
+
+fn run(command: &mut Command) -> (Option<i32>, Output) {
+    let output = command.output().expect("the binary starts");
+    (output.status.code(), Output::from(output))
+}
+
+fn fails(endpoints: &str, args: &[&str], code: i32, why: &str) {
+    let (ended, output) = run(&mut command(endpoints, args));
+    assert_eq!(ended, Some(code), "{output:?}");
+    assert!(output.out.is_empty() && output.err.contains(why), "{why:?} of {output:?}");
+}
+
+#[test]
+fn what_three_members_recorded_says_why_a_write_was_decided() {
+    let cluster = Cluster::start_with(3, RECORD);
+    let all = cluster.endpoints();
+    let put = cluster.etcdctl(&cluster.endpoint(1), &["put", "k", "v"]);
+    assert!(put.ok, "{put:?}");
+    let why = |output: &Output| {
+        output.ok
+            && output.out.starts_with("revision 2 is entry ")
+            && output.out.contains(" leads ballot ")
+            && output.out.contains("  a minimal quorum inside: ")
+    };
+    let revision = ["--revision", "2"];
+    await_condition("the decision", || why(&run(&mut command(&all, &revision)).1));
+    let (code, told) = run(&mut command(&all, &[]));
+    assert_eq!(code, Some(0), "{told:?}");
+    for part in ["n1 starts", "n2 starts", "n3 starts", " leads ballot ", " leads; its entry "] {
+        assert!(told.out.contains(part), "{part} in {told:?}");
+    }
+    let file = cluster.path("live.jsonl");
+    let file = file.to_str().expect("a plain path");
+    let (code, told) = run(&mut command(&all, &["--out", file]));
+    assert_eq!((code, &told.out[..]), (Some(0), ""), "{told:?}");
+    let mut explain = Command::new(env!("CARGO_BIN_EXE_quorate"));
+    explain.args(["sim", "explain", file]).args(revision);
+    let (_, told) = run(&mut explain);
+    assert!(why(&told), "{told:?}");
+    let text = std::fs::read_to_string(file).expect("it was written");
+    let (head, events) = trace::read(&text).expect("a trace");
+    assert_eq!((head.names, head.member), (["n1", "n2", "n3"].map(String::from).to_vec(), None));
+    assert!(events.iter().zip(1..).all(|(event, n)| event.n == n), "one order, one numbering");
+    let one = cluster.endpoint(0);
+    fails(&format!("{one},localhost{}", &one[9..]), &[], 1, "are both n1");
+}
+
+#[test]
+fn what_happens_is_told_while_it_is_followed() {
+    let mut cluster = Cluster::start_with(3, RECORD);
+    let mut follower = Interactive::spawn(&mut command(&cluster.endpoints(), &["--follow"]));
+    follower.await_line(|line| line.contains(" leads ballot "));
+    cluster.kill(2);
+    follower.await_line(|line| line.contains("going on without it until it answers"));
+    cluster.restart_without_waiting(2);
+    cluster.await_all();
+    follower.await_line(|line| line.ends_with("  n3 starts"));
+}
+
+#[test]
+fn who_does_not_record_is_named() {
+    let cluster = Cluster::start_with(1, &[]);
+    let at = cluster.endpoint(0);
+    fails(&at, &[], 1, &format!("{at}: n1 does not record: start it with --record N"));
+    fails(&at, &["--follow"], 1, "n1 does not record");
+    fails("127.0.0.1:1", &[], 1, "127.0.0.1:1: connect: ");
+    fails("127.0.0.1", &[], 1, "expected host:port");
+    fails(&at, &["--follow", "--revision", "2"], 2, "--revision");
+}
