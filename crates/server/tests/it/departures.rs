@@ -5,7 +5,7 @@ use api::etcdserverpb as pb;
 use client::{Channel, Failure, Outcome, frame, method};
 use server::node::{End, Node};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 fn put(key: String) -> pb::PutRequest {
