@@ -80,3 +80,34 @@ fn who_does_not_record_is_named() {
     fails("127.0.0.1", &[], 1, "expected host:port");
     fails(&at, &["--follow", "--revision", "2"], 2, "--revision");
 }
+
+#[test]
+fn the_demos_trace_explains_its_writes_and_has_its_lie() {
+    let dir = std::env::temp_dir().join(format!("quorate-demo-trace-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).expect("a directory");
+    let file = dir.join("demo.jsonl");
+    let file = file.to_str().expect("a plain path");
+    for (lie, code) in [(&[][..], 0), (&["--liar", "false-commit"], 1)] {
+        let mut demo = Command::new(env!("CARGO_BIN_EXE_quorate"));
+        demo.args(["demo", "--once", "--nodes", "1", "--trace", file]).args(lie);
+        let (ended, told) = run(&mut demo);
+        assert_eq!(ended, Some(code), "{told:?}");
+        let (_, events) =
+            trace::read(&std::fs::read_to_string(file).expect("written")).expect("one");
+        let counted = |event: &trace::Event| match event.what {
+            trace::What::Quorum { index, .. } => Some(index),
+            _ => None,
+        };
+        let committed = |event: &trace::Event| match event.what {
+            trace::What::Commit { index } => Some(index),
+            _ => None,
+        };
+        let counted = events.iter().filter_map(counted).max();
+        let committed = events.iter().filter_map(committed).max();
+        assert_eq!(committed > counted, code == 1, "{committed:?}, {counted:?}");
+        let mut explain = Command::new(env!("CARGO_BIN_EXE_quorate"));
+        let (_, told) = run(explain.args(["sim", "explain", file, "--revision", "2"]));
+        assert!(told.ok && told.out.starts_with("revision 2 is entry "), "{told:?}");
+    }
+    std::fs::remove_dir_all(dir).expect("it was made here");
+}
