@@ -95,8 +95,13 @@ impl Trace {
         };
         let made = |event: &&Event| applied(event).is_some_and(|(_, made)| made == revision);
         let Some(event) = self.events.iter().find(made) else {
-            let all = self.events.iter().filter_map(applied);
-            let reached = all.map(|(_, revision)| revision).max().unwrap_or(0);
+            let all = || self.events.iter().filter_map(applied).map(|(_, revision)| revision);
+            // A live member keeps its last events only; the first revision is nobody's write.
+            if let Some(first) = all().min().filter(|first| *first > revision.max(1)) {
+                let begin = format!("the trace begins at revision {first}");
+                return vec![format!("revision {revision} is not recorded any more: {begin}")];
+            }
+            let reached = all().max().unwrap_or(0);
             let end = format!("the trace ends at revision {reached}");
             let mut lines = vec![format!("revision {revision} was never applied: {end}")];
             lines.extend(self.pending(u64::MAX));
@@ -135,11 +140,14 @@ impl Trace {
     /// would have sufficed.
     fn pending(&self, until: u64) -> Vec<String> {
         let before = || self.events.iter().rev().skip_while(move |event| event.n > until);
-        let Some(elected) = before().find(|e| matches!(e.what, What::Elect { .. })) else {
+        let elected = before().find(|e| matches!(e.what, What::Elect { .. }));
+        // A recording may begin after the election: who counts votes leads.
+        let counts = |e: &&Event| matches!(e.what, What::Log { .. } | What::Quorum { .. });
+        let Some(leads) = elected.or_else(|| before().find(counts)) else {
             return vec!["no leader had been elected".to_owned()];
         };
-        let leader = node(elected);
-        let reign = || before().take_while(|e| e.n > elected.n).filter(|e| node(e) == leader);
+        let (leader, since) = (node(leads), elected.map_or(0, |event| event.n));
+        let reign = || before().take_while(|e| e.n > since).filter(|e| node(e) == leader);
         let ends = |e: &&Event| matches!(e.what, What::StepDown { .. } | What::Crash { .. });
         let state = match reign().find(ends) {
             Some(end) => format!("led last, until {}", ms(end)),

@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use trace::{Head, Ring, What};
 
-/// Largest `--record`: some 250 MB.
+/// Largest `--record`: about 200 MB.
 pub const RECORD_MAX: usize = 1_000_000;
 /// Events on their way to the thread, beside those of one step: what comes on top is dropped.
 const QUEUED_MAX: usize = 1 << 16;

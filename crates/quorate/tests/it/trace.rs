@@ -59,6 +59,24 @@ fn what_three_members_recorded_says_why_a_write_was_decided() {
 }
 
 #[test]
+fn a_recording_that_begins_in_the_middle_is_not_taken_for_the_whole() {
+    let cluster = Cluster::start_with(1, &["--record=60"]);
+    let at = cluster.endpoint(0);
+    for n in 0..20 {
+        assert!(cluster.etcdctl(&at, &["put", "k", &n.to_string()]).ok);
+    }
+    let (_, told) = run(&mut command(&at, &[]));
+    assert!(told.ok && told.out.starts_with("n1 leads; its entry "), "{told:?}");
+    assert!(told.err.contains(" events are not recorded any more"), "{told:?}");
+    let revision = |revision: &str| run(&mut command(&at, &["--revision", revision])).1.out;
+    await_condition("the last", || revision("21").starts_with("revision 21 is entry "));
+    let first = revision("2");
+    assert!(first.starts_with("revision 2 is not recorded any more: the trace begins"), "{first}");
+    let later = revision("99");
+    assert!(later.starts_with("revision 99 was never applied: the trace ends at"), "{later}");
+}
+
+#[test]
 fn what_happens_is_told_while_it_is_followed() {
     let mut cluster = Cluster::start_with(3, RECORD);
     let mut follower = Interactive::spawn(&mut command(&cluster.endpoints(), &["--follow"]));
