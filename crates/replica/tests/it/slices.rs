@@ -79,7 +79,7 @@ fn while_a_thousand_keys_are_deleted_a_leader_keeps_its_office_and_shows_the_sta
         let behind = propose(&mut c, follower, command_put("behind", "it"));
         let linearizable = [leader, follower].map(|node| (node, read(&mut c, node, false)));
         // Some election timeouts; the events that come in between are steps too.
-        for _ in 0..30 {
+        for _ in 0..25 {
             c.run_for(Nanos::from_millis(100));
             for (node, was) in before.iter().enumerate() {
                 let status = c.status(node);
