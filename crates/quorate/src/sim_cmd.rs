@@ -92,7 +92,7 @@ struct RunArgs {
 
 #[derive(Args, Clone, Debug)]
 struct ExplainArgs {
-    /// A trace written by `quorate sim run --trace`, `quorate trace --out` or `quorate demo --trace`
+    /// A trace written by `quorate sim run --trace`, `demo --trace` or `trace --out`
     trace: PathBuf,
     #[command(flatten)]
     ask: Ask,

@@ -4,8 +4,8 @@
 //! What happened before what follows from the protocol: a write is proposed before it is logged, a
 //! vote answers a campaign, a leader is followed once elected, a follower appends what its leader
 //! has, an acknowledgement speaks of entries its sender has, and what is committed or applied
-//! anywhere was first counted by a leader. (The relation is *happened before*: Lamport, "Time, Clocks, and the Ordering of Events in a
-//! Distributed System", 1978.)
+//! anywhere was first counted by a leader. (The relation is *happened before*: Lamport, "Time,
+//! Clocks, and the Ordering of Events in a Distributed System", 1978.)
 
 use crate::event::{Event, What};
 use crate::text::Head;

@@ -65,11 +65,11 @@ fn a_recording_that_begins_in_the_middle_is_not_taken_for_the_whole() {
     for n in 0..20 {
         assert!(cluster.etcdctl(&at, &["put", "k", &n.to_string()]).ok);
     }
+    let revision = |revision: &str| run(&mut command(&at, &["--revision", revision])).1.out;
+    await_condition("the last", || revision("21").starts_with("revision 21 is entry "));
     let (_, told) = run(&mut command(&at, &[]));
     assert!(told.ok && told.out.starts_with("n1 leads; its entry "), "{told:?}");
     assert!(told.err.contains(" events are not recorded any more"), "{told:?}");
-    let revision = |revision: &str| run(&mut command(&at, &["--revision", revision])).1.out;
-    await_condition("the last", || revision("21").starts_with("revision 21 is entry "));
     let first = revision("2");
     assert!(first.starts_with("revision 2 is not recorded any more: the trace begins"), "{first}");
     let later = revision("99");

@@ -19,7 +19,7 @@ use crate::record::{self, Recording, Tap};
 use base::limits::{APPEND_BYTES_MAX, INFLIGHT_BYTES_MAX, PENDING_BYTES_MAX, PENDING_MAX};
 use base::{Birth, Nanos, NodeId};
 use cluster::Configuration;
-use consensus::raft::Settings;
+use consensus::raft::{Recovered, Settings};
 use member::limits::{LIMIT_QUOTA, limit};
 use member::meet::Said;
 use member::{CheckpointState, Opened, Peers, Policy};
@@ -275,6 +275,26 @@ fn shared(
     }))
 }
 
+/// Both ends of what it records, which begins with what it found on its disk.
+fn record(
+    config: &Config,
+    (identity, first): (&Identity, &Configuration),
+    raft: &Recovered,
+    started: Instant,
+) -> Result<(Arc<Recording>, Tap), StartError> {
+    let head = record::head(first, (identity.member, &config.name), started);
+    let recording = Recording::new(head, config.record);
+    let mut tap = Tap::new(Arc::clone(&recording), config.name.clone())?;
+    tap.say(Nanos::ZERO, || What::Restart {
+        life: u32::try_from(identity.incarnation.number()).unwrap_or(u32::MAX),
+        incarnation: identity.incarnation.0,
+        promise: raft.ballot,
+        base: raft.base.0,
+        last: raft.entries.last().map_or(raft.base, |entry| entry.index).0,
+    });
+    Ok((recording, tap))
+}
+
 /// Both sides of a member that was opened, and what the voter hears from.
 fn build(
     config: Config,
@@ -293,14 +313,7 @@ fn build(
     let policy = Policy { entries: config.snapshot_count, bytes_min: config.checkpoint_bytes_min };
     let (base, bytes) = (raft.base, opened.checkpoint_bytes);
     let checkpoint = CheckpointState::new(policy, base, bytes, opened.journal.bytes());
-    let (promise, last) = (raft.ballot, raft.entries.last().map_or(raft.base, |e| e.index));
-    let restart = What::Restart {
-        life: u32::try_from(identity.incarnation.number()).unwrap_or(u32::MAX),
-        incarnation: identity.incarnation.0,
-        promise,
-        base: base.0,
-        last: last.0,
-    };
+    let (recording, tap) = record(&config, (&identity, &opened.bootstrap), raft, started)?;
     let replica = member::open::revive(settings, opened.recovered, opened.repair.as_ref());
     let replica = replica.map_err(StartError::Disk)?;
     let (metrics, disk_metrics) = (Arc::<Metrics>::default(), Arc::<DiskMetrics>::default());
@@ -311,10 +324,6 @@ fn build(
     let shown = Shown::new(&replica, &peers);
     let board = shown.board(&replica, quota_bytes);
     let threads = Arc::new(Threads::start()?);
-    let head = record::head(&peers.config, (identity.member, &config.name), started);
-    let recording = Recording::new(head, config.record);
-    let mut tap = Tap::new(Arc::clone(&recording), config.name.clone())?;
-    tap.say(Nanos::ZERO, || restart);
     let parts = desk::Parts {
         config: Arc::clone(&config),
         cluster: identity.cluster,

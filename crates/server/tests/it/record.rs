@@ -85,8 +85,8 @@ fn three_members_tell_together_how_a_write_was_decided() {
             !at(e, leader) && matches!(e.what, What::Append { to, .. } if to >= index)
         }),
         place("an ack", &|e| {
-            at(e, leader)
-                && matches!(&e.what, What::Ack { by, index: i } if *i >= index && *by != names[leader])
+            let What::Ack { by, index: upto } = &e.what else { return false };
+            at(e, leader) && *upto >= index && *by != names[leader]
         }),
         place("the count", &|e| {
             at(e, leader) && matches!(e.what, What::Quorum { index: i, .. } if i >= index)
@@ -112,6 +112,8 @@ fn three_members_tell_together_how_a_write_was_decided() {
 fn a_ring_ends_where_it_was_told_to_and_begins_with_the_configuration() {
     let cluster = Cluster::start_with("ring", &["a"], |config| config.record = 10);
     (0..20).for_each(|n| cluster.put(0, &format!("k{n}"), "v"));
+    let last = |event: &Event| matches!(event.what, What::Apply { revision: 21, .. });
+    until("the last put is told", || page(&cluster, 0, "").1.iter().any(last));
     let (_, events) = page(&cluster, 0, "");
     assert_eq!(events.len(), 11, "{events:#?}");
     assert!(matches!(&events[0].what, What::Config { slots, .. } if slots.contains_key("a")));
@@ -128,6 +130,7 @@ fn a_member_records_from_when_it_is_told_to_and_before_that_builds_nothing() {
     assert_eq!(text, "a does not record: start it with --record N\n");
     assert_eq!(counted(&cluster, EVENTS), 0);
     cluster.node(0).record(1000);
+    until("it records", || fetch(&cluster, 0, "").0 == "HTTP/1.1 200 OK");
     cluster.put(0, "k", "w");
     until("the put is told", || {
         let (_, events) = page(&cluster, 0, "");
