@@ -301,7 +301,11 @@ impl Reads {
             let Unmade { found, render, answer, place } =
                 unmade.pop_front().expect("it was just looked at");
             drop(unmade);
-            let Some(stage) = self.stage.upgrade() else { return };
+            let Some(stage) = self.stage.upgrade() else {
+                // The member has ended. What waits here has a place, which holds all of this.
+                drop(self.unmade.take());
+                return;
+            };
             self.making.set(making + bytes);
             let done = answer.before(move |made: Option<Made>, answer: Answer<Made>| {
                 let reads = Rc::clone(&place.reads);

@@ -264,3 +264,25 @@ fn answers_in_the_making_have_a_bound_in_bytes() {
     assert!(all.into_iter().all(|later| got(later) == Some(Ok(3000))));
     assert_eq!(test.under_way(), (0, 0, 0));
 }
+
+#[test]
+fn with_the_member_end_all_reads_wherever_they_wait() {
+    let scene = Test::new(0, 3000).scene;
+    let stage: Rc<dyn Stage> = scene.clone();
+    let reads = Reads::new(Rc::downgrade(&stage), || Nanos::ZERO);
+    drop(stage);
+    let test = Test { scene, reads };
+    let clients: Vec<_> = (1..=4).map(Client::new).collect();
+    let all: Vec<_> = clients.iter().map(|client| test.all(client)).collect();
+    test.work();
+    test.reads.making.set(MAKING_BYTES_MAX);
+    (0..2).for_each(|_| test.work());
+    assert_eq!((test.works(), test.reads.unmade.borrow().len()), (2, 2));
+    let Test { scene, reads } = test;
+    let works = scene.works.take();
+    let left = Rc::downgrade(&reads);
+    drop((scene, reads));
+    drop(works);
+    assert!(all.into_iter().all(|later| got(later).is_none()));
+    assert!(left.upgrade().is_none(), "nothing holds them any more");
+}
