@@ -177,7 +177,9 @@ impl Chunks {
 
 impl Chunk {
     fn message(&self, header: pb::ResponseHeader) -> pb::RangeStreamResponse {
-        let header = self.is_last.then_some(header);
+        // Whoever goes on from here with a watch goes on from what was read.
+        let revision = self.range.revision;
+        let header = self.is_last.then_some(pb::ResponseHeader { revision, ..header });
         let range_response = Some(convert::range_response(&self.range, header));
         pb::RangeStreamResponse { range_response }
     }

@@ -7,6 +7,7 @@ use api::etcdserverpb as pb;
 use api::etcdserverpb::watch_request::RequestUnion;
 use base::Blob;
 use bytes::Bytes;
+use door::Door as _;
 use mvcc::{Command, PutRequest};
 use net::{FRAME_HEAD_BYTES, Limits, frame};
 
@@ -151,6 +152,7 @@ fn a_range_stream_is_read_apart_chunk_by_chunk_from_one_picture() {
         for sort_target in [0, 2] {
             let (key, range_end) = ("k".into(), "l".into());
             let all = pb::RangeRequest { key, range_end, sort_target, ..Default::default() };
+            let newest = door.header().revision;
             let response = client.begin("KV/RangeStream", &[], frame(&all));
             let (mut body, mut read, mut held) = (response.await.unwrap().into_body(), vec![], 0);
             let mut buffer = bytes::BytesMut::new();
@@ -182,7 +184,7 @@ fn a_range_stream_is_read_apart_chunk_by_chunk_from_one_picture() {
                     let chunk = pb::RangeStreamResponse::decode(&message[FRAME_HEAD_BYTES..]);
                     let chunk = chunk.unwrap().range_response.unwrap();
                     read.extend(chunk.kvs.iter().map(|kv| kv.key.to_vec()));
-                    last = chunk.header.map(|_| (chunk.count, chunk.more));
+                    last = chunk.header.map(|header| (chunk.count, chunk.more, header.revision));
                 }
                 if let Some(last) = last {
                     break last;
@@ -190,7 +192,7 @@ fn a_range_stream_is_read_apart_chunk_by_chunk_from_one_picture() {
             };
             assert!(held > 0, "nothing was made apart");
             let plus = if sort_target == 0 { 0 } else { read.len() as i64 - 1000 };
-            assert_eq!(last, (1000 + plus, false));
+            assert_eq!(last, (1000 + plus, false, newest), "a watch goes on from what was read");
             read.retain(|key| !key.ends_with(b"+"));
             assert!(read.iter().eq(keys().map(String::into_bytes).collect::<Vec<_>>().iter()));
         }
