@@ -58,7 +58,7 @@ struct State {
     /// The reader waits for a view.
     wanted: bool,
     /// Kept for the reader that waited, whatever the voter does next.
-    handed: Option<Arc<View>>,
+    handed: Option<(Arc<View>, Picture)>,
     /// No view comes any more.
     closed: bool,
 }
@@ -104,7 +104,7 @@ impl Board {
         let mut state = self.lock();
         let waits = std::mem::take(&mut state.wanted);
         if waits {
-            state.handed = Some(Arc::clone(&view));
+            state.handed = Some((Arc::clone(&view), picture.clone()));
         }
         let old = (std::mem::replace(&mut state.picture, picture), state.view.replace(view));
         drop(state);
@@ -141,17 +141,18 @@ impl Board {
         at(&self.lock().picture)
     }
 
-    /// The data, no older than the last step; waits for the end of one under way, which is bounded
-    /// by the budget of a step.
-    pub fn view(&self) -> Arc<View> {
+    /// The data, no older than the last step, and what `at` reads off the picture of the same step;
+    /// waits for the end of one under way, which is bounded by the budget of a step.
+    pub fn view_with<T>(&self, at: impl FnOnce(&Picture) -> T) -> (Arc<View>, T) {
         let mut state = self.lock();
         if let Some(view) = &state.view {
-            return Arc::clone(view);
+            return (Arc::clone(view), at(&state.picture));
         }
         state.wanted = true;
         loop {
-            if let Some(view) = state.handed.take() {
-                return view;
+            if let Some((view, picture)) = state.handed.take() {
+                drop(state);
+                return (view, at(&picture));
             }
             assert!(!state.closed, "the voting thread ended inside a step");
             state = self.up.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -183,6 +184,12 @@ mod tests {
         }
     }
 
+    /// Revisions of the data and of the picture with it.
+    fn seen(board: &Board) -> (i64, i64) {
+        let (view, revision) = board.view_with(|picture| picture.revision);
+        (view.revision(), revision)
+    }
+
     fn put(store: &mut Store) {
         let put = PutRequest { key: Blob::from(&b"k"[..]), ..PutRequest::default() };
         let index = store.view().applied_index().next();
@@ -193,20 +200,21 @@ mod tests {
     fn whoever_looks_during_a_step_is_handed_its_outcome_though_the_next_one_has_begun() {
         let mut store = Store::new(Limits::default());
         let board = Board::new(picture(1), store.view());
-        assert_eq!((board.view().revision(), board.look(|p| p.revision)), (1, 1));
+        assert_eq!((seen(&board), board.look(|p| p.revision)), ((1, 1), 1));
         board.take_down();
         let reader = Arc::clone(&board);
-        let reads = std::thread::spawn(move || reader.view().revision());
+        let reads = std::thread::spawn(move || seen(&reader));
         while !board.lock().wanted {
             std::thread::yield_now();
         }
         put(&mut store);
         board.put_up(picture(2), store.view());
         board.take_down();
-        assert_eq!(reads.join().expect("it was handed one"), 2);
+        board.show(picture(3));
+        assert_eq!(reads.join().expect("it was handed one"), (2, 2));
         assert!(board.lock().handed.is_none(), "nothing old is kept for the next one");
         board.put_up(picture(2), store.view());
-        assert_eq!(board.view().revision(), 2);
+        assert_eq!(seen(&board), (2, 2));
     }
 
     #[test]
@@ -217,6 +225,6 @@ mod tests {
         board.take_down();
         board.close();
         let reader = Arc::clone(&board);
-        assert!(std::thread::spawn(move || reader.view()).join().is_err());
+        assert!(std::thread::spawn(move || seen(&reader)).join().is_err());
     }
 }

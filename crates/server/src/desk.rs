@@ -209,9 +209,14 @@ impl Desk {
 
     /// The newest view of the data.
     fn newest(&self) -> Arc<View> {
-        let view = self.board.view();
+        self.newest_with(|_| ()).0
+    }
+
+    /// The newest view, and how the member stood when it was put up.
+    fn newest_with<T>(&self, at: impl FnOnce(&Picture) -> T) -> (Arc<View>, T) {
+        let (view, looked) = self.board.view_with(at);
         self.shown.set(self.shown.get().max(view.revision()));
-        view
+        (view, looked)
     }
 
     /// Takes in what the voter, or whoever holds the handle, says.

@@ -44,11 +44,13 @@ fn checked(mut change: Change) -> Result<Change, Refusal> {
 
 impl Stage for Desk {
     fn begin(&self, query: &Query) -> Result<Reading, Refusal> {
-        if let Some(refusal) = self.serves_no_data().filter(|r| query.is_refused_by(r)) {
-            return Err(refusal);
+        // Of the same step as the data: one before it may have been the last that had any.
+        let (view, (no_data, now, ops_max)) =
+            self.newest_with(|picture| (self.no_data(picture), picture.now, picture.ops_max));
+        match no_data.filter(|refusal| query.is_refused_by(refusal)) {
+            Some(refusal) => Err(refusal),
+            None => query.begin(view, now, ops_max).map_err(Refusal::from),
         }
-        let (now, ops_max) = self.board.look(|picture| (picture.now, picture.ops_max));
-        query.begin(self.newest(), now, ops_max).map_err(Refusal::from)
     }
 
     fn header(&self) -> Header {
