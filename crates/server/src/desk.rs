@@ -243,7 +243,8 @@ impl Desk {
 
     /// A range for whoever holds the handle.
     fn range(&self, request: RangeRequest, reply: mpsc::Sender<Result<RangeResponse, String>>) {
-        let local = request.serializable;
+        // Until it stands where it stood, its own state is shown to nobody.
+        let local = request.serializable && self.is_current();
         let fresh = if local { Freshness::Local } else { Freshness::Linearizable };
         let told = move |found: Result<Found, Refusal>| {
             let found = match found {

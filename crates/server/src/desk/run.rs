@@ -15,6 +15,7 @@ use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
 use std::net::TcpListener;
+use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::task::Poll;
@@ -58,22 +59,51 @@ pub fn spawn(parts: Parts) -> io::Result<JoinHandle<()>> {
 }
 
 fn live(parts: Parts) -> io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let local = tokio::task::LocalSet::new();
     let voter = parts.voter.clone();
-    let served = local.block_on(&runtime, async {
-        let (desk, words, listeners) = Desk::new(parts);
-        desk.serve(listeners)?;
-        if desk.run(words).await {
-            desk.fail_all();
-            tokio::time::sleep(PARTING).await;
-        }
-        Ok::<(), io::Error>(())
-    });
+    let served = serve(parts);
     if let Err(error) = &served {
         let _ = voter.send(Input::Failed(format!("clients cannot be served: {error}")));
     }
     served
+}
+
+fn serve(parts: Parts) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let local = tokio::task::LocalSet::new();
+    local.block_on(&runtime, async {
+        let (desk, words, listeners) = Desk::new(parts);
+        let desk = Closing(desk);
+        desk.0.serve(listeners)?;
+        if desk.0.run(words).await {
+            desk.0.fail_all();
+            tokio::time::sleep(PARTING).await;
+        }
+        Ok(())
+    })
+}
+
+/// Lets go of those who wait, however the thread ends: what makes their answers holds the desk
+/// that holds them.
+struct Closing(Rc<Desk>);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        self.0.ended.set(true);
+        let pending = self.0.pending.take();
+        drop(pending);
+    }
+}
+
+/// A task without which clients are not served: a panic ends the member, as one of the thread does.
+pub(super) fn spawn_vital(
+    voter: &UnboundedSender<Input>,
+    task: impl Future<Output = ()> + 'static,
+) {
+    let vital = Vital("clients'", voter.clone());
+    tokio::task::spawn_local(async move {
+        let _vital = vital;
+        task.await;
+    });
 }
 
 impl Desk {
@@ -116,8 +146,9 @@ impl Desk {
     }
 
     fn serve(self: &Rc<Self>, listeners: Vec<TcpListener>) -> io::Result<()> {
-        tokio::task::spawn_local(Rc::clone(self).hand_over());
-        tokio::task::spawn_local(chores::auto_compact(Rc::clone(self)));
+        let vital = |task: Pin<Box<dyn Future<Output = ()>>>| spawn_vital(&self.voter, task);
+        vital(Box::pin(Rc::clone(self).hand_over()));
+        vital(Box::pin(chores::auto_compact(Rc::clone(self))));
         let request_bytes_max = self.config.max_request_bytes;
         let limits = Limits { request_bytes_max, ..Limits::default() };
         let own = Rc::clone(self);
@@ -126,14 +157,14 @@ impl Desk {
         front.set_pages(move |request| own.page(request));
         front.set_watch_progress_interval(self.config.watch_progress_interval);
         let election = Duration::from_millis(self.config.election_timeout_ms);
-        tokio::task::spawn_local(look(Rc::clone(&front), election));
-        tokio::task::spawn_local(pump(Rc::clone(&self.reads)));
-        tokio::task::spawn_local(Rc::clone(&self.pool).tend());
+        vital(Box::pin(look(Rc::clone(&front), election)));
+        vital(Box::pin(pump(Rc::clone(&self.reads))));
+        vital(Box::pin(Rc::clone(&self.pool).tend()));
         let server = Server::new(front as Rc<dyn Service>, limits, self.config.keep_alive);
         *self.server.borrow_mut() = Rc::downgrade(&server);
         for listener in listeners {
             let listener = tokio::net::TcpListener::from_std(listener)?;
-            tokio::task::spawn_local(Rc::clone(&server).serve(listener));
+            vital(Box::pin(Rc::clone(&server).serve(listener)));
         }
         Ok(())
     }

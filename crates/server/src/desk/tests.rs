@@ -172,3 +172,34 @@ fn no_header_says_less_than_what_was_shown() {
     desk.shown.set(5);
     assert_eq!(Door::header(&*desk).revision, 5);
 }
+
+#[test]
+fn nobody_is_shown_the_own_state_of_a_member_that_does_not_stand_where_it_stood() {
+    let (desk, _asked) = desk();
+    let (reply, told) = mpsc::channel();
+    let key = Blob::from(&b"k"[..]);
+    let range = RangeRequest { key, serializable: true, ..RangeRequest::default() };
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    tokio::task::LocalSet::new().block_on(&runtime, async {
+        desk.range(range.clone(), reply.clone());
+        assert!(told.try_recv().is_err() && desk.pending.borrow().len() == 1, "it asks first");
+        desk.board.show(Picture { current: true, ..picture(None) });
+        desk.range(range, reply);
+        assert!(told.recv().expect("an answer").is_ok());
+    });
+}
+
+/// A task that panics ends alone: the runtime goes on without it.
+#[test]
+fn a_panic_of_a_task_that_all_need_ends_the_member() {
+    let (voter, mut inbox) = unbounded_channel();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    tokio::task::LocalSet::new().block_on(&runtime, async {
+        run::spawn_vital(&voter, async {
+            tokio::task::yield_now().await;
+            panic!("on purpose");
+        });
+        let Some(Input::Failed(why)) = inbox.recv().await else { panic!("it says so") };
+        assert_eq!(why, "the clients' thread panicked");
+    });
+}

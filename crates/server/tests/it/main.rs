@@ -4,6 +4,7 @@ mod checkpoints;
 mod cluster;
 mod departures;
 mod disk;
+mod ends;
 mod foreign;
 mod halt;
 mod inputs;
