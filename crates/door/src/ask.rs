@@ -48,8 +48,8 @@ pub trait Door {
     fn move_leader(&self, caller: Caller, target: NodeId, answer: Answer<()>);
     /// Registers for what is applied; called once by each front, before it serves.
     fn on_changes(&self, listener: ChangeListener);
-    /// Whether changes are of use now; without, they may pass unheard. What was shown before the call
-    /// may pass too.
+    /// Whether changes are of use now; without, they may pass unheard. What was shown before the
+    /// call may pass too.
     fn listen(&self, wanted: bool);
 
     /// Does what is long apart, a slice at a time among others. Nothing is answered, and the rest

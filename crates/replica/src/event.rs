@@ -52,8 +52,8 @@ pub enum Event {
         /// Given back with the reply.
         token: Token,
     },
-    /// Answered with `Reply::Barrier` once a quorum has confirmed, since it was asked, that a leader
-    /// leads. What was committed before need not be applied here.
+    /// Answered with `Reply::Barrier` once a quorum has confirmed, since it was asked, that a
+    /// leader leads. What was committed before need not be applied here.
     Confirm {
         /// Given back with the reply.
         token: Token,

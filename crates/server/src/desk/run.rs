@@ -89,8 +89,8 @@ struct Closing(Rc<Desk>);
 impl Drop for Closing {
     fn drop(&mut self) {
         self.0.ended.set(true);
-        let pending = self.0.pending.take();
-        drop(pending);
+        let (pending, waiting) = (self.0.pending.take(), self.0.waiting.take());
+        drop((pending, waiting));
     }
 }
 
