@@ -182,7 +182,7 @@ fn nobody_is_shown_the_own_state_of_a_member_that_does_not_stand_where_it_stood(
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     tokio::task::LocalSet::new().block_on(&runtime, async {
         desk.range(range.clone(), reply.clone());
-        assert!(told.try_recv().is_err() && desk.pending.borrow().len() == 1, "it asks first");
+        assert!(told.try_recv().is_err() && desk.waiting.borrow().len() == 1, "it asks first");
         desk.board.show(Picture { current: true, ..picture(None) });
         desk.range(range, reply);
         assert!(told.recv().expect("an answer").is_ok());
