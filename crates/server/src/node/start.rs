@@ -29,6 +29,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use store::Identity;
 use tokio::net::TcpListener;
@@ -141,21 +142,20 @@ fn live(
         let Listeners { client, peer } = listeners;
         let client =
             client.into_iter().map(TcpListener::into_std).collect::<Result<Vec<_>, _>>()?;
+        let mut clients = Joined(None);
         let (mut voter, desk, mut queue) =
             build(config, (place, opened), ends, client, phase, clock)?;
         for listener in peer {
             tokio::task::spawn_local(listen::run(listener, Rc::clone(&voter.peers)));
         }
-        let desk = desk::spawn(desk)?;
+        clients.0 = Some(desk::spawn(desk)?);
         // A creator that is gone drops the handle, which ends the member.
         let _ = report.send(Ok(started));
         let end = voter.run(&mut queue).await;
         let at_once = end == End::Killed;
         // Answers leave before the disk is closed; nobody is asked anything in between.
         let _ = voter.desk.send(Word::Close { at_once });
-        if desk.join().is_err() {
-            tracing::error!("the clients' thread panicked");
-        }
+        drop(clients);
         if !at_once && let Some(index) = voter.replica.whole() {
             voter.disk.know(index);
         }
@@ -170,6 +170,19 @@ fn live(
     }
     phase.send_replace(Phase::Ended(end));
     Ok(())
+}
+
+/// A thread that is waited for, also when this one panics: its ports are free after that.
+struct Joined(Option<JoinHandle<()>>);
+
+impl Drop for Joined {
+    fn drop(&mut self) {
+        if let Some(thread) = self.0.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the clients' thread panicked");
+        }
+    }
 }
 
 struct Listeners {
