@@ -45,15 +45,14 @@ fn a_member_that_is_killed_leaves_nobody_waiting_for_an_answer() {
     assert!(answer.is_err());
 }
 
-/// Whoever watches the member's steps runs on its thread, so this is a panic of the thread that votes.
 #[test]
 fn with_a_panic_of_the_voting_thread_all_ends_and_its_ports_are_free() {
-    let mut cluster = Cluster::start_with("panicked", &["solo"], |config| config.trace = true);
+    let mut cluster = Cluster::start("panicked", &["solo"]);
     cluster.put(0, "k", "v");
     for _ in 0..5 {
         let node = cluster.nodes[0].take().expect("it runs");
         let remote = node.remote();
-        node.subscribe_trace(Box::new(|_| panic!("on purpose")));
+        let _: Option<()> = node.look(|_| panic!("on purpose"));
         let put = PutRequest { key: Blob::from(&b"k"[..]), ..PutRequest::default() };
         assert!(remote.propose(Command::Put(put)).is_err(), "it hears of the end");
         let End::Failed(why) = node.stop() else { panic!("it panicked") };
