@@ -198,12 +198,23 @@ impl Feed {
     /// True when [`Feed::next`] may have something to tell, or [`Feed::begin`] to do. False means
     /// that the stream is among those that are said to have something to do once that is so.
     pub fn has_work(&mut self, stream: StreamId) -> bool {
+        self.has_at_hand(stream) || self.wants_errand(stream)
+    }
+
+    /// As [`Feed::has_work`], of [`Feed::next`] alone.
+    pub fn has_at_hand(&mut self, stream: StreamId) -> bool {
         let Some(watchers) = self.streams.get(&stream) else { return false };
         let (ready, waits) = watchers.progress(self.head);
         if waits {
             self.awaiting.insert(stream);
         }
-        ready || watchers.has_due() || (watchers.has_lagging() && !watchers.is_out())
+        ready || watchers.has_due()
+    }
+
+    /// As [`Feed::has_work`], of [`Feed::begin`] alone.
+    pub fn wants_errand(&self, stream: StreamId) -> bool {
+        let watchers = self.streams.get(&stream);
+        watchers.is_some_and(|watchers| watchers.has_lagging() && !watchers.is_out())
     }
 
     /// What the stream tells next, as far as that is at hand; `view` is asked for a picture of the

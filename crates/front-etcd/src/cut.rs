@@ -64,6 +64,11 @@ pub(super) struct Cut {
 }
 
 impl Cut {
+    /// What wakes the stream's task.
+    pub(super) const fn bell(&self) -> &Rc<Bell> {
+        &self.bell
+    }
+
     /// Ready when the stream must end, with the reason. Also wakes the task when its bell rings
     /// for any other reason.
     pub(super) fn poll(&self, cx: &mut Context<'_>) -> Poll<Status> {

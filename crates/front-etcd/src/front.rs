@@ -3,6 +3,7 @@
 use super::cut::{Cut, Cuts};
 use super::lease::KeepAlives;
 use super::methods::{self, Method};
+use super::permits::Permits;
 use super::range_stream::Chunks;
 use super::watch::Hub;
 use super::{bell::Bell, cluster, convert, kv, lease, maintenance, probe, refusal};
@@ -32,6 +33,7 @@ pub struct Front {
     pub(super) door: Rc<dyn Door>,
     pub(super) limits: Limits,
     pub(super) hub: Rc<Hub>,
+    pub(super) permits: Rc<Permits>,
     me: Weak<Self>,
     cuts: Rc<Cuts>,
     stats: Rc<CallStats>,
@@ -67,13 +69,14 @@ impl Front {
         limits: Limits,
         metrics: impl Fn() -> String + 'static,
     ) -> Rc<Self> {
-        let hub = Hub::new(door.clone(), limits.message_bytes_max());
+        let permits = Rc::<Permits>::default();
+        let hub = Hub::new(door.clone(), limits.message_bytes_max(), Rc::clone(&permits));
         let stats = CallStats::new(methods::table().len());
         let metrics = Box::new(metrics);
         let (cuts, pages) = (Rc::default(), OnceCell::new());
         Rc::new_cyclic(|me| {
             let me = me.clone();
-            Self { door, limits, hub, me, cuts, stats, metrics, pages }
+            Self { door, limits, hub, permits, me, cuts, stats, metrics, pages }
         })
     }
 

@@ -14,6 +14,7 @@ mod kv;
 mod lease;
 mod maintenance;
 mod methods;
+mod permits;
 mod probe;
 mod range_stream;
 mod refusal;

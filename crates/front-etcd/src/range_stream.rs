@@ -3,6 +3,7 @@
 
 use super::cut::Cut;
 use super::front::Front;
+use super::permits::{Permit, Permits};
 use super::{convert, refusal};
 use api::error::Code;
 use api::etcdserverpb as pb;
@@ -31,6 +32,7 @@ pub(super) struct Chunks {
     door: Rc<dyn Door>,
     call: Call,
     cut: Cut,
+    permits: Rc<Permits>,
     bytes_max: usize,
     rest: Rest,
 }
@@ -41,7 +43,7 @@ enum Rest {
     Waiting(RangeRequest, Later<Result<(), Refusal>>),
     Ready(Box<Reader>),
     /// A chunk is made apart.
-    Making(Later<Made>),
+    Making((Later<Made>, Permit)),
     Written(Made),
     Nothing,
 }
@@ -118,7 +120,8 @@ impl Chunks {
         };
         let (door, bytes_max) = (front.door.clone(), front.limits.request_bytes_max);
         let rest = Rest::Waiting(request, fresh);
-        Ok(Self { door, call, cut, bytes_max, rest })
+        let permits = Rc::clone(&front.permits);
+        Ok(Self { door, call, cut, permits, bytes_max, rest })
     }
 
     /// Pins the view, once it is fresh enough.
@@ -149,7 +152,8 @@ impl Chunks {
                 Ok(chunk) => chunk,
                 Err(error) => return Some(Err(refusal::status(&error.into()))),
             };
-            if size(&chunk.range) <= AT_ONCE_BYTES_MAX {
+            let is_small = size(&chunk.range) <= AT_ONCE_BYTES_MAX;
+            if is_small || !self.permits.is_free(self.cut.bell()) {
                 let message = chunk.message(header);
                 if !chunk.is_last {
                     self.rest = Rest::Ready(reader);
@@ -158,6 +162,10 @@ impl Chunks {
             }
             read = Some(chunk);
         }
+        let Some(permit) = self.permits.take(self.cut.bell()) else {
+            self.rest = Rest::Ready(reader);
+            return None;
+        };
         let (shape, mut reader) = (self.call.form.shape(), Some(reader));
         let step = move || {
             let chunk = match read.take() {
@@ -170,7 +178,7 @@ impl Chunks {
             let frame = shape.encode(&chunk.message(header));
             Some((frame, reader.take().filter(|_| !chunk.is_last)))
         };
-        self.rest = Rest::Making(apart(&*self.door, self.call.asker(), step));
+        self.rest = Rest::Making((apart(&*self.door, self.call.asker(), step), permit));
         None
     }
 }
@@ -282,7 +290,7 @@ impl Source for Chunks {
         if let Poll::Ready(status) = self.cut.poll(cx) {
             return Poll::Ready(Turn::End(Err(status)));
         }
-        if let Rest::Making(making) = &mut self.rest
+        if let Rest::Making((making, _)) = &mut self.rest
             && let Poll::Ready(made) = Pin::new(making).poll(cx)
         {
             let stopped = || (Err(refusal::status(&Refusal::stopped())), None);
@@ -290,6 +298,9 @@ impl Source for Chunks {
         }
         match &mut self.rest {
             Rest::Making(_) => Poll::Pending,
+            Rest::Ready(reader) if !reader.is_short() && !self.permits.is_free(self.cut.bell()) => {
+                Poll::Pending
+            }
             Rest::Nothing => Poll::Ready(Turn::End(Ok(()))),
             Rest::Ready(_) | Rest::Written(_) => Poll::Ready(Turn::Message),
             Rest::Waiting(_, fresh) => {

@@ -10,6 +10,7 @@ mod watcher;
 
 use super::bell::Bell;
 use super::cut::Cut;
+use super::permits::{Permit, Permits};
 use door::{Bounds, Door, Feed, FeedLimits, StreamId};
 use mvcc::Changes;
 use net::{Form, Requests};
@@ -38,17 +39,23 @@ pub(super) struct Hub {
     door: Rc<dyn Door>,
     feed: RefCell<Feed>,
     bells: RefCell<BTreeMap<StreamId, Rc<Bell>>>,
+    permits: Rc<Permits>,
     message_bytes_max: usize,
     progress_interval: Cell<Duration>,
 }
 
 impl Hub {
-    pub(super) fn new(door: Rc<dyn Door>, message_bytes_max: usize) -> Rc<Self> {
+    pub(super) fn new(
+        door: Rc<dyn Door>,
+        message_bytes_max: usize,
+        permits: Rc<Permits>,
+    ) -> Rc<Self> {
         let feed = RefCell::new(Feed::new(LIMITS, door.header().revision));
         let hub = Rc::new(Self {
             door,
             feed,
             bells: RefCell::default(),
+            permits,
             message_bytes_max,
             progress_interval: Cell::new(PROGRESS_INTERVAL),
         });
@@ -106,7 +113,7 @@ impl Hub {
         }
         let stream = self.feed.borrow_mut().open();
         self.bells.borrow_mut().insert(stream, Rc::clone(bell));
-        let session = Session::new(Rc::clone(self), stream, form);
+        let session = Session::new(Rc::clone(self), stream, form, Rc::clone(bell));
         Stream::new(session, requests, cut, self.progress_interval.get())
     }
 

@@ -1,5 +1,6 @@
 //! What is read and written apart: it holds up nobody, and ends when nobody waits for it.
 
+use super::super::permits::PERMITS_MAX;
 use super::client::Client;
 use super::{FakeDoor, create, put, until, with_door};
 use api::Message;
@@ -86,6 +87,30 @@ fn changes_are_listened_for_while_there_is_a_stream_and_none_is_missed_at_its_op
             drop(watch);
             until(|| !door.listens.get()).await;
         }
+    });
+}
+
+#[test]
+fn works_of_all_streams_are_few_and_every_stream_has_its_turn() {
+    with_door(Limits::default(), |address, door| async move {
+        long_history(&door);
+        door.idle.set(true);
+        let mut client = Client::connect(address).await;
+        let mut watches = Vec::new();
+        for _ in 0..2 * PERMITS_MAX + 3 {
+            let mut watch = client.watch().await;
+            watch.send(&from("k", 2));
+            assert!(watch.next().await.created);
+            watches.push(watch);
+        }
+        for at_once in [PERMITS_MAX, PERMITS_MAX, 3] {
+            until(|| door.works() == at_once).await;
+            door.work();
+        }
+        for watch in &mut watches {
+            assert_eq!(watch.next().await.events.len(), 200);
+        }
+        assert_eq!(door.works(), 0);
     });
 }
 

@@ -1,8 +1,10 @@
 //! One watch stream: its watchers, its requests, its answers.
 
+use super::super::bell::Bell;
 use super::super::cut::Cut;
 use super::super::{convert, refusal};
 use super::Hub;
+use super::Permit;
 use super::watcher::{Responses, Watcher, range_of, wanted};
 use api::error::EtcdError;
 use api::etcdserverpb as pb;
@@ -50,11 +52,12 @@ pub(super) struct Session {
     /// Small control answers and the fragments of one batch; sent before any new batch.
     answers: VecDeque<Answer>,
     /// What is read and written apart; dropped, it ends.
-    apart: Option<Later<Fed>>,
+    apart: Option<(Later<Fed>, Permit)>,
+    bell: Rc<Bell>,
 }
 
 impl Session {
-    pub(super) fn new(hub: Rc<Hub>, stream: StreamId, form: Form) -> Self {
+    pub(super) fn new(hub: Rc<Hub>, stream: StreamId, form: Form, bell: Rc<Bell>) -> Self {
         Self {
             hub,
             stream,
@@ -63,6 +66,7 @@ impl Session {
             next_id: 0,
             answers: VecDeque::new(),
             apart: None,
+            bell,
         }
     }
 
@@ -166,19 +170,26 @@ impl Session {
 
     /// True when [`Self::next_answer`] may have more.
     fn has_work(&self) -> bool {
-        !self.answers.is_empty() || self.hub.feed.borrow_mut().has_work(self.stream)
+        let mut feed = self.hub.feed.borrow_mut();
+        !self.answers.is_empty()
+            || feed.has_at_hand(self.stream)
+            || (feed.wants_errand(self.stream) && self.hub.permits.is_free(&self.bell))
     }
 
     /// Has those who lag fed apart, unless some are already.
     fn send_out(&mut self) {
+        if !self.hub.feed.borrow().wants_errand(self.stream) {
+            return;
+        }
+        let Some(permit) = self.hub.permits.take(&self.bell) else { return };
         let view = || self.hub.door.view();
         let errand = self.hub.feed.borrow_mut().begin(self.stream, view);
         if let Some(errand) = errand {
-            self.carry_out(errand);
+            self.carry_out(errand, permit);
         }
     }
 
-    fn carry_out(&mut self, errand: Errand) {
+    fn carry_out(&mut self, errand: Errand, permit: Permit) {
         let in_parts = |id: &i64| self.watchers.get(id).is_some_and(|watcher| watcher.fragment);
         let in_parts: BTreeSet<i64> = errand.watchers().filter(in_parts).collect();
         let (header, shape) = (self.header(), self.form.shape());
@@ -202,12 +213,12 @@ impl Session {
             fed.take()
         };
         // Whether anybody waits shows in whether the stream is there.
-        self.apart = Some(apart(&*self.hub.door, Asker::nobody(), step));
+        self.apart = Some((apart(&*self.hub.door, Asker::nobody(), step), permit));
     }
 
     /// Takes in what was made apart, if it has come.
     fn take_in(&mut self, cx: &mut Context<'_>) -> Result<(), Status> {
-        let Some(apart) = &mut self.apart else { return Ok(()) };
+        let Some((apart, _)) = &mut self.apart else { return Ok(()) };
         let Poll::Ready(fed) = Pin::new(apart).poll(cx) else { return Ok(()) };
         self.apart = None;
         let Some(Fed { errand, frames }) = fed else {
@@ -237,10 +248,13 @@ impl Session {
                     return self.events(watcher, &batch);
                 }
                 // What is fresh does not wait for what was begun before.
+                let Some(permit) = self.hub.permits.take(&self.bell) else {
+                    return self.events(watcher, &batch);
+                };
                 let told = Told::Events { watcher, batch };
                 let errand = self.hub.feed.borrow_mut().entrust(self.stream, told);
                 match errand {
-                    Ok(errand) => self.carry_out(errand),
+                    Ok(errand) => self.carry_out(errand, permit),
                     Err(Told::Events { watcher, batch }) => self.events(watcher, &batch),
                     Err(_) => unreachable!("events come back as events"),
                 }
