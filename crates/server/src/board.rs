@@ -8,7 +8,7 @@ use base::{ClusterTime, NodeId, Term};
 use door::{MemberInfo, Status};
 use mvcc::View;
 use replica::RefusalReason;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// How the member stood after its last step.
@@ -69,7 +69,12 @@ pub struct Board {
     up: Condvar,
     /// Somebody wants to hear of changes.
     listened: AtomicBool,
+    /// Changes told and not heard yet.
+    unheard: AtomicUsize,
 }
+
+/// Changes told and not heard at which no more are told: whoever is that far behind reads history.
+const UNHEARD_MAX: usize = 1 << 16;
 
 impl Board {
     pub fn new(picture: Picture, view: View) -> Arc<Self> {
@@ -84,6 +89,7 @@ impl Board {
             state: Mutex::new(state),
             up: Condvar::new(),
             listened: AtomicBool::new(false),
+            unheard: AtomicUsize::new(0),
         })
     }
 
@@ -134,6 +140,20 @@ impl Board {
     /// Asked after a step was put up: whoever listens since then sees it there.
     pub fn is_listened(&self) -> bool {
         self.listened.load(Ordering::SeqCst)
+    }
+
+    /// Whether so many changes may be told now; they count as told then.
+    pub fn may_tell(&self, changes: usize) -> bool {
+        let may = self.unheard.load(Ordering::Relaxed) < UNHEARD_MAX;
+        if may {
+            self.unheard.fetch_add(changes, Ordering::Relaxed);
+        }
+        may
+    }
+
+    /// So many of those that were told have been heard.
+    pub fn heard(&self, changes: usize) {
+        self.unheard.fetch_sub(changes, Ordering::Relaxed);
     }
 
     /// Reads something small off the picture.
@@ -215,6 +235,17 @@ mod tests {
         assert!(board.lock().handed.is_none(), "nothing old is kept for the next one");
         board.put_up(picture(2), store.view());
         assert_eq!(seen(&board), (2, 2));
+    }
+
+    #[test]
+    fn changes_that_nobody_hears_are_bounded() {
+        let board = Board::new(picture(1), Store::new(Limits::default()).view());
+        assert!(board.may_tell(UNHEARD_MAX - 1) && board.may_tell(10), "a step is told whole");
+        assert!(!board.may_tell(1) && !board.may_tell(0), "not even that all is to be looked at");
+        board.heard(UNHEARD_MAX - 1);
+        assert!(board.may_tell(1));
+        board.heard(11);
+        assert_eq!(board.unheard.load(Ordering::Relaxed), 0);
     }
 
     #[test]

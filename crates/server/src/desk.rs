@@ -225,6 +225,7 @@ impl Desk {
             Word::Batch { replies, changes, replaced } => {
                 self.notice_leader();
                 if !changes.is_empty() {
+                    self.board.heard(changes.len());
                     self.tell(&changes);
                 }
                 if replaced {

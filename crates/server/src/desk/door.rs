@@ -118,7 +118,7 @@ impl Door for Desk {
         let until = Instant::now() + 2 * Duration::from_millis(self.config.election_timeout_ms);
         let Some(desk) = self.me.upgrade() else { return answer.keep(Err(Refusal::stopped())) };
         tokio::task::spawn_local(async move {
-            while Instant::now() < until {
+            while Instant::now() < until && answer.is_wanted() {
                 tokio::time::sleep(Duration::from_millis(5)).await;
                 if desk.board.look(|picture| picture.status.leader) == Some(target) {
                     return answer.keep(Ok(()));

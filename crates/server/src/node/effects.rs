@@ -57,6 +57,13 @@ impl Voter {
         if !self.board.is_listened() {
             effects.changes.clear();
             replaced = false;
+        } else if replaced || !effects.changes.is_empty() {
+            // A desk that is far behind is told later that all is to be looked at.
+            let may = self.board.may_tell(effects.changes.len());
+            if !may {
+                effects.changes.clear();
+                (self.replaced, replaced) = (true, false);
+            }
         }
         let stands = !self.stands && self.replica.is_current();
         self.stands |= stands;

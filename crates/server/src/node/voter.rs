@@ -133,6 +133,7 @@ impl Voter {
                 Input::Control(Control::Stop) => break,
                 Input::Control(Control::Kill) => return End::Killed,
                 Input::Removed(text) => return End::Removed(text),
+                Input::Failed(text) => return End::Failed(text),
                 Input::Control(Control::Look(look)) => look(&self.replica),
                 // Nobody is left who would carry it out.
                 _ => {}
