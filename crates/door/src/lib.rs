@@ -29,4 +29,4 @@ pub use mvcc::Caller;
 pub use query::{Found, Freshness, Query, Reading};
 pub use reads::{LONG_MAX, READS_WAITING_MAX, Read, Reads, Stage};
 pub use refusal::{Outcome, Reason, Refusal};
-pub use work::{Made, Work, apart};
+pub use work::{Made, Work, apart, steps};

@@ -24,6 +24,11 @@ impl<T: Send + 'static, F: FnMut() -> Option<T> + Send> Work for Steps<F> {
     }
 }
 
+/// A work of steps: `step` gives what came of it all once that is whole.
+pub fn steps<T: Send + 'static>(step: impl FnMut() -> Option<T> + Send + 'static) -> Box<dyn Work> {
+    Box::new(Steps(step))
+}
+
 /// Has `step` called apart until it gives something. None comes when `asker` has left before, and
 /// when the member ends.
 pub fn apart<T: Send + 'static>(
@@ -34,6 +39,6 @@ pub fn apart<T: Send + 'static>(
     let (answer, later) = promise(asker, |made: Made| {
         *made.downcast::<T>().expect("a work makes what its steps give")
     });
-    door.run(Box::new(Steps(step)), answer);
+    door.run(steps(step), answer);
     later
 }

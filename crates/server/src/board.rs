@@ -39,6 +39,8 @@ pub struct Picture {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
     pub members: Vec<MemberInfo>,
+    /// As the configuration has them, also of who has not said its own yet.
+    pub names: Vec<(NodeId, String)>,
     /// Those that vote and hold data.
     pub may_lead: Vec<NodeId>,
     pub quorum: String,
@@ -47,8 +49,8 @@ pub struct Facts {
 
 impl Facts {
     pub fn name_of(&self, id: NodeId) -> String {
-        let member = self.members.iter().find(|member| member.id == id);
-        member.map_or_else(|| "unknown".to_string(), |member| member.name.clone())
+        let member = self.names.iter().find(|(member, _)| *member == id);
+        member.map_or_else(|| "unknown".to_string(), |(_, name)| name.clone())
     }
 }
 

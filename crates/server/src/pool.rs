@@ -1,6 +1,6 @@
 //! Threads for what is long: slices of it in turn, ended when nobody waits for it any more.
 
-use door::{Made, Work};
+use door::{Made, Work, steps};
 use later::Promise;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
@@ -112,8 +112,7 @@ impl Threads {
             drop(thing.take());
             Some(())
         };
-        let work = Box::new(Free(free));
-        self.0.push(Item { id: 0, work, unwanted: Arc::default(), done });
+        self.0.push(Item { id: 0, work: steps(free), unwanted: Arc::default(), done });
     }
 }
 
@@ -125,14 +124,6 @@ impl Drop for Threads {
         });
         self.0.ring.notify_all();
         drop(left);
-    }
-}
-
-struct Free<F>(F);
-
-impl<F: FnMut() -> Option<()> + Send> Work for Free<F> {
-    fn step(&mut self) -> Option<Made> {
-        (self.0)().map(|()| Box::new(()) as Made)
     }
 }
 
@@ -275,7 +266,7 @@ mod tests {
                 n += 1;
                 (n == 3).then_some(())
             };
-            pool.run(Box::new(Free(count)), answer);
+            pool.run(steps(count), answer);
             assert!(short.await.is_some(), "it had its turns between the endless ones");
             assert_eq!(pool.len(), long.len());
             drop(long);

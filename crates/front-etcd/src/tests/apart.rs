@@ -11,6 +11,7 @@ use bytes::Bytes;
 use door::Door as _;
 use mvcc::{Command, PutRequest};
 use net::{FRAME_HEAD_BYTES, Limits, frame};
+use std::net::SocketAddr;
 
 fn from(key: &str, start_revision: i64) -> pb::WatchRequest {
     let key = key.to_string().into();
@@ -29,6 +30,13 @@ fn long_history(door: &FakeDoor) {
     }
 }
 
+/// A client of a door with a long history, which keeps works until it is told to do them.
+async fn before_a_long_history(address: SocketAddr, door: &FakeDoor) -> Client {
+    long_history(door);
+    door.idle.set(true);
+    Client::connect(address).await
+}
+
 fn progress() -> pb::WatchRequest {
     let ask = RequestUnion::ProgressRequest(pb::WatchProgressRequest {});
     pb::WatchRequest { request_union: Some(ask) }
@@ -37,9 +45,7 @@ fn progress() -> pb::WatchRequest {
 #[test]
 fn who_lags_delays_no_fresh_event_and_no_promise_comes_before_it_has_caught_up() {
     with_door(Limits::default(), |address, door| async move {
-        long_history(&door);
-        door.idle.set(true);
-        let mut client = Client::connect(address).await;
+        let mut client = before_a_long_history(address, &door).await;
         let mut watch = client.watch().await;
         watch.send(&from("k", 2));
         watch.send(&from("a", 0));
@@ -93,9 +99,7 @@ fn changes_are_listened_for_while_there_is_a_stream_and_none_is_missed_at_its_op
 #[test]
 fn works_of_all_streams_are_few_and_every_stream_has_its_turn() {
     with_door(Limits::default(), |address, door| async move {
-        long_history(&door);
-        door.idle.set(true);
-        let mut client = Client::connect(address).await;
+        let mut client = before_a_long_history(address, &door).await;
         let mut watches = Vec::new();
         for _ in 0..2 * PERMITS_MAX + 3 {
             let mut watch = client.watch().await;
@@ -117,9 +121,7 @@ fn works_of_all_streams_are_few_and_every_stream_has_its_turn() {
 #[test]
 fn catching_up_ends_with_its_watcher_and_with_its_stream() {
     with_door(Limits::default(), |address, door| async move {
-        long_history(&door);
-        door.idle.set(true);
-        let mut client = Client::connect(address).await;
+        let mut client = before_a_long_history(address, &door).await;
         let mut watch = client.watch().await;
         watch.send(&from("k", 2));
         watch.send(&from("k", 3));

@@ -93,7 +93,7 @@ impl Voter {
                 refused(Reason::Change(error))
             }
             Reply::Refused(refusal) => {
-                let leader = refusal.leader.map(|leader| self.name_of(leader));
+                let leader = refusal.leader.map(|leader| self.shown.facts.name_of(leader));
                 let knowing = |reason| {
                     let refusal = Refusal::not_applied(reason).knowing(leader, refusal.missing);
                     Told::Refused(refusal)
@@ -107,7 +107,8 @@ impl Voter {
                 }
             }
             Reply::Unknown(UnknownReason::Timeout) => {
-                let leader = self.replica.raft().leader().map(|leader| self.name_of(leader));
+                let leader =
+                    self.replica.raft().leader().map(|leader| self.shown.facts.name_of(leader));
                 let refusal = Refusal::unknown(Reason::Timeout);
                 Told::Refused(refusal.knowing(leader, self.replica.missing()))
             }
@@ -118,11 +119,6 @@ impl Voter {
                 unreachable!("data is read from the board: {reply:?}")
             }
         }
-    }
-
-    fn name_of(&self, id: NodeId) -> String {
-        let member = self.replica.raft().config().members.iter().find(|member| member.id == id);
-        member.map_or_else(|| "unknown".to_string(), |member| member.name.clone())
     }
 
     /// Logs and counts changes of leadership.
@@ -142,7 +138,7 @@ impl Voter {
                     }
                     first
                 });
-                let name = self.name_of(id);
+                let name = self.shown.facts.name_of(id);
                 tracing::info!("leader is {name} ({:x})", id.0);
             }
             None => tracing::warn!("no leader"),

@@ -51,6 +51,7 @@ fn facts(replica: &Replica, peers: &Shared) -> Arc<Facts> {
     let may_lead = config.members.iter().filter(|m| !m.learner && !config.is_witness(m.id));
     Arc::new(Facts {
         members: members_of(config, replica, peers),
+        names: config.members.iter().map(|member| (member.id, member.name.clone())).collect(),
         may_lead: may_lead.map(|member| member.id).collect(),
         quorum: config.quorum.clone(),
         joint: config.joint.clone(),

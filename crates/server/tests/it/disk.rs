@@ -132,18 +132,24 @@ impl DiskFile for FaultyFile {
     }
 }
 
+/// A cluster of one, on a disk that can be made to fail.
+fn solo(name: &str) -> (Cluster, Fault) {
+    let mut cluster = Cluster::start(name, &["solo"]);
+    cluster.kill(0);
+    let fault = Fault::default();
+    let node = Node::start_on(cluster.configs[0].clone(), fault.wrap()).expect("starts");
+    assert!(node.wait_ready(WAIT));
+    cluster.nodes[0] = Some(node);
+    (cluster, fault)
+}
+
 fn put(key: &str) -> pb::PutRequest {
     pb::PutRequest { key: key.to_string().into(), value: "v".into(), ..Default::default() }
 }
 
 #[test]
 fn a_failed_fsync_stops_the_member_unacknowledged_and_is_never_tried_again() {
-    let mut cluster = Cluster::start("poison", &["solo"]);
-    cluster.kill(0);
-    let fault = Fault::default();
-    let node = Node::start_on(cluster.configs[0].clone(), fault.wrap()).expect("starts");
-    assert!(node.wait_ready(WAIT));
-    cluster.nodes[0] = Some(node);
+    let (mut cluster, fault) = solo("poison");
     cluster.put(0, "before", "v");
     outside(async {
         let to = cluster.channel(0);
@@ -172,11 +178,8 @@ fn a_failed_fsync_stops_the_member_unacknowledged_and_is_never_tried_again() {
 
 #[test]
 fn a_panic_of_the_log_thread_ends_the_member_and_says_so() {
-    let mut cluster = Cluster::start("mad", &["solo"]);
-    cluster.kill(0);
-    let fault = Fault::default();
-    let node = Node::start_on(cluster.configs[0].clone(), fault.wrap()).expect("starts");
-    assert!(node.wait_ready(WAIT));
+    let (mut cluster, fault) = solo("mad");
+    let node = cluster.nodes[0].take().expect("there");
     fault.0.mad.store(true, Ordering::SeqCst);
     let put = mvcc::PutRequest { key: base::Blob::from(&b"k"[..]), ..Default::default() };
     let outcome = node.remote().propose(mvcc::Command::Put(put));
@@ -217,12 +220,7 @@ fn a_leader_whose_disk_fails_leaves_and_the_others_go_on() {
 
 #[test]
 fn a_busy_journal_has_its_next_segment_made_ahead() {
-    let mut cluster = Cluster::start("spares", &["solo"]);
-    cluster.kill(0);
-    let fault = Fault::default();
-    let node = Node::start_on(cluster.configs[0].clone(), fault.wrap()).expect("starts");
-    assert!(node.wait_ready(WAIT));
-    cluster.nodes[0] = Some(node);
+    let (cluster, fault) = solo("spares");
     let value = "x".repeat(1 << 20);
     (0..8).for_each(|n| cluster.put(0, &n.to_string(), &value));
     assert_eq!(fault.0.ahead.load(Ordering::SeqCst), 0, "a quiet member writes no spare");
