@@ -15,6 +15,10 @@ mod trace_cmd;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
+/// Requests are made on one thread and freed on another, which is what it is good at.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[derive(Parser)]
 #[command(name = "quorate", version, about = "A linearizable key-value store; quorums are data")]
 struct Cli {

@@ -98,8 +98,7 @@ impl Threads {
         let threads = Self(Arc::clone(&turns));
         for _ in 0..THREADS {
             let turns = Arc::clone(&turns);
-            let name = std::thread::Builder::new().name("quorate-pool".into());
-            name.spawn(move || serve(&turns))?;
+            crate::aside::spawn("quorate-pool", move || serve(&turns))?;
         }
         Ok(threads)
     }

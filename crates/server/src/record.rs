@@ -160,8 +160,7 @@ impl Tap {
         let ((hand, handed), queued) = (channel(), Arc::default());
         let (recording, name) = (Arc::clone(&self.recording), self.name.clone());
         let recorder = Recorder::new(recording, name, Arc::clone(&queued));
-        let thread = std::thread::Builder::new().name("quorate-record".into());
-        let handle = thread.spawn(move || recorder.run(&handed))?;
+        let handle = crate::aside::spawn("quorate-record", move || recorder.run(&handed))?;
         self.thread = Some(Thread { hand, queued, handle });
         Ok(())
     }

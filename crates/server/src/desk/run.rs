@@ -1,6 +1,7 @@
 //! The thread of the desk.
 
 use super::{Desk, chores, door};
+use crate::aside;
 use crate::board::Board;
 use crate::config::Config;
 use crate::metrics::{DiskMetrics, Metrics};
@@ -50,7 +51,7 @@ pub struct Parts {
 /// # Errors
 /// When the system gives no thread.
 pub fn spawn(parts: Parts) -> io::Result<JoinHandle<()>> {
-    std::thread::Builder::new().name("quorate-clients".into()).spawn(move || {
+    aside::spawn("quorate-clients", move || {
         let _vital = Vital("clients'", parts.voter.clone());
         if let Err(error) = live(parts) {
             tracing::error!("the clients' thread: {error}");

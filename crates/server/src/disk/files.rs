@@ -23,7 +23,7 @@ impl Files {
             let written = written.map(|file| Checkpointed { index: file.index, bytes: file.len });
             let _ = inbox.send(Input::Checkpointed(written.map_err(|error| error.to_string())));
         };
-        if let Err(error) = std::thread::Builder::new().name("quorate-save".into()).spawn(work) {
+        if let Err(error) = crate::aside::spawn("quorate-save", work) {
             let _ = failed.send(Input::Checkpointed(Err(error.to_string())));
         }
     }

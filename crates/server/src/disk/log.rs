@@ -109,7 +109,7 @@ impl Spares {
             // A log thread that is gone needs no spare; the next start removes the file.
             let _ = done.send((job, ok.is_ok()));
         };
-        if let Err(error) = std::thread::Builder::new().name("quorate-spare".into()).spawn(work) {
+        if let Err(error) = crate::aside::spawn("quorate-spare", work) {
             // The journal goes on without spares, as it does before the first.
             tracing::warn!("no helper thread: {error}");
         }

@@ -77,7 +77,7 @@ pub fn send(to: NodeId, hollow: bool, written: u64, shared: &Rc<Shared>) {
         }
         let _ = inbox.send(Input::SnapshotSent { to, ok: sent.is_ok() });
     };
-    if std::thread::Builder::new().name("quorate-send".into()).spawn(work).is_err() {
+    if crate::aside::spawn("quorate-send", work).is_err() {
         shared.send(Input::SnapshotSent { to, ok: false });
     }
 }
@@ -213,7 +213,7 @@ pub fn receive(stream: tokio::net::TcpStream, from: NodeId, buffer: BytesMut, sh
             Err(error) => tracing::warn!("checkpoint from {:x}: {error}", from.0),
         }
     };
-    if let Err(error) = std::thread::Builder::new().name("quorate-take".into()).spawn(work) {
+    if let Err(error) = crate::aside::spawn("quorate-take", work) {
         tracing::warn!("checkpoint from {:x}: {error}", from.0);
     }
 }
