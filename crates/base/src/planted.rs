@@ -89,6 +89,7 @@ bugs! {
     ReadBeforeOwnCommit "read-before-own-commit",
     ReadWithoutRound "read-without-round",
     ReadJoinsOldRound "read-joins-old-round",
+    SilentAskerConfirms "silent-asker-confirms",
     StaleReadContext "stale-read-context",
     StaleRoundAck "stale-round-ack",
     LeaderLease "leader-lease",

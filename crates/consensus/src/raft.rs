@@ -39,7 +39,7 @@ use leader::Leader;
 use log::Log;
 use progress::Peer;
 use quorum::NodeSet;
-use read::LocalRead;
+use read::{LocalRead, Origin};
 use repair::Standing;
 use seat::Seat;
 
@@ -261,8 +261,8 @@ impl Raft {
             Body::RoundAck { of, round } if self.leads(of) || planted!(StaleRoundAck) => {
                 self.on_round_ack(from, round, out);
             }
-            Body::ReadIndex { incarnation, seq } => {
-                self.on_read_index(from, ballot, (incarnation, seq));
+            Body::ReadIndex { incarnation, seq, vouches } if self.leads(ballot) => {
+                self.on_read_index(Origin { node: from, incarnation, seq }, vouches, out);
             }
             Body::ReadIndexReply { of, incarnation, seq, index } if of.node == from => {
                 self.on_read_index_reply(of, incarnation, seq, index, out);

@@ -37,7 +37,11 @@ fn peer_message(p: &mut Prng) -> PeerMessage {
             to: NodeId(p.below(4)),
             life: base::Life::UNKNOWN,
             ballot: Ballot::new(p.next_u64(), p.below(4)),
-            body: Body::ReadIndex { incarnation: Incarnation(p.below(9)), seq: p.next_u64() },
+            body: Body::ReadIndex {
+                incarnation: Incarnation(p.below(9)),
+                seq: p.next_u64(),
+                vouches: p.below(2) == 0,
+            },
         }),
         1 => PeerBody::Forward((0..p.below(5)).map(|_| forwarded(p)).collect()),
         2 => PeerBody::ForwardRefused {

@@ -69,11 +69,11 @@ impl Body {
         match self {
             Self::Vote { .. } | Self::RoundAck { .. } => true,
             Self::VoteReply { granted, .. } => *granted,
+            Self::ReadIndex { vouches, .. } => *vouches,
             Self::AppendReply { outcome, .. } => *outcome != AppendOutcome::Stale,
             Self::PreVote { .. }
             | Self::PreVoteReply { .. }
             | Self::Append { .. }
-            | Self::ReadIndex { .. }
             | Self::ReadIndexReply { .. }
             | Self::TimeoutNow => false,
         }

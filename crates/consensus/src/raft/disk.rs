@@ -116,11 +116,13 @@ impl Disk {
         let held = self.held.iter_mut().map(|(_, held)| held);
         let answers = held.chain(self.outbox.iter_mut().map(|(_, held)| held));
         for held in answers {
-            if let Held::Message(Message {
-                body: Body::AppendReply { outcome, round, .. }, ..
-            }) = held
-            {
-                (*outcome, *round) = (outcome.without_seat(), 0);
+            let Held::Message(message) = held else { continue };
+            match &mut message.body {
+                Body::AppendReply { outcome, round, .. } => {
+                    (*outcome, *round) = (outcome.without_seat(), 0);
+                }
+                Body::ReadIndex { vouches, .. } => *vouches = false,
+                _ => {}
             }
         }
         let confirms = |held: &Held| {

@@ -284,7 +284,6 @@ impl Raft {
         if !leader.rounds.is_waiting() {
             return;
         }
-        let ballot = leader.ballot;
         let rounds = self.by_slot(leader.rounds.round, |p| p.round);
         let mut confirmed = commit_index(self.configs.system().commit(), &rounds);
         let leased = planted!(LeaderLease) && self.hears_commit_set();
@@ -294,15 +293,33 @@ impl Raft {
         loop {
             let Role::Leader(leader) = &mut self.role else { return };
             let Some((index, origin)) = leader.rounds.pop(confirmed) else { return };
-            let acked = self.counted(at_least(&rounds, confirmed));
-            self.trace(out, Trace::ReadConfirmed { seq: origin.seq, acked });
-            let Origin { node, incarnation, seq } = origin;
-            if node == self.settings.id {
-                self.finish_read(seq, index, out);
-            } else {
-                let body = Body::ReadIndexReply { of: ballot, incarnation, seq, index };
-                self.send(Wait::Now, node, body);
-            }
+            self.confirmed(origin, index, at_least(&rounds, confirmed), out);
+        }
+    }
+
+    /// The slots of this leader and of one peer, of those that count.
+    pub(crate) fn with_self(&self, peer: NodeId) -> NodeSet {
+        at_least(&self.by_slot(1, |p| u64::from(p.id == peer)), 1)
+    }
+
+    /// A commit set has shown that this member led after the read began.
+    pub(crate) fn confirmed(
+        &mut self,
+        origin: Origin,
+        index: LogIndex,
+        acked: NodeSet,
+        out: &mut Ready,
+    ) {
+        let Role::Leader(leader) = &self.role else { unreachable!("only a leader is asked") };
+        let of = leader.ballot;
+        let acked = self.counted(acked);
+        self.trace(out, Trace::ReadConfirmed { seq: origin.seq, acked });
+        let Origin { node, incarnation, seq } = origin;
+        if node == self.settings.id {
+            self.finish_read(seq, index, out);
+        } else {
+            let body = Body::ReadIndexReply { of, incarnation, seq, index };
+            self.send(Wait::Now, node, body);
         }
     }
 

@@ -242,6 +242,9 @@ pub enum Body {
         incarnation: Incarnation,
         /// The asker's number of the read.
         seq: u64,
+        /// It obeyed that leader when it asked, so that it confirms its own question; not of one
+        /// that repairs or has no seat.
+        vouches: bool,
     },
     /// A commit set confirmed the leader after the question came.
     ReadIndexReply {
@@ -349,9 +352,10 @@ impl Body {
                 out.put_ballot(*of);
                 out.put_u64(*round);
             }
-            Self::ReadIndex { incarnation, seq } => {
+            Self::ReadIndex { incarnation, seq, vouches } => {
                 out.put_u64(incarnation.0);
                 out.put_u64(*seq);
+                out.put_u8(u8::from(*vouches));
             }
             Self::ReadIndexReply { of, incarnation, seq, index } => {
                 out.put_ballot(*of);
@@ -384,7 +388,11 @@ impl Body {
                 outcome: AppendOutcome::decode(get)?,
             },
             7 => Self::RoundAck { of: get.ballot()?, round: get.u64()? },
-            8 => Self::ReadIndex { incarnation: Incarnation(get.u64()?), seq: get.u64()? },
+            8 => Self::ReadIndex {
+                incarnation: Incarnation(get.u64()?),
+                seq: get.u64()?,
+                vouches: get.bool()?,
+            },
             9 => Self::ReadIndexReply {
                 of: get.ballot()?,
                 incarnation: Incarnation(get.u64()?),

@@ -2,7 +2,8 @@
 //!
 //! A read waits here until a leader confirms, after the read began, that it still led: it names
 //! its commit index of that moment. The confirming set is a commit set, which meets every elect
-//! set, so no other leader can have committed more before.
+//! set, so no other leader can have committed more before. A member that asks has confirmed its own
+//! question: where it and the leader are such a set, as among three, there is no round.
 
 use super::disk::Wait;
 use super::follower::Follower;
@@ -12,6 +13,7 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use base::limits::READS_MAX;
 use base::{Ballot, Incarnation, LogIndex, Nanos, NodeId, planted};
+use quorum::NodeSet;
 
 /// A read that began at this node.
 #[derive(Clone, Debug)]
@@ -154,17 +156,27 @@ impl Raft {
             if leads {
                 self.leader_read(Origin { node, incarnation, seq });
             } else {
-                let body = Body::ReadIndex { incarnation, seq };
-                self.send_as(Wait::Now, ballot, ballot.node, body);
+                let obeys = self.promise.obeys(self.rule(), ballot);
+                let vouches = obeys && (!self.is_silent_member() || planted!(SilentAskerConfirms));
+                let wait = if vouches { Wait::Ballot } else { Wait::Now };
+                let body = Body::ReadIndex { incarnation, seq, vouches };
+                self.send_as(wait, ballot, ballot.node, body);
             }
         }
     }
 
-    pub(crate) fn on_read_index(&mut self, from: NodeId, ballot: Ballot, seq: (Incarnation, u64)) {
-        if matches!(&self.role, Role::Leader(leader) if leader.ballot == ballot)
-            && self.configs.config().slot_of(from).is_some()
-        {
-            self.leader_read(Origin { node: from, incarnation: seq.0, seq: seq.1 });
+    /// Whoever asks had obeyed this leader once the read had begun. Where the two are a commit set
+    /// nobody else can have committed more before that, and no round has to show it: what others
+    /// ask is none of it, for they may have begun later.
+    pub(crate) fn on_read_index(&mut self, origin: Origin, vouches: bool, out: &mut Ready) {
+        if self.configs.config().slot_of(origin.node).is_none() {
+            return;
+        }
+        let confirming = if vouches { self.with_self(origin.node) } else { NodeSet::new() };
+        if self.leader_ready() && self.configs.system().commit().is_quorum(confirming) {
+            self.confirmed(origin, self.commit, confirming, out);
+        } else {
+            self.leader_read(origin);
         }
     }
 

@@ -7,6 +7,8 @@ use base::{Ballot, Birth, Blob, Incarnation, LogIndex, Nanos, NodeId, Ticket};
 use cluster::{BallotRule, Configuration, Member};
 use consensus::raft::*;
 
+#[path = "direct/reads.rs"]
+mod reads;
 #[path = "direct/repair.rs"]
 mod repair;
 #[path = "direct/terms.rs"]
@@ -156,7 +158,8 @@ fn leads(base: u64) -> Raft {
     leads_under(base, configuration(5, 0, "", BallotRule::SharedTerms))
 }
 
-fn leads_under(base: u64, config: Configuration) -> Raft {
+/// Leads at 9.2, and has committed nothing of that ballot.
+fn elected(config: Configuration) -> Raft {
     let mut raft = machine_under(Ballot::new(8, 1), config);
     let mut out = Ready::default();
     let due = raft.deadline();
@@ -173,7 +176,13 @@ fn leads_under(base: u64, config: Configuration) -> Raft {
     [1, 3, 4].iter().for_each(|from| raft.receive(due, grant(*from, true), &mut out));
     all_durable(&mut raft, &mut out);
     [1, 3].iter().for_each(|from| raft.receive(due, grant(*from, false), &mut out));
+    all_durable(&mut raft, &mut out);
     assert!(raft.is_leader());
+    raft
+}
+
+fn leads_under(base: u64, config: Configuration) -> Raft {
+    let (mut raft, mut out, due) = (elected(config), Ready::default(), Nanos(1));
     let items = (3..=10).map(|i| (EntryKind::Data, Blob::from(format!("{i}").as_bytes())));
     raft.propose(due, items, &mut out).unwrap();
     all_durable(&mut raft, &mut out);
@@ -377,8 +386,9 @@ fn a_read_takes_only_the_answer_to_itself() {
     let mut raft = machine(Ballot::new(1, 1));
     let mut out = Ready::default();
     append(&mut raft, 3, vec![], &mut out);
+    all_durable(&mut raft, &mut out);
     raft.read(Nanos(2), 7, &mut out);
-    let asked = Body::ReadIndex { incarnation: Incarnation(1), seq: 7 };
+    let asked = Body::ReadIndex { incarnation: Incarnation(1), seq: 7, vouches: true };
     assert!(says(&out, |body| *body == asked));
     for (term, start, taken) in [(1, 1, false), (3, 2, false), (3, 1, true)] {
         let (of, incarnation) = (leader(term), Incarnation(start));

@@ -95,7 +95,11 @@ fn message(p: &mut Prng) -> Message {
             Body::AppendReply { of: ballot(p), round: number(p), outcome }
         }
         6 => Body::RoundAck { of: ballot(p), round: number(p) },
-        7 => Body::ReadIndex { incarnation: Incarnation(number(p)), seq: number(p) },
+        7 => Body::ReadIndex {
+            incarnation: Incarnation(number(p)),
+            seq: number(p),
+            vouches: p.below(2) == 0,
+        },
         8 => Body::ReadIndexReply {
             of: ballot(p),
             incarnation: Incarnation(number(p)),

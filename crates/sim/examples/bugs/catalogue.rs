@@ -14,6 +14,7 @@ const SCRIPTS: &str = "test:consensus/it/script";
 const LEASES: &str = "leases lives uniform";
 const DAMAGED: &str = "storms disks lives uniform test:consensus/it/a_repair_ends";
 const DISKS: &str = "disks lives uniform";
+const ASKS: &str = "disks test:consensus/it/direct";
 const NEWEST: &str = "disks lives uniform test:store/it/a_damaged_newest_checkpoint";
 const WATCHES: &str = "watches lives uniform";
 const WITNESSES: &str = "witnesses witness-lives";
@@ -100,6 +101,7 @@ entries! {
     "lost-vote-repaired" DISKS, 0 "a member whose vote is lost repairs instead of being replaced";
     "read-before-own-commit" LIVES, 1 "reads before a commit of the own ballot (r14; etcd #7331)";
     "read-without-round" BOTH, 0 "a leader answers reads without asking anyone";
+    "silent-asker-confirms" ASKS, 0 "a member that repairs confirms the reads it asks for";
     "read-joins-old-round" SCRIPTED, 0 "a read joins a round that was asked before it";
     "stale-read-context" DIRECT, 0 "an answer to another life's read is taken (r15)";
     "stale-round-ack" DIRECT, 0 "confirmations of an earlier leadership count (r15)";
