@@ -8,7 +8,8 @@ use crate::space::Space;
 use crate::store::{Limits, Store};
 use crate::sweep::Sweep;
 use crate::types::{Changes, Event, EventKind, KeyValue};
-use crate::view::{OldKey, Record, View};
+use crate::version::{Before, OldKey, Record};
+use crate::view::View;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use base::codec::{DecodeError, Get, Put};
@@ -302,11 +303,10 @@ fn rebuild_history(view: &mut View) {
 
 fn event_of(view: &View, record: &Record) -> Event {
     let kind = if record.tombstone { EventKind::Delete } else { EventKind::Put };
-    let mut event = Event { kind, kv: record.kv.clone(), prev_kv: None };
+    let mut event = Event { kind, kv: record.kv.clone(), prev_kv: Before::default() };
     let revision = record.kv.mod_revision;
     if !event.is_create() && revision > view.compact_revision {
-        let prev = view.live_at(&record.kv.key, revision - 1);
-        event.prev_kv = prev.map(|prev| prev.kv.clone());
+        event.prev_kv = view.live_at(&record.kv.key, revision - 1).cloned().into();
     }
     event
 }

@@ -51,6 +51,11 @@ impl KeyRange {
         &self.start
     }
 
+    /// As `start`, to be shared.
+    pub(crate) fn first(&self) -> &Blob {
+        &self.start
+    }
+
     /// The key, when the range is exactly one.
     pub fn single(&self) -> Option<&[u8]> {
         matches!(self.end, End::Single).then_some(&*self.start)

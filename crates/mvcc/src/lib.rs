@@ -32,6 +32,7 @@ mod store;
 mod sweep;
 mod txn;
 mod types;
+mod version;
 mod view;
 
 pub use budget::Budget;
@@ -53,4 +54,5 @@ pub use types::{
     KeyValue, PutRequest, PutResponse, RangeRequest, RangeResponse, RequestOp, ResponseOp,
     SortOrder, SortTarget, TxnOp, TxnRequest, TxnResponse,
 };
+pub use version::Before;
 pub use view::{HistoryPage, View};

@@ -3,6 +3,7 @@
 //! live keys of a range is O(log n) and scans step over what is dead.
 
 mod key;
+mod run;
 
 use alloc::sync::Arc;
 use alloc::vec;
@@ -122,6 +123,12 @@ impl<K: Key + Clone, V: Clone + Weight> Map<K, V> {
         assert!(old.is_some(), "the key was just found");
         assert!(self.len > 0, "every entry is counted");
         self.len -= 1;
+        self.settle();
+        old
+    }
+
+    /// After removals: the root has more than one child.
+    fn settle(&mut self) {
         while let Node::Inner(children) = &*self.root {
             match &**children {
                 [] => self.root = Map::default().root,
@@ -130,7 +137,6 @@ impl<K: Key + Clone, V: Clone + Weight> Map<K, V> {
             }
         }
         assert!((self.len == 0) == (self.root.size() == 0), "no empty node stays");
-        old
     }
 
     /// Sum of weights of all keys before `key`.
@@ -422,6 +428,29 @@ mod tests {
                 let before = twin.range(..probe.clone()).map(|(_, v)| v.weight()).sum::<u64>();
                 assert_eq!(map.weight_before(&*probe), before);
                 assert_eq!(map.floor(&*probe), twin.range(..=probe).next_back());
+            }
+        }
+        assert!(twin.len() > 500, "the map is deep enough to mean something");
+    }
+
+    /// As the keys of leases: few first parts, and second parts of any head.
+    #[test]
+    fn pairs_are_ordered_as_the_standard_map_orders_them() {
+        let mut random = Prng::new(3);
+        let (mut map, mut twin) = (Map::<(i64, Blob), u64>::default(), BTreeMap::new());
+        for round in 0..40_000u64 {
+            let pair = |p: &mut Prng| ([-1, 7, 7, 8][p.below(4) as usize], tricky(p));
+            let (key, probe) = (pair(&mut random), pair(&mut random));
+            if random.below(10) < if (round / 10_000) % 2 == 1 { 2 } else { 7 } {
+                assert_eq!(map.insert(key.clone(), round), twin.insert(key, round));
+            } else {
+                assert_eq!(map.remove(&key), twin.remove(&key));
+            }
+            assert_eq!(map.get(&probe), twin.get(&probe));
+            if round % 200 == 0 {
+                assert!(map.iter().eq(twin.iter()));
+                assert!(map.iter_from(&probe, false).eq(twin.range(probe.clone()..)));
+                assert_eq!(map.floor(&probe), twin.range(..=probe).next_back());
             }
         }
         assert!(twin.len() > 500, "the map is deep enough to mean something");

@@ -1,5 +1,6 @@
 //! The machine: applies commands in log order.
 
+pub(crate) mod end;
 mod quota;
 mod task;
 mod weigh;

@@ -11,7 +11,8 @@
 use crate::budget::Budget;
 use crate::command::Error;
 use crate::types::{Changes, Event};
-use crate::view::{OldKey, Record, View};
+use crate::version::{Before, OldKey, Record};
+use crate::view::View;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use base::{Blob, planted};
@@ -202,7 +203,7 @@ impl CompactWork {
                 budget.spend(1);
                 // What was before the compact revision is no longer there to be shown.
                 let (kind, kv) = (event.kind, event.kv.clone());
-                events.push(Event { kind, kv, prev_kv: None });
+                events.push(Event { kind, kv, prev_kv: Before::default() });
             }
             let events = core::mem::take(events);
             let shown = view.history.insert(revision, Arc::new(Changes { revision, events }));

@@ -8,8 +8,9 @@ use crate::digest::Digest;
 use crate::discard::Discard;
 use crate::key_range::KeyRange;
 use crate::range::RangeWork;
+use crate::store::end::DeleteWork;
 use crate::store::version_bytes;
-use crate::store::write::{DeleteWork, Writer, check_put};
+use crate::store::write::{Writer, check_put};
 use crate::types::{
     Compare, CompareOp, CompareTarget, KeyValue, PutRequest, RangeRequest, RangeResponse,
     RequestOp, ResponseOp, TxnRequest, TxnResponse,

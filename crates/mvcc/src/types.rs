@@ -1,5 +1,6 @@
 //! Requests, answers and events, in etcd's vocabulary but free of protobuf.
 
+use crate::version::Before;
 use alloc::vec::Vec;
 use base::Blob;
 
@@ -37,7 +38,7 @@ pub struct Event {
     /// The key as of this revision.
     pub kv: KeyValue,
     /// The key before this revision; none at creation or when compaction removed it.
-    pub prev_kv: Option<KeyValue>,
+    pub prev_kv: Before,
 }
 
 impl Event {

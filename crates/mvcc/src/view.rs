@@ -10,54 +10,13 @@ use crate::range::RangeWork;
 use crate::space::{ALARM_OWN, Space};
 use crate::store::VERSION_OVERHEAD_BYTES;
 use crate::sweep::Sweep;
-use crate::types::{Changes, KeyValue, RangeRequest, RangeResponse};
+use crate::types::{Changes, RangeRequest, RangeResponse};
+use crate::version::{OldKey, Record};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use base::{Blob, ClusterTime, LogIndex, planted};
 
-/// One version of one key; a tombstone's `kv` holds only key and `mod_revision`.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Record {
-    pub kv: KeyValue,
-    /// Position within its revision.
-    pub sub: i64,
-    pub tombstone: bool,
-}
-
-impl Weight for Arc<Record> {
-    fn weight(&self) -> u64 {
-        u64::from(!self.tombstone)
-    }
-}
-
 impl Weight for Arc<Changes> {}
-
-impl Record {
-    pub fn hash(&self) -> u64 {
-        let mut hasher = Hasher::new(1);
-        hasher.bytes(&self.kv.key);
-        hasher.bytes(&self.kv.value);
-        for number in [self.kv.create_revision, self.kv.mod_revision, self.kv.version] {
-            hasher.int(number);
-        }
-        hasher.int(self.kv.lease);
-        hasher.int(self.sub);
-        hasher.word(u64::from(self.tombstone));
-        hasher.finish()
-    }
-
-    pub fn old_key(&self) -> OldKey {
-        OldKey { key: self.kv.key.clone(), main: self.kv.mod_revision, sub: self.sub }
-    }
-}
-
-/// Order of superseded versions: by key, then by age.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct OldKey {
-    pub key: Blob,
-    pub main: i64,
-    pub sub: i64,
-}
 
 /// A stretch of history; see [`View::history_page`].
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,11 +1,13 @@
 //! Keys as the map's nodes compare them: a shared head once, then eight bytes held in the node
 //! itself, and only on a tie the key behind its pointer. Most steps of a search touch no key.
 
-use crate::view::OldKey;
+use super::FANOUT_MAX;
+use crate::version::OldKey;
 use alloc::vec::Vec;
 use base::Blob;
 use core::borrow::Borrow;
 use core::cmp::Ordering;
+use core::ops::Range;
 
 /// Keys ordered by a head of any length, then by eight bytes, then by themselves.
 pub(crate) trait Key: Ord {
@@ -70,18 +72,22 @@ impl Key for u64 {
     }
 }
 
-/// Ordered by its first part alone, ties by the whole.
-impl<A: Key, B: Ord> Key for (A, B) {
+/// A first part without a head. Where all have the same one it counts as the head's first byte,
+/// and the second part goes on from there: the keys of one lease differ in nothing else.
+impl<A: Key, B: Key> Key for (A, B) {
     fn common(&self, other: &Self) -> usize {
-        self.0.common(&other.0)
+        if self.0 == other.0 { 1 + self.1.common(&other.1) } else { 0 }
     }
 
     fn cmp_head(&self, other: &Self, head: usize) -> Ordering {
-        self.0.cmp_head(&other.0, head)
+        match head.checked_sub(1) {
+            None => Ordering::Equal,
+            Some(head) => self.0.cmp(&other.0).then_with(|| self.1.cmp_head(&other.1, head)),
+        }
     }
 
     fn hint(&self, head: usize) -> u64 {
-        self.0.hint(head)
+        head.checked_sub(1).map_or_else(|| self.0.hint(0), |head| self.1.hint(head))
     }
 }
 
@@ -182,9 +188,19 @@ impl<K: Key, T> Slots<K, T> {
         let fits = self.fits(&key);
         debug_assert!(at == 0 || self.items[at - 1].key < key, "keys rise along the slots");
         debug_assert!(self.items.get(at).is_none_or(|next| key < next.key), "and on from it");
+        self.make_room();
         self.items.insert(at, Slot { hint, key, value });
         if !fits {
             self.refresh();
+        }
+    }
+
+    /// Doubling would leave a full node as much room again as it takes.
+    fn make_room(&mut self) {
+        let len = self.items.len();
+        if len == self.items.capacity() && len < FANOUT_MAX + 1 {
+            let room = [4, 12, FANOUT_MAX + 1].into_iter().find(|room| *room > len);
+            self.items.reserve_exact(room.expect("it is the largest") - len);
         }
     }
 
@@ -200,8 +216,39 @@ impl<K: Key, T> Slots<K, T> {
         }
     }
 
+    pub fn slot_mut(&mut self, at: usize) -> (&K, &mut T) {
+        let Slot { key, value, .. } = &mut self.items[at];
+        (key, value)
+    }
+
     pub fn remove(&mut self, at: usize) -> T {
         self.items.remove(at).value
+    }
+
+    pub fn remove_range(&mut self, range: Range<usize>) {
+        assert!(!range.is_empty(), "who removes has found something");
+        self.items.drain(range);
+    }
+
+    /// Leaves no more than a node holds, and hands out the others in as few nodes as it takes: full
+    /// ones and a last one, or else all alike.
+    pub fn cut(&mut self, full: bool) -> Vec<Self> {
+        let len = self.items.len();
+        if len <= FANOUT_MAX {
+            return Vec::new();
+        }
+        let nodes = len.div_ceil(FANOUT_MAX);
+        let each = if full { FANOUT_MAX } else { len.div_ceil(nodes) };
+        assert!(0 < each && each <= FANOUT_MAX && each < len, "all sides keep something");
+        let mut items = core::mem::take(&mut self.items).into_iter();
+        let mut parts = Vec::with_capacity(nodes);
+        while items.len() > 0 {
+            let mut part = Self { head: 0, items: items.by_ref().take(each).collect() };
+            part.refresh();
+            parts.push(part);
+        }
+        *self = parts.remove(0);
+        parts
     }
 
     /// Cuts off everything from `at` on.

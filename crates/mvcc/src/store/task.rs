@@ -1,7 +1,8 @@
 //! The work of one entry, cut anywhere: what it does next stands here, never on the stack.
 
+use super::end::{DeleteWork, RevokeWork};
 use super::quota;
-use super::write::{DeleteWork, RevokeWork, Writer, check_put};
+use super::write::{Writer, check_put};
 use crate::budget::Budget;
 use crate::caller::Caller;
 use crate::check;

@@ -115,7 +115,7 @@ pub fn changes(changes: &Changes) -> Vec<String> {
 }
 
 fn event(event: &Event) -> String {
-    let before = match &event.prev_kv {
+    let before = match event.prev_kv.as_ref() {
         Some(before) => format!(", was {}", kv(before)),
         None => String::new(),
     };

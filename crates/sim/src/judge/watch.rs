@@ -179,7 +179,7 @@ impl Watching {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mvcc::{Changes, KeyValue};
+    use mvcc::{Before, Changes, KeyValue};
     use std::sync::Arc;
 
     fn put(key: &'static str, revision: i64) -> Event {
@@ -190,7 +190,7 @@ mod tests {
             version: 1,
             ..KeyValue::default()
         };
-        Event { kind: EventKind::Put, kv, prev_kv: None }
+        Event { kind: EventKind::Put, kv, prev_kv: Before::default() }
     }
 
     /// Revision 2 puts a and b, 3 puts c.
@@ -256,7 +256,7 @@ mod tests {
         assert_eq!(rule(&mut w, &events(&both, 2, false)), Some("watch is ordered"));
         let again = Heard::Created { from: 3, revision: 3 };
         assert_eq!(rule(&mut w, &again), Some("watch is resumable"));
-        let old = Event { prev_kv: Some(KeyValue::default()), ..put("a", 2) };
+        let old = Event { prev_kv: Some(KeyValue::default()).into(), ..put("a", 2) };
         let told = events(&[old, put("b", 2)], 2, false);
         assert_eq!(rule(&mut open(false), &told), Some("watch tells what was before"));
     }

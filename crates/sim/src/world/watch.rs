@@ -288,7 +288,7 @@ impl World {
             watcher.active = true;
             let message = |part: Fragment<'_>| {
                 let event = |(event, before): (&Event, Option<&mvcc::KeyValue>)| Event {
-                    prev_kv: before.cloned(),
+                    prev_kv: before.cloned().into(),
                     ..event.clone()
                 };
                 let events = part.events().map(event).collect();

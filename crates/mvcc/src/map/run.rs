@@ -1,0 +1,451 @@
+//! Edits of many entries in the order of their keys. The tree is gone down once for each leaf that
+//! they fall into and not once for each entry, and a leaf is copied, weighed and split once.
+
+use super::key::{Key, Slots};
+use super::{Child, FANOUT_LOW, FANOUT_MAX, Map, Node, Weight, child, child_of, merge};
+use alloc::sync::Arc;
+use alloc::vec::{self, Vec};
+
+/// What an edit did to the weight of a subtree.
+#[derive(Clone, Copy, Default)]
+struct Delta {
+    gained: u64,
+    lost: u64,
+}
+
+impl Delta {
+    fn of(self, weight: u64) -> u64 {
+        assert!(self.lost <= weight + self.gained, "what is lost was counted");
+        weight + self.gained - self.lost
+    }
+}
+
+/// Edits whose keys rise. Each call of `leaf` or `passes` leaves nothing to do before `end`.
+trait Run<K, V> {
+    const INSERTS: bool = false;
+
+    /// Where the next edit is; none once all are done.
+    fn next(&self) -> Option<&K>;
+
+    /// Does what falls into this leaf, which holds all keys from `next` up to `end`.
+    fn leaf(&mut self, entries: &mut Slots<K, V>, end: Option<&K>) -> Delta;
+
+    /// Deals with a child without a look at what is in it, if it can.
+    fn passes(&mut self, _child: &Child<K, V>, _end: Option<&K>) -> Option<Pass> {
+        None
+    }
+}
+
+enum Pass {
+    Keep,
+    Remove,
+}
+
+impl<K: Key + Clone, V: Clone + Weight> Map<K, V> {
+    /// Shows the entries from `from` on to `edit`, which may change values and says whether to go
+    /// on. Entries of weight 0 are stepped over.
+    pub fn walk_live(&mut self, from: &K, edit: impl FnMut(&K, &mut V) -> bool) {
+        self.edit(&mut Walk { from: Some(from.clone()), edit });
+    }
+
+    /// Changes the values of the keys that are there; how many are. The keys rise.
+    pub fn update_run(&mut self, keys: &[K], edit: impl FnMut(&K, &mut V)) -> usize {
+        debug_assert!(keys.is_sorted_by(|a, b| a < b), "keys rise");
+        let mut run = Update { keys, edit, found: 0 };
+        self.edit(&mut run);
+        assert!(run.keys.is_empty() && run.found <= keys.len(), "each key was looked for");
+        run.found
+    }
+
+    /// Inserts keys that rise, and of which none is there.
+    pub fn insert_run(&mut self, items: Vec<(K, V)>) {
+        debug_assert!(items.is_sorted_by(|a, b| a.0 < b.0), "keys rise");
+        let added = items.len();
+        let mut run = Insert { items: items.into_iter() };
+        self.edit(&mut run);
+        assert!(run.items.len() == 0, "all of them found their place");
+        self.len += added;
+    }
+
+    /// Removes keys that rise, and all of which are there.
+    pub fn remove_run(&mut self, keys: &[K]) {
+        debug_assert!(keys.is_sorted_by(|a, b| a < b), "keys rise");
+        let mut run = Remove { keys };
+        self.edit(&mut run);
+        assert!(run.keys.is_empty(), "each was found");
+        assert!(self.len >= keys.len(), "every entry is counted");
+        self.len -= keys.len();
+        self.settle();
+    }
+
+    fn edit(&mut self, run: &mut impl Run<K, V>) {
+        if run.next().is_none() {
+            return; // what is not edited is not copied
+        }
+        let mut rights = Vec::new();
+        edit_in(&mut self.root, None, run, &mut rights);
+        while !rights.is_empty() {
+            let left = core::mem::replace(&mut self.root, Map::default().root);
+            let all = core::iter::once(left).chain(rights.drain(..));
+            let mut top = Slots::new(all.map(child));
+            let cut = top.cut(true);
+            rights.extend(cut.into_iter().map(|right| Arc::new(Node::Inner(right))));
+            self.root = Arc::new(Node::Inner(top));
+        }
+        assert!(self.root.size() <= FANOUT_MAX, "a full node was cut");
+    }
+}
+
+/// Edits what falls before `end`; the new right neighbours of a node that had to be cut.
+fn edit_in<K: Key + Clone, V: Clone + Weight>(
+    node: &mut Arc<Node<K, V>>,
+    end: Option<&K>,
+    run: &mut impl Run<K, V>,
+    rights: &mut Vec<Arc<Node<K, V>>>,
+) -> Delta {
+    match Arc::make_mut(node) {
+        Node::Leaf(entries) => {
+            let delta = run.leaf(entries, end);
+            let leaves = entries.cut(end.is_none());
+            rights.extend(leaves.into_iter().map(|right| Arc::new(Node::Leaf(right))));
+            delta
+        }
+        Node::Inner(children) => {
+            let mut sum = Delta::default();
+            while let Some(key) = run.next() {
+                if children.is_empty() || end.is_some_and(|end| *key >= *end) {
+                    break;
+                }
+                let Delta { gained, lost } = edit_child(children, end, run);
+                sum = Delta { gained: sum.gained + gained, lost: sum.lost + lost };
+            }
+            let nodes = children.cut(end.is_none());
+            rights.extend(nodes.into_iter().map(|right| Arc::new(Node::Inner(right))));
+            sum
+        }
+    }
+}
+
+/// Edits what falls into the child where the run is.
+fn edit_child<K: Key + Clone, V: Clone + Weight, R: Run<K, V>>(
+    children: &mut Slots<K, Child<K, V>>,
+    end: Option<&K>,
+    run: &mut R,
+) -> Delta {
+    let key = run.next().expect("who edits has a key");
+    let at = child_of(children, key);
+    // Only the first child can be asked for a key below its own.
+    if R::INSERTS && at == 0 && *key < children[0].key {
+        children.set_key(0, key.clone());
+    }
+    let next = children.get(at + 1).map(|slot| slot.key.clone());
+    let end = next.as_ref().or(end);
+    let target = children.value_mut(at);
+    match run.passes(target, end) {
+        Some(Pass::Keep) => return Delta::default(),
+        Some(Pass::Remove) => {
+            let lost = children.remove(at).weight;
+            return Delta { gained: 0, lost };
+        }
+        None => {}
+    }
+    let mut rights = Vec::new();
+    let delta = edit_in(&mut target.node, end, run, &mut rights);
+    debug_assert!(run.next().is_none_or(|key| end.is_some_and(|end| *key >= *end)), "it goes on");
+    if !rights.is_empty() {
+        target.weight = target.node.weight();
+        for (n, right) in rights.into_iter().enumerate() {
+            let (low, right) = child(right);
+            children.insert(at + 1 + n, low, right);
+        }
+        return delta;
+    }
+    target.weight = delta.of(target.weight);
+    debug_assert_eq!(target.weight, target.node.weight(), "weights are those below");
+    match target.node.size() {
+        0 => drop(children.remove(at)),
+        size if size <= FANOUT_LOW => merge(children, at),
+        _ => {}
+    }
+    delta
+}
+
+struct Walk<K, F> {
+    from: Option<K>,
+    edit: F,
+}
+
+impl<K: Key + Clone, V: Weight, F: FnMut(&K, &mut V) -> bool> Run<K, V> for Walk<K, F> {
+    fn next(&self) -> Option<&K> {
+        self.from.as_ref()
+    }
+
+    fn leaf(&mut self, entries: &mut Slots<K, V>, end: Option<&K>) -> Delta {
+        let mut delta = Delta::default();
+        let from = self.from.take().expect("who walks has a place");
+        for at in entries.before(&from, false)..entries.len() {
+            let (key, value) = entries.slot_mut(at);
+            let weight = value.weight();
+            if weight == 0 {
+                continue;
+            }
+            let goes_on = (self.edit)(key, value);
+            delta.lost += weight;
+            delta.gained += value.weight();
+            if !goes_on {
+                return delta;
+            }
+        }
+        self.from = end.cloned();
+        delta
+    }
+
+    fn passes(&mut self, child: &Child<K, V>, end: Option<&K>) -> Option<Pass> {
+        if child.weight > 0 {
+            return None;
+        }
+        self.from = end.cloned();
+        Some(Pass::Keep)
+    }
+}
+
+/// Those of the keys that are before `end`.
+fn upto<'a, K: Ord>(keys: &'a [K], end: Option<&K>) -> &'a [K] {
+    match (end, keys.last()) {
+        (Some(end), Some(last)) if last >= end => &keys[..keys.partition_point(|key| key < end)],
+        _ => keys,
+    }
+}
+
+struct Update<'a, K, F> {
+    keys: &'a [K],
+    edit: F,
+    found: usize,
+}
+
+impl<K: Key, V: Weight, F: FnMut(&K, &mut V)> Run<K, V> for Update<'_, K, F> {
+    fn next(&self) -> Option<&K> {
+        self.keys.first()
+    }
+
+    fn leaf(&mut self, entries: &mut Slots<K, V>, end: Option<&K>) -> Delta {
+        let mut delta = Delta::default();
+        let here = upto(self.keys, end);
+        assert!(!here.is_empty(), "it is asked for because of a key in it");
+        self.keys = &self.keys[here.len()..];
+        let mut at = 0;
+        for key in here {
+            // Mostly neighbours.
+            if entries.get(at).is_none_or(|slot| slot.key != *key) {
+                match entries.find(key) {
+                    Ok(found) => at = found,
+                    Err(_) => continue,
+                }
+            }
+            let (key, value) = entries.slot_mut(at);
+            delta.lost += value.weight();
+            (self.edit)(key, value);
+            delta.gained += value.weight();
+            self.found += 1;
+            at += 1;
+        }
+        delta
+    }
+}
+
+struct Insert<K, V> {
+    items: vec::IntoIter<(K, V)>,
+}
+
+impl<K: Key + Clone, V: Weight> Run<K, V> for Insert<K, V> {
+    const INSERTS: bool = true;
+
+    fn next(&self) -> Option<&K> {
+        self.items.as_slice().first().map(|(key, _)| key)
+    }
+
+    fn leaf(&mut self, entries: &mut Slots<K, V>, end: Option<&K>) -> Delta {
+        let mut delta = Delta::default();
+        let rest = self.items.as_slice();
+        let here = end.map_or(rest.len(), |end| rest.partition_point(|(key, _)| key < end));
+        assert!(here > 0, "it is asked for because of a key in it");
+        for (key, value) in self.items.by_ref().take(here) {
+            let at = match entries.last() {
+                Some(last) if last.key > key => {
+                    entries.find(&key).expect_err("it is not there yet")
+                }
+                last => {
+                    assert!(last.is_none_or(|last| last.key != key), "it is not there yet");
+                    entries.len()
+                }
+            };
+            delta.gained += value.weight();
+            entries.insert(at, key, value);
+        }
+        delta
+    }
+}
+
+struct Remove<'a, K> {
+    keys: &'a [K],
+}
+
+impl<K: Key, V: Weight> Run<K, V> for Remove<'_, K> {
+    fn next(&self) -> Option<&K> {
+        self.keys.first()
+    }
+
+    fn leaf(&mut self, entries: &mut Slots<K, V>, end: Option<&K>) -> Delta {
+        let mut delta = Delta::default();
+        let mut here = upto(self.keys, end);
+        assert!(!here.is_empty(), "it is asked for because of a key in it");
+        self.keys = &self.keys[here.len()..];
+        while let Some(key) = here.first() {
+            let at = entries.find(key).expect("it is there");
+            let both = entries[at..].iter().zip(here);
+            let len = both.take_while(|(slot, key)| slot.key == **key).count();
+            delta.lost += entries[at..at + len].iter().map(|slot| slot.value.weight()).sum::<u64>();
+            entries.remove_range(at..at + len);
+            here = &here[len..];
+        }
+        delta
+    }
+
+    /// A leaf of which every key goes need not be copied first.
+    fn passes(&mut self, child: &Child<K, V>, _end: Option<&K>) -> Option<Pass> {
+        let Node::Leaf(entries) = &*child.node else { return None };
+        let last = self.keys.get(entries.len() - 1)?;
+        // All keys are in the map: as many between the same two ends are the same ones.
+        if entries[0].key != self.keys[0] || entries[entries.len() - 1].key != *last {
+            return None;
+        }
+        self.keys = &self.keys[entries.len()..];
+        Some(Pass::Remove)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::collections::BTreeMap;
+    use base::Prng;
+
+    type Twin = BTreeMap<u64, u64>;
+
+    /// What holds of every node; the depth of the leaves, and the keys from `low` on below it.
+    fn check(node: &Node<u64, u64>, is_root: bool) -> usize {
+        assert!(node.size() <= FANOUT_MAX && (is_root || node.size() > 0));
+        let Node::Inner(children) = node else { return 0 };
+        let mut depths = Vec::new();
+        for (at, slot) in children.iter().enumerate() {
+            assert_eq!(slot.value.weight, slot.value.node.weight(), "weights are those below");
+            let (first, last) = match &*slot.value.node {
+                Node::Leaf(entries) => (entries[0].key, entries[entries.len() - 1].key),
+                Node::Inner(below) => (below[0].key, below[below.len() - 1].key),
+            };
+            assert!(slot.key <= first, "no key is below its child's");
+            assert!(children.get(at + 1).is_none_or(|next| last < next.key), "nor above");
+            depths.push(check(&slot.value.node, false));
+        }
+        assert!(depths.iter().all(|depth| *depth == depths[0]), "all leaves are at one depth");
+        1 + depths[0]
+    }
+
+    /// Keys that rise: neighbours, or from all over.
+    fn keys(p: &mut Prng) -> Vec<u64> {
+        let (from, many) = (p.below(6000), p.below(900));
+        let step = [1, 1, 2, 40][p.below(4) as usize];
+        (from..6000).step_by(step).take(many as usize).collect()
+    }
+
+    fn step(map: &mut Map<u64, u64>, twin: &mut Twin, p: &mut Prng, grows: bool) {
+        let keys = keys(p);
+        match p.below(if grows { 7 } else { 5 }) {
+            0 => {
+                let (goes, mut seen) = (p.below(600) as usize, Vec::new());
+                let from = p.below(6000);
+                map.walk_live(&from, |key, value| {
+                    seen.push((*key, *value));
+                    *value += u64::from(key % 3 == 0);
+                    seen.len() < goes
+                });
+                let live = |(_, value): &(&u64, &mut u64)| **value % 2 == 1;
+                let twins = twin.range_mut(from..).filter(live).take(goes.max(1));
+                let twins = twins.map(|(key, value)| {
+                    let was = (*key, *value);
+                    *value += u64::from(key % 3 == 0);
+                    was
+                });
+                assert_eq!(seen, twins.collect::<Vec<_>>());
+            }
+            1 => {
+                let there = keys.iter().filter(|key| twin.contains_key(key)).count();
+                assert_eq!(map.update_run(&keys, |key, value| *value ^= key), there);
+                for key in &keys {
+                    twin.entry(*key).and_modify(|value| *value ^= key);
+                }
+            }
+            2..4 => {
+                let there: Vec<u64> =
+                    keys.into_iter().filter(|key| twin.remove(key).is_some()).collect();
+                map.remove_run(&there);
+            }
+            _ => {
+                let missing = keys.into_iter().filter(|key| !twin.contains_key(key));
+                let items: Vec<_> = missing.map(|key| (key, p.next_u64() >> 1)).collect();
+                twin.extend(items.iter().copied());
+                map.insert_run(items);
+            }
+        }
+    }
+
+    #[test]
+    fn runs_do_what_the_standard_map_does_key_by_key_and_copies_keep_what_they_had() {
+        let (mut most, mut deepest, mut emptied) = (0, 0, 0);
+        for seed in 0..12 {
+            let (mut map, mut twin) = (Map::default(), Twin::new());
+            let mut p = Prng::new(seed);
+            let mut held = Vec::new();
+            for round in 0..240 {
+                step(&mut map, &mut twin, &mut p, (round / 60) % 2 == 0);
+                assert!(map.iter().eq(twin.iter()), "seed {seed}, round {round}");
+                assert_eq!((map.len(), map.root.size() == 0), (twin.len(), twin.is_empty()));
+                deepest = deepest.max(check(&map.root, true));
+                (most, emptied) = (most.max(map.len()), emptied + u32::from(map.len() == 0));
+                let probe = p.below(6000);
+                let before = twin.range(..probe).map(|(_, value)| value.weight()).sum::<u64>();
+                assert_eq!(map.weight_before(&probe), before, "seed {seed}, round {round}");
+                assert_eq!(map.floor(&probe), twin.range(..=probe).next_back());
+                if round % 20 == 0 {
+                    held.push((map.clone(), twin.clone()));
+                }
+            }
+            let rest: Vec<u64> = twin.keys().copied().collect();
+            map.remove_run(&rest);
+            assert!(map.len() == 0 && map.iter().next().is_none(), "nothing is left");
+            assert!(held.iter().all(|(map, twin)| map.iter().eq(twin.iter())), "seed {seed}");
+        }
+        assert!(most > 2000 && deepest >= 2 && emptied > 0, "{most} {deepest} {emptied}");
+    }
+
+    /// Shared leaves of which everything goes are let go of, and what is not edited is not copied.
+    #[test]
+    fn a_run_copies_only_what_it_edits() {
+        let mut map = Map::default();
+        map.insert_run((0..640u64).map(|key| (key, key | 1)).collect());
+        let leaves = |map: &Map<u64, u64>| -> Vec<*const Node<u64, u64>> {
+            let Node::Inner(children) = &*map.root else { panic!("20 leaves have a root") };
+            children.iter().map(|slot| Arc::as_ptr(&slot.value.node)).collect()
+        };
+        let before = map.clone();
+        map.remove_run(&(64..128).collect::<Vec<u64>>());
+        map.update_run(&[200, 201], |_, value| *value += 2);
+        map.walk_live(&600, |_, _| false);
+        let (was, is) = (leaves(&before), leaves(&map));
+        let gone = was.iter().filter(|leaf| !is.contains(leaf)).count();
+        assert_eq!((was.len(), is.len(), gone), (20, 18, 4), "two went, two were edited");
+        map.remove_run(&[]);
+        map.insert_run(Vec::new());
+        assert_eq!(leaves(&map), is);
+    }
+}
