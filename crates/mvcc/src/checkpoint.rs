@@ -69,9 +69,13 @@ impl View {
 }
 
 fn put_record(record: &Record, out: &mut Vec<u8>) {
-    key_value(&record.kv, out);
-    out.put_i64(record.sub);
-    out.put_u8(u8::from(record.tombstone));
+    put_version(&record.kv, record.sub.into(), record.tombstone, out);
+}
+
+fn put_version(kv: &KeyValue, sub: i64, tombstone: bool, out: &mut Vec<u8>) {
+    key_value(kv, out);
+    out.put_i64(sub);
+    out.put_u8(u8::from(tombstone));
 }
 
 impl Iterator for CheckpointRecords {
@@ -237,7 +241,8 @@ impl Store {
 fn get_record(view: &View, input: &mut Get<'_>) -> Result<Arc<Record>, DecodeError> {
     let kv = get_key_value(input)?;
     let (sub, tombstone) = (input.i64()?, input.bool()?);
-    if kv.key.is_empty() || sub < 0 || !(2..=view.revision).contains(&kv.mod_revision) {
+    let sub = u32::try_from(sub).or_else(|_| invalid("checkpoint version"))?;
+    if kv.key.is_empty() || !(2..=view.revision).contains(&kv.mod_revision) {
         return invalid("checkpoint version");
     }
     let lives = (2..=kv.mod_revision).contains(&kv.create_revision)
@@ -320,7 +325,7 @@ mod tests {
         let view = View { revision: 9, ..View::empty() };
         let read = |kv: &KeyValue, sub: i64, tombstone: bool| {
             let mut bytes = Vec::new();
-            put_record(&Record { kv: kv.clone(), sub, tombstone }, &mut bytes);
+            put_version(kv, sub, tombstone, &mut bytes);
             get_record(&view, &mut Get::new(&bytes)).is_ok()
         };
         let dead = KeyValue { key: b"k"[..].into(), mod_revision: 5, ..KeyValue::default() };
@@ -336,7 +341,10 @@ mod tests {
         assert!(!read(&KeyValue { version: 0, ..live.clone() }, 0, false), "never put");
         assert!(!read(&KeyValue { mod_revision: 10, ..live.clone() }, 0, false), "to come");
         assert!(
-            !read(&live, -1, false) && !read(&KeyValue { key: Blob::default(), ..live }, 0, false)
+            !read(&live, -1, false)
+                && !read(&live, 1 << 32, false)
+                && read(&live, (1 << 32) - 1, false)
+                && !read(&KeyValue { key: Blob::default(), ..live }, 0, false)
         );
     }
 

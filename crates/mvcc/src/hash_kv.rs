@@ -176,7 +176,7 @@ impl HashKvWork {
                 continue;
             }
             bytes.clear();
-            revision_key(main, row.sub, row.tombstone, &mut bytes);
+            revision_key(main, row.sub.into(), row.tombstone, &mut bytes);
             marshal(&row.kv, row.tombstone, &mut bytes);
             hash = crc::crc32c_append(hash, &bytes);
         }

@@ -12,8 +12,8 @@ use core::fmt;
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Record {
     pub kv: KeyValue,
-    /// Position within its revision.
-    pub sub: i64,
+    /// Position within its revision: no list of events in memory is as long as this counts.
+    pub sub: u32,
     pub tombstone: bool,
 }
 
@@ -24,8 +24,8 @@ impl Weight for Arc<Record> {
 }
 
 impl Record {
-    pub fn tombstone(key: Blob, mod_revision: i64, sub: i64) -> Self {
-        assert!(!key.is_empty() && mod_revision > 1 && sub >= 0, "a command ends a key");
+    pub fn tombstone(key: Blob, mod_revision: i64, sub: u32) -> Self {
+        assert!(!key.is_empty() && mod_revision > 1, "a command ends a key");
         let kv = KeyValue {
             key,
             create_revision: 0,
@@ -45,17 +45,17 @@ impl Record {
             hasher.int(number);
         }
         hasher.int(self.kv.lease);
-        hasher.int(self.sub);
+        hasher.int(self.sub.into());
         hasher.word(u64::from(self.tombstone));
         hasher.finish()
     }
 
     pub fn old_key(&self) -> OldKey {
-        OldKey { key: self.kv.key.clone(), main: self.kv.mod_revision, sub: self.sub }
+        OldKey { key: self.kv.key.clone(), main: self.kv.mod_revision, sub: self.sub.into() }
     }
 
     /// What orders the versions of one key.
-    pub fn age(&self) -> (i64, i64) {
+    pub fn age(&self) -> (i64, u32) {
         (self.kv.mod_revision, self.sub)
     }
 

@@ -41,12 +41,14 @@ impl Batch<'_> {
     fn end<'a>(&'a mut self, key: &Blob, newest: &mut Arc<Record>) -> &'a KeyValue {
         assert!(!newest.tombstone && newest.kv.key == *key, "a key's own version, and live");
         let prev_kv = before(self.old, newest.clone(), self.revision).into();
-        let sub = i64::try_from(self.events.len()).expect("fits memory");
+        let sub = u32::try_from(self.events.len()).expect("fits memory");
         let record = Arc::new(Record::tombstone(key.clone(), self.revision, sub));
         assert!(newest.age() < record.age(), "a newer version supersedes an older one");
         let hash = record.hash();
         self.digest.version(hash);
         let ended = &mut self.ended;
+        let last = ended.superseded.last();
+        assert!(last.is_none_or(|(last, _)| last.key < *key), "keys go in order");
         ended.hash = ended.hash.wrapping_add(hash);
         ended.bytes += record.bytes();
         if newest.kv.lease != 0 {
@@ -138,6 +140,7 @@ impl DeleteWork {
             if self.deleted == before {
                 break;
             }
+            self.after = w.events.last().map(|event| event.kv.key.clone());
         }
         let told = self.prev_kvs.len() == self.deleted;
         assert!(told || !self.prev_kv, "each deleted key is told of once");
@@ -156,11 +159,9 @@ impl DeleteWork {
         batch: &mut Batch<'_>,
         budget: &mut Budget,
     ) {
-        assert!(self.after.as_ref().is_none_or(|after| *after < *key), "keys go in order");
         budget.spend(1);
         let kv = batch.end(key, newest);
         self.deleted += 1;
-        self.after = Some(key.clone());
         if self.prev_kv {
             let kv = kv.clone();
             budget.spend(units(kv.value.len()));

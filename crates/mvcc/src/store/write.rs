@@ -74,7 +74,7 @@ impl Writer<'_> {
         let is_create = kv.create_revision == revision;
         let prev = prev.filter(|_| !is_create);
         let prev_kv = prev.and_then(|prev| before(&self.view.old, prev, revision)).into();
-        let sub = i64::try_from(self.events.len()).expect("fits memory");
+        let sub = u32::try_from(self.events.len()).expect("fits memory");
         let record = Arc::new(Record { kv: kv.clone(), sub, tombstone: false });
         let hash = self.view.add_version(record);
         self.digest.version(hash);
