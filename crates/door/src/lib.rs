@@ -19,6 +19,7 @@ mod query;
 mod reads;
 pub mod recipe;
 mod refusal;
+mod weight;
 mod work;
 
 pub use ask::{Answer, ChangeListener, Door};
@@ -27,6 +28,7 @@ pub use facts::{Header, LeaseInfo, MemberInfo, Status};
 pub use feed::{Errand, Feed, FeedLimits, StreamId, Told};
 pub use mvcc::Caller;
 pub use query::{Found, Freshness, Query, Reading};
-pub use reads::{LONG_MAX, READS_WAITING_MAX, Read, Reads, Stage};
+pub use reads::{Finding, LONG_MAX, READS_WAITING_MAX, Read, Reads, Stage};
 pub use refusal::{Outcome, Reason, Refusal};
+pub use weight::{AT_ONCE_BYTES_MAX, COUNTED_BYTES_MAX, response_bytes};
 pub use work::{Made, Work, apart, steps};

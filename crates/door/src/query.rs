@@ -1,6 +1,5 @@
 //! What can be read, and reading it from a picture of the store.
 
-use crate::cursor::KEY_VALUE_OVERHEAD_BYTES;
 use crate::facts::LeaseInfo;
 use crate::refusal::{Reason, Refusal};
 use alloc::boxed::Box;
@@ -8,8 +7,8 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use base::ClusterTime;
 use mvcc::{
-    Budget, Error, HashKv, HashKvWork, KeyValue, RangeRequest, RangeResponse, RangeWork,
-    ReadTxnWork, ResponseOp, TxnRequest, TxnResponse, View,
+    Budget, Error, HashKv, HashKvWork, RangeRequest, RangeResponse, RangeWork, ReadTxnWork,
+    TxnRequest, TxnResponse, View,
 };
 
 /// How late the state that is read may be.
@@ -121,37 +120,4 @@ impl Reading {
             }
         }
     }
-}
-
-impl Found {
-    /// Bytes of an answer that tells it, about.
-    pub fn bytes(&self) -> usize {
-        match self {
-            Self::Range(range) => range_bytes(range),
-            Self::Txn(txn) => txn_bytes(txn),
-            Self::Hash(_) | Self::Lease(None) => KEY_VALUE_OVERHEAD_BYTES,
-            Self::Lease(Some(lease)) => {
-                let keys = lease.keys.iter().map(|key| key.len() + KEY_OVERHEAD_BYTES);
-                KEY_VALUE_OVERHEAD_BYTES + keys.sum::<usize>()
-            }
-        }
-    }
-}
-
-/// Bytes of a key beside itself, in any front's form at most.
-const KEY_OVERHEAD_BYTES: usize = 8;
-
-fn range_bytes(range: &RangeResponse) -> usize {
-    let bytes = |kv: &KeyValue| KEY_VALUE_OVERHEAD_BYTES + kv.key.len() + kv.value.len();
-    KEY_VALUE_OVERHEAD_BYTES + range.kvs.iter().map(bytes).sum::<usize>()
-}
-
-fn txn_bytes(txn: &TxnResponse) -> usize {
-    let bytes = |op: &ResponseOp| match op {
-        ResponseOp::Range(range) => range_bytes(range),
-        ResponseOp::Txn(txn) => txn_bytes(txn),
-        // A read writes nothing.
-        ResponseOp::Put(_) | ResponseOp::Delete(_) => KEY_VALUE_OVERHEAD_BYTES,
-    };
-    KEY_VALUE_OVERHEAD_BYTES + txn.responses.iter().map(bytes).sum::<usize>()
 }

@@ -2,14 +2,16 @@
 //! answer, and no more at a time than the rest of the member can wait for.
 //!
 //! Each begins with one slice where it was asked for, which is all that most need. What is not
-//! done by then, or is long to write down, goes on apart, from the picture it began on: one at a
-//! time for each connection, and no more than [`LONG_MAX`] in all, so that pictures and answers in
-//! the making have a bound.
+//! done by then goes on apart, from the picture it began on: one at a time for each connection, and
+//! no more than [`LONG_MAX`] in all, so that pictures have a bound. What was found is handed over
+//! without one, and writing it down holds no place here; whoever is owed too much of other long
+//! answers waits with the next.
 
 use crate::ask::Answer;
 use crate::facts::Header;
 use crate::query::{Found, Query, Reading};
 use crate::refusal::{Reason, Refusal};
+use crate::weight::{AT_ONCE_BYTES_MAX, of_found};
 use crate::work::{Made, Work};
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -31,34 +33,34 @@ const TURN_MAX: Nanos = Nanos::from_millis(5);
 const FIRST_UNITS: u64 = 1000;
 /// Units of each slice apart: about a millisecond.
 const SLICE_UNITS: u64 = 4096;
-/// Bytes of an answer that is written down at once.
-const AT_ONCE_BYTES_MAX: usize = 128 << 10;
-/// Bytes of long answers that are written down at the same time; one alone may have more.
-const MAKING_BYTES_MAX: usize = 256 << 20;
 
-type Render = Box<dyn FnOnce(Header, Found) -> Made + Send>;
+/// What a read is answered with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// What the answer says of where it comes from.
+    pub header: Header,
+    /// What was found; it shares its keys and values with the store.
+    pub found: Found,
+    /// Bytes of an answer that tells it, about; [`crate::COUNTED_BYTES_MAX`] stands for more.
+    pub bytes: usize,
+}
 
-/// One read: what is wanted, how it is written down, and who waits for that.
+/// One read: what is wanted, and who waits for it.
 pub struct Read {
     query: Query,
-    render: Render,
-    answer: Answer<Made>,
+    answer: Answer<Finding>,
 }
 
 impl Read {
-    /// `render` writes down what was found, on any thread; `told` makes the answer of that where
-    /// it was asked for, or of why there is none.
-    pub fn new<T: Send + 'static, U: 'static>(
+    /// `told` makes the answer of what was found, or of why there is none, where it was asked for:
+    /// what is longer than [`AT_ONCE_BYTES_MAX`] is not to be written down there in one step.
+    pub fn new<U: 'static>(
         asker: Asker,
         query: Query,
-        render: impl FnOnce(Header, Found) -> T + Send + 'static,
-        told: impl FnOnce(Result<T, Refusal>) -> U + 'static,
+        told: impl FnOnce(Result<Finding, Refusal>) -> U + 'static,
     ) -> (Self, Later<U>) {
-        let typed = |made: Made| *made.downcast::<T>().expect("it is what `render` made");
-        let (answer, later) =
-            promise(asker, move |made: Result<Made, Refusal>| told(made.map(typed)));
-        let render = Box::new(|header, found| Box::new(render(header, found)) as Made);
-        (Self { query, render, answer }, later)
+        let (answer, later) = promise(asker, told);
+        (Self { query, answer }, later)
     }
 
     /// Whoever asked, to be answered with a refusal in place of the read.
@@ -101,16 +103,12 @@ pub struct Reads {
     long: RefCell<VecDeque<Read>>,
     /// Whose long reads are under way.
     places: RefCell<Vec<usize>>,
-    /// Found, and too long to be written down beside what is being written.
-    unmade: RefCell<VecDeque<Unmade>>,
-    /// Bytes being written down.
-    making: Cell<usize>,
     /// Spent on reads since the queue had its last turn.
     spent: Cell<Nanos>,
     waker: RefCell<Option<Waker>>,
 }
 
-/// A place among the long reads, held until the answer is handed over.
+/// A place among the long reads, held until what was found is handed over.
 struct Place {
     reads: Rc<Reads>,
     whose: usize,
@@ -126,31 +124,21 @@ impl Drop for Place {
     }
 }
 
-struct Unmade {
-    found: Found,
-    render: Render,
-    answer: Answer<Made>,
-    place: Place,
-}
-
 /// Looks on, a slice at a time.
 struct Looks(Reading);
 
 impl Work for Looks {
     fn step(&mut self) -> Option<Made> {
         let found = self.0.run(&mut Budget::new(SLICE_UNITS))?;
-        Some(Box::new(found))
+        Some(Box::new(found.map(weighed)) as Made)
     }
 }
 
-/// Writes down what was found.
-struct Writes(Option<(Render, Header, Found)>);
+type Weighed = (Found, usize);
 
-impl Work for Writes {
-    fn step(&mut self) -> Option<Made> {
-        let (render, header, found) = self.0.take()?;
-        Some(render(header, found))
-    }
+fn weighed(found: Found) -> Weighed {
+    let bytes = of_found(&found);
+    (found, bytes)
 }
 
 impl Reads {
@@ -163,8 +151,6 @@ impl Reads {
             waiting: RefCell::default(),
             long: RefCell::default(),
             places: RefCell::default(),
-            unmade: RefCell::default(),
-            making: Cell::new(0),
             spent: Cell::new(Nanos::ZERO),
             waker: RefCell::default(),
         })
@@ -231,12 +217,14 @@ impl Reads {
             let is_long = read.query.is_long();
             let mut budget = Budget::new(FIRST_UNITS);
             let found = if is_long { None } else { reading.run(&mut budget) };
-            match found {
+            match found.map(|found| found.map(weighed)) {
                 Some(Err(error)) => read.answer.keep(Err(error.into())),
-                Some(Ok(found)) if found.bytes() <= AT_ONCE_BYTES_MAX => {
-                    read.answer.keep(Ok((read.render)(stage.header(), found)));
+                Some(Ok((found, bytes))) if bytes <= AT_ONCE_BYTES_MAX || may_be_long(&read) => {
+                    read.answer.keep(Ok(Finding { header: stage.header(), found, bytes }));
                 }
-                found => self.apart(reading, found, read),
+                // From the beginning, once there is room for it.
+                Some(Ok(_)) => self.wait_long(read),
+                None => self.apart(reading, read),
             }
         }
         let took = (self.now)().since(began);
@@ -245,79 +233,39 @@ impl Reads {
 
     /// Goes on apart, now or when there is a place: then from the beginning, as no picture is held
     /// for who waits.
-    fn apart(&self, reading: Reading, found: Option<Result<Found, Error>>, read: Read) {
-        let Some(place) = self.place(read.asker().whose()) else {
-            if self.may_wait() {
-                self.long.borrow_mut().push_back(read);
-            } else {
-                read.refuse(Refusal::not_applied(Reason::Overloaded));
-            }
-            return;
-        };
-        match found {
-            Some(found) => self.write_down(found, read.render, read.answer, place),
-            None => self.look_on(reading, read, place),
+    fn apart(&self, reading: Reading, read: Read) {
+        let goes = may_be_long(&read);
+        match if goes { self.place(read.asker().whose()) } else { None } {
+            Some(place) => self.look_on(reading, read, place),
+            None => self.wait_long(read),
+        }
+    }
+
+    fn wait_long(&self, read: Read) {
+        if self.may_wait() {
+            self.long.borrow_mut().push_back(read);
+            self.wake();
+        } else {
+            read.refuse(Refusal::not_applied(Reason::Overloaded));
         }
     }
 
     fn look_on(&self, reading: Reading, read: Read, place: Place) {
         let Some(stage) = self.stage.upgrade() else { return };
-        let Read { render, answer, .. } = read;
-        let found = answer.before(move |made: Option<Made>, answer| {
+        let tells = Weak::clone(&self.stage);
+        let found = read.answer.before(move |made: Option<Made>, answer: Answer<Finding>| {
             // None: whoever asked has left, or it panicked; the promise goes with its place.
-            let Some(made) = made else { return };
-            let found = made.downcast::<Result<Found, Error>>().expect("it is what was looked for");
-            let reads = Rc::clone(&place.reads);
-            reads.write_down(*found, render, answer, place);
+            let (Some(made), Some(stage)) = (made, tells.upgrade()) else { return };
+            let found = made.downcast::<Result<Weighed, Error>>();
+            match *found.expect("it is what was looked for") {
+                Err(error) => answer.keep(Err(error.into())),
+                Ok((found, bytes)) => {
+                    answer.keep(Ok(Finding { header: stage.header(), found, bytes }));
+                }
+            }
+            drop(place);
         });
         stage.run(Box::new(Looks(reading)), found);
-    }
-
-    fn write_down(
-        &self,
-        found: Result<Found, Error>,
-        render: Render,
-        answer: Answer<Made>,
-        place: Place,
-    ) {
-        match found {
-            Err(error) => answer.keep(Err(error.into())),
-            Ok(found) => {
-                self.unmade.borrow_mut().push_back(Unmade { found, render, answer, place });
-                self.make();
-            }
-        }
-    }
-
-    /// Has written down what there is room for, in order.
-    fn make(&self) {
-        loop {
-            let mut unmade = self.unmade.borrow_mut();
-            let Some(first) = unmade.front() else { return };
-            let (bytes, making) = (first.found.bytes(), self.making.get());
-            if making > 0 && making + bytes > MAKING_BYTES_MAX {
-                return;
-            }
-            let Unmade { found, render, answer, place } =
-                unmade.pop_front().expect("it was just looked at");
-            drop(unmade);
-            let Some(stage) = self.stage.upgrade() else {
-                // The member has ended. What waits here has a place, which holds all of this.
-                drop(self.unmade.take());
-                return;
-            };
-            self.making.set(making + bytes);
-            let done = answer.before(move |made: Option<Made>, answer: Answer<Made>| {
-                let reads = Rc::clone(&place.reads);
-                reads.making.set(reads.making.get() - bytes);
-                if let Some(made) = made {
-                    answer.keep(Ok(made));
-                }
-                drop(place);
-                reads.make();
-            });
-            stage.run(Box::new(Writes(Some((render, stage.header(), found)))), done);
-        }
     }
 
     /// Serves what waits, for one turn; wakes the task when there is more to do.
@@ -345,7 +293,7 @@ impl Reads {
         let count = self.long.borrow().len();
         for _ in 0..count {
             let Some(read) = self.long.borrow_mut().pop_front() else { break };
-            let goes = read.asker().poll_room(cx) || !read.is_wanted();
+            let goes = read.asker().poll_long_room(cx) || !read.is_wanted();
             let place = if goes { self.place(read.asker().whose()) } else { None };
             let Some(place) = place else {
                 self.long.borrow_mut().push_back(read);
@@ -356,6 +304,11 @@ impl Reads {
             }
         }
     }
+}
+
+/// Whether a long answer may be made for it now.
+fn may_be_long(read: &Read) -> bool {
+    read.asker().poll_long_room(&mut Context::from_waker(Waker::noop()))
 }
 
 #[cfg(test)]

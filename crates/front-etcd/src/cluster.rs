@@ -11,7 +11,7 @@ use base::limits::MEMBER_TEXT_BYTES_MAX;
 use cluster::{Change, ChangeError, Newcomer};
 use door::{Door, MemberInfo, Reason, Refusal};
 use later::promise;
-use net::{Answer, Call, Outcome, Status};
+use net::{Answer, Body, Call, Outcome, Status};
 
 fn header(door: &dyn Door) -> Option<pb::ResponseHeader> {
     let mut header = convert::header(door.header());
@@ -46,7 +46,7 @@ pub(super) fn list(front: &Front, call: &Call, request: pb::MemberListRequest) -
     let (door, form) = (front.door.clone(), call.form.clone());
     let (answer, later) = promise(call.asker(), move |result: Result<(), Refusal>| {
         result.map_err(|refusal| refusal::status(&refusal))?;
-        form.encode(&list(&*door))
+        form.encode(&list(&*door)).map(Body::Whole)
     });
     front.door.barrier(answer);
     later
@@ -67,7 +67,7 @@ fn change<M: Message + 'static>(
     let (door, form) = (front.door.clone(), call.form.clone());
     let answered = move |result: Result<Vec<MemberInfo>, Refusal>| {
         let members = result.map_err(|refusal| told(&refusal))?;
-        form.encode(&reply(&*door, members))
+        form.encode(&reply(&*door, members)).map(Body::Whole)
     };
     let (answer, later) = promise(call.asker(), answered);
     front.door.change(caller(call), change, answer);

@@ -36,8 +36,8 @@ pub fn header(h: Header) -> pb::ResponseHeader {
 }
 
 /// Header of an answer inside a transaction: only the revision.
-fn inner_header(revision: i64) -> Option<pb::ResponseHeader> {
-    Some(pb::ResponseHeader { revision, ..Default::default() })
+pub fn inner_header(revision: i64) -> pb::ResponseHeader {
+    pb::ResponseHeader { revision, ..Default::default() }
 }
 
 pub fn range_request(r: &pb::RangeRequest) -> Result<RangeRequest, EtcdError> {
@@ -212,13 +212,17 @@ fn response_op(op: &ResponseOp) -> pb::ResponseOp {
     use pb::response_op::Response;
     let response = match op {
         ResponseOp::Range(r) => {
-            Response::ResponseRange(range_response(r, inner_header(r.revision)))
+            Response::ResponseRange(range_response(r, Some(inner_header(r.revision))))
         }
-        ResponseOp::Put(r) => Response::ResponsePut(put_response(r, inner_header(r.revision))),
+        ResponseOp::Put(r) => {
+            Response::ResponsePut(put_response(r, Some(inner_header(r.revision))))
+        }
         ResponseOp::Delete(r) => {
-            Response::ResponseDeleteRange(delete_response(r, inner_header(r.revision)))
+            Response::ResponseDeleteRange(delete_response(r, Some(inner_header(r.revision))))
         }
-        ResponseOp::Txn(r) => Response::ResponseTxn(txn_response(r, inner_header(r.revision))),
+        ResponseOp::Txn(r) => {
+            Response::ResponseTxn(txn_response(r, Some(inner_header(r.revision))))
+        }
     };
     pb::ResponseOp { response: Some(response) }
 }

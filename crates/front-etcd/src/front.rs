@@ -5,18 +5,19 @@ use super::lease::KeepAlives;
 use super::methods::{self, Method};
 use super::permits::Permits;
 use super::range_stream::Chunks;
+use super::reply::{self, Reply};
 use super::watch::Hub;
 use super::{bell::Bell, cluster, convert, kv, lease, maintenance, probe, refusal};
 use api::Message;
 use api::error::{Code, EtcdError};
 use api::etcdserverpb as pb;
 use bytes::Bytes;
-use door::{Caller, Door, Found, Freshness, Header, Query, Read, Reason, Refusal};
+use door::{Caller, Door, Finding, Found, Freshness, Query, Read, Reason, Refusal, response_bytes};
 use later::{Asker, Later, promise};
 use mvcc::{Command, Response};
 use net::{
-    Answer, Call, CallStats, HttpReply, HttpRequest, Kind, Limits, Metadata, Opening, Requests,
-    Service, Source, Status,
+    Answer, Body, Call, CallStats, HttpReply, HttpRequest, Kind, Limits, Metadata, Opening,
+    Requests, Service, Source, Status,
 };
 use std::cell::OnceCell;
 use std::rc::{Rc, Weak};
@@ -48,7 +49,7 @@ pub(super) fn caller(_: &Call) -> Caller {
 
 /// An answer that is there.
 pub(super) fn now(call: &Call, message: &impl Message) -> Answer {
-    Later::now(call.form.encode(message))
+    Later::now(call.form.encode(message).map(Body::Whole))
 }
 
 /// A refusal that is there.
@@ -136,11 +137,11 @@ impl Front {
     }
 
     /// Sends a write and answers with `reply` once it applied here.
-    pub(super) fn write<M: Message + 'static>(
+    pub(super) fn write<R: Reply + 'static>(
         &self,
         call: &Call,
         command: Result<Command, EtcdError>,
-        reply: impl FnOnce(pb::ResponseHeader, Response) -> Option<M> + 'static,
+        reply: impl FnOnce(pb::ResponseHeader, Response) -> Option<R> + 'static,
     ) -> Answer {
         let command = match command {
             Ok(command) => command,
@@ -156,8 +157,9 @@ impl Front {
         let (door, form) = (self.door.clone(), call.form.clone());
         let (answer, later) = promise(asker, move |result: Result<Response, Refusal>| {
             let response = result.map_err(|refusal| refusal::status(&refusal))?;
-            let message = reply(convert::header(door.header()), response).ok_or_else(mismatch)?;
-            form.encode(&message)
+            let bytes = response_bytes(&response);
+            let reply = reply(convert::header(door.header()), response).ok_or_else(mismatch)?;
+            reply::body((&door, &form), reply, bytes)
         });
         self.door.write(caller(call), command, answer);
         later
@@ -165,22 +167,20 @@ impl Front {
 
     /// Reads from the state of this member: as it is, or once everything committed before the
     /// call is in it. The state may be later than that by the time the read has its turn.
-    pub(super) fn read<M: Message + 'static>(
+    pub(super) fn read<R: Reply + 'static>(
         &self,
         call: &Call,
         (query, fresh): (Query, Freshness),
-        reply: impl FnOnce(pb::ResponseHeader, Found) -> Option<M> + Send + 'static,
+        reply: impl FnOnce(pb::ResponseHeader, Found) -> Option<R> + 'static,
     ) -> Answer {
-        let shape = call.form.shape();
-        let render = move |header: Header, found: Found| {
-            let message = reply(convert::header(header), found).ok_or_else(mismatch)?;
-            shape.encode(&message)
+        let (door, form) = (self.door.clone(), call.form.clone());
+        let told = move |found: Result<Finding, Refusal>| {
+            let Finding { header, found, bytes } =
+                found.map_err(|refusal| refusal::status(&refusal))?;
+            let reply = reply(convert::header(header), found).ok_or_else(mismatch)?;
+            reply::body((&door, &form), reply, bytes)
         };
-        let told = |answer: Result<Result<Bytes, Status>, Refusal>| match answer {
-            Ok(answer) => answer,
-            Err(refusal) => Err(refusal::status(&refusal)),
-        };
-        let (read, later) = Read::new(call.asker(), query, render, told);
+        let (read, later) = Read::new(call.asker(), query, told);
         self.door.read(caller(call), fresh, read);
         later
     }

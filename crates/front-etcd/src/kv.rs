@@ -2,6 +2,7 @@
 
 use super::front::{Front, fail};
 use super::methods::Method;
+use super::reply::Short;
 use super::{convert, refusal};
 use api::Message;
 use api::etcdserverpb as pb;
@@ -24,7 +25,7 @@ pub(super) fn range(front: &Front, call: &Call, request: pb::RangeRequest) -> An
     front.read(call, (Query::Range(request), fresh), |mut header, found| {
         let Found::Range(range) = found else { return None };
         header.revision = range.revision;
-        Some(convert::range_response(&range, Some(header)))
+        Some((header, range))
     })
 }
 
@@ -33,7 +34,7 @@ pub(super) fn put(front: &Front, call: &Call, request: pb::PutRequest) -> Answer
     front.write(call, command, |mut header, response| {
         let Response::Put(put) = response else { return None };
         header.revision = put.revision;
-        Some(convert::put_response(&put, Some(header)))
+        Some(Short(convert::put_response(&put, Some(header))))
     })
 }
 
@@ -42,7 +43,7 @@ pub(super) fn delete(front: &Front, call: &Call, request: pb::DeleteRangeRequest
     front.write(call, command, |mut header, response| {
         let Response::Delete(delete) = response else { return None };
         header.revision = delete.revision;
-        Some(convert::delete_response(&delete, Some(header)))
+        Some((header, delete))
     })
 }
 
@@ -51,7 +52,7 @@ pub(super) fn compact(front: &Front, call: &Call, request: pb::CompactionRequest
     front.write(call, command, |mut header, response| {
         let Response::Compact { revision } = response else { return None };
         header.revision = header.revision.max(revision);
-        Some(pb::CompactionResponse { header: Some(header) })
+        Some(Short(pb::CompactionResponse { header: Some(header) }))
     })
 }
 
@@ -66,14 +67,14 @@ pub(super) fn txn(front: &Front, call: &Call, request: pb::TxnRequest) -> Answer
         return front.write(call, Ok(Command::Txn(request)), |mut header, response| {
             let Response::Txn(txn) = response else { return None };
             header.revision = txn.revision;
-            Some(convert::txn_response(&txn, Some(header)))
+            Some((header, txn))
         });
     }
     let fresh = freshness(is_serializable(&request));
     front.read(call, (Query::Txn(request), fresh), |mut header, found| {
         let Found::Txn(txn) = found else { return None };
         header.revision = txn.revision;
-        Some(convert::txn_response(&txn, Some(header)))
+        Some((header, txn))
     })
 }
 

@@ -2,6 +2,7 @@
 
 use super::cut::Cut;
 use super::front::{Front, caller, mismatch, now};
+use super::reply::Short;
 use super::{convert, refusal};
 use api::error::EtcdError;
 use api::etcdserverpb as pb;
@@ -26,7 +27,8 @@ pub(super) fn grant(front: &Front, call: &Call, request: pb::LeaseGrantRequest) 
     front.write(call, Ok(Command::LeaseGrant { id, ttl }), |mut header, response| {
         let Response::LeaseGrant { id, ttl, revision } = response else { return None };
         header.revision = revision;
-        Some(pb::LeaseGrantResponse { header: Some(header), id, ttl, error: String::new() })
+        let header = Some(header);
+        Some(Short(pb::LeaseGrantResponse { header, id, ttl, error: String::new() }))
     })
 }
 
@@ -35,7 +37,7 @@ pub(super) fn revoke(front: &Front, call: &Call, request: pb::LeaseRevokeRequest
     front.write(call, command, |mut header, response| {
         let Response::LeaseRevoke { revision } = response else { return None };
         header.revision = revision;
-        Some(pb::LeaseRevokeResponse { header: Some(header) })
+        Some(Short(pb::LeaseRevokeResponse { header: Some(header) }))
     })
 }
 
@@ -50,12 +52,12 @@ pub(super) fn time_to_live(
         let Found::Lease(found) = found else { return None };
         let header = Some(header);
         let mut answer = pb::LeaseTimeToLiveResponse { header, id, ttl: -1, ..Default::default() };
+        let mut keys = Vec::new();
         if let Some(lease) = found {
-            answer.ttl = lease.ttl;
-            answer.granted_ttl = lease.granted_ttl;
-            answer.keys = lease.keys.iter().map(convert::bytes).collect();
+            (answer.ttl, answer.granted_ttl) = (lease.ttl, lease.granted_ttl);
+            keys = lease.keys;
         }
-        Some(answer)
+        Some((answer, keys))
     })
 }
 

@@ -14,11 +14,14 @@ mod kv;
 mod lease;
 mod maintenance;
 mod methods;
+mod parts;
 mod permits;
 mod probe;
 mod range_stream;
 mod refusal;
+mod reply;
 mod watch;
+mod writer;
 
 pub use front::Front;
 

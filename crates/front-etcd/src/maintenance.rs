@@ -1,6 +1,7 @@
 //! The Maintenance service, auth status, and the gRPC health check.
 
 use super::front::{Front, caller, fail, now};
+use super::reply::Short;
 use super::{convert, refusal};
 use api::error::Code;
 use api::etcdserverpb as pb;
@@ -9,7 +10,7 @@ use base::NodeId;
 use door::{Found, Freshness, Query, Refusal};
 use later::promise;
 use mvcc::{AlarmAction, AlarmKind, Command, Response};
-use net::{Answer, Call, Status};
+use net::{Answer, Body, Call, Status};
 
 /// The etcd release whose API this server speaks; clients parse it as plain `X.Y.Z`.
 pub const ETCD_VERSION: &str = "3.7.0";
@@ -71,7 +72,7 @@ pub(super) fn alarm(front: &Front, call: &Call, request: pb::AlarmRequest) -> An
         let Response::Alarm { alarms } = response else { return None };
         let member = |(member_id, kind)| pb::AlarmMember { member_id, alarm: alarm_number(kind) };
         let alarms = alarms.into_iter().map(member).collect();
-        Some(pb::AlarmResponse { header: Some(header), alarms })
+        Some(Short(pb::AlarmResponse { header: Some(header), alarms }))
     })
 }
 
@@ -92,7 +93,7 @@ pub(super) fn hash(front: &Front, call: &Call, _: pb::HashRequest) -> Answer {
     let query = (Query::Hash { revision: 0 }, Freshness::Local);
     front.read(call, query, |header, found| {
         let Found::Hash(hash) = found else { return None };
-        Some(pb::HashResponse { header: Some(header), hash: hash.hash })
+        Some(Short(pb::HashResponse { header: Some(header), hash: hash.hash }))
     })
 }
 
@@ -100,12 +101,12 @@ pub(super) fn hash_kv(front: &Front, call: &Call, request: pb::HashKvRequest) ->
     let query = (Query::Hash { revision: request.revision }, Freshness::Local);
     front.read(call, query, |header, found| {
         let Found::Hash(hash) = found else { return None };
-        Some(pb::HashKvResponse {
+        Some(Short(pb::HashKvResponse {
             header: Some(header),
             hash: hash.hash,
             compact_revision: hash.compact_revision,
             hash_revision: hash.hash_revision,
-        })
+        }))
     })
 }
 
@@ -113,7 +114,7 @@ pub(super) fn move_leader(front: &Front, call: &Call, request: pb::MoveLeaderReq
     let form = call.form.clone();
     let (answer, later) = promise(call.asker(), move |result: Result<(), Refusal>| {
         result.map_err(|refusal| refusal::status(&refusal))?;
-        form.encode(&pb::MoveLeaderResponse { header: None })
+        form.encode(&pb::MoveLeaderResponse { header: None }).map(Body::Whole)
     });
     front.door.move_leader(caller(call), NodeId(request.target_id), answer);
     later

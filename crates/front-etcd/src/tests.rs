@@ -6,9 +6,11 @@ mod client;
 mod departures;
 #[path = "../../door/tests/it/fake.rs"]
 mod fake;
+mod long;
 mod probes;
 mod streams;
 mod watches;
+mod writer;
 
 use api::etcdserverpb as pb;
 use client::Client;

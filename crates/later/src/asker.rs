@@ -11,12 +11,15 @@ pub trait Asking {
     fn has_left(&self) -> bool;
     /// Its time has passed. Nearly free, and enough where nothing else can have become known.
     fn is_late(&self) -> bool;
-    /// An answer of any length may be made for it now.
+    /// An answer may be made for it now.
     fn has_room(&self) -> bool;
     /// A write, whose answer cannot wait for room, may begin.
     fn may_write(&self) -> bool;
     /// As [`Asking::has_room`]; without room, wakes the task when there may be some.
     fn poll_room(&self, cx: &mut Context<'_>) -> bool;
+    /// As [`Asking::poll_room`], for a long answer, which it takes bit by bit and is owed until
+    /// then.
+    fn poll_long_room(&self, cx: &mut Context<'_>) -> bool;
     /// A number that it shares with whoever takes answers through the same hands; 0: with nobody.
     fn whose(&self) -> usize;
     /// Until it is late; none when it has all the time.
@@ -61,6 +64,11 @@ impl Asker {
     /// See [`Asking::poll_room`].
     pub fn poll_room(&self, cx: &mut Context<'_>) -> bool {
         self.0.as_ref().is_none_or(|asking| asking.poll_room(cx))
+    }
+
+    /// See [`Asking::poll_long_room`].
+    pub fn poll_long_room(&self, cx: &mut Context<'_>) -> bool {
+        self.0.as_ref().is_none_or(|asking| asking.poll_long_room(cx))
     }
 
     /// See [`Asking::whose`].

@@ -287,6 +287,9 @@ mod tests {
         fn poll_room(&self, _: &mut Context<'_>) -> bool {
             false
         }
+        fn poll_long_room(&self, _: &mut Context<'_>) -> bool {
+            false
+        }
         fn whose(&self) -> usize {
             7
         }

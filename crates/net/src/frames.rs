@@ -11,29 +11,41 @@ pub const FRAME_HEAD_BYTES: usize = 5;
 /// Longest answer: what etcd sends at most (`server/etcdserver/api/v3rpc/grpc.go`).
 pub const ANSWER_BYTES_MAX: usize = i32::MAX as usize;
 
-/// As [`frame`], or grpc-go's refusal of an answer that is too long. A client decides how long it
-/// gets: a transaction may read everything many times. What it asked for was done all the same.
+/// As [`frame`], or grpc-go's refusal of an answer that is too long.
 pub fn answer(message: &impl Message, bytes_max: usize) -> Result<Bytes, Status> {
     let length = message.encoded_len();
+    Ok(framed(message, length, head(length, bytes_max)?))
+}
+
+/// The prefix of an answer of that length, or grpc-go's refusal of one that is too long. A client
+/// decides how long it gets: a transaction may read everything many times. What it asked for was
+/// done all the same.
+pub fn head(length: usize, bytes_max: usize) -> Result<[u8; FRAME_HEAD_BYTES], Status> {
     if length > bytes_max {
         let text =
             format!("grpc: trying to send message larger than max ({length} vs. {bytes_max})");
         return Err(Status::new(Code::ResourceExhausted, text).outcome(Outcome::Unknown));
     }
-    Ok(framed(message, length))
+    Ok(prefix(length))
+}
+
+fn prefix(length: usize) -> [u8; FRAME_HEAD_BYTES] {
+    // gRPC's length field is 32 bits.
+    let length = u32::try_from(length).expect("answers are bounded by ANSWER_BYTES_MAX");
+    let [a, b, c, d] = length.to_be_bytes();
+    [0, a, b, c, d]
 }
 
 /// One message with its prefix, in one allocation.
 pub fn frame(message: &impl Message) -> Bytes {
-    framed(message, message.encoded_len())
+    let length = message.encoded_len();
+    framed(message, length, prefix(length))
 }
 
 /// `length` is the message's own: to find it out takes a walk over all of it.
-fn framed(message: &impl Message, length: usize) -> Bytes {
+fn framed(message: &impl Message, length: usize, head: [u8; FRAME_HEAD_BYTES]) -> Bytes {
     let mut out = BytesMut::with_capacity(FRAME_HEAD_BYTES + length);
-    out.put_u8(0);
-    // gRPC's length field is 32 bits.
-    out.put_u32(u32::try_from(length).expect("answers are bounded by ANSWER_BYTES_MAX"));
+    out.put_slice(&head);
     message.encode(&mut out).expect("the buffer grows as needed");
     debug_assert_eq!(out.len(), FRAME_HEAD_BYTES + length);
     out.freeze()

@@ -32,11 +32,11 @@ mod traffic;
 mod unary;
 mod vitals;
 
-pub use frames::{FRAME_HEAD_BYTES, frame};
+pub use frames::{ANSWER_BYTES_MAX, FRAME_HEAD_BYTES, frame};
 pub use page::Page;
 pub use server::Server;
 pub use service::{
-    Answer, Call, Form, HttpBody, HttpReply, HttpRequest, Kind, Metadata, Opening, Requests,
+    Answer, Body, Call, Form, HttpBody, HttpReply, HttpRequest, Kind, Metadata, Opening, Requests,
     Service, Shape, Source, Turn,
 };
 pub use stats::CallStats;

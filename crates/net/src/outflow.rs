@@ -1,4 +1,5 @@
 //! What was answered and not yet taken by a client's socket: counted, so that it can be bounded.
+//! So is what is owed: long answers that are written as their client takes them.
 //!
 //! Every body handed to `h2` is a [`Chunk`], which gives its bytes back as they are written, or all
 //! at once when `h2` throws it away because the call was reset.
@@ -20,18 +21,33 @@ const ALL_UNSENT_BYTES_MAX: usize = 256 << 20;
 #[derive(Default)]
 pub(super) struct Everybody {
     unsent: Cell<usize>,
+    owed: Cell<usize>,
     waiting: RefCell<Vec<Waker>>,
 }
 
 impl Everybody {
+    pub(super) fn unsent(&self) -> usize {
+        self.unsent.get()
+    }
+
+    pub(super) fn owed(&self) -> usize {
+        self.owed.get()
+    }
+
     pub(super) fn is_full(&self) -> bool {
         self.unsent.get() >= ALL_UNSENT_BYTES_MAX
+    }
+
+    /// No more long answers are begun for anybody.
+    pub(super) fn owes_much(&self) -> bool {
+        self.unsent.get() + self.owed.get() >= ALL_UNSENT_BYTES_MAX
     }
 }
 
 /// The counts of one connection.
 pub(super) struct Outflow {
     unsent: Cell<usize>,
+    owed: Cell<usize>,
     sent: Cell<u64>,
     /// Answers and messages begun.
     answers: Cell<u64>,
@@ -56,6 +72,7 @@ impl Outflow {
     pub(super) fn new(all: Rc<Everybody>) -> Rc<Self> {
         Rc::new(Self {
             unsent: Cell::new(0),
+            owed: Cell::new(0),
             sent: Cell::new(0),
             answers: Cell::new(0),
             waiting: RefCell::default(),
@@ -70,6 +87,15 @@ impl Outflow {
         Chunk { bytes, outflow: Rc::clone(self) }
     }
 
+    /// Counts a long answer of which nothing is here yet, about; one counts no more than what
+    /// stops the next one.
+    pub(super) fn owe(self: &Rc<Self>, bytes: usize) -> Owed {
+        let bytes = bytes.min(CONNECTION_UNSENT_BYTES_MAX);
+        self.owed.set(self.owed.get() + bytes);
+        self.all.owed.set(self.all.owed.get() + bytes);
+        Owed { bytes, outflow: Rc::clone(self) }
+    }
+
     /// Counts an answer, with or without a body.
     pub(super) fn begins(&self) {
         self.answers.set(self.answers.get() + 1);
@@ -77,6 +103,10 @@ impl Outflow {
 
     pub(super) fn unsent(&self) -> usize {
         self.unsent.get()
+    }
+
+    pub(super) fn owed(&self) -> usize {
+        self.owed.get()
     }
 
     /// Body bytes that the connection has taken, ever.
@@ -99,7 +129,13 @@ impl Outflow {
 
     /// Whether a write, whose answer cannot wait, may begin.
     pub(super) fn may_write(&self) -> bool {
-        self.unsent.get() < CONNECTION_HELD_BYTES_MAX
+        self.unsent.get() + self.owed.get() < CONNECTION_HELD_BYTES_MAX
+    }
+
+    /// Its own room, for a short answer and for a long one.
+    fn is_below(&self) -> (bool, bool) {
+        let (unsent, owed) = (self.unsent.get(), self.owed.get());
+        (unsent < CONNECTION_UNSENT_BYTES_MAX, unsent + owed < CONNECTION_UNSENT_BYTES_MAX)
     }
 
     /// As [`Self::has_room`]; without room, wakes the task when there may be some.
@@ -114,17 +150,47 @@ impl Outflow {
         false
     }
 
-    fn give_back(&self, n: usize) {
-        let had = self.unsent.get();
-        self.unsent.set(had - n);
-        let was_full = self.all.is_full();
-        self.all.unsent.set(self.all.unsent.get() - n);
-        if had >= CONNECTION_UNSENT_BYTES_MAX && had - n < CONNECTION_UNSENT_BYTES_MAX {
+    /// As [`Self::poll_room`], for an answer that is long.
+    pub(super) fn poll_long_room(&self, cx: &mut Context<'_>) -> bool {
+        if self.is_below().1 && !self.all.owes_much() {
+            return true;
+        }
+        listen(&self.waiting, cx.waker());
+        if self.all.owes_much() {
+            listen(&self.all.waiting, cx.waker());
+        }
+        false
+    }
+
+    /// Takes `n` off a count of this connection and of all.
+    fn give_back(&self, n: usize, (own, all): (&Cell<usize>, &Cell<usize>)) {
+        let before = self.is_below();
+        let before_all = (self.all.is_full(), self.all.owes_much());
+        own.set(own.get() - n);
+        all.set(all.get() - n);
+        if self.is_below() != before {
             wake(&self.waiting);
         }
-        if was_full && !self.all.is_full() {
+        if (self.all.is_full(), self.all.owes_much()) != before_all {
             wake(&self.all.waiting);
         }
+    }
+
+    fn unsend(&self, n: usize) {
+        self.give_back(n, (&self.unsent, &self.all.unsent));
+    }
+}
+
+/// A long answer on its way, counted until all of it was handed over or nobody wants it.
+pub(super) struct Owed {
+    bytes: usize,
+    outflow: Rc<Outflow>,
+}
+
+impl Drop for Owed {
+    fn drop(&mut self) {
+        let Self { bytes, outflow } = self;
+        outflow.give_back(*bytes, (&outflow.owed, &outflow.all.owed));
     }
 }
 
@@ -146,13 +212,13 @@ impl Buf for Chunk {
     fn advance(&mut self, n: usize) {
         self.bytes.advance(n);
         self.outflow.sent.set(self.outflow.sent.get() + n as u64);
-        self.outflow.give_back(n);
+        self.outflow.unsend(n);
     }
 }
 
 impl Drop for Chunk {
     fn drop(&mut self) {
-        self.outflow.give_back(self.bytes.len());
+        self.outflow.unsend(self.bytes.len());
     }
 }
 
@@ -184,5 +250,69 @@ mod tests {
         assert!(!one.may_write() && !two.has_room() && two.may_write());
         drop((whole, rest));
         assert!(one.has_room() && two.has_room());
+    }
+
+    fn asks_for_long(outflow: &Outflow) -> bool {
+        outflow.poll_long_room(&mut Context::from_waker(Waker::noop()))
+    }
+
+    #[test]
+    fn who_is_owed_much_gets_no_more_long_answers_but_short_ones_and_writes_for_long() {
+        let one = Outflow::new(Rc::default());
+        let most = one.owe(usize::MAX);
+        assert_eq!(one.owed(), CONNECTION_UNSENT_BYTES_MAX, "it is not counted any further");
+        assert!(!asks_for_long(&one) && one.has_room() && one.may_write());
+        let writes: Vec<_> = (1..8).map(|_| one.owe(usize::MAX)).collect();
+        assert!(!one.may_write());
+        drop((most, writes));
+        let chunk = one.chunk(Bytes::from(vec![0; CONNECTION_UNSENT_BYTES_MAX - 1]));
+        assert!(asks_for_long(&one));
+        let little = one.owe(1);
+        assert!(!asks_for_long(&one));
+        drop((chunk, little));
+        assert_eq!((one.owed(), one.unsent(), asks_for_long(&one)), (0, 0, true));
+    }
+
+    #[test]
+    fn long_answers_of_all_connections_have_a_bound_together() {
+        let all = Rc::new(Everybody::default());
+        let many = ALL_UNSENT_BYTES_MAX / CONNECTION_UNSENT_BYTES_MAX;
+        let slow: Vec<_> = (0..many).map(|_| Outflow::new(all.clone())).collect();
+        let mut owed: Vec<_> = slow.iter().map(|slow| slow.owe(usize::MAX)).collect();
+        let other = Outflow::new(all.clone());
+        assert!(!asks_for_long(&other) && other.has_room() && other.may_write());
+        assert!(all.owes_much() && !all.is_full());
+        owed.pop();
+        assert!(asks_for_long(&other));
+    }
+
+    #[test]
+    fn who_waits_for_long_room_is_woken_when_there_is_some() {
+        struct Rung(std::sync::atomic::AtomicUsize);
+        impl std::task::Wake for Rung {
+            fn wake(self: std::sync::Arc<Self>) {
+                self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            }
+        }
+        let rung = std::sync::Arc::new(Rung(0.into()));
+        let times = || rung.0.load(std::sync::atomic::Ordering::Relaxed);
+        let waker = Waker::from(rung.clone());
+        let all = Rc::new(Everybody::default());
+        let (one, two) = (Outflow::new(all.clone()), Outflow::new(all));
+        let own = one.owe(usize::MAX);
+        assert!(!one.poll_long_room(&mut Context::from_waker(&waker)));
+        // All are owed much while it waits for what it is owed itself.
+        let others: Vec<_> = (1..32).map(|_| two.owe(usize::MAX)).collect();
+        drop(own);
+        assert!(times() > 0);
+        assert!(one.poll_long_room(&mut Context::from_waker(&waker)));
+        let own = one.owe(usize::MAX);
+        let before = times();
+        assert!(!one.poll_long_room(&mut Context::from_waker(&waker)));
+        drop(others);
+        assert!(times() > before, "it looks again");
+        assert!(!one.poll_long_room(&mut Context::from_waker(&waker)));
+        drop(own);
+        assert!(one.poll_long_room(&mut Context::from_waker(&waker)));
     }
 }

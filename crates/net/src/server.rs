@@ -148,6 +148,16 @@ impl Server {
         *self.connections.borrow()
     }
 
+    /// Bytes that were answered to clients which have not taken them yet.
+    pub fn unsent(&self) -> usize {
+        self.unsent.unsent()
+    }
+
+    /// Bytes of long answers that are written as clients take them, as far as they are counted.
+    pub fn owed(&self) -> usize {
+        self.unsent.owed()
+    }
+
     /// Resolves when no listener and no connection is left.
     pub async fn closed(&self) {
         let mut connections = self.connections.subscribe();

@@ -1,6 +1,6 @@
 //! What a service is to the client port: it is handed calls, and returns values.
 
-use super::frames::{ANSWER_BYTES_MAX, answer};
+use super::frames::{ANSWER_BYTES_MAX, FRAME_HEAD_BYTES, answer, head};
 use super::stats::CallStats;
 use super::status::{Status, exceeded, undecodable};
 use bytes::Bytes;
@@ -99,10 +99,32 @@ impl Shape {
     pub fn encode(self, message: &impl Message) -> Result<Bytes, Status> {
         answer(message, ANSWER_BYTES_MAX)
     }
+
+    /// What stands before an answer of so many bytes that is written bit by bit.
+    ///
+    /// # Errors
+    /// It is too long.
+    pub fn head(self, bytes: usize) -> Result<[u8; FRAME_HEAD_BYTES], Status> {
+        head(bytes, ANSWER_BYTES_MAX)
+    }
 }
 
-/// What a unary call is answered with, in the form that the call asked for.
-pub type Answer = Later<Result<Bytes, Status>>;
+/// The one message of a unary answer, in the form that the call asked for.
+pub enum Body {
+    Whole(Bytes),
+    /// Pieces of it, as the client takes them. While they come the connection owes so many bytes,
+    /// about. With none sent it may still be a refusal; cut off later it is never taken for whole.
+    Pieces(Box<dyn Source>, usize),
+}
+
+impl From<Bytes> for Body {
+    fn from(message: Bytes) -> Self {
+        Self::Whole(message)
+    }
+}
+
+/// What a unary call is answered with.
+pub type Answer = Later<Result<Body, Status>>;
 
 /// What a streaming call is answered with: messages, or why there are none.
 pub type Opening = Later<Result<Box<dyn Source>, Status>>;

@@ -76,7 +76,13 @@ enum Sending {
 
 /// What ends a stream: gRPC's trailers, or the end itself.
 enum Ending {
+    /// After whole messages.
     Grpc(Tally),
+    /// After one message in pieces, or before it.
+    Message {
+        tally: Tally,
+        begun: bool,
+    },
     Plain,
 }
 
@@ -100,6 +106,18 @@ impl StreamSender {
     ) -> Self {
         let (sending, head) = (Sending::Head(send), Some(head()));
         Self { sending, head, ending: Ending::Grpc(tally), outflow, place }
+    }
+
+    /// One message whose pieces make a frame together.
+    pub(super) fn message(
+        send: SendResponse<Chunk>,
+        tally: Tally,
+        outflow: Rc<Outflow>,
+        place: Place,
+    ) -> Self {
+        let (sending, head) = (Sending::Head(send), Some(head()));
+        let ending = Ending::Message { tally, begun: false };
+        Self { sending, head, ending, outflow, place }
     }
 
     /// A stream without gRPC's frame around it: its end is its end.
@@ -176,8 +194,11 @@ impl StreamSender {
         }
     }
 
-    /// `frame` is a message in the form of the call.
+    /// `frame` is a message in the form of the call, or a piece of it.
     pub(super) fn send_frame(&mut self, frame: Bytes) -> Result<(), Gone> {
+        if let Ending::Message { begun, .. } = &mut self.ending {
+            *begun = true;
+        }
         let chunk = self.outflow.chunk(frame);
         self.body()?.send_data(chunk, false).map_err(|_| Gone)?;
         self.place.is_active();
@@ -186,8 +207,9 @@ impl StreamSender {
 
     /// Ends the call: well, or with why not.
     pub(super) fn end(mut self, end: &Result<(), Status>) {
-        let tally = match &mut self.ending {
-            Ending::Grpc(tally) => tally,
+        let (tally, cut) = match &mut self.ending {
+            Ending::Grpc(tally) => (tally, false),
+            Ending::Message { tally, begun } => (tally, *begun),
             Ending::Plain => return self.end_plain(end.is_ok()),
         };
         tally.end(end.as_ref().map_or_else(|status| status.code, |()| Code::Ok as u32));
@@ -197,6 +219,9 @@ impl StreamSender {
             }
             return self.sending = Sending::Done;
         };
+        if cut {
+            return self.cut_off(status);
+        }
         match std::mem::replace(&mut self.sending, Sending::Done) {
             Sending::Head(mut send) => {
                 let _ = send.send_response(failed_head(status), true);
@@ -208,6 +233,17 @@ impl StreamSender {
             }
             Sending::Done => {}
         }
+    }
+
+    /// Half a message is followed by no status: a client would wait for the rest of it. Where its
+    /// time has passed it is told what grpc-go tells it then.
+    fn cut_off(&mut self, status: &Status) {
+        let late = status.code == Code::DeadlineExceeded as u32;
+        let reason = if late { Reason::CANCEL } else { Reason::INTERNAL_ERROR };
+        if let Ok(body) = self.body() {
+            body.send_reset(reason);
+        }
+        self.sending = Sending::Done;
     }
 
     fn end_plain(mut self, well: bool) {

@@ -4,10 +4,12 @@ use super::deadline::Ticket;
 use super::outflow::{Chunk, Outflow};
 use super::stats::Tally;
 use super::status::{Code, Outcome, Status, failed_head, head, ok_trailers};
+use super::stream::StreamSender;
 use super::streams::Place;
+use super::{Body, Source, drive};
 use bytes::Bytes;
 use h2::server::SendResponse;
-use later::{Asking, Receiver};
+use later::{Asking, Later, Receiver};
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::task::{Context, Waker};
@@ -15,13 +17,18 @@ use std::time::{Duration, Instant};
 
 /// A unary call that was accepted and may still be answered, once.
 pub(super) struct Unary {
-    send: RefCell<Option<SendResponse<Chunk>>>,
-    tally: RefCell<Option<Tally>>,
+    open: RefCell<Option<Open>>,
     outflow: Rc<Outflow>,
     /// From `grpc-timeout`, on this machine's monotonic clock.
     deadline: Option<Instant>,
     /// The connection answers the call when its deadline passes first.
     ticket: RefCell<Option<Ticket>>,
+}
+
+/// What a call has until it is answered: where the answer goes, and how the call is counted.
+struct Open {
+    send: SendResponse<Chunk>,
+    tally: Tally,
     place: Place,
 }
 
@@ -33,8 +40,8 @@ impl Unary {
         deadline: Option<Instant>,
         place: Place,
     ) -> Rc<Self> {
-        let (send, tally) = (RefCell::new(Some(send)), RefCell::new(Some(tally)));
-        Rc::new(Self { send, tally, outflow, deadline, ticket: RefCell::default(), place })
+        let open = RefCell::new(Some(Open { send, tally, place }));
+        Rc::new(Self { open, outflow, deadline, ticket: RefCell::default() })
     }
 
     /// Keeps its place among the calls of the connection that must be answered in time.
@@ -42,48 +49,65 @@ impl Unary {
         *self.ticket.borrow_mut() = Some(ticket);
     }
 
-    /// Where the answer goes and how the call is counted, once.
-    fn end(&self, code: u32) -> Option<SendResponse<Chunk>> {
+    /// What it has, once.
+    fn close(&self) -> Option<Open> {
         drop(self.ticket.take());
-        let send = self.send.take()?;
-        if let Some(mut tally) = self.tally.take() {
-            tally.end(code);
-        }
-        Some(send)
+        self.open.take()
     }
 
     /// `None`: no answer comes, the member stops.
-    pub(super) fn answer(&self, answer: Option<Result<Bytes, Status>>) {
+    pub(super) fn answer(&self, answer: Option<Result<Body, Status>>) {
         match answer {
-            Some(Ok(frame)) => self.ok(frame),
+            Some(Ok(Body::Whole(frame))) => self.ok(frame),
+            Some(Ok(Body::Pieces(pieces, bytes))) => self.write_on(pieces, bytes),
             Some(Err(status)) => self.fail(&status),
-            None => self.fail(&self.place.stopped().outcome(Outcome::Unknown)),
+            None => {
+                let Some(open) = self.close() else { return };
+                let stopped = open.place.stopped().outcome(Outcome::Unknown);
+                self.refuse(open, &stopped);
+            }
         }
     }
 
     /// A client that went away is not an error: what goes wrong here ends the call silently.
     ///
-    /// The body is handed to h2 whole: it is one shared buffer already, h2 cuts it to the peer's
-    /// window without copying, and holding it here instead would hold the same bytes.
+    /// The body is handed to h2 whole: it is short, or one value.
     fn ok(&self, frame: Bytes) {
-        let Some(mut send) = self.end(Code::Ok as u32) else { return };
+        let Some(Open { mut send, mut tally, place: _place }) = self.close() else { return };
+        tally.end(Code::Ok as u32);
         let Ok(mut body) = send.send_response(head(), false) else { return };
         if body.send_data(self.outflow.chunk(frame), false).is_ok() {
             let _ = body.send_trailers(ok_trailers());
         }
     }
 
+    /// Goes on as a stream does, with a task of its own: the answer comes as the client takes it.
+    fn write_on(&self, pieces: Box<dyn Source>, bytes: usize) {
+        let Some(Open { send, tally, place }) = self.close() else { return };
+        let owed = self.outflow.owe(bytes);
+        let out = StreamSender::message(send, tally, Rc::clone(&self.outflow), place);
+        let deadline = self.deadline;
+        tokio::task::spawn_local(async move {
+            drive::run(Later::now(Ok(pieces)), deadline, out).await;
+            drop(owed);
+        });
+    }
+
     pub(super) fn fail(&self, status: &Status) {
-        if let Some(send) = self.end(status.code) {
-            refuse(send, &self.outflow, status);
+        if let Some(open) = self.close() {
+            self.refuse(open, status);
         }
+    }
+
+    fn refuse(&self, open: Open, status: &Status) {
+        let Open { send, mut tally, place: _place } = open;
+        tally.end(status.code);
+        refuse(send, &self.outflow, status);
     }
 
     /// Nobody is left to tell.
     pub(super) fn forget(&self) {
-        drop(self.ticket.take());
-        drop(self.send.take());
-        drop(self.tally.take());
+        drop(self.close());
     }
 }
 
@@ -96,9 +120,9 @@ pub(super) fn refuse(mut send: SendResponse<Chunk>, outflow: &Outflow, status: &
 impl Asking for Unary {
     fn has_left(&self) -> bool {
         let gone = || {
-            let mut send = self.send.borrow_mut();
+            let mut open = self.open.borrow_mut();
             let mut cx = Context::from_waker(Waker::noop());
-            send.as_mut().is_none_or(|send| send.poll_reset(&mut cx).is_ready())
+            open.as_mut().is_none_or(|open| open.send.poll_reset(&mut cx).is_ready())
         };
         self.is_late() || gone()
     }
@@ -119,6 +143,10 @@ impl Asking for Unary {
         self.outflow.poll_room(cx)
     }
 
+    fn poll_long_room(&self, cx: &mut Context<'_>) -> bool {
+        self.outflow.poll_long_room(cx)
+    }
+
     fn whose(&self) -> usize {
         Rc::as_ptr(&self.outflow).addr()
     }
@@ -128,8 +156,8 @@ impl Asking for Unary {
     }
 }
 
-impl Receiver<Result<Bytes, Status>> for Unary {
-    fn receive(self: Rc<Self>, value: Option<Result<Bytes, Status>>) {
+impl Receiver<Result<Body, Status>> for Unary {
+    fn receive(self: Rc<Self>, value: Option<Result<Body, Status>>) {
         self.answer(value);
     }
 }

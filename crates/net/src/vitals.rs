@@ -11,7 +11,8 @@ use tokio::time::Instant;
 
 /// How long a connection may take nothing of what it was sent.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
-/// The same while all connections together hold what they may: others wait for this one.
+/// The same while all connections together hold or are owed what they may: others wait for this
+/// one.
 const DRAIN_UNDER_PRESSURE_MAX: Duration = Duration::from_secs(1);
 /// Bytes a connection takes in that time at least, or all there are.
 const DRAINED_BYTES_MIN: u64 = 64 * 1024;
@@ -170,9 +171,11 @@ impl Vitals {
     /// When to look again, or that the connection has not drained in time.
     fn drain(&mut self, now: Instant, outflow: &Outflow) -> Result<Instant, ()> {
         let (unsent, sent) = (outflow.unsent(), outflow.sent());
-        let pressure = outflow.everybody().is_full();
+        let pressure = outflow.everybody().owes_much();
         let tolerated = if pressure { 0 } else { UNSENT_TOLERATED_BYTES_MAX };
-        if unsent <= tolerated || sent - self.drained.1 >= DRAINED_BYTES_MIN {
+        // What it is owed comes once it has taken what lies here, which may be a part of that.
+        let idle = unsent == 0 || unsent.max(outflow.owed()) <= tolerated;
+        if idle || sent - self.drained.1 >= DRAINED_BYTES_MIN {
             self.drained = (now, sent);
         }
         if unsent == 0 {
@@ -264,6 +267,20 @@ mod tests {
         let _chunk = client.outflow.chunk(Bytes::from(vec![0; 256 << 20]));
         assert!(matches!(client.at(0), Verdict::Wait(_)));
         assert!(matches!(client.at(1_000), Verdict::Gone(_)));
+    }
+
+    #[test]
+    fn who_is_owed_more_takes_what_lies_here_or_goes() {
+        let mut client = Client::new();
+        let _owed = client.outflow.owe(4 << 20);
+        assert!(matches!(client.at(0), Verdict::Wait(_)));
+        assert!(matches!(client.at(50_000), Verdict::Wait(_)), "nothing lies here");
+        let mut chunk = client.outflow.chunk(Bytes::from(vec![0; 256 << 10]));
+        for second in 50..52 {
+            chunk.advance(64 * 1024);
+            assert!(matches!(client.at(second * 1_200), Verdict::Wait(_)), "{second}");
+        }
+        assert!(matches!(client.at(51 * 1_200 + 10_000), Verdict::Gone(_)));
     }
 
     #[test]

@@ -16,8 +16,8 @@ use crate::node::input::{Asked, Input, Told, Word};
 use crate::pool::Pool;
 use crate::record::Recording;
 use ::door::{
-    Answer, Caller, ChangeListener, Door as _, Found, Freshness, MemberInfo, Query, Read, Reads,
-    Reason, Refusal,
+    Answer, Caller, ChangeListener, Door as _, Finding, Found, Freshness, MemberInfo, Query, Read,
+    Reads, Reason, Refusal,
 };
 use base::limits::{ASKED_BYTES_MAX, ASKED_MAX};
 use base::{NodeId, Prng, Token};
@@ -247,8 +247,8 @@ impl Desk {
         // Until it stands where it stood, its own state is shown to nobody.
         let local = request.serializable && self.is_current();
         let fresh = if local { Freshness::Local } else { Freshness::Linearizable };
-        let told = move |found: Result<Found, Refusal>| {
-            let found = match found {
+        let told = move |found: Result<Finding, Refusal>| {
+            let found = match found.map(|finding| finding.found) {
                 Ok(Found::Range(range)) => Ok(range),
                 Ok(other) => unreachable!("a range was asked for: {other:?}"),
                 Err(refusal) => Err(refusal.to_string()),
@@ -256,7 +256,7 @@ impl Desk {
             let _ = reply.send(found);
         };
         let (asker, query) = (Asker::nobody(), Query::Range(request));
-        let (read, later) = Read::new(asker, query, |_, found| found, told);
+        let (read, later) = Read::new(asker, query, told);
         self.read(Caller::nobody(), fresh, read);
         // It is wanted for as long as somebody holds on to it.
         tokio::task::spawn_local(later);

@@ -7,12 +7,13 @@ use std::vec::Vec;
 struct Client {
     left: Cell<bool>,
     full: Cell<bool>,
+    owed: Cell<bool>,
     whose: usize,
 }
 
 impl Client {
     fn new(whose: usize) -> Rc<Self> {
-        Rc::new(Self { left: Cell::new(false), full: Cell::new(false), whose })
+        Rc::new(Self { left: Cell::default(), full: Cell::default(), owed: Cell::default(), whose })
     }
 }
 
@@ -31,6 +32,9 @@ impl later::Asking for Client {
     }
     fn poll_room(&self, _: &mut Context<'_>) -> bool {
         !self.full.get()
+    }
+    fn poll_long_room(&self, _: &mut Context<'_>) -> bool {
+        !self.full.get() && !self.owed.get()
     }
     fn whose(&self) -> usize {
         self.whose
@@ -97,11 +101,13 @@ impl Test {
     }
 
     fn ask(&self, client: &Rc<Client>, query: Query) -> Later<Result<usize, Refusal>> {
-        let render = |_: Header, found: Found| match found {
-            Found::Range(range) => range.kvs.len(),
-            _ => 0,
+        let told = |found: Result<Finding, Refusal>| {
+            found.map(|finding| match finding.found {
+                Found::Range(range) => range.kvs.len(),
+                _ => 0,
+            })
         };
-        let (read, later) = Read::new(Asker::new(client.clone() as _), query, render, |n| n);
+        let (read, later) = Read::new(Asker::new(client.clone() as _), query, told);
         self.reads.serve(read);
         later
     }
@@ -134,9 +140,9 @@ impl Test {
         }
     }
 
-    fn under_way(&self) -> (usize, usize, usize) {
-        let long = self.reads.long.borrow().len();
-        (self.reads.places.borrow().len(), long, self.reads.making.get())
+    /// Those that have a place, and those that wait for one.
+    fn under_way(&self) -> (usize, usize) {
+        (self.reads.places.borrow().len(), self.reads.long.borrow().len())
     }
 }
 
@@ -192,23 +198,52 @@ fn the_read_too_many_is_refused() {
 fn a_long_read_goes_on_apart_and_short_ones_pass_it() {
     let (test, client) = (Test::new(0, 3000), Client::new(1));
     let long = test.all(&client);
-    assert_eq!((test.works(), test.under_way()), (1, (1, 0, 0)));
+    assert_eq!((test.works(), test.under_way()), (1, (1, 0)));
     assert_eq!(got(test.small(&client)), Some(Ok(0)), "on the same connection too");
     test.work();
-    assert_eq!(test.works(), 1, "what was found is written down apart too");
-    assert!(test.under_way().2 > 3000 * VALUE);
-    test.work();
+    assert_eq!(test.under_way(), (0, 0), "whoever writes it down holds no place");
     assert_eq!(got(long), Some(Ok(3000)));
-    assert_eq!(test.under_way(), (0, 0, 0));
 }
 
 #[test]
-fn an_answer_of_many_bytes_is_written_down_apart_however_few_its_keys_are() {
-    let (test, client) = (Test::new(0, 900), Client::new(1));
-    let few = test.all(&client);
-    assert_eq!(test.works(), 1);
-    test.work();
-    assert_eq!(got(few), Some(Ok(900)));
+fn a_long_answer_waits_until_little_is_owed_and_begins_anew_then() {
+    // Found in the first slice, and not.
+    for keys in [900, 3000] {
+        let (test, client, other) = (Test::new(0, keys), Client::new(1), Client::new(2));
+        client.owed.set(true);
+        let long = test.all(&client);
+        assert_eq!((test.works(), test.under_way()), (0, (0, 1)));
+        assert_eq!(got(test.small(&client)), Some(Ok(0)), "short ones go on");
+        let others = test.all(&other);
+        while test.works() > 0 {
+            test.work();
+        }
+        assert_eq!(got(others), Some(Ok(keys)), "those of others too");
+        test.turn();
+        assert_eq!(test.under_way(), (0, 1));
+        client.owed.set(false);
+        test.turn();
+        test.work();
+        assert_eq!(got(long), Some(Ok(keys)));
+        assert_eq!((test.works(), test.under_way()), (0, (0, 0)));
+    }
+}
+
+#[test]
+fn how_long_an_answer_gets_is_counted_until_it_is_known_to_be_long() {
+    let read = |keys: usize| {
+        let kvs = std::vec![mvcc::KeyValue::default(); keys];
+        Found::Range(mvcc::RangeResponse { kvs, ..Default::default() })
+    };
+    let (few, many) = (of_found(&read(10)), of_found(&read(1 << 18)));
+    assert!(few < AT_ONCE_BYTES_MAX && many == crate::COUNTED_BYTES_MAX, "{few}, {many}");
+    let ranges = std::vec![mvcc::ResponseOp::Range(mvcc::RangeResponse::default()); 3000];
+    let txn = mvcc::TxnResponse { responses: ranges, ..Default::default() };
+    assert!(of_found(&Found::Txn(txn.clone())) > AT_ONCE_BYTES_MAX);
+    let nested = mvcc::ResponseOp::Txn(txn);
+    let outer = mvcc::TxnResponse { responses: std::vec![nested; 100], ..Default::default() };
+    let written = crate::response_bytes(&mvcc::Response::Txn(outer));
+    assert_eq!(written, crate::COUNTED_BYTES_MAX);
 }
 
 #[test]
@@ -217,12 +252,9 @@ fn long_reads_are_one_for_each_connection_and_few_in_all() {
     let clients: Vec<_> = (1..=LONG_MAX + 1).map(Client::new).collect();
     let first: Vec<_> = clients.iter().map(|client| test.all(client)).collect();
     let second = test.all(&clients[0]);
-    assert_eq!((test.works(), test.under_way()), (LONG_MAX, (LONG_MAX, 2, 0)));
+    assert_eq!((test.works(), test.under_way()), (LONG_MAX, (LONG_MAX, 2)));
     let mut later = first.into_iter().chain([second]);
     // The first of all is answered: the one too many takes its place, not the same client's.
-    for _ in 0..LONG_MAX {
-        test.work();
-    }
     test.work();
     test.turn();
     assert_eq!(got(later.next().expect("the first")), Some(Ok(3000)));
@@ -233,36 +265,16 @@ fn long_reads_are_one_for_each_connection_and_few_in_all() {
         test.turn();
     }
     assert!(later.all(|later| got(later) == Some(Ok(3000))));
-    assert_eq!(test.under_way(), (0, 0, 0));
+    assert_eq!(test.under_way(), (0, 0));
 }
 
 #[test]
-fn a_client_that_leaves_gives_its_place_back_wherever_its_read_is() {
-    for steps in 0..2 {
-        let (test, client) = (Test::new(0, 3000), Client::new(1));
-        let long = test.all(&client);
-        (0..steps).for_each(|_| test.work());
-        drop(long);
-        test.work();
-        assert_eq!((test.works(), test.under_way()), (0, (0, 0, 0)), "after {steps} steps");
-    }
-}
-
-#[test]
-fn answers_in_the_making_have_a_bound_in_bytes() {
-    let test = Test::new(0, 3000);
-    let clients: Vec<_> = (1..=3).map(Client::new).collect();
-    let all: Vec<_> = clients.iter().map(|client| test.all(client)).collect();
-    test.reads.making.set(MAKING_BYTES_MAX);
-    (0..3).for_each(|_| test.work());
-    assert_eq!(test.works(), 0, "what was found waits");
-    assert_eq!(test.reads.unmade.borrow().len(), 3);
-    test.reads.making.set(0);
-    test.reads.make();
-    assert_eq!(test.works(), 3);
-    (0..3).for_each(|_| test.work());
-    assert!(all.into_iter().all(|later| got(later) == Some(Ok(3000))));
-    assert_eq!(test.under_way(), (0, 0, 0));
+fn a_client_that_leaves_gives_its_place_back() {
+    let (test, client) = (Test::new(0, 3000), Client::new(1));
+    drop(test.all(&client));
+    assert_eq!((test.works(), test.under_way()), (1, (1, 0)));
+    test.work();
+    assert_eq!((test.works(), test.under_way()), (0, (0, 0)));
 }
 
 #[test]
@@ -272,12 +284,9 @@ fn with_the_member_end_all_reads_wherever_they_wait() {
     let reads = Reads::new(Rc::downgrade(&stage), || Nanos::ZERO);
     drop(stage);
     let test = Test { scene, reads };
-    let clients: Vec<_> = (1..=4).map(Client::new).collect();
+    let clients: Vec<_> = (1..=LONG_MAX + 1).map(Client::new).collect();
     let all: Vec<_> = clients.iter().map(|client| test.all(client)).collect();
-    test.work();
-    test.reads.making.set(MAKING_BYTES_MAX);
-    (0..2).for_each(|_| test.work());
-    assert_eq!((test.works(), test.reads.unmade.borrow().len()), (2, 2));
+    assert_eq!((test.works(), test.under_way()), (LONG_MAX, (LONG_MAX, 1)));
     let Test { scene, reads } = test;
     let works = scene.works.take();
     let left = Rc::downgrade(&reads);

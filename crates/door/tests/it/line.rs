@@ -12,7 +12,7 @@
 
 use base::Blob;
 use door::{
-    Bounds, Caller, Door, Feed, FeedLimits, Found, Fragment, Freshness, Header, Outcome, Query,
+    Bounds, Caller, Door, Feed, FeedLimits, Finding, Found, Fragment, Freshness, Outcome, Query,
     Read, Refusal, StreamId, Told, Wanted,
 };
 use later::{Asker, Later, promise};
@@ -75,15 +75,15 @@ impl Line {
 
     fn get(&self, asker: Asker, key: &str) -> Later<String> {
         let range = RangeRequest { key: blob(key), ..RangeRequest::default() };
-        let render = |_: Header, found: Found| match found {
-            Found::Range(range) => match range.kvs.first() {
+        let told = |found: Result<Finding, Refusal>| match found.map(|finding| finding.found) {
+            Ok(Found::Range(range)) => match range.kvs.first() {
                 Some(kv) => format!("VALUE {} {}", kv.mod_revision, text(&kv.value)),
                 None => "NONE".to_owned(),
             },
-            other => unreachable!("a range was asked for: {other:?}"),
+            Ok(other) => unreachable!("a range was asked for: {other:?}"),
+            Err(refusal) => refused(&refusal),
         };
-        let told = |line: Result<String, Refusal>| line.unwrap_or_else(|r| refused(&r));
-        let (read, later) = Read::new(asker, Query::Range(range), render, told);
+        let (read, later) = Read::new(asker, Query::Range(range), told);
         self.door.read(Caller::nobody(), Freshness::Linearizable, read);
         later
     }

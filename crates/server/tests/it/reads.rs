@@ -46,3 +46,31 @@ fn a_stream_in_any_order_it_takes_is_the_unary_answer_in_chunks() {
         }
     });
 }
+
+#[test]
+fn long_answers_come_whole_side_by_side_on_one_connection() {
+    let cluster = Cluster::start("long", &["solo"]);
+    (0..60).for_each(|n| cluster.put(0, &format!("k{n:02}"), &n.to_string().repeat(20_000)));
+    outside(async {
+        let to = cluster.channel(0);
+        let (key, range_end) = ("k".into(), "l".into());
+        let all = pb::RangeRequest { key, range_end, ..Default::default() };
+        let (expected, chunks) = streamed(&to, &all).await;
+        assert!(expected.kvs.len() == 60 && chunks > 1);
+        let range = pb::request_op::Request::RequestRange(all.clone());
+        let success = vec![pb::RequestOp { request: Some(range) }; 2];
+        let txn = pb::TxnRequest { success, ..Default::default() };
+        let call = || to.call::<pb::RangeResponse>(method::kv::RANGE, &all);
+        let both = to.call::<pb::TxnResponse>(method::kv::TXN, &txn);
+        let (one, two, three, both) = tokio::join!(call(), call(), call(), both);
+        for whole in [one, two, three] {
+            assert_eq!(whole.expect("a range"), expected);
+        }
+        for op in both.expect("a transaction").responses {
+            let Some(pb::response_op::Response::ResponseRange(range)) = op.response else {
+                panic!("a range was asked for");
+            };
+            assert_eq!((range.kvs, range.count), (expected.kvs.clone(), expected.count));
+        }
+    });
+}

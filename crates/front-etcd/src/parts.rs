@@ -1,0 +1,78 @@
+//! An answer as a sequence of parts, of which the long ones are shared with the store until they
+//! are written. Written one after the other they are the message, byte for byte.
+
+use super::convert;
+use api::Message;
+use api::etcdserverpb as pb;
+use base::Blob;
+use mvcc::{DeleteResponse, KeyValue, RangeResponse, ResponseOp, TxnResponse};
+
+/// One part of a message.
+pub(super) enum Part {
+    /// Fields that do not grow with data.
+    Fields(Vec<u8>),
+    /// A repeated field, by its number.
+    Items(u8, Items),
+    /// A message in a field of that number; the next so many parts are what it holds.
+    Message(u8, usize),
+}
+
+/// What a repeated field holds.
+pub(super) enum Items {
+    KeyValues(std::vec::IntoIter<KeyValue>),
+    Keys(std::vec::IntoIter<Blob>),
+}
+
+fn fields(message: &impl Message) -> Part {
+    Part::Fields(message.encode_to_vec())
+}
+
+fn key_values(field: u8, kvs: Vec<KeyValue>) -> Part {
+    Part::Items(field, Items::KeyValues(kvs.into_iter()))
+}
+
+/// The parts that `inside` adds, as a message in a field.
+fn message(parts: &mut Vec<Part>, field: u8, inside: impl FnOnce(&mut Vec<Part>)) {
+    let at = parts.len();
+    parts.push(Part::Message(field, 0));
+    inside(parts);
+    parts[at] = Part::Message(field, parts.len() - at - 1);
+}
+
+pub(super) fn range(parts: &mut Vec<Part>, header: pb::ResponseHeader, range: RangeResponse) {
+    let RangeResponse { kvs, more, count, .. } = range;
+    parts.push(fields(&pb::RangeResponse { header: Some(header), ..Default::default() }));
+    parts.push(key_values(2, kvs));
+    parts.push(fields(&pb::RangeResponse { more, count, ..Default::default() }));
+}
+
+pub(super) fn delete(parts: &mut Vec<Part>, header: pb::ResponseHeader, delete: DeleteResponse) {
+    let (header, deleted) = (Some(header), delete.deleted);
+    parts.push(fields(&pb::DeleteRangeResponse { header, deleted, prev_kvs: Vec::new() }));
+    parts.push(key_values(3, delete.prev_kvs));
+}
+
+pub(super) fn txn(parts: &mut Vec<Part>, header: pb::ResponseHeader, txn: TxnResponse) {
+    let (header, succeeded) = (Some(header), txn.succeeded);
+    parts.push(fields(&pb::TxnResponse { header, succeeded, responses: Vec::new() }));
+    for op in txn.responses {
+        message(parts, 3, |parts| response_op(parts, op));
+    }
+}
+
+fn response_op(parts: &mut Vec<Part>, op: ResponseOp) {
+    let header = convert::inner_header;
+    match op {
+        ResponseOp::Range(r) => message(parts, 1, |parts| range(parts, header(r.revision), r)),
+        ResponseOp::Put(r) => message(parts, 2, |parts| {
+            parts.push(fields(&convert::put_response(&r, Some(header(r.revision)))));
+        }),
+        ResponseOp::Delete(r) => message(parts, 3, |parts| delete(parts, header(r.revision), r)),
+        ResponseOp::Txn(r) => message(parts, 4, |parts| txn(parts, header(r.revision), r)),
+    }
+}
+
+pub(super) fn lease(parts: &mut Vec<Part>, lease: &pb::LeaseTimeToLiveResponse, keys: Vec<Blob>) {
+    parts.push(fields(lease));
+    parts.push(Part::Items(5, Items::Keys(keys.into_iter())));
+}
