@@ -28,9 +28,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("console", &[]),
     ("net", &["later"]),
     ("front-etcd", &["door", "api", "net"]),
-    ("server", &["member", "door", "trace", "net", "front-etcd"]),
+    ("server", &["member", "door", "trace", "net"]),
     ("client", &["api"]),
-    ("quorate", &["server", "client", "console", "analysis", "sim", "check"]),
+    ("quorate", &["server", "front-etcd", "client", "console", "analysis", "sim", "check"]),
     ("trial", &["client", "check"]),
     ("xtask", &[]),
 ];

@@ -16,18 +16,11 @@ use door::{Caller, Door, Finding, Found, Freshness, Query, Read, Reason, Refusal
 use later::{Asker, Later, promise};
 use mvcc::{Command, Response};
 use net::{
-    Answer, Body, Call, CallStats, HttpReply, HttpRequest, Kind, Limits, Metadata, Opening,
+    Answer, Body, Call, CallStats, Host, HttpReply, HttpRequest, Kind, Limits, Metadata, Opening,
     Requests, Service, Source, Status,
 };
-use std::cell::OnceCell;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
-
-/// Lines in Prometheus' text form that only the member knows.
-type Metrics = Box<dyn Fn() -> String>;
-
-/// Pages beside etcd's own, where there is one of that path.
-type Pages = Box<dyn Fn(&HttpRequest) -> Option<Later<HttpReply>>>;
 
 /// etcd's v3 API at one door.
 pub struct Front {
@@ -38,8 +31,7 @@ pub struct Front {
     me: Weak<Self>,
     cuts: Rc<Cuts>,
     stats: Rc<CallStats>,
-    metrics: Metrics,
-    pages: OnceCell<Pages>,
+    host: Rc<dyn Host>,
 }
 
 /// Whose authority a call has.
@@ -63,42 +55,29 @@ pub(super) fn mismatch() -> Status {
 }
 
 impl Front {
-    /// Also registers for what is applied: build it before anything is served. `metrics` are
-    /// added to its own.
-    pub fn new(
+    /// What a member serves behind its client port. It also registers for what is applied, so it
+    /// is made before anything is served. What `host` tells is added to its own metrics, and its
+    /// pages go before etcd's. `progress` is `--watch-progress-notify-interval`.
+    pub fn service(
         door: Rc<dyn Door>,
+        host: Rc<dyn Host>,
         limits: Limits,
-        metrics: impl Fn() -> String + 'static,
-    ) -> Rc<Self> {
+        progress: Duration,
+    ) -> Rc<dyn Service> {
+        let front = Self::new(door, host, limits);
+        front.hub.set_progress_interval(progress);
+        front
+    }
+
+    pub(super) fn new(door: Rc<dyn Door>, host: Rc<dyn Host>, limits: Limits) -> Rc<Self> {
         let permits = Rc::<Permits>::default();
         let hub = Hub::new(door.clone(), limits.message_bytes_max(), Rc::clone(&permits));
         let stats = CallStats::new(methods::table().len());
-        let metrics = Box::new(metrics);
-        let (cuts, pages) = (Rc::default(), OnceCell::new());
+        let cuts = Rc::default();
         Rc::new_cyclic(|me| {
             let me = me.clone();
-            Self { door, limits, hub, permits, me, cuts, stats, metrics, pages }
+            Self { door, limits, hub, permits, me, cuts, stats, host }
         })
-    }
-
-    /// Pages of the member, which go before those of etcd; once.
-    ///
-    /// # Panics
-    /// The second time.
-    pub fn set_pages(&self, pages: impl Fn(&HttpRequest) -> Option<Later<HttpReply>> + 'static) {
-        let first = self.pages.set(Box::new(pages)).is_ok();
-        assert!(first, "pages are set once");
-    }
-
-    /// To be called once every election timeout. Cuts streams that want a leader after three of
-    /// these without one, and all within one when the state is proven wrong.
-    pub fn look(&self) {
-        self.cuts.look(&*self.door);
-    }
-
-    /// `--watch-progress-notify-interval`, for watch streams opened from now on.
-    pub fn set_watch_progress_interval(&self, interval: Duration) {
-        self.hub.set_progress_interval(interval);
     }
 
     /// Why a call ends before it begins, if so.
@@ -240,6 +219,12 @@ fn no_stream() -> Status {
 }
 
 impl Service for Front {
+    /// To be called once every election timeout. Cuts streams that want a leader after three of
+    /// these without one, and all within one when the state is proven wrong.
+    fn look(&self) {
+        self.cuts.look(&*self.door);
+    }
+
     fn method(&self, path: &str) -> Result<(u16, Kind), Status> {
         methods::find(path).ok_or_else(|| methods::unknown(path))
     }
@@ -295,12 +280,12 @@ impl Service for Front {
     }
 
     fn http(&self, request: HttpRequest) -> Later<HttpReply> {
-        if let Some(page) = self.pages.get().and_then(|pages| pages(&request)) {
+        if let Some(page) = self.host.page(&request) {
             return page;
         }
         let path = request.target.split('?').next();
         if request.method == "GET" && path == Some("/metrics") {
-            let page = probe::metrics(&*self.door, &self.hub, &self.stats, &*self.metrics);
+            let page = probe::metrics(&*self.door, &self.hub, &self.stats, &*self.host);
             return Later::now(page);
         }
         probe::serve(&self.door, &request.method, &request.target)

@@ -5,7 +5,7 @@ use super::watch::Hub;
 use super::{methods, refusal};
 use door::{Door, Refusal};
 use later::{Asker, Later, promise};
-use net::{CallStats, HttpReply, Page};
+use net::{CallStats, Host, HttpReply, Page};
 use std::rc::Rc;
 
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -183,12 +183,7 @@ fn checked(
 }
 
 /// `/metrics`: what the front knows, then what only the member does.
-pub(super) fn metrics(
-    door: &dyn Door,
-    hub: &Hub,
-    stats: &CallStats,
-    more: &dyn Fn() -> String,
-) -> HttpReply {
+pub(super) fn metrics(door: &dyn Door, hub: &Hub, stats: &CallStats, host: &dyn Host) -> HttpReply {
     let (status, header) = (door.status(), door.header());
     let page = Page::default();
     page.gauge("etcd_server_has_leader", u8::from(status.leader.is_some()));
@@ -210,6 +205,6 @@ pub(super) fn metrics(
     page.line("etcd_cluster_version{cluster_version=\"3.7\"} 1");
     let mut text = page.into_text();
     stats.write(methods::table(), &mut text);
-    text.push_str(&more());
+    text.push_str(&host.metrics());
     reply(200, "text/plain; version=0.0.4", text)
 }

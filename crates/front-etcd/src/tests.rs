@@ -15,7 +15,8 @@ mod writer;
 use api::etcdserverpb as pb;
 use client::Client;
 use fake::FakeDoor;
-use net::{KeepAlive, Limits, Server, Service};
+use later::Later;
+use net::{Host, HttpReply, HttpRequest, KeepAlive, Limits, Server, Service};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -39,6 +40,19 @@ fn with_door<F: Future<Output = ()>>(
     with_all(limits, keep_alive, |stage| test(stage.address, stage.door));
 }
 
+/// Adds nothing of its own.
+struct Nobody;
+
+impl Host for Nobody {
+    fn metrics(&self) -> String {
+        String::new()
+    }
+
+    fn page(&self, _: &HttpRequest) -> Option<Later<HttpReply>> {
+        None
+    }
+}
+
 /// A server under test and what it is made of.
 struct Stage {
     address: SocketAddr,
@@ -59,7 +73,7 @@ fn with_all<F: Future<Output = ()>>(
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let door = FakeDoor::new();
-        let front = super::Front::new(door.clone(), limits, String::new);
+        let front = super::Front::new(door.clone(), Rc::new(Nobody), limits);
         let (looks, reads) = (Rc::clone(&front), Rc::clone(&door));
         tokio::task::spawn_local(async move {
             loop {
@@ -68,7 +82,7 @@ fn with_all<F: Future<Output = ()>>(
             }
         });
         tokio::task::spawn_local(std::future::poll_fn(move |cx| reads.turn(cx)));
-        front.set_watch_progress_interval(Duration::from_millis(100));
+        front.hub.set_progress_interval(Duration::from_millis(100));
         let service = Rc::clone(&front) as Rc<dyn Service>;
         let server = Server::new(service, limits, keep_alive);
         tokio::task::spawn_local(Rc::clone(&server).serve(listener));
@@ -219,7 +233,7 @@ fn a_connection_that_never_finishes_its_greeting_is_closed() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let limits = Limits::default();
-        let front = super::Front::new(FakeDoor::new(), limits, String::new);
+        let front = super::Front::new(FakeDoor::new(), Rc::new(Nobody), limits);
         let server = Server::new(front as Rc<dyn Service>, limits, KeepAlive::default());
         tokio::task::spawn_local(server.serve(listener));
         let halves = [&b""[..], b"PRI", b"PRI * HTTP/2.0\r\n", b"GET /health HT"];

@@ -36,8 +36,8 @@ pub use frames::{ANSWER_BYTES_MAX, FRAME_HEAD_BYTES, frame};
 pub use page::Page;
 pub use server::Server;
 pub use service::{
-    Answer, Body, Call, Form, HttpBody, HttpReply, HttpRequest, Kind, Metadata, Opening, Requests,
-    Service, Shape, Source, Turn,
+    Answer, Body, Call, Form, Host, HttpBody, HttpReply, HttpRequest, Kind, Metadata, Opening,
+    Requests, Service, Shape, Source, Turn,
 };
 pub use stats::CallStats;
 pub use status::{Code, Outcome, Status};

@@ -196,8 +196,18 @@ impl HttpReply {
     }
 }
 
+/// What the program around a service adds to what that shows of itself.
+pub trait Host {
+    /// Lines in Prometheus' text form.
+    fn metrics(&self) -> String;
+    /// A page of its own, where it has one there.
+    fn page(&self, request: &HttpRequest) -> Option<Later<HttpReply>>;
+}
+
 /// What the client port serves. All calls are made on its one thread.
 pub trait Service {
+    /// Asked now and then, without anything having come: to look after its streams.
+    fn look(&self) {}
     /// A method's number in the service's own table and its kind.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 //!
 //! `cargo run --example embed`
 
+use front_etcd::Front;
 use mvcc::{Command, PutRequest, Response};
 use quorum::{Names, NodeSet, SystemSpec};
 use server::config::local_cluster;
@@ -21,7 +22,7 @@ fn main() -> anyhow::Result<()> {
     let mut members = Vec::new();
     for mut config in local_cluster(&NAMES, &root)? {
         config.quorum = Some(QUORUM.to_owned());
-        let member = Node::start(config)?;
+        let member = Node::start(config, Front::service)?;
         let sender = sender.clone();
         member.subscribe_trace(Box::new(move |event| {
             // The example may be over already.

@@ -1,6 +1,7 @@
 //! `quorate serve`: one member in the foreground until a signal.
 
 use crate::flags;
+use front_etcd::Front;
 use server::node::{End, Handle, Node, Phase, StartError};
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
@@ -41,7 +42,7 @@ pub fn run(args: &[String]) -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let handle = match Node::start(config) {
+    let handle = match Node::start(config, Front::service) {
         Ok(handle) => handle,
         Err(error) => {
             eprintln!("quorate serve: {error}");

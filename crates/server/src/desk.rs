@@ -7,7 +7,7 @@ mod chores;
 mod door;
 mod run;
 
-pub use run::{Parts, spawn};
+pub use run::{MakeFront, Parts, spawn};
 
 use crate::board::{Board, Picture};
 use crate::config::Config;
@@ -83,6 +83,7 @@ const ROUND_WAIT_MAX: Duration = Duration::from_millis(2);
 pub struct Desk {
     me: Weak<Desk>,
     config: Arc<Config>,
+    front: MakeFront,
     cluster: u64,
     member: NodeId,
     board: Arc<Board>,

@@ -12,6 +12,7 @@ pub mod start;
 mod stop;
 mod voter;
 
+pub use crate::desk::MakeFront;
 pub use handle::{Handle, Phase};
 pub use start::StartError;
 
@@ -35,19 +36,20 @@ pub enum End {
 pub struct Node;
 
 impl Node {
-    /// Starts a member on threads of its own and returns once it listens.
+    /// Starts a member on threads of its own and returns once it listens; `front` makes what its
+    /// clients talk to.
     ///
     /// # Errors
     /// Everything that keeps it from starting, in one sentence for the operator.
-    pub fn start(config: Config) -> Result<Handle, StartError> {
-        start::spawn(config, None)
+    pub fn start(config: Config, front: MakeFront) -> Result<Handle, StartError> {
+        start::spawn(config, front, None)
     }
 
     /// As [`Node::start`], with `wrap` in front of its disks.
     ///
     /// # Errors
     /// As [`Node::start`].
-    pub fn start_on(config: Config, wrap: Wrap) -> Result<Handle, StartError> {
-        start::spawn(config, Some(wrap))
+    pub fn start_on(config: Config, wrap: Wrap, front: MakeFront) -> Result<Handle, StartError> {
+        start::spawn(config, front, Some(wrap))
     }
 }

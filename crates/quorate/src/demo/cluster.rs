@@ -5,6 +5,7 @@ use super::plan;
 use anyhow::{Context, bail};
 use base::{Ballot, NodeId};
 use cluster::BallotRule;
+use front_etcd::Front;
 use quorum::{Names, NodeSet, Protocol, System, SystemSpec};
 use server::config::{Config, ConfigError, local_cluster};
 use server::node::{Handle, Node};
@@ -77,7 +78,7 @@ impl Cluster {
     pub fn start(&mut self, at: usize) -> anyhow::Result<()> {
         let slot = &mut self.nodes[at];
         let config = slot.config.clone();
-        let handle = Node::start(config)
+        let handle = Node::start(config, Front::service)
             .map_err(|why| anyhow::anyhow!("member {} does not start: {why}", slot.config.name))?;
         let sender = self.sender.clone();
         let later = (handle.started - self.began).as_nanos();

@@ -6,7 +6,7 @@ use crate::record;
 use door::{Caller, Door as _, Reason, Refusal};
 use later::{Asker, Later, Promise};
 use mvcc::{Command, Response};
-use net::{HttpReply, HttpRequest, Page};
+use net::{Host, HttpReply, HttpRequest, Page};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -59,9 +59,9 @@ fn compact(desk: &Rc<Desk>, revision: i64) {
     desk.write(Caller::nobody(), Command::Compact { revision }, Promise::to(answer));
 }
 
-impl Desk {
-    /// Pages that no front knows; the recording is read and written down apart.
-    pub(super) fn page(&self, request: &HttpRequest) -> Option<Later<HttpReply>> {
+impl Host for Desk {
+    /// The recording is read and written down apart.
+    fn page(&self, request: &HttpRequest) -> Option<Later<HttpReply>> {
         let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
         if request.method != "GET" || path != record::PATH {
             return None;
@@ -79,7 +79,7 @@ impl Desk {
 
     /// What only the member knows of itself, under etcd's names; the front adds the facts of
     /// `Door::status` before it.
-    pub(super) fn metrics_page(&self) -> String {
+    fn metrics(&self) -> String {
         let page = Page::default();
         let picture = self.board.look(Clone::clone);
         let load = |n: &AtomicU64| n.load(Ordering::Relaxed);

@@ -8,10 +8,9 @@ use crate::metrics::{DiskMetrics, Metrics};
 use crate::node::input::{Input, Vital, Word};
 use crate::pool::{Pool, Threads};
 use crate::record::Recording;
-use ::door::{Reads, Stage};
+use ::door::{Door, Reads, Stage};
 use base::{Nanos, NodeId, Prng};
-use front_etcd::Front;
-use net::{Limits, Server, Service};
+use net::{Host, Limits, Server, Service};
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
@@ -30,9 +29,15 @@ const WORDS_MAX: usize = 256;
 /// How long answers may take to leave when the member ends.
 const PARTING: Duration = Duration::from_millis(20);
 
+/// What serves clients at a door: made on their thread. It is told what of the member's own goes
+/// to its pages, the limits of the client port, and how often idle watchers are told of progress.
+pub type MakeFront =
+    fn(Rc<dyn Door>, Rc<dyn Host>, Limits, watch_progress: Duration) -> Rc<dyn Service>;
+
 /// What a desk is made of.
 pub struct Parts {
     pub config: Arc<Config>,
+    pub front: MakeFront,
     pub cluster: u64,
     pub member: NodeId,
     pub seed: u64,
@@ -116,6 +121,7 @@ impl Desk {
             Self {
                 me: me.clone(),
                 config: parts.config,
+                front: parts.front,
                 cluster: parts.cluster,
                 member: parts.member,
                 board: parts.board,
@@ -152,16 +158,14 @@ impl Desk {
         vital(Box::pin(chores::auto_compact(Rc::clone(self))));
         let request_bytes_max = self.config.max_request_bytes;
         let limits = Limits { request_bytes_max, ..Limits::default() };
-        let own = Rc::clone(self);
-        let front = Front::new(door::door(self), limits, move || own.metrics_page());
-        let own = Rc::clone(self);
-        front.set_pages(move |request| own.page(request));
-        front.set_watch_progress_interval(self.config.watch_progress_interval);
+        let host = Rc::clone(self) as Rc<dyn Host>;
+        let progress = self.config.watch_progress_interval;
+        let front = (self.front)(door::door(self), host, limits, progress);
         let election = Duration::from_millis(self.config.election_timeout_ms);
         vital(Box::pin(look(Rc::clone(&front), election)));
         vital(Box::pin(pump(Rc::clone(&self.reads))));
         vital(Box::pin(Rc::clone(&self.pool).tend()));
-        let server = Server::new(front as Rc<dyn Service>, limits, self.config.keep_alive);
+        let server = Server::new(front, limits, self.config.keep_alive);
         *self.server.borrow_mut() = Rc::downgrade(&server);
         for listener in listeners {
             let listener = tokio::net::TcpListener::from_std(listener)?;
@@ -188,7 +192,7 @@ impl Desk {
 }
 
 /// Has the front look after its streams once every election timeout.
-async fn look(front: Rc<Front>, election_timeout: Duration) {
+async fn look(front: Rc<dyn Service>, election_timeout: Duration) {
     loop {
         tokio::time::sleep(election_timeout).await;
         front.look();

@@ -31,6 +31,7 @@ fn desk() -> (Rc<Desk>, UnboundedReceiver<Input>) {
     let store = Store::new(Limits::default());
     let parts = Parts {
         config: Arc::new(Config::single("a")),
+        front: front_etcd::Front::service,
         cluster: 7,
         member: NodeId(1),
         seed: 1,

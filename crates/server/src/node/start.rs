@@ -8,7 +8,7 @@ use super::stop::Stop;
 use super::voter::Voter;
 use crate::bootstrap;
 use crate::config::{ClusterState, Config, ConfigError, Url};
-use crate::desk;
+use crate::desk::{self, MakeFront};
 use crate::disk::open::{Held, open};
 use crate::disk::{Files, Log, Place, Wrap};
 use crate::metrics::{DiskMetrics, Metrics};
@@ -62,7 +62,11 @@ struct Started {
     started: Instant,
 }
 
-pub(super) fn spawn(config: Config, wrap: Option<Wrap>) -> Result<Handle, StartError> {
+pub(super) fn spawn(
+    config: Config,
+    front: MakeFront,
+    wrap: Option<Wrap>,
+) -> Result<Handle, StartError> {
     config.validate()?;
     let (inbox, queue) = unbounded_channel();
     let (desk, words) = unbounded_channel();
@@ -72,7 +76,7 @@ pub(super) fn spawn(config: Config, wrap: Option<Wrap>) -> Result<Handle, StartE
     let ends = Ends { inbox: inbox.clone(), queue, desk: desk.clone(), words };
     let thread = std::thread::Builder::new().name(format!("quorate-{name}")).spawn(move || {
         let place = Place::new(config.data_dir.clone(), wrap);
-        let end = live(config, &place, ends, &phase_sender, &report);
+        let end = live((config, front), &place, ends, &phase_sender, &report);
         if let Err(error) = end {
             // The creator still waits for the first report.
             let _ = report.send(Err(error));
@@ -109,7 +113,7 @@ struct Ends {
 
 /// The life of the thread. Errors are only those from before it reported.
 fn live(
-    mut config: Config,
+    (mut config, front): (Config, MakeFront),
     place: &Place,
     ends: Ends,
     phase: &watch::Sender<Phase>,
@@ -144,7 +148,7 @@ fn live(
             client.into_iter().map(TcpListener::into_std).collect::<Result<Vec<_>, _>>()?;
         let mut clients = Joined(None);
         let (mut voter, desk, mut queue) =
-            build(config, (place, opened), ends, client, phase, clock)?;
+            build((config, front), (place, opened), ends, client, phase, clock)?;
         for listener in peer {
             tokio::task::spawn_local(listen::run(listener, Rc::clone(&voter.peers)));
         }
@@ -310,7 +314,7 @@ fn record(
 
 /// Both sides of a member that was opened, and what the voter hears from.
 fn build(
-    config: Config,
+    (config, front): (Config, MakeFront),
     (place, opened): (&Place, Opened),
     ends: Ends,
     listeners: Vec<std::net::TcpListener>,
@@ -339,6 +343,7 @@ fn build(
     let threads = Arc::new(Threads::start()?);
     let parts = desk::Parts {
         config: Arc::clone(&config),
+        front,
         cluster: identity.cluster,
         member: identity.member,
         seed: seed ^ identity.birth,

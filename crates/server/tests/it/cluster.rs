@@ -1,6 +1,7 @@
 //! A cluster of members in one process.
 
 use base::Blob;
+use front_etcd::Front;
 use mvcc::{Command, PutRequest, RangeRequest, RangeResponse};
 use server::config::{ClusterState, Config, local_cluster};
 use server::node::{Handle, Node};
@@ -184,7 +185,8 @@ pub fn get(at: std::net::SocketAddr, path: &str) -> String {
 }
 
 pub fn start(config: &Config) -> Handle {
-    Node::start(config.clone()).unwrap_or_else(|error| panic!("{}: {error}", config.name))
+    Node::start(config.clone(), Front::service)
+        .unwrap_or_else(|error| panic!("{}: {error}", config.name))
 }
 
 /// Runs calls to members from outside.

@@ -3,6 +3,7 @@
 use super::cluster::{Cluster, WAIT};
 use api::etcdserverpb as pb;
 use client::{Channel, Failure, Outcome, frame, method};
+use front_etcd::Front;
 use server::node::{End, Node};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -71,7 +72,7 @@ fn a_rolling_restart_of_all_members_fails_no_request() {
         let began = Instant::now();
         assert_eq!(cluster.nodes[at].take().expect("runs").stop(), End::Stopped);
         assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
-        let node = Node::start(cluster.configs[at].clone()).expect("starts again");
+        let node = Node::start(cluster.configs[at].clone(), Front::service).expect("starts again");
         assert!(node.wait_ready(WAIT));
         cluster.nodes[at] = Some(node);
     }

@@ -3,6 +3,7 @@
 use crate::cluster::{Cluster, WAIT, outside, until};
 use api::etcdserverpb as pb;
 use client::{Failure, Outcome, method};
+use front_etcd::Front;
 use server::disk::Wrap;
 use server::node::{End, Node, Phase};
 use std::io;
@@ -137,7 +138,8 @@ fn solo(name: &str) -> (Cluster, Fault) {
     let mut cluster = Cluster::start(name, &["solo"]);
     cluster.kill(0);
     let fault = Fault::default();
-    let node = Node::start_on(cluster.configs[0].clone(), fault.wrap()).expect("starts");
+    let node =
+        Node::start_on(cluster.configs[0].clone(), fault.wrap(), Front::service).expect("starts");
     assert!(node.wait_ready(WAIT));
     cluster.nodes[0] = Some(node);
     (cluster, fault)
@@ -196,7 +198,8 @@ fn a_leader_whose_disk_fails_leaves_and_the_others_go_on() {
     let faults: Vec<Fault> = (0..3).map(|_| Fault::default()).collect();
     for (at, fault) in faults.iter().enumerate() {
         cluster.kill(at);
-        let node = Node::start_on(cluster.configs[at].clone(), fault.wrap()).expect("starts");
+        let node = Node::start_on(cluster.configs[at].clone(), fault.wrap(), Front::service)
+            .expect("starts");
         cluster.nodes[at] = Some(node);
     }
     let leader = cluster.leader();

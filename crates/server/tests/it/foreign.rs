@@ -1,6 +1,7 @@
 //! What was not made by the member is not touched by it, whatever kind of start it makes.
 
 use crate::cluster::{Cluster, WAIT, outside, until};
+use front_etcd::Front;
 use server::config::Config;
 use server::node::Node;
 use std::collections::BTreeMap;
@@ -57,7 +58,7 @@ fn untouched(dir: &Path, foreign: &BTreeMap<PathBuf, Vec<u8>>) {
 }
 
 fn refusal(config: &Config) -> String {
-    match Node::start(config.clone()) {
+    match Node::start(config.clone(), Front::service) {
         Ok(_) => panic!("it must not start"),
         Err(error) => error.to_string(),
     }

@@ -5,6 +5,7 @@ use api::Message;
 use api::etcdserverpb as pb;
 use bytes::Bytes;
 use client::{Channel, Failure, Outcome, method};
+use front_etcd::Front;
 use server::config::Config;
 use server::node::{End, Node, StartError};
 
@@ -74,7 +75,7 @@ fn requests_that_cannot_be_get_etcds_code_and_text() {
 }
 
 fn refusal(config: &Config) -> String {
-    match Node::start(config.clone()) {
+    match Node::start(config.clone(), Front::service) {
         Ok(_) => panic!("it must not start"),
         Err(error) => error.to_string(),
     }
@@ -104,7 +105,7 @@ fn a_directory_of_somebody_else_is_refused_by_name() {
         cluster_state: server::config::ClusterState::Existing,
         ..a.clone()
     };
-    let error = Node::start(existing).err().expect("nothing to join");
+    let error = Node::start(existing, Front::service).err().expect("nothing to join");
     assert!(matches!(error, StartError::Join(_)), "{error}");
 }
 
@@ -164,7 +165,8 @@ fn a_member_with_another_quorum_in_its_flags_is_told_the_difference() {
     cluster.kill(2);
     let data_dir = cluster.configs[2].data_dir.join("fresh");
     let quorum = Some("all of (a, b, c)".to_string());
-    let other = Node::start(Config { data_dir, quorum, ..cluster.configs[2].clone() });
+    let other =
+        Node::start(Config { data_dir, quorum, ..cluster.configs[2].clone() }, Front::service);
     let other = other.expect("it starts, and nobody talks to it");
     let until = Instant::now() + Duration::from_secs(1);
     while Instant::now() < until {
@@ -259,17 +261,17 @@ fn a_first_start_that_cannot_listen_leaves_nothing_behind() {
     let free = config.listen_client_urls.clone();
     let busy = format!("http://{}", taken.local_addr().expect("bound"));
     config.listen_client_urls = vec![server::config::Url::parse(&busy).expect("a URL")];
-    match Node::start(config.clone()) {
+    match Node::start(config.clone(), Front::service) {
         Err(StartError::Listen(url, _)) => assert_eq!(url, busy),
         Err(error) => panic!("{error}"),
         Ok(_) => panic!("it listens on a port that is taken"),
     }
     let nonsense = Config { quorum: Some("1 of (a, b)".to_string()), ..config.clone() };
-    assert!(matches!(Node::start(nonsense), Err(StartError::Config(_))));
+    assert!(matches!(Node::start(nonsense, Front::service), Err(StartError::Config(_))));
     assert!(!config.data_dir.exists(), "the next start may be told better");
     // Named twice, as some scripts do, it is one.
     config.listen_client_urls = [&free[..], &free[..]].concat();
-    let node = Node::start(config).expect("it starts");
+    let node = Node::start(config, Front::service).expect("it starts");
     drop(node);
     let _ = std::fs::remove_dir_all(&root);
 }

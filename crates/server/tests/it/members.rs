@@ -3,6 +3,7 @@
 use crate::cluster::{Cluster, WAIT, eventually, outside, until};
 use api::quoratepb::{ChangeRequest, ChangeResponse, DescribeRequest};
 use client::{Failure, Outcome};
+use front_etcd::Front;
 use server::node::{End, Node};
 use std::time::{Duration, Instant};
 
@@ -68,7 +69,7 @@ fn a_cut_leader_loses_its_place_and_catches_up_after_the_heal() {
 fn an_emptied_member_is_refused_and_a_directory_in_use_is_named() {
     let mut cluster = Cluster::start("emptied", &["a", "b", "c"]);
     cluster.put(0, "k", "v");
-    let second = Node::start(cluster.configs[0].clone());
+    let second = Node::start(cluster.configs[0].clone(), Front::service);
     let Err(error) = second else { panic!("two members in one directory") };
     assert!(error.to_string().contains("another process"), "{error}");
     let follower = (cluster.leader() + 1) % 3;

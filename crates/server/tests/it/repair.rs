@@ -3,6 +3,7 @@
 use crate::cluster::{Cluster, WAIT, outside, until};
 use api::etcdserverpb as pb;
 use client::method;
+use front_etcd::Front;
 use server::config::OnDamage;
 use server::node::{End, Node, Phase};
 use std::path::{Path, PathBuf};
@@ -134,7 +135,9 @@ fn a_last_header_that_is_lost_is_refused_with_file_offset_and_the_way_out() {
     let (cluster, victim) = with_one_down("repair-lost", |_| {});
     let (segment, _, full) = batches(&cluster.configs[victim].data_dir);
     flip(&segment, full[full.len() - 1] + 20);
-    let Err(error) = Node::start(cluster.configs[victim].clone()) else { panic!("it starts") };
+    let Err(error) = Node::start(cluster.configs[victim].clone(), Front::service) else {
+        panic!("it starts")
+    };
     let (text, name) = (error.to_string(), segment.file_name().expect("named").to_string_lossy());
     let place = format!("{name} at byte {}", full[full.len() - 1]);
     assert!(text.contains(&place) && text.contains("quorate member replace"), "{text}");
@@ -148,7 +151,7 @@ fn repair_can_be_switched_off_and_is_refused_where_nobody_else_decides() {
     flip(&segment, full[3] + HEADER_BYTES + 40);
     let mut config = cluster.configs[victim].clone();
     config.on_damage = OnDamage::Refuse;
-    let Err(error) = Node::start(config) else { panic!("it starts") };
+    let Err(error) = Node::start(config, Front::service) else { panic!("it starts") };
     assert!(error.to_string().contains("--repair=refuse"), "{error}");
 
     let mut alone = Cluster::start("repair-solo", &["solo"]);
@@ -156,7 +159,9 @@ fn repair_can_be_switched_off_and_is_refused_where_nobody_else_decides() {
     alone.kill(0);
     let (segment, _, full) = batches(&alone.configs[0].data_dir);
     flip(&segment, full[1] + HEADER_BYTES + 40);
-    let Err(error) = Node::start(alone.configs[0].clone()) else { panic!("it starts") };
+    let Err(error) = Node::start(alone.configs[0].clone(), Front::service) else {
+        panic!("it starts")
+    };
     assert!(error.to_string().contains("no quorum without this member"), "{error}");
 }
 
@@ -218,12 +223,15 @@ fn a_directory_that_was_put_back_is_refused_and_stops_for_good() {
     }
     std::fs::remove_dir_all(&data).expect("removed");
     copy(&image, &data);
-    let node = Node::start(cluster.configs[victim].clone()).expect("it cannot know");
+    let node =
+        Node::start(cluster.configs[victim].clone(), Front::service).expect("it cannot know");
     let phase = node.phase();
     until("the refusal", || matches!(&*phase.borrow(), Phase::Ended(_)));
     let End::Failed(text) = node.stop() else { panic!("it was put back") };
     assert!(text.contains("older image") && text.contains("quorate member replace"), "{text}");
-    let Err(error) = Node::start(cluster.configs[victim].clone()) else { panic!("it starts") };
+    let Err(error) = Node::start(cluster.configs[victim].clone(), Front::service) else {
+        panic!("it starts")
+    };
     assert!(error.to_string().contains("older image"), "{error}");
     cluster.put((victim + 1) % 3, "the others", "go on");
 }

@@ -1,6 +1,7 @@
 //! Nonsense on both ports: the connection is closed, one line is logged, the member lives.
 //! A process of its own, because the log is the process's.
 
+use front_etcd::Front;
 use member::{Hello, Purpose};
 use server::config::{Config, local_cluster};
 use server::node::{Handle, Node};
@@ -151,7 +152,7 @@ fn nonsense_closes_its_connection_with_one_line_and_the_member_lives() {
     let root = std::env::temp_dir().join(format!("quorate-malformed-{}", std::process::id()));
     let _ = std::fs::remove_dir_all(&root);
     let configs = local_cluster(&["a", "b", "c"], &root).expect("free ports");
-    let start = |config: &Config| Node::start(config.clone()).expect("starts");
+    let start = |config: &Config| Node::start(config.clone(), Front::service).expect("starts");
     let nodes: Vec<Handle> = configs[..2].iter().map(start).collect();
     assert!(nodes.iter().all(|node| node.wait_ready(WAIT)));
     nonsense_on_the_client_port(&nodes[0]);
