@@ -306,9 +306,9 @@ fn rebuild_history(view: &mut View) {
     }
 }
 
-fn event_of(view: &View, record: &Record) -> Event {
+fn event_of(view: &View, record: &Arc<Record>) -> Event {
     let kind = if record.tombstone { EventKind::Delete } else { EventKind::Put };
-    let mut event = Event { kind, kv: record.kv.clone(), prev_kv: Before::default() };
+    let mut event = Event { kind, kv: record.clone().into(), prev_kv: Before::default() };
     let revision = record.kv.mod_revision;
     if !event.is_create() && revision > view.compact_revision {
         event.prev_kv = view.live_at(&record.kv.key, revision - 1).cloned().into();

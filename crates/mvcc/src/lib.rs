@@ -54,5 +54,5 @@ pub use types::{
     KeyValue, PutRequest, PutResponse, RangeRequest, RangeResponse, RequestOp, ResponseOp,
     SortOrder, SortTarget, TxnOp, TxnRequest, TxnResponse,
 };
-pub use version::Before;
+pub use version::{After, Before};
 pub use view::{HistoryPage, View};

@@ -1,6 +1,6 @@
 //! Requests, answers and events, in etcd's vocabulary but free of protobuf.
 
-use crate::version::Before;
+use crate::version::{After, Before};
 use alloc::vec::Vec;
 use base::Blob;
 
@@ -36,7 +36,7 @@ pub struct Event {
     /// Put or delete.
     pub kind: EventKind,
     /// The key as of this revision.
-    pub kv: KeyValue,
+    pub kv: After,
     /// The key before this revision; none at creation or when compaction removed it.
     pub prev_kv: Before,
 }

@@ -7,6 +7,7 @@ use crate::types::KeyValue;
 use alloc::sync::Arc;
 use base::Blob;
 use core::fmt;
+use core::ops::Deref;
 
 /// One version of one key; a tombstone's `kv` holds only key and `mod_revision`.
 #[derive(Debug, PartialEq, Eq)]
@@ -70,6 +71,46 @@ pub(crate) struct OldKey {
     pub key: Blob,
     pub main: i64,
     pub sub: i64,
+}
+
+/// The key as an event left it: shared with the store, which keeps it as a version.
+#[derive(Clone)]
+pub struct After(Arc<Record>);
+
+impl Deref for After {
+    type Target = KeyValue;
+
+    fn deref(&self) -> &KeyValue {
+        &self.0.kv
+    }
+}
+
+impl From<Arc<Record>> for After {
+    fn from(record: Arc<Record>) -> Self {
+        Self(record)
+    }
+}
+
+impl From<KeyValue> for After {
+    /// Of one that no store has.
+    fn from(kv: KeyValue) -> Self {
+        Self(Arc::new(Record { kv, sub: 0, tombstone: false }))
+    }
+}
+
+/// As the keys and values are, shared or not.
+impl PartialEq for After {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for After {}
+
+impl fmt::Debug for After {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
 }
 
 /// What was before an event, if anything was: shared with the store that has it too, since a

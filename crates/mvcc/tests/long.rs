@@ -122,7 +122,7 @@ fn plain(twin: &mut Twin, command: &Command, revision: i64) -> (Vec<Event>, Vec<
         let mut ended = Vec::new();
         for key in keys {
             let before = twin.remove(&key).expect("it was just there");
-            let kv = KeyValue { key, mod_revision: revision, ..KeyValue::default() };
+            let kv = KeyValue { key, mod_revision: revision, ..KeyValue::default() }.into();
             let prev_kv = Some(before.clone()).into();
             events.push(Event { kind: EventKind::Delete, kv, prev_kv });
             ended.push(before);
@@ -179,7 +179,7 @@ fn load(node: &mut Node, twin: &mut Twin, p: &mut Prng) {
         let put = PutRequest { key: key(p), value, lease, ..PutRequest::default() };
         let command = Command::Put(put);
         let changes = node.apply(&command, Budget::endless).changes.expect("a put changes");
-        let kv = changes.events[0].kv.clone();
+        let kv = (*changes.events[0].kv).clone();
         twin.insert(kv.key.clone(), kv);
     }
 }

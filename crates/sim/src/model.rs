@@ -62,7 +62,7 @@ impl Model {
         }
         for event in &changes.events {
             self.check_event(event, revision)?;
-            let kv = (event.kind == EventKind::Put).then(|| event.kv.clone());
+            let kv = (event.kind == EventKind::Put).then(|| (*event.kv).clone());
             let versions = self.keys.entry(event.kv.key.clone()).or_default();
             versions.push(Version { revision, kv });
         }
@@ -71,7 +71,7 @@ impl Model {
     }
 
     fn check_event(&self, event: &Event, revision: i64) -> Result<(), String> {
-        let kv = &event.kv;
+        let kv = &*event.kv;
         let live = self.at(&kv.key, revision);
         if kv.mod_revision != revision {
             return Err(format!("an event of revision {revision} says {}", kv.mod_revision));

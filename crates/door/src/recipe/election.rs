@@ -95,7 +95,7 @@ impl Recipe for Observe {
             }
             (Stage::Empty, Heard::Event(event)) if event.kind == EventKind::Put => {
                 let from = event.kv.mod_revision + 1;
-                self.tell(event.kv, from)
+                self.tell((*event.kv).clone(), from)
             }
             (Stage::Empty, Heard::Event(_)) => Step::Await,
             (Stage::Telling { from }, Heard::Told) => {
@@ -106,7 +106,7 @@ impl Recipe for Observe {
             }
             (Stage::Following, Heard::Told) => Step::Await,
             (Stage::Following, Heard::Event(event)) if event.kind == EventKind::Put => {
-                Step::Tell(event.kv)
+                Step::Tell((*event.kv).clone())
             }
             (Stage::Following, Heard::Event(_))
             | (Stage::Empty | Stage::Following, Heard::Compacted) => self.begin(),

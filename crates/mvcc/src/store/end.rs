@@ -54,7 +54,7 @@ impl Batch<'_> {
         if newest.kv.lease != 0 {
             ended.detached.push((newest.kv.lease, key.clone()));
         }
-        let kv = record.kv.clone();
+        let kv = record.clone().into();
         self.events.push(Event { kind: EventKind::Delete, kv, prev_kv });
         let old = core::mem::replace(newest, record);
         ended.superseded.push((old.old_key(), old));

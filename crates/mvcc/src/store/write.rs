@@ -75,13 +75,13 @@ impl Writer<'_> {
         let prev = prev.filter(|_| !is_create);
         let prev_kv = prev.and_then(|prev| before(&self.view.old, prev, revision)).into();
         let sub = u32::try_from(self.events.len()).expect("fits memory");
-        let record = Arc::new(Record { kv: kv.clone(), sub, tombstone: false });
-        let hash = self.view.add_version(record);
+        let record = Arc::new(Record { kv, sub, tombstone: false });
+        let hash = self.view.add_version(record.clone());
         self.digest.version(hash);
         if self.events.is_empty() {
             self.events.reserve_exact(1); // mostly the only one, and kept for long
         }
-        self.events.push(Event { kind: EventKind::Put, kv, prev_kv });
+        self.events.push(Event { kind: EventKind::Put, kv: record.into(), prev_kv });
     }
 }
 

@@ -190,7 +190,7 @@ mod tests {
             version: 1,
             ..KeyValue::default()
         };
-        Event { kind: EventKind::Put, kv, prev_kv: Before::default() }
+        Event { kind: EventKind::Put, kv: kv.into(), prev_kv: Before::default() }
     }
 
     /// Revision 2 puts a and b, 3 puts c.
