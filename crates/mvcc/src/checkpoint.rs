@@ -8,7 +8,7 @@ use crate::space::Space;
 use crate::store::{Limits, Store};
 use crate::sweep::Sweep;
 use crate::types::{Changes, Event, EventKind, KeyValue};
-use crate::version::{Before, OldKey, Record};
+use crate::version::{Before, Old, Record};
 use crate::view::View;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -23,7 +23,7 @@ const FORMAT: u8 = 3;
 enum Stage {
     Header,
     Current(Option<Blob>),
-    Old(Option<OldKey>),
+    Old(Option<Old>),
     Leases(Option<i64>),
     End,
 }
@@ -107,16 +107,16 @@ impl Iterator for CheckpointRecords {
                     if full(&out) { Stage::Current(last) } else { Stage::Old(None) }
                 }
                 Stage::Old(after) => {
-                    let first = OldKey { key: Blob::default(), main: i64::MIN, sub: 0 };
-                    let low = after.clone().unwrap_or(first);
+                    let first = || Old::at(Blob::default(), i64::MIN, 0);
+                    let low = after.clone().unwrap_or_else(first);
                     let mut last = None;
                     let rest = view.old.iter_from(&low, false);
-                    for (key, record) in rest.filter(|(key, _)| Some(*key) != after.as_ref()) {
+                    for (old, ()) in rest.filter(|(old, ())| Some(*old) != after.as_ref()) {
                         if out.is_empty() {
                             out.put_u8(b'O');
                         }
-                        put_record(record, &mut out);
-                        last = Some(key.clone());
+                        put_record(old, &mut out);
+                        last = Some(old.clone());
                         if full(&out) {
                             break;
                         }
@@ -270,7 +270,7 @@ fn restore_old(view: &mut View, input: &mut Get<'_>) -> Result<(), DecodeError> 
     if newest.is_none_or(|newest| newest.age() <= record.age()) {
         return invalid("checkpoint: a superseded version without its newest");
     }
-    if view.old.get(&record.old_key()).is_some() {
+    if view.old.get(&Old(record.clone())).is_some() {
         return invalid("checkpoint: a superseded version twice");
     }
     view.add_old(record);
@@ -289,7 +289,7 @@ fn restore_lease(view: &mut View, input: &mut Get<'_>) -> Result<(), DecodeError
 
 /// The events of every revision that is kept, as the retained versions tell them.
 fn rebuild_history(view: &mut View) {
-    let all = view.current.iter().map(|(_, r)| r).chain(view.old.iter().map(|(_, r)| r));
+    let all = view.current.iter().map(|(_, r)| r).chain(view.old.iter().map(|(old, ())| &old.0));
     let mut rows: Vec<Arc<Record>> =
         all.filter(|r| r.kv.mod_revision >= view.sweep.kept_from()).cloned().collect();
     rows.sort_unstable_by_key(|r| (r.kv.mod_revision, r.sub));

@@ -4,7 +4,7 @@ use crate::budget::{Budget, units};
 use crate::command::Error;
 use crate::hash::{HashKv, marshal, revision_key};
 use crate::sorter::Sorter;
-use crate::version::{OldKey, Record};
+use crate::version::{Old, Record};
 use crate::view::View;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -24,7 +24,7 @@ pub struct HashKvWork {
 enum Stage {
     /// Behind this key of the newest versions, and then of the superseded ones.
     Current(Option<Blob>),
-    Old(Option<OldKey>),
+    Old(Option<Old>),
     Sort,
     /// Whether any of the rows is kept; those before this one are not.
     Keeps(Rows, usize),
@@ -114,19 +114,19 @@ impl HashKvWork {
         Stage::Current(last.cloned())
     }
 
-    fn take_old(&mut self, view: &View, after: Option<OldKey>, budget: &mut Budget) -> Stage {
-        let first = OldKey { key: Blob::default(), main: i64::MIN, sub: 0 };
-        let from = after.clone().unwrap_or(first);
+    fn take_old(&mut self, view: &View, after: Option<Old>, budget: &mut Budget) -> Stage {
+        let first = || Old::at(Blob::default(), i64::MIN, 0);
+        let from = after.clone().unwrap_or_else(first);
         let mut all = view.old.iter_from(&from, false);
         let mut last = after.as_ref();
         while budget.is_left() {
-            let Some((key, record)) = all.next() else { return Stage::Sort };
-            if Some(key) != after.as_ref() {
-                self.take(view, record, budget);
+            let Some((old, ())) = all.next() else { return Stage::Sort };
+            if Some(old) != after.as_ref() {
+                self.take(view, old, budget);
             }
-            last = Some(key);
+            last = Some(old);
         }
-        Stage::Old(last.cloned())
+        Stage::Old(last.map(Old::place))
     }
 
     /// Whether the row is what is left of its key at the revision.

@@ -191,10 +191,10 @@ impl<K: Key + Clone, V: Clone + Weight> Map<K, V> {
     }
 }
 
-fn child<K: Clone, V: Weight>(node: Arc<Node<K, V>>) -> (K, Child<K, V>) {
+fn child<K: Key + Clone, V: Weight>(node: Arc<Node<K, V>>) -> (K, Child<K, V>) {
     assert!((1..=FANOUT_MAX).contains(&node.size()), "a child is neither empty nor overfull");
     let low = match &*node {
-        Node::Leaf(entries) => entries[0].key.clone(),
+        Node::Leaf(entries) => entries[0].key.low(),
         Node::Inner(children) => children[0].key.clone(),
     };
     (low, Child { weight: node.weight(), node })
@@ -241,7 +241,7 @@ fn insert_in<K: Key + Clone, V: Clone + Weight>(
             let at = child_of(children, &key);
             // Only the first child can be asked for a key below its own.
             if at == 0 && key < children[0].key {
-                children.set_key(0, key.clone());
+                children.set_key(0, key.low());
             }
             let gained = value.weight();
             let target = children.value_mut(at);

@@ -11,7 +11,7 @@
 use crate::budget::Budget;
 use crate::command::Error;
 use crate::types::{Changes, Event};
-use crate::version::{Before, OldKey, Record};
+use crate::version::{Before, Old, Record};
 use crate::view::View;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -235,12 +235,13 @@ impl View {
         let Some(newest) = self.current.get(&**key).cloned() else {
             return 1;
         };
-        let from = OldKey { key: key.clone(), main: i64::MIN, sub: 0 };
-        let mut gone: Vec<Arc<Record>> = self
+        let from = Old::at(key.clone(), i64::MIN, 0);
+        let mut gone: Vec<Old> = self
             .old
             .iter_from(&from, false)
-            .take_while(|(old, _)| old.key == *key && old.main <= at)
-            .map(|(_, record)| record.clone())
+            .map(|(old, ())| old)
+            .take_while(|old| old.kv.key == *key && old.kv.mod_revision <= at)
+            .cloned()
             .collect();
         if newest.kv.mod_revision > at {
             // The newest passed version is among the superseded ones.
@@ -252,9 +253,9 @@ impl View {
             self.forget(&newest);
         }
         let units = 1 + gone.len() as u64;
-        for record in gone {
-            self.old.remove(&record.old_key()).expect("it was just found");
-            self.forget(&record);
+        for old in gone {
+            self.old.remove(&old).expect("it was just found");
+            self.forget(&old);
         }
         units
     }

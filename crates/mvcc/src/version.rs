@@ -6,6 +6,7 @@ use crate::store::version_bytes;
 use crate::types::KeyValue;
 use alloc::sync::Arc;
 use base::Blob;
+use core::cmp::Ordering;
 use core::fmt;
 use core::ops::Deref;
 
@@ -51,10 +52,6 @@ impl Record {
         hasher.finish()
     }
 
-    pub fn old_key(&self) -> OldKey {
-        OldKey { key: self.kv.key.clone(), main: self.kv.mod_revision, sub: self.sub.into() }
-    }
-
     /// What orders the versions of one key.
     pub fn age(&self) -> (i64, u32) {
         (self.kv.mod_revision, self.sub)
@@ -65,13 +62,52 @@ impl Record {
     }
 }
 
-/// Order of superseded versions: by key, then by age.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct OldKey {
-    pub key: Blob,
-    pub main: i64,
-    pub sub: i64,
+/// A superseded version in the order of all: by key, then by age. The version itself, since a key
+/// beside it would take four times as much of a node.
+#[derive(Clone, Debug)]
+pub(crate) struct Old(pub Arc<Record>);
+
+impl Old {
+    /// A place in that order, whether there is a version or not.
+    pub fn at(key: Blob, mod_revision: i64, sub: u32) -> Self {
+        let kv = KeyValue { key, mod_revision, ..KeyValue::default() };
+        Self(Arc::new(Record { kv, sub, tombstone: true }))
+    }
+
+    /// The same place without its value, which whoever only keeps the place must not keep.
+    pub fn place(&self) -> Self {
+        let Record { kv, sub, tombstone } = &*self.0;
+        if *tombstone { self.clone() } else { Self::at(kv.key.clone(), kv.mod_revision, *sub) }
+    }
 }
+
+impl Deref for Old {
+    type Target = Arc<Record>;
+
+    fn deref(&self) -> &Arc<Record> {
+        &self.0
+    }
+}
+
+impl Ord for Old {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.kv.key.cmp(&other.kv.key).then_with(|| self.age().cmp(&other.age()))
+    }
+}
+
+impl PartialOrd for Old {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Old {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(self, other) || (self.age() == other.age() && self.kv.key == other.kv.key)
+    }
+}
+
+impl Eq for Old {}
 
 /// The key as an event left it: shared with the store, which keeps it as a version.
 #[derive(Clone)]
@@ -167,5 +203,70 @@ impl PartialEq<Option<KeyValue>> for Before {
 impl fmt::Debug for Before {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.as_ref().fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Changes, Command, DeleteRequest, EventKind, Limits, PutRequest, Store};
+    use alloc::vec::Vec;
+    use base::ClusterTime;
+
+    fn run(store: &mut Store, command: &Command) -> Arc<Changes> {
+        let index = store.applied_index().next();
+        store.apply(index, ClusterTime(index.0), command).changes.expect("it makes a revision")
+    }
+
+    fn key(n: u8) -> Blob {
+        Blob::from(&[n][..])
+    }
+
+    #[test]
+    fn an_event_and_the_store_have_one_version_between_them() {
+        let mut store = Store::new(Limits::default());
+        let put = |n| PutRequest { key: key(n), value: key(n), ..PutRequest::default() };
+        let puts: Vec<_> = (1..5).map(|n| run(&mut store, &Command::Put(put(n)))).collect();
+        let all = DeleteRequest { key: key(0), range_end: key(9), prev_kv: false };
+        let deletes = run(&mut store, &Command::Delete(all));
+        assert_eq!(deletes.events.len(), puts.len());
+        let view = store.view();
+        let old = view.old.iter().map(|(old, ())| old);
+        for ((put, delete), old) in puts.iter().zip(&deletes.events).zip(old) {
+            let put = &put.events[0];
+            assert_eq!((put.kind, delete.kind), (EventKind::Put, EventKind::Delete));
+            assert!(Arc::ptr_eq(&put.kv.0, old), "what was put is what was superseded");
+            assert!(delete.prev_kv.0.as_ref().is_some_and(|prev| Arc::ptr_eq(prev, old)));
+            let newest = view.current.get(&delete.kv.key).expect("it has a tombstone");
+            assert!(newest.tombstone && Arc::ptr_eq(&delete.kv.0, newest));
+        }
+    }
+
+    #[test]
+    fn shared_or_not_is_not_compared() {
+        let kv = KeyValue { key: key(1), mod_revision: 7, ..KeyValue::default() };
+        let ended = After::from(Arc::new(Record::tombstone(key(1), 7, 3)));
+        assert_eq!(ended, After::from(kv.clone()), "nor where it stood in its revision");
+        assert_eq!(ended, ended.clone());
+        let later = KeyValue { mod_revision: 8, ..kv.clone() };
+        assert_ne!(ended, After::from(later));
+        assert_eq!(alloc::format!("{ended:?}"), alloc::format!("{kv:?}"));
+    }
+
+    #[test]
+    fn superseded_versions_go_by_key_and_age_and_a_place_keeps_no_value() {
+        let kv = KeyValue { value: Blob::from([7; 99]), ..KeyValue::default() };
+        let old = |key: Blob, mod_revision, sub| {
+            let kv = KeyValue { key, mod_revision, ..kv.clone() };
+            Old(Arc::new(Record { kv, sub, tombstone: false }))
+        };
+        let rising = [old(key(1), 2, 9), old(key(1), 3, 0), old(key(1), 3, 1), old(key(2), 1, 0)];
+        assert!(rising.is_sorted_by(|a, b| a < b && a != b));
+        for old in &rising {
+            let place = old.place();
+            assert!(place == *old && place.cmp(old) == Ordering::Equal);
+            assert!(place.kv.value.is_empty() && Arc::strong_count(old) == 1);
+            assert!(Arc::ptr_eq(&place, &place.place()), "one without a value serves itself");
+        }
     }
 }

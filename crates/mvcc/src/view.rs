@@ -11,7 +11,7 @@ use crate::space::{ALARM_OWN, Space};
 use crate::store::VERSION_OVERHEAD_BYTES;
 use crate::sweep::Sweep;
 use crate::types::{Changes, RangeRequest, RangeResponse};
-use crate::version::{OldKey, Record};
+use crate::version::{Old, Record};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use base::{Blob, ClusterTime, LogIndex, planted};
@@ -33,7 +33,7 @@ pub struct View {
     /// Newest version of every key that has one retained, tombstones included.
     pub(crate) current: Map<Blob, Arc<Record>>,
     /// Retained versions that a later one superseded.
-    pub(crate) old: Map<OldKey, Arc<Record>>,
+    pub(crate) old: Map<Old, ()>,
     /// Changes of every revision from the compact revision on, and those that still have to be
     /// passed by the removal.
     pub(crate) history: Map<i64, Arc<Changes>>,
@@ -235,10 +235,10 @@ impl View {
         if newest.kv.mod_revision <= revision {
             return Some(newest);
         }
-        let upto = OldKey { key: key.clone(), main: revision, sub: i64::MAX };
-        let (found, record) = self.old.floor(&upto)?;
-        assert!(found.key < *key || found.main <= revision, "later versions are behind it");
-        (found.key == *key).then_some(record)
+        let (found, ()) = self.old.floor(&Old::at(key.clone(), revision, u32::MAX))?;
+        let is_its = found.kv.key == *key;
+        assert!(!is_its || found.kv.mod_revision <= revision, "later versions are behind it");
+        is_its.then_some(&found.0)
     }
 
     /// The live version of `key` at or before `revision`.
@@ -305,11 +305,12 @@ impl View {
     /// The versions of one key name its revisions: nothing else is looked at.
     fn history_of_key(&self, key: &[u8], max: usize, from: i64, page: &mut HistoryPage) {
         let Some(newest) = self.current.get(key) else { return };
-        let low = OldKey { key: newest.kv.key.clone(), main: from, sub: 0 };
-        let old = self.old.iter_from(&low, false).take_while(|(at, _)| *at.key == *key);
+        let low = Old::at(newest.kv.key.clone(), from, 0);
+        let old = self.old.iter_from(&low, false).map(|(old, ())| old);
+        let old = old.take_while(|old| *old.kv.key == *key);
         let newest = Some(newest.kv.mod_revision).filter(|at| *at >= from);
         let mut revisions: Vec<i64> = Vec::new();
-        for revision in old.map(|(at, _)| at.main).chain(newest) {
+        for revision in old.map(|old| old.kv.mod_revision).chain(newest) {
             // A revision that changed the key twice is one.
             if revisions.last() == Some(&revision) {
                 continue;

@@ -2,7 +2,7 @@
 //! itself, and only on a tie the key behind its pointer. Most steps of a search touch no key.
 
 use super::FANOUT_MAX;
-use crate::version::OldKey;
+use crate::version::Old;
 use alloc::vec::Vec;
 use base::Blob;
 use core::borrow::Borrow;
@@ -23,6 +23,14 @@ pub(crate) trait Key: Ord {
 
     /// Never decreases along keys of one head.
     fn hint(&self, head: usize) -> u64;
+
+    /// An equal key for a node above, which may outlive the entry.
+    fn low(&self) -> Self
+    where
+        Self: Clone,
+    {
+        self.clone()
+    }
 }
 
 impl Key for [u8] {
@@ -91,17 +99,21 @@ impl<A: Key, B: Key> Key for (A, B) {
     }
 }
 
-impl Key for OldKey {
+impl Key for Old {
     fn common(&self, other: &Self) -> usize {
-        self.key.common(&other.key)
+        self.kv.key.common(&other.kv.key)
     }
 
     fn cmp_head(&self, other: &Self, head: usize) -> Ordering {
-        self.key.cmp_head(&other.key, head)
+        self.kv.key.cmp_head(&other.kv.key, head)
     }
 
     fn hint(&self, head: usize) -> u64 {
-        self.key.hint(head)
+        self.kv.key.hint(head)
+    }
+
+    fn low(&self) -> Self {
+        self.place()
     }
 }
 

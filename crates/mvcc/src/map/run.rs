@@ -136,7 +136,7 @@ fn edit_child<K: Key + Clone, V: Clone + Weight, R: Run<K, V>>(
     let at = child_of(children, key);
     // Only the first child can be asked for a key below its own.
     if R::INSERTS && at == 0 && *key < children[0].key {
-        children.set_key(0, key.clone());
+        children.set_key(0, key.low());
     }
     let next = children.get(at + 1).map(|slot| slot.key.clone());
     let end = next.as_ref().or(end);

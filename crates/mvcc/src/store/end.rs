@@ -8,7 +8,7 @@ use crate::digest::Digest;
 use crate::key_range::KeyRange;
 use crate::map::Map;
 use crate::types::{DeleteRequest, DeleteResponse, Event, EventKind, KeyValue};
-use crate::version::{OldKey, Record};
+use crate::version::{Old, Record};
 use crate::view::View;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -19,7 +19,7 @@ const BATCH_MAX: usize = 256;
 
 /// One batch: what its keys were, until it is closed.
 struct Batch<'a> {
-    old: &'a Map<OldKey, Arc<Record>>,
+    old: &'a Map<Old, ()>,
     events: &'a mut Vec<Event>,
     digest: &'a mut Digest,
     revision: i64,
@@ -29,7 +29,7 @@ struct Batch<'a> {
 /// What the other indexes and the sums have to hear of.
 #[derive(Default)]
 struct Ended {
-    superseded: Vec<(OldKey, Arc<Record>)>,
+    superseded: Vec<(Old, ())>,
     /// (lease, key), in order of keys.
     detached: Vec<(i64, Blob)>,
     hash: u64,
@@ -48,7 +48,7 @@ impl Batch<'_> {
         self.digest.version(hash);
         let ended = &mut self.ended;
         let last = ended.superseded.last();
-        assert!(last.is_none_or(|(last, _)| last.key < *key), "keys go in order");
+        assert!(last.is_none_or(|(last, ())| last.kv.key < *key), "keys go in order");
         ended.hash = ended.hash.wrapping_add(hash);
         ended.bytes += record.bytes();
         if newest.kv.lease != 0 {
@@ -57,8 +57,8 @@ impl Batch<'_> {
         let kv = record.clone().into();
         self.events.push(Event { kind: EventKind::Delete, kv, prev_kv });
         let old = core::mem::replace(newest, record);
-        ended.superseded.push((old.old_key(), old));
-        let (_, old) = ended.superseded.last().expect("it was just pushed");
+        ended.superseded.push((Old(old), ()));
+        let (old, ()) = ended.superseded.last().expect("it was just pushed");
         &old.kv
     }
 }

@@ -5,7 +5,7 @@ use crate::digest::Digest;
 use crate::lease::Lease;
 use crate::map::Map;
 use crate::types::{Changes, Event, EventKind, KeyValue, PutRequest, PutResponse};
-use crate::version::{OldKey, Record};
+use crate::version::{Old, Record};
 use crate::view::View;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -87,19 +87,15 @@ impl Writer<'_> {
 
 /// What a watcher is shown as the value before `revision`, as in etcd, of a key that lives as
 /// `prev` by now. Only a command that wrote the key twice has to look further back than that.
-pub(super) fn before(
-    old: &Map<OldKey, Arc<Record>>,
-    prev: Arc<Record>,
-    revision: i64,
-) -> Option<Arc<Record>> {
+pub(super) fn before(old: &Map<Old, ()>, prev: Arc<Record>, revision: i64) -> Option<Arc<Record>> {
     assert!(prev.kv.mod_revision <= revision, "no later version is there");
     if prev.kv.mod_revision < revision {
         return Some(prev);
     }
-    let upto = OldKey { key: prev.kv.key.clone(), main: revision - 1, sub: i64::MAX };
-    let (found, record) = old.floor(&upto)?;
-    assert!(found.key < upto.key || found.main < revision, "later versions are behind it");
-    (found.key == upto.key && !record.tombstone).then(|| record.clone())
+    let (found, ()) = old.floor(&Old::at(prev.kv.key.clone(), revision - 1, u32::MAX))?;
+    let is_its = found.kv.key == prev.kv.key;
+    assert!(!is_its || found.kv.mod_revision < revision, "later versions are behind it");
+    (is_its && !found.tombstone).then(|| found.0.clone())
 }
 
 /// In etcd's order: of two faults a client is told about the lease.
@@ -147,7 +143,7 @@ impl View {
             self.lease_keys.remove(&(old.kv.lease, old.kv.key.clone()));
         }
         assert!(old.age() < age, "a newer version supersedes an older one");
-        let twice = self.old.insert(old.old_key(), old);
+        let twice = self.old.insert(Old(old), ());
         assert!(twice.is_none(), "a version is superseded once");
         hash
     }
@@ -156,7 +152,7 @@ impl View {
     pub(crate) fn add_old(&mut self, record: Arc<Record>) {
         self.versions_hash = self.versions_hash.wrapping_add(record.hash());
         self.size_bytes += record.bytes();
-        let twice = self.old.insert(record.old_key(), record);
+        let twice = self.old.insert(Old(record), ());
         assert!(twice.is_none(), "who restores refuses a version that comes twice");
     }
 
