@@ -9,6 +9,9 @@ use door::{Reason, Refusal};
 use replica::{Effects, Event, RefusalReason, Reply, UnknownReason};
 use trace::What;
 
+/// Events that are freed on the voter's own thread, at most.
+const FREED_HERE_MAX: usize = 1024;
+
 impl Voter {
     pub(super) fn dispatch(&mut self, effects: &mut Effects) {
         for persist in effects.persist.drain(..) {
@@ -55,13 +58,13 @@ impl Voter {
     fn tell(&mut self, effects: &mut Effects) {
         let mut replaced = std::mem::take(&mut self.replaced);
         if !self.board.is_listened() {
-            effects.changes.clear();
+            self.forget(effects);
             replaced = false;
         } else if replaced || !effects.changes.is_empty() {
             // A desk that is far behind is told later that all is to be looked at.
             let may = self.board.may_tell(effects.changes.len());
             if !may {
-                effects.changes.clear();
+                self.forget(effects);
                 (self.replaced, replaced) = (true, false);
             }
         }
@@ -78,6 +81,15 @@ impl Voter {
         let changes = std::mem::take(&mut effects.changes);
         // A desk that is gone is noticed where it matters: at the end.
         let _ = self.desk.send(Word::Batch { replies, changes, replaced });
+    }
+
+    /// Drops changes that nobody is told. Many are freed elsewhere, since that takes long.
+    fn forget(&self, effects: &mut Effects) {
+        let events: usize = effects.changes.iter().map(|changes| changes.events.len()).sum();
+        if events > FREED_HERE_MAX {
+            self.threads.discard(std::mem::take(&mut effects.changes));
+        }
+        effects.changes.clear();
     }
 
     fn told(&self, reply: Reply) -> Told {
