@@ -453,6 +453,11 @@ impl Raft {
         slot.is_some_and(|s| me.insert(s)) && self.configs.system().elect().is_quorum(me)
     }
 
+    /// What is promised is durable.
+    fn has_promised(&self) -> bool {
+        !self.promise.is_dirty() && self.disk.has_promise()
+    }
+
     fn leads(&self, ballot: Ballot) -> bool {
         matches!(&self.role, Role::Leader(l) if l.ballot == ballot)
     }

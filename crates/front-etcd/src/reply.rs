@@ -10,10 +10,11 @@ use bytes::Bytes;
 use door::{AT_ONCE_BYTES_MAX, Door, Refusal, apart, steps};
 use later::{Asker, Later, Promise};
 use mvcc::{DeleteResponse, RangeResponse, TxnResponse};
-use net::{Body, Form, Source, Status, Turn};
+use net::{Body, DRAIN_MAX, Form, Source, Status, Turn};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 /// An answer before it is written.
 pub(super) trait Reply {
@@ -154,6 +155,11 @@ impl Source for Pieces {
             self.rest = Rest::Making(make(&*self.door, writer));
         }
         Some(chunk)
+    }
+
+    /// What was found is held until it is taken: not for a client that gives no window.
+    fn unread_max(&self) -> Option<Duration> {
+        Some(DRAIN_MAX)
     }
 }
 

@@ -41,7 +41,7 @@ pub use service::{
 };
 pub use stats::CallStats;
 pub use status::{Code, Outcome, Status};
-pub use vitals::KeepAlive;
+pub use vitals::{DRAIN_MAX, KeepAlive};
 
 use std::time::Duration;
 

@@ -9,8 +9,9 @@ use super::traffic::Traffic;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How long a connection may take nothing of what it was sent.
-const DRAIN_MAX: Duration = Duration::from_secs(10);
+/// How long a connection may take nothing of what it was sent, or of a message that is ready for it
+/// and cannot be taken back.
+pub const DRAIN_MAX: Duration = Duration::from_secs(10);
 /// The same while all connections together hold or are owed what they may: others wait for this
 /// one.
 const DRAIN_UNDER_PRESSURE_MAX: Duration = Duration::from_secs(1);
@@ -70,6 +71,8 @@ pub(super) struct Vitals {
     pinged: Option<Instant>,
     /// When `drained` bytes had been taken, the last time that was progress.
     drained: (Instant, u64),
+    /// So little lay here at the last look that it does not matter.
+    idle: bool,
     resets: u64,
     /// Resets the client may still send, and when that was.
     allowance: (Instant, u64),
@@ -88,6 +91,7 @@ impl Vitals {
             heard: now,
             pinged: None,
             drained: (now, 0),
+            idle: true,
             resets: 0,
             allowance: (now, RESETS_MAX),
             pings: 0,
@@ -171,17 +175,19 @@ impl Vitals {
     /// When to look again, or that the connection has not drained in time.
     fn drain(&mut self, now: Instant, outflow: &Outflow) -> Result<Instant, ()> {
         let (unsent, sent) = (outflow.unsent(), outflow.sent());
-        let pressure = outflow.everybody().owes_much();
-        let tolerated = if pressure { 0 } else { UNSENT_TOLERATED_BYTES_MAX };
+        let all = outflow.everybody();
+        let tolerated = if all.is_full() { 0 } else { UNSENT_TOLERATED_BYTES_MAX };
         // What it is owed comes once it has taken what lies here, which may be a part of that.
         let idle = unsent == 0 || unsent.max(outflow.owed()) <= tolerated;
-        if idle || sent - self.drained.1 >= DRAINED_BYTES_MIN {
+        // Nobody looked for a while at who was idle: its time begins now.
+        let was_idle = std::mem::replace(&mut self.idle, idle);
+        if idle || was_idle || sent - self.drained.1 >= DRAINED_BYTES_MIN {
             self.drained = (now, sent);
         }
         if unsent == 0 {
             return Ok(now + DRAIN_MAX);
         }
-        let max = if pressure { DRAIN_UNDER_PRESSURE_MAX } else { DRAIN_MAX };
+        let max = if all.owes_much() { DRAIN_UNDER_PRESSURE_MAX } else { DRAIN_MAX };
         if now >= self.drained.0 + max { Err(()) } else { Ok(now + DRAIN_INTERVAL) }
     }
 
@@ -208,6 +214,7 @@ impl Vitals {
 
 #[cfg(test)]
 mod tests {
+    use super::super::outflow::Everybody;
     use super::*;
     use bytes::{Buf, Bytes};
     use std::rc::Rc;
@@ -267,6 +274,26 @@ mod tests {
         let _chunk = client.outflow.chunk(Bytes::from(vec![0; 256 << 20]));
         assert!(matches!(client.at(0), Verdict::Wait(_)));
         assert!(matches!(client.at(1_000), Verdict::Gone(_)));
+    }
+
+    #[test]
+    fn while_all_are_owed_much_who_has_little_here_stays_and_who_has_much_gets_a_second() {
+        let all = Rc::<Everybody>::default();
+        let others: Vec<_> = (0..32).map(|_| Outflow::new(Rc::clone(&all))).collect();
+        let _owed: Vec<_> = others.iter().map(|other| other.owe(usize::MAX)).collect();
+        let start = Instant::now();
+        let outflow = Outflow::new(all);
+        let vitals = Vitals::new(KeepAlive::default(), start);
+        let mut client = Client { vitals, traffic: Traffic::default(), outflow, start };
+        assert!(matches!(client.at(0), Verdict::Wait(_)));
+        // Nobody looks at it for nine seconds: then it is sent an event of a watch.
+        let _event = client.outflow.chunk(Bytes::from(vec![0; 100]));
+        assert!(matches!(client.at(9_000), Verdict::Wait(_)));
+        assert!(matches!(client.at(99_000), Verdict::Wait(_)));
+        let _more = client.outflow.chunk(Bytes::from(vec![0; 2 << 20]));
+        assert!(matches!(client.at(108_000), Verdict::Wait(_)), "its time begins now");
+        assert!(matches!(client.at(108_999), Verdict::Wait(_)));
+        assert!(matches!(client.at(109_000), Verdict::Gone(_)));
     }
 
     #[test]

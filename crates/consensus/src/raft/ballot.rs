@@ -35,6 +35,11 @@ impl Promise {
         self.ballot
     }
 
+    /// It has changed, and nobody has been asked to persist that yet.
+    pub fn is_dirty(&self) -> bool {
+        self.dirty
+    }
+
     /// True once after each change: the new value has to be persisted.
     pub fn take_dirty(&mut self) -> bool {
         core::mem::take(&mut self.dirty)

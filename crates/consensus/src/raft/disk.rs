@@ -78,6 +78,11 @@ impl Disk {
         }
     }
 
+    /// The promise that was handed over last survives a crash.
+    pub fn has_promise(&self) -> bool {
+        self.ballot_ticket <= self.through
+    }
+
     /// Nothing was written or sent yet.
     pub fn is_unused(&self) -> bool {
         self.latest == Ticket::ZERO && self.held.is_empty() && self.outbox.is_empty()
@@ -116,13 +121,11 @@ impl Disk {
         let held = self.held.iter_mut().map(|(_, held)| held);
         let answers = held.chain(self.outbox.iter_mut().map(|(_, held)| held));
         for held in answers {
-            let Held::Message(message) = held else { continue };
-            match &mut message.body {
-                Body::AppendReply { outcome, round, .. } => {
-                    (*outcome, *round) = (outcome.without_seat(), 0);
-                }
-                Body::ReadIndex { vouches, .. } => *vouches = false,
-                _ => {}
+            if let Held::Message(Message {
+                body: Body::AppendReply { outcome, round, .. }, ..
+            }) = held
+            {
+                (*outcome, *round) = (outcome.without_seat(), 0);
             }
         }
         let confirms = |held: &Held| {

@@ -156,7 +156,8 @@ impl Raft {
             if leads {
                 self.leader_read(Origin { node, incarnation, seq });
             } else {
-                let obeys = self.promise.obeys(self.rule(), ballot);
+                // While its promise is not durable its word does not count, and others confirm.
+                let obeys = self.promise.obeys(self.rule(), ballot) && self.has_promised();
                 let vouches = obeys && (!self.is_silent_member() || planted!(SilentAskerConfirms));
                 let wait = if vouches { Wait::Ballot } else { Wait::Now };
                 let body = Body::ReadIndex { incarnation, seq, vouches };
@@ -173,6 +174,11 @@ impl Raft {
             return;
         }
         let confirming = if vouches { self.with_self(origin.node) } else { NodeSet::new() };
+        let now = self.now;
+        let Role::Leader(leader) = &mut self.role else { unreachable!("only a leader is asked") };
+        if let Some(peer) = leader.peer_mut(origin.node).filter(|_| vouches) {
+            peer.hear(now, 0); // As the answer to a round would be, also while its disk stalls.
+        }
         if self.leader_ready() && self.configs.system().commit().is_quorum(confirming) {
             self.confirmed(origin, self.commit, confirming, out);
         } else {

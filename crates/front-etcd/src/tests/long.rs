@@ -273,3 +273,24 @@ fn transactions_and_deletes_answer_at_length_too() {
         assert!(gone.prev_kvs.iter().all(|kv| kv.value.len() == VALUE_BYTES));
     });
 }
+
+/// Its streams have no window at all, so that nothing is ever handed over to be sent.
+#[test]
+fn a_client_that_gives_no_window_is_not_owed_for_ever_and_keeps_no_member_from_stopping() {
+    with_keys(|stage| async move {
+        let socket = tokio::net::TcpStream::connect(stage.address).await.unwrap();
+        let mut builder = h2::client::Builder::new();
+        builder.initial_window_size(0);
+        let (send, connection) = builder.handshake::<_, bytes::Bytes>(socket).await.unwrap();
+        tokio::task::spawn_local(connection);
+        let mut mute = Client::new(send);
+        let answer = mute.begin("KV/Range", &[], frame(&all()));
+        until(|| stage.server.owed() > 0).await;
+        assert_eq!(stage.server.unsent(), 0, "none of it lies here");
+        stage.server.stop();
+        stage.server.closed().await;
+        assert_eq!(stage.server.owed(), 0);
+        let mut body = answer.await.unwrap().into_body();
+        assert!(rest(&mut body, &mut BytesMut::new()).await.is_err(), "half an answer is none");
+    });
+}
