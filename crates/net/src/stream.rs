@@ -104,8 +104,16 @@ impl StreamSender {
         outflow: Rc<Outflow>,
         place: Place,
     ) -> Self {
-        let (sending, head) = (Sending::Head(send), Some(head()));
-        Self { sending, head, ending: Ending::Grpc(tally), outflow, place }
+        Self::open(send, (head(), Ending::Grpc(tally)), outflow, place)
+    }
+
+    fn open(
+        send: SendResponse<Chunk>,
+        (head, ending): (Response<()>, Ending),
+        outflow: Rc<Outflow>,
+        place: Place,
+    ) -> Self {
+        Self { sending: Sending::Head(send), head: Some(head), ending, outflow, place }
     }
 
     /// One message whose pieces make a frame together.
@@ -115,9 +123,7 @@ impl StreamSender {
         outflow: Rc<Outflow>,
         place: Place,
     ) -> Self {
-        let (sending, head) = (Sending::Head(send), Some(head()));
-        let ending = Ending::Message { tally, begun: false };
-        Self { sending, head, ending, outflow, place }
+        Self::open(send, (head(), Ending::Message { tally, begun: false }), outflow, place)
     }
 
     /// A stream without gRPC's frame around it: its end is its end.
@@ -127,8 +133,7 @@ impl StreamSender {
         outflow: Rc<Outflow>,
         place: Place,
     ) -> Self {
-        let (sending, head) = (Sending::Head(send), Some(head));
-        Self { sending, head, ending: Ending::Plain, outflow, place }
+        Self::open(send, (head, Ending::Plain), outflow, place)
     }
 
     pub(super) fn place(&self) -> &Place {

@@ -83,7 +83,6 @@ const ROUND_WAIT_MAX: Duration = Duration::from_millis(2);
 pub struct Desk {
     me: Weak<Desk>,
     config: Arc<Config>,
-    front: MakeFront,
     cluster: u64,
     member: NodeId,
     board: Arc<Board>,

@@ -77,9 +77,10 @@ fn serve(parts: Parts) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let local = tokio::task::LocalSet::new();
     local.block_on(&runtime, async {
+        let front = parts.front;
         let (desk, words, listeners) = Desk::new(parts);
         let desk = Closing(desk);
-        desk.0.serve(listeners)?;
+        desk.0.serve(front, listeners)?;
         if desk.0.run(words).await {
             desk.0.fail_all();
             tokio::time::sleep(PARTING).await;
@@ -121,7 +122,6 @@ impl Desk {
             Self {
                 me: me.clone(),
                 config: parts.config,
-                front: parts.front,
                 cluster: parts.cluster,
                 member: parts.member,
                 board: parts.board,
@@ -152,7 +152,7 @@ impl Desk {
         (desk, parts.words, parts.listeners)
     }
 
-    fn serve(self: &Rc<Self>, listeners: Vec<TcpListener>) -> io::Result<()> {
+    fn serve(self: &Rc<Self>, make: MakeFront, listeners: Vec<TcpListener>) -> io::Result<()> {
         let vital = |task: Pin<Box<dyn Future<Output = ()>>>| spawn_vital(&self.voter, task);
         vital(Box::pin(Rc::clone(self).hand_over()));
         vital(Box::pin(chores::auto_compact(Rc::clone(self))));
@@ -160,7 +160,7 @@ impl Desk {
         let limits = Limits { request_bytes_max, ..Limits::default() };
         let host = Rc::clone(self) as Rc<dyn Host>;
         let progress = self.config.watch_progress_interval;
-        let front = (self.front)(door::door(self), host, limits, progress);
+        let front = make(door::door(self), host, limits, progress);
         let election = Duration::from_millis(self.config.election_timeout_ms);
         vital(Box::pin(look(Rc::clone(&front), election)));
         vital(Box::pin(pump(Rc::clone(&self.reads))));
