@@ -7,8 +7,8 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use base::ClusterTime;
 use mvcc::{
-    Budget, Error, HashKv, HashKvWork, RangeRequest, RangeResponse, RangeWork, ReadTxnWork,
-    TxnRequest, TxnResponse, View,
+    Budget, Counted, Error, HashKv, HashKvWork, RangeRequest, RangeResponse, RangeWork,
+    ReadTxnWork, TxnRequest, TxnResponse, View,
 };
 
 /// How late the state that is read may be.
@@ -101,6 +101,15 @@ enum Part {
 }
 
 impl Reading {
+    /// A range whose keys were counted before, from one at or below its first; before it runs.
+    pub(crate) fn knowing(self, counted: &Counted) -> Self {
+        let part = match self.part {
+            Part::Range(work) => Part::Range(work.knowing(&self.view, counted.clone())),
+            other => other,
+        };
+        Self { part, ..self }
+    }
+
     /// Goes on for as long as the budget lasts; what was found once that is whole.
     ///
     /// # Errors

@@ -22,6 +22,9 @@ use core::cell::{Cell, RefCell};
 use core::task::{Context, Waker};
 use later::{Asker, Later, Promise, promise};
 use mvcc::{Budget, Error};
+use pages::Pages;
+
+mod pages;
 
 /// Reads that wait for their turn or for room.
 pub const READS_WAITING_MAX: usize = 16_384;
@@ -103,6 +106,7 @@ pub struct Reads {
     long: RefCell<VecDeque<Read>>,
     /// Whose long reads are under way.
     places: RefCell<Vec<usize>>,
+    pages: RefCell<Pages>,
     /// Spent on reads since the queue had its last turn.
     spent: Cell<Nanos>,
     waker: RefCell<Option<Waker>>,
@@ -151,6 +155,7 @@ impl Reads {
             waiting: RefCell::default(),
             long: RefCell::default(),
             places: RefCell::default(),
+            pages: RefCell::default(),
             spent: Cell::new(Nanos::ZERO),
             waker: RefCell::default(),
         })
@@ -202,7 +207,13 @@ impl Reads {
             return None;
         };
         match stage.begin(&read.query) {
-            Ok(reading) => Some((reading, read, stage)),
+            Ok(reading) => {
+                let reading = match self.pages.borrow().known(&read.query) {
+                    Some(counted) => reading.knowing(counted),
+                    None => reading,
+                };
+                Some((reading, read, stage))
+            }
             Err(refusal) => {
                 read.refuse(refusal);
                 None
@@ -217,6 +228,9 @@ impl Reads {
             let is_long = read.query.is_long();
             let mut budget = Budget::new(FIRST_UNITS);
             let found = if is_long { None } else { reading.run(&mut budget) };
+            if let Some(Ok(found)) = &found {
+                self.pages.borrow_mut().note(&read.query, found);
+            }
             match found.map(|found| found.map(weighed)) {
                 Some(Err(error)) => read.answer.keep(Err(error.into())),
                 Some(Ok((found, bytes))) if bytes <= AT_ONCE_BYTES_MAX || may_be_long(&read) => {
@@ -253,6 +267,7 @@ impl Reads {
     fn look_on(&self, reading: Reading, read: Read, place: Place) {
         let Some(stage) = self.stage.upgrade() else { return };
         let tells = Weak::clone(&self.stage);
+        let query = read.query.clone();
         let found = read.answer.before(move |made: Option<Made>, answer: Answer<Finding>| {
             // None: whoever asked has left, or it panicked; the promise goes with its place.
             let (Some(made), Some(stage)) = (made, tells.upgrade()) else { return };
@@ -260,6 +275,7 @@ impl Reads {
             match *found.expect("it is what was looked for") {
                 Err(error) => answer.keep(Err(error.into())),
                 Ok((found, bytes)) => {
+                    place.reads.pages.borrow_mut().note(&query, &found);
                     answer.keep(Ok(Finding { header: stage.header(), found, bytes }));
                 }
             }

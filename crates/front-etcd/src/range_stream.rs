@@ -11,7 +11,9 @@ use base::Blob;
 use bytes::Bytes;
 use door::{Door, Refusal, apart};
 use later::{Asker, Later, promise};
-use mvcc::{Budget, Error, RangeRequest, RangeResponse, RangeWork, SortOrder, SortTarget, View};
+use mvcc::{
+    Budget, Counted, Error, RangeRequest, RangeResponse, RangeWork, SortOrder, SortTarget, View,
+};
 use net::{Call, Source, Status, Turn};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -61,6 +63,8 @@ struct Reader {
     how: How,
     /// The read under way.
     work: Option<RangeWork>,
+    /// Keys behind the last chunk.
+    rest: Option<Counted>,
 }
 
 enum How {
@@ -140,6 +144,7 @@ impl Chunks {
             bytes_max: self.bytes_max,
             how,
             work: None,
+            rest: None,
         }));
     }
 
@@ -230,7 +235,10 @@ impl Reader {
                     self.request.limit = left.map_or(self.keys, |left| self.keys.min(left));
                 }
                 match RangeWork::start(&self.view, &self.request) {
-                    Ok(work) => work,
+                    Ok(work) => match self.rest.take() {
+                        Some(rest) => work.knowing(&self.view, rest),
+                        None => work,
+                    },
                     Err(error) => return Some(Err(error)),
                 }
             }
@@ -248,8 +256,9 @@ impl Reader {
         left: Option<i64>,
         count: Option<i64>,
     ) -> (RangeResponse, bool) {
-        let count = count.unwrap_or(chunk.count);
         let got = i64::try_from(chunk.kvs.len()).unwrap_or(i64::MAX);
+        let count = count.unwrap_or(chunk.count);
+        self.rest = Counted::behind(&self.request, &chunk);
         let left = left.map(|left| left - got);
         let sated = left.is_some_and(|left| left <= 0);
         let last = !chunk.more || self.request.count_only || sated || got == 0;

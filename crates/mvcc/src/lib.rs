@@ -45,7 +45,7 @@ pub use hash_kv::HashKvWork;
 pub use interest::Interest;
 pub use key_range::KeyRange;
 pub use lease::LeaseTtl;
-pub use range::RangeWork;
+pub use range::{Counted, RangeWork};
 pub use recent::Recent;
 pub use store::{Applied, Done, Job, Limits, Progress, Store, VERSION_OVERHEAD_BYTES};
 pub use txn::ReadTxnWork;

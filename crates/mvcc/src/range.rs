@@ -9,6 +9,11 @@ use crate::types::{KeyValue, RangeRequest, RangeResponse, SortOrder, SortTarget}
 use crate::view::View;
 use alloc::vec::Vec;
 use base::{Blob, LogIndex, planted};
+use rest::Rest;
+
+mod rest;
+
+pub use rest::Counted;
 
 /// One range read, begun and not ended. It holds no view: whoever runs it gives it the one that it
 /// began on, each time.
@@ -31,6 +36,8 @@ pub struct RangeWork {
     /// The last key looked at.
     after: Option<Blob>,
     stage: Stage,
+    /// How keys are counted that need not be looked at.
+    rest: Rest,
     sorter: Option<Sorter<KeyValue>>,
     kvs: Vec<KeyValue>,
 }
@@ -38,6 +45,7 @@ pub struct RangeWork {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Scan,
+    Count,
     Sort,
     /// Of what only the sort needed; up to this place it is done.
     Strip(usize),
@@ -67,15 +75,15 @@ impl RangeWork {
         }
         assert!(0 < revision && revision <= current, "what is read is there");
         let limit = usize::try_from(r.limit).ok().filter(|limit| *limit > 0);
-        let in_key_order = r.sort_order == SortOrder::None
-            || (r.sort_order == SortOrder::Ascend && r.sort_target == SortTarget::Key);
         // One more than asked tells `more`. etcd limits before a sort whose order is NONE.
-        let fetch = limit.filter(|_| in_key_order && !has_filters(r));
+        let fetch = limit.filter(|_| is_in_key_order(r) && !has_filters(r));
         let fetch = if r.count_only { 0 } else { fetch.map_or(usize::MAX, |limit| limit + 1) };
         let order = order_of(r).filter(|_| !r.count_only);
         let sorter = order.map(|order| Sorter::new(order, limit.unwrap_or(usize::MAX)));
+        let range = KeyRange::new(r.key.clone(), r.range_end.clone());
         Ok(Self {
-            range: KeyRange::new(r.key.clone(), r.range_end.clone()),
+            rest: Rest::new(view, &range, revision, current),
+            range,
             request: r.clone(),
             revision,
             current,
@@ -91,6 +99,14 @@ impl RangeWork {
         })
     }
 
+    /// An earlier read of the same revision and the same end has counted from a key at or below the
+    /// first one: what this one does not answer need not be looked at. To be said before it runs.
+    pub fn knowing(mut self, view: &View, counted: Counted) -> Self {
+        assert!(self.count == 0 && self.stage == Stage::Scan, "it has not begun");
+        self.rest = self.rest.knowing(view, &self.request, counted);
+        self
+    }
+
     /// Goes on for as long as the budget lasts; the answer once it is whole.
     ///
     /// Panics when `view` is not the one that the work began on, and after the answer.
@@ -98,9 +114,10 @@ impl RangeWork {
         assert_eq!(view.applied, self.applied, "a range is read from one view");
         assert!(self.stage != Stage::Done, "it was answered");
         if self.stage == Stage::Scan {
-            if !self.scan(view, budget) {
-                return None;
-            }
+            self.stage = self.scan(view, budget)?;
+        }
+        if self.stage == Stage::Count {
+            self.count = self.rest.count(view, (&self.range, self.revision), budget)?;
             self.stage = Stage::Sort;
         }
         if self.stage == Stage::Sort {
@@ -143,23 +160,20 @@ impl RangeWork {
         assert!(whole, "without a limit all that was found is answered");
     }
 
-    /// Looks at the keys of the range; true at its end.
-    fn scan(&mut self, view: &View, budget: &mut Budget) -> bool {
-        let is_newest = self.revision >= self.current;
+    /// Looks at the keys of the range; at its end says what comes next.
+    fn scan(&mut self, view: &View, budget: &mut Budget) -> Option<Stage> {
         let after = self.after.take();
         let mut last = after.as_ref();
         let mut live = view.live(&self.range, last, self.revision, self.current);
         loop {
-            if is_newest && self.count >= self.fetch && self.range.single().is_none() {
-                // The rest is only counted, and the map has counted it.
-                self.count = view.count_newest(&self.range);
-                return true;
+            if self.count >= self.fetch && !matches!(self.rest, Rest::Looked) {
+                return Some(Stage::Count);
             }
             if !budget.is_left() {
                 self.after = last.cloned();
-                return false;
+                return None;
             }
-            let Some((key, record)) = live.next() else { return true };
+            let Some((key, record)) = live.next() else { return Some(Stage::Sort) };
             budget.spend(1);
             last = Some(key);
             let Some(record) = record else { continue };
@@ -180,6 +194,12 @@ impl RangeWork {
             }
         }
     }
+}
+
+/// What is limited before it is sorted, if it is sorted at all.
+fn is_in_key_order(r: &RangeRequest) -> bool {
+    let by_key = r.sort_order == SortOrder::Ascend && r.sort_target == SortTarget::Key;
+    r.sort_order == SortOrder::None || by_key
 }
 
 fn has_filters(r: &RangeRequest) -> bool {

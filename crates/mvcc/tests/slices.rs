@@ -194,7 +194,7 @@ fn any_budgets_give_the_state_and_the_answers_of_one_go() {
         let restored = Store::restore(limits, cut.checkpoint_records()).expect("it is whole");
         assert_equal(&whole, &restored, seed);
     }
-    assert!(most > 60 && long > 3000 && ok > 6000, "{most} {long} {ok}");
+    assert!(most >= 60 && long > 3000 && ok > 6000, "{most} {long} {ok}");
 }
 
 #[test]

@@ -44,8 +44,8 @@ pub struct Node {
     pub ending: Option<LogIndex>,
     /// A read of its disk may be wrong once.
     pub misreads: bool,
-    /// Older images of its disk, with the incarnation that wrote them.
-    pub images: Vec<(Incarnation, Image)>,
+    /// Older images of its disk, one for each start.
+    pub images: Vec<Older>,
     /// The process stops after this many more effects.
     pub effects_left: Option<u64>,
     /// Peers refuse it: they remember a later life of this disk.
@@ -53,6 +53,17 @@ pub struct Node {
     /// An older image of its disk was put back, before this start: every start before that was
     /// forgotten by it, and by nobody else.
     pub put_back: Option<u32>,
+}
+
+/// A disk as a start found it.
+#[derive(Clone)]
+pub struct Older {
+    /// The start that found it.
+    pub incarnation: Incarnation,
+    /// Its member elects and commits by itself: whoever starts from it asks nobody who could say
+    /// that it was put back.
+    pub alone: bool,
+    pub image: Image,
 }
 
 /// A life of a member, and which of its starts it was: what the judge tells lives by.

@@ -295,3 +295,31 @@ fn with_the_member_end_all_reads_wherever_they_wait() {
     assert!(all.into_iter().all(|later| got(later).is_none()));
     assert!(left.upgrade().is_none(), "nothing holds them any more");
 }
+
+/// A page, run to its end apart if need be: its keys, and the slices that took.
+fn page(test: &Test, client: &Rc<Client>, key: &str, revision: i64) -> (usize, bool) {
+    let (key, range_end) = (base::Blob::from(key.as_bytes()), base::Blob::from(&b"\0"[..]));
+    let range = RangeRequest { key, range_end, limit: 10, revision, ..RangeRequest::default() };
+    let later = test.ask(client, Query::Range(range));
+    let apart = test.works() > 0;
+    if apart {
+        test.work();
+    }
+    (got(later).expect("an answer").expect("it is read"), apart)
+}
+
+#[test]
+fn the_next_page_of_a_list_does_not_count_again_what_is_behind_it() {
+    let (test, client) = (Test::new(0, 5000), Client::new(1));
+    // Half of the keys came after that, so the first page looks at all that it does not answer.
+    let old = 2500;
+    assert_eq!(page(&test, &client, "k000000", old), (10, true));
+    assert_eq!(page(&test, &client, "k000009\0", old), (10, false), "it counts on");
+    assert_eq!(page(&test, &client, "k000500", old), (10, false), "so does one further on");
+    assert_eq!(page(&test, &client, "k000000", old), (10, true), "not one before them");
+    assert_eq!(page(&test, &client, "k000009\0", old + 1), (10, true), "nor at another revision");
+    for n in 0..2 * pages::PAGES_MAX {
+        page(&test, &client, &std::format!("k{n:06}"), 0);
+    }
+    assert_eq!(page(&test, &client, "k000500", old), (10, true), "old ones are forgotten");
+}

@@ -6,7 +6,7 @@ use crate::disk::Loss;
 use crate::fault::{Fault, Kind};
 use crate::judge::Ruling;
 use crate::ledger::Ledger;
-use crate::node::{Node, Process, Stage};
+use crate::node::{Node, Older, Process, Stage};
 use base::{Life, Nanos, Prng};
 use quorum::NodeSet;
 
@@ -182,8 +182,11 @@ impl World {
                 let Some(now) = place.up().map(|m| m.life.incarnation) else { return false };
                 // One of the start just before comes up with the number of this one, and another
                 // mark.
-                let old = place.images.iter().find(|(then, _)| then.number() < now.number());
-                let Some((_, image)) = old.cloned() else { return false };
+                // One that needs nobody would act before anybody could tell it (`docs/faults.md`).
+                let older = |old: &&Older| old.incarnation.number() < now.number() && !old.alone;
+                let Some(Older { image, .. }) = place.images.iter().find(older).cloned() else {
+                    return false;
+                };
                 let met = |n: &crate::node::Node| {
                     n.slot == place.slot || n.met.get(&place.slot) == place.lived().as_ref()
                 };

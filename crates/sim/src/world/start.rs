@@ -3,7 +3,7 @@
 use super::World;
 use crate::agenda::What;
 use crate::disk::Loss;
-use crate::node::{Member, Process, Stage};
+use crate::node::{Member, Older, Process, Stage};
 use base::{Ballot, Birth, Life, LogIndex, Nanos, Prng};
 use cluster::{BallotRule, Configuration};
 use consensus::raft::Settings;
@@ -11,7 +11,8 @@ use member::meet::Said;
 use member::{
     Born, CheckpointState, Draws, How, Job, Known, Opened, Peers, Policy, Refused, Wanted,
 };
-use replica::ReplicaSettings;
+use quorum::NodeSet;
+use replica::{Replica, ReplicaSettings};
 use std::sync::Arc;
 use store::{Identity, OnDamage};
 use wal::{Disk, Options};
@@ -43,18 +44,13 @@ impl World {
         let last = base.0 + found.entries.len() as u64;
         place.ledger.recovered(ballot, base, found.entries.iter().map(|entry| entry.ballot));
         place.unsettled.clear();
-        if place.images.last().is_none_or(|(before, _)| *before != incarnation) {
-            place.images.push((incarnation, place.disk.machine().image()));
-            if place.images.len() > IMAGES_MAX {
-                place.images.remove(0);
-            }
-        }
         self.stats.cuts += u64::from(opened.cut.is_some());
         let revived = member::open::revive(settings, opened.recovered, opened.repair.as_ref());
         let replica = match revived {
             Ok(replica) => replica,
             Err(error) => return self.not_started(node, error),
         };
+        self.keep_image(node, &replica);
         let entries = self.plan.knobs.checkpoint_entries;
         let policy = Policy { entries, bytes_min: CHECKPOINT_BYTES_MIN };
         let (bytes, journal_bytes) = (opened.checkpoint_bytes, opened.journal.bytes());
@@ -77,6 +73,23 @@ impl World {
         // The first step looks at the clock and plans the next one.
         if self.nodes[node].runs() {
             self.step(node, [replica::Event::Tick]);
+        }
+    }
+
+    /// The disk as this start found it: one that may be put back later.
+    fn keep_image(&mut self, node: usize, replica: &Replica) {
+        let (incarnation, config) = (replica.incarnation(), replica.raft().config());
+        let place = &mut self.nodes[node];
+        if place.images.last().is_some_and(|older| older.incarnation == incarnation) {
+            return;
+        }
+        let own: NodeSet = config.config().slot_of(place.id).into_iter().collect();
+        let system = config.system();
+        let alone = system.elect().is_quorum(own) && system.commit().is_quorum(own);
+        let image = place.disk.machine().image();
+        place.images.push(Older { incarnation, alone, image });
+        if place.images.len() > IMAGES_MAX {
+            place.images.remove(0);
         }
     }
 

@@ -96,6 +96,34 @@ fn a_change_is_not_refused_because_of_what_was_begun_above_it() {
 }
 
 #[test]
+fn a_disk_is_not_put_back_to_the_time_when_its_member_needed_nobody() {
+    // sim: the first member came back as the whole cluster, elected itself before anybody could
+    // say that it was put back, and applied what the members of today do not hold.
+    let faults = [8, 9, 18, 20, 21, 34, 42, 45, 46];
+    let wishes = Wishes {
+        nodes: Some(2),
+        clients: Some(1),
+        ops: Some(497),
+        faults: Some(faults.to_vec()),
+        still: vec![
+            Still::Loss,
+            Still::Duplicates,
+            Still::Replays,
+            Still::Damage,
+            Still::ClientLoss,
+            Still::Drift,
+            Still::Batches,
+            Still::Watches,
+        ],
+        changes: true,
+        ..Wishes::default()
+    };
+    let plan = Plan::new(366_001_822, Profile::Swarm, &wishes).expect("a safe plan");
+    let verdict = run(&plan, false).expect("it runs");
+    assert!(verdict.violation.is_none(), "{:?}", verdict.violation);
+}
+
+#[test]
 fn a_change_ends_the_earlier_lives_of_its_origin_too() {
     // sim: a write of an earlier life, dropped after a change of a later one, was called a repeat
     // of nothing.

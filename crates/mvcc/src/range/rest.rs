@@ -1,0 +1,138 @@
+//! How many live keys a range has behind those that were looked at.
+
+use super::{has_filters, is_in_key_order};
+use crate::budget::Budget;
+use crate::key_range::KeyRange;
+use crate::types::{EventKind, RangeRequest, RangeResponse};
+use crate::view::View;
+use base::Blob;
+
+/// What an earlier read of the same revision and the same end has counted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Counted {
+    /// The first key that was counted, if it is there; not above the first key read now.
+    pub from: Blob,
+    /// Live keys from there to the end of the range.
+    pub count: usize,
+}
+
+impl Counted {
+    /// What the answer to a page says of the keys behind it; none when there are none, and when
+    /// the page is not the first live keys of its range.
+    pub fn behind(request: &RangeRequest, found: &RangeResponse) -> Option<Self> {
+        let first = is_in_key_order(request) && !has_filters(request);
+        let last = found.kvs.last().filter(|_| first && found.more)?;
+        let count = usize::try_from(found.count).ok()?.checked_sub(found.kvs.len())?;
+        Some(Self { from: Blob::from([&last.key[..], b"\0"].concat()), count })
+    }
+}
+
+/// How the rest is counted.
+pub(super) enum Rest {
+    /// The map has counted the newest versions.
+    Newest,
+    /// What was counted before, less the live keys in front of the range.
+    Behind { counted: Counted, before: KeyRange, after: Option<Blob>, passed: usize },
+    /// The newest versions, less what came and went since the revision read.
+    Since { revision: i64, event: usize, grown: i64 },
+    /// By looking at each key.
+    Looked,
+}
+
+/// Keys passed for each change that is looked back at: a change is the dearer one.
+const KEYS_A_CHANGE: usize = 2;
+
+impl Rest {
+    /// The cheapest way to count `range` at `revision`.
+    pub fn new(view: &View, range: &KeyRange, revision: i64, current: i64) -> Self {
+        if range.single().is_some() {
+            return Self::Looked;
+        }
+        if revision >= current {
+            return Self::Newest;
+        }
+        // A transaction's own changes are not yet in the history.
+        let since = usize::try_from(view.revision - revision).unwrap_or(usize::MAX);
+        let near = since.saturating_mul(KEYS_A_CHANGE) < view.count_newest(range);
+        if near && current == view.revision {
+            Self::Since { revision: revision + 1, event: 0, grown: 0 }
+        } else {
+            Self::Looked
+        }
+    }
+
+    /// Goes by what was counted before, where that is nearer.
+    pub fn knowing(self, view: &View, request: &RangeRequest, counted: Counted) -> Self {
+        assert!(counted.from <= request.key, "the range is part of what was counted");
+        if *request.key == *b"\0" {
+            return self; // As an end that spells "none".
+        }
+        let range = KeyRange::new(request.key.clone(), request.range_end.clone());
+        let before = KeyRange::new(counted.from.clone(), request.key.clone());
+        let far = view.count_newest(&before);
+        let is_nearer = match &self {
+            Self::Newest => false,
+            Self::Looked => range.single().is_none() && far < view.count_newest(&range),
+            Self::Since { revision, .. } => {
+                let since = usize::try_from(view.revision - revision).unwrap_or(usize::MAX);
+                far < since.saturating_mul(KEYS_A_CHANGE)
+            }
+            Self::Behind { .. } => unreachable!("it is told once"),
+        };
+        if is_nearer { Self::Behind { counted, before, after: None, passed: 0 } } else { self }
+    }
+
+    /// Goes on for as long as the budget lasts; the live keys of the whole range at its end.
+    pub fn count(
+        &mut self,
+        view: &View,
+        (range, revision): (&KeyRange, i64),
+        budget: &mut Budget,
+    ) -> Option<usize> {
+        match self {
+            Self::Looked => unreachable!("who looks at each key has counted them"),
+            Self::Newest => Some(view.count_newest(range)),
+            Self::Behind { counted, before, after, passed } => {
+                let from = after.take();
+                let mut last = from.as_ref();
+                for (key, record) in view.live(before, last, revision, view.revision) {
+                    if !budget.is_left() {
+                        *after = last.cloned();
+                        return None;
+                    }
+                    budget.spend(1);
+                    last = Some(key);
+                    *passed += usize::from(record.is_some());
+                }
+                let rest = counted.count.checked_sub(*passed);
+                Some(rest.expect("what is in front of the range was counted"))
+            }
+            Self::Since { revision: from, event, grown } => {
+                for (at, changes) in view.history.iter_from(from, false) {
+                    if *at > *from {
+                        *event = 0;
+                    }
+                    let left = &changes.events[*event..];
+                    let batch = &left[..left.len().min(budget.batch(usize::MAX))];
+                    budget.spend(1 + batch.len() as u64);
+                    for event in batch.iter().filter(|event| range.matches(&event.kv.key)) {
+                        *grown += match event.kind {
+                            EventKind::Put => i64::from(event.kv.version == 1),
+                            EventKind::Delete => -1,
+                        };
+                    }
+                    (*from, *event) = (*at, *event + batch.len());
+                    if *event < changes.events.len() {
+                        return None;
+                    }
+                    if !budget.is_left() {
+                        (*from, *event) = (*at + 1, 0);
+                        return None;
+                    }
+                }
+                let newest = i64::try_from(view.count_newest(range)).expect("fits memory");
+                Some(usize::try_from(newest - *grown).expect("what was there was counted"))
+            }
+        }
+    }
+}

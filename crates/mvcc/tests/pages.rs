@@ -1,0 +1,139 @@
+//! What a range does not answer is counted without a look at each key, at old revisions too.
+
+use base::{Blob, ClusterTime, LogIndex, Prng};
+use mvcc::{
+    Budget, Command, Counted, DeleteRequest, Limits, PutRequest, RangeRequest, RangeWork,
+    RequestOp, Store, TxnRequest, View,
+};
+
+const KEYS: u64 = 400;
+
+fn key(n: u64) -> Blob {
+    Blob::from(format!("k{n:05}").as_bytes())
+}
+
+fn put(key: Blob) -> PutRequest {
+    PutRequest { key, value: Blob::from(&b"v"[..]), ..PutRequest::default() }
+}
+
+fn delete(p: &mut Prng) -> DeleteRequest {
+    let from = p.below(KEYS);
+    DeleteRequest { key: key(from), range_end: key(from + p.below(4)), prev_kv: false }
+}
+
+/// Puts, deletes, and transactions that delete keys and put one of them again.
+fn command(p: &mut Prng) -> Command {
+    match p.below(8) {
+        0 | 1 => Command::Delete(delete(p)),
+        2 => {
+            let gone = delete(p);
+            let again = put(gone.key.clone());
+            let success = vec![RequestOp::Delete(gone), RequestOp::Put(again)];
+            Command::Txn(TxnRequest { success, ..TxnRequest::default() })
+        }
+        _ => Command::Put(put(key(p.below(KEYS)))),
+    }
+}
+
+fn store(p: &mut Prng, commands: u64) -> Store {
+    let mut store = Store::new(Limits::default());
+    for index in 1..=commands {
+        let _ = store.apply(LogIndex(index), ClusterTime(index), &command(p));
+    }
+    store
+}
+
+/// What is answered, and in how many units.
+fn run(view: &View, mut work: RangeWork, slice: u64) -> (mvcc::RangeResponse, u64) {
+    let mut units = 0;
+    loop {
+        let mut budget = Budget::new(slice);
+        let found = work.run(view, &mut budget);
+        units += slice - budget.left();
+        if let Some(found) = found {
+            return (found, units);
+        }
+    }
+}
+
+fn all(view: &View, r: &RangeRequest) -> i64 {
+    let (key, range_end, revision) = (r.key.clone(), r.range_end.clone(), r.revision);
+    let all = RangeRequest { key, range_end, revision, ..RangeRequest::default() };
+    view.read(&all).expect("it can be read").kvs.len() as i64
+}
+
+/// The key of the page after this one.
+fn next(found: &mvcc::RangeResponse) -> Option<Blob> {
+    let last = found.kvs.last().filter(|_| found.more)?;
+    Some(Blob::from([&last.key[..], b"\0"].concat()))
+}
+
+#[test]
+fn the_rest_of_a_page_is_counted_as_if_each_key_was_looked_at() {
+    let (mut pages, mut known) = (0, 0);
+    for seed in 0..40 {
+        let mut p = Prng::new(7000 + seed);
+        let view = store(&mut p, 1500).view();
+        let revision = view.revision() - p.below(600) as i64;
+        let end = [Blob::from(&b"\0"[..]), key(350), key(20)][p.below(3) as usize].clone();
+        let mut counted: Vec<Counted> = Vec::new();
+        let mut from = Some(key(p.below(30)));
+        while let Some(key) = from {
+            let limit = 1 + p.below(40) as i64;
+            let (range_end, slice) = (end.clone(), [1, 3, 1000][p.below(3) as usize]);
+            let r = RangeRequest { key, range_end, limit, revision, ..RangeRequest::default() };
+            let mut work = RangeWork::start(&view, &r).expect("it can be read");
+            // From one of the pages before, as when another member answered the last one.
+            if !counted.is_empty() && p.below(3) > 0 {
+                let before = &counted[p.below(counted.len() as u64) as usize];
+                work = work.knowing(&view, before.clone());
+                known += 1;
+            }
+            let (found, _) = run(&view, work, slice);
+            assert_eq!(found.count, all(&view, &r), "seed {seed}: {r:?}");
+            assert_eq!(found.more, found.count > limit, "seed {seed}: {r:?}");
+            pages += 1;
+            from = next(&found);
+            let count = (found.count - found.kvs.len() as i64) as usize;
+            counted.extend(from.clone().map(|from| Counted { from, count }));
+        }
+    }
+    assert!(pages > 300 && known > 150, "{pages} pages, {known} that knew");
+}
+
+#[test]
+fn a_page_at_an_old_revision_costs_what_changed_since_or_what_lies_between_pages() {
+    let mut store = Store::new(Limits::default());
+    let mut index = 0;
+    let mut fill = |store: &mut Store, n: u64| {
+        index += 1;
+        let command = Command::Put(put(key(n)));
+        let _ = store.apply(LogIndex(index), ClusterTime(index), &command);
+    };
+    (0..20_000).for_each(|n| fill(&mut store, n));
+    let revision = store.revision();
+    let read = |store: &Store, key: Blob, counted: Option<Counted>| {
+        let (range_end, view) = (Blob::from(&b"l"[..]), store.view());
+        let r = RangeRequest { key, range_end, limit: 10, revision, ..RangeRequest::default() };
+        let mut work = RangeWork::start(&view, &r).expect("it can be read");
+        if let Some(counted) = counted {
+            work = work.knowing(&view, counted);
+        }
+        let (found, units) = run(&view, work, 50);
+        assert_eq!(found.count, all(&view, &r));
+        (found, units)
+    };
+    (0..100).for_each(|n| fill(&mut store, n));
+    let (_, units) = read(&store, key(0), None);
+    assert!(units < 300, "a hundred changes were looked back at in {units} units");
+    // So much has changed that a look at each key is as cheap.
+    (0..20_000).for_each(|n| fill(&mut store, n));
+    let (found, units) = read(&store, key(0), None);
+    assert!(units >= 20_000, "each key was looked at in {units} units");
+    let from = next(&found).expect("there is more");
+    let counted = Counted { from: from.clone(), count: found.count as usize - 10 };
+    let (_, units) = read(&store, from, Some(counted.clone()));
+    assert!(units < 20, "the page behind it took {units} units");
+    let (_, units) = read(&store, key(200), Some(counted));
+    assert!(units < 300, "a later page took {units} units");
+}
