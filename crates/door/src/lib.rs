@@ -31,4 +31,4 @@ pub use query::{Found, Freshness, Query, Reading};
 pub use reads::{Finding, LONG_MAX, READS_WAITING_MAX, Read, Reads, Stage};
 pub use refusal::{Outcome, Reason, Refusal};
 pub use weight::{AT_ONCE_BYTES_MAX, COUNTED_BYTES_MAX, response_bytes};
-pub use work::{Made, Work, apart, steps};
+pub use work::{Made, Work, apart, frees, steps};

@@ -29,6 +29,15 @@ pub fn steps<T: Send + 'static>(step: impl FnMut() -> Option<T> + Send + 'static
     Box::new(Steps(step))
 }
 
+/// A work that frees something large.
+pub fn frees(thing: impl Send + 'static) -> Box<dyn Work> {
+    let mut thing = Some(thing);
+    steps(move || {
+        drop(thing.take());
+        Some(())
+    })
+}
+
 /// Has `step` called apart until it gives something. None comes when `asker` has left before, and
 /// when the member ends.
 pub fn apart<T: Send + 'static>(

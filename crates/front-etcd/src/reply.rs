@@ -7,7 +7,7 @@ use api::Message;
 use api::etcdserverpb as pb;
 use base::Blob;
 use bytes::Bytes;
-use door::{AT_ONCE_BYTES_MAX, Door, Refusal, apart, steps};
+use door::{AT_ONCE_BYTES_MAX, Door, Refusal, apart, frees};
 use later::{Asker, Later, Promise};
 use mvcc::{DeleteResponse, RangeResponse, TxnResponse};
 use net::{Body, DRAIN_MAX, Form, Source, Status, Turn};
@@ -167,12 +167,7 @@ impl Drop for Pieces {
     /// Letting go of all that was found takes long.
     fn drop(&mut self) {
         if let Rest::Made((_, Some(writer))) = std::mem::replace(&mut self.rest, Rest::Nothing) {
-            let mut writer = Some(writer);
-            let free = move || {
-                drop(writer.take());
-                Some(())
-            };
-            self.door.run(steps(free), Promise::to(|_| ()));
+            self.door.run(frees(writer), Promise::to(|_| ()));
         }
     }
 }

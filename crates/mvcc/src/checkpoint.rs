@@ -107,8 +107,7 @@ impl Iterator for CheckpointRecords {
                     if full(&out) { Stage::Current(last) } else { Stage::Old(None) }
                 }
                 Stage::Old(after) => {
-                    let first = || Old::at(Blob::default(), i64::MIN, 0);
-                    let low = after.clone().unwrap_or_else(first);
+                    let low = after.clone().unwrap_or_else(Old::first);
                     let mut last = None;
                     let rest = view.old.iter_from(&low, false);
                     for (old, ()) in rest.filter(|(old, ())| Some(*old) != after.as_ref()) {

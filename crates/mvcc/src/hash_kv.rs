@@ -115,8 +115,7 @@ impl HashKvWork {
     }
 
     fn take_old(&mut self, view: &View, after: Option<Old>, budget: &mut Budget) -> Stage {
-        let first = || Old::at(Blob::default(), i64::MIN, 0);
-        let from = after.clone().unwrap_or_else(first);
+        let from = after.clone().unwrap_or_else(Old::first);
         let mut all = view.old.iter_from(&from, false);
         let mut last = after.as_ref();
         while budget.is_left() {

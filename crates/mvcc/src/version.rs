@@ -74,6 +74,11 @@ impl Old {
         Self(Arc::new(Record { kv, sub, tombstone: true }))
     }
 
+    /// The place before all versions.
+    pub fn first() -> Self {
+        Self::at(Blob::default(), i64::MIN, 0)
+    }
+
     /// The same place without its value, which whoever only keeps the place must not keep.
     pub fn place(&self) -> Self {
         let Record { kv, sub, tombstone } = &*self.0;

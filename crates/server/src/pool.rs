@@ -1,6 +1,6 @@
 //! Threads for what is long: slices of it in turn, ended when nobody waits for it any more.
 
-use door::{Made, Work, steps};
+use door::{Made, Work, frees};
 use later::Promise;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
@@ -105,13 +105,8 @@ impl Threads {
 
     /// Frees something large, after what waits.
     pub fn discard(&self, thing: impl Send + 'static) {
-        let mut thing = Some(thing);
         let (done, _) = unbounded_channel();
-        let free = move || {
-            drop(thing.take());
-            Some(())
-        };
-        self.0.push(Item { id: 0, work: steps(free), unwanted: Arc::default(), done });
+        self.0.push(Item { id: 0, work: frees(thing), unwanted: Arc::default(), done });
     }
 }
 
@@ -213,6 +208,7 @@ impl Pool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use door::steps;
     use later::{Asker, promise};
     use std::sync::mpsc;
 
