@@ -7,7 +7,7 @@ mod change;
 #[path = "it/compiled.rs"]
 mod compiled;
 #[path = "it/follow.rs"]
-mod follow;
+pub mod follow;
 #[path = "it/lives.rs"]
 mod lives;
 

@@ -1,6 +1,7 @@
 //! Which configuration may follow which.
 
 use super::*;
+use base::Prng;
 
 fn may(a: &Configuration, b: &Configuration) -> bool {
     let (a, b) = (a.clone().compile().unwrap(), b.clone().compile().unwrap());
@@ -75,4 +76,52 @@ fn roles_and_the_ballot_rule_are_for_good() {
     assert!(!may(&of(plain, now), &of(plain, node)));
     assert!(!may(&of(plain, now), &of(marked, now)), "a data member becomes a witness");
     assert!(!may(&of(marked, now), &of(plain, now)), "a witness gets data");
+}
+
+/// A family over the letters of a bit set, as text and as what it says of each set.
+fn family(p: &mut Prng) -> (String, Vec<bool>) {
+    let letters: Vec<usize> = (0..5).filter(|_| p.below(4) > 0).collect();
+    let letters = if letters.is_empty() { vec![p.below(5) as usize] } else { letters };
+    let need = 1 + p.below(letters.len() as u64) as usize;
+    let name = |at: &usize| char::from(b'a' + *at as u8).to_string();
+    let names: Vec<String> = letters.iter().map(name).collect();
+    let here = |set: usize| letters.iter().filter(|at| set >> **at & 1 == 1).count();
+    let table = (0..32).map(|set| here(set) >= need).collect();
+    (format!("{need} of ({})", names.join(", ")), table)
+}
+
+fn meets(a: &[bool], b: &[bool]) -> bool {
+    (0..32).all(|set| !a[set] || !b[31 ^ set])
+}
+
+/// Two random configurations, the second proposed after the first: it is taken exactly when the
+/// rule is the same and all sets meet that must, by truth tables.
+pub fn play(seed: u64, taken: &mut [u64; 2]) {
+    let mut p = Prng::new(seed);
+    let rules = [BallotRule::SharedTerms, BallotRule::TermAndNode];
+    let mut draw = || loop {
+        let rule = rules[p.below(2) as usize];
+        let ((elect, e), (commit, c)) = (family(&mut p), family(&mut p));
+        let safe = meets(&e, &c) && (rule == BallotRule::TermAndNode || meets(&e, &e));
+        let config = over("a b c d e", &format!("elect = {elect}; commit = {commit}"), rule);
+        let compiled = config.clone().compile();
+        assert_eq!(compiled.is_ok(), safe, "{rule:?}: {}", config.quorum);
+        if let Ok(compiled) = compiled {
+            return (compiled, rule, e, c);
+        }
+    };
+    let ((old, rule, e, c), (new, other, f, d)) = (draw(), draw());
+    let elects = rule == BallotRule::TermAndNode || meets(&e, &f);
+    let expected = rule == other && meets(&e, &d) && meets(&f, &c) && elects;
+    let (from, to) = (&old.config().quorum, &new.config().quorum);
+    assert_eq!(old.config().changes_rule(new.config()), rule != other, "{from} -> {to}");
+    assert_eq!(old.may_be_followed_by(&new), expected, "{rule:?}: {from} -> {to}");
+    taken[usize::from(expected)] += 1;
+}
+
+#[test]
+fn a_random_configuration_follows_another_exactly_when_all_meet_that_must() {
+    let mut taken = [0; 2];
+    (0..3000).for_each(|seed| play(seed, &mut taken));
+    assert!(taken.iter().all(|count| *count > 100), "{taken:?}");
 }

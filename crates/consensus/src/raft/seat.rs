@@ -48,6 +48,7 @@ impl Raft {
     /// committed without counting it, or in one that founds the cluster.
     pub fn is_seated(&self) -> bool {
         planted!(FreshTakesPart)
+            || planted!(BirthsIgnored)
             || self.seat == Seat::Taken
             || self.configs.founds(self.settings.id, self.life())
     }

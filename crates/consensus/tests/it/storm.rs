@@ -9,6 +9,8 @@ use consensus::raft::EntryKind;
 
 #[path = "storm/changes.rs"]
 mod changes;
+#[path = "storm/quiet.rs"]
+mod quiet;
 
 pub use changes::named;
 use changes::{change, config_of, follow_members, one_step, propose, reconfigure, swap};
@@ -88,7 +90,7 @@ fn play_on(seed: u64, plan: Plan<'_>) -> Cluster {
     let nodes = plan.voters + plan.spares;
     if let Some(schedule) = special(seed, plan) {
         schedule(&mut c, plan);
-        heal(&mut c, nodes);
+        end(&mut c, nodes, plan);
         return c;
     }
     c.noise = (5, 5, 8);
@@ -138,8 +140,16 @@ fn play_on(seed: u64, plan: Plan<'_>) -> Cluster {
             }
         }
     }
-    heal(&mut c, nodes);
+    end(&mut c, nodes, plan);
     c
+}
+
+/// All is mended; in some of the schedules it is looked at for a while.
+fn end(c: &mut Cluster, nodes: u64, plan: Plan<'_>) {
+    heal(c, nodes);
+    if c.prng.below(3) == 0 {
+        quiet::quiet(c, plan);
+    }
 }
 
 /// For settings that a member reads when it starts.

@@ -12,12 +12,18 @@ mod harness;
 #[allow(dead_code, unused_imports)]
 #[path = "../../../wal/tests/it.rs"]
 mod journal;
+#[allow(dead_code)]
+#[path = "../../../quorum/tests/pairs.rs"]
+mod pairs;
 #[allow(dead_code, unused_imports)]
 #[path = "../../../consensus/tests/it/storm.rs"]
 mod storm;
 #[allow(dead_code)]
 #[path = "../../../mvcc/tests/twin_txn.rs"]
 mod twin;
+#[allow(dead_code, unused_imports)]
+#[path = "../../../cluster/tests/it.rs"]
+mod walks;
 #[allow(dead_code)]
 #[path = "whole.rs"]
 mod whole;
@@ -34,6 +40,12 @@ pub enum Means {
     Watches,
     /// Lives whose disks are damaged and put back, with many checkpoints.
     Disks,
+    /// Lives in which directories are lost again and again.
+    Emptied,
+    /// Random pairs of families beside truth tables.
+    Pairs,
+    /// Random configurations, one proposed after the other, beside truth tables.
+    Walks,
     /// Random schedules over the bare consensus machine.
     Storms,
     /// The same where some members are witnesses.
@@ -56,6 +68,9 @@ impl Means {
             "leases" => Self::Leases,
             "watches" => Self::Watches,
             "disks" => Self::Disks,
+            "emptied" => Self::Emptied,
+            "pairs" => Self::Pairs,
+            "walks" => Self::Walks,
             "storms" => Self::Storms,
             "witnesses" => Self::Witnesses,
             "witness-lives" => Self::WitnessLives,
@@ -72,7 +87,13 @@ impl Means {
             Self::Lives => life(seed, None, |_| ()),
             Self::Uniform => life(seed, None, uniform),
             Self::Leases => life(seed, None, leases),
-            Self::Watches => life(seed, None, |plan| plan.knobs.watchers = 12),
+            Self::Watches => life(seed, None, watches),
+            Self::Emptied => {
+                // Newcomers have met nobody, and go by what is written down.
+                live(seed, Wishes { changes: true, ..Wishes::default() }, emptied)
+            }
+            Self::Pairs => survives(|| pairs::play(seed, &mut pairs::Checked::default())),
+            Self::Walks => survives(|| walks::follow::play(seed, &mut [0; 2])),
             Self::Disks => life(seed, None, disks),
             Self::WitnessLives => life(seed, Some(Group::Witness), |_| ()),
             Self::Storms => survives(|| storm::play(seed, plan(seed))),
@@ -108,6 +129,23 @@ fn leases(plan: &mut Plan) {
     }
 }
 
+/// Among the weights of operations.
+const COMPACT: usize = 11;
+
+/// A crowd that watches, and clients that compact what they have just written.
+fn watches(plan: &mut Plan) {
+    plan.knobs.watchers = 12;
+    let compacts = &mut plan.knobs.op_weights[COMPACT];
+    *compacts = (*compacts * 4).max(8);
+}
+
+/// Every second fault takes a member's directory.
+fn emptied(plan: &mut Plan) {
+    for fault in plan.faults.iter_mut().step_by(2) {
+        fault.kind = Kind::Emptied;
+    }
+}
+
 /// Every second fault damages a disk or puts an older one back, or stops a member to see it.
 fn disks(plan: &mut Plan) {
     if plan.seed.is_multiple_of(2) {
@@ -122,8 +160,11 @@ fn disks(plan: &mut Plan) {
 }
 
 fn life(seed: u64, family: Option<Group>, shape: impl FnOnce(&mut Plan)) -> Option<String> {
+    live(seed, Wishes { family, ..Wishes::default() }, shape)
+}
+
+fn live(seed: u64, wishes: Wishes, shape: impl FnOnce(&mut Plan)) -> Option<String> {
     let lived = catch_unwind(AssertUnwindSafe(|| {
-        let wishes = Wishes { family, ..Wishes::default() };
         let mut plan = Plan::new(seed, Profile::Swarm, &wishes)?;
         shape(&mut plan);
         sim::run(&plan, false)
