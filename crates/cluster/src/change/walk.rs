@@ -24,11 +24,11 @@ impl Compiled {
     ) -> Result<Compiled, ChangeError> {
         self.refuse_second(change)?;
         let edited = self.same_texts(self.first_step(change, request, caught_up)?)?;
-        let leaves = matches!(change, Change::Remove { .. }) && edited.change.remove.is_some();
         let next = match change {
             Change::Add { .. } | Change::Replace { .. } => edited.rehearsed(live)?,
             Change::Promote { .. } | Change::Quorum { .. } => edited.join()?.alive(live)?,
-            Change::Remove { .. } if leaves => edited.join()?.alive(live)?,
+            // A voter; a learner has left already.
+            Change::Remove { .. } if edited.change.remove.is_some() => edited.join()?.alive(live)?,
             Change::Remove { .. } | Change::Update { .. } | Change::Publish { .. } => edited,
         };
         self.refuse_new_roles(&next)?;

@@ -272,3 +272,8 @@ fn a_refusal_is_read_as_it_was_written_and_says_why() {
         assert_eq!(ChangeError::decode(&mut Get::new(&[kind, 0, 0, 0, 0])), Err(unknown));
     }
 }
+
+#[test]
+fn a_protocol_has_a_name_that_people_read() {
+    assert_eq!(Protocol::Raft.to_string(), "raft");
+}

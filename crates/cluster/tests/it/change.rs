@@ -349,3 +349,35 @@ fn slots_are_given_in_a_circle_and_there_are_64() {
     let around = begin(&plain.compile().unwrap(), &add(7, "d", true, None)).unwrap();
     assert_eq!(around.slot_of(NodeId(7)), Some(1), "after the last slot comes the first free one");
 }
+
+#[test]
+fn a_learner_leaves_though_nobody_is_alive_and_is_not_missed_either() {
+    let one = walk(&majority_of_three(), &add(7, "d", true, None)).pop().unwrap();
+    let remove = Change::Remove { id: NodeId(7), quorum: None };
+    let left = one.begin(&remove, request(1), NodeSet::EMPTY, |_| true).unwrap();
+    assert!(left.member(NodeId(7)).is_none() && !left.is_changing());
+    let all = Change::Quorum { text: "all of (a, b, c)".into() };
+    let refused = one.begin(&all, request(1), slots(&[0]), |_| true);
+    let why = "no quorum of all of (a, b, c) is alive: b, c not heard from".to_string();
+    assert_eq!(refused, Err(ChangeError::NotEnoughStarted(why)));
+}
+
+#[test]
+fn a_member_in_no_quorum_leaves_for_the_quorum_that_was_asked_for_or_for_the_same() {
+    let apart = shared("a b c", "2 of (a, b)").compile().unwrap();
+    let ask = |quorum: Option<&str>| {
+        let remove = Change::Remove { id: NodeId(3), quorum: quorum.map(Into::into) };
+        walk(&apart, &remove).pop().unwrap().quorum.clone()
+    };
+    assert_eq!(ask(None), "2 of (a, b)");
+    assert_eq!(ask(Some("majority(a, b)")), "majority(a, b)");
+}
+
+#[test]
+fn a_slot_that_was_left_is_given_again_after_all_others() {
+    let remove = Change::Remove { id: NodeId(3), quorum: None };
+    let two = walk(&majority_of_three(), &remove).pop().unwrap();
+    assert_eq!(two.members.iter().map(|m| m.slot).max(), Some(1));
+    let three = walk(&two, &add(7, "d", false, None)).pop().unwrap();
+    assert_eq!(three.slot_of(NodeId(7)), Some(3), "2 was left just now");
+}

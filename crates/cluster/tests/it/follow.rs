@@ -64,6 +64,9 @@ fn members_keep_their_slots_and_voters_their_names() {
     let mut named = learner.clone();
     named.members[2].name = "x".into();
     assert!(may(&learner, &named), "a learner stands in no text");
+    let mut voter = now.clone();
+    voter.members[2].name = "x".into();
+    assert!(may(&learner, &voter), "nor did it before it was promoted");
 }
 
 #[test]
