@@ -152,6 +152,9 @@ mod tests {
         assert_eq!(moves(&mut state, 0, 10), 1);
         assert_eq!(moves(&mut state, 10, 30), 1, "after 10 s, then 20 s");
         assert_eq!(moves(&mut state, 30, 3600), 9, "at most 600 s apart");
+        let mut exact = CheckpointState::new(POLICY, LogIndex(0), 0, 0);
+        assert!(exact.hands_over(at(5)));
+        assert!(!exact.hands_over(Nanos(at(15).0 - 1)) && exact.hands_over(at(15)));
         assert!(state.replaces(0));
         state.written(LogIndex(1), 1);
         assert_eq!(moves(&mut state, 3600, 3610), 1);

@@ -97,6 +97,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn as_many_urls_are_read_as_a_member_may_have() {
+        for (more, fits) in [(0, true), (1, false)] {
+            let peer_urls = vec!["http://h:1".to_string(); URLS_MAX + more];
+            let mut bytes = Vec::new();
+            Ask { peer_urls, birth: 9 }.encode(&mut bytes);
+            assert_eq!(Ask::decode(&bytes).is_ok(), fits, "{more} more");
+        }
+    }
+
+    #[test]
     fn question_and_answers_survive_their_encoding() {
         let ask = Ask { peer_urls: vec!["http://h:1".to_string()], birth: 9 };
         let mut bytes = Vec::new();

@@ -350,4 +350,71 @@ mod tests {
         assert!(first > LogIndex(4) && first <= LogIndex(7), "{first}");
         assert_eq!(after.records.last().map(|r| r.index), Some(LogIndex(9)));
     }
+    #[test]
+    fn a_promise_without_entries_is_durable_before_it_is_reported() {
+        let disk = MemDisk::new();
+        let mut lane = lane(&disk);
+        let promise = Persist { entries: Vec::new(), ballot: Ballot::new(7, 3), ..persist(1, 0) };
+        assert!(!lane.is_work());
+        lane.take(Job::Persist(promise));
+        assert!(lane.is_work());
+        lane.write().expect("room");
+        let durable = lane.sync().expect("it syncs").expect("something was written");
+        assert_eq!(durable.persists.len(), 1);
+        let (_, found) = Journal::open(disk.crash(1), SMALL).expect("sound");
+        assert_eq!((found.ballot, found.records.len()), (Ballot::new(7, 3), 0));
+    }
+
+    #[test]
+    fn a_release_alone_is_work() {
+        let mut lane = lane(&MemDisk::new());
+        lane.take(Job::Release(LogIndex(4)));
+        assert!(lane.is_work());
+    }
+
+    #[test]
+    fn zeros_are_written_ahead_in_silence_some_at_a_time() {
+        let disk = MemDisk::new();
+        let options = Options { segment_bytes: 1 << 20, prefill_bytes: 1 << 19, spares_max: 0 };
+        let owner = Owner { cluster: 1, member: NodeId(2) };
+        let mut lane = Lane::new(Journal::create(disk.clone(), options, owner, 7).expect("room"));
+        lane.take(Job::Persist(persist(1, 400_000)));
+        lane.write().expect("room");
+        lane.sync().expect("it syncs");
+        lane.settle().expect("nothing to do");
+        let mut silences = 0;
+        while lane.patience().is_some() {
+            lane.idle().expect("a mark, and zeros");
+            silences += 1;
+            assert!(silences < 100, "there is an end");
+        }
+        assert!((2..=4).contains(&silences), "a quarter of a MiB at a time, not {silences} times");
+    }
+
+    #[test]
+    fn the_next_segment_is_made_ahead_once_there_is_much_journal() {
+        let mut disk = MemDisk::new();
+        let options = Options { segment_bytes: 64 << 20, prefill_bytes: 1 << 20, spares_max: 1 };
+        let owner = Owner { cluster: 1, member: NodeId(2) };
+        let mut lane = Lane::new(Journal::create(disk.clone(), options, owner, 7).expect("room"));
+        let mut number = 0;
+        let mut job = loop {
+            let wanted = lane.spare_wanted();
+            let bytes = lane.journal.bytes();
+            assert_eq!(wanted.is_some(), bytes >= 32 * 1024 * 1024, "at {bytes}");
+            if let Some(job) = wanted {
+                break job;
+            }
+            number += 1;
+            lane.take(Job::Persist(persist(number, 4_000_000)));
+            lane.write().expect("room");
+            lane.sync().expect("it syncs");
+            lane.settle().expect("nothing to do");
+        };
+        assert!(lane.spare_wanted().is_none(), "one at a time");
+        while job.step(&mut disk, 1 << 24).expect("room") {}
+        lane.spare_done(job, true);
+        assert_eq!(lane.journal.spares(), 1);
+        assert!(lane.spare_wanted().is_none(), "it is there");
+    }
 }

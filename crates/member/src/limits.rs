@@ -21,3 +21,31 @@ pub fn store_limits(config: &Configuration) -> mvcc::Limits {
     limits.max_txn_ops = usize::try_from(ops).unwrap_or(usize::MAX);
     limits
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cluster::{BallotRule, ChangeState, Protocol};
+
+    #[test]
+    fn limits_are_those_that_the_configuration_names() {
+        let mut config = Configuration {
+            members: Vec::new(),
+            quorum: "majority(a)".to_string(),
+            joint: None,
+            rule: BallotRule::SharedTerms,
+            protocol: Protocol::Raft,
+            limits: vec![("other".to_string(), 5)],
+            change: ChangeState::default(),
+        };
+        let own = mvcc::Limits::default();
+        let found = store_limits(&config);
+        assert_eq!((found.quota_bytes, found.max_txn_ops), (own.quota_bytes, own.max_txn_ops));
+        config.limits.push((LIMIT_QUOTA.to_string(), 7000));
+        config.limits.push((LIMIT_TXN_OPS.to_string(), 9));
+        let found = store_limits(&config);
+        assert_eq!((found.quota_bytes, found.max_txn_ops), (7000, 9));
+        assert_eq!(limit(&config, "other", 1), 5);
+        assert_eq!(limit(&config, "none", 1), 1);
+    }
+}

@@ -28,7 +28,9 @@ impl Compiled {
             Change::Add { .. } | Change::Replace { .. } => edited.rehearsed(live)?,
             Change::Promote { .. } | Change::Quorum { .. } => edited.join()?.alive(live)?,
             // A voter; a learner has left already.
-            Change::Remove { .. } if edited.change.remove.is_some() => edited.join()?.alive(live)?,
+            Change::Remove { .. } if edited.change.remove.is_some() => {
+                edited.join()?.alive(live)?
+            }
             Change::Remove { .. } | Change::Update { .. } | Change::Publish { .. } => edited,
         };
         self.refuse_new_roles(&next)?;

@@ -5,7 +5,7 @@ use base::{Ballot, LogIndex};
 use member::checkpoints::{self, decode_offer, encode_offer};
 use member::{Incoming, limits};
 use replica::{CheckpointJob, Installed};
-use store::{CheckpointFile, StoreError, StoreErrorKind};
+use store::{CheckpointFile, Home, StoreError, StoreErrorKind};
 use wal::Disk;
 
 fn job(index: u64) -> CheckpointJob {
@@ -74,6 +74,21 @@ fn a_witness_is_sent_the_place_and_no_data() {
     assert_eq!((&taken.config, &taken.extra[..]), (&cluster(3), &b"dedupe"[..]));
     assert_eq!((taken.store.applied_index(), taken.store.revision()), (LogIndex(9), 1));
     assert!(offer.len < self::bytes(&here, false).0.len);
+    let mut disk = there.disk("checkpoints").expect("a directory");
+    let reader = store::open_checkpoint(disk.as_mut(), &offer.name).expect("it is there");
+    assert_eq!(reader.meta().revision, 1, "what it says of itself is of an empty store");
+}
+
+#[test]
+fn a_start_removes_what_a_write_left_that_broke_off() {
+    let place = Place::default();
+    checkpoints::write(&place, &job(4)).expect("room");
+    let half = "checkpoints/checkpoint-0000000000000009-0000000000000003-0000000000000002.tmp";
+    place.0.clone().create(half).expect("room");
+    checkpoints::clean(&place).expect("it can be removed");
+    let names = place.0.clone().list().expect("names");
+    assert!(names.iter().all(|name| !name.ends_with(".tmp")), "{names:?}");
+    assert_eq!(names.iter().filter(|name| name.ends_with(".qc")).count(), 1);
 }
 
 #[test]

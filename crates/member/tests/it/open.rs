@@ -1,6 +1,7 @@
 //! Whose directory it is, and what its files say together.
 
 use crate::home::{Place, SMALL, born, cluster, start, start_as, start_wanting};
+use base::limits::BOOTSTRAP_BYTES_MAX;
 use base::{Ballot, Birth, Blob, Life, LogIndex, NodeId, Ticket};
 use consensus::raft::{Entry, EntryKind, Persist};
 use member::{Job, Lane, Opened, Refused, Wanted};
@@ -74,6 +75,18 @@ fn a_cluster_too_large_for_its_own_handshake_is_refused_before_anything_is_writt
     assert!(matches!(&refused, Refused::Unwanted(text) if text.contains("fit a handshake")));
     assert_eq!(files(&place), []);
     assert!(start(&place, 1).is_ok(), "a smaller one may begin there");
+    // To the byte.
+    let long = |bytes: usize| {
+        let mut config = cluster(3);
+        config.members[0].peer_urls = vec!["u".repeat(bytes)];
+        config
+    };
+    let room = BOOTSTRAP_BYTES_MAX - long(0).encode().len();
+    for (bytes, fits) in [(room, true), (room + 1, false)] {
+        let born = member::Born { config: long(bytes), ..self::born() };
+        let begun = start_as(&Place::default(), 1, &Wanted::default(), born);
+        assert_eq!(begun.is_ok(), fits, "{bytes}");
+    }
 }
 
 #[test]
@@ -162,7 +175,11 @@ fn the_directory_of_a_member_without_its_identity_is_named_and_left_alone() {
     };
     assert!(text.contains("no identity file but holds journal/segment-"), "{text}");
     assert!(text.contains("quorate member replace"), "{text}");
+    assert!(!text.contains("more of its files"), "{text}");
     assert_eq!(files(&lived), before);
+    lived.0.clone().create("/repair").unwrap();
+    let text = why(&lived).to_string();
+    assert!(text.contains(" and 1 more of its files: "), "{text}");
     // A checkpoint alone is enough to tell, and so is a repair, or what one set aside.
     let checkpoint = "checkpoint-0000000000000001-0000000000000001-0000000000000001.qc";
     let aside = "journal/segment-0000000000000001.qj.damaged-1";
