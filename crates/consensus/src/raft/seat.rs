@@ -47,10 +47,8 @@ impl Raft {
     /// Whether this member may vote and acknowledge: its birth stands in a configuration that was
     /// committed without counting it, or in one that founds the cluster.
     pub fn is_seated(&self) -> bool {
-        planted!(FreshTakesPart)
-            || planted!(BirthsIgnored)
-            || self.seat == Seat::Taken
-            || self.configs.founds(self.settings.id, self.life())
+        let named = planted!(BirthsIgnored) || self.seat == Seat::Taken;
+        planted!(FreshTakesPart) || named || self.configs.founds(self.settings.id, self.life())
     }
 
     /// Whether the write that keeps its seat is under way.
