@@ -117,7 +117,8 @@ impl RangeWork {
             self.stage = self.scan(view, budget)?;
         }
         if self.stage == Stage::Count {
-            self.count = self.rest.count(view, (&self.range, self.revision), budget)?;
+            let live = self.rest.count(view, (&self.range, self.revision), budget)?;
+            self.count = self.count.max(live);
             self.stage = Stage::Sort;
         }
         if self.stage == Stage::Sort {

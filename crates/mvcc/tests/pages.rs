@@ -137,3 +137,15 @@ fn a_page_at_an_old_revision_costs_what_changed_since_or_what_lies_between_pages
     let (_, units) = read(&store, key(200), Some(counted));
     assert!(units < 300, "a later page took {units} units");
 }
+
+#[test]
+fn what_another_store_had_counted_is_no_reason_to_stop() {
+    let view = store(&mut Prng::new(1), 1500).view();
+    let (key, range_end) = (key(200), Blob::from(&b"\0"[..]));
+    let revision = view.revision() - 300;
+    let r = RangeRequest { key, range_end, limit: 5, revision, ..RangeRequest::default() };
+    let work = RangeWork::start(&view, &r).expect("it can be read");
+    let counted = Counted { from: self::key(190), count: 0 };
+    let (found, _) = run(&view, work.knowing(&view, counted), 50);
+    assert_eq!(found.kvs.len(), 5);
+}
