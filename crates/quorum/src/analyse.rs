@@ -30,59 +30,65 @@ impl Family {
     /// Every minimal quorum, smallest first, then by slots. Exponential in general: use
     /// [`Family::minimal_quorums_max`] for a family that may be large.
     pub fn minimal_quorums(&self) -> Vec<NodeSet> {
-        self.minimal_quorums_max(usize::MAX).0
+        self.minimal_quorums_within(usize::MAX, usize::MAX).0
     }
 
     /// At most `max` minimal quorums, and whether these are all.
     pub fn minimal_quorums_max(&self, max: usize) -> (Vec<NodeSet>, bool) {
+        self.minimal_quorums_within(max, STEPS_MAX)
+    }
+
+    fn minimal_quorums_within(&self, max: usize, steps_max: usize) -> (Vec<NodeSet>, bool) {
         let alone: Vec<NodeSet> = self.support().iter().map(|slot| NodeSet(1 << slot)).collect();
         if let Some(mut found) = self.minimal_by_class(&alone) {
-            found.sort_unstable_by_key(|q| (q.len(), q.0.reverse_bits() ^ u64::MAX));
+            found.sort_unstable_by_key(by_size);
             let complete = found.len() <= max;
             found.truncate(max);
             return (found, complete);
         }
+        self.walk(max, steps_max)
+    }
+
+    /// Any `max` minimal quorums found in so many steps, and whether these are all.
+    fn walk(&self, max: usize, steps_max: usize) -> (Vec<NodeSet>, bool) {
         // From the highest slot, so that the first ones found keep the lowest.
         let mut slots: Vec<u8> = self.support().iter().collect();
         slots.reverse();
         let mut walk =
-            Walk { family: self, slots, found: Vec::new(), max, complete: true, steps: 0 };
+            Walk { family: self, slots, found: Vec::new(), max, complete: true, steps: steps_max };
         walk.from(0, NodeSet::EMPTY, self.support());
-        walk.found.sort_unstable_by_key(|q| (q.len(), q.0.reverse_bits() ^ u64::MAX));
+        walk.found.sort_unstable_by_key(by_size);
         (walk.found, walk.complete)
     }
 
     /// A smallest set to add to `present` to make a quorum; empty when it is one. Smallest is
     /// exact unless the family is so irregular that the search gives up; then it is minimal.
     pub fn what_is_missing(&self, present: NodeSet) -> NodeSet {
+        self.missing_within(present, STEPS_MAX)
+    }
+
+    fn missing_within(&self, present: NodeSet, steps_max: usize) -> NodeSet {
         let absent = self.support().minus(present);
-        let mut steps = 0;
-        for size in 0..=absent.len() {
-            match self.complete(&classes(&[self]), present, absent, size, &mut steps) {
-                Some(added) => {
-                    assert!(self.is_quorum(present.union(added)), "it is what was missing");
-                    assert!(
-                        added.intersect(present).is_empty(),
-                        "nothing that is there is missing"
-                    );
-                    return added;
+        let (classes, mut steps) = (classes(&[self]), steps_max);
+        let mut sizes = 0..=absent.len();
+        let found =
+            sizes.find_map(|size| self.complete(&classes, present, absent, size, &mut steps));
+        let added = found.unwrap_or_else(|| {
+            let mut added = absent;
+            for slot in absent.iter() {
+                added.remove(slot);
+                if !self.is_quorum(present.union(added)) {
+                    added.insert(slot);
                 }
-                None if steps > STEPS_MAX => break,
-                None => {}
             }
-        }
-        let mut added = absent;
-        for slot in absent.iter() {
-            added.remove(slot);
-            if !self.is_quorum(present.union(added)) {
-                added.insert(slot);
-            }
-        }
+            added
+        });
         assert!(self.is_quorum(present.union(added)), "it is what was missing");
+        assert!(added.intersect(present).is_empty(), "nothing that is there is missing");
         added
     }
 
-    /// Adds exactly `size` slots of `absent`, class by class.
+    /// Adds exactly `size` slots of `absent`, class by class; `None` once no steps are left.
     fn complete(
         &self,
         classes: &[NodeSet],
@@ -94,10 +100,10 @@ impl Family {
         if size == 0 {
             return self.is_quorum(have).then_some(NodeSet::EMPTY);
         }
-        *steps += 1;
+        *steps = steps.checked_sub(1)?;
         let open = classes.iter().fold(NodeSet::EMPTY, |all, c| all.union(c.intersect(absent)));
         let (first, rest) = classes.split_first()?;
-        if *steps > STEPS_MAX || open.len() < size || !self.is_quorum(have.union(open)) {
+        if open.len() < size || !self.is_quorum(have.union(open)) {
             return None;
         }
         let members = first.intersect(absent);
@@ -129,12 +135,19 @@ impl Family {
     }
 }
 
+/// Smallest first, then by slots: of two sets of one size, the one with the lowest slot that is in
+/// only one of them.
+fn by_size(set: &NodeSet) -> (usize, u64) {
+    (set.len(), !set.0.reverse_bits())
+}
+
 struct Walk<'a> {
     family: &'a Family,
     slots: Vec<u8>,
     found: Vec<NodeSet>,
     max: usize,
     complete: bool,
+    /// Left before the walk gives up.
     steps: usize,
 }
 
@@ -145,11 +158,11 @@ impl Walk<'_> {
         if !self.complete || !self.family.is_quorum(possible) {
             return;
         }
-        self.steps += 1;
-        if self.steps > STEPS_MAX && self.max != usize::MAX {
+        let Some(left) = self.steps.checked_sub(1) else {
             self.complete = false;
             return;
-        }
+        };
+        self.steps = left;
         if self.family.is_quorum(chosen) {
             if self.family.minimal_within(chosen) != Some(chosen) {
                 return;

@@ -1,5 +1,7 @@
 //! The commit index of any family.
 
+use core::cmp::Reverse;
+
 use crate::{Family, NODES_MAX, NodeSet};
 
 /// The largest i such that the slots with `matched[slot] >= i` hold a quorum; 0 when only the
@@ -10,16 +12,12 @@ pub fn commit_index(family: &Family, matched: &[u64]) -> u64 {
     // The support in descending order of matched: prefixes of it are the only candidate sets.
     let mut order = [0u8; NODES_MAX];
     let mut count = 0;
-    for slot in family.support().iter() {
-        let mut at = count;
-        while at > 0 && value(order[at - 1]) < value(slot) {
-            order[at] = order[at - 1];
-            at -= 1;
-        }
-        order[at] = slot;
+    for (place, slot) in order.iter_mut().zip(family.support().iter()) {
+        *place = slot;
         count += 1;
     }
-    let order = &order[..count];
+    let order = &mut order[..count];
+    order.sort_unstable_by_key(|slot| Reverse(value(*slot)));
     // Families are monotone, so the shortest winning prefix is found by halving. A prefix that
     // ends inside a tie has the same value as the whole tie, so ends are exact.
     let (mut short, mut long) = (0, count);

@@ -91,7 +91,8 @@ impl Search<'_> {
     }
 }
 
-/// Members no step of any family tells apart, in order of the first family's first steps.
+/// Members no step of any family tells apart. Each split puts the members of its step first, so
+/// that those of one gate stand next to each other: its residue then collapses early.
 pub(crate) fn classes(families: &[&Family]) -> Vec<NodeSet> {
     let all = families.iter().fold(NodeSet::EMPTY, |all, f| all.union(f.support()));
     let mut classes: Vec<NodeSet> = Vec::from([all]);
@@ -102,12 +103,6 @@ pub(crate) fn classes(families: &[&Family]) -> Vec<NodeSet> {
     }
     let members: usize = classes.iter().map(|class| class.len()).sum();
     assert_eq!(members, all.len(), "each member is in one class");
-    // Members of one gate next to each other: its residue then collapses early.
-    let first_step = |class: &NodeSet| {
-        let ops = families.iter().flat_map(|f| f.ops());
-        ops.enumerate().find(|(_, op)| op.mask & class.0 != 0).map(|(at, _)| at)
-    };
-    classes.sort_by_key(first_step);
     classes
 }
 

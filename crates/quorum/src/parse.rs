@@ -150,7 +150,8 @@ impl Parser {
     }
 
     fn advance(&mut self) {
-        self.at = (self.at + 1).min(self.tokens.len() - 1);
+        assert!(*self.peek() != Token::End, "only what was read is passed");
+        self.at += 1;
     }
 
     fn is_word(&self, word: &str) -> bool {

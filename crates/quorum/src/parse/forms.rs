@@ -121,7 +121,7 @@ impl Parser {
             self.expect(":")?;
             let at = self.column();
             let weight = self.number("a weight")?;
-            if weight == 0 || weight > WEIGHT_MAX || total + weight > WEIGHT_SUM_MAX {
+            if !(1..=WEIGHT_MAX).contains(&weight) {
                 let message = format!("a weight is 1 to {WEIGHT_MAX}");
                 return Err(ParseError::new(at, message));
             }
@@ -131,6 +131,7 @@ impl Parser {
             if !self.eat(",") {
                 assert_eq!(seen.len(), weights.len(), "every item has a weight");
                 assert!(total as usize >= seen.len(), "every weight counts");
+                assert!(total <= WEIGHT_SUM_MAX, "few items of bounded weight");
                 return Ok((seen.into_iter().zip(weights).collect(), total));
             }
         }
@@ -201,11 +202,11 @@ impl Parser {
             row.push(item);
             let comma = self.eat(",");
             if !comma && self.eat("/") {
+                rows.push(core::mem::take(&mut row));
                 if rows.len() >= ITEMS_MAX {
                     let message = format!("more than {ITEMS_MAX} rows");
                     return Err(ParseError::new(self.column(), message));
                 }
-                rows.push(core::mem::take(&mut row));
             } else if !comma && self.is_symbol(")") {
                 rows.push(row);
                 self.close(")")?;
