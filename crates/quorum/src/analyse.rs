@@ -103,7 +103,7 @@ impl Family {
         *steps = steps.checked_sub(1)?;
         let open = classes.iter().fold(NodeSet::EMPTY, |all, c| all.union(c.intersect(absent)));
         let (first, rest) = classes.split_first()?;
-        if open.len() < size || !self.is_quorum(have.union(open)) {
+        if !self.is_quorum(have.union(open)) {
             return None;
         }
         let members = first.intersect(absent);
@@ -182,5 +182,84 @@ impl Walk<'_> {
         let mut with = chosen;
         with.insert(slot);
         self.from(at + 1, with, possible);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Expr;
+
+    /// Members that no class puts together: rows and columns of nine.
+    fn cross() -> Family {
+        let expr = Expr::parse("cross(a b c / d e f / g h i)").expect("it parses");
+        Family::compile(&expr, &expr.infer_names()).expect("all have names")
+    }
+
+    fn set(slots: &[u8]) -> NodeSet {
+        slots.iter().copied().collect()
+    }
+
+    #[test]
+    fn a_search_that_gave_up_still_adds_nobody_who_could_go() {
+        // Smallest is a row and a column; to drop the lowest slots first ends elsewhere.
+        let expr = Expr::parse("a and b or b and c and d").expect("it parses");
+        let family = Family::compile(&expr, &expr.infer_names()).expect("all have names");
+        assert_eq!(family.missing_within(NodeSet::EMPTY, usize::MAX), set(&[0, 1]));
+        for steps in 0..40 {
+            for bits in 0..16 {
+                let present = NodeSet::from_bits(bits);
+                let added = family.missing_within(present, steps);
+                assert!(added.intersect(present).is_empty());
+                for slot in added.iter() {
+                    let mut less = added;
+                    less.remove(slot);
+                    assert!(!family.is_quorum(present.union(less)), "{slot} is not needed");
+                }
+            }
+        }
+        assert_eq!(family.missing_within(NodeSet::EMPTY, 0), set(&[1, 2, 3]));
+        assert_eq!(family.missing_within(set(&[0, 1]), 0), NodeSet::EMPTY, "it is there at once");
+    }
+
+    #[test]
+    fn a_search_leaves_out_what_cannot_lead_to_a_quorum() {
+        // One class is taken by numbers, whoever they are: 2^64 sets are never looked at.
+        let majority = Family::majority(NodeSet::first(64));
+        assert_eq!(majority.missing_within(NodeSet::EMPTY, 600), NodeSet::first(33));
+        assert_eq!(majority.missing_within(NodeSet::first(30), 10).len(), 3);
+        // Nine classes of one: most of the 382 sets of up to five are not looked at.
+        let cross = cross();
+        assert_eq!(cross.missing_within(NodeSet::EMPTY, 200).len(), 5);
+        assert_eq!(cross.missing_within(set(&[8]), 100).len(), 4);
+    }
+
+    #[test]
+    fn a_walk_finds_what_the_gates_say_or_says_that_it_did_not() {
+        for family in [cross(), Family::majority(NodeSet::first(7)), cross().dual()] {
+            let (all, complete) = family.minimal_quorums_max(100);
+            assert!(complete);
+            assert_eq!(family.walk(100, usize::MAX), (all.clone(), true));
+            assert_eq!(family.walk(all.len(), usize::MAX), (all.clone(), true));
+            let (some, complete) = family.walk(all.len() - 1, usize::MAX);
+            assert!(!complete && some.len() == all.len() - 1);
+            let mut least = 0;
+            while family.walk(100, least) != (all.clone(), true) {
+                let (found, complete) = family.walk(100, least);
+                assert!(!complete && found.iter().all(|set| all.contains(set)), "{least} steps");
+                least += 1;
+            }
+            assert!(least >= all.len() && least < 1 << family.support().len(), "{least} steps");
+        }
+        // Leaving out the highest first: at once at a quorum of the lowest, then at its neighbours.
+        let many = Family::majority(NodeSet::first(64));
+        let mut less = NodeSet::first(33);
+        less.remove(31);
+        let mut next = NodeSet::first(34);
+        next.remove(32);
+        let mut last = less;
+        last.insert(33);
+        let first = [NodeSet::first(33), next, last];
+        assert_eq!(many.walk(3, 200), (first.to_vec(), false));
     }
 }

@@ -153,7 +153,7 @@ fn residue(ops: &[Op], placed: NodeSet, open: NodeSet, key: &mut Vec<u32>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::SystemSpec;
+    use crate::{SystemError, SystemSpec, Unsafe, Why};
     use alloc::format;
     use alloc::string::String;
     use base::Prng;
@@ -171,6 +171,17 @@ mod tests {
         };
         let gates: Vec<String> = (0..count).map(|_| gate()).collect();
         format!("majority({})", gates.join(", "))
+    }
+
+    #[test]
+    fn a_search_that_gave_up_is_no_proof_and_names_nobody() {
+        let spec = SystemSpec::parse(&gates(24)).expect("it is short enough");
+        let names = spec.infer_names();
+        let error = spec.compile(&names).expect_err("it is not proved");
+        assert_eq!(format!("{error}"), "too complex to prove that its quorums meet");
+        let SystemError::Unsafe { cause, .. } = error else { panic!("{error}") };
+        let none = NodeSet::EMPTY;
+        assert_eq!(cause, Unsafe { a: none, b: none, why: Why::TooComplex, share_min: 1 });
     }
 
     #[test]

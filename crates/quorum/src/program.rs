@@ -83,3 +83,52 @@ impl Program {
         last
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Expr, Family, NodeSet};
+    use alloc::format;
+    use alloc::string::String;
+    use base::Prng;
+
+    fn compiled(text: &str) -> (Family, Option<Program>) {
+        let expr = Expr::parse(text).expect("it parses");
+        let family = Family::compile(&expr, &expr.infer_names()).expect("all have names");
+        let program = Program::compile(family.ops());
+        (family, program)
+    }
+
+    /// Most of so many gates, two of three members each, each member in three of them; the gate
+    /// of all of them is one more.
+    fn gates(count: usize) -> String {
+        let gate = |i: usize| {
+            let far = if i < 50 { 7 } else { 8 };
+            format!("2 of (n{}, n{}, n{})", i % 50, (i + 1) % 50, (i + far) % 50)
+        };
+        let gates: Vec<String> = (0..count).map(gate).collect();
+        format!("majority(x, {})", gates.join(", "))
+    }
+
+    #[test]
+    fn gates_of_equal_weight_are_bits_of_one_word() {
+        let two = "a and b or c";
+        for text in [two, "zones(x{a, b}, y{c, d})", &gates(40), &gates(GATES_MAX - 1)] {
+            let (family, program) = compiled(text);
+            let program = program.expect(text);
+            assert_eq!(program.leaves.len() + program.inner.len(), family.ops().len());
+            let mut random = Prng::new(7);
+            for _ in 0..1_000 {
+                let set = random.next_u64();
+                assert_eq!(program.holds(set), crate::family::run(family.ops(), set), "{text}");
+            }
+        }
+        let one_gate = "majority(a, b, c)";
+        let weights = "weighted{(a and b):2, c:1} >= 2";
+        for text in [one_gate, weights, &gates(GATES_MAX), &gates(70)] {
+            assert_eq!(compiled(text).1, None, "{text}");
+        }
+        let (family, _) = compiled(&gates(70));
+        assert!(family.is_quorum(family.support()) && !family.is_quorum(NodeSet::first(3)));
+    }
+}

@@ -2,8 +2,11 @@
 
 mod families;
 mod language;
+mod limits;
 mod naive;
 mod properties;
+mod reports;
+mod sets;
 mod tables;
 mod words;
 

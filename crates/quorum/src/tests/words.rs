@@ -1,7 +1,9 @@
 //! Decisions told in the words of their family.
 
 use crate::{NodeSet, SystemSpec};
+use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 
 fn told(text: &str, who: &[&str]) -> String {
     let spec = SystemSpec::parse(text).expect("it parses");
@@ -92,6 +94,89 @@ fn what_is_put_together_by_hand_is_told_part_by_part() {
         told(text, &["b", "d"]),
         "a is missing and b and d: 2 of 3, 2 are a majority; or b and d: 2 of 3, 3 are needed"
     );
+}
+
+#[test]
+fn more_than_half_is_a_majority_and_less_is_only_enough() {
+    let five = "majority(a, b, c, d, e)";
+    assert_eq!(told(five, &["a", "b", "e"]), "a, b and e: 3 of 5, 3 are a majority");
+    assert_eq!(told("2 of (a, b, c, d, e)", &["a", "b"]), "a and b: 2 of 5, 2 are enough");
+    let weighted = "weighted{a:2, b:1, c:1, d:1}";
+    assert_eq!(told(weighted, &["a", "b"]), "a (2) and b (1): 3 of 5 votes, 3 are a majority");
+}
+
+#[test]
+fn one_zone_row_or_group_alone_is_told_as_what_is_in_it() {
+    let both = "a and b: 2 of 3, 2 are a majority";
+    let texts = ["zones(eu{a, b, c})", "tree(majority(a, b, c))", "hqs(a b c)"];
+    for text in texts.into_iter().chain(["hqs(majority(a, b, c))"]) {
+        assert_eq!(told(text, &["a", "b"]), both, "{text}");
+    }
+    for text in ["row(a b)", "wall(a b)", "column(a / b)"] {
+        assert_eq!(told(text, &["a"]), "a: 1 of 2, 2 are needed", "{text}");
+    }
+    assert_eq!(told("cover(a b)", &["a"]), "a: 1 of 2, 1 is enough");
+    assert_eq!(told("a", &["a"]), "a is there");
+    assert_eq!(told("a", &[]), "a is missing");
+}
+
+#[test]
+fn parts_without_a_name_are_told_by_their_members() {
+    let text = "2 of (a and b, c and d, e)";
+    assert_eq!(
+        told(text, &["a", "b", "e"]),
+        "a b has 2 of 2, e is there: two parts of three are enough"
+    );
+    assert_eq!(
+        told(text, &["a"]),
+        "a b has 1 of 2, c d has 0 of 2, e is missing: no parts of three, two are needed"
+    );
+    assert_eq!(
+        told("2 of (weighted{a:2, b:1, c:1}, d, e)", &["a", "b", "e"]),
+        "a b c has 3 of 4 votes, e is there: two parts of three are enough"
+    );
+    assert_eq!(told("a or majority(b, c, d)", &["b"]), "a is missing; or b: 1 of 3, 2 are needed");
+    let pair = "a or majority(b, c, d)";
+    assert_eq!(told(pair, &["b", "d"]), "b and d: 2 of 3, 2 are a majority");
+}
+
+#[test]
+fn zones_in_zones_are_told_in_brackets_and_numbers_past_ten_in_digits() {
+    let nested = "zones(w{x{a, b, c}, y{d, e, f}}, v{g}, u{h})";
+    assert_eq!(
+        told(nested, &["a", "b", "d", "g"]),
+        "w (a and b: 2 of 3, 2 are a majority and d: 1 of 3, 2 are needed), \
+         v is there, u is missing: one zone of three, two are needed"
+    );
+    let zones: Vec<String> = ('a'..='k').map(|name| format!("z{name}{{{name}}}")).collect();
+    assert_eq!(
+        told(&format!("zones({})", zones.join(", ")), &["a", "b", "d", "g", "h", "j"]),
+        "za is there, zb is there, zd is there, zg is there, zh is there, zj is there: \
+         six zones of 11 are enough"
+    );
+    let one = "zones 1 of (eu{a, b, c}, us{d, e, f})";
+    assert_eq!(told(one, &["a"]), "eu has 1 of 3, us has 0 of 3: no zones of two, one is needed");
+    let both = "zones 2 of (eu{a, b, c}, us{d, e, f})";
+    assert_eq!(told(both, &["a"]), "eu has 1 of 3, us has 0 of 3: no zones of two, two are needed");
+}
+
+#[test]
+fn a_shape_that_is_short_says_what_is_nearest_to_whole() {
+    let wall = |who: &[&str]| told("wall(a / b c / d e f)", who);
+    let short = "no row is whole with one of every row below it,";
+    assert_eq!(wall(&["d", "e"]), format!("{short} the row d e f wants f"));
+    assert_eq!(wall(&["b"]), format!("{short} the row a wants a, one of d e f"));
+    assert_eq!(wall(&[]), format!("{short} the row a wants a, one of b c, one of d e f"));
+    let wheel = |who: &[&str]| told("wheel(h, a, b, c)", who);
+    assert_eq!(wheel(&["h"]), "the hub h needs one of the rim");
+    assert_eq!(wheel(&["h", "a", "b", "c"]), "the hub h and a of the rim");
+    let cross = "the row a b is whole and no column is whole, a c lacks c";
+    assert_eq!(told("cross(a b / c d)", &["a", "b"]), cross);
+    assert_eq!(told("cover(a b / c d)", &["a"]), "the row c d has nobody");
+    assert_eq!(told("cover(a b / c d)", &["a", "d"]), "every row has one");
+    assert_eq!(told("cover(a b / c d)", &[]), "the row a b / c d has nobody");
+    let line = "no line is whole, a b d lacks d";
+    assert_eq!(told("plane(a b c d e f g)", &["a", "b"]), line);
 }
 
 #[test]
