@@ -185,6 +185,38 @@ mod tests {
     }
 
     #[test]
+    fn states_with_one_future_are_looked_at_once() {
+        let names: Vec<String> = (0..64).map(|slot| format!("n{slot}")).collect();
+        let zones: Vec<String> =
+            names.chunks(8).map(|zone| format!("z{{{}}}", zone.join(","))).collect();
+        let votes: Vec<String> = names[..24]
+            .iter()
+            .zip(0..)
+            .map(|(name, at)| format!("{name}:{}", 1 + at % 7))
+            .collect();
+        let gates = "weighted{a:2, b:3, c:4, d:5}, weighted{e:2, f:3, g:4, h:5}, \
+                     weighted{i:2, j:3, k:4, l:5}";
+        // Far fewer states than sets, of which a line of 64 members has 2^64.
+        for (text, states_max) in [
+            (format!("zones({})", zones.join(",")), 30),
+            (format!("hqs({})", names[..27].join(" ")), 20),
+            (format!("tree({})", names[..31].join(" ")), 60),
+            (format!("plane({})", names[..13].join(" ")), 1_805),
+            (format!("weighted{{{}}}", votes.join(",")), 125),
+            (format!("2 of ({gates})"), 63),
+            ("weighted{(a and b):3, (c or d):2, (c and e):2, majority(a, f, g):3}".into(), 17),
+        ] {
+            let spec = SystemSpec::parse(&text).expect("it parses");
+            let (a, b) = spec.families(&spec.infer_names()).expect("all have names");
+            let (classes, dead) = (classes(&[&a, &b]), BTreeSet::new());
+            let mut search = Search { a: &a, b: &b, classes, dead, numbers: 0, exhausted: false };
+            assert_eq!(search.from(0, NodeSet::EMPTY, NodeSet::EMPTY, 0), None, "{text}");
+            let states = search.dead.len();
+            assert!(states <= states_max, "{states} states of at most {states_max}: {text}");
+        }
+    }
+
+    #[test]
     fn a_search_through_a_long_text_gives_up_before_it_fills_the_memory() {
         let spec = SystemSpec::parse(&gates(200)).expect("it is short enough");
         let (family, _) = spec.families(&spec.infer_names()).expect("all have names");
