@@ -67,12 +67,12 @@ impl Search<'_> {
         if self.exhausted || self.dead.contains(&key) {
             return None;
         }
-        let count = members.len();
-        for both in 0..=count.min(shared as usize) {
-            for first in 0..=count - both {
-                let common = lowest(members, both);
-                let mine = lowest(members.minus(common), first);
-                let rest = members.minus(common).minus(mine);
+        for both in 0..=members.len().min(shared as usize) {
+            let common = lowest(members, both);
+            let apart = members.minus(common);
+            for first in 0..=apart.len() {
+                let mine = lowest(apart, first);
+                let rest = apart.minus(mine);
                 let left = shared - both as u8;
                 let next_x = x.union(common).union(mine);
                 let next_y = y.union(common).union(rest);

@@ -213,6 +213,50 @@ fn members_of_one_class_are_interchangeable() {
 }
 
 #[test]
+fn one_minimal_quorum_stands_for_those_that_exchange_members_of_a_class() {
+    let by_class = |text: &str| {
+        let family = family(text);
+        let sets = family.minimal_by_class(&interchangeable(&[&family])).unwrap();
+        (sets, family.minimal_quorums().len())
+    };
+    let set = NodeSet::from_bits;
+    let heavy = "weighted{a:3, b:3, c:3, d:1, e:1}";
+    assert_eq!(by_class(&format!("{heavy} >= 9")), ([set(0b111)].into(), 1));
+    let (mut sets, all) = by_class(&format!("{heavy} >= 8"));
+    sets.sort_unstable();
+    assert_eq!((sets, all), ([set(0b00111), set(0b11011)].into(), 1 + 3));
+}
+
+#[test]
+fn votes_are_safe_exactly_when_no_split_of_them_gives_both_roles_enough() {
+    let weights = [5, 3, 2, 2, 1, 1];
+    let sum = |set: NodeSet| set.iter().map(|slot| weights[slot as usize]).sum::<u32>();
+    let votes = "a:5, b:3, c:2, d:2, e:1, f:1";
+    for elect in 1..=14 {
+        for commit in 1..=14 {
+            let system = system(&format!("gifford({elect}, {commit}; {votes})"));
+            for (protocol, shared_max) in [(Protocol::Paxos, 0), (Protocol::Byzantine { f: 1 }, 1)]
+            {
+                let all = NodeSet::first(6);
+                let apart = |x: NodeSet, need: u32, other: u32| {
+                    // Of a set that is enough, the other role may have so many members too.
+                    let both =
+                        super::subsets(6).filter(|s| s.is_subset(x) && s.len() <= shared_max);
+                    let most = both.map(|s| sum(all.minus(x).union(s))).max().unwrap();
+                    sum(x) >= need && most >= other
+                };
+                let pairs = [(elect, commit), (elect, elect), (commit, commit)];
+                let asked = if shared_max == 0 { &pairs[..1] } else { &pairs[..] };
+                let refused = asked
+                    .iter()
+                    .any(|(need, other)| super::subsets(6).any(|x| apart(x, *need, *other)));
+                assert_eq!(system.check(protocol).is_err(), refused, "{elect} and {commit}");
+            }
+        }
+    }
+}
+
+#[test]
 fn many_shapes_together_are_refused_where_they_would_be_too_large_when_written_out() {
     let names =
         |from: usize| -> Vec<String> { (0..24).map(|n| format!("n{}", from + n)).collect() };
@@ -237,4 +281,7 @@ fn a_family_with_too_many_minimal_quorums_is_not_listed() {
     assert!(some.len() == 3 && !all && some.iter().all(|set| many.is_quorum(*set)));
     let few = Family::majority(NodeSet::first(5));
     assert_eq!(few.minimal_by_class(&alone(&few)).map(|sets| sets.len()), Some(10));
+    // Items that share nobody need not be held against each other: 24,310 are few.
+    let more = Family::majority(NodeSet::first(17));
+    assert_eq!(more.minimal_by_class(&alone(&more)).map(|sets| sets.len()), Some(24_310));
 }
