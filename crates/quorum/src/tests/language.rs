@@ -24,6 +24,7 @@ fn equal_texts_compile_to_equal_families() {
         ("\"a b\" and \"or\"", "x and y"),
         ("majority and zones", "x and y"),
         ("witness and elect or commit", "x and y or z"),
+        ("zones and row or zones and wall", "x and y or x and z"),
         ("flexible or gifford", "x or y"),
         ("group.1 or weight.1", "x or y"),
         ("grid(a)", "a"),
@@ -98,6 +99,14 @@ fn an_error_points_at_its_column() {
         let line = caret.lines().nth(1).unwrap();
         assert_eq!(line.len(), column);
     }
+}
+
+#[test]
+fn an_error_is_shown_below_its_text() {
+    let error = SystemSpec::parse("majority(a,\tb,\na)").unwrap_err();
+    assert_eq!(error.to_string(), "column 16: `a` appears twice");
+    let shown = "majority(a, b, a)\n               ^\ncolumn 16: `a` appears twice";
+    assert_eq!(error.caret("majority(a,\tb,\na)"), shown);
 }
 
 #[test]
