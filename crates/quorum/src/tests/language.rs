@@ -102,6 +102,15 @@ fn an_error_points_at_its_column() {
 }
 
 #[test]
+fn a_form_nobody_knows_is_told_which_there_are() {
+    let error = Expr::parse("a or most(b, c)").unwrap_err();
+    assert_eq!(error.column, 6);
+    assert!(error.message.starts_with("`most` is not a form; known: majority, weighted, "));
+    let error = Expr::parse("a or gifford(1, 1; b:1)").unwrap_err();
+    assert_eq!(error.message, "`gifford` is a pair of families and stands alone");
+}
+
+#[test]
 fn an_error_is_shown_below_its_text() {
     let error = SystemSpec::parse("majority(a,\tb,\na)").unwrap_err();
     assert_eq!(error.to_string(), "column 16: `a` appears twice");
