@@ -91,6 +91,7 @@ fn an_error_points_at_its_column() {
         ("row(a b, / c)", 10, "expected a name or `(`, found `/`"),
         ("flexible(0; a, b)", 1, "a commit set of 2 has 1 to 2, not 0"),
         ("gifford(0, 3; a:2, b:1)", 9, "the threshold is 1 to 3, the sum of votes"),
+        ("vote = a", 6, "expected the end, found `=`"),
         ("tree(a b / c)", 6, "row 1 of a tree has 1 items"),
     ] {
         let error = SystemSpec::parse(text).unwrap_err();
@@ -134,6 +135,9 @@ fn a_text_is_printed_in_the_shortest_words_that_fit() {
         ("\"a\" or \"b c\" or \"of\" or \"q\\\"\"", "any of (a, \"b c\", \"of\", \"q\\\"\")"),
         ("witness(a) or b@c-d_e.f", "any of (witness(a), b@c-d_e.f)"),
         ("weight.1=2 weight.2=2 weight.3=2", "majority(1, 2, 3)"),
+        ("group.1 or weight.1", "any of (group.1, weight.1)"),
+        ("flexible or gifford", "any of (flexible, gifford)"),
+        ("elect or commit", "any of (elect, commit)"),
         ("elect = a; commit = a", "a"),
         ("commit = a; elect = b", "elect = b; commit = a"),
     ] {
