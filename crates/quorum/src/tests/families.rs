@@ -222,6 +222,8 @@ fn one_minimal_quorum_stands_for_those_that_exchange_members_of_a_class() {
     let set = NodeSet::from_bits;
     let heavy = "weighted{a:3, b:3, c:3, d:1, e:1}";
     assert_eq!(by_class(&format!("{heavy} >= 9")), ([set(0b111)].into(), 1));
+    let heavier = "weighted{a:4, b:4, c:4, d:4, e:1} >= 16";
+    assert_eq!(by_class(heavier), ([set(0b1111)].into(), 1), "all of a class are just enough");
     let (mut sets, all) = by_class(&format!("{heavy} >= 8"));
     sets.sort_unstable();
     assert_eq!((sets, all), ([set(0b00111), set(0b11011)].into(), 1 + 3));
