@@ -170,6 +170,12 @@ fn a_shape_is_refused_where_it_would_be_too_large_when_written_out() {
         let small = shape.replace("BIG", &wall("n", 30));
         assert!(Expr::parse(&small).is_ok(), "{shape}");
     }
+    // A line of four for each member, a lowest row of five: half of that is too much already.
+    let half = wall("n", 90);
+    for shape in ["triangle(a b c d e f g h i j k l m n BIG)", "plane(BIG b c d e f g h i j k l m)"]
+    {
+        assert_eq!(message(&shape.replace("BIG", &half)), TOO_LARGE, "{shape}");
+    }
     for shape in ["majority(BIG, a, b)", "BIG or a", "witness(a) and BIG"] {
         assert!(Expr::parse(&shape.replace("BIG", &big)).is_ok(), "{shape}");
     }
