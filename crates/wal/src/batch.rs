@@ -3,6 +3,7 @@
 use crate::{Batch, Record};
 use base::codec::{DecodeError, Get, Put};
 use base::crc::{crc32c, crc32c_append};
+use base::limits::{JOURNAL_BATCH_BYTES_MAX, RECORD_BYTES_MAX};
 use base::{Ballot, Blob, LogIndex, planted};
 
 pub(crate) const HEADER_BYTES: usize = 88;
@@ -60,6 +61,18 @@ pub(crate) const fn padded(n: usize) -> usize {
 /// Bytes of the body without padding.
 pub(crate) fn body_bytes(batch: &Batch<'_>) -> usize {
     batch.entries.iter().map(|r| RECORD_HEADER_BYTES + r.payload.len()).sum()
+}
+
+/// Whether a batch of this body, with payloads of at most so many bytes, may be written; if not,
+/// the words for it.
+pub(crate) fn within_bounds(payload: usize, body: usize) -> Result<(), String> {
+    if payload > RECORD_BYTES_MAX {
+        return Err(format!("payload of {payload} bytes; at most {RECORD_BYTES_MAX}"));
+    }
+    if body > JOURNAL_BATCH_BYTES_MAX {
+        return Err(format!("batch of {body} bytes; at most {JOURNAL_BATCH_BYTES_MAX}"));
+    }
+    Ok(())
 }
 
 /// Appends the batch to `out` and returns its link. A batch without records and truncation is a
@@ -239,5 +252,105 @@ mod tests {
             assert!(records.len() * RECORD_HEADER_BYTES <= body.len());
         }
         assert!(headers > 10_000 && bodies > 1000 && read > 1000, "{headers} {bodies} {read}");
+    }
+
+    fn place(sequence: u64) -> Place {
+        Place { generation: 9, sequence, durable_through: 3, chain: 0xc4a1 }
+    }
+
+    fn encoded(entries: &[Record], truncate_from: Option<LogIndex>) -> Vec<u8> {
+        let ballot = Ballot::new(6, 2);
+        let batch = Batch { ballot, truncate_from, entries, commit: LogIndex(11) };
+        let mut out = Vec::new();
+        let crc = encode(&mut out, Seal::new(7, 9), place(5), &batch);
+        assert_eq!(out[80..84], crc.to_le_bytes());
+        out
+    }
+
+    fn record() -> Record {
+        let payload = Blob::from(*b"abc");
+        Record { kind: 4, index: LogIndex(12), ballot: Ballot::new(5, 1), payload }
+    }
+
+    #[test]
+    fn a_batch_is_laid_out_as_the_format_page_says() {
+        let bytes = encoded(&[record()], Some(LogIndex(10)));
+        let numbers = |from: usize, n: usize| -> Vec<u64> {
+            let mut get = Get::new(&bytes[from..]);
+            (0..n).map(|_| get.u64().unwrap()).collect()
+        };
+        assert_eq!(bytes[..8], *b"QJBT\x01\0\x01\0");
+        // Generation, sequence, durable through, ballot, commit, truncated from.
+        assert_eq!(numbers(8, 7), [9, 5, 3, 6, 2, 11, 10]);
+        assert_eq!(numbers(64, 1), [35 | 1 << 32], "bytes without padding, records");
+        assert_eq!(bytes[72..76], 0xc4a1_u32.to_le_bytes());
+        assert_eq!(bytes[76..80], crc32c(&bytes[88..]).to_le_bytes());
+        assert_eq!(bytes[84..88], [0; 4]);
+        assert_eq!(bytes[88..96], *b"\x04\0\0\0\x03\0\0\0");
+        assert_eq!(numbers(96, 3), [12, 5, 1]);
+        assert_eq!(bytes[120..], *b"abc\0\0\0\0\0");
+    }
+
+    #[test]
+    fn a_batch_is_of_the_other_kind_when_it_neither_holds_nor_voids_a_record() {
+        let kind = |bytes: Vec<u8>| (bytes[6], bytes.len());
+        assert_eq!(kind(encoded(&[], None)), (2, 88));
+        assert_eq!(kind(encoded(&[], Some(LogIndex(4)))), (1, 88));
+        assert_eq!(kind(encoded(&[record()], None)), (1, 128));
+    }
+
+    #[test]
+    fn a_header_needs_its_magic_its_zeros_its_seal_and_its_generation() {
+        let (whole, seal) = (encoded(&[], None), Seal::new(7, 9));
+        let resealed = |at: usize| {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 1;
+            let crc = crc32c_append(seal.0, &bytes[..80]);
+            bytes[80..84].copy_from_slice(&crc.to_le_bytes());
+            bytes
+        };
+        let found = header(&whole, seal, 9).unwrap();
+        assert_eq!((found.sequence, found.known(), found.bytes()), (5, true, 88));
+        assert_eq!(header(&whole[..87], seal, 9), None);
+        assert_eq!(header(&resealed(0), seal, 9), None, "magic");
+        assert_eq!(header(&resealed(84), seal, 9), None, "the zeros behind the checksum");
+        assert_eq!(header(&whole, seal, 8), None);
+        for other in [Seal::new(7, 8), Seal::new(8, 9)] {
+            assert_eq!(header(&whole, other, 9), None);
+        }
+        // Another version or kind is a whole header that this build cannot read.
+        for at in [4, 6] {
+            assert!(!header(&resealed(at), seal, 9).unwrap().known(), "byte {at}");
+        }
+    }
+
+    #[test]
+    fn a_header_is_begun_with_its_magic_and_generation() {
+        let whole = encoded(&[], None);
+        assert!(begins(&whole[..16], 9));
+        assert!(!begins(&whole[..15], 9) && !begins(&whole, 8));
+        let other = [b"xJBT", &whole[4..]].concat();
+        assert!(!begins(&other, 9));
+    }
+
+    #[test]
+    fn payloads_and_bodies_are_taken_up_to_their_bounds_and_refused_above() {
+        within_bounds(RECORD_BYTES_MAX, JOURNAL_BATCH_BYTES_MAX).unwrap();
+        let refused = |payload, body| within_bounds(payload, body).unwrap_err();
+        let payload = "payload of 268435457 bytes; at most 268435456";
+        assert_eq!(refused(RECORD_BYTES_MAX + 1, 0), payload);
+        let body = "batch of 1073741825 bytes; at most 1073741824";
+        assert_eq!(refused(0, JOURNAL_BATCH_BYTES_MAX + 1), body);
+    }
+
+    #[test]
+    fn padding_in_a_record_that_is_not_zero_is_refused() {
+        let bytes = encoded(&[record()], None);
+        let header = header(&bytes, Seal::new(7, 9), 9).unwrap();
+        let mut body = header.body(&bytes).unwrap().to_vec();
+        assert_eq!(header.records(&body), Ok(vec![record()]));
+        body[3] = 1;
+        let error = header.records(&body).unwrap_err();
+        assert_eq!(error, DecodeError::Invalid { what: "record padding" });
     }
 }

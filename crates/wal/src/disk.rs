@@ -49,6 +49,7 @@ impl Disk for Box<dyn Disk> {
 }
 
 /// An open file. Offsets and lengths are bytes.
+#[expect(clippy::len_without_is_empty, reason = "nobody asks whether a file is empty")]
 pub trait DiskFile: Send {
     fn len(&mut self) -> io::Result<u64>;
     /// Bytes read: less than asked only at the end of the file.
@@ -58,16 +59,13 @@ pub trait DiskFile: Send {
     fn set_len(&mut self, len: u64) -> io::Result<()>;
     /// `fdatasync`: content and length are durable on return. Never retried after an error.
     fn sync(&mut self) -> io::Result<()>;
-    fn is_empty(&mut self) -> io::Result<bool> {
-        Ok(self.len()? == 0)
-    }
 }
 
 /// Reads exactly `len` bytes, or fewer at the end of the file.
 pub(crate) fn read_up_to(file: &mut dyn DiskFile, offset: u64, len: usize) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; len];
     let mut done = 0;
-    while done < len {
+    while done != len {
         let n = file.read_at(offset + done as u64, &mut bytes[done..])?;
         if n == 0 {
             break;
@@ -76,4 +74,43 @@ pub(crate) fn read_up_to(file: &mut dyn DiskFile, offset: u64, len: usize) -> io
     }
     bytes.truncate(done);
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Three bytes at a time, as an operating system may.
+    struct Slow(&'static [u8]);
+
+    impl DiskFile for Slow {
+        fn len(&mut self) -> io::Result<u64> {
+            Ok(self.0.len() as u64)
+        }
+        fn read_at(&mut self, offset: u64, into: &mut [u8]) -> io::Result<usize> {
+            let rest = &self.0[self.0.len().min(offset as usize)..];
+            let n = rest.len().min(into.len()).min(3);
+            into[..n].copy_from_slice(&rest[..n]);
+            Ok(n)
+        }
+        fn write_at(&mut self, _: u64, _: &[u8]) -> io::Result<()> {
+            unreachable!("only read")
+        }
+        fn set_len(&mut self, _: u64) -> io::Result<()> {
+            unreachable!("only read")
+        }
+        fn sync(&mut self) -> io::Result<()> {
+            unreachable!("only read")
+        }
+    }
+
+    #[test]
+    fn short_reads_are_carried_on_to_the_length_asked_or_the_end() {
+        let mut file = Slow(b"0123456789");
+        let mut read = |offset, len| read_up_to(&mut file, offset, len).unwrap();
+        assert_eq!(read(0, 10), b"0123456789");
+        assert_eq!(read(2, 5), b"23456");
+        assert_eq!(read(2, 99), b"23456789");
+        assert_eq!((read(3, 0), read(10, 4), read(11, 4)), (vec![], vec![], vec![]));
+    }
 }

@@ -7,7 +7,6 @@ use crate::segment::{
 };
 use crate::spare::{PREPARED, zeros};
 use crate::{Batch, Disk, DiskFile, Owner, Recovery, WalError, WalErrorKind, recover};
-use base::limits::{JOURNAL_BATCH_BYTES_MAX, RECORD_BYTES_MAX};
 use base::{Ballot, LogIndex, planted};
 use std::io;
 
@@ -205,7 +204,7 @@ impl Journal {
     /// them). Oldest first, each removal durable before the next. Errors: `Io`, `Poisoned`.
     pub fn release(&mut self, upto: LogIndex) -> Result<(), WalError> {
         self.healthy()?;
-        let upto = LogIndex(upto.0 + u64::from(planted!(ReleaseTooMuch)));
+        let upto = LogIndex(upto.0.saturating_add(u64::from(planted!(ReleaseTooMuch))));
         while self.segments.len() > 1 && self.segments[0].index_max <= Some(upto) {
             // A truncation that emptied this segment must not be lost once the segment is gone.
             self.sync()?;
@@ -250,18 +249,11 @@ impl Journal {
     }
 
     fn bounded(&self, batch: &Batch<'_>) -> Result<usize, WalError> {
-        let too_large =
-            |what: String| WalError::new(WalErrorKind::TooLarge, &self.name(), self.offset, what);
-        if let Some(r) = batch.entries.iter().find(|r| r.payload.len() > RECORD_BYTES_MAX) {
-            let n = r.payload.len();
-            return Err(too_large(format!("payload of {n} bytes; at most {RECORD_BYTES_MAX}")));
-        }
         let body = batch::body_bytes(batch);
-        if body > JOURNAL_BATCH_BYTES_MAX {
-            return Err(too_large(format!(
-                "batch of {body} bytes; at most {JOURNAL_BATCH_BYTES_MAX}"
-            )));
-        }
+        let payload = batch.entries.iter().map(|r| r.payload.len()).max();
+        batch::within_bounds(payload.unwrap_or(0), body).map_err(|what| {
+            WalError::new(WalErrorKind::TooLarge, &self.name(), self.offset, what)
+        })?;
         Ok(body)
     }
 
@@ -276,20 +268,16 @@ impl Journal {
             chain = batch::encode(&mut self.buffer, seal, place, batch);
         }
         let end = self.offset + self.buffer.len() as u64;
-        if self.options.prefill_bytes > 0 && end > self.filled {
+        if end > self.filled {
             // Zeros ahead in steps, so that few syncs have to carry a new file length.
             let step = end.saturating_add(self.options.prefill_bytes);
-            let until = step.min(self.options.segment_bytes);
-            if until > end {
-                self.filled = end;
-                self.fill(until)?;
-            }
+            self.filled = end;
+            self.fill(step.min(self.options.segment_bytes))?;
         }
         self.dirty = true;
         let written = self.file.write_at(self.offset, &self.buffer);
         written.map_err(|e| self.io("write", &e))?;
         self.offset = end;
-        self.filled = self.filled.max(end);
         self.sequence = sequence;
         self.chain = chain;
         self.vouched = self.vouched.max(self.synced);

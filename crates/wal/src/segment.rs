@@ -188,4 +188,122 @@ mod tests {
         }
         assert!(read > 100, "{read} were taken");
     }
+
+    const HEADER: SegmentHeader = SegmentHeader {
+        key: 21,
+        generation: 9,
+        generation_before: 8,
+        sequence_first: 40,
+        ballot: Ballot::new(5, 2),
+        commit: LogIndex(33),
+        owner: Owner { cluster: 7, member: NodeId(3) },
+        chain: 0xc4a1,
+        recycled: true,
+    };
+
+    /// Changes bytes of a header and makes its checksum true again.
+    fn forged(at: usize, with: &[u8]) -> Vec<u8> {
+        let mut bytes = HEADER.encode();
+        bytes[at..at + with.len()].copy_from_slice(with);
+        bytes.truncate(CHECKSUM_AT);
+        let crc = crc32c(&bytes);
+        bytes.put_u32(crc);
+        bytes
+    }
+
+    #[test]
+    fn a_segment_header_is_laid_out_as_the_format_page_says() {
+        let bytes = HEADER.encode();
+        let mut get = Get::new(&bytes[8..]);
+        assert_eq!(bytes[..8], *b"QJSEG\0\0\0");
+        assert_eq!((get.u32(), get.u32()), (Ok(1), Ok(512)));
+        let numbers: Vec<u64> = (0..10).map(|_| get.u64().unwrap()).collect();
+        // Key, generation and the one before, first sequence, durable through, ballot, commit,
+        // cluster, member.
+        assert_eq!(numbers, [21, 9, 8, 40, 39, 5, 2, 33, 7, 3]);
+        assert_eq!((get.u32(), get.u32()), (Ok(0xc4a1), Ok(1)));
+        assert!(bytes[104..508].iter().all(|byte| *byte == 0));
+        assert_eq!((bytes.len(), &bytes[508..]), (512, &crc32c(&bytes[..508]).to_le_bytes()[..]));
+        let fresh = SegmentHeader { recycled: false, ..HEADER }.encode();
+        assert_eq!(fresh[100..104], [0; 4]);
+    }
+
+    #[test]
+    fn a_header_that_cannot_be_is_refused_with_its_reason() {
+        let name = segment_name(9);
+        let said = |bytes: &[u8]| {
+            let error = SegmentHeader::decode(&name, bytes).unwrap_err();
+            (error.kind, error.offset, error.what)
+        };
+        let corrupt = |at, what: &str| (WalErrorKind::Corrupt, at, what.to_owned());
+        assert_eq!(SegmentHeader::decode(&name, &HEADER.encode()).unwrap().0, HEADER);
+        assert_eq!(said(&HEADER.encode()[..511]), corrupt(511, "segment header cut short"));
+        let mut flipped = HEADER.encode();
+        flipped[300] = 1;
+        assert_eq!(said(&flipped), corrupt(0, "segment header checksum"));
+        let what = |version| format!("segment version {version}; this build reads 1");
+        assert_eq!(said(&forged(0, b"q")), (WalErrorKind::Unknown, 8, what(1)));
+        assert_eq!(said(&forged(8, &[2])), (WalErrorKind::Unknown, 8, what(2)));
+        let order = corrupt(24, "segment header breaks its own order");
+        let most = SEQUENCE_MAX.to_le_bytes();
+        let above = (SEQUENCE_MAX + 1).to_le_bytes();
+        let (none, before) = (0_u64.to_le_bytes(), 9_u64.to_le_bytes());
+        for (at, with) in [(32, &before), (40, &none), (40, &above), (24, &none), (24, &above)] {
+            assert_eq!(said(&forged(at, with)), order, "{with:?} at {at}");
+        }
+        let taken = SegmentHeader::decode(&name, &forged(40, &most)).unwrap().0;
+        assert_eq!(taken.sequence_first, SEQUENCE_MAX);
+        let what = "holds generation ff, not the one it is named by";
+        assert_eq!(said(&forged(24, &[255])), corrupt(24, what));
+    }
+
+    #[test]
+    fn only_a_blank_first_segment_is_unused() {
+        let disk = crate::MemDisk::new();
+        let name = segment_name(1);
+        let unused = |header: &SegmentHeader, behind: &[u8]| {
+            let name = segment_name(header.generation);
+            let mut file = disk.clone().create(&name).unwrap();
+            file.write_at(0, &header.encode()).unwrap();
+            file.write_at(512, behind).unwrap();
+            is_unused(&mut disk.clone(), &name).unwrap()
+        };
+        assert_eq!(is_unused(&mut disk.clone(), &name).unwrap_err().kind, WalErrorKind::Io);
+        let first =
+            SegmentHeader { generation: 1, generation_before: 0, sequence_first: 1, ..HEADER };
+        assert!(unused(&first, &[]) && unused(&first, &[0; 200_000]));
+        for at in [0, (64 << 10) - 1, 64 << 10, 199_999] {
+            let mut behind = vec![0; 200_000];
+            behind[at] = 1;
+            assert!(!unused(&first, &behind), "a byte at {at}");
+        }
+        assert!(!unused(&SegmentHeader { sequence_first: 2, ..first }, &[]));
+        assert!(!unused(&SegmentHeader { generation: 2, ..first }, &[]));
+        assert!(unused(&first, &[0]));
+        assert!(disk.flip(&name, 9, 1));
+        assert!(!is_unused(&mut disk.clone(), &name).unwrap(), "damaged");
+    }
+
+    #[test]
+    fn names_are_read_back_as_generations_of_their_own_kind() {
+        assert_eq!(generation_of(&segment_name(0xab), "segment-"), Some(0xab));
+        assert_eq!(generation_of(&spare_name(1 << 63), "spare-"), Some(1 << 63));
+        assert_eq!(generation_of(&spare_name(1), "segment-"), None);
+        assert_eq!(generation_of("segment-ab.qj", "segment-"), None);
+    }
+
+    #[test]
+    fn a_truncation_lowers_the_last_live_index_and_never_lifts_it() {
+        let mut segment = Segment { generation: 1, index_max: None, bytes: 0 };
+        segment.truncate(LogIndex(9));
+        assert_eq!(segment.index_max, None);
+        segment.add(LogIndex(5));
+        segment.add(LogIndex(4));
+        let mut after = |from: u64| {
+            segment.truncate(LogIndex(from));
+            segment.index_max.map(|index| index.0)
+        };
+        assert_eq!([after(7), after(6), after(5), after(3)], [Some(5), Some(5), Some(4), Some(2)]);
+        assert_eq!(after(0), None);
+    }
 }

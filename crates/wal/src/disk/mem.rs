@@ -153,9 +153,7 @@ impl Inode {
 
 fn put(image: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
     let end = offset + bytes.len();
-    if image.len() < end {
-        image.resize(end, 0);
-    }
+    image.resize(image.len().max(end), 0);
     image[offset..end].copy_from_slice(bytes);
 }
 

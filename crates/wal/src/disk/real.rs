@@ -3,6 +3,7 @@
 use super::{Disk, DiskFile};
 use crate::{Ours, WalError, WalErrorKind};
 use rustix::fs::{FlockOperation, fdatasync, flock};
+use rustix::io::{pread, retry_on_intr};
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -92,12 +93,7 @@ impl DiskFile for RealFile {
     }
 
     fn read_at(&mut self, offset: u64, into: &mut [u8]) -> io::Result<usize> {
-        loop {
-            match FileExt::read_at(&self.0, into, offset) {
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                done => return done,
-            }
-        }
+        Ok(retry_on_intr(|| pread(&self.0, &mut *into, offset))?)
     }
 
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
