@@ -52,7 +52,7 @@ impl ClusterClock {
         if stamp >= self.last && by > self.by {
             // What passed here since a stamp of another leader did not pass in cluster time.
             (self.last, self.at, self.by) = (stamp, now, by);
-        } else if stamp > self.last {
+        } else if stamp >= self.last {
             // A leader's own estimate may already be past the stamp: keep the later reading.
             let estimate = self.estimate(now);
             self.last = stamp;
@@ -101,5 +101,20 @@ mod tests {
         clock.apply(ClusterTime(ms(20).0), of(2), ms(190));
         assert_eq!(clock.estimate(ms(190)), ClusterTime(ms(90).0));
         assert_eq!(clock.last(), ClusterTime(ms(50).0));
+    }
+
+    #[test]
+    fn no_stamp_and_an_old_one_move_no_time_and_a_new_leader_begins_where_the_last_one_ended() {
+        let mut clock = ClusterClock::new(ClusterTime(5), Nanos(100));
+        assert_eq!((clock.at(), clock.after(None)), (Nanos(100), ClusterTime(5)));
+        assert_eq!([4, 5, 6].map(|stamp| clock.after(Some(ClusterTime(stamp))).0), [5, 5, 6]);
+        assert_eq!(clock.apply(ClusterTime(4), of(1), Nanos(200)), ClusterTime(5));
+        assert_eq!((clock.at(), clock.last()), (Nanos(100), ClusterTime(5)));
+        // The first stamp of another leader, at the same time as the last one before it.
+        assert_eq!(clock.apply(ClusterTime(5), of(1), Nanos(300)), ClusterTime(5));
+        assert_eq!((clock.at(), clock.estimate(Nanos(310))), (Nanos(300), ClusterTime(15)));
+        // The same stamp once more by the same leader.
+        assert_eq!(clock.apply(ClusterTime(5), of(1), Nanos(320)), ClusterTime(5));
+        assert_eq!(clock.estimate(Nanos(330)), ClusterTime(35));
     }
 }

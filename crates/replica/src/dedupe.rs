@@ -202,4 +202,87 @@ mod tests {
         assert!(!back.contains(id(1, SEEN_MAX as u64 + 10)));
         assert!(back.contains(id(1, SEEN_MAX as u64 + 9)));
     }
+
+    #[test]
+    fn what_is_contained_is_what_was_recorded_and_what_is_too_old_to_tell() {
+        let mut d = Dedupe::default();
+        assert!(!d.contains(id(1, 1)) && d.takes(id(1, 1)));
+        for seq in [1, 3] {
+            assert!(d.insert(id(2, seq)));
+        }
+        for (asked, known) in [
+            (id(1, 1), true),
+            (id(1, 9), true),
+            (id(2, 1), true),
+            (id(2, 2), false),
+            (id(2, 3), true),
+            (id(2, 4), false),
+            (id(3, 1), false),
+            (id(3, 3), false),
+        ] {
+            assert_eq!((d.contains(asked), d.takes(asked)), (known, !known), "{asked}");
+        }
+        // The numbers of a new start count from its own beginning.
+        assert!(d.insert(id(3, 3)) && d.insert(id(3, 1)));
+        assert!(d.contains(id(3, 3)) && !d.contains(id(3, 2)));
+    }
+
+    #[test]
+    fn a_window_that_is_just_full_forgets_nothing() {
+        let mut d = Dedupe::default();
+        let most = SEEN_MAX as u64;
+        (2..2 + most).for_each(|seq| assert!(d.insert(id(1, seq))));
+        assert!(d.takes(id(1, 1)), "as many are seen as are remembered");
+        assert!(d.insert(id(1, 3 + most)), "a number is left out");
+        assert!(!d.takes(id(1, 1)) && d.takes(id(1, 2 + most)));
+        // A window without gaps is none.
+        let mut d = Dedupe::default();
+        (1..=most + 2).for_each(|seq| assert!(d.insert(id(1, seq))));
+        assert_eq!(encoded(&d).len(), 4 + 28);
+    }
+
+    fn encoded(d: &Dedupe) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        d.encode(&mut bytes);
+        bytes
+    }
+
+    /// The bytes of origins with these ids, and of the numbers above a floor of ten in each.
+    fn bytes(origins: impl ExactSizeIterator<Item = u32>, seen: &[u64]) -> Vec<u8> {
+        let mut out = Vec::new();
+        out.put_u32(origins.len() as u32);
+        for origin in origins {
+            out.put_u64(u64::from(origin));
+            out.put_u64(1);
+            out.put_u64(10);
+            out.put_u32(seen.len() as u32);
+            seen.iter().for_each(|seq| out.put_u64(*seq));
+        }
+        out
+    }
+
+    #[test]
+    fn counts_and_orders_that_are_never_written_are_not_read() {
+        let read = |bytes: Vec<u8>| match Dedupe::decode(&mut Get::new(&bytes)) {
+            Ok(d) => {
+                assert_eq!(encoded(&d), bytes);
+                Ok(d.origins.len())
+            }
+            Err(error) => Err(error),
+        };
+        let refused = |what| Err(DecodeError::Invalid { what });
+        let (origins, window) = (ORIGINS_MAX as u32, SEEN_MAX as u64);
+        assert_eq!(read(bytes(1..origins + 1, &[12, 14])), Ok(ORIGINS_MAX));
+        assert_eq!(read(bytes(1..origins + 2, &[])), refused("dedupe origins"));
+        let full: Vec<u64> = (12..12 + window).collect();
+        assert_eq!(read(bytes(7..8, &full)), Ok(1));
+        let above: Vec<u64> = (12..13 + window).collect();
+        assert_eq!(read(bytes(7..8, &above)), refused("dedupe window"));
+        for seen in [&[10][..], &[9], &[12, 12], &[12, 11]] {
+            assert_eq!(read(bytes(7..8, seen)), refused("dedupe order"), "{seen:?}");
+        }
+        for ids in [[7, 7], [7, 6]] {
+            assert_eq!(read(bytes(ids.into_iter(), &[])), refused("dedupe order"), "{ids:?}");
+        }
+    }
 }

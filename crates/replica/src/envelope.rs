@@ -86,3 +86,32 @@ impl<'a> Envelope<'a> {
         Ok(Self { id, stamp, caller, body })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn encoded(body: EnvelopeBody<'_>) -> Vec<u8> {
+        let caller = Caller::new(Blob::from(&b"root"[..]), 9).expect("short");
+        let id = RequestId { seq: 3, ..RequestId::default() };
+        Envelope { id, stamp: ClusterTime(5), caller, body }.encode().to_vec()
+    }
+
+    #[test]
+    fn a_version_a_level_a_kind_and_a_mark_with_words_are_refused_by_name() {
+        let (command, mark) = (encoded(EnvelopeBody::Command(b"abc")), encoded(EnvelopeBody::Mark));
+        assert_eq!(command[..4], [VERSION, 3, 0, 0]);
+        assert_eq!(Envelope::decode(&command).expect("own").body, EnvelopeBody::Command(b"abc"));
+        assert_eq!(Envelope::decode(&mark).expect("own").body, EnvelopeBody::Mark);
+        let with = |at: usize, byte: u8| {
+            let mut bytes = command.clone();
+            bytes[at] = byte;
+            Envelope::decode(&bytes).expect_err("nobody writes that")
+        };
+        let unknown = |what, value| DecodeError::Unknown { what, value };
+        assert_eq!(with(0, 1), unknown("entry version", 1));
+        assert_eq!(with(1, 4), unknown("apply level", 4));
+        assert_eq!(with(3, 2), unknown("entry kind", 2));
+        assert_eq!(with(3, 1), DecodeError::Trailing);
+    }
+}

@@ -244,3 +244,58 @@ pub enum UnknownReason {
     /// Applied, but the result went into a checkpoint this member installed instead.
     InCheckpoint,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{PeerBody, TraceKind};
+    use alloc::vec;
+    use base::Nanos;
+
+    #[test]
+    fn effects_are_empty_only_when_there_is_nothing_of_any_kind_to_carry_out() {
+        let (node, index) = (NodeId(2), LogIndex(3));
+        let persist = Persist {
+            ticket: Ticket(1),
+            ballot: Ballot::ZERO,
+            truncate_from: None,
+            entries: vec![],
+            commit: index,
+        };
+        let job = CheckpointJob {
+            view: mvcc::Store::new(mvcc::Limits::default()).view(),
+            index,
+            ballot: Ballot::ZERO,
+            config: crate::machine::alone::configuration(&["a"], "1 of (a)"),
+            extra: vec![],
+        };
+        let message = PeerMessage { from: NodeId(1), to: node, body: PeerBody::Removed };
+        let trace = TraceEvent { node, at: Nanos::ZERO, kind: TraceKind::Installed { index } };
+        let halt = Halt { index, why: String::new() };
+        let changes = Arc::new(Changes { revision: 2, events: vec![] });
+        let mut discard = mvcc::Discard::default();
+        discard.push(1);
+        let none = Effects::default;
+        let one_of_each = [
+            Effects { persist: vec![persist], ..none() },
+            Effects { send: vec![message], ..none() },
+            Effects { replies: vec![(Token(1), Reply::Barrier)], ..none() },
+            Effects { changes: vec![changes], ..none() },
+            Effects { checkpoint: Some(job), ..none() },
+            Effects { snapshots: vec![node], ..none() },
+            Effects { trace: vec![trace], ..none() },
+            Effects { diverged: Some(index), ..none() },
+            Effects { halted: Some(halt), ..none() },
+            Effects { repaired: Some(index), ..none() },
+            Effects { known: Some(index), ..none() },
+            Effects { removed: true, ..none() },
+            Effects { discard, ..none() },
+        ];
+        assert!(none().is_empty());
+        for (at, mut effects) in one_of_each.into_iter().enumerate() {
+            assert!(!effects.is_empty(), "field {at}");
+            effects.clear();
+            assert!(effects.is_empty(), "field {at}");
+        }
+    }
+}

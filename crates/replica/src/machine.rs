@@ -1,5 +1,7 @@
 //! The machine itself: its state, its step, and the order of work inside one step.
 
+#[cfg(test)]
+pub(crate) mod alone;
 mod apply;
 mod change;
 mod check;
@@ -7,6 +9,8 @@ mod extra;
 mod propose;
 mod read;
 mod standing;
+#[cfg(test)]
+mod tests;
 
 use crate::clock::ClusterClock;
 use crate::dedupe::Dedupe;

@@ -229,4 +229,39 @@ mod tests {
         assert_eq!(expired[2].1.sent, Sent::Parked);
         assert_eq!((writes.len(), writes.offer_at(), writes.oldest_deadline()), (0, None, None));
     }
+
+    #[test]
+    fn bytes_and_numbers_are_those_of_what_waits() {
+        let mut writes = Writes::default();
+        assert_eq!((writes.len(), writes.bytes(), writes.seqs()), (0, 0, Vec::new()));
+        for (seq, len) in [(3, 10), (4, 7), (9, 1)] {
+            let command = Blob::from(alloc::vec![0; len]);
+            writes.park(seq, Token(seq), (Caller::nobody(), command), Nanos(100));
+        }
+        assert_eq!((writes.len(), writes.bytes(), writes.seqs()), (3, 18, alloc::vec![3, 4, 9]));
+        assert_eq!(writes.oldest_deadline(), Some(Nanos(100)));
+        assert!(writes.remove(5).is_none());
+        assert_eq!(writes.remove(4).map(|write| write.token), Some(Token(4)));
+        assert_eq!((writes.len(), writes.bytes(), writes.seqs()), (2, 11, alloc::vec![3, 9]));
+        writes.check(10);
+        assert!(writes.expired(Nanos(99)).is_empty());
+        assert_eq!(writes.expired(Nanos(100)).len(), 2);
+        assert_eq!((writes.len(), writes.bytes()), (0, 0));
+        writes.check(1);
+    }
+
+    #[test]
+    fn as_many_may_be_due_again_as_were_never_sent() {
+        let mut writes = with(3);
+        writes.offer(Nanos(1), LEADER, Some(Nanos(11)));
+        writes.check(4);
+        (4..=6).for_each(|seq| writes.park(seq, Token(seq), write(), Nanos(200)));
+        writes.check(7);
+    }
+
+    #[test]
+    #[should_panic(expected = "requests are numbered once")]
+    fn a_number_that_is_still_to_be_given_out_waits_for_nothing() {
+        with(3).check(3);
+    }
 }

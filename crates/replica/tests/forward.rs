@@ -22,6 +22,9 @@ struct Follower {
     last: Option<Reply>,
     /// The longest message sent.
     longest: usize,
+    /// Numbers of the read rounds that were asked for.
+    rounds: Vec<u64>,
+    refused: Vec<(u64, RefusalReason)>,
     /// Sequence numbers of forwards, with the millisecond and the leader they went to.
     forwards: Vec<(u64, NodeId, u64)>,
 }
@@ -79,7 +82,16 @@ impl Follower {
         let store = mvcc::Store::new(mvcc::Limits::default());
         let recovered = ReplicaRecovered { raft, store, extra: vec![], known: LogIndex::ZERO };
         let replica = Replica::new(settings, recovered, Nanos(0)).unwrap();
-        Self { replica, ms: 0, token: 0, last: None, longest: 0, forwards: vec![] }
+        Self {
+            replica,
+            ms: 0,
+            token: 0,
+            last: None,
+            longest: 0,
+            rounds: vec![],
+            refused: vec![],
+            forwards: vec![],
+        }
     }
 
     fn step(&mut self, event: Event) {
@@ -89,12 +101,19 @@ impl Follower {
             let durable = out.persist.drain(..).map(|p| p.ticket).next_back();
             events.extend(durable.map(Event::Persisted));
         }
+        self.refused.extend(out.replies.iter().filter_map(|(token, reply)| match reply {
+            Reply::Refused(refusal) => Some((token.0, refusal.reason)),
+            _ => None,
+        }));
         self.last = out.replies.pop().map(|(_, reply)| reply).or(self.last.take());
         for message in out.send {
             let mut bytes = vec![];
             message.encode(&mut bytes);
             self.longest = self.longest.max(bytes.len());
-            if let PeerBody::Forward(items) = message.body {
+            if let PeerBody::Raft(Message { body: Body::ReadIndex { seq, .. }, .. }) = message.body
+            {
+                self.rounds.push(seq);
+            } else if let PeerBody::Forward(items) = message.body {
                 let seqs = items.iter().map(|item| (item.id.seq, message.to, self.ms));
                 self.forwards.extend(seqs);
             }
@@ -259,4 +278,29 @@ fn a_command_that_fits_no_frame_is_refused_before_it_is_proposed() {
     assert!(refused, "{:?}", f.last);
     f.propose_of(COMMAND_BYTES_MAX - 100);
     assert_eq!(f.sent(), [(1, NodeId(1), 0)]);
+}
+
+#[test]
+fn four_rounds_of_reads_are_under_way_and_who_comes_later_waits_for_the_next() {
+    let mut f = Follower::new();
+    f.hears(1, 1);
+    assert_eq!(f.rounds.len(), 1, "it asks how far it was");
+    for token in 1..=6 {
+        f.step(Event::ReadBarrier { token: Token(token) });
+        f.ms += 1;
+    }
+    assert_eq!(f.rounds, [1, 2, 3, 4, 5]);
+    // Each is given up at its own time, and then there is room for a round.
+    while f.ms < 60_000 {
+        f.ms += 500;
+        f.ms = f.ms.min(60_000);
+        f.hears(1, 1);
+    }
+    assert_eq!(f.refused, [(1, RefusalReason::Timeout)]);
+    f.ms += 10;
+    f.hears(1, 1);
+    let mut refused: Vec<u64> = f.refused.iter().map(|(token, _)| *token).collect();
+    refused.sort_unstable();
+    assert_eq!(refused, [1, 2, 3, 4, 5, 6]);
+    assert_eq!(f.replica.status().pending, 0);
 }

@@ -314,9 +314,7 @@ impl Replica {
         let store = if self.raft.is_witness() {
             // Only the place in the log is kept, whatever the file held.
             let mut empty = mvcc::Store::new(installed.store.limits());
-            if installed.index > LogIndex::ZERO {
-                empty.advance(installed.index, stamp);
-            }
+            empty.advance(index, stamp);
             empty
         } else {
             installed.store
@@ -327,8 +325,8 @@ impl Replica {
         }
         self.dedupe = dedupe;
         self.clock = crate::clock::ClusterClock::new(stamp, self.now);
-        assert!(installed.index > self.applied, "a checkpoint takes a member forward");
-        self.applied = installed.index;
+        assert!(index > self.applied, "a checkpoint takes a member forward");
+        self.applied = index;
         self.applied_ballot = installed.ballot;
         self.hashes.clear();
         self.standing.installed(self.raft.last().0);
@@ -347,72 +345,11 @@ impl Replica {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Event, Forwarded, ReplicaRecovered, ReplicaSettings};
+    use crate::machine::alone::{alone_with, first_of};
+    use crate::{Event, Forwarded};
     use alloc::vec;
     use base::limits::COMMAND_BYTES_MAX;
-    use base::{Ballot, Blob, Incarnation, Nanos, Term};
-    use cluster::{BallotRule, Configuration, Member, Protocol};
-    use consensus::raft::{Recovered, Settings};
-
-    /// One voter whose log holds one committed entry with this payload.
-    fn alone_with(payload: &[u8]) -> Replica {
-        first_of(&["a"], "1 of (a)", payload)
-    }
-
-    fn first_of(names: &[&str], quorum: &str, payload: &[u8]) -> Replica {
-        let id = NodeId(1);
-        let ballot = Ballot { term: Term(1), node: id };
-        let member = |(slot, name): (usize, &&str)| Member {
-            id: NodeId(slot as u64 + 1),
-            slot: u8::try_from(slot).expect("few members"),
-            name: (*name).into(),
-            learner: false,
-            peer_urls: vec![],
-            client_urls: vec![],
-            life: base::Life::UNKNOWN,
-        };
-        let base_config = Configuration {
-            members: names.iter().enumerate().map(member).collect(),
-            quorum: quorum.into(),
-            joint: None,
-            protocol: Protocol::Raft,
-            rule: BallotRule::SharedTerms,
-            limits: vec![],
-            change: Default::default(),
-        };
-        let index = LogIndex(1);
-        let payload = Blob::from(payload);
-        let raft = Recovered {
-            ballot,
-            base: LogIndex::ZERO,
-            base_ballot: Ballot::ZERO,
-            base_config,
-            entries: vec![Entry { index, ballot, kind: EntryKind::Data, payload }],
-            commit: index,
-        };
-        let store = mvcc::Store::new(mvcc::Limits::default());
-        let settings = ReplicaSettings {
-            raft: Settings {
-                id,
-                birth: base::Birth(1),
-                incarnation: Incarnation(1),
-                election_timeout_min: Nanos::from_millis(1000),
-                heartbeat_interval: Nanos::from_millis(100),
-                seed: 1,
-                append_bytes_max: 1 << 20,
-                inflight_bytes_max: 1 << 20,
-            },
-            pending_max: 10,
-            pending_bytes_max: 1 << 20,
-            request_timeout: Nanos::from_millis(5000),
-            leaderless_wait: Nanos::from_millis(2000),
-            catchup_entries: 10,
-            apply_budget: 100,
-            trace: false,
-        };
-        let recovered = ReplicaRecovered { raft, store, extra: vec![], known: index };
-        Replica::new(settings, recovered, Nanos::ZERO).expect("one voter is a majority of one")
-    }
+    use base::{Incarnation, Nanos};
 
     #[test]
     fn a_committed_entry_that_cannot_be_read_halts_the_machine_and_is_named() {

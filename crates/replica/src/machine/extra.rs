@@ -48,3 +48,40 @@ impl Extra {
         Ok(Self { stamp, dedupe, settled })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base::{Incarnation, NodeId, RequestId};
+
+    fn extra() -> Extra {
+        let mut dedupe = Dedupe::default();
+        dedupe.insert(RequestId { origin: NodeId(2), incarnation: Incarnation(1), seq: 3 });
+        Extra { stamp: ClusterTime(77), dedupe, settled: Ballot::new(4, 2) }
+    }
+
+    #[test]
+    fn what_a_checkpoint_holds_besides_the_data_reads_back() {
+        let bytes = extra().encode();
+        let back = Extra::decode(&bytes).expect("own bytes");
+        assert_eq!((back.stamp, back.settled), (ClusterTime(77), Ballot::new(4, 2)));
+        assert_eq!(back.encode(), bytes);
+        let empty = Extra::decode(&[]).expect("before the first entry");
+        assert_eq!((empty.stamp, empty.settled), (ClusterTime::ZERO, Ballot::ZERO));
+    }
+
+    #[test]
+    fn another_version_an_impossible_ballot_and_what_is_short_or_long_are_refused() {
+        let refused = |bytes: &[u8]| Extra::decode(bytes).err().expect("refused");
+        let bytes = extra().encode();
+        let mut other = bytes.clone();
+        other[0] = VERSION + 1;
+        let value = u64::from(VERSION) + 1;
+        assert_eq!(refused(&other), DecodeError::Unknown { what: "replica state", value });
+        let settled = Ballot::new(0, 2);
+        let never = Extra { settled, ..extra() }.encode();
+        assert_eq!(refused(&never), DecodeError::Invalid { what: "settled ballot" });
+        assert_eq!(refused(&bytes[..bytes.len() - 1]), DecodeError::Truncated);
+        assert_eq!(refused(&[&bytes[..], b"x"].concat()), DecodeError::Trailing);
+    }
+}

@@ -188,3 +188,57 @@ impl Replica {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+
+    fn waiting(deadline: u64) -> Waiting {
+        Waiting { token: Token(1), kind: ReadKind::Barrier, deadline: Nanos(deadline) }
+    }
+
+    #[test]
+    fn the_oldest_read_waits_for_a_round_or_is_first_in_the_first_one() {
+        let mut reads = Reads::default();
+        assert_eq!(reads.oldest_deadline(), None);
+        reads.waiting.extend([waiting(7), waiting(8)]);
+        assert_eq!(reads.oldest_deadline(), Some(Nanos(7)));
+        reads.rounds.push_back((1, vec![waiting(9)]));
+        assert_eq!(reads.oldest_deadline(), Some(Nanos(7)));
+        reads.rounds.push_front((0, vec![waiting(5), waiting(6)]));
+        assert_eq!(reads.oldest_deadline(), Some(Nanos(5)));
+        reads.waiting.clear();
+        assert_eq!(reads.oldest_deadline(), Some(Nanos(5)));
+    }
+
+    /// Three reads that wait in every way there is, of two rounds under these numbers.
+    fn three(rounds: [u64; 2]) -> Reads {
+        let mut reads = Reads::default();
+        assert_eq!([reads.next_seq(), reads.next_seq(), reads.next_seq()], [1, 2, 3]);
+        reads.rounds.extend(rounds.map(|seq| (seq, vec![waiting(5)])));
+        reads.waiting.push_back(waiting(7));
+        reads.confirmed.push_back((LogIndex(1), vec![waiting(4), waiting(4)]));
+        reads.count = 5;
+        reads
+    }
+
+    #[test]
+    fn reads_are_counted_wherever_they_wait() {
+        three([1, 2]).check();
+        three([1, 3]).check();
+        assert_eq!(three([1, 3]).len(), 5);
+    }
+
+    #[test]
+    #[should_panic(expected = "every read that waits is counted")]
+    fn a_read_that_is_not_counted_is_noticed() {
+        Reads { count: 4, ..three([1, 2]) }.check();
+    }
+
+    #[test]
+    #[should_panic(expected = "rounds are asked for in order")]
+    fn two_rounds_of_one_number_are_noticed() {
+        three([2, 2]).check();
+    }
+}

@@ -187,3 +187,181 @@ impl Replica {
         out.known = self.standing.pause(self.now, self.applied, &self.raft).or(out.known);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Event;
+    use crate::machine::alone::{Alone, settings};
+    use alloc::vec;
+    use alloc::vec::Vec;
+    use base::{Ballot, Blob};
+    use consensus::raft::{Entry, EntryKind};
+
+    const NONE: LogIndex = LogIndex(u64::MAX);
+
+    /// A write that adds these entries, once those from `cut` on are void.
+    fn write(ticket: u64, cut: Option<u64>, indices: &[u64], commit: u64) -> Persist {
+        let entry = |index: &u64| Entry {
+            index: LogIndex(*index),
+            ballot: Ballot::new(1, 1),
+            kind: EntryKind::Data,
+            payload: Blob::default(),
+        };
+        Persist {
+            ticket: Ticket(ticket),
+            ballot: Ballot::new(1, 1),
+            truncate_from: cut.map(LogIndex),
+            entries: indices.iter().map(entry).collect(),
+            commit: LogIndex(commit),
+        }
+    }
+
+    /// What the write says is committed, once it was noted.
+    fn noted(standing: &mut Standing, mut persist: Persist, takes_seat: bool) -> u64 {
+        standing.writes(&mut persist, takes_seat);
+        persist.commit.0
+    }
+
+    #[test]
+    fn a_log_that_by_its_own_word_is_committed_whole_is_all_that_was_shown() {
+        for (known, whole) in [(4, false), (5, true), (6, true)] {
+            let mut standing = Standing::new(LogIndex(known), LogIndex(5));
+            assert_eq!(standing.limit(), if whole { LogIndex(5) } else { NONE }, "{known}");
+            standing.look(LogIndex(4));
+            assert!(!standing.current);
+            standing.look(LogIndex(5));
+            assert_eq!(standing.current, whole, "{known}");
+            standing.look(LogIndex(4));
+            assert_eq!(standing.current, whole, "once said it is so");
+        }
+    }
+
+    #[test]
+    fn damage_takes_back_what_the_disk_said() {
+        let mut standing = Standing::new(LogIndex(5), LogIndex(5));
+        standing.damaged();
+        standing.look(LogIndex(9));
+        assert!(!standing.current);
+        assert_eq!(standing.limit(), NONE);
+    }
+
+    #[test]
+    fn before_it_is_current_no_write_but_that_of_the_seat_says_the_log_is_whole() {
+        let mut standing = Standing::new(LogIndex(0), LogIndex(5));
+        assert_eq!(noted(&mut standing, write(1, None, &[6, 7], 7), false), 6);
+        assert_eq!(standing.limit(), NONE);
+        assert_eq!(noted(&mut standing, write(2, None, &[8], 6), false), 6);
+        assert_eq!(noted(&mut standing, write(3, None, &[9], 9), true), 9);
+        assert_eq!(standing.limit(), LogIndex(9));
+        let mut standing = Standing::new(LogIndex(0), LogIndex(5));
+        standing.confirmed(LogIndex(5), LogIndex(4));
+        assert!(!standing.current);
+        standing.confirmed(LogIndex(5), LogIndex(5));
+        standing.confirmed(LogIndex(5), LogIndex(4));
+        assert!(standing.current, "it was there once");
+        assert_eq!(noted(&mut standing, write(1, None, &[6], 6), false), 6);
+        assert_eq!(standing.limit(), LogIndex(6));
+    }
+
+    #[test]
+    fn a_statement_holds_until_a_later_write_is_durable() {
+        let mut standing = Standing::new(LogIndex(5), LogIndex(5));
+        standing.look(LogIndex(5));
+        noted(&mut standing, write(1, None, &[6], 6), false);
+        noted(&mut standing, write(2, None, &[7], 6), false);
+        assert_eq!(standing.limit(), LogIndex(5), "the lowest counts");
+        standing.persisted(Ticket(1));
+        assert_eq!(standing.limit(), LogIndex(6));
+        standing.persisted(Ticket(2));
+        assert_eq!(standing.limit(), NONE);
+    }
+
+    #[test]
+    fn the_end_of_the_log_is_that_of_the_last_write() {
+        let mut standing = Standing::new(LogIndex(5), LogIndex(5));
+        standing.look(LogIndex(5));
+        let mut end = |persist| {
+            noted(&mut standing, persist, false);
+            standing.last.0
+        };
+        assert_eq!(end(write(1, Some(4), &[], 0)), 3);
+        assert_eq!(end(write(2, Some(9), &[], 0)), 3);
+        assert_eq!(end(write(3, None, &[], 0)), 3);
+        assert_eq!(end(write(4, Some(3), &[3, 4], 0)), 4);
+        standing.installed(LogIndex(20));
+        assert_eq!(noted(&mut standing, write(5, None, &[], 20), false), 20);
+        assert_eq!(standing.stated.back(), Some(&(Ticket(5), LogIndex(20))));
+        standing.check(LogIndex(20));
+    }
+
+    #[test]
+    #[should_panic(expected = "writes are of the log")]
+    fn a_write_beyond_the_log_is_noticed() {
+        Standing::new(LogIndex(0), LogIndex(5)).check(LogIndex(4));
+    }
+
+    #[test]
+    fn only_the_round_that_was_asked_for_here_tells_how_far_it_was() {
+        let mut standing = Standing::new(LogIndex(0), LogIndex(5));
+        assert!(!standing.told(3, Ok(LogIndex(1))), "nothing was asked");
+        standing.asked = Some(3);
+        assert!(!standing.told(2, Ok(LogIndex(1))));
+        assert!(standing.told(3, Err(NoLeader)));
+        assert_eq!((standing.asked, standing.until), (None, None));
+        standing.asked = Some(4);
+        assert!(standing.told(4, Ok(LogIndex(7))));
+        assert_eq!((standing.asked, standing.until), (None, Some(LogIndex(7))));
+    }
+
+    /// What the machine knows to be all there is, at each of these moments.
+    fn known(alone: &mut Alone, waits: &[u64]) -> Vec<Option<u64>> {
+        let ms = |wait: &u64| Nanos::from_millis(*wait);
+        waits.iter().map(|wait| alone.pass(ms(wait)).known.map(|index| index.0)).collect()
+    }
+
+    fn grant(id: i64) -> Event {
+        let command = mvcc::Command::LeaseGrant { id, ttl: 100 };
+        Event::Propose { token: base::Token(1), caller: mvcc::Caller::nobody(), command }
+    }
+
+    #[test]
+    fn a_pause_of_forty_milliseconds_is_stated_once() {
+        let mut alone = Alone::leading(settings(), &["a"]);
+        alone.step(grant(1));
+        let last = alone.replica.status().last.0;
+        assert!(alone.replica.is_current());
+        assert_eq!(alone.replica.whole(), Some(LogIndex(last)));
+        assert_eq!(alone.replica.deadline(), alone.now.plus(PAUSE), "it wants to be asked then");
+        assert_eq!(known(&mut alone, &[39, 1, 40, 400]), [None, Some(last), None, None]);
+        assert_eq!(alone.replica.standing.limit(), LogIndex(last));
+        // Another write begins another pause, and is shown once it is durable.
+        assert_eq!(alone.step(grant(2)).replies.len(), 1);
+        assert_eq!(known(&mut alone, &[20, 19, 1, 50]), [None, None, Some(last + 1), None]);
+    }
+
+    #[test]
+    fn a_write_that_is_not_durable_puts_a_pause_off() {
+        let mut alone = Alone::leading(settings(), &["a"]);
+        let last = alone.replica.status().last;
+        let mut out = crate::Effects::default();
+        alone.replica.step(alone.now, grant(1), &mut out);
+        let ticket = out.persist.last().expect("the entry").ticket;
+        assert_eq!(known(&mut alone, &[50, 50]), [None, None]);
+        assert_eq!(alone.replica.whole(), None, "its end is not committed");
+        assert_eq!(alone.replica.status().commit, last);
+        alone.step(Event::Persisted(ticket));
+        assert_eq!(alone.replica.whole(), Some(last.next()));
+        assert_eq!(known(&mut alone, &[39, 1]), [None, Some(last.0 + 1)]);
+    }
+
+    #[test]
+    fn a_member_that_can_ask_nobody_waits_and_shows_nothing() {
+        let mut alone = Alone::of(settings(), &["a", "b"], "all of (a, b)");
+        alone.replica.standing = Standing::new(LogIndex(0), LogIndex(1));
+        alone.replica.standing.last = LogIndex(0);
+        assert_eq!(known(&mut alone, &[10, 50, 50]), vec![None; 3]);
+        assert!(!alone.replica.is_current());
+        assert_eq!((alone.replica.whole(), alone.replica.standing.asked), (None, None));
+    }
+}

@@ -1,0 +1,531 @@
+//! The machine by itself: bounds, exact times, and that what must hold is looked at.
+
+use super::alone::{Alone, ME, configuration, settings, start};
+use super::*;
+use crate::{Installed, UnknownReason};
+use alloc::vec;
+use base::limits::COMMAND_BYTES_MAX;
+use base::{Blob, RequestId, Token};
+use cluster::{Change, ChangeError};
+use mvcc::{Caller, Command, PutRequest, RangeRequest, TxnRequest};
+
+const OTHER: NodeId = NodeId(2);
+
+const fn ms(n: u64) -> Nanos {
+    Nanos::from_millis(n)
+}
+
+fn put(len: usize) -> Command {
+    let (key, value) = (Blob::from(&b"k"[..]), Blob::from(vec![0; len]));
+    Command::Put(PutRequest { key, value, ..PutRequest::default() })
+}
+
+fn encoded(command: &Command) -> Blob {
+    let mut bytes = vec![];
+    command.encode(&mut bytes);
+    bytes.into()
+}
+
+fn propose(token: u64, command: Command) -> Event {
+    Event::Propose { token: Token(token), caller: Caller::nobody(), command }
+}
+
+fn grant() -> Command {
+    Command::LeaseGrant { id: 1, ttl: 100 }
+}
+
+fn range(serializable: bool) -> RangeRequest {
+    RangeRequest { key: Blob::from(&b"k"[..]), serializable, ..RangeRequest::default() }
+}
+
+fn read(token: u64) -> Event {
+    Event::Read { token: Token(token), request: range(false) }
+}
+
+fn said(from: NodeId, body: PeerBody) -> Event {
+    Event::Message(PeerMessage { from, to: ME, body })
+}
+
+/// Anything at all.
+fn word() -> PeerBody {
+    PeerBody::StateHash { index: LogIndex(1), chain: 0 }
+}
+
+/// Token and reason of each refusal; anything else is a mistake.
+fn refusals(out: Effects) -> Vec<(u64, RefusalReason)> {
+    let reason = |(token, reply): (Token, Reply)| match reply {
+        Reply::Refused(refusal) => (token.0, refusal.reason),
+        other => panic!("{token:?} is answered {other:?}"),
+    };
+    out.replies.into_iter().map(reason).collect()
+}
+
+fn leaderless() -> Alone {
+    Alone::of(settings(), &["a", "b", "c"], "majority(a, b, c)")
+}
+
+#[test]
+fn writes_and_reads_wait_up_to_one_bound_together_and_changes_are_counted_too() {
+    let mut alone = leaderless();
+    alone.now = ms(100);
+    for token in 1..=4 {
+        assert!(alone.step(propose(token, put(1))).replies.is_empty());
+    }
+    for token in 5..=10 {
+        assert!(alone.step(read(token)).replies.is_empty(), "{token}");
+    }
+    let change = Change::Remove { id: OTHER, quorum: None };
+    let change = |token| Event::Change { token: Token(token), change: change.clone() };
+    (11..=13).for_each(|token| drop(alone.step(change(token))));
+    assert_eq!(alone.replica.status().pending, 13);
+    let over = |out| assert_eq!(refusals(out), [(20, RefusalReason::Overloaded)]);
+    over(alone.step(read(20)));
+    over(alone.step(propose(20, put(1))));
+    over(alone.step(Event::ReadBarrier { token: Token(20) }));
+    for token in 14..=74 {
+        assert!(alone.step(change(token)).replies.is_empty(), "change {token}");
+    }
+    over(alone.step(change(20)));
+    assert_eq!(alone.replica.status().pending, 10 + 64);
+}
+
+#[test]
+fn commands_wait_up_to_so_many_bytes_or_one_of_any_size() {
+    let two = encoded(&put(1000)).len() + encoded(&put(2000)).len();
+    for (max, taken) in [(two, true), (two - 1, false)] {
+        let mut alone = Alone::of(
+            ReplicaSettings { pending_bytes_max: max, ..settings() },
+            &["a", "b"],
+            "all of (a, b)",
+        );
+        alone.step(propose(1, put(1000)));
+        let second = alone.step(propose(2, put(2000)));
+        assert_eq!(second.replies.is_empty(), taken, "{max}");
+        if taken {
+            let reason = RefusalReason::Overloaded;
+            assert_eq!(refusals(alone.step(propose(3, put(1)))), [(3, reason)]);
+        }
+    }
+    let mut alone =
+        Alone::of(ReplicaSettings { pending_bytes_max: 10, ..settings() }, &["a"], "1 of (a)");
+    alone.replica.leaderless_since = Some(Nanos::ZERO);
+    let mut out = Effects::default();
+    alone.replica.on_event(propose(1, put(1000)), &mut out);
+    assert!(out.is_empty(), "one of any size");
+}
+
+#[test]
+fn a_command_is_taken_up_to_the_longest_that_fits_the_log() {
+    let around = encoded(&put(1000)).len() - 1000;
+    let mut alone = Alone::leading(
+        ReplicaSettings { pending_bytes_max: COMMAND_BYTES_MAX, ..settings() },
+        &["a", "b"],
+    );
+    let before = alone.replica.status().last.0;
+    for (len, taken) in [(COMMAND_BYTES_MAX, 1), (COMMAND_BYTES_MAX + 1, 0)] {
+        let command = put(len - around);
+        assert_eq!(encoded(&command).len(), len);
+        let from = alone.replica.status().last.0;
+        let id = RequestId { origin: OTHER, incarnation: Incarnation(1), seq: len as u64 };
+        let caller = Caller::nobody();
+        let write = Forwarded { id, caller, command: encoded(&command) };
+        alone.step(said(OTHER, PeerBody::Forward(vec![write])));
+        assert_eq!(alone.replica.status().last.0 - from, taken, "forwarded {len}");
+    }
+    let out = alone.step(propose(1, put(COMMAND_BYTES_MAX + 1 - around)));
+    let Some((_, Reply::Applied { index, result: Err(error) })) = out.replies.first() else {
+        panic!("{:?}", out.replies)
+    };
+    assert_eq!((*index, error), (LogIndex::ZERO, &mvcc::Error::TooManyOps));
+    let out = alone.step(propose(2, put(COMMAND_BYTES_MAX - around)));
+    assert!(matches!(out.replies[..], [(_, Reply::Applied { result: Ok(_), .. })]));
+    assert_eq!(alone.replica.status().last.0, before + 2);
+}
+
+#[test]
+fn of_a_forward_only_numbered_writes_of_the_sender_that_can_be_read_are_taken() {
+    let mut alone = Alone::leading(settings(), &["a", "b"]);
+    let write = |origin, seq, command| {
+        let id = RequestId { origin, incarnation: Incarnation(1), seq };
+        Forwarded { id, caller: Caller::nobody(), command }
+    };
+    let good = encoded(&put(1));
+    let bad = Blob::from(&b"\xff"[..]);
+    for (from, item, taken) in [
+        (OTHER, write(OTHER, 1, good.clone()), 1),
+        (OTHER, write(OTHER, 0, good.clone()), 0),
+        (OTHER, write(ME, 2, good.clone()), 0),
+        (OTHER, write(OTHER, 2, bad), 0),
+    ] {
+        let before = alone.replica.status().last.0;
+        let out = alone.step(said(from, PeerBody::Forward(vec![item])));
+        assert_eq!(alone.replica.status().last.0 - before, taken);
+        let refused = |m: &PeerMessage| matches!(m.body, PeerBody::ForwardRefused { .. });
+        assert!(!out.send.iter().any(refused));
+    }
+    // A stranger is told who leads, and who does not lead says so.
+    let stranger = NodeId(9);
+    let item = write(stranger, 1, good.clone());
+    let told = |alone: &mut Alone, leader| {
+        let out = alone.step(said(stranger, PeerBody::Forward(vec![item.clone()])));
+        let body = PeerBody::ForwardRefused { ids: vec![item.id], leader };
+        assert!(out.send.contains(&PeerMessage { from: ME, to: stranger, body }));
+    };
+    told(&mut alone, ME);
+    told(&mut leaderless(), NodeId::ZERO);
+    alone.replica.diverged = true;
+    let item = write(OTHER, 7, good);
+    let before = alone.replica.status().last;
+    alone.step(said(OTHER, PeerBody::Forward(vec![item])));
+    assert_eq!(alone.replica.status().last, before);
+}
+
+#[test]
+fn without_a_leader_writes_reads_and_changes_wait_as_long_as_is_set() {
+    let mut alone = leaderless();
+    alone.now = ms(500);
+    alone.step(propose(1, put(1)));
+    alone.step(read(2));
+    let change = Change::Remove { id: OTHER, quorum: None };
+    alone.step(Event::Change { token: Token(3), change });
+    assert!(alone.pass(ms(1499)).replies.is_empty(), "two seconds from the start");
+    let out = alone.pass(Nanos::from_millis(1));
+    assert_eq!(refusals(out), [(3, RefusalReason::NoLeader)], "a change counts from there");
+    assert!(alone.pass(ms(499)).replies.is_empty());
+    let reason = RefusalReason::NoLeader;
+    assert_eq!(refusals(alone.pass(ms(1))), [(1, reason), (2, reason)]);
+    assert_eq!(alone.replica.status().pending, 0);
+}
+
+#[test]
+fn a_leader_misses_who_said_nothing_for_an_election_timeout_or_whose_process_ended() {
+    let mut alone = Alone::leading(settings(), &["a", "b", "c"]);
+    assert_eq!(alone.replica.missing(), ["b", "c"]);
+    alone.step(said(OTHER, word()));
+    assert_eq!(alone.replica.missing(), ["c"]);
+    alone.pass(ms(999));
+    assert_eq!(alone.replica.missing(), ["c"]);
+    alone.pass(ms(1));
+    assert_eq!(alone.replica.missing(), ["b", "c"]);
+    // A frame for another one is nobody's word.
+    let to = NodeId(3);
+    alone.step(Event::Message(PeerMessage { from: OTHER, to, body: word() }));
+    assert_eq!(alone.replica.missing(), ["b", "c"]);
+    alone.step(said(OTHER, word()));
+    alone.step(Event::PeerLost(OTHER));
+    assert_eq!(alone.replica.missing(), ["b", "c"]);
+    alone.step(said(OTHER, word()));
+    assert_eq!(alone.replica.missing(), ["c"]);
+}
+
+#[test]
+fn who_has_no_leader_misses_others_after_three_election_timeouts_without_one() {
+    let mut alone = leaderless();
+    alone.now = ms(2999);
+    alone.step(Event::Tick);
+    assert_eq!(alone.replica.missing(), [""; 0]);
+    alone.step(Event::PeerLost(NodeId(3)));
+    assert_eq!(alone.replica.missing(), ["c"], "its process ended");
+    alone.pass(ms(1));
+    assert_eq!(alone.replica.missing(), ["b", "c"]);
+    alone.step(said(OTHER, word()));
+    assert_eq!(alone.replica.missing(), ["c"]);
+    alone.pass(ms(2999));
+    assert_eq!(alone.replica.missing(), ["c"]);
+    alone.pass(ms(1));
+    assert_eq!(alone.replica.missing(), ["b", "c"]);
+}
+
+#[test]
+fn who_has_other_data_or_is_no_member_serves_nobody_and_says_why() {
+    let all = |alone: &mut Alone| {
+        let change = Change::Remove { id: OTHER, quorum: None };
+        let txn = Event::ReadTxn { token: Token(3), request: TxnRequest::default() };
+        let look = Event::Read { token: Token(4), request: range(true) };
+        let mut told = vec![];
+        for event in [
+            propose(1, put(1)),
+            read(2),
+            txn,
+            look,
+            Event::ReadBarrier { token: Token(5) },
+            Event::Confirm { token: Token(6) },
+            Event::Change { token: Token(7), change },
+        ] {
+            told.extend(refusals(alone.step(event)));
+        }
+        told
+    };
+    let mut alone = leaderless();
+    alone.now = ms(100);
+    alone.replica.diverged = true;
+    let reason = RefusalReason::Diverged;
+    assert_eq!(all(&mut alone), (1..=7).map(|token| (token, reason)).collect::<Vec<_>>());
+    let mut unheard = settings();
+    unheard.raft.id = NodeId(9);
+    let mut alone = Alone::of(unheard, &["a", "b"], "all of (a, b)");
+    alone.now = ms(100);
+    let reason = RefusalReason::NoMember;
+    assert_eq!(all(&mut alone), (1..=4).map(|token| (token, reason)).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_mark_moves_cluster_time_once_a_second_while_a_lease_lives_and_nothing_is_under_way() {
+    let mut alone = Alone::leading(settings(), &["a"]);
+    let last = |alone: &Alone| alone.replica.status().last.0;
+    let empty = last(&alone);
+    alone.pass(ms(3000));
+    assert_eq!(last(&alone), empty, "no lease, no mark");
+    alone.step(propose(1, grant()));
+    assert_eq!(last(&alone), empty + 1);
+    alone.pass(ms(999));
+    assert_eq!(last(&alone), empty + 1);
+    alone.pass(ms(1));
+    assert_eq!(last(&alone), empty + 2);
+    alone.pass(ms(999));
+    assert_eq!(last(&alone), empty + 2);
+    // While its disk takes nothing one mark is enough.
+    let mut out = Effects::default();
+    for wait in [1, 1001, 1001] {
+        alone.now = alone.now.plus(ms(wait));
+        alone.replica.step(alone.now, Event::Tick, &mut out);
+        assert_eq!(last(&alone), empty + 3);
+    }
+}
+
+#[test]
+fn a_lease_that_ended_is_revoked_once() {
+    let mut alone = Alone::leading(settings(), &["a"]);
+    alone.step(propose(1, Command::LeaseGrant { id: 1, ttl: 2 }));
+    let granted = alone.replica.status().last.0;
+    let mut out = Effects::default();
+    alone.now = alone.now.plus(ms(60_000));
+    for _ in 0..3 {
+        alone.now = alone.now.plus(ms(1));
+        alone.replica.step(alone.now, Event::Tick, &mut out);
+        assert_eq!(alone.replica.status().last.0, granted + 1);
+    }
+    let ticket = out.persist.last().expect("the end of the lease").ticket;
+    alone.step(Event::Persisted(ticket));
+    assert!(alone.replica.store().lease_deadline().is_none());
+    assert_eq!(alone.replica.status().last.0, granted + 1);
+}
+
+#[test]
+fn a_batch_is_logged_at_indexes_in_a_row() {
+    let mut alone = Alone::leading(ReplicaSettings { trace: true, ..settings() }, &["a"]);
+    let last = alone.replica.status().last.0;
+    let mut out = Effects::default();
+    let events = (1..=3).map(|token| propose(token, put(1)));
+    alone.replica.step_batch(alone.now, events, &mut out);
+    let logged = out.trace.iter().filter_map(|event| match event.kind {
+        TraceKind::Logged { id, index, .. } => Some((id.seq, index.0)),
+        _ => None,
+    });
+    let wanted = [(1, last + 1), (2, last + 2), (3, last + 3)];
+    assert_eq!(logged.collect::<Vec<_>>(), wanted);
+}
+
+#[test]
+fn a_confirmation_does_not_wait_for_what_is_still_to_be_applied_and_a_barrier_does() {
+    let mut alone = Alone::leading(ReplicaSettings { apply_budget: 1, ..settings() }, &["a"]);
+    let mut out = Effects::default();
+    let events = (1..=3).map(|token| propose(token, put(1)));
+    alone.replica.step_batch(alone.now, events, &mut out);
+    let ticket = out.persist.last().expect("three entries").ticket;
+    alone.replica.step(alone.now, Event::Persisted(ticket), &mut out);
+    assert!(alone.replica.is_applying());
+    assert_eq!(alone.replica.deadline(), alone.now, "it wants to go on at once");
+    out.clear();
+    let events = [Event::ReadBarrier { token: Token(8) }, Event::Confirm { token: Token(9) }];
+    alone.replica.step_batch(alone.now, events, &mut out);
+    let answered = |out: &Effects| -> Vec<u64> {
+        let barrier =
+            |(token, reply): &(Token, Reply)| matches!(reply, Reply::Barrier).then_some(token.0);
+        out.replies.iter().filter_map(barrier).collect()
+    };
+    assert_eq!(answered(&out), [9]);
+    let mut steps = 0;
+    while alone.replica.is_applying() {
+        assert_eq!(answered(&out), [9]);
+        alone.replica.step(alone.now, Event::Tick, &mut out);
+        steps += 1;
+    }
+    assert!(steps > 0);
+    assert_eq!(answered(&out), [9, 8]);
+    assert_eq!(alone.replica.reads.len(), 0);
+}
+
+#[test]
+fn what_others_say_of_old_places_is_forgotten_first() {
+    let mut alone = leaderless();
+    let mut out = Effects::default();
+    for place in 1..=65 {
+        let index = LogIndex(256 * place);
+        alone.replica.on_state_hash(OTHER, index, 1, &mut out);
+        alone.replica.on_state_hash(NodeId(9), index, 1, &mut out);
+    }
+    let votes = &alone.replica.hash_votes;
+    assert_eq!(votes.len(), 64);
+    assert_eq!(
+        votes.first_key_value().map(|(index, votes)| (index.0, votes.len())),
+        Some((512, 1))
+    );
+}
+
+fn checkpoint(index: u64, data_at: u64) -> Installed {
+    let mut store = mvcc::Store::new(mvcc::Limits::default());
+    store.advance(LogIndex(data_at), ClusterTime(5));
+    let extra = Extra { settled: Ballot::new(1, 2), ..Extra::default() }.encode();
+    let config = configuration(&["a", "b", "c"], "majority(a, b, c)");
+    Installed { index: LogIndex(index), ballot: Ballot::new(1, 2), config, store, extra }
+}
+
+#[test]
+fn a_checkpoint_is_taken_only_with_its_own_data_and_under_ballots_that_can_be() {
+    let far = Ballot::new(u64::MAX / 2, 2);
+    let far_extra = Extra { settled: far, ..Extra::default() }.encode();
+    for installed in [
+        Installed { ballot: far, ..checkpoint(7, 7) },
+        checkpoint(7, 6),
+        Installed { extra: b"\xff".to_vec(), ..checkpoint(7, 7) },
+        Installed { extra: far_extra, ..checkpoint(7, 7) },
+    ] {
+        let mut alone = leaderless();
+        alone.step(Event::Install(installed.into()));
+        assert_eq!(alone.replica.status().applied, LogIndex::ZERO);
+    }
+    let mut alone = leaderless();
+    let out = alone.step(Event::Install(checkpoint(7, 7).into()));
+    assert!(!out.discard.is_empty(), "the old data is dropped elsewhere");
+    let status = alone.replica.status();
+    assert_eq!((status.applied, status.last), (LogIndex(7), LogIndex(7)));
+    // One that the log has passed changes nothing.
+    alone.step(Event::Install(checkpoint(6, 6).into()));
+    assert_eq!(alone.replica.status().applied, LogIndex(7));
+}
+
+#[test]
+fn a_write_whose_answer_went_into_a_checkpoint_is_unknown_and_others_wait_on() {
+    let mut alone = leaderless();
+    alone.now = ms(100);
+    alone.step(propose(1, put(1)));
+    alone.step(propose(2, put(1)));
+    let mut extra = Extra { settled: Ballot::new(1, 2), ..Extra::default() };
+    extra.dedupe.insert(alone.replica.own_id(2));
+    let installed = Installed { extra: extra.encode(), ..checkpoint(7, 7) };
+    let out = alone.step(Event::Install(installed.into()));
+    let [(Token(2), Reply::Unknown(UnknownReason::InCheckpoint))] = out.replies[..] else {
+        panic!("{:?}", out.replies)
+    };
+    assert_eq!(alone.replica.status().pending, 1);
+}
+
+#[test]
+fn a_data_directory_whose_data_is_not_that_of_its_log_is_refused() {
+    let base_config = configuration(&["a"], "1 of (a)");
+    let base = LogIndex(7);
+    let raft = Recovered {
+        ballot: Ballot::new(1, 1),
+        base,
+        base_ballot: Ballot::new(1, 1),
+        base_config,
+        entries: vec![],
+        commit: base,
+    };
+    let start = |data_at: u64, extra: &[u8]| {
+        let mut store = mvcc::Store::new(mvcc::Limits::default());
+        store.advance(LogIndex(data_at), ClusterTime(5));
+        let extra = extra.to_vec();
+        let recovered = ReplicaRecovered { raft: raft.clone(), store, extra, known: base };
+        Replica::new(settings(), recovered, Nanos::ZERO).map_err(|error| error.message).err()
+    };
+    assert_eq!(start(7, &[]), None);
+    assert_eq!(start(6, &[]).as_deref(), Some("the data is not that of the log's base"));
+    let what = "the checkpoint's replica state is unreadable";
+    assert_eq!(start(7, &[1]).as_deref(), Some(what));
+}
+
+/// Takes a step after something was changed that never changes so.
+fn spoiled(spoil: impl FnOnce(&mut Replica)) {
+    let mut alone = leaderless();
+    alone.now = ms(100);
+    alone.step(propose(1, put(1)));
+    alone.step(read(2));
+    spoil(&mut alone.replica);
+    alone.step(Event::Tick);
+}
+
+#[test]
+fn a_machine_that_nobody_spoiled_takes_its_steps() {
+    spoiled(|_| ());
+    let replica = start(settings(), configuration(&["a"], "1 of (a)"), vec![]);
+    assert_eq!(replica.incarnation(), Incarnation(1));
+}
+
+#[test]
+#[should_panic(expected = "a checkpoint holds what is applied")]
+fn a_checkpoint_of_the_future_is_noticed() {
+    spoiled(|replica| replica.checkpointed = LogIndex(9));
+}
+
+#[test]
+#[should_panic(expected = "only a leader watches over its tail")]
+fn a_tail_without_an_office_is_noticed() {
+    spoiled(|replica| _ = replica.tail.insert(RequestId::default()));
+}
+
+#[test]
+#[should_panic(expected = "what waits is bounded")]
+fn more_that_waits_than_may_is_noticed() {
+    spoiled(|replica| replica.settings.pending_max = 1);
+}
+
+#[test]
+#[should_panic(expected = "requests are numbered once")]
+fn a_number_given_out_twice_is_noticed() {
+    spoiled(|replica| replica.seq_next = 1);
+}
+
+#[test]
+#[should_panic(expected = "a hash is of what is applied")]
+fn a_hash_of_the_future_is_noticed() {
+    spoiled(|replica| _ = replica.hashes.insert(LogIndex(256), 1));
+}
+
+#[test]
+#[should_panic(expected = "a stamp was applied in the past")]
+fn a_stamp_of_the_future_is_noticed() {
+    spoiled(|replica| replica.clock = ClusterClock::new(ClusterTime::ZERO, ms(101)));
+}
+
+#[test]
+fn a_refused_change_is_refused_again_as_long_as_its_leader_reigns() {
+    let mut alone = Alone::leading(settings(), &["a", "b"]);
+    let ballot = alone.replica.status().ballot;
+    let ask = |alone: &mut Alone, seq: u64, change: Change| {
+        let id = RequestId { origin: OTHER, incarnation: Incarnation(1), seq };
+        let out = alone.step(said(OTHER, PeerBody::Change { id, ballot, change }));
+        out.send.into_iter().find_map(|message| match message.body {
+            PeerBody::ChangeRefused { id, ballot: of, error } => {
+                assert_eq!((id.seq, of, message.to), (seq, ballot, OTHER));
+                Some(error)
+            }
+            _ => None,
+        })
+    };
+    let stranger = Change::Remove { id: NodeId(9), quorum: None };
+    let first = ask(&mut alone, 1, stranger.clone()).expect("nobody has that id");
+    assert!(!matches!(first, ChangeError::Pending(_)), "{first:?}");
+    // Another change under its number is not looked at.
+    let good = Change::Quorum { text: "1 of (a)".into() };
+    assert_eq!(ask(&mut alone, 1, good.clone()), Some(first.clone()));
+    for seq in 2..=64 {
+        assert_eq!(ask(&mut alone, seq, stranger.clone()), Some(first.clone()));
+    }
+    assert_eq!(ask(&mut alone, 1, good.clone()), Some(first.clone()), "64 answers are kept");
+    assert_eq!(ask(&mut alone, 65, stranger), Some(first));
+    let last = alone.replica.status().last;
+    assert_eq!(ask(&mut alone, 1, good), None, "the answer is forgotten");
+    assert_eq!(alone.replica.status().last, last, "what was refused is not");
+}
