@@ -117,29 +117,20 @@ fn commands_wait_up_to_so_many_bytes_or_one_of_any_size() {
 #[test]
 fn a_command_is_taken_up_to_the_longest_that_fits_the_log() {
     let around = encoded(&put(1000)).len() - 1000;
-    let mut alone = Alone::leading(
+    let mut alone = Alone::of(
         ReplicaSettings { pending_bytes_max: COMMAND_BYTES_MAX, ..settings() },
         &["a", "b"],
+        "all of (a, b)",
     );
-    let before = alone.replica.status().last.0;
-    for (len, taken) in [(COMMAND_BYTES_MAX, 1), (COMMAND_BYTES_MAX + 1, 0)] {
-        let command = put(len - around);
-        assert_eq!(encoded(&command).len(), len);
-        let from = alone.replica.status().last.0;
-        let id = RequestId { origin: OTHER, incarnation: Incarnation(1), seq: len as u64 };
-        let caller = Caller::nobody();
-        let write = Forwarded { id, caller, command: encoded(&command) };
-        alone.step(said(OTHER, PeerBody::Forward(vec![write])));
-        assert_eq!(alone.replica.status().last.0 - from, taken, "forwarded {len}");
-    }
+    alone.now = ms(100);
     let out = alone.step(propose(1, put(COMMAND_BYTES_MAX + 1 - around)));
     let Some((_, Reply::Applied { index, result: Err(error) })) = out.replies.first() else {
         panic!("{:?}", out.replies)
     };
     assert_eq!((*index, error), (LogIndex::ZERO, &mvcc::Error::TooManyOps));
     let out = alone.step(propose(2, put(COMMAND_BYTES_MAX - around)));
-    assert!(matches!(out.replies[..], [(_, Reply::Applied { result: Ok(_), .. })]));
-    assert_eq!(alone.replica.status().last.0, before + 2);
+    assert!(out.replies.is_empty(), "it waits for a leader");
+    assert_eq!(alone.replica.writes.bytes(), COMMAND_BYTES_MAX);
 }
 
 #[test]
