@@ -145,7 +145,7 @@ impl Origin {
             assert!(lowest > self.floor || planted!(DedupeForgets), "the floor only rises");
             self.floor = lowest;
         }
-        let above = self.seen.first().is_none_or(|seq| *seq > self.floor);
+        let above = self.seen.range(..=self.floor).next().is_none();
         assert!(above || planted!(DedupeForgets), "only what is above the floor is listed");
     }
 }

@@ -370,3 +370,40 @@ impl Replica {
         self.emit(out, || TraceKind::Replied { id });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_are_those_of_one_reign() {
+        let id = |seq| RequestId { seq, ..RequestId::default() };
+        let mut refused = Refused::default();
+        refused.begin(Ballot::new(1, 1));
+        refused.push(id(1), ChangeError::Invalid("no".into()));
+        refused.begin(Ballot::new(1, 1));
+        assert_eq!((refused.last.len(), refused.all.contains(id(1))), (1, true));
+        refused.begin(Ballot::new(2, 1));
+        assert_eq!((refused.last.len(), refused.all.contains(id(1))), (0, false));
+        refused.push(id(2), ChangeError::Invalid("no".into()));
+        refused.begin(Ballot::new(2, 1));
+        assert_eq!(refused.last.len(), 1);
+    }
+
+    #[test]
+    #[should_panic(expected = "requests are numbered once")]
+    fn a_change_under_a_number_that_is_still_to_be_given_out_is_noticed() {
+        let asked = Asked {
+            token: Token(1),
+            change: Change::Remove { id: NodeId(2), quorum: None },
+            deadline: Nanos(9),
+            offer_at: Nanos::ZERO,
+            offered: None,
+        };
+        let mut changes = Changes::default();
+        changes.asked.insert(3, asked);
+        assert_eq!((changes.len(), changes.deadline()), (1, Some(Nanos::ZERO)));
+        changes.check(4);
+        changes.check(3);
+    }
+}

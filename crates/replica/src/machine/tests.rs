@@ -321,9 +321,9 @@ fn a_batch_is_logged_at_indexes_in_a_row() {
 fn a_confirmation_does_not_wait_for_what_is_still_to_be_applied_and_a_barrier_does() {
     let mut alone = Alone::leading(ReplicaSettings { apply_budget: 1, ..settings() }, &["a"]);
     let mut out = Effects::default();
-    let events = (1..=3).map(|token| propose(token, put(1)));
+    let events = (1..=5).map(|token| propose(token, put(1)));
     alone.replica.step_batch(alone.now, events, &mut out);
-    let ticket = out.persist.last().expect("three entries").ticket;
+    let ticket = out.persist.last().expect("five entries").ticket;
     alone.replica.step(alone.now, Event::Persisted(ticket), &mut out);
     assert!(alone.replica.is_applying());
     assert_eq!(alone.replica.deadline(), alone.now, "it wants to go on at once");
@@ -336,6 +336,10 @@ fn a_confirmation_does_not_wait_for_what_is_still_to_be_applied_and_a_barrier_do
         out.replies.iter().filter_map(barrier).collect()
     };
     assert_eq!(answered(&out), [9]);
+    let applied = alone.replica.status().applied;
+    alone.replica.step(alone.now, Event::TakeCheckpoint, &mut out);
+    let job = out.checkpoint.take().expect("asked for");
+    assert_eq!((job.index, job.view.applied_index()), (applied, applied), "not of what follows");
     let mut steps = 0;
     while alone.replica.is_applying() {
         assert_eq!(answered(&out), [9]);
