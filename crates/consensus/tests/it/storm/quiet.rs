@@ -1,5 +1,5 @@
-//! What holds once all is well again: who leads stays, who was away disturbs nobody, who reaches
-//! nobody steps down, and less than half may be lost.
+//! What holds once all is well again: who leads stays, who was away disturbs nobody, a read asks
+//! for its own round, who reaches nobody steps down, and less than half may be lost.
 
 use super::{Cluster, Plan, config_of, data, meet};
 use base::NodeId;
@@ -16,6 +16,7 @@ pub fn quiet(c: &mut Cluster, plan: Plan<'_>) {
     c.slow = 0;
     who_was_away_disturbs_nobody(c);
     a_restarted_leader_is_followed_again(c);
+    a_read_waits_for_a_round_of_its_own(c);
     a_leader_that_reaches_nobody_steps_down(c);
     if plan.spares == 0 && plan.quorum.is_empty() {
         less_than_half_may_be_lost(c, plan.voters);
@@ -70,6 +71,24 @@ fn a_restarted_leader_is_followed_again(c: &mut Cluster) {
     c.time_out(leader);
     c.run(50);
     assert!(leads(c, leader), "{leader} asked whom it had led just before");
+}
+
+/// A message takes two milliseconds here, and a round is a question and an answer.
+fn a_read_waits_for_a_round_of_its_own(c: &mut Cluster) {
+    c.run(50);
+    let leader = c.leader().expect("it was healed");
+    let alone: NodeSet = config_of(c, leader).slot_of(leader).into_iter().collect();
+    if decides(c, leader, alone).1 {
+        return;
+    }
+    let before = c.reads.len();
+    c.read_next(leader);
+    c.run(2);
+    c.read_next(leader);
+    c.run(3);
+    assert!(c.reads.len() < before + 2, "{leader} confirmed a read by what was asked before it");
+    c.run(50);
+    assert_eq!(c.reads.len(), before + 2, "{leader} confirms both");
 }
 
 fn a_leader_that_reaches_nobody_steps_down(c: &mut Cluster) {
