@@ -48,6 +48,8 @@ pub struct Node {
     pub images: Vec<Older>,
     /// The process stops after this many more effects.
     pub effects_left: Option<u64>,
+    /// No commit set ran when it asked last whether it may campaign.
+    pub asked_in_vain: bool,
     /// Peers refuse it: they remember a later life of this disk.
     pub shunned: bool,
     /// An older image of its disk was put back, before this start: every start before that was

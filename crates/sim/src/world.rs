@@ -260,6 +260,7 @@ fn node(slot: usize, plan: &Plan, random: &mut Streams) -> Node {
         misreads: false,
         images: Vec::new(),
         effects_left: None,
+        asked_in_vain: false,
         shunned: false,
         put_back: None,
     }

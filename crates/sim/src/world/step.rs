@@ -147,6 +147,9 @@ impl World {
         for event in &effects.trace {
             self.tracer.event(self.now, event);
             match event.kind {
+                TraceKind::Raft(Trace::PreCampaign { .. }) => {
+                    self.nodes[node].asked_in_vain = self.is_in_vain();
+                }
                 TraceKind::Raft(Trace::Elected { .. }) => elected = true,
                 TraceKind::Installed { .. } => self.stats.installs += 1,
                 _ => {}
@@ -169,14 +172,19 @@ impl World {
         }
     }
 
-    /// While nothing can commit, terms and logs do not grow: where no commit set runs, one election
-    /// may have been under way, and no more.
-    fn elected(&mut self, node: usize) {
+    /// Nobody can commit: no commit set runs.
+    fn is_in_vain(&self) -> bool {
         let running = self.nodes.iter().filter(|n| n.runs()).map(|n| n.slot).collect();
         let commits = |ruling: &std::rc::Rc<crate::judge::Ruling>| {
             ruling.system.commit().is_quorum(ruling.slots(running))
         };
-        let in_vain = !self.judge.configs.possible().any(commits);
+        !self.judge.configs.possible().any(commits)
+    }
+
+    /// While nothing can commit, terms and logs do not grow. Who asked before that may be elected
+    /// all the same, and where one member elects so may all others who asked.
+    fn elected(&mut self, node: usize) {
+        let in_vain = self.nodes[node].asked_in_vain && self.is_in_vain();
         self.in_vain = if in_vain { self.in_vain + 1 } else { 0 };
         if self.in_vain >= IN_VAIN_MAX {
             let what =

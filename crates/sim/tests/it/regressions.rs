@@ -96,6 +96,23 @@ fn a_change_is_not_refused_because_of_what_was_begun_above_it() {
 }
 
 #[test]
+fn who_asked_while_all_could_commit_may_be_elected_after_one_of_them_is_gone() {
+    // sim: where all commit and one elects, six asked the seventh at once; one of them stopped in
+    // the same millisecond, and the judge blamed the other five for being elected in vain.
+    let still = [Still::Loss, Still::Duplicates, Still::Replays, Still::Damage, Still::ClientLoss];
+    let wishes = Wishes {
+        ops: Some(93),
+        clients: Some(6),
+        faults: Some(vec![10, 11, 16]),
+        still: still.to_vec(),
+        ..Wishes::default()
+    };
+    let plan = Plan::new(367_001_953, Profile::Swarm, &wishes).expect("a safe plan");
+    let verdict = run(&plan, false).expect("it runs");
+    assert!(verdict.violation.is_none(), "{:?}", verdict.violation);
+}
+
+#[test]
 fn a_disk_is_not_put_back_to_the_time_when_its_member_needed_nobody() {
     // sim: the first member came back as the whole cluster, elected itself before anybody could
     // say that it was put back, and applied what the members of today do not hold.
