@@ -267,8 +267,8 @@ impl Reads {
     fn look_on(&self, reading: Reading, read: Read, place: Place) {
         let Some(stage) = self.stage.upgrade() else { return };
         let tells = Weak::clone(&self.stage);
-        let query = read.query.clone();
-        let found = read.answer.before(move |made: Option<Made>, answer: Answer<Finding>| {
+        let Read { query, answer } = read;
+        let found = answer.before(move |made: Option<Made>, answer: Answer<Finding>| {
             // None: whoever asked has left, or it panicked; the promise goes with its place.
             let (Some(made), Some(stage)) = (made, tells.upgrade()) else { return };
             let found = made.downcast::<Result<Weighed, Error>>();

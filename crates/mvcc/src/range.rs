@@ -103,7 +103,7 @@ impl RangeWork {
     /// first one: what this one does not answer need not be looked at. To be said before it runs.
     pub fn knowing(mut self, view: &View, counted: Counted) -> Self {
         assert!(self.count == 0 && self.stage == Stage::Scan, "it has not begun");
-        self.rest = self.rest.knowing(view, &self.request, counted);
+        self.rest = self.rest.knowing(view, &self.range, counted);
         self
     }
 

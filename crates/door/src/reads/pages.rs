@@ -29,6 +29,9 @@ impl Pages {
         let Query::Range(RangeRequest { key, range_end, revision, .. }) = query else {
             return None;
         };
+        if *revision <= 0 {
+            return None; // the map has counted the newest
+        }
         let same = |page: &&Page| {
             page.revision == *revision && page.end == *range_end && page.counted.from <= *key
         };
@@ -39,8 +42,10 @@ impl Pages {
     /// Remembers where a page ended, and how much is behind it.
     pub fn note(&mut self, query: &Query, found: &Found) {
         let (Query::Range(request), Found::Range(found)) = (query, found) else { return };
-        let is_many = found.count >= COUNT_MIN;
-        let Some(counted) = Counted::behind(request, found).filter(|_| is_many) else { return };
+        if found.count < COUNT_MIN {
+            return;
+        }
+        let Some(counted) = Counted::behind(request, found) else { return };
         let end = request.range_end.clone();
         if counted.from.len() + end.len() > ENDS_BYTES_MAX {
             return;

@@ -51,35 +51,36 @@ impl Rest {
         if revision >= current {
             return Self::Newest;
         }
+        let since = Self::Since { revision: revision + 1, event: 0, grown: 0 };
+        let is_near = since.price(view, range) < Self::Looked.price(view, range);
         // A transaction's own changes are not yet in the history.
-        let since = usize::try_from(view.revision - revision).unwrap_or(usize::MAX);
-        let near = since.saturating_mul(KEYS_A_CHANGE) < view.count_newest(range);
-        if near && current == view.revision {
-            Self::Since { revision: revision + 1, event: 0, grown: 0 }
-        } else {
-            Self::Looked
+        if is_near && current == view.revision { since } else { Self::Looked }
+    }
+
+    /// Keys that are looked at, about, when nothing is counted yet.
+    fn price(&self, view: &View, range: &KeyRange) -> usize {
+        match self {
+            Self::Newest => 0,
+            Self::Behind { before, .. } => view.count_newest(before),
+            Self::Since { revision, .. } => {
+                let changes = usize::try_from(view.revision + 1 - revision);
+                changes.unwrap_or(usize::MAX).saturating_mul(KEYS_A_CHANGE)
+            }
+            Self::Looked if range.single().is_some() => 0,
+            Self::Looked => view.count_newest(range),
         }
     }
 
     /// Goes by what was counted before, where that is nearer.
-    pub fn knowing(self, view: &View, request: &RangeRequest, counted: Counted) -> Self {
-        assert!(counted.from <= request.key, "the range is part of what was counted");
-        if *request.key == *b"\0" {
+    pub fn knowing(self, view: &View, range: &KeyRange, counted: Counted) -> Self {
+        let first = range.first();
+        assert!(counted.from <= *first, "the range is part of what was counted");
+        if **first == *b"\0" {
             return self; // As an end that spells "none".
         }
-        let range = KeyRange::new(request.key.clone(), request.range_end.clone());
-        let before = KeyRange::new(counted.from.clone(), request.key.clone());
-        let far = view.count_newest(&before);
-        let is_nearer = match &self {
-            Self::Newest => false,
-            Self::Looked => range.single().is_none() && far < view.count_newest(&range),
-            Self::Since { revision, .. } => {
-                let since = usize::try_from(view.revision - revision).unwrap_or(usize::MAX);
-                far < since.saturating_mul(KEYS_A_CHANGE)
-            }
-            Self::Behind { .. } => unreachable!("it is told once"),
-        };
-        if is_nearer { Self::Behind { counted, before, after: None, passed: 0 } } else { self }
+        let before = KeyRange::new(counted.from.clone(), first.clone());
+        let behind = Self::Behind { counted, before, after: None, passed: 0 };
+        if behind.price(view, range) < self.price(view, range) { behind } else { self }
     }
 
     /// Goes on for as long as the budget lasts; the live keys of the whole range at its end.
