@@ -70,12 +70,7 @@ pub fn play_and_lose_each(seed: u64, plan: Plan<'_>) {
         c.crash(lost);
         c.damage(lost);
         c.run(2000);
-        let leader = c.leader().expect("the others elect one");
-        let first = c.with(leader, |r, now, out| r.propose(now, [data("on")].into_iter(), out));
-        let first = first.unwrap().expect("it takes proposals");
-        c.run(200);
-        let commit = c.nodes[&leader].raft.as_ref().unwrap().commit();
-        assert!(commit >= first, "without n{lost}: at {commit}, not {first}");
+        goes_on(&mut c, &format!("without n{lost}"));
         c.start(lost);
         c.run(1000);
     }
@@ -142,6 +137,16 @@ fn play_on(seed: u64, plan: Plan<'_>) -> Cluster {
     }
     end(&mut c, nodes, plan);
     c
+}
+
+/// Somebody leads and commits.
+fn goes_on(c: &mut Cluster, who: &str) {
+    let leader = c.leader().unwrap_or_else(|| panic!("{who}: they elect one"));
+    let first = c.with(leader, |r, now, out| r.propose(now, [data("on")].into_iter(), out));
+    let first = first.unwrap().expect("it takes proposals");
+    c.run(200);
+    let commit = c.nodes[&leader].raft.as_ref().unwrap().commit();
+    assert!(commit >= first, "{who}: at {commit}, not {first}");
 }
 
 /// All is mended; in some of the schedules it is looked at for a while.
