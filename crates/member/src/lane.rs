@@ -236,8 +236,12 @@ mod tests {
     const SMALL: Options = Options { segment_bytes: 1024, prefill_bytes: 0, spares_max: 0 };
 
     fn lane(disk: &MemDisk) -> Lane {
+        lane_with(disk, SMALL)
+    }
+
+    fn lane_with(disk: &MemDisk, options: Options) -> Lane {
         let owner = Owner { cluster: 1, member: NodeId(2) };
-        Lane::new(Journal::create(disk.clone(), SMALL, owner, 7).expect("room"))
+        Lane::new(Journal::create(disk.clone(), options, owner, 7).expect("room"))
     }
 
     fn persist(number: u64, bytes: usize) -> Persist {
@@ -376,8 +380,7 @@ mod tests {
     fn zeros_are_written_ahead_in_silence_some_at_a_time() {
         let disk = MemDisk::new();
         let options = Options { segment_bytes: 1 << 20, prefill_bytes: 1 << 19, spares_max: 0 };
-        let owner = Owner { cluster: 1, member: NodeId(2) };
-        let mut lane = Lane::new(Journal::create(disk.clone(), options, owner, 7).expect("room"));
+        let mut lane = lane_with(&disk, options);
         lane.take(Job::Persist(persist(1, 400_000)));
         lane.write().expect("room");
         lane.sync().expect("it syncs");
@@ -395,8 +398,7 @@ mod tests {
     fn the_next_segment_is_made_ahead_once_there_is_much_journal() {
         let mut disk = MemDisk::new();
         let options = Options { segment_bytes: 64 << 20, prefill_bytes: 1 << 20, spares_max: 1 };
-        let owner = Owner { cluster: 1, member: NodeId(2) };
-        let mut lane = Lane::new(Journal::create(disk.clone(), options, owner, 7).expect("room"));
+        let mut lane = lane_with(&disk, options);
         let mut number = 0;
         let mut job = loop {
             let wanted = lane.spare_wanted();

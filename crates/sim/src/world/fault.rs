@@ -181,8 +181,7 @@ impl World {
                 // Peers must remember a later life than the one the image starts.
                 let Some(now) = place.up().map(|m| m.life.incarnation) else { return false };
                 // One of the start just before comes up with the number of this one, and another
-                // mark.
-                // One that needs nobody would act before anybody could tell it (`docs/faults.md`).
+                // mark; one that needs nobody acts before anybody can tell it (`docs/faults.md`).
                 let older = |old: &&Older| old.incarnation.number() < now.number() && !old.alone;
                 let Some(Older { image, .. }) = place.images.iter().find(older).cloned() else {
                     return false;

@@ -4,6 +4,13 @@ use super::clean;
 use sim::families::Group;
 use sim::{Plan, Profile, Still, Wishes, run};
 
+/// A life of the swarm with these wishes breaks no rule.
+fn wished(seed: u64, wishes: &Wishes) {
+    let plan = Plan::new(seed, Profile::Swarm, wishes).expect("a safe plan");
+    let verdict = run(&plan, false).expect("it runs");
+    assert!(verdict.violation.is_none(), "seed {seed}: {:?}", verdict.violation);
+}
+
 #[test]
 fn a_failed_sync_does_not_hide_pages_from_the_next_recovery() {
     // wal: recovery synced pages that the kernel called clean after a failed sync; a power loss
@@ -35,9 +42,7 @@ fn a_witness_that_has_not_heard_of_its_role_serves_no_read_and_knows_its_own_che
     // of the newest, and it was taken for that.
     for seed in [80_172, 80_345, 81_410] {
         let wishes = Wishes { family: Some(Group::Witness), ..Wishes::default() };
-        let plan = Plan::new(seed, Profile::Swarm, &wishes).expect("a safe plan");
-        let verdict = run(&plan, false).expect("it runs");
-        assert!(verdict.violation.is_none(), "seed {seed}: {:?}", verdict.violation);
+        wished(seed, &wishes);
     }
 }
 
@@ -75,9 +80,7 @@ fn shortened(seed: u64, ops: u32, faults: &[usize], still: &[Still]) {
         changes: true,
         ..Wishes::default()
     };
-    let plan = Plan::new(seed, Profile::Swarm, &wishes).expect("a safe plan");
-    let verdict = run(&plan, false).expect("it runs");
-    assert!(verdict.violation.is_none(), "seed {seed}: {:?}", verdict.violation);
+    wished(seed, &wishes);
 }
 
 #[test]
@@ -107,9 +110,7 @@ fn who_asked_while_all_could_commit_may_be_elected_after_one_of_them_is_gone() {
         still: still.to_vec(),
         ..Wishes::default()
     };
-    let plan = Plan::new(367_001_953, Profile::Swarm, &wishes).expect("a safe plan");
-    let verdict = run(&plan, false).expect("it runs");
-    assert!(verdict.violation.is_none(), "{:?}", verdict.violation);
+    wished(367_001_953, &wishes);
 }
 
 #[test]
@@ -135,9 +136,7 @@ fn a_disk_is_not_put_back_to_the_time_when_its_member_needed_nobody() {
         changes: true,
         ..Wishes::default()
     };
-    let plan = Plan::new(366_001_822, Profile::Swarm, &wishes).expect("a safe plan");
-    let verdict = run(&plan, false).expect("it runs");
-    assert!(verdict.violation.is_none(), "{:?}", verdict.violation);
+    wished(366_001_822, &wishes);
 }
 
 #[test]
@@ -222,9 +221,7 @@ fn who_is_out_by_a_committed_configuration_may_hear_of_it_before_anybody_has_app
 /// A life of the swarm with witnesses is clean.
 fn with_witnesses(seed: u64, changes: bool) {
     let wishes = Wishes { family: Some(Group::Witness), changes, ..Wishes::default() };
-    let plan = Plan::new(seed, Profile::Swarm, &wishes).expect("a safe plan");
-    let verdict = run(&plan, false).expect("it runs");
-    assert!(verdict.violation.is_none(), "seed {seed}: {:?}", verdict.violation);
+    wished(seed, &wishes);
 }
 
 #[test]
