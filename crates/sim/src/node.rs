@@ -2,7 +2,7 @@
 
 use crate::disk::{Image, SimDisk};
 use crate::ledger::Ledger;
-use base::{Ballot, Incarnation, Life, LogIndex, Nanos, NodeId};
+use base::{Ballot, Birth, Incarnation, Life, LogIndex, Nanos, NodeId};
 use consensus::raft::Persist;
 use door::{Bounds, Feed, FeedLimits};
 use member::{Born, CheckpointState, Job, Lane, Peers};
@@ -52,6 +52,8 @@ pub struct Node {
     pub asked_in_vain: bool,
     /// Peers refuse it: they remember a later life of this disk.
     pub shunned: bool,
+    /// Births of directories that it lost before a configuration named them.
+    pub lost_births: Vec<Birth>,
     /// An older image of its disk was put back, before this start: every start before that was
     /// forgotten by it, and by nobody else.
     pub put_back: Option<u32>,

@@ -262,6 +262,7 @@ fn node(slot: usize, plan: &Plan, random: &mut Streams) -> Node {
         effects_left: None,
         asked_in_vain: false,
         shunned: false,
+        lost_births: Vec::new(),
         put_back: None,
     }
 }

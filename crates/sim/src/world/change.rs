@@ -8,7 +8,7 @@ use crate::disk::Loss;
 use crate::families::{self, Group};
 use crate::fault::Kind;
 use crate::judge::place;
-use crate::node::{Process, Stage};
+use crate::node::{Node, Process, Stage};
 use crate::plan;
 use base::{Nanos, NodeId, Prng};
 use cluster::{Change, ChangeError, Compiled, Newcomer};
@@ -33,7 +33,8 @@ impl World {
             return false; // who is lost for good still seems alive to the leader
         }
         // One whose damage has not been found yet would be relied on.
-        if self.nodes.iter().any(|n| n.damaged && !matches!(n.process, Process::Refused(_))) {
+        let found = |n: &Node| n.shunned || matches!(n.process, Process::Refused(_));
+        if self.nodes.iter().any(|n| n.damaged && !found(n)) {
             return false;
         }
         let config = self.judge.configs.committed().config.clone();

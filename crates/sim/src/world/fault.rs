@@ -236,6 +236,7 @@ impl World {
         if uncertain || !founded || !self.is_remembered(node) || !self.affordable(hit) {
             return false;
         }
+        let birth = self.nodes[node].lived().map(|lived| lived.life.birth);
         self.stop(node, Loss::Whole, "fault");
         self.nodes[node].met.clear();
         self.nodes[node].images.clear();
@@ -249,9 +250,27 @@ impl World {
         } else {
             self.nodes[node].disk.machine().erase();
             self.nodes[node].ledger = Ledger::default();
+            self.nodes[node].lost_births.extend(birth);
         }
         self.restart_in(node, span);
         true
+    }
+
+    /// What a directory said may arrive after it was lost, and a leader write it down all the same:
+    /// the one in its place is believed by nobody from then on.
+    pub(super) fn look_for_the_late_written(&mut self) {
+        let config = &self.judge.configs.committed().config;
+        let late = |n: &&Node| {
+            let named = || config.life_of(n.id).birth;
+            !n.shunned && !n.lost_births.is_empty() && n.lost_births.contains(&named())
+        };
+        let late: Vec<_> = self.nodes.iter().filter(late).map(|n| usize::from(n.slot)).collect();
+        for node in late {
+            self.stats.fault("written-down-late");
+            self.operator_waits();
+            let place = &mut self.nodes[node];
+            (place.damaged, place.shunned, place.ledger.excused) = (true, true, true);
+        }
     }
 
     /// Whether a member that is to be emptied is named by somebody of every set that could elect

@@ -140,6 +140,7 @@ impl World {
             &mut known,
             &ledgers,
         );
+        self.look_for_the_late_written();
         if reconfigured && let Some(ruling) = self.judge.configs.of(id) {
             self.tracer.config(self.now, node, &ruling.config);
         }

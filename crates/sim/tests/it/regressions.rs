@@ -2,13 +2,14 @@
 
 use super::clean;
 use sim::families::Group;
-use sim::{Plan, Profile, Still, Wishes, run};
+use sim::{Plan, Profile, Stats, Still, Wishes, run};
 
 /// A life of the swarm with these wishes breaks no rule.
-fn wished(seed: u64, wishes: &Wishes) {
+fn wished(seed: u64, wishes: &Wishes) -> Stats {
     let plan = Plan::new(seed, Profile::Swarm, wishes).expect("a safe plan");
     let verdict = run(&plan, false).expect("it runs");
     assert!(verdict.violation.is_none(), "seed {seed}: {:?}", verdict.violation);
+    verdict.stats
 }
 
 #[test]
@@ -137,6 +138,29 @@ fn a_disk_is_not_put_back_to_the_time_when_its_member_needed_nobody() {
         ..Wishes::default()
     };
     wished(366_001_822, &wishes);
+}
+
+#[test]
+fn a_founder_whose_lost_directory_is_written_down_late_is_lost() {
+    // sim: what a founder had said came to the leader after its directory was lost, and was
+    // written down; the world took the one in its place for as new as before.
+    let wishes = Wishes {
+        clients: Some(1),
+        ops: Some(1),
+        faults: Some(vec![42]),
+        still: vec![
+            Still::Loss,
+            Still::Duplicates,
+            Still::ClientLoss,
+            Still::Drift,
+            Still::Batches,
+            Still::Watches,
+        ],
+        changes: true,
+        ..Wishes::default()
+    };
+    let late = wished(368_001_138, &wishes);
+    assert_eq!(late.faults.get("written-down-late"), Some(&1), "the story was another one");
 }
 
 #[test]
