@@ -208,16 +208,19 @@ impl Reader {
         if header.key != self.key || header.owner != self.owner {
             return Err(WalError::corrupt(name, 16, "belongs to another journal"));
         }
-        if header.sequence_first != self.sequence + 1 || header.chain != self.chain {
-            let end = self.segments.last().map_or(0, |s| s.bytes);
-            let what = format!(
+        let what = if header.sequence_first != self.sequence + 1 {
+            format!(
                 "batch {} is damaged or gone; {name} vouches for all up to {}",
                 self.sequence + 1,
                 header.sequence_first - 1
-            );
-            return Err(WalError::corrupt(&before, end, what));
-        }
-        Ok(())
+            )
+        } else if header.chain != self.chain {
+            format!("its last batch, {}, is not the one that {name} follows", self.sequence)
+        } else {
+            return Ok(());
+        };
+        let end = self.segments.last().map_or(0, |s| s.bytes);
+        Err(WalError::corrupt(&before, end, what))
     }
 
     /// Takes batches until one does not verify, then asks whether a later header vouches for it.

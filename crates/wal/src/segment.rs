@@ -69,8 +69,12 @@ impl SegmentHeader {
         }
         let header = Self::fields(&bytes[8..])
             .map_err(|e| WalError::corrupt(file, 0, format!("segment header: {e}")))?;
+        if &bytes[..8] != MAGIC {
+            let what = "it is not a segment: its first bytes are another file's";
+            return Err(WalError::new(WalErrorKind::Unknown, file, 0, what.to_string()));
+        }
         let version = Get::new(&bytes[8..]).u32().unwrap_or_default();
-        if &bytes[..8] != MAGIC || version != VERSION {
+        if version != VERSION {
             let what = format!("segment version {version}; this build reads {VERSION}");
             return Err(WalError::new(WalErrorKind::Unknown, file, 8, what));
         }
@@ -241,9 +245,11 @@ mod tests {
         let mut flipped = HEADER.encode();
         flipped[300] = 1;
         assert_eq!(said(&flipped), corrupt(0, "segment header checksum"));
-        let what = |version| format!("segment version {version}; this build reads 1");
-        assert_eq!(said(&forged(0, b"q")), (WalErrorKind::Unknown, 8, what(1)));
-        assert_eq!(said(&forged(8, &[2])), (WalErrorKind::Unknown, 8, what(2)));
+        let unknown = |at, what: &str| (WalErrorKind::Unknown, at, what.to_owned());
+        let other = "it is not a segment: its first bytes are another file's";
+        assert_eq!(said(&forged(0, b"q")), unknown(0, other));
+        let later = "segment version 2; this build reads 1";
+        assert_eq!(said(&forged(8, &[2])), unknown(8, later));
         let order = corrupt(24, "segment header breaks its own order");
         let most = SEQUENCE_MAX.to_le_bytes();
         let above = (SEQUENCE_MAX + 1).to_le_bytes();

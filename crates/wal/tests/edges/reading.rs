@@ -14,6 +14,8 @@ const ROOMY: Options = Options { segment_bytes: 2048, ..PLAIN };
 /// Where the second batch of a segment is, and the third.
 const SECOND: u64 = SEGMENT_HEADER + ONE;
 const THIRD: u64 = SECOND + ONE;
+/// Of the commit index in the header of a batch.
+const COMMIT_AT: usize = 48;
 
 /// So many records, one to a batch, each synced.
 fn written(options: Options, records: u64) -> (MemDisk, Journal) {
@@ -95,6 +97,17 @@ fn damage_at_the_end_of_a_segment_is_refused_by_the_next_one() {
         refused(&disk),
         "corruption: segment-1.qj at byte 640: batch 2 is damaged or gone; segment-2.qj vouches \
          for all up to 2"
+    );
+}
+
+#[test]
+fn a_segment_follows_the_very_batch_that_it_was_begun_after() {
+    let (disk, _) = written(TWO, 3);
+    forge(&disk, 1, SECOND, COMMIT_AT, 1);
+    assert_eq!(
+        refused(&disk),
+        "corruption: segment-1.qj at byte 768: its last batch, 2, is not the one that \
+         segment-2.qj follows"
     );
 }
 
@@ -185,8 +198,9 @@ fn a_whole_batch_of_an_unknown_version_or_kind_is_refused_and_never_cut() {
 }
 
 #[test]
-fn a_segment_of_an_unknown_version_is_refused_by_all_who_read_it() {
-    for (at, byte) in [(0, b'q'), (8, 2)] {
+fn a_segment_of_another_kind_or_version_is_refused_by_all_who_read_it() {
+    let (kind, version) = ("it is not a segment: its", "segment version 2; this build reads 1");
+    for (at, byte, what) in [(0, b'q', kind), (8, 2, version)] {
         let (disk, _) = written(PLAIN, 1);
         let mut header = disk.bytes(&segment(1)).unwrap()[..508].to_vec();
         header[at] = byte;
@@ -194,7 +208,7 @@ fn a_segment_of_an_unknown_version_is_refused_by_all_who_read_it() {
         overwrite(&disk, &segment(1), 0, &header);
         let opened = Journal::open(disk.fork(), PLAIN).unwrap_err();
         assert_eq!(opened.kind, WalErrorKind::Unknown);
-        assert!(opened.what.ends_with("; this build reads 1"), "{opened}");
+        assert!(opened.what.starts_with(what), "{opened}");
         assert_eq!(survey(&mut disk.fork(), LogIndex::ZERO, None), Err(opened));
     }
 }
