@@ -2,6 +2,7 @@
 //! on: comparisons, and one look at each round of reads.
 
 use super::Replica;
+use super::propose::REVOKES_PER_STEP_MAX;
 use base::planted;
 
 impl Replica {
@@ -41,6 +42,7 @@ impl Replica {
         assert!(self.batch.is_empty(), "what was taken for the log is in it, or offered again");
         assert!(leading.is_some() || self.tail.is_empty(), "only a leader watches over its tail");
         assert!(leading.is_some() || self.revoking.is_empty(), "only a leader ends leases");
+        assert!(self.revoking.len() <= REVOKES_PER_STEP_MAX, "what is being ended is bounded");
     }
 
     fn check_waiting(&self) {

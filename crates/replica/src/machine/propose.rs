@@ -14,7 +14,7 @@ use consensus::raft::EntryKind;
 use mvcc::{Caller, Command};
 
 /// Lease expiries proposed at once; the rest waits for the next tick.
-const REVOKES_PER_STEP_MAX: usize = 500;
+pub(super) const REVOKES_PER_STEP_MAX: usize = 500;
 /// The slack a lease may gain at a change of leader while nothing is written.
 const MARK_INTERVAL: Nanos = Nanos::from_millis(1000);
 /// While compacted versions wait to be removed and nobody writes, marks carry the removal on.
@@ -237,14 +237,14 @@ impl Replica {
         let expired = self.store.lease_expired(time, REVOKES_PER_STEP_MAX);
         assert!(expired.len() <= REVOKES_PER_STEP_MAX, "expiries of a step are bounded");
         let mut payloads = Vec::new();
-        for (id, renewal) in expired {
-            if self.revoking.insert((id, renewal)) {
-                let mut bytes = Vec::new();
-                Command::LeaseRevoke { id, renewal: Some(renewal) }.encode(&mut bytes);
-                let body = EnvelopeBody::Command(&bytes);
-                payloads.push(self.of_its_own(time, body));
-            }
+        for (id, renewal) in expired.iter().copied().filter(|one| !self.revoking.contains(one)) {
+            let mut bytes = Vec::new();
+            Command::LeaseRevoke { id, renewal: Some(renewal) }.encode(&mut bytes);
+            let body = EnvelopeBody::Command(&bytes);
+            payloads.push(self.of_its_own(time, body));
         }
+        // Those that ended, or were renewed, are forgotten with it.
+        self.revoking = expired.into_iter().collect();
         let quiet = time.0.saturating_sub(self.clock.last().0);
         let marks = (self.store.lease_deadline().is_some() && quiet >= MARK_INTERVAL.0)
             || self.store.alarm_ends().is_some_and(|end| time >= end)

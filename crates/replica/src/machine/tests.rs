@@ -303,6 +303,25 @@ fn a_lease_that_ended_is_revoked_once() {
 }
 
 #[test]
+fn leases_that_are_being_ended_are_remembered_only_until_they_are() {
+    let mut alone = Alone::leading(settings(), &["a"]);
+    for reign in 0..3 {
+        for id in 1..=9_u64 {
+            alone.step(propose(id, Command::LeaseGrant { id: id.cast_signed(), ttl: 2 }));
+        }
+        alone.now = alone.now.plus(ms(60_000));
+        let mut out = Effects::default();
+        alone.replica.step(alone.now, Event::Tick, &mut out);
+        assert_eq!(alone.replica.revoking.len(), 9, "round {reign}");
+        let ticket = out.persist.last().expect("the ends of the leases").ticket;
+        alone.step(Event::Persisted(ticket));
+        assert!(alone.replica.store().lease_deadline().is_none());
+        alone.step(Event::Tick);
+        assert_eq!(alone.replica.revoking.len(), 0, "round {reign}");
+    }
+}
+
+#[test]
 fn a_batch_is_logged_at_indexes_in_a_row() {
     let mut alone = Alone::leading(ReplicaSettings { trace: true, ..settings() }, &["a"]);
     let last = alone.replica.status().last.0;
