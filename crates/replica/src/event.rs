@@ -29,6 +29,8 @@ pub enum Event {
     Change {
         /// Given back with the reply.
         token: Token,
+        /// Who asks; goes with it to the leader.
+        caller: Caller,
         /// Judged by the leader.
         change: Change,
     },

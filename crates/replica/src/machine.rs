@@ -319,7 +319,9 @@ impl Replica {
             Event::Propose { token, caller, command } => {
                 self.on_propose(token, caller, &command, out);
             }
-            Event::Change { token, change } => self.on_change(token, change, out),
+            Event::Change { token, caller, change } => {
+                self.on_change(token, (caller, change), out);
+            }
             Event::Read { token, request } => self.on_read(token, request, out),
             Event::ReadTxn { token, request } => self.on_read_txn(token, request, out),
             Event::ReadBarrier { token } => self.queue_read(token, read::ReadKind::Barrier, out),
@@ -361,8 +363,8 @@ impl Replica {
             PeerBody::Forward(items) => self.on_forward(message.from, items, out),
             // Sent again when another leader is known, or after the retry interval.
             PeerBody::ForwardRefused { .. } => {}
-            PeerBody::Change { id, ballot, change } => {
-                self.on_peer_change(message.from, id, ballot, &change, out);
+            PeerBody::Change { id, ballot, caller, change } => {
+                self.on_peer_change(message.from, id, ballot, (&caller, &change), out);
             }
             PeerBody::ChangeRefused { id, ballot, error } => {
                 self.on_change_refused(id, ballot, error, out);

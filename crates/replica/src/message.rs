@@ -8,7 +8,7 @@ use consensus::raft::Message;
 use mvcc::Caller;
 
 /// Since 2 a forwarded write names its caller.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// One frame between two members.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,6 +60,8 @@ pub enum PeerBody {
         id: RequestId,
         /// Of the leader it was offered to.
         ballot: Ballot,
+        /// Who asked for it.
+        caller: Caller,
         /// What is asked for.
         change: Change,
     },
@@ -110,10 +112,11 @@ impl PeerMessage {
                 out.put_u64(index.0);
                 out.put_u64(*chain);
             }
-            PeerBody::Change { id, ballot, change } => {
+            PeerBody::Change { id, ballot, caller, change } => {
                 out.put_u8(8);
                 out.put_request_id(*id);
                 out.put_ballot(*ballot);
+                caller.encode(out);
                 change.encode(out);
             }
             PeerBody::ChangeRefused { id, ballot, error } => {
@@ -164,7 +167,8 @@ impl PeerMessage {
             // 5 and 6 were changes that named no ballot.
             8 => {
                 let (id, ballot) = (get.request_id()?, get.ballot()?);
-                PeerBody::Change { id, ballot, change: Change::decode(&mut get)? }
+                let caller = Caller::decode(&mut get)?;
+                PeerBody::Change { id, ballot, caller, change: Change::decode(&mut get)? }
             }
             9 => {
                 let (id, ballot) = (get.request_id()?, get.ballot()?);

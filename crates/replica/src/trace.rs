@@ -88,6 +88,8 @@ pub enum TraceKind {
         id: RequestId,
         /// Where it stands.
         index: LogIndex,
+        /// Who asked for it, if that has a name.
+        by: Option<String>,
         /// The text in force.
         quorum: String,
         /// The text that is to follow it.

@@ -102,6 +102,9 @@ pub enum What {
         #[serde(with = "form::request")]
         id: RequestId,
         index: u64,
+        /// Who asked for it, if that has a name.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<String>,
         quorum: String,
         joint: Option<String>,
     },

@@ -27,9 +27,13 @@ pub fn product(kind: &TraceKind, name: &dyn Fn(NodeId) -> String) -> What {
         }
         TraceKind::Unknown { id, reason } => What::Unknown { id: *id, reason: unknown(*reason) },
         TraceKind::Replied { id } => What::Reply { id: *id },
-        TraceKind::Changing { id, index, quorum, joint } => {
-            What::Change { id: *id, index: index.0, quorum: quorum.clone(), joint: joint.clone() }
-        }
+        TraceKind::Changing { id, index, by, quorum, joint } => What::Change {
+            id: *id,
+            index: index.0,
+            by: by.clone(),
+            quorum: quorum.clone(),
+            joint: joint.clone(),
+        },
         TraceKind::Installed { index } => What::Install { index: index.0 },
         TraceKind::Diverged { index } => What::Diverged { index: index.0 },
         TraceKind::Raft(event) => raft(event, name),

@@ -6,10 +6,12 @@ use crate::dedupe::Dedupe;
 use crate::{Effects, PeerBody, PeerMessage, RefusalReason, Reply, TraceKind, UnknownReason};
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
+use alloc::string::String;
 use alloc::vec::Vec;
 use base::{Ballot, Nanos, NodeId, RequestId, Token};
 use cluster::{Change, ChangeError, Compiled, Configuration};
 use consensus::raft::Entry;
+use mvcc::Caller;
 
 /// Changes pending at one member.
 const PENDING_MAX: usize = 64;
@@ -23,6 +25,7 @@ const SLACK: u64 = 1024;
 /// A change asked for here.
 struct Asked {
     token: Token,
+    caller: Caller,
     change: Change,
     deadline: Nanos,
     /// When it is offered to the leader, again or for the first time.
@@ -90,7 +93,12 @@ impl Changes {
 }
 
 impl Replica {
-    pub(super) fn on_change(&mut self, token: Token, change: Change, out: &mut Effects) {
+    pub(super) fn on_change(
+        &mut self,
+        token: Token,
+        (caller, change): (Caller, Change),
+        out: &mut Effects,
+    ) {
         if self.diverged || self.changes.len() >= PENDING_MAX {
             let reason =
                 if self.diverged { RefusalReason::Diverged } else { RefusalReason::Overloaded };
@@ -100,7 +108,7 @@ impl Replica {
         let seq = self.seq_next;
         self.seq_next += 1;
         let deadline = self.now.plus(self.settings.request_timeout);
-        let asked = Asked { token, change, deadline, offer_at: Nanos::ZERO, offered: None };
+        let asked = Asked { token, caller, change, deadline, offer_at: Nanos::ZERO, offered: None };
         let old = self.changes.asked.insert(seq, asked);
         assert!(old.is_none(), "requests are numbered once");
         self.emit(out, || TraceKind::Proposed { id: self.own_id(seq) });
@@ -111,7 +119,7 @@ impl Replica {
         from: NodeId,
         id: RequestId,
         ballot: Ballot,
-        change: &Change,
+        (caller, change): (&Caller, &Change),
         out: &mut Effects,
     ) {
         let late = ballot != self.raft.ballot();
@@ -121,7 +129,7 @@ impl Replica {
         if id.seq == 0 || id.origin != from || late || !self.leads_firmly() {
             return; // it is offered again, to whoever leads then
         }
-        if let Err(error) = self.try_change(id, change, out) {
+        if let Err(error) = self.try_change(id, caller, change, out) {
             let body = PeerBody::ChangeRefused { id, ballot, error };
             out.send.push(PeerMessage { from: self.settings.raft.id, to: from, body });
         }
@@ -178,7 +186,7 @@ impl Replica {
         let next = self.raft.config().advance(live, |id| self.raft.has_caught_up(id, SLACK));
         // What cannot go on now can later, when more of its members are alive.
         if let Ok(Some(next)) = next {
-            self.append_config(&next, out);
+            self.append_config(&next, None, out);
         }
     }
 
@@ -204,20 +212,20 @@ impl Replica {
             return;
         }
         let again = now.plus(self.settings.raft.election_timeout_min);
-        let mut due: Vec<(u64, Change)> = Vec::new();
+        let mut due: Vec<(u64, Caller, Change)> = Vec::new();
         for (seq, asked) in &mut self.changes.asked {
             if asked.offer_at <= now {
                 assert!(asked.offered <= Some(ballot), "leaders that are followed rise");
                 (asked.offer_at, asked.offered) = (again, Some(ballot));
-                due.push((*seq, asked.change.clone()));
+                due.push((*seq, asked.caller.clone(), asked.change.clone()));
             }
         }
-        for (seq, change) in due {
+        for (seq, caller, change) in due {
             let id = self.own_id(seq);
             if leader != me {
-                let body = PeerBody::Change { id, ballot, change };
+                let body = PeerBody::Change { id, ballot, caller, change };
                 out.send.push(PeerMessage { from: me, to: leader, body });
-            } else if let Err(error) = self.try_change(id, &change, out) {
+            } else if let Err(error) = self.try_change(id, &caller, &change, out) {
                 self.on_change_refused(id, ballot, error, out);
             }
         }
@@ -228,6 +236,7 @@ impl Replica {
     fn try_change(
         &mut self,
         id: RequestId,
+        caller: &Caller,
         change: &Change,
         out: &mut Effects,
     ) -> Result<(), ChangeError> {
@@ -260,7 +269,7 @@ impl Replica {
         };
         let begun = begun.and_then(|next| {
             let refused = || ChangeError::Invalid("it does not meet the quorum in force".into());
-            self.append_config(&next, out).ok_or_else(refused)
+            self.append_config(&next, Some(caller), out).ok_or_else(refused)
         });
         if let Err(error) = &begun {
             self.changes.refused.push(id, error.clone());
@@ -268,14 +277,22 @@ impl Replica {
         begun
     }
 
-    fn append_config(&mut self, next: &Compiled, out: &mut Effects) -> Option<()> {
+    /// `by` asked for it; none for a further step of what was asked before.
+    fn append_config(
+        &mut self,
+        next: &Compiled,
+        by: Option<&Caller>,
+        out: &mut Effects,
+    ) -> Option<()> {
         let index = self.raft.propose_config(self.now, next, &mut self.ready).ok()?;
         assert!(index > self.applied, "what was just appended is not applied");
         let (ballot, id) = (self.raft.ballot(), next.change.request);
         self.emit(out, || TraceKind::Logged { id, index, ballot });
         self.emit(out, || {
             let (quorum, joint) = (next.quorum.clone(), next.joint.clone());
-            TraceKind::Changing { id, index, quorum, joint }
+            let by = by.map(Caller::user).filter(|user| !user.is_empty());
+            let by = by.map(|user| String::from_utf8_lossy(user).into_owned());
+            TraceKind::Changing { id, index, by, quorum, joint }
         });
         Some(())
     }
@@ -395,6 +412,7 @@ mod tests {
     fn a_change_under_a_number_that_is_still_to_be_given_out_is_noticed() {
         let asked = Asked {
             token: Token(1),
+            caller: Caller::nobody(),
             change: Change::Remove { id: NodeId(2), quorum: None },
             deadline: Nanos(9),
             offer_at: Nanos::ZERO,

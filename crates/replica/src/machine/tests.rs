@@ -75,7 +75,11 @@ fn writes_and_reads_wait_up_to_one_bound_together_and_changes_are_counted_too() 
         assert!(alone.step(read(token)).replies.is_empty(), "{token}");
     }
     let change = Change::Remove { id: OTHER, quorum: None };
-    let change = |token| Event::Change { token: Token(token), change: change.clone() };
+    let change = |token| Event::Change {
+        token: Token(token),
+        caller: Caller::nobody(),
+        change: change.clone(),
+    };
     (11..=13).for_each(|token| drop(alone.step(change(token))));
     assert_eq!(alone.replica.status().pending, 13);
     let over = |out| assert_eq!(refusals(out), [(20, RefusalReason::Overloaded)]);
@@ -178,7 +182,7 @@ fn without_a_leader_writes_reads_and_changes_wait_as_long_as_is_set() {
     alone.step(propose(1, put(1)));
     alone.step(read(2));
     let change = Change::Remove { id: OTHER, quorum: None };
-    alone.step(Event::Change { token: Token(3), change });
+    alone.step(Event::Change { token: Token(3), caller: Caller::nobody(), change });
     assert!(alone.pass(ms(1499)).replies.is_empty(), "two seconds from the start");
     let out = alone.pass(Nanos::from_millis(1));
     assert_eq!(refusals(out), [(3, RefusalReason::NoLeader)], "a change counts from there");
@@ -241,7 +245,7 @@ fn who_has_other_data_or_is_no_member_serves_nobody_and_says_why() {
             look,
             Event::ReadBarrier { token: Token(5) },
             Event::Confirm { token: Token(6) },
-            Event::Change { token: Token(7), change },
+            Event::Change { token: Token(7), caller: Caller::nobody(), change },
         ] {
             told.extend(refusals(alone.step(event)));
         }
@@ -519,7 +523,8 @@ fn a_refused_change_is_refused_again_as_long_as_its_leader_reigns() {
     let ballot = alone.replica.status().ballot;
     let ask = |alone: &mut Alone, seq: u64, change: Change| {
         let id = RequestId { origin: OTHER, incarnation: Incarnation(1), seq };
-        let out = alone.step(said(OTHER, PeerBody::Change { id, ballot, change }));
+        let out = alone
+            .step(said(OTHER, PeerBody::Change { id, ballot, caller: Caller::nobody(), change }));
         out.send.into_iter().find_map(|message| match message.body {
             PeerBody::ChangeRefused { id, ballot: of, error } => {
                 assert_eq!((id.seq, of, message.to), (seq, ballot, OTHER));

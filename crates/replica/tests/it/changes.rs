@@ -1,11 +1,11 @@
 //! Changes of members and quorum on whole replicas: each kind, a crash at each stage, partitions,
 //! two at once, and what must be refused.
 
-use super::cluster::{Cluster, command_put, range_of};
+use super::cluster::{Cluster, Told, command_put, range_of};
 use base::{Ballot, Incarnation, Nanos, NodeId, RequestId, Token};
 use cluster::{Change, ChangeError, Configuration, Newcomer};
 use mvcc::Caller;
-use replica::{Event, PeerBody, PeerMessage, Reply, UnknownReason};
+use replica::{Event, PeerBody, PeerMessage, Reply, TraceKind, UnknownReason};
 
 fn id(node: usize) -> NodeId {
     NodeId(node as u64 + 1)
@@ -29,7 +29,7 @@ fn quorum(text: &str) -> Change {
 }
 
 fn ask(c: &mut Cluster, node: usize, change: Change) -> Token {
-    c.event(node, |token| Event::Change { token, change })
+    c.event(node, |token| Event::Change { token, caller: Caller::nobody(), change })
 }
 
 #[track_caller]
@@ -88,6 +88,28 @@ fn a_fourth_member_catches_up_becomes_a_voter_and_leaves_again() {
         put(&mut c, asked, "after");
         assert_eq!(refused(&mut c, asked, remove(new)), ChangeError::MemberNotFound);
         assert_eq!(refused(&mut c, asked, add(new)), ChangeError::IdExists);
+    }
+}
+
+#[test]
+fn who_asks_for_a_change_is_known_to_the_leader_wherever_it_was_asked_for() {
+    let mut c = Cluster::new(3, 1);
+    let leader = c.run_until_leader();
+    c.run_for(Nanos::from_millis(500)); // all are heard
+    for (asked, user) in [(leader, "root"), ((leader + 1) % 3, "operator"), (leader, "")] {
+        c.told.clear();
+        let caller = Caller::new(user.as_bytes().into(), 7).expect("short");
+        let change = quorum("all of (n1, n2, n3)");
+        let token = c.event(asked, |token| Event::Change { token, caller, change });
+        let reply = c.await_reply(asked, token);
+        assert!(matches!(reply, Reply::Changed { .. }), "{reply:?}");
+        let begun = c.told.iter().find_map(|(_, node, told)| match told {
+            Told::Trace(TraceKind::Changing { by, .. }) => Some((*node, by.clone())),
+            _ => None,
+        });
+        let name = Some(user.to_owned()).filter(|user| !user.is_empty());
+        assert_eq!(begun, Some((leader, name)));
+        done(&mut c, leader, quorum("majority(n1, n2, n3)"));
     }
 }
 
@@ -363,7 +385,12 @@ fn an_offer_to_an_earlier_leader_or_one_refused_long_ago_begins_nothing() {
     let ballot = c.status(leader).ballot;
     let asker = (leader + 1) % 3;
     let offer = |c: &mut Cluster, seq: u64, ballot: Ballot, change: Change| {
-        let body = PeerBody::Change { id: RequestId { seq, ..first_of(asker) }, ballot, change };
+        let body = PeerBody::Change {
+            id: RequestId { seq, ..first_of(asker) },
+            ballot,
+            caller: Caller::nobody(),
+            change,
+        };
         c.deliver(PeerMessage { from: id(asker), to: id(leader), body });
         c.run_for(Nanos::from_millis(30));
         c.config(leader).members.len()

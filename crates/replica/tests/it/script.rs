@@ -217,7 +217,7 @@ impl Shell {
             "quorum" => Change::Quorum { text: words[2..].join(" ") },
             other => panic!("what is {other:?}?"),
         };
-        self.ask(node, |token| Event::Change { token, change });
+        self.ask(node, |token| Event::Change { token, caller: Caller::nobody(), change });
     }
 
     fn status(&mut self) {

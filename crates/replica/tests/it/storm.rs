@@ -101,7 +101,7 @@ impl Storm {
         (0..20).for_each(|_| self.write(gone));
         self.c.run_for(Nanos::from_millis(100));
         let change = Change::Remove { id: NodeId(gone as u64 + 1), quorum: None };
-        self.c.event(leader, |token| Event::Change { token, change });
+        self.c.event(leader, |token| Event::Change { token, caller: Caller::nobody(), change });
         for _ in 0..20 {
             if self.c.runs(gone) {
                 self.write(gone);

@@ -92,10 +92,11 @@ impl Door for Desk {
         self.ask(Pending::Standing(answer), 0, |token| Event::ReadBarrier { token });
     }
 
-    fn change(&self, _: Caller, change: Change, answer: Answer<Vec<MemberInfo>>) {
+    fn change(&self, caller: Caller, change: Change, answer: Answer<Vec<MemberInfo>>) {
         match checked(change) {
             Ok(change) => {
-                self.ask(Pending::Change(answer), 0, |token| Event::Change { token, change });
+                let event = |token| Event::Change { token, caller, change };
+                self.ask(Pending::Change(answer), 0, event);
             }
             Err(refusal) => answer.keep(Err(refusal)),
         }

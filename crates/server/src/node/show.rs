@@ -5,7 +5,7 @@ use crate::board::{Board, Facts, Picture};
 use crate::peer::listen::Shared;
 use base::Nanos;
 use cluster::{Change, Configuration, Member, label};
-use door::{MemberInfo, Status};
+use door::{Caller, MemberInfo, Status};
 use replica::{Event, Replica};
 use std::sync::Arc;
 
@@ -147,7 +147,11 @@ impl Voter {
             new.then_some(Change::Publish { id: m.id, name, client_urls })
         };
         if let Some(change) = config.members.iter().find_map(news) {
-            events.push(Event::Change { token: super::voter::OWN, change });
+            events.push(Event::Change {
+                token: super::voter::OWN,
+                caller: Caller::nobody(),
+                change,
+            });
         }
     }
 

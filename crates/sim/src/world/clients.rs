@@ -6,7 +6,7 @@ use super::change::newcomer_of;
 use crate::agenda::What;
 use crate::client::{Ask, Asker, Op, Outcome};
 use base::{LogIndex, Nanos, Token};
-use mvcc::{Command, Response};
+use mvcc::{Caller, Command, Response};
 use replica::{Event, Reply};
 
 /// Members tried before a client takes no for an answer.
@@ -95,7 +95,7 @@ impl World {
             }
             Ask::Range(request) => Event::Read { token, request },
             Ask::ReadTxn(request) => Event::ReadTxn { token, request },
-            Ask::Change(change) => Event::Change { token, change },
+            Ask::Change(change) => Event::Change { token, caller: Caller::nobody(), change },
         };
         let life = self.nodes[node].life;
         self.give(node, life, event);

@@ -35,8 +35,8 @@ fn every() -> Vec<What> {
         What::Reply { id },
         What::Refuse { id, reason: "no-leader".into(), missing: vec![text()] },
         What::Unknown { id, reason: "timeout".into() },
-        What::Change { id, index: 1, quorum: text(), joint: Some(text()) },
-        What::Change { id, index: 1, quorum: text(), joint: None },
+        What::Change { id, index: 1, by: None, quorum: text(), joint: Some(text()) },
+        What::Change { id, index: 1, by: Some(text()), quorum: text(), joint: None },
         What::Config {
             quorum: text(),
             joint: None,
