@@ -120,6 +120,57 @@ impl Put for Vec<u8> {
     }
 }
 
+/// A blob that is filled in the memory where it stays; see [`blob`].
+#[derive(Debug)]
+pub struct Fill<'a> {
+    left: &'a mut [u8],
+}
+
+impl Fill<'_> {
+    /// The bytes as they are.
+    ///
+    /// Panics beyond the length that was stated.
+    pub fn put_all(&mut self, v: &[u8]) {
+        let left = core::mem::take(&mut self.left);
+        let (here, left) = left.split_at_mut(v.len());
+        here.copy_from_slice(v);
+        self.left = left;
+    }
+}
+
+impl Put for Fill<'_> {
+    fn put_u8(&mut self, v: u8) {
+        self.put_all(&[v]);
+    }
+    fn put_u16(&mut self, v: u16) {
+        self.put_all(&v.to_le_bytes());
+    }
+    fn put_u32(&mut self, v: u32) {
+        self.put_all(&v.to_le_bytes());
+    }
+    fn put_u64(&mut self, v: u64) {
+        self.put_all(&v.to_le_bytes());
+    }
+    fn put_i64(&mut self, v: i64) {
+        self.put_all(&v.to_le_bytes());
+    }
+    fn put_bytes(&mut self, v: &[u8]) {
+        self.put_u32(u32::try_from(v.len()).expect("byte strings are bounded far below 4 GiB"));
+        self.put_all(v);
+    }
+}
+
+/// A blob of `len` bytes, which `write` fills: a vector would be copied once more.
+///
+/// Panics when `write` puts more or less.
+pub fn blob(len: usize, write: impl FnOnce(&mut Fill<'_>)) -> Blob {
+    let mut blob: Blob = core::iter::repeat_n(0, len).collect();
+    let mut fill = Fill { left: Blob::get_mut(&mut blob).expect("nobody else has it yet") };
+    write(&mut fill);
+    assert!(fill.left.is_empty(), "its length was stated");
+    blob
+}
+
 /// Reads values from the front of a slice.
 #[derive(Clone, Debug)]
 pub struct Get<'a> {
@@ -216,5 +267,36 @@ impl<'a> Get<'a> {
     /// Every value must be read: trailing bytes mean a reader and writer that disagree.
     pub fn finish(self) -> Result<(), DecodeError> {
         if self.rest.is_empty() { Ok(()) } else { Err(DecodeError::Trailing) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(out: &mut impl Put) {
+        out.put_u8(1);
+        out.put_u16(2);
+        out.put_u32(3);
+        out.put_u64(4);
+        out.put_i64(-5);
+        out.put_bytes(b"six");
+    }
+
+    #[test]
+    fn a_blob_is_filled_with_what_a_vector_would_hold() {
+        let (mut vector, mut length) = (Vec::new(), Length::default());
+        write(&mut vector);
+        write(&mut length);
+        assert_eq!(vector.len(), length.0);
+        assert_eq!(*blob(length.0, |out| write(out)), vector);
+        assert_eq!(*blob(3, |out| out.put_all(b"abc")), *b"abc");
+        assert_eq!(*blob(0, |_| ()), []);
+    }
+
+    #[test]
+    #[should_panic(expected = "its length was stated")]
+    fn a_blob_that_is_not_full_is_noticed() {
+        drop(blob(31, |out| write(out)));
     }
 }

@@ -1,7 +1,6 @@
 //! What a data entry of the log holds: who asked, when the leader took it, and the command.
 
-use alloc::vec::Vec;
-use base::codec::{DecodeError, Get, Put};
+use base::codec::{DecodeError, Fill, Get, Put, blob};
 use base::{Blob, ClusterTime, RequestId};
 use mvcc::Caller;
 
@@ -35,25 +34,42 @@ pub enum EnvelopeBody<'a> {
     Mark,
 }
 
+/// What stands before a command.
+type Head<'a> = (RequestId, ClusterTime, &'a Caller);
+
+fn head_len((_, _, caller): Head<'_>) -> usize {
+    48 + caller.user().len()
+}
+
+fn put_head((id, stamp, caller): Head<'_>, is_mark: bool, out: &mut Fill<'_>) {
+    out.put_u8(VERSION);
+    out.put_u16(APPLY_LEVEL);
+    out.put_u8(u8::from(is_mark));
+    out.put_request_id(id);
+    out.put_u64(stamp.0);
+    caller.encode(out);
+}
+
 impl Envelope<'_> {
     /// A version, the apply level, a kind, id, stamp and caller, then the command to the end.
     pub fn encode(&self) -> Blob {
-        let command: &[u8] = match self.body {
-            EnvelopeBody::Command(bytes) => bytes,
-            EnvelopeBody::Mark => &[],
+        let of = (self.id, self.stamp, &self.caller);
+        let out = match self.body {
+            EnvelopeBody::Command(bytes) => {
+                Self::of_command(of, bytes.len(), |out| out.put_all(bytes))
+            }
+            EnvelopeBody::Mark => blob(head_len(of), |out| put_head(of, true, out)),
         };
-        let len = 52 + self.caller.user().len() + command.len();
-        let mut out = Vec::with_capacity(len);
-        out.put_u8(VERSION);
-        out.put_u16(APPLY_LEVEL);
-        out.put_u8(u8::from(matches!(self.body, EnvelopeBody::Mark)));
-        out.put_request_id(self.id);
-        out.put_u64(self.stamp.0);
-        self.caller.encode(&mut out);
-        out.extend_from_slice(command);
-        assert!(out.len() <= len, "it was given enough room at once");
         debug_assert_eq!(Envelope::decode(&out).as_ref(), Ok(self), "it reads back");
-        Blob::from(out)
+        out
+    }
+
+    /// The same of a command of `len` bytes that `write` puts where it stays.
+    pub(crate) fn of_command(of: Head<'_>, len: usize, write: impl FnOnce(&mut Fill<'_>)) -> Blob {
+        blob(head_len(of) + len, |out| {
+            put_head(of, false, out);
+            write(out);
+        })
     }
 }
 
@@ -90,6 +106,7 @@ impl<'a> Envelope<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::vec::Vec;
 
     fn encoded(body: EnvelopeBody<'_>) -> Vec<u8> {
         let caller = Caller::new(Blob::from(&b"root"[..]), 9).expect("short");

@@ -34,6 +34,7 @@ mod event;
 mod machine;
 mod message;
 mod pending;
+mod taken;
 mod trace;
 
 pub use consensus::raft::Halt;

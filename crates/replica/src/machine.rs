@@ -15,8 +15,9 @@ mod tests;
 use crate::clock::ClusterClock;
 use crate::dedupe::Dedupe;
 use crate::pending::Writes;
+use crate::taken::Taken;
 use crate::{
-    CheckpointJob, Effects, Event, Forwarded, PeerBody, PeerMessage, Refusal, RefusalReason, Reply,
+    CheckpointJob, Effects, Event, PeerBody, PeerMessage, Refusal, RefusalReason, Reply,
     TraceEvent, TraceKind,
 };
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -114,9 +115,10 @@ pub struct Replica {
     writes: Writes,
     seq_next: u64,
     /// Writes of this batch for the leader's log, own and forwarded.
-    batch: Vec<Forwarded>,
-    /// At a leader: requests in its log that are not applied.
-    tail: BTreeSet<base::RequestId>,
+    batch: Vec<Taken>,
+    /// At a leader: requests in its log that are not applied, with their commands where those came
+    /// by its own hands and were not begun.
+    tail: BTreeMap<base::RequestId, Option<mvcc::Command>>,
     reads: Reads,
     standing: Standing,
     changes: change::Changes,
@@ -177,7 +179,7 @@ impl Replica {
             writes: Writes::default(),
             seq_next: 1,
             batch: Vec::new(),
-            tail: BTreeSet::new(),
+            tail: BTreeMap::new(),
             reads: Reads::default(),
             standing,
             changes: change::Changes::default(),
@@ -317,7 +319,7 @@ impl Replica {
             Event::Tick => self.raft.tick(now, &mut self.ready),
             Event::Message(message) => self.on_message(message, out),
             Event::Propose { token, caller, command } => {
-                self.on_propose(token, caller, &command, out);
+                self.on_propose(token, caller, command, out);
             }
             Event::Change { token, caller, change } => {
                 self.on_change(token, (caller, change), out);

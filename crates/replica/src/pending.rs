@@ -2,20 +2,22 @@
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
-use base::{Blob, Nanos, NodeId, Token};
-use mvcc::Caller;
+use base::{Nanos, NodeId, Token};
+use mvcc::{Caller, Command};
 
 /// A write received here and not yet applied here.
 pub struct Write {
     pub token: Token,
     pub caller: Caller,
-    pub command: Blob,
+    pub command: Command,
+    /// Of the command, encoded.
+    pub bytes: usize,
     pub deadline: Nanos,
     pub sent: Sent,
 }
 
 /// A write's number and what there is to say of it.
-pub type Offered = (u64, Caller, Blob);
+pub type Offered = (u64, Caller, Command, usize);
 
 /// Whether a write may already be in some log. Only one that is not may be refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,21 +57,26 @@ impl Writes {
         &mut self,
         seq: u64,
         token: Token,
-        (caller, command): (Caller, Blob),
+        (caller, command, bytes): (Caller, Command, usize),
         deadline: Nanos,
     ) {
-        let write = Write { token, caller, command, deadline, sent: Sent::Parked };
+        let write = Write { token, caller, command, bytes, deadline, sent: Sent::Parked };
         let last = self.by_seq.last_key_value();
         assert!(last.is_none_or(|(s, w)| *s < seq && w.deadline <= deadline), "in order");
-        self.bytes += write.command.len();
+        self.bytes += bytes;
         self.by_seq.insert(seq, write);
         assert!(self.parked.insert(seq), "a write is taken in once");
     }
 
+    /// The command of the write under this number.
+    pub fn command(&self, seq: u64) -> Option<&Command> {
+        self.by_seq.get(&seq).map(|write| &write.command)
+    }
+
     pub fn remove(&mut self, seq: u64) -> Option<Write> {
         let write = self.by_seq.remove(&seq)?;
-        assert!(self.bytes >= write.command.len(), "every command is counted");
-        self.bytes -= write.command.len();
+        assert!(self.bytes >= write.bytes, "every command is counted");
+        self.bytes -= write.bytes;
         self.forget(seq, write.sent);
         Some(write)
     }
@@ -102,7 +109,7 @@ impl Writes {
             if let Some(at) = again {
                 self.due.insert((at, seq));
             }
-            offered.push((seq, write.caller.clone(), write.command.clone()));
+            offered.push((seq, write.caller.clone(), write.command.clone(), write.bytes));
         }
         assert!(self.parked.is_empty(), "what had never left is offered first");
         assert!(self.due.first().is_none_or(|(at, _)| *at > now), "and all that was due");
@@ -185,12 +192,12 @@ mod tests {
         writes
     }
 
-    fn write() -> (Caller, Blob) {
-        (Caller::nobody(), Blob::from([1].as_slice()))
+    fn write() -> (Caller, Command, usize) {
+        (Caller::nobody(), Command::Compact { revision: 1 }, 1)
     }
 
     fn seqs(offered: &[Offered]) -> Vec<u64> {
-        offered.iter().map(|(seq, _, _)| *seq).collect()
+        offered.iter().map(|(seq, ..)| *seq).collect()
     }
 
     #[test]
@@ -235,8 +242,8 @@ mod tests {
         let mut writes = Writes::default();
         assert_eq!((writes.len(), writes.bytes(), writes.seqs()), (0, 0, Vec::new()));
         for (seq, len) in [(3, 10), (4, 7), (9, 1)] {
-            let command = Blob::from(alloc::vec![0; len]);
-            writes.park(seq, Token(seq), (Caller::nobody(), command), Nanos(100));
+            let (caller, command, _) = write();
+            writes.park(seq, Token(seq), (caller, command, len), Nanos(100));
         }
         assert_eq!((writes.len(), writes.bytes(), writes.seqs()), (3, 18, alloc::vec![3, 4, 9]));
         assert_eq!(writes.oldest_deadline(), Some(Nanos(100)));

@@ -3,12 +3,12 @@
 use super::Replica;
 use crate::envelope::{Envelope, EnvelopeBody};
 use crate::pending::{Sent, Write};
+use crate::taken::{Taken, encoded_len};
 use crate::{
     Effects, Forwarded, PeerBody, PeerMessage, RefusalReason, Reply, TraceKind, UnknownReason,
 };
 use alloc::vec::Vec;
-use base::codec::Get;
-use base::limits::{BATCH_BYTES_MAX, COMMAND_BYTES_MAX, COMMAND_OVERHEAD_BYTES, FORWARD_BYTES_MAX};
+use base::limits::{BATCH_BYTES_MAX, COMMAND_BYTES_MAX, FORWARD_BYTES_MAX};
 use base::{Blob, ClusterTime, LogIndex, Nanos, NodeId, RequestId, Token, planted};
 use consensus::raft::EntryKind;
 use mvcc::{Caller, Command};
@@ -25,14 +25,14 @@ impl Replica {
         &mut self,
         token: Token,
         caller: Caller,
-        command: &Command,
+        command: Command,
         out: &mut Effects,
     ) {
         if let Some(reason) = self.serves_no_data() {
             out.replies.push((token, self.refusal(reason)));
             return;
         }
-        if let Err(error) = self.store.validate(command) {
+        if let Err(error) = self.store.validate(&command) {
             let index = LogIndex::ZERO;
             out.replies.push((token, Reply::Applied { index, result: Err(error) }));
             return;
@@ -41,16 +41,15 @@ impl Replica {
             out.replies.push((token, self.refusal(RefusalReason::Overloaded)));
             return;
         }
-        let mut bytes = Vec::new();
-        command.encode(&mut bytes);
-        if bytes.len() > COMMAND_BYTES_MAX {
+        let bytes = encoded_len(&command);
+        if bytes > COMMAND_BYTES_MAX {
             // Only operations that say little are so much longer here than on their way in.
             let result = Err(mvcc::Error::TooManyOps);
             out.replies.push((token, Reply::Applied { index: LogIndex::ZERO, result }));
             return;
         }
         let waiting = self.writes.bytes();
-        if waiting > 0 && waiting + bytes.len() > self.settings.pending_bytes_max {
+        if waiting > 0 && waiting + bytes > self.settings.pending_bytes_max {
             out.replies.push((token, self.refusal(RefusalReason::Overloaded)));
             return;
         }
@@ -58,20 +57,14 @@ impl Replica {
         self.seq_next += 1;
         assert!(seq > 0, "sequence 0 is the machine's own");
         let deadline = self.now.plus(self.settings.request_timeout);
-        self.writes.park(seq, token, (caller, Blob::from(bytes)), deadline);
+        self.writes.park(seq, token, (caller, command, bytes), deadline);
         self.emit(out, || TraceKind::Proposed { id: self.own_id(seq) });
     }
 
     pub(super) fn on_forward(&mut self, from: NodeId, items: Vec<Forwarded>, out: &mut Effects) {
         let is_member = self.raft.config().member(from).is_some();
         if self.raft.is_leader() && !self.diverged && is_member {
-            // An encoding this build cannot read must never reach the log.
-            let good = items.into_iter().filter(|Forwarded { id, command, .. }| {
-                id.seq > 0
-                    && id.origin == from
-                    && command.len() <= COMMAND_BYTES_MAX
-                    && Command::decode(&mut Get::new(command)).is_ok()
-            });
+            let good = items.into_iter().filter_map(|item| Taken::forwarded(from, item));
             self.batch.extend(good);
             return;
         }
@@ -93,6 +86,7 @@ impl Replica {
             if leader != self.settings.raft.id {
                 let own = self.take_due(leader, Some(self.settings.raft.election_timeout_min));
                 for piece in pieces(own, FORWARD_BYTES_MAX) {
+                    let piece = piece.into_iter().map(Taken::forward).collect();
                     let body = PeerBody::Forward(piece);
                     out.send.push(PeerMessage { from: self.settings.raft.id, to: leader, body });
                 }
@@ -117,36 +111,26 @@ impl Replica {
     /// Writes never sent, or sent so long ago that the forward may be lost. A refusal brings none
     /// of them forward: the peer that refuses is believed to lead, so a new leader or the retry
     /// interval has to come first, else the same words would go back and forth.
-    fn take_due(&mut self, leader: NodeId, retry: Option<Nanos>) -> Vec<Forwarded> {
+    fn take_due(&mut self, leader: NodeId, retry: Option<Nanos>) -> Vec<Taken> {
         let again = retry.map(|retry| self.now.plus(retry));
         let (origin, incarnation) = (self.settings.raft.id, self.incarnation());
         let offered = self.writes.offer(self.now, leader, again).into_iter();
-        let forwarded = |(seq, caller, command)| {
+        let taken = |(seq, caller, command, bytes)| {
             let id = RequestId { origin, incarnation, seq };
-            Forwarded { id, caller, command }
+            Taken::own(id, caller, command, bytes)
         };
-        offered.map(forwarded).collect()
+        offered.map(taken).collect()
     }
 
-    fn append(&mut self, batch: Vec<Forwarded>, out: &mut Effects) {
+    fn append(&mut self, batch: Vec<Taken>, out: &mut Effects) {
         // What an earlier leader left in the log is not appended once more.
         let mut batch = batch;
-        batch.retain(|write| !self.tail.contains(&write.id) || planted!(TailWithoutEnd));
+        batch.retain(|write| !self.tail.contains_key(&write.id) || planted!(TailWithoutEnd));
         if batch.is_empty() {
             return;
         }
-        assert!(batch.iter().all(|write| write.id.seq > 0), "sequence 0 is the machine's own");
-        let bounded = batch.iter().all(|write| write.command.len() <= COMMAND_BYTES_MAX);
-        assert!(bounded, "what is longer was refused where it came in");
         let stamp = self.clock.estimate(self.now);
-        let payloads: Vec<Blob> = batch
-            .iter()
-            .map(|write| {
-                let (caller, body) = (write.caller.clone(), EnvelopeBody::Command(&write.command));
-                Envelope { id: write.id, stamp, caller, body }.encode()
-            })
-            .collect();
-        let items = payloads.into_iter().map(|payload| (EntryKind::Data, payload));
+        let items = batch.iter().map(|write| (EntryKind::Data, write.payload(stamp)));
         // Leadership in transfer takes nothing: our own writes are sent again to whoever leads,
         // and a follower repeats its forward.
         let Ok(first) = self.raft.propose(self.now, items, &mut self.ready) else {
@@ -156,10 +140,10 @@ impl Replica {
         let ballot = self.raft.ballot();
         let upto = LogIndex(first.0 + batch.len() as u64 - 1);
         assert!(upto <= self.raft.last().0, "one entry a write, and perhaps a mark behind them");
-        self.tail.extend(batch.iter().map(|write| write.id));
-        for (offset, Forwarded { id, .. }) in batch.iter().enumerate() {
+        for (offset, Taken { id, command, .. }) in batch.into_iter().enumerate() {
             let index = LogIndex(first.0 + offset as u64);
-            self.emit(out, || TraceKind::Logged { id: *id, index, ballot });
+            self.tail.insert(id, Some(command));
+            self.emit(out, || TraceKind::Logged { id, index, ballot });
         }
     }
 
@@ -170,7 +154,7 @@ impl Replica {
         for entry in self.raft.entries(self.applied.next(), last) {
             let data = entry.kind == EntryKind::Data;
             if let Some(Ok(envelope)) = data.then(|| Envelope::decode(&entry.payload)) {
-                self.tail.insert(envelope.id);
+                self.tail.insert(envelope.id, None);
             }
         }
     }
@@ -277,11 +261,11 @@ impl Replica {
 }
 
 /// Writes in pieces of at most `bytes_max`, or of a single larger one, in order.
-fn pieces(writes: Vec<Forwarded>, bytes_max: usize) -> Vec<Vec<Forwarded>> {
+fn pieces(writes: Vec<Taken>, bytes_max: usize) -> Vec<Vec<Taken>> {
     let mut pieces: Vec<Vec<_>> = Vec::new();
     let (mut bytes, count) = (0, writes.len());
     for write in writes {
-        let size = COMMAND_OVERHEAD_BYTES + write.caller.user().len() + write.command.len();
+        let size = write.size();
         bytes += size;
         match pieces.last_mut() {
             Some(piece) if bytes <= bytes_max => piece.push(write),
@@ -304,14 +288,12 @@ mod tests {
 
     #[test]
     fn pieces_hold_all_in_order_and_a_larger_write_is_one_of_its_own() {
-        let write = |size: &usize| Forwarded {
-            id: RequestId::default(),
-            caller: Caller::new(Blob::from(&b"root"[..]), 1).expect("short"),
-            command: Blob::from(vec![0; *size]),
+        let write = |size: &usize| {
+            Taken::of_size(Caller::new(Blob::from(&b"root"[..]), 1).expect("short"), *size)
         };
         let cut = |sizes: &[usize]| -> Vec<Vec<usize>> {
             let writes = sizes.iter().map(write).collect();
-            let of = |piece: Vec<Forwarded>| piece.iter().map(|w| w.command.len()).collect();
+            let of = |piece: Vec<Taken>| piece.iter().map(|w| w.bytes).collect();
             pieces(writes, 100).into_iter().map(of).collect()
         };
         assert_eq!(cut(&[]), Vec::<Vec<usize>>::new());

@@ -2,6 +2,7 @@
 
 use super::alone::{Alone, ME, configuration, settings, start};
 use super::*;
+use crate::Forwarded;
 use crate::{Installed, UnknownReason};
 use alloc::vec;
 use base::limits::COMMAND_BYTES_MAX;
@@ -490,7 +491,7 @@ fn a_checkpoint_of_the_future_is_noticed() {
 #[test]
 #[should_panic(expected = "only a leader watches over its tail")]
 fn a_tail_without_an_office_is_noticed() {
-    spoiled(|replica| _ = replica.tail.insert(RequestId::default()));
+    spoiled(|replica| _ = replica.tail.insert(RequestId::default(), None));
 }
 
 #[test]
