@@ -226,9 +226,21 @@ impl Compiled {
         self.roles = Roles::of(self);
         assert_eq!(self.roles.holders, holders, "marks move nobody's data");
         assert!(support.is_subset(self.voters()), "marks make no voter");
-        if self.is_changing() {
-            self.prepare();
+        if let Some(Ok(mut next)) = self.next.take() {
+            next.config = self.next_config(&next);
+            next.renew();
+            self.next = Some(Ok(next));
         }
+    }
+
+    /// The configuration that the change under way leads to, by what was prepared before a life or
+    /// a mark was written down.
+    fn next_config(&self, prepared: &Self) -> Configuration {
+        if self.joint.is_some() {
+            return self.done();
+        }
+        let joint = self.joined(prepared.config.joint.as_ref().unwrap_or(&prepared.quorum).clone());
+        if prepared.joint.is_some() { joint } else { joint.done() }
     }
 }
 

@@ -206,10 +206,7 @@ impl Compiled {
     /// both decide alike.
     pub(crate) fn join(&self) -> Result<Compiled, ChangeError> {
         assert!(self.joint.is_none(), "one change at a time");
-        let mut joint = self.config().clone();
-        let promoted = joint.change.promote.take();
-        let newcomer = joint.members.iter_mut().find(|m| Some(m.id) == promoted);
-        newcomer.into_iter().for_each(|m| m.learner = false);
+        let mut joint = self.without_waiting();
         let text = joint.change.quorum.take();
         let follows = text.is_none();
         let leaving = joint.change.remove;
@@ -244,6 +241,22 @@ impl Compiled {
         assert!(self.voters().is_subset(joint.voters()), "nobody leaves before the end");
         assert!(done.voters().is_subset(joint.voters()), "nobody comes in after the joint");
         Ok(joint.leading_to(done))
+    }
+
+    /// The newcomer that was waited for is a voter.
+    fn without_waiting(&self) -> Configuration {
+        let mut joint = self.config().clone();
+        let promoted = joint.change.promote.take();
+        let newcomer = joint.members.iter_mut().find(|m| Some(m.id) == promoted);
+        newcomer.into_iter().for_each(|m| m.learner = false);
+        joint
+    }
+
+    /// The joint of this configuration and the one with `text`.
+    pub(crate) fn joined(&self, text: String) -> Configuration {
+        let mut joint = self.without_waiting();
+        (joint.change.quorum, joint.joint) = (None, Some(text));
+        joint
     }
 
     /// Itself, unless those alive are no quorum of the system it moves to.

@@ -56,3 +56,36 @@ fn what_is_recorded_during_a_change_stands_in_where_it_leads_too() {
     let done = advance(&joint).unwrap();
     assert_eq!((done.life_of(NodeId(1)), done.out()), (life(1, 1), slots(&[1])));
 }
+
+#[test]
+fn a_life_or_a_mark_that_is_written_down_during_a_change_moves_the_way_on_along() {
+    let marked = shared("a b c", "majority(a, b, witness(c))").compile().unwrap();
+    let same = "2 of (a, b, c)".to_string();
+    let stay = Change::Remove { id: NodeId(2), quorum: None };
+    let add = |id| Change::Add { member: newcomer(id, "d"), learner: false, quorum: None };
+    let mut changing = 0;
+    for (config, change) in [
+        (majority_of_three(), add(7)),
+        (majority_of_three(), stay.clone()),
+        (majority_of_three(), Change::Quorum { text: same }),
+        (marked.clone(), add(7)),
+        (marked, Change::Quorum { text: "majority(a, b)".into() }),
+    ] {
+        let Ok(begun) = begin(&config, &change) else { continue };
+        for mut step in walk(&config, &change).into_iter().chain([begun]) {
+            changing += u32::from(step.is_changing());
+            let id = step.members.last().unwrap().id;
+            for seen in 1..4 {
+                assert!(step.record(&[(id, life(1, seen))], true, seen == 2));
+                assert_eq!(step, step.config().clone().compile().unwrap(), "{}", step.quorum);
+            }
+            if !step.witnesses().is_empty() {
+                step.mark_out(vec![NodeId(1)]);
+                assert_eq!(step, step.config().clone().compile().unwrap());
+                step.mark_out(vec![]);
+                assert_eq!(step, step.config().clone().compile().unwrap());
+            }
+        }
+    }
+    assert!(changing >= 6, "{changing}");
+}
