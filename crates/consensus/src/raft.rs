@@ -299,10 +299,12 @@ impl Raft {
             }
         }
         let index = self.disk.durable();
-        if self.is_leader() && index > before {
-            self.trace(out, Trace::Acked { by: self.settings.id, index });
+        if self.is_leader() {
+            if index > before {
+                self.trace(out, Trace::Acked { by: self.settings.id, index });
+            }
+            self.count_acks(out);
         }
-        self.count_acks(out);
         self.sit_down(ticket);
         self.finish(out);
     }
@@ -552,10 +554,12 @@ impl Raft {
     fn finish(&mut self, out: &mut Ready) {
         self.prove(out);
         self.ask_reads();
-        self.confirm_reads(out);
-        self.mark_members(out);
-        self.record_lives(out);
-        self.flush_peers(out);
+        if self.is_leader() {
+            self.confirm_reads(out);
+            self.mark_members(out);
+            self.record_lives(out);
+            self.flush_peers(out);
+        }
         let changed = self.promise.take_dirty();
         let last = self.log.last_index();
         let seat = self.takes_seat();

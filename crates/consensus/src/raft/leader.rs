@@ -151,7 +151,7 @@ impl Raft {
 
     /// Commits by counting, own-ballot entries only (Raft section 5.4.2, figure 8).
     pub(crate) fn count_acks(&mut self, out: &mut Ready) {
-        let Role::Leader(leader) = &self.role else { return };
+        let Role::Leader(leader) = &self.role else { unreachable!("only a leader does") };
         let ballot = leader.ballot;
         let matched = self.matched();
         let index = self.committable(&self.counting(), &matched);
@@ -226,7 +226,10 @@ impl Raft {
             }
             _ => {}
         }
-        self.confirm_reads(out);
+        // Who commits that it is out leads no more.
+        if self.is_leader() {
+            self.confirm_reads(out);
+        }
     }
 
     /// The peer's log ends before `prev`, or differs there, because its disk was damaged. It may
@@ -249,7 +252,10 @@ impl Raft {
 
     pub(crate) fn on_round_ack(&mut self, from: NodeId, round: u64, out: &mut Ready) {
         let now = self.now;
-        let Role::Leader(leader) = &mut self.role else { return };
+        let Role::Leader(leader) = &mut self.role else {
+            assert!(planted!(StaleRoundAck), "only a leader does");
+            return;
+        };
         let sent_round = leader.rounds.round;
         let Some(peer) = leader.peer_mut(from) else { return };
         peer.hear(now, round.min(sent_round));
@@ -280,7 +286,7 @@ impl Raft {
 
     /// Answers every read whose round a commit set has confirmed at this ballot.
     pub(crate) fn confirm_reads(&mut self, out: &mut Ready) {
-        let Role::Leader(leader) = &self.role else { return };
+        let Role::Leader(leader) = &self.role else { unreachable!("only a leader does") };
         if !leader.rounds.is_waiting() {
             return;
         }
@@ -291,7 +297,7 @@ impl Raft {
             confirmed = leader.rounds.round;
         }
         loop {
-            let Role::Leader(leader) = &mut self.role else { return };
+            let Role::Leader(leader) = &mut self.role else { unreachable!("only a leader does") };
             let Some((index, origin)) = leader.rounds.pop(confirmed) else { return };
             self.confirmed(origin, index, at_least(&rounds, confirmed), out);
         }
@@ -391,7 +397,7 @@ impl Raft {
         let heard = at_least(&self.by_slot(1, |p| u64::from(is_heard(p))), 1);
         // Whoever has no seat yet will be counted as soon as it has the entry that says so, and
         // until then speaks as one that repairs: stepping down would only begin that again.
-        let Role::Leader(leader) = &self.role else { return heard };
+        let Role::Leader(leader) = &self.role else { unreachable!("only a leader does") };
         let seats = |p: &&Peer| (self.is_unfounded() || p.takes_seat()) && is_heard(p);
         heard.union(leader.peers.iter().filter(seats).map(|p| p.slot).collect())
     }
@@ -454,7 +460,7 @@ impl Raft {
     pub(crate) fn flush_peers(&mut self, out: &mut Ready) {
         self.push_transfer();
         let witness_limit = self.witness_limit();
-        let Role::Leader(leader) = &mut self.role else { return };
+        let Role::Leader(leader) = &mut self.role else { unreachable!("only a leader does") };
         leader.rounds.close();
         let mut peers = core::mem::take(&mut leader.peers);
         let due = core::mem::take(&mut leader.heartbeat_due);

@@ -118,7 +118,7 @@ impl Raft {
     /// At a leader: writes down members that were heard and are not written down, and later starts
     /// of those that are. While it founds the cluster, only if it cannot commit without them.
     pub(crate) fn record_lives(&mut self, out: &mut Ready) {
-        let Role::Leader(leader) = &self.role else { return };
+        let Role::Leader(leader) = &self.role else { unreachable!("only a leader does") };
         let founding = self.is_unfounded();
         if leader.transfer.is_some() {
             return;

@@ -25,7 +25,7 @@ impl Raft {
         };
         let Some(to) = target else { return };
         assert_ne!(to, self.settings.id, "an heir is somebody else");
-        let Role::Leader(leader) = &mut self.role else { return };
+        let Role::Leader(leader) = &mut self.role else { unreachable!("only a leader does") };
         leader.transfer = Some(Transfer { to, deadline, sent: false });
         self.trace(out, Trace::Transfer { to });
     }
@@ -49,7 +49,7 @@ impl Raft {
 
     pub(crate) fn push_transfer(&mut self) {
         let last = self.log.last_index();
-        let Role::Leader(leader) = &mut self.role else { return };
+        let Role::Leader(leader) = &mut self.role else { unreachable!("only a leader does") };
         let Some(transfer) = &mut leader.transfer else { return };
         let to = transfer.to;
         let full = |p: &Peer| p.id == to && p.matched == last && p.is_counted();

@@ -97,7 +97,7 @@ impl Raft {
         }
         let (now, last, commit) = (self.now, self.log.last_index(), self.commit);
         let timeout = self.settings.election_timeout_min;
-        let Role::Leader(leader) = &mut self.role else { return };
+        let Role::Leader(leader) = &mut self.role else { unreachable!("only a leader does") };
         let since = *leader.stalled.get_or_insert(now);
         if last == commit {
             leader.stalled = None;
