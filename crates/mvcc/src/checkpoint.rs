@@ -3,10 +3,10 @@
 
 use crate::codec::{alarm_kind, list, put_count, unknown};
 use crate::lease::{Lease, TTL_MAX};
+use crate::removal::Sweep;
 use crate::response_codec::{get_key_value, key_value};
 use crate::space::Space;
 use crate::store::{Limits, Store};
-use crate::sweep::Sweep;
 use crate::types::{Changes, Event, EventKind, KeyValue};
 use crate::version::{Before, Old, Record};
 use crate::view::View;

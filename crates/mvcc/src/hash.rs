@@ -1,6 +1,6 @@
 //! Hashes that compare replicas. Not for secrets: they catch faults, not forgers.
 
-use crate::types::KeyValue;
+use crate::key_value::KeyValue;
 use alloc::vec::Vec;
 
 const MULTIPLIER: u64 = 0x9E37_79B9_7F4A_7C15;

@@ -21,10 +21,12 @@ mod hash;
 mod hash_kv;
 mod interest;
 mod key_range;
+mod key_value;
 mod lease;
 mod map;
 mod range;
 mod recent;
+mod removal;
 mod response_codec;
 mod sorter;
 mod space;
@@ -44,10 +46,11 @@ pub use hash::HashKv;
 pub use hash_kv::HashKvWork;
 pub use interest::Interest;
 pub use key_range::KeyRange;
+pub use key_value::VERSION_OVERHEAD_BYTES;
 pub use lease::LeaseTtl;
 pub use range::{Counted, RangeWork};
 pub use recent::Recent;
-pub use store::{Applied, Done, Job, Limits, Progress, Store, VERSION_OVERHEAD_BYTES};
+pub use store::{Applied, Done, Job, Limits, Progress, Store};
 pub use txn::ReadTxnWork;
 pub use types::{
     Changes, Compare, CompareOp, CompareTarget, DeleteRequest, DeleteResponse, Event, EventKind,

@@ -197,6 +197,25 @@ impl RangeWork {
     }
 }
 
+impl View {
+    /// A plain range, the way `KV.Range` answers it.
+    ///
+    /// # Errors
+    /// `EmptyKey`, `Compacted`, `FutureRevision`.
+    pub fn read(&self, request: &RangeRequest) -> Result<RangeResponse, Error> {
+        let mut work = RangeWork::start(self, request)?;
+        Ok(work.run(self, &mut Budget::endless()).expect("the budget is endless"))
+    }
+
+    /// The same as [`View::read`].
+    ///
+    /// # Errors
+    /// As `read`.
+    pub fn range(&self, request: &RangeRequest) -> Result<RangeResponse, Error> {
+        self.read(request)
+    }
+}
+
 /// What is limited before it is sorted, if it is sorted at all.
 fn is_in_key_order(r: &RangeRequest) -> bool {
     let by_key = r.sort_order == SortOrder::Ascend && r.sort_target == SortTarget::Key;

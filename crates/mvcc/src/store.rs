@@ -19,9 +19,6 @@ use base::{ClusterTime, LogIndex, planted};
 use core::ops::Deref;
 use task::Task;
 
-/// What every retained version costs beyond its key and value, as the quota counts it
-/// (etcd's `kvOverhead`).
-pub const VERSION_OVERHEAD_BYTES: u64 = 256;
 const LEASE_OVERHEAD_BYTES: u64 = 64;
 
 /// Replicated limits: every member of a cluster has the same.
@@ -214,8 +211,4 @@ impl View {
         self.now = self.now.max(now);
         self.space.pass(self.now);
     }
-}
-
-pub(crate) fn version_bytes(key: usize, value: usize) -> u64 {
-    VERSION_OVERHEAD_BYTES + key as u64 + value as u64
 }

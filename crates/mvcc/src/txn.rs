@@ -7,9 +7,9 @@ use crate::command::Error;
 use crate::digest::Digest;
 use crate::discard::Discard;
 use crate::key_range::KeyRange;
+use crate::key_value::version_bytes;
 use crate::range::RangeWork;
 use crate::store::end::DeleteWork;
-use crate::store::version_bytes;
 use crate::store::write::{Writer, check_put};
 use crate::types::{
     Compare, CompareOp, CompareTarget, KeyValue, PutRequest, RangeRequest, RangeResponse,

@@ -1,25 +1,9 @@
 //! Requests, answers and events, in etcd's vocabulary but free of protobuf.
 
+pub use crate::key_value::KeyValue;
 use crate::version::{After, Before};
 use alloc::vec::Vec;
 use base::Blob;
-
-/// One key at one revision (`mvccpb.KeyValue`).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct KeyValue {
-    /// Never empty in the store; empty only in the default, which stands for "no such key".
-    pub key: Blob,
-    /// Revision of the last creation.
-    pub create_revision: i64,
-    /// Revision of the last change.
-    pub mod_revision: i64,
-    /// 1 at creation, +1 per put, reset by a delete.
-    pub version: i64,
-    /// Any bytes, none too; empty in what a range with `keys_only` answers.
-    pub value: Blob,
-    /// Attached lease, 0 for none.
-    pub lease: i64,
-}
 
 /// What happened to a key (`mvccpb.Event.EventType`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,9 +1,8 @@
 //! Versions of keys, shared between the store and whoever is told of them.
 
 use crate::hash::Hasher;
+use crate::key_value::{KeyValue, version_bytes};
 use crate::map::Weight;
-use crate::store::version_bytes;
-use crate::types::KeyValue;
 use alloc::sync::Arc;
 use base::Blob;
 use core::cmp::Ordering;

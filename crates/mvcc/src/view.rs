@@ -1,16 +1,14 @@
 //! The state at one moment: everything a read needs, and nothing that a read can change.
 
-use crate::budget::Budget;
 use crate::command::{AlarmKind, Error};
 use crate::hash::Hasher;
 use crate::key_range::KeyRange;
+use crate::key_value::VERSION_OVERHEAD_BYTES;
 use crate::lease::{Lease, LeaseTtl};
 use crate::map::{Map, Weight};
-use crate::range::RangeWork;
+use crate::removal::Sweep;
 use crate::space::{ALARM_OWN, Space};
-use crate::store::VERSION_OVERHEAD_BYTES;
-use crate::sweep::Sweep;
-use crate::types::{Changes, RangeRequest, RangeResponse};
+use crate::types::Changes;
 use crate::version::{Old, Record};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -166,23 +164,6 @@ impl View {
     /// Bytes of all retained versions and their overhead; what the quota is held against.
     pub fn size_bytes(&self) -> u64 {
         self.size_bytes
-    }
-
-    /// A plain range, the way `KV.Range` answers it.
-    ///
-    /// # Errors
-    /// `EmptyKey`, `Compacted`, `FutureRevision`.
-    pub fn read(&self, request: &RangeRequest) -> Result<RangeResponse, Error> {
-        let mut work = RangeWork::start(self, request)?;
-        Ok(work.run(self, &mut Budget::endless()).expect("the budget is endless"))
-    }
-
-    /// The same as [`View::read`].
-    ///
-    /// # Errors
-    /// As `read`.
-    pub fn range(&self, request: &RangeRequest) -> Result<RangeResponse, Error> {
-        self.read(request)
     }
 
     /// Live keys of the range now; O(log n).

@@ -1,8 +1,9 @@
 //! What a command may add, and whether there is room for it.
 
-use super::{LEASE_OVERHEAD_BYTES, Limits, version_bytes};
+use super::{LEASE_OVERHEAD_BYTES, Limits};
 use crate::AlarmKind;
 use crate::command::{Command, Error};
+use crate::key_value::version_bytes;
 use crate::space::Space;
 use crate::types::{RequestOp, TxnRequest};
 use crate::view::View;
