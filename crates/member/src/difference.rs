@@ -43,29 +43,14 @@ pub fn difference(here: &Configuration, there: &Configuration) -> Option<String>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sample::configuration;
     use base::NodeId;
     use cluster::BallotRule;
 
     fn made(change: impl Fn(&mut Configuration)) -> Configuration {
-        let member = |(id, name): (u8, &&str)| Member {
-            id: NodeId(id.into()),
-            slot: id,
-            name: (*name).to_string(),
-            learner: false,
-            peer_urls: vec![format!("http://h:{id}")],
-            client_urls: Vec::new(),
-            life: base::Life::UNKNOWN,
-        };
+        let mut config = configuration(&["a", "b", "c"], "majority(a, b, c)");
         let limits = [("quota_bytes", 5), ("max_txn_ops", 128)];
-        let mut config = Configuration {
-            members: (1..).zip(&["a", "b", "c"]).map(member).collect(),
-            quorum: "majority(a, b, c)".to_string(),
-            joint: None,
-            rule: BallotRule::SharedTerms,
-            protocol: cluster::Protocol::Raft,
-            limits: limits.map(|(name, value)| (name.to_string(), value)).to_vec(),
-            change: cluster::ChangeState::default(),
-        };
+        config.limits = limits.map(|(name, value)| (name.to_string(), value)).to_vec();
         change(&mut config);
         config
     }

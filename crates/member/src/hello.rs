@@ -150,17 +150,8 @@ mod tests {
     use base::limits::*;
 
     fn config(quorum: &str) -> Configuration {
-        let (members, joint, limits) = (Vec::new(), None, vec![("quota_bytes".to_string(), 9)]);
-        let rule = cluster::BallotRule::SharedTerms;
-        Configuration {
-            protocol: cluster::Protocol::Raft,
-            members,
-            quorum: quorum.to_string(),
-            joint,
-            rule,
-            limits,
-            change: Default::default(),
-        }
+        let limits = vec![("quota_bytes".to_string(), 9)];
+        Configuration { limits, ..crate::sample::configuration(&[], quorum) }
     }
 
     fn hello(member: u64, to: u64) -> Hello {

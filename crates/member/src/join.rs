@@ -114,15 +114,7 @@ mod tests {
         assert_eq!(Ask::decode(&bytes), Ok(ask));
         bytes[0] ^= 64;
         assert!(Ask::decode(&bytes).is_err(), "another version of the protocol");
-        let config = Configuration {
-            members: Vec::new(),
-            quorum: "majority(a)".to_string(),
-            joint: None,
-            rule: cluster::BallotRule::SharedTerms,
-            protocol: cluster::Protocol::Raft,
-            limits: Vec::new(),
-            change: cluster::ChangeState::default(),
-        };
+        let config = crate::sample::configuration(&[], "majority(a)");
         let born = Born { cluster: 3, member: NodeId(4), config };
         for answer in [Ok(born), Err(No::NotYet("a".into())), Err(No::Never("b".into()))] {
             let mut bytes = Vec::new();

@@ -3,8 +3,8 @@
 //!
 //! It decides whose directory it is and what its files say together ([`open`]), which peers may
 //! come in and what is remembered of them first ([`meet`]), what the journal writes together and
-//! when it vouches for that ([`lane`]), what a checkpoint holds and proves ([`checkpoints`]) and
-//! when one is due ([`due`]).
+//! when it vouches for that ([`lane`]), what a checkpoint holds and proves ([`checkpoints`]), when
+//! one is due ([`due`]) and whom it is sent to ([`transfers`]).
 //!
 //! It works over [`wal::Disk`] and [`store::Home`] and never looks at a clock, starts a thread,
 //! opens a socket or draws a number: time is [`base::Nanos`] of the caller's own clock, and random
@@ -20,6 +20,9 @@ pub mod lane;
 pub mod limits;
 pub mod meet;
 pub mod open;
+#[cfg(test)]
+mod sample;
+pub mod transfers;
 pub mod wanted;
 
 pub use checkpoints::Incoming;
@@ -28,4 +31,5 @@ pub use hello::{Hello, Purpose};
 pub use lane::{Job, Lane};
 pub use meet::{Peers, Unwelcome};
 pub use open::{Born, Draws, How, Known, Opened, Refused};
+pub use transfers::{Sending, Transfers};
 pub use wanted::Wanted;

@@ -25,19 +25,12 @@ pub fn store_limits(config: &Configuration) -> mvcc::Limits {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cluster::{BallotRule, ChangeState, Protocol};
+    use crate::sample::configuration;
 
     #[test]
     fn limits_are_those_that_the_configuration_names() {
-        let mut config = Configuration {
-            members: Vec::new(),
-            quorum: "majority(a)".to_string(),
-            joint: None,
-            rule: BallotRule::SharedTerms,
-            protocol: Protocol::Raft,
-            limits: vec![("other".to_string(), 5)],
-            change: ChangeState::default(),
-        };
+        let mut config = configuration(&[], "majority(a)");
+        config.limits.push(("other".to_string(), 5));
         let own = mvcc::Limits::default();
         let found = store_limits(&config);
         assert_eq!((found.quota_bytes, found.max_txn_ops), (own.quota_bytes, own.max_txn_ops));

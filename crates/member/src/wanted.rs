@@ -144,7 +144,7 @@ fn is_cluster_of(said: &[(String, Vec<String>)], config: &Configuration) -> bool
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cluster::BallotRule;
+    use crate::sample::configuration;
 
     fn member(id: u64, name: &str) -> Member {
         Member {
@@ -159,15 +159,8 @@ mod tests {
     }
 
     fn three() -> Configuration {
-        Configuration {
-            members: vec![member(1, "a"), member(2, "b"), member(3, "c")],
-            quorum: "majority(a, b, c)".to_string(),
-            joint: None,
-            rule: BallotRule::SharedTerms,
-            protocol: cluster::Protocol::Raft,
-            limits: vec![("quota_bytes".to_string(), 5)],
-            change: cluster::ChangeState::default(),
-        }
+        let limits = vec![("quota_bytes".to_string(), 5)];
+        Configuration { limits, ..configuration(&["a", "b", "c"], "majority(a, b, c)") }
     }
 
     fn named(text: &str, given: bool) -> Wanted {

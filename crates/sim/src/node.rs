@@ -5,9 +5,9 @@ use crate::ledger::Ledger;
 use base::{Ballot, Birth, Incarnation, Life, LogIndex, Nanos, NodeId};
 use consensus::raft::Persist;
 use door::{Bounds, Feed, FeedLimits};
-use member::{Born, CheckpointState, Job, Lane, Peers};
+use member::{Born, CheckpointState, Job, Lane, Peers, Transfers};
 use replica::{CheckpointJob, Event, Replica};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use wal::Journal;
 
 /// A machine of the cluster, whether or not its process runs.
@@ -121,7 +121,7 @@ pub struct Member {
     pub checkpoint: CheckpointState,
     /// The checkpoint being written.
     pub saving: Option<CheckpointJob>,
-    pub sending: BTreeSet<NodeId>,
+    pub transfers: Transfers,
 }
 
 const MILLION: i128 = 1_000_000;
@@ -161,7 +161,7 @@ impl Member {
             idle_due: false,
             checkpoint,
             saving: None,
-            sending: BTreeSet::new(),
+            transfers: Transfers::default(),
         }
     }
 

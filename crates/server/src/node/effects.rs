@@ -170,14 +170,12 @@ impl Voter {
     }
 
     fn send_checkpoint(&mut self, to: NodeId) {
-        if !self.sending.insert(to) {
-            return; // one transfer at a time to each peer
-        }
+        let begun = self.transfers.begin(to, self.replica.raft().config(), &self.checkpoint);
+        let Some(sending) = begun else { return };
         if self.cut.contains(&to) {
             self.peers.send(Input::SnapshotSent { to, ok: false });
             return;
         }
-        let hollow = self.replica.raft().config().is_witness(to);
-        crate::peer::bulk::send(to, hollow, self.checkpoint.written, &self.peers);
+        crate::peer::bulk::send(sending, &self.peers);
     }
 }

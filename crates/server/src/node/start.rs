@@ -22,7 +22,7 @@ use cluster::Configuration;
 use consensus::raft::{Recovered, Settings};
 use member::limits::{LIMIT_QUOTA, limit};
 use member::meet::Said;
-use member::{CheckpointState, Opened, Peers, Policy};
+use member::{CheckpointState, Opened, Peers, Policy, Transfers};
 use replica::ReplicaSettings;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -369,7 +369,7 @@ fn build(
         started,
         tap,
         cut: BTreeSet::new(),
-        sending: BTreeSet::new(),
+        transfers: Transfers::default(),
         checkpoint,
         replaced: false,
         stands: false,

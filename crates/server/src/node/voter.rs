@@ -14,7 +14,7 @@ use crate::peer::listen::Shared;
 use crate::pool::Threads;
 use crate::record::Tap;
 use base::{Nanos, NodeId, Token};
-use member::CheckpointState;
+use member::{CheckpointState, Transfers};
 use replica::{Effects, Event, Replica};
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -45,7 +45,7 @@ pub(super) struct Voter {
     pub(super) tap: Tap,
     pub(super) cut: BTreeSet<NodeId>,
     /// Peers a checkpoint is on its way to.
-    pub(super) sending: BTreeSet<NodeId>,
+    pub(super) transfers: Transfers,
     pub(super) checkpoint: CheckpointState,
     /// The store was replaced by a checkpoint.
     pub(super) replaced: bool,
@@ -200,7 +200,7 @@ impl Voter {
             Input::PeerFound(node) => events.push(Event::PeerFound(node)),
             Input::CheckpointUnfit { written } => self.replace_checkpoint(written, events),
             Input::SnapshotSent { to, ok } => {
-                self.sending.remove(&to);
+                self.transfers.end(to);
                 events.push(Event::SnapshotSent { to, ok });
             }
             Input::Drained => return Some(End::Stopped),

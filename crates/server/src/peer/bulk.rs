@@ -10,9 +10,9 @@ use crate::node::input::Input;
 use base::NodeId;
 use base::codec::Get;
 use bytes::{Bytes, BytesMut};
-use member::checkpoints::{self, Incoming, decode_offer, encode_offer};
+use member::checkpoints::{Incoming, decode_offer, encode_offer};
 use member::meet::Seen;
-use member::{Hello, Purpose};
+use member::{Hello, Purpose, Sending};
 use std::fmt;
 use std::io::{self, Write as _};
 use std::net::{TcpStream, ToSocketAddrs as _};
@@ -53,10 +53,10 @@ impl fmt::Display for Failed {
     }
 }
 
-/// Sends the latest checkpoint, `hollow` without its data; the outcome comes as
-/// `Input::SnapshotSent`, after `Input::CheckpointUnfit` where this member's own file is to
-/// blame. `written` counts the checkpoints written here so far.
-pub fn send(to: NodeId, hollow: bool, written: u64, shared: &Rc<Shared>) {
+/// Sends the latest checkpoint; the outcome comes as `Input::SnapshotSent`, after
+/// `Input::CheckpointUnfit` where this member's own file is to blame.
+pub fn send(sending: Sending, shared: &Rc<Shared>) {
+    let Sending { to, written, .. } = sending;
     let addresses = match shared.members.link(to) {
         Some(link) => link.candidates(),
         None => Vec::new(),
@@ -67,7 +67,7 @@ pub fn send(to: NodeId, hollow: bool, written: u64, shared: &Rc<Shared>) {
     let work = move || {
         let sent = greet_one(&addresses, &hello, &seen)
             .map_err(Failed::There)
-            .and_then(|(stream, buffer)| transfer(stream, buffer, &files, hollow));
+            .and_then(|(stream, buffer)| transfer(stream, buffer, &files, sending));
         match &sent {
             Ok(bytes) => tracing::info!("checkpoint of {bytes} bytes sent to {:x}", to.0),
             Err(error) => tracing::warn!("checkpoint to {:x}: {error}", to.0),
@@ -122,11 +122,11 @@ fn transfer(
     mut stream: TcpStream,
     mut buffer: BytesMut,
     files: &Files,
-    hollow: bool,
+    sending: Sending,
 ) -> Result<u64, Failed> {
     stream.set_read_timeout(Some(limits::STALL_MAX))?;
     let mut out = Vec::new();
-    let opened = checkpoints::offer(&files.place, hollow);
+    let opened = sending.offer(&files.place);
     let (offer, mut file) = opened.map_err(|error| Failed::Here(error.to_string()))?;
     let size = offer.len;
     frame::encode(Kind::BulkBegin, &mut out, |out| encode_offer(&offer, out));
@@ -154,8 +154,7 @@ fn transfer(
     match await_word(&mut stream, &mut buffer)? {
         (Kind::BulkDone, body) if body.first() == Some(&1) => Ok(size),
         (Kind::BulkDone, body) => {
-            // What the peer could not verify may have been wrong before it left.
-            if !hollow && let Err(error) = checkpoints::load(&files.place, &offer) {
+            if let Some(error) = sending.look_again(&files.place, &offer) {
                 return Err(Failed::Here(error.to_string()));
             }
             let text = body.get(1..).unwrap_or_default();

@@ -5,6 +5,7 @@ use crate::agenda::What;
 use crate::judge::place;
 use crate::node::Lived;
 use base::{Nanos, NodeId};
+use member::Sending;
 use member::checkpoints::{self, Incoming, decode_offer, encode_offer};
 use replica::{CheckpointJob, Event};
 use store::CheckpointFile;
@@ -17,10 +18,7 @@ pub(super) struct Transfer {
     to: usize,
     to_life: u32,
     offer: CheckpointFile,
-    /// Without data, for a witness.
-    hollow: bool,
-    /// Checkpoints the sender had written.
-    written: u64,
+    sending: Sending,
     bytes: Vec<u8>,
     incoming: Option<Incoming>,
 }
@@ -93,14 +91,11 @@ impl World {
         let (life, disk) = (self.nodes[node].life, self.nodes[node].disk.clone());
         let Some(said) = self.nodes[node].lived() else { return };
         let Some(member) = self.nodes[node].up_mut() else { return };
-        if !member.sending.insert(to) {
-            return; // one transfer at a time to each peer
-        }
-        let hollow = member.replica.raft().config().is_witness(to);
-        let written = member.checkpoint.written;
-        let Some((offer, bytes)) = offered(&disk, hollow) else {
+        let begun = member.transfers.begin(to, member.replica.raft().config(), &member.checkpoint);
+        let Some(sending) = begun else { return };
+        let Some((offer, bytes)) = offered(&disk, sending) else {
             self.sent(node, life, target, false);
-            return self.unfit(node, life, written);
+            return self.unfit(node, life, sending.written);
         };
         let transfer = Transfer {
             from: node,
@@ -109,8 +104,7 @@ impl World {
             to: target,
             to_life: self.nodes[target].life,
             offer,
-            hollow,
-            written,
+            sending,
             bytes,
             incoming: None,
         };
@@ -125,7 +119,7 @@ impl World {
             return;
         }
         let Some(member) = self.nodes[node].up_mut() else { return };
-        member.sending.remove(&to);
+        member.transfers.end(to);
         // As in the server: the outcome comes through the inbox, never inside the same step.
         member.inbox.push(Event::SnapshotSent { to, ok });
         if !member.batch_due {
@@ -199,12 +193,12 @@ impl World {
         self.sent(transfer.from, transfer.from_life, to, true);
     }
 
-    /// What the peer could not verify may have been wrong before it left.
     fn look_again(&mut self, transfer: &Transfer) {
         let sender = &self.nodes[transfer.from];
         let runs = sender.life == transfer.from_life && sender.runs();
-        if runs && !transfer.hollow && checkpoints::load(&sender.disk, &transfer.offer).is_err() {
-            self.unfit(transfer.from, transfer.from_life, transfer.written);
+        let unfit = || transfer.sending.look_again(&sender.disk, &transfer.offer).is_some();
+        if runs && unfit() {
+            self.unfit(transfer.from, transfer.from_life, transfer.sending.written);
         }
     }
 
@@ -219,8 +213,8 @@ impl World {
 }
 
 /// The newest checkpoint with all its bytes; none where it cannot be read.
-fn offered(home: &dyn store::Home, hollow: bool) -> Option<(CheckpointFile, Vec<u8>)> {
-    let (offer, mut file) = checkpoints::offer(home, hollow).ok()?;
+fn offered(home: &dyn store::Home, sending: Sending) -> Option<(CheckpointFile, Vec<u8>)> {
+    let (offer, mut file) = sending.offer(home).ok()?;
     let mut bytes = vec![0; usize::try_from(offer.len).ok()?];
     let got = file.read_at(0, &mut bytes).ok()?;
     (got == bytes.len()).then_some((offer, bytes))
