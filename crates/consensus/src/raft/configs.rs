@@ -160,13 +160,10 @@ pub(crate) fn of_entry(entry: &Entry) -> Result<Option<Compiled>, ConfigError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::raft::testing::{compiled, life};
     use alloc::string::ToString;
-    use base::{Birth, Blob, Incarnation};
-    use cluster::{BallotRule, ChangeState, Member, Protocol};
-
-    fn life(id: u64) -> Life {
-        Life { birth: Birth(id), incarnation: Incarnation(1) }
-    }
+    use base::Blob;
+    use cluster::ChangeState;
 
     fn request_id(seq: u64) -> RequestId {
         RequestId { seq, ..RequestId::default() }
@@ -174,31 +171,15 @@ mod tests {
 
     /// Voters 1 to 3, and the request that made it.
     fn config(request: u64) -> Configuration {
-        let member = |id: u64| Member {
-            id: NodeId(id),
-            slot: id as u8 - 1,
-            name: alloc::format!("n{id}"),
-            learner: false,
-            peer_urls: Vec::new(),
-            client_urls: Vec::new(),
-            life: life(id),
-        };
-        Configuration {
-            protocol: Protocol::Raft,
-            members: (1..=3).map(member).collect(),
-            quorum: "majority(n1,n2,n3)".to_string(),
-            joint: None,
-            rule: BallotRule::SharedTerms,
-            limits: Vec::new(),
-            change: ChangeState { request: request_id(request), ..Default::default() },
-        }
+        let change = ChangeState { request: request_id(request), ..Default::default() };
+        Configuration { change, ..crate::raft::testing::config(3, "majority(n1,n2,n3)") }
     }
 
     /// Of the checkpoint at 3, and then of entries 5 and 7.
     fn three() -> Configs {
         let mut configs = Configs::new(LogIndex(3), config(1)).expect("it is sound");
         for (index, request) in [(5, 2), (7, 3)] {
-            configs.push(LogIndex(index), config(request).compile().expect("it is sound"));
+            configs.push(LogIndex(index), compiled(config(request)));
         }
         configs
     }
@@ -215,7 +196,7 @@ mod tests {
         assert_eq!(configs.version(), 2, "nothing was taken back");
         configs.truncate(LogIndex(7));
         assert_eq!((configs.version(), configs.index()), (3, LogIndex(5)));
-        configs.push(LogIndex(7), config(4).compile().expect("it is sound"));
+        configs.push(LogIndex(7), compiled(config(4)));
         configs.truncate(LogIndex(1));
         assert_eq!((configs.version(), configs.index()), (6, LogIndex(3)), "the first one stays");
         let installed = Configs::new(LogIndex(9), config(5)).expect("it is sound");
@@ -263,7 +244,7 @@ mod tests {
         let mut without = config(2);
         without.members[2].learner = true;
         without.quorum = "majority(n1,n2)".to_string();
-        configs.push(LogIndex(5), without.compile().expect("it is sound"));
+        configs.push(LogIndex(5), compiled(without));
         for (commit, votes) in [(3, true), (4, true), (5, false), (6, false)] {
             assert_eq!(configs.votes_since(LogIndex(commit), NodeId(3)), votes, "{commit}");
             assert!(configs.votes_since(LogIndex(commit), NodeId(1)));
@@ -278,8 +259,8 @@ mod tests {
         founding.members[2].life = Life::UNKNOWN;
         let mut configs = Configs::new(LogIndex(3), config(1)).expect("it is sound");
         assert!(!configs.founds(NodeId(1), life(1)), "it names, and founds nothing");
-        configs.push(LogIndex(5), founding.compile().expect("it is sound"));
-        configs.push(LogIndex(6), config(3).compile().expect("it is sound"));
+        configs.push(LogIndex(5), compiled(founding));
+        configs.push(LogIndex(6), compiled(config(3)));
         assert!(configs.founds(NodeId(1), life(1)), "also where another one is in force");
         assert!(!configs.founds(NodeId(1), life(9)), "another directory");
         assert!(!configs.founds(NodeId(3), life(3)), "named later");
@@ -289,7 +270,7 @@ mod tests {
     fn a_joint_configuration_began_with_the_first_entry_of_it_in_a_row() {
         let joint = |text: &str| {
             let joint = Some(text.to_string());
-            Configuration { joint, ..config(2) }.compile().expect("it is sound")
+            compiled(Configuration { joint, ..config(2) })
         };
         let (two, all) = ("2 of (n1,n2,n3)", "elect = 3 of (n1,n2,n3); commit = 1 of (n1,n2,n3)");
         let mut configs = three();
@@ -298,7 +279,7 @@ mod tests {
             configs.push(LogIndex(index), joint(text));
             assert_eq!(configs.joint_since(), Some(LogIndex(since)), "{index}");
         }
-        configs.push(LogIndex(13), config(3).compile().expect("it is sound"));
+        configs.push(LogIndex(13), compiled(config(3)));
         configs.push(LogIndex(14), joint(all));
         assert_eq!(configs.joint_since(), Some(LogIndex(14)), "one lay between");
     }

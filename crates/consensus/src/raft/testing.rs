@@ -1,0 +1,133 @@
+//! Machines for the tests of this module's parts, brought into a state at once.
+
+use super::message::{Body, EntryKind, Message};
+use super::progress::Peer;
+use super::{Raft, Ready, Recovered, Role, Settings};
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use base::{Ballot, Birth, Blob, Incarnation, Life, LogIndex, Nanos, NodeId};
+use cluster::{BallotRule, ChangeState, Compiled, Configuration, Member, Protocol};
+use quorum::NodeSet;
+
+pub(crate) const TIMEOUT: Nanos = Nanos::from_millis(100);
+/// Of the leader that [`leads`] makes.
+pub(crate) const REIGN: Ballot = Ballot::new(2, 1);
+pub(crate) const MAJORITY: &str = "majority(n1, n2, n3)";
+pub(crate) const ONE_WITNESS: &str = "majority(n1, n2, witness(n3))";
+
+/// The first start of a member's first directory.
+pub(crate) fn life(id: u64) -> Life {
+    Life { birth: Birth(id), incarnation: Incarnation(1) }
+}
+
+/// Member `nK` has slot K - 1, votes and is written down.
+pub(crate) fn config(voters: u64, quorum: &str) -> Configuration {
+    let member = |id: u64| Member {
+        id: NodeId(id),
+        slot: id as u8 - 1,
+        name: alloc::format!("n{id}"),
+        learner: false,
+        peer_urls: Vec::new(),
+        client_urls: Vec::new(),
+        life: life(id),
+    };
+    Configuration {
+        protocol: Protocol::Raft,
+        members: (1..=voters).map(member).collect(),
+        quorum: quorum.to_string(),
+        joint: None,
+        rule: BallotRule::SharedTerms,
+        limits: Vec::new(),
+        change: ChangeState::default(),
+    }
+}
+
+pub(crate) fn compiled(config: Configuration) -> Compiled {
+    config.compile().expect("a sound configuration")
+}
+
+/// The same with these members marked out.
+pub(crate) fn marked(config: Configuration, out: &[u64]) -> Configuration {
+    let out = out.iter().map(|id| NodeId(*id)).collect();
+    let change = ChangeState { out, ..config.change };
+    Configuration { change, ..config }
+}
+
+/// A follower of nobody with an empty log, that has promised 1.1.
+pub(crate) fn raft(id: u64, base_config: Configuration) -> Raft {
+    let settings = Settings {
+        id: NodeId(id),
+        birth: Birth(id),
+        incarnation: Incarnation(1),
+        election_timeout_min: TIMEOUT,
+        heartbeat_interval: Nanos::from_millis(20),
+        seed: 1,
+        append_bytes_max: 1000,
+        inflight_bytes_max: 1000,
+    };
+    let recovered = Recovered {
+        ballot: Ballot::new(1, 1),
+        base: LogIndex::ZERO,
+        base_ballot: Ballot::ZERO,
+        base_config,
+        entries: Vec::new(),
+        commit: LogIndex::ZERO,
+    };
+    Raft::new(settings, recovered, Nanos::ZERO).expect("a sound start")
+}
+
+/// Member 1 leads at 2.1 by the votes of members 1 and 2; its log has entries up to `last`, all of
+/// that ballot and on its disk.
+pub(crate) fn leads(config: Configuration, last: u64) -> Raft {
+    let (mut raft, mut out) = (raft(1, config), Ready::default());
+    raft.promise.grant(raft.rule(), REIGN);
+    let voters = [(NodeId(1), life(1)), (NodeId(2), life(2))];
+    raft.become_leader(REIGN, NodeSet::new(), &voters, &mut out);
+    grow(&mut raft, last);
+    on_disk(&mut raft);
+    raft
+}
+
+/// Appends entries up to `last`.
+pub(crate) fn grow(raft: &mut Raft, last: u64) {
+    while raft.log.last_index() < LogIndex(last) {
+        raft.append_own(EntryKind::Data, Blob::from(&b"x"[..]));
+    }
+}
+
+/// Everything so far is durable; what was sent is gone.
+pub(crate) fn on_disk(raft: &mut Raft) {
+    let mut out = Ready::default();
+    raft.finish(&mut out);
+    if let Some(write) = out.persist.last() {
+        raft.persisted(raft.now, write.ticket, &mut out);
+    }
+}
+
+pub(crate) fn peer(raft: &mut Raft, id: u64) -> &mut Peer {
+    let Role::Leader(leader) = &mut raft.role else { panic!("it does not lead") };
+    leader.peer_mut(NodeId(id)).expect("a peer")
+}
+
+/// Pipelined, with the log held up to `matched`.
+pub(crate) fn holds(raft: &mut Raft, id: u64, matched: u64) {
+    let peer = peer(raft, id);
+    peer.matched = LogIndex(matched);
+    peer.replicate();
+}
+
+/// What `from` says to this member under `ballot`.
+pub(crate) fn says(raft: &Raft, from: u64, ballot: Ballot, body: Body) -> Message {
+    Message { from: NodeId(from), to: raft.settings.id, life: life(from), ballot, body }
+}
+
+/// Who was sent what `of` picks, in order.
+pub(crate) fn sent<T>(out: &Ready, of: impl Fn(&Body) -> Option<T>) -> Vec<(u64, T)> {
+    out.messages.iter().filter_map(|m| of(&m.body).map(|what| (m.to.0, what))).collect()
+}
+
+/// For messages of a failed case.
+pub(crate) fn slots(set: NodeSet) -> String {
+    let slots: Vec<String> = set.iter().map(|slot| slot.to_string()).collect();
+    slots.join(" ")
+}
