@@ -2,7 +2,7 @@
 
 use super::message::{Body, EntryKind, Message};
 use super::progress::Peer;
-use super::{Raft, Ready, Recovered, Role, Settings};
+use super::{Entry, Raft, Ready, Recovered, Role, Settings};
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use base::{Ballot, Birth, Blob, Incarnation, Life, LogIndex, Nanos, NodeId};
@@ -40,6 +40,20 @@ pub(crate) fn config(voters: u64, quorum: &str) -> Configuration {
         limits: Vec::new(),
         change: ChangeState::default(),
     }
+}
+
+/// The same before anybody was met, but for these.
+pub(crate) fn met(config: Configuration, ids: &[u64]) -> Configuration {
+    let mut config = config;
+    let others = config.members.iter_mut().filter(|m| !ids.contains(&m.id.0));
+    others.for_each(|m| m.life = Life::UNKNOWN);
+    config
+}
+
+/// The same as a leader writes it that founds the cluster.
+pub(crate) fn founding(config: Configuration) -> Configuration {
+    let change = ChangeState { founding: true, ..config.change };
+    Configuration { change, ..config }
 }
 
 pub(crate) fn compiled(config: Configuration) -> Compiled {
@@ -93,6 +107,14 @@ pub(crate) fn grow(raft: &mut Raft, last: u64) {
     while raft.log.last_index() < LogIndex(last) {
         raft.append_own(EntryKind::Data, Blob::from(&b"x"[..]));
     }
+}
+
+/// A follower takes this configuration as its next entry, of ballot 1.1.
+pub(crate) fn takes(raft: &mut Raft, config: Configuration) {
+    let (index, ballot) = (raft.log.last_index().next(), Ballot::new(1, 1));
+    let payload = Blob::from(config.encode());
+    raft.log.push(Entry { index, ballot, kind: EntryKind::Config, payload });
+    raft.configs.push(index, compiled(config));
 }
 
 /// Everything so far is durable; what was sent is gone.
