@@ -1,9 +1,9 @@
 //! Machines for the tests of this module's parts, brought into a state at once.
 
-use super::message::{Body, EntryKind, Message};
+use super::message::EntryKind;
 use super::progress::Peer;
 use super::{Entry, Raft, Ready, Recovered, Role, Settings};
-use alloc::string::{String, ToString};
+use alloc::string::ToString;
 use alloc::vec::Vec;
 use base::{Ballot, Birth, Blob, Incarnation, Life, LogIndex, Nanos, NodeId};
 use cluster::{BallotRule, ChangeState, Compiled, Configuration, Member, Protocol};
@@ -93,13 +93,7 @@ pub(crate) fn raft(id: u64, base_config: Configuration) -> Raft {
 /// Member 1 leads at 2.1 by the votes of members 1 and 2; its log has entries up to `last`, all of
 /// that ballot and on its disk.
 pub(crate) fn leads(config: Configuration, last: u64) -> Raft {
-    let (mut raft, mut out) = (raft(1, config), Ready::default());
-    raft.promise.grant(raft.rule(), REIGN);
-    let voters = [(NodeId(1), life(1)), (NodeId(2), life(2))];
-    raft.become_leader(REIGN, NodeSet::new(), &voters, &mut out);
-    grow(&mut raft, last);
-    on_disk(&mut raft);
-    raft
+    leads_over(config, 0, last)
 }
 
 /// Appends entries up to `last`.
@@ -138,18 +132,22 @@ pub(crate) fn holds(raft: &mut Raft, id: u64, matched: u64) {
     peer.replicate();
 }
 
-/// What `from` says to this member under `ballot`.
-pub(crate) fn says(raft: &Raft, from: u64, ballot: Ballot, body: Body) -> Message {
-    Message { from: NodeId(from), to: raft.settings.id, life: life(from), ballot, body }
+/// As a bit set: slot 0 is 1, slot 1 is 2, slot 2 is 4.
+pub(crate) fn bits(set: NodeSet) -> u64 {
+    set.iter().map(|slot| 1 << slot).sum()
 }
 
-/// Who was sent what `of` picks, in order.
-pub(crate) fn sent<T>(out: &Ready, of: impl Fn(&Body) -> Option<T>) -> Vec<(u64, T)> {
-    out.messages.iter().filter_map(|m| of(&m.body).map(|what| (m.to.0, what))).collect()
-}
-
-/// For messages of a failed case.
-pub(crate) fn slots(set: NodeSet) -> String {
-    let slots: Vec<String> = set.iter().map(|slot| slot.to_string()).collect();
-    slots.join(" ")
+/// As [`leads`], and up to `old` the entries are of ballot 1.1.
+pub(crate) fn leads_over(config: Configuration, old: u64, last: u64) -> Raft {
+    let (mut raft, mut out) = (raft(1, config), Ready::default());
+    for index in (1..=old).map(LogIndex) {
+        let (kind, payload) = (EntryKind::Data, Blob::from(&b"old"[..]));
+        raft.log.push(Entry { index, ballot: Ballot::new(1, 1), kind, payload });
+    }
+    raft.promise.grant(raft.rule(), REIGN);
+    let voters = [(NodeId(1), life(1)), (NodeId(2), life(2))];
+    raft.become_leader(REIGN, NodeSet::new(), &voters, &mut out);
+    grow(&mut raft, last);
+    on_disk(&mut raft);
+    raft
 }
