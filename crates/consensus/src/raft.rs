@@ -20,6 +20,8 @@ mod repair;
 mod seat;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 mod transfer;
 mod witness;
 

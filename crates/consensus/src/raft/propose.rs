@@ -129,13 +129,6 @@ mod tests {
             grow(&mut raft, 5 + entries);
             assert_eq!(raft.has_room(), room, "{entries} entries");
         }
-        for (bytes, room) in [(TAIL_BYTES_MAX - 1, true), (TAIL_BYTES_MAX, false)] {
-            let mut raft = leads(config(3, MAJORITY), 1);
-            assert_eq!(proposes(&mut raft, &[bytes]), (Ok(LogIndex(2)), 1));
-            assert_eq!(raft.has_room(), room, "{bytes} bytes");
-            let more = if room { Ok(LogIndex(3)) } else { Err(NotLeaderReason::TailFull) };
-            assert_eq!(proposes(&mut raft, &[1]).0, more);
-        }
     }
 
     #[test]
