@@ -19,8 +19,6 @@ mod recovery;
 mod repair;
 mod seat;
 #[cfg(test)]
-mod testing;
-#[cfg(test)]
 mod tests;
 mod transfer;
 mod witness;

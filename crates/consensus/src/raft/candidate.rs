@@ -183,8 +183,8 @@ impl Raft {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::*;
     use super::*;
+    use crate::raft::tests::machine::*;
     use base::{Birth, Incarnation, LogIndex};
 
     /// Member 1 of `config` asks around under 2.1.
@@ -245,7 +245,12 @@ mod tests {
             (3, life(3), Ballot::new(1, 1), false),
         ] {
             let (mut raft, mut out) = asks(config(3, quorum));
-            raft.count_pre_vote((NodeId(2), super::super::testing::life(2)), REIGN, true, &mut out);
+            raft.count_pre_vote(
+                (NodeId(2), crate::raft::tests::machine::life(2)),
+                REIGN,
+                true,
+                &mut out,
+            );
             assert!(!campaigns(&raft), "two of three hear each other");
             raft.count_pre_vote((NodeId(from), life), of, false, &mut out);
             assert_eq!(campaigns(&raft), begins, "{from} {life:?} {of}");

@@ -160,7 +160,7 @@ pub(crate) fn of_entry(entry: &Entry) -> Result<Option<Compiled>, ConfigError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::raft::testing::{compiled, life};
+    use crate::raft::tests::machine::{compiled, life};
     use alloc::string::ToString;
     use base::Blob;
     use cluster::ChangeState;
@@ -172,7 +172,7 @@ mod tests {
     /// Voters 1 to 3, and the request that made it.
     fn config(request: u64) -> Configuration {
         let change = ChangeState { request: request_id(request), ..Default::default() };
-        Configuration { change, ..crate::raft::testing::config(3, "majority(n1,n2,n3)") }
+        Configuration { change, ..crate::raft::tests::machine::config(3, "majority(n1,n2,n3)") }
     }
 
     /// Of the checkpoint at 3, and then of entries 5 and 7.

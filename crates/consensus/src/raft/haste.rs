@@ -130,8 +130,8 @@ impl Raft {
 #[cfg(test)]
 mod tests {
     use super::super::follower::Follower;
-    use super::super::testing::*;
     use super::*;
+    use crate::raft::tests::machine::*;
     use cluster::Configuration;
 
     /// An eighth of the shortest election timeout; a heartbeat comes later.

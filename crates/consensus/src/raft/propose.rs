@@ -105,8 +105,8 @@ impl Raft {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::*;
     use super::*;
+    use crate::raft::tests::machine::*;
     use NotLeaderReason::{ConfigInvalid, ConfigPending, NotLeader as Follows, Transferring};
     use alloc::vec;
     use base::NodeId;

@@ -205,8 +205,8 @@ impl Raft {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::*;
     use super::*;
+    use crate::raft::tests::machine::*;
 
     #[test]
     fn reads_that_wait_at_a_leader_are_bounded_and_the_oldest_gives_way() {

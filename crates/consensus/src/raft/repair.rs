@@ -128,8 +128,8 @@ impl Raft {
 #[cfg(test)]
 mod tests {
     use super::super::follower::Follower;
-    use super::super::testing::*;
     use super::*;
+    use crate::raft::tests::machine::*;
     use base::NodeId;
     use cluster::Configuration;
 

@@ -215,9 +215,9 @@ impl Raft {
 #[cfg(test)]
 mod tests {
     use super::super::repair::Standing;
-    use super::super::testing::*;
     use super::super::{Repair, progress::State};
     use super::*;
+    use crate::raft::tests::machine::*;
     use base::{Ballot, Birth, Incarnation, LogIndex};
     use cluster::Configuration;
 
@@ -325,7 +325,9 @@ mod tests {
         assert!(raft.counts_vote_of(NodeId(2), start(2, 9)));
         assert!(!raft.counts_vote_of(NodeId(2), start(9, 9)), "another directory");
         assert!(!raft.counts_vote_of(NodeId(3), start(3, 1)), "nobody wrote it down");
-        assert!(super::super::testing::raft(1, unmet()).counts_vote_of(NodeId(3), start(3, 1)));
+        assert!(
+            crate::raft::tests::machine::raft(1, unmet()).counts_vote_of(NodeId(3), start(3, 1))
+        );
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! The machine as the shell sees it: what it says of itself, when it acts, what it drops.
 
+pub(crate) mod machine;
+
 use super::message::AppendOutcome;
 use super::repair::Standing;
-use super::testing::*;
 use super::*;
 use alloc::vec;
 use base::{Blob, Life};
 use cluster::Configuration;
+use machine::*;
 
 type Change = fn(&mut Raft);
 
@@ -118,7 +120,7 @@ fn a_member_may_campaign_unless_something_forbids_it() {
     let mut raft = raft(1, three());
     raft.promise = Promise::recovered(last_term);
     assert!(!raft.may_campaign(), "there is no next term");
-    let mut nobody = super::testing::raft(1, met(three(), &[]));
+    let mut nobody = machine::raft(1, met(three(), &[]));
     assert!(!nobody.is_seated() && nobody.may_campaign(), "it may found the cluster");
     // Removed by an entry that is not committed: it may be what the others lack.
     takes(&mut nobody, three());

@@ -62,8 +62,8 @@ impl Raft {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::*;
     use super::*;
+    use crate::raft::tests::machine::*;
     use base::LogIndex;
 
     fn heir(raft: &Raft) -> Option<u64> {

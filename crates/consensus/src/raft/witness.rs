@@ -192,9 +192,9 @@ fn held_by(slots: NodeSet, matched: &[u64; NODES_MAX]) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::*;
     use super::*;
     use crate::raft::message::ENTRY_OVERHEAD;
+    use crate::raft::tests::machine::*;
     use base::{Ballot, Blob, Nanos};
     use cluster::Configuration;
 

@@ -1,8 +1,8 @@
 //! What a follower takes, grants and confirms, at the boundaries.
 
-use super::super::testing::*;
 use super::super::{EntryKind, Message, Repair, disk::Held};
 use super::*;
+use crate::raft::tests::machine::*;
 use alloc::vec;
 use base::{Blob, Life};
 use cluster::Configuration;
@@ -150,7 +150,7 @@ fn entries_that_no_correct_leader_sends_are_not_taken() {
         ..entry(5, LEADER)
     };
     for (what, sent, taken) in [
-        ("in order", vec![entry(5, lower), entry(6, lower), entry(7, LEADER)], true),
+        ("in order", vec![entry(5, OLD), entry(6, lower), entry(7, lower), entry(8, LEADER)], true),
         ("a hole", vec![entry(5, LEADER), entry(7, LEADER)], false),
         ("a hole before them", vec![entry(6, LEADER)], false),
         ("the same twice", vec![entry(5, LEADER), entry(5, LEADER)], false),
@@ -332,7 +332,9 @@ fn a_pre_vote_is_granted_where_the_leader_is_silent_lost_or_the_one_that_asks() 
         assert_eq!(raft.ballot(), Ballot::new(5, 0), "it binds nobody");
     }
     let mut raft = leads(three(), 1);
-    assert_eq!(pre_vote(&mut raft, Ballot::new(6, 3), 9), Some(false), "it leads");
+    raft.on_pre_vote(Ballot::new(6, 3), (LogIndex(9), LEADER), Invite::Unknown);
+    let (of, granted) = (Ballot::new(6, 3), false);
+    assert_eq!(said(&mut raft).0, [Body::PreVoteReply { of, granted }], "it leads");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What a leader counts, believes and sends, at the boundaries.
 
-use super::super::testing::*;
 use super::*;
+use crate::raft::tests::machine::*;
 use alloc::vec;
 use base::{Incarnation, Ticket};
 use cluster::Configuration;
@@ -83,7 +83,7 @@ fn a_leader_counts_its_own_disk_and_the_peers_that_count() {
     assert_eq!(raft.matched()[..4], [9, 0, 7, 0]);
     assert_eq!(acked(&raft, 0), 5, "who repairs holds nothing that counts");
     assert_eq!(bits(raft.with_self(NodeId(2))), 1);
-    let follower = super::super::testing::raft(1, three());
+    let follower = crate::raft::tests::machine::raft(1, three());
     assert_eq!(follower.matched(), [0; NODES_MAX]);
     assert_eq!(bits(follower.acked(LogIndex::ZERO)), 0);
 }

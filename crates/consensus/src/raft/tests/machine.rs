@@ -1,8 +1,8 @@
-//! Machines for the tests of this module's parts, brought into a state at once.
+//! Machines for the tests of their parts, brought into a state at once.
 
-use super::message::EntryKind;
-use super::progress::Peer;
-use super::{Entry, Raft, Ready, Recovered, Role, Settings};
+use crate::raft::message::EntryKind;
+use crate::raft::progress::Peer;
+use crate::raft::{Entry, Raft, Ready, Recovered, Role, Settings};
 use alloc::string::ToString;
 use alloc::vec::Vec;
 use base::{Ballot, Birth, Blob, Incarnation, Life, LogIndex, Nanos, NodeId};
