@@ -139,6 +139,25 @@ fn an_answer_waits_for_the_disk_where_it_speaks_of_more_than_is_there() {
 }
 
 #[test]
+fn an_acknowledgement_that_waits_stays_one_when_more_entries_come() {
+    let mut raft = follows(three());
+    let mut out = Ready::default();
+    for index in [5, 6] {
+        let of = if index == 5 { OLD } else { LEADER };
+        let sent = Says { entries: entries(index..=index, LEADER), ..heartbeat(index - 1, of) };
+        hears(&mut raft, LEADER, sent);
+        raft.finish(&mut out);
+    }
+    let ticket = out.persist.last().expect("two entries").ticket;
+    raft.persisted(Nanos(1), ticket, &mut out);
+    let matched = out.messages.iter().filter_map(|m| match m.body {
+        Body::AppendReply { outcome: AppendOutcome::Matched(index), .. } => Some(index.0),
+        _ => None,
+    });
+    assert_eq!(matched.collect::<Vec<_>>(), [5, 6]);
+}
+
+#[test]
 fn entries_that_no_correct_leader_sends_are_not_taken() {
     let (lower, higher) = (Ballot::new(4, 1), Ballot::new(6, 1));
     let stripped = Entry { kind: EntryKind::Stripped, ..entry(5, LEADER) };
@@ -287,6 +306,25 @@ fn a_vote_is_granted_to_a_full_log_above_the_promise_and_written_first() {
         assert_eq!(raft.ballot(), promise, "{what}");
         let follows_on = promise.term == LEADER.term && answer != GRANTED;
         assert_eq!(raft.leader().is_some(), follows_on, "{what}");
+    }
+}
+
+#[test]
+fn who_does_not_know_yet_that_it_votes_votes_all_the_same() {
+    let mut learns = config(3, "majority(n1, n3)");
+    learns.members[1].learner = true;
+    let mut raft = follows(learns);
+    assert_eq!(vote(&mut raft, Ballot::new(6, 1), 4, OLD), GRANTED);
+}
+
+#[test]
+fn a_candidate_that_refuses_a_rival_of_its_term_asks_again_soon() {
+    for (term, split) in [(2, true), (1, false)] {
+        let mut raft = raft(2, three());
+        raft.campaign(&mut Ready::default());
+        on_disk(&mut raft);
+        assert_eq!(vote(&mut raft, Ballot::new(term, 3), 0, Ballot::ZERO), REFUSED);
+        assert!(matches!(&raft.role, Role::Candidate(c) if c.split == split), "{term}");
     }
 }
 
