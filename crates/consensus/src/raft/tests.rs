@@ -217,11 +217,11 @@ fn a_grant_counts_whatever_its_sender_has_promised() {
     let (mut raft, mut out) = (raft(1, three()), Ready::default());
     raft.pre_campaign(&mut out);
     let grant = Body::PreVoteReply { of: REIGN, granted: true };
-    let mut out = hears(&mut raft, says(2, Ballot::new(1, 0), grant));
+    let mut out = hears(&mut raft, says(2, Ballot::new(2, 0), grant));
     assert!(matches!(raft.role, Role::Candidate(_)));
     let ticket = out.persist.last().expect("its promise").ticket;
     raft.persisted(Nanos(1), ticket, &mut out);
-    hears(&mut raft, says(2, REIGN, Body::VoteReply { of: REIGN, granted: true }));
+    hears(&mut raft, says(2, Ballot::new(7, 0), Body::VoteReply { of: REIGN, granted: true }));
     assert!(raft.is_leader());
 }
 
@@ -245,6 +245,12 @@ fn a_leader_hears_answers_to_itself_only_and_a_stale_one_ends_its_reign() {
         let body = Body::AppendReply { of, round: 0, outcome: matched(4) };
         hears(&mut raft, Message { life, ..says(2, REIGN, body) });
         assert_eq!(raft.commit() == LogIndex(4), counts, "{of} {life:?}");
+    }
+    for (of, heard) in [(earlier, Nanos::ZERO), (REIGN, Nanos(5))] {
+        let mut raft = leads(three(), 4);
+        raft.now = Nanos(5);
+        hears(&mut raft, says(2, REIGN, Body::RoundAck { of, round: 0 }));
+        assert_eq!(peer(&mut raft, 2).heard, heard, "{of}");
     }
     let mut raft = leads(three(), 4);
     let body = Body::AppendReply { of: REIGN, round: 0, outcome: AppendOutcome::Stale };
