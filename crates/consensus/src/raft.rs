@@ -18,6 +18,8 @@ mod ready;
 mod recovery;
 mod repair;
 mod seat;
+#[cfg(test)]
+mod tests;
 mod transfer;
 mod witness;
 

@@ -126,3 +126,89 @@ impl Promise {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use BallotRule::{SharedTerms, TermAndNode};
+
+    fn promise(term: u64, node: u64) -> Promise {
+        Promise::recovered(Ballot::new(term, node))
+    }
+
+    #[test]
+    fn a_ballot_is_possible_from_term_one_to_the_last_one() {
+        for (term, node, possible) in [
+            (0, 0, true),
+            (0, 1, false),
+            (1, 0, true),
+            (1, 1, true),
+            (u64::MAX / 2, 9, true),
+            (u64::MAX / 2 + 1, 9, false),
+        ] {
+            assert_eq!(is_possible(Ballot::new(term, node)), possible, "{term}.{node}");
+        }
+    }
+
+    #[test]
+    fn a_ballot_is_followed_up_below_the_last_term_and_no_further_than_is_credible() {
+        let (last, ahead) = (u64::MAX / 2, 1 << 32);
+        for (promised, term, reaches) in [
+            (1, 1 + ahead, true),
+            (1, 2 + ahead, false),
+            (last - 1, last - 1, true),
+            (last - 1, last, false),
+            (last, last, false),
+            (9, 1, true),
+        ] {
+            let found = promise(promised, 1).reaches(Ballot::new(term, 3));
+            assert_eq!(found, reaches, "{term} where {promised} is promised");
+        }
+        assert!(!promise(1, 1).reaches(Ballot::new(0, 3)), "nobody has term 0");
+        assert!(promise(last - 1, 1).has_next());
+        assert!(!promise(last, 1).has_next(), "nobody campaigns above it");
+        assert_eq!(promise(7, 5).next(NodeId(2)), Ballot::new(8, 2));
+    }
+
+    /// May it be granted, is its leader obeyed, does it end what runs: where 5.2 is promised.
+    #[test]
+    fn what_a_promise_allows_depends_on_the_rule_in_its_own_term_only() {
+        let cases = [
+            (SharedTerms, 5, 1, (false, true, false)),
+            (SharedTerms, 5, 2, (true, true, false)),
+            (SharedTerms, 5, 3, (false, true, false)),
+            (TermAndNode, 5, 1, (false, false, false)),
+            (TermAndNode, 5, 2, (true, true, false)),
+            (TermAndNode, 5, 3, (true, true, true)),
+        ];
+        let around = [SharedTerms, TermAndNode].into_iter().flat_map(|rule| {
+            [(rule, 4, 9, (false, false, false)), (rule, 6, 1, (true, true, true))]
+        });
+        for (rule, term, node, allowed) in cases.into_iter().chain(around) {
+            let (promise, ballot) = (promise(5, 2), Ballot::new(term, node));
+            let grants = promise.may_grant(rule, ballot);
+            let found = (grants, promise.obeys(rule, ballot), promise.is_below(rule, ballot));
+            assert_eq!(found, allowed, "{term}.{node} under {rule:?}");
+        }
+        for rule in [SharedTerms, TermAndNode] {
+            assert!(!promise(5, 2).may_grant(rule, Ballot::new(6, 0)), "nobody campaigns");
+        }
+        assert!(promise(5, 0).may_grant(SharedTerms, Ballot::new(5, 9)), "the vote is free");
+    }
+
+    #[test]
+    fn a_promise_is_written_once_after_each_change() {
+        for (rule, seen) in [(SharedTerms, Ballot::new(6, 0)), (TermAndNode, Ballot::new(6, 3))] {
+            let mut promise = promise(5, 2);
+            assert!(!promise.observe(rule, Ballot::new(5, 2)) && !promise.is_dirty());
+            promise.grant(rule, Ballot::new(5, 2));
+            assert!(!promise.is_dirty(), "it is on the disk");
+            assert!(promise.observe(rule, Ballot::new(6, 3)) && promise.is_dirty());
+            assert_eq!(promise.get(), seen, "{rule:?}");
+            assert!(promise.take_dirty() && !promise.take_dirty());
+            promise.grant(rule, Ballot::new(6, 3));
+            assert_eq!(promise.get(), Ballot::new(6, 3));
+            assert_eq!(promise.take_dirty(), rule == SharedTerms, "the vote is news");
+        }
+    }
+}

@@ -180,3 +180,134 @@ impl Raft {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::raft::tests::machine::*;
+    use base::{Birth, Incarnation, LogIndex};
+
+    /// Member 1 of `config` asks around under 2.1.
+    fn asks(config: Configuration) -> (Raft, Ready) {
+        let (mut raft, mut out) = (raft(1, config), Ready::default());
+        raft.pre_campaign(&mut out);
+        (raft, out)
+    }
+
+    /// Member 1 of `config` asks for votes under 2.1, and its own is durable.
+    fn runs(config: Configuration) -> Raft {
+        let mut raft = raft(1, config);
+        raft.campaign(&mut Ready::default());
+        on_disk(&mut raft);
+        raft
+    }
+
+    fn campaigns(raft: &Raft) -> bool {
+        matches!(raft.role, Role::Candidate(_))
+    }
+
+    #[test]
+    fn only_the_other_voters_are_asked() {
+        let mut config = config(4, MAJORITY);
+        config.members[3].learner = true;
+        let (mut raft, mut out) = asks(config);
+        raft.finish(&mut out);
+        let to: Vec<u64> = out.messages.iter().map(|m| m.to.0).collect();
+        assert_eq!(to, [2, 3]);
+        assert!(out.messages.iter().all(|m| m.ballot == REIGN));
+    }
+
+    #[test]
+    fn the_first_vote_of_a_member_stands() {
+        let config = config(3, MAJORITY);
+        let mut votes = Votes::default();
+        for (from, counts, granted) in
+            [(1, true, true), (2, false, true), (3, true, false), (3, true, true), (9, true, true)]
+        {
+            votes.add((NodeId(from), counts), granted, &config);
+        }
+        assert_eq!(bits(votes.heard(&config)), 7, "and 9 is nobody");
+        let tally = votes.tally(&config);
+        assert_eq!((bits(tally.yes()), votes.0.len()), (1, 4), "2 does not count");
+        let system = compiled(config).system().clone();
+        assert_eq!(tally.verdict(system.elect()), Verdict::Pending);
+    }
+
+    /// Two elect, and all three are needed to commit.
+    #[test]
+    fn a_campaign_begins_when_those_that_answer_could_also_commit() {
+        let quorum = "elect = 2 of (n1, n2, n3); commit = 3 of (n1, n2, n3)";
+        let other = Life { birth: Birth(9), ..life(3) };
+        for (from, life, of, begins) in [
+            (3, life(3), REIGN, true),
+            (3, other, REIGN, false),
+            (9, life(9), REIGN, false),
+            (3, life(3), Ballot::new(1, 1), false),
+        ] {
+            let (mut raft, mut out) = asks(config(3, quorum));
+            raft.count_pre_vote(
+                (NodeId(2), crate::raft::tests::machine::life(2)),
+                REIGN,
+                true,
+                &mut out,
+            );
+            assert!(!campaigns(&raft), "two of three hear each other");
+            raft.count_pre_vote((NodeId(from), life), of, false, &mut out);
+            assert_eq!(campaigns(&raft), begins, "{from} {life:?} {of}");
+        }
+        // Whom a leader would write down is heard, though its vote does not count yet.
+        for (named, begins) in [(&[1, 2][..], true), (&[1, 2, 3], false)] {
+            let (mut raft, mut out) = (raft(1, met(config(3, quorum), &[])), Ready::default());
+            takes(&mut raft, founding(met(config(3, quorum), named)));
+            raft.pre_campaign(&mut out);
+            raft.count_pre_vote((NodeId(2), life(2)), REIGN, true, &mut out);
+            raft.count_pre_vote((NodeId(3), other), REIGN, true, &mut out);
+            assert_eq!(campaigns(&raft), begins, "{named:?} are named");
+        }
+    }
+
+    #[test]
+    fn refusals_end_what_cannot_be_won() {
+        let (mut raft, mut out) = asks(config(3, MAJORITY));
+        raft.count_pre_vote((NodeId(2), life(2)), REIGN, false, &mut out);
+        assert!(matches!(raft.role, Role::PreCandidate(_)));
+        raft.count_pre_vote((NodeId(3), life(3)), REIGN, false, &mut out);
+        assert!(raft.follower().is_some());
+        let mut raft = runs(config(3, MAJORITY));
+        raft.count_vote((NodeId(2), life(2)), REIGN, false, &mut out);
+        assert!(campaigns(&raft));
+        raft.count_vote((NodeId(3), life(3)), REIGN, false, &mut out);
+        assert!(raft.follower().is_some());
+    }
+
+    #[test]
+    fn a_leader_knows_those_that_granted_and_no_others() {
+        let mut raft = runs(config(3, MAJORITY));
+        let (mut out, later) = (Ready::default(), Life { incarnation: Incarnation(4), ..life(2) });
+        raft.count_vote((NodeId(3), life(3)), REIGN, false, &mut out);
+        raft.count_vote((NodeId(2), later), Ballot::new(1, 1), true, &mut out);
+        assert!(campaigns(&raft), "that was another attempt");
+        raft.count_vote((NodeId(2), Life { birth: Birth(9), ..later }), REIGN, true, &mut out);
+        assert!(campaigns(&raft), "that is another directory");
+        raft.count_vote((NodeId(2), later), REIGN, true, &mut out);
+        assert!(raft.is_leader());
+        assert_eq!((peer(&mut raft, 2).voted, peer(&mut raft, 3).voted), (Some(later), None));
+        let elected = out.trace.iter().find_map(|event| match event {
+            Trace::Elected { votes, .. } => Some(bits(*votes)),
+            _ => None,
+        });
+        assert_eq!(elected, Some(3));
+        assert_eq!(raft.last().0, LogIndex(1));
+    }
+
+    /// While nobody is written down, those that elect the first leader found the cluster.
+    #[test]
+    fn whoever_refuses_a_founder_is_not_written_down_by_its_vote() {
+        let mut raft = runs(met(config(3, MAJORITY), &[]));
+        let mut out = Ready::default();
+        raft.count_vote((NodeId(3), life(3)), REIGN, false, &mut out);
+        raft.count_vote((NodeId(2), life(2)), REIGN, true, &mut out);
+        assert!(raft.is_leader());
+        assert_eq!(bits(raft.config().met()), 3);
+    }
+}

@@ -103,14 +103,11 @@ impl Configs {
         self.version += 1;
     }
 
-    /// True when the configuration in force changed.
-    pub fn truncate(&mut self, from: LogIndex) -> bool {
-        let before = self.list.len();
+    pub fn truncate(&mut self, from: LogIndex) {
         while self.list.len() > 1 && self.index() >= from {
             self.list.pop();
             self.version += 1;
         }
-        self.list.len() != before
     }
 
     /// Forgets what a checkpoint at `upto` supersedes.
@@ -158,4 +155,143 @@ pub(crate) fn of_entry(entry: &Entry) -> Result<Option<Compiled>, ConfigError> {
     let config = Configuration::decode(&entry.payload)
         .map_err(|e| ConfigError::new(alloc::format!("config entry {}: {e}", entry.index)))?;
     config.compile().map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::raft::tests::machine::{compiled, life};
+    use alloc::string::ToString;
+    use base::Blob;
+    use cluster::ChangeState;
+
+    fn request_id(seq: u64) -> RequestId {
+        RequestId { seq, ..RequestId::default() }
+    }
+
+    /// Voters 1 to 3, and the request that made it.
+    fn config(request: u64) -> Configuration {
+        let change = ChangeState { request: request_id(request), ..Default::default() };
+        Configuration { change, ..crate::raft::tests::machine::config(3, "majority(n1,n2,n3)") }
+    }
+
+    /// Of the checkpoint at 3, and then of entries 5 and 7.
+    fn three() -> Configs {
+        let mut configs = Configs::new(LogIndex(3), config(1)).expect("it is sound");
+        for (index, request) in [(5, 2), (7, 3)] {
+            configs.push(LogIndex(index), compiled(config(request)));
+        }
+        configs
+    }
+
+    fn indices(configs: &Configs) -> Vec<u64> {
+        configs.list.iter().map(|version| version.index.0).collect()
+    }
+
+    #[test]
+    fn the_version_counts_every_change_of_what_is_in_force() {
+        let mut configs = three();
+        assert_eq!((configs.version(), configs.index()), (2, LogIndex(7)));
+        configs.truncate(LogIndex(8));
+        assert_eq!(configs.version(), 2, "nothing was taken back");
+        configs.truncate(LogIndex(7));
+        assert_eq!((configs.version(), configs.index()), (3, LogIndex(5)));
+        configs.push(LogIndex(7), compiled(config(4)));
+        configs.truncate(LogIndex(1));
+        assert_eq!((configs.version(), configs.index()), (6, LogIndex(3)), "the first one stays");
+        let installed = Configs::new(LogIndex(9), config(5)).expect("it is sound");
+        assert_eq!(installed.version(), 0);
+        assert_eq!(installed.replacing(&configs).version(), 7);
+    }
+
+    #[test]
+    fn a_checkpoint_leaves_the_configuration_that_was_in_force_at_it() {
+        for (upto, left) in
+            [(2, &[3, 5, 7][..]), (4, &[3, 5, 7]), (5, &[5, 7]), (6, &[5, 7]), (7, &[7]), (9, &[7])]
+        {
+            let mut configs = three();
+            configs.compact(LogIndex(upto));
+            assert_eq!(indices(&configs), left, "cut at {upto}");
+            assert_eq!(configs.version(), 2, "none of that changes what is in force");
+        }
+    }
+
+    #[test]
+    fn a_request_is_known_while_its_configuration_stands_in_the_log() {
+        let mut configs = three();
+        let known = |configs: &Configs| -> Vec<u64> {
+            (0..5).filter(|n| configs.has_request(request_id(*n))).collect()
+        };
+        assert_eq!(known(&configs), [1, 2, 3]);
+        configs.compact(LogIndex(6));
+        assert_eq!(known(&configs), [2, 3]);
+        configs.truncate(LogIndex(7));
+        assert_eq!(known(&configs), [2]);
+    }
+
+    #[test]
+    fn the_configuration_at_an_index_is_the_last_one_up_to_it() {
+        let configs = three();
+        for (index, request) in [(1, 1), (3, 1), (4, 1), (5, 2), (6, 2), (7, 3), (9, 3)] {
+            let found = configs.config_at(LogIndex(index)).change.request;
+            assert_eq!(found, request_id(request), "at {index}");
+        }
+    }
+
+    #[test]
+    fn a_member_votes_while_a_configuration_since_the_commit_lets_it() {
+        let mut configs = Configs::new(LogIndex(3), config(1)).expect("it is sound");
+        let mut without = config(2);
+        without.members[2].learner = true;
+        without.quorum = "majority(n1,n2)".to_string();
+        configs.push(LogIndex(5), compiled(without));
+        for (commit, votes) in [(3, true), (4, true), (5, false), (6, false)] {
+            assert_eq!(configs.votes_since(LogIndex(commit), NodeId(3)), votes, "{commit}");
+            assert!(configs.votes_since(LogIndex(commit), NodeId(1)));
+            assert!(!configs.votes_since(LogIndex(commit), NodeId(4)), "nobody knows it");
+        }
+    }
+
+    #[test]
+    fn a_founding_names_its_founders_and_a_later_configuration_nobody() {
+        let mut founding = config(2);
+        founding.change.founding = true;
+        founding.members[2].life = Life::UNKNOWN;
+        let mut configs = Configs::new(LogIndex(3), config(1)).expect("it is sound");
+        assert!(!configs.founds(NodeId(1), life(1)), "it names, and founds nothing");
+        configs.push(LogIndex(5), compiled(founding));
+        configs.push(LogIndex(6), compiled(config(3)));
+        assert!(configs.founds(NodeId(1), life(1)), "also where another one is in force");
+        assert!(!configs.founds(NodeId(1), life(9)), "another directory");
+        assert!(!configs.founds(NodeId(3), life(3)), "named later");
+    }
+
+    #[test]
+    fn a_joint_configuration_began_with_the_first_entry_of_it_in_a_row() {
+        let joint = |text: &str| {
+            let joint = Some(text.to_string());
+            compiled(Configuration { joint, ..config(2) })
+        };
+        let (two, all) = ("2 of (n1,n2,n3)", "elect = 3 of (n1,n2,n3); commit = 1 of (n1,n2,n3)");
+        let mut configs = three();
+        assert_eq!(configs.joint_since(), None);
+        for (index, text, since) in [(8, two, 8), (9, two, 8), (10, all, 10), (12, all, 10)] {
+            configs.push(LogIndex(index), joint(text));
+            assert_eq!(configs.joint_since(), Some(LogIndex(since)), "{index}");
+        }
+        configs.push(LogIndex(13), compiled(config(3)));
+        configs.push(LogIndex(14), joint(all));
+        assert_eq!(configs.joint_since(), Some(LogIndex(14)), "one lay between");
+    }
+
+    #[test]
+    fn a_configuration_is_read_from_entries_of_its_kind_only() {
+        let payload = Blob::from(config(9).encode());
+        let (index, ballot) = (LogIndex(1), base::Ballot::new(1, 1));
+        let entry = |kind| Entry { index, ballot, kind, payload: payload.clone() };
+        let found = of_entry(&entry(EntryKind::Config)).expect("it is sound").expect("it is one");
+        assert_eq!(*found.config(), config(9));
+        assert_eq!(of_entry(&entry(EntryKind::Data)), Ok(None));
+        assert_eq!(of_entry(&entry(EntryKind::Empty)), Ok(None));
+    }
 }

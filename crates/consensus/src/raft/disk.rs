@@ -221,7 +221,8 @@ impl Disk {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use base::NodeId;
+    use alloc::vec;
+    use base::{Birth, Incarnation, Life, NodeId};
 
     #[test]
     fn while_a_write_stalls_its_answers_are_one() {
@@ -263,5 +264,202 @@ mod tests {
         assert_eq!(disk.durable(), LogIndex(4), "the first write was of another entry");
         disk.persisted(second);
         assert_eq!(disk.durable(), LogIndex(5));
+    }
+    const OF: Ballot = Ballot::new(3, 2);
+
+    fn says(body: Body) -> Held {
+        let life = Life { birth: Birth(1), incarnation: Incarnation(1) };
+        Held::Message(Message { from: NodeId(1), to: OF.node, life, ballot: OF, body })
+    }
+
+    fn answer(round: u64, outcome: AppendOutcome) -> Held {
+        says(Body::AppendReply { of: OF, round, outcome })
+    }
+
+    fn matched(index: u64) -> Held {
+        answer(0, AppendOutcome::Matched(LogIndex(index)))
+    }
+
+    fn ack(of: Ballot, round: u64) -> Held {
+        says(Body::RoundAck { of, round })
+    }
+
+    fn refusal(granted: bool) -> Held {
+        says(Body::PreVoteReply { of: OF, granted })
+    }
+
+    fn bodies(held: Vec<Held>) -> Vec<Body> {
+        let body = |held| match held {
+            Held::Message(message) => message.body,
+            Held::OwnVote(of) => Body::VoteReply { of, granted: true },
+        };
+        held.into_iter().map(body).collect()
+    }
+
+    /// What the disk lets go at once.
+    fn released(disk: &mut Disk) -> Vec<Body> {
+        let mut left = Vec::new();
+        disk.release_outbox(|held| left.push(held));
+        bodies(left)
+    }
+
+    #[test]
+    fn an_answer_takes_the_place_of_one_that_says_no_more() {
+        let holds = |round, index| answer(round, AppendOutcome::Held(LogIndex(index)));
+        let full = |round, index| answer(round, AppendOutcome::Matched(LogIndex(index)));
+        let other = Ballot::new(4, 2);
+        let stale = |of| says(Body::AppendReply { of, round: 5, outcome: AppendOutcome::Stale });
+        let another = says(Body::AppendReply {
+            of: other,
+            round: 5,
+            outcome: AppendOutcome::Matched(LogIndex(5)),
+        });
+        let cases = [
+            (full(5, 5), full(5, 5), true),
+            (full(6, 6), full(5, 5), true),
+            (full(4, 6), full(5, 5), false),
+            (full(6, 4), full(5, 5), false),
+            (another, full(5, 5), false),
+            (holds(5, 5), holds(5, 5), true),
+            (holds(4, 6), holds(5, 5), false),
+            (holds(6, 4), holds(5, 5), false),
+            (holds(9, 9), full(5, 5), false),
+            (ack(OF, 5), ack(OF, 5), true),
+            (ack(OF, 6), ack(OF, 5), true),
+            (ack(OF, 4), ack(OF, 5), false),
+            (ack(other, 5), ack(OF, 5), false),
+            (stale(OF), stale(OF), true),
+            (stale(other), stale(OF), false),
+            (Held::OwnVote(OF), Held::OwnVote(OF), false),
+        ];
+        for (new, old, again) in cases {
+            assert_eq!(new.says_again(&old), again, "{new:?} after {old:?}");
+        }
+        let Held::Message(message) = full(6, 6) else { unreachable!() };
+        let elsewhere = [
+            Message { to: NodeId(9), ..message.clone() },
+            Message { ballot: other, ..message.clone() },
+            Message { life: Life::UNKNOWN, ..message },
+        ];
+        for message in elsewhere {
+            assert!(!Held::Message(message).says_again(&full(5, 5)));
+        }
+    }
+
+    #[test]
+    fn an_answer_waits_for_its_own_write_beside_an_equal_one_for_an_earlier_write() {
+        let mut disk = Disk::new(LogIndex(4));
+        let mut tickets = Vec::new();
+        for index in [5, 6] {
+            let begun = disk.begin(index == 5, LogIndex(index)).expect("one more is new");
+            tickets.push(begun.0);
+            disk.outbox.push((Wait::Log, ack(OF, 1)));
+            assert_eq!(released(&mut disk), []);
+        }
+        assert_eq!(disk.persisted(tickets[0]).len(), 1);
+        assert_eq!((disk.durable(), disk.has_promise()), (LogIndex(5), true));
+        assert_eq!(disk.persisted(tickets[1]).len(), 1, "and this one for the second");
+    }
+
+    #[test]
+    fn a_statement_leaves_when_what_it_rests_on_is_durable() {
+        let mut disk = Disk::new(LogIndex(4));
+        assert!(disk.has_promise(), "it was read from the disk");
+        let all = [Wait::Now, Wait::Ballot, Wait::Log];
+        let said = |disk: &mut Disk| {
+            disk.outbox.extend((1..).zip(all).map(|(round, wait)| (wait, ack(OF, round))));
+            released(disk).len()
+        };
+        let (promise, ..) = disk.begin(true, LogIndex(4)).expect("a promise");
+        assert!(!disk.has_promise());
+        assert_eq!(said(&mut disk), 1);
+        disk.persisted(promise);
+        assert!(disk.has_promise());
+        disk.begin(false, LogIndex(5)).expect("an entry");
+        assert_eq!(said(&mut disk), 2, "the promise was durable before");
+    }
+
+    #[test]
+    fn a_write_is_asked_for_when_there_is_something_to_write() {
+        let mut disk = Disk::new(LogIndex(4));
+        assert_eq!(disk.begin(false, LogIndex(4)), None);
+        let ticket = |n| base::Ticket(n);
+        assert_eq!(disk.begin(true, LogIndex(4)), Some((ticket(1), None, LogIndex(5))));
+        assert_eq!(disk.begin(false, LogIndex(5)), Some((ticket(2), None, LogIndex(5))));
+        assert_eq!(disk.begin(false, LogIndex(5)), None, "once");
+        disk.truncate(LogIndex(4));
+        let cut = Some(LogIndex(4));
+        assert_eq!(disk.begin(false, LogIndex(3)), Some((ticket(3), cut, LogIndex(4))));
+        disk.covered(LogIndex(6));
+        assert_eq!(disk.begin(false, LogIndex(6)), None, "the checkpoint has it");
+        assert_eq!(disk.begin(false, LogIndex(7)), Some((ticket(4), None, LogIndex(7))));
+        assert_eq!(disk.durable(), LogIndex(6));
+        disk.covered_entries(LogIndex(7));
+        assert_eq!(disk.durable(), LogIndex(7));
+    }
+
+    #[test]
+    fn a_disk_is_unused_until_something_is_written_or_said() {
+        let mut disk = Disk::new(LogIndex(4));
+        assert!(disk.is_unused());
+        disk.outbox.push((Wait::Now, refusal(false)));
+        assert!(!disk.is_unused(), "something is to leave");
+        assert_eq!(released(&mut disk).len(), 1);
+        assert!(disk.is_unused());
+        disk.hold(base::Ticket(1), refusal(false));
+        assert!(!disk.is_unused(), "something waits");
+        let mut disk = Disk::new(LogIndex(4));
+        disk.begin(true, LogIndex(4)).expect("a promise");
+        assert!(!disk.is_unused(), "something was written");
+    }
+
+    #[test]
+    fn an_answer_about_entries_that_are_overwritten_never_leaves() {
+        let mut disk = Disk::new(LogIndex(4));
+        let (ticket, ..) = disk.begin(true, LogIndex(8)).expect("entries 5 to 8");
+        let holds = |index| answer(0, AppendOutcome::Held(LogIndex(index)));
+        let rejected = || {
+            let (hint, hint_ballot) = (LogIndex(7), OF);
+            answer(0, AppendOutcome::Rejected { prev: LogIndex(9), hint, hint_ballot })
+        };
+        let all = || vec![matched(6), holds(6), matched(5), holds(5), rejected(), refusal(true)];
+        disk.outbox.extend(all().into_iter().map(|held| (Wait::Log, held)));
+        assert_eq!(released(&mut disk), []);
+        disk.outbox.extend(all().into_iter().map(|held| (Wait::Now, held)));
+        disk.truncate(LogIndex(6));
+        let left = bodies(vec![matched(5), holds(5), rejected(), refusal(true)]);
+        assert_eq!(released(&mut disk), left, "of those that were to leave");
+        assert_eq!(bodies(disk.persisted(ticket)), left, "of those that wait");
+        assert_eq!(disk.durable(), LogIndex(5), "the write was of other entries above");
+    }
+
+    #[test]
+    fn whatever_was_said_under_a_founding_that_came_to_nothing_counts_for_nobody() {
+        let mut disk = Disk::new(LogIndex(4));
+        let (ticket, ..) = disk.begin(true, LogIndex(5)).expect("entry 5");
+        let all = || [answer(3, AppendOutcome::Matched(LogIndex(5))), ack(OF, 3), refusal(true)];
+        disk.outbox.extend(all().map(|held| (Wait::Log, held)));
+        assert_eq!(released(&mut disk), []);
+        disk.outbox.extend(all().map(|held| (Wait::Now, held)));
+        disk.retract();
+        let holds = answer(0, AppendOutcome::Held(LogIndex(5)));
+        let left = bodies(vec![holds, refusal(true)]);
+        assert_eq!(released(&mut disk), left, "of what was to leave");
+        assert_eq!(bodies(disk.persisted(ticket)), left, "of what waits");
+    }
+
+    #[test]
+    fn a_ticket_vouches_for_the_writes_up_to_it_and_frees_what_waits_for_them() {
+        let mut disk = Disk::new(LogIndex(4));
+        for index in 5..=7 {
+            disk.begin(false, LogIndex(index)).expect("one more is new");
+            disk.outbox.push((Wait::Log, matched(index)));
+            assert_eq!(released(&mut disk), []);
+        }
+        assert_eq!(bodies(disk.persisted(base::Ticket(2))), bodies(vec![matched(5), matched(6)]));
+        assert_eq!(disk.durable(), LogIndex(6));
+        assert_eq!(bodies(disk.persisted(base::Ticket(1))), [], "a late report of the first one");
+        assert_eq!(bodies(disk.persisted(base::Ticket(3))), bodies(vec![matched(7)]));
+        assert_eq!(disk.durable(), LogIndex(7));
     }
 }

@@ -8,6 +8,9 @@ use alloc::vec::Vec;
 use base::{Ballot, LogIndex, Nanos, NodeId, planted};
 use cluster::BallotRule;
 
+#[cfg(test)]
+mod tests;
+
 #[derive(Debug)]
 pub(crate) struct Follower {
     /// The leader's ballot, whose node is the leader.

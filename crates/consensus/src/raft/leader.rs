@@ -13,6 +13,9 @@ use base::{Ballot, Blob, Life, LogIndex, Nanos, NodeId, planted};
 use cluster::Compiled;
 use quorum::{Family, NODES_MAX, NodeSet, commit_index};
 
+#[cfg(test)]
+mod tests;
+
 #[derive(Debug)]
 pub(crate) struct Leader {
     pub ballot: Ballot,

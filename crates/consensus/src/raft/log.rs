@@ -146,3 +146,93 @@ impl Log {
         (self.base, self.base_ballot)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::raft::EntryKind;
+    use crate::raft::message::ENTRY_OVERHEAD;
+    use base::Blob;
+
+    /// Behind a checkpoint at 3 of ballot 1.1: entries 4 to 8 of terms 1, 1, 2, 4, 4, with 1 to 5
+    /// bytes.
+    fn log() -> Log {
+        let mut log = Log::new(LogIndex(3), Ballot::new(1, 1));
+        for (size, term) in (1..).zip([1, 1, 2, 4, 4]) {
+            let (index, payload) = (LogIndex(3 + size as u64), Blob::from(alloc::vec![7; size]));
+            log.push(Entry { index, ballot: Ballot::new(term, 1), kind: EntryKind::Data, payload });
+        }
+        log
+    }
+
+    fn indices<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Vec<u64> {
+        entries.into_iter().map(|entry| entry.index.0).collect()
+    }
+
+    #[test]
+    fn bytes_that_wait_are_those_of_entries_neither_committed_nor_dropped() {
+        let mut log = log();
+        assert_eq!(log.open_bytes(), 15);
+        log.committed(LogIndex(4), LogIndex(5));
+        assert_eq!(log.open_bytes(), 12, "entries 4 and 5 are of 1 and 2");
+        log.truncate(LogIndex(7));
+        assert_eq!((log.open_bytes(), log.last_index()), (3, LogIndex(6)), "7 and 8 are gone");
+        log.compact(LogIndex(5));
+        assert_eq!((log.open_bytes(), log.base()), (3, LogIndex(5)), "what is cut was committed");
+        log.truncate(LogIndex(6));
+        assert_eq!((log.open_bytes(), log.last()), (0, (LogIndex(5), Ballot::new(1, 1))));
+    }
+
+    #[test]
+    fn a_log_is_read_above_its_base_only() {
+        let mut log = log();
+        log.compact(LogIndex(5));
+        let places = (4..=9).map(|index| log.ballot_at(LogIndex(index)).map(|b| b.term.0));
+        let terms = [None, Some(1), Some(2), Some(4), Some(4), None];
+        assert_eq!(places.collect::<Vec<_>>(), terms);
+        assert_eq!(indices(log.get(LogIndex(6))), [6]);
+        assert_eq!(indices(log.get(LogIndex(5))), [], "the checkpoint covers it");
+        assert_eq!(indices(log.range(LogIndex(1), LogIndex(7))), [6, 7]);
+        assert_eq!(indices(log.range(LogIndex(7), LogIndex(99))), [7, 8]);
+        assert_eq!(indices(log.range(LogIndex(8), LogIndex(7))), []);
+    }
+
+    #[test]
+    fn a_batch_fills_its_bytes_exactly_and_is_never_empty() {
+        let log = log();
+        let three = 3 * ENTRY_OVERHEAD + 1 + 2 + 3;
+        for (bytes_max, taken, bytes) in [
+            (0, 1, ENTRY_OVERHEAD + 1),
+            (three - 1, 2, 2 * ENTRY_OVERHEAD + 3),
+            (three, 3, three),
+            (usize::MAX, 5, 5 * ENTRY_OVERHEAD + 15),
+        ] {
+            let (batch, size) = log.batch(LogIndex(4), bytes_max);
+            assert_eq!((batch.len(), size), (taken, bytes), "at most {bytes_max}");
+            assert_eq!(indices(&batch)[0], 4);
+        }
+        assert_eq!(log.batch(LogIndex(9), 99), (Vec::new(), 0), "there is none");
+    }
+
+    #[test]
+    fn logs_are_compared_by_the_ballot_of_their_ends_and_then_by_length() {
+        let log = log();
+        for (last, term, suits) in [(8, 4, true), (9, 4, true), (7, 4, false), (99, 3, false)] {
+            let found = log.is_not_ahead_of(LogIndex(last), Ballot::new(term, 1));
+            assert_eq!(found, suits, "one that ends in {last} of term {term}");
+        }
+        assert!(log.is_not_ahead_of(LogIndex(4), Ballot::new(5, 1)));
+    }
+
+    #[test]
+    fn logs_may_meet_where_the_ballot_is_no_higher_and_else_at_the_base() {
+        let log = log();
+        for (at, term, meet) in
+            [(9, 4, 8), (7, 4, 7), (8, 3, 6), (6, 2, 6), (8, 1, 5), (8, 0, 3), (3, 9, 3), (1, 9, 3)]
+        {
+            let (index, ballot) = log.meeting_point(LogIndex(at), Ballot::new(term, 1));
+            assert_eq!(index, LogIndex(meet), "at most {at}, of term {term}");
+            assert_eq!(Some(ballot), log.ballot_at(index));
+        }
+    }
+}

@@ -196,3 +196,142 @@ impl Peer {
         self.inflight_bytes = 0;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base::{Birth, Incarnation};
+
+    const START: Life = Life { birth: Birth(4), incarnation: Incarnation(1) };
+
+    fn peer() -> Peer {
+        Peer::new(NodeId(4), 3, LogIndex(8), Nanos(0))
+    }
+
+    /// Entries up to 5 are there, and two appends are under way: up to 7, and up to 9.
+    fn pipelined() -> Peer {
+        let mut peer = peer();
+        assert!(peer.ack(LogIndex(5)));
+        peer.replicate();
+        peer.sent(LogIndex(7), 20);
+        peer.sent(LogIndex(9), 30);
+        assert_eq!((peer.next, peer.inflight_bytes), (LogIndex(10), 50));
+        peer
+    }
+
+    fn snapshot(floor: u64, retry_at: u64) -> State {
+        State::Snapshot { floor: LogIndex(floor), retry_at: Nanos(retry_at) }
+    }
+
+    #[test]
+    fn an_acknowledgement_ends_the_appends_it_covers_and_no_others() {
+        for (index, news, bytes) in [
+            (4, false, 50),
+            (5, false, 50),
+            (6, true, 50),
+            (7, true, 30),
+            (8, true, 30),
+            (9, true, 0),
+        ] {
+            let mut peer = pipelined();
+            assert_eq!(peer.ack(LogIndex(index)), news, "{index}");
+            assert_eq!((peer.inflight_bytes, peer.matched.0), (bytes, index.max(5)));
+            assert_eq!(peer.next, LogIndex(10), "all of it was sent");
+            peer.check(LogIndex(9), 0);
+        }
+    }
+
+    #[test]
+    fn who_repairs_or_is_another_directory_is_not_counted() {
+        for (seated, repairing) in [(true, false), (true, true), (false, false), (false, true)] {
+            let peer = Peer { seated, repairing, ..peer() };
+            assert_eq!(peer.is_counted(), seated && !repairing, "{seated} {repairing}");
+        }
+    }
+
+    #[test]
+    fn a_voter_takes_its_seat_with_the_start_it_voted_with() {
+        let later = Life { incarnation: Incarnation(2), ..START };
+        for (voted, takes) in [(None, false), (Some(later), false), (Some(START), true)] {
+            let peer = Peer { life: START, voted, ..peer() };
+            assert_eq!(peer.takes_seat(), takes, "{voted:?}");
+        }
+    }
+
+    #[test]
+    fn a_repair_forgets_what_was_acknowledged_once_and_its_end_forgets_what_was_held() {
+        let mut peer = pipelined();
+        assert!(!peer.end_repair(), "none was begun");
+        assert_eq!(peer.matched, LogIndex(5));
+        peer.prompts = 3;
+        peer.repair();
+        assert_eq!((peer.repairing, peer.matched, peer.prompts), (true, LogIndex::ZERO, 0));
+        peer.ack(LogIndex(6));
+        peer.prompts = 2;
+        peer.repair();
+        assert_eq!((peer.matched, peer.prompts), (LogIndex(6), 2), "the same repair goes on");
+        assert!(peer.end_repair());
+        assert_eq!((peer.repairing, peer.matched), (false, LogIndex::ZERO));
+    }
+
+    #[test]
+    fn another_start_is_probed_anew_unless_a_checkpoint_is_on_its_way() {
+        for state in [State::Replicate, State::Probe { sent: true }, snapshot(7, 9)] {
+            let mut peer = pipelined();
+            (peer.state, peer.prompts, peer.repairing) = (state.clone(), 4, true);
+            peer.begin_again(LogIndex(9));
+            assert_eq!((peer.matched, peer.prompts, peer.repairing), (LogIndex::ZERO, 0, false));
+            let on_its_way = peer.floor() == Some(LogIndex(7));
+            let after = if on_its_way { state } else { State::Probe { sent: false } };
+            assert_eq!((peer.state, peer.next), (after, LogIndex(10)));
+        }
+    }
+
+    #[test]
+    fn what_a_peer_holds_says_how_it_goes_on() {
+        let never = u64::MAX;
+        let probe = State::Probe { sent: false };
+        let cases = [
+            (State::Probe { sent: true }, 0, State::Replicate),
+            (State::Replicate, 9, State::Replicate),
+            (snapshot(8, never), 5, State::Replicate),
+            (snapshot(8, never), 6, snapshot(8, never)),
+            // The log was cut at 9 since, and the checkpoint covers 5.
+            (snapshot(5, 70), 9, probe.clone()),
+            (snapshot(5, never), 9, snapshot(5, never)),
+            (snapshot(6, 70), 9, snapshot(6, 70)),
+            (snapshot(6, never), 9, snapshot(6, never)),
+        ];
+        for (state, base, after) in cases {
+            let mut peer = pipelined();
+            peer.state = state.clone();
+            peer.advance(LogIndex(base));
+            assert_eq!(peer.state, after, "{state:?}, a log from {base}");
+            if after != state && after != State::Replicate {
+                assert_eq!(peer.next, LogIndex(6), "after what it holds");
+            }
+        }
+    }
+
+    #[test]
+    fn who_is_heard_is_not_lost_and_confirms_no_less_than_before() {
+        let mut peer = Peer { lost: true, ..peer() };
+        peer.hear(Nanos(5), 3);
+        peer.hear(Nanos(6), 2);
+        assert_eq!((peer.heard, peer.lost, peer.round), (Nanos(6), false, 3));
+    }
+
+    #[test]
+    fn whoever_is_probed_or_takes_a_checkpoint_has_nothing_under_way() {
+        let mut peer = pipelined();
+        peer.probe(LogIndex(3));
+        assert_eq!((peer.next, peer.inflight_bytes), (LogIndex(6), 0), "5 is acknowledged");
+        peer.check(LogIndex(9), 0);
+        let mut peer = pipelined();
+        assert_eq!(peer.floor(), None);
+        peer.snapshot(LogIndex(8));
+        assert_eq!((peer.floor(), peer.inflight_bytes), (Some(LogIndex(8)), 0));
+        assert_eq!(peer.state, snapshot(8, u64::MAX));
+        peer.check(LogIndex(9), 0);
+    }
+}

@@ -206,6 +206,7 @@ impl Raft {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::raft::tests::machine::*;
 
     #[test]
     fn reads_that_wait_at_a_leader_are_bounded_and_the_oldest_gives_way() {
@@ -218,5 +219,136 @@ mod tests {
         rounds.check();
         assert_eq!(rounds.pop(3), None, "the rounds of the oldest are passed");
         assert_eq!(rounds.pop(4), Some((LogIndex(1), origin(3))));
+    }
+    const ASKED_AGAIN: Nanos = Nanos::from_millis(40);
+
+    /// Member 1 follows `leader` at 3.`leader` or nobody; what it says leaves at once.
+    fn follows(leader: Option<u64>) -> Raft {
+        let mut raft = raft(1, config(3, MAJORITY));
+        heeds(&mut raft, leader);
+        raft
+    }
+
+    fn heeds(raft: &mut Raft, leader: Option<u64>) {
+        let leader = leader.map(|id| Ballot::new(2 + id, id));
+        leader.map(|ballot| raft.promise.observe(raft.rule(), ballot));
+        let deadline = Nanos(u64::MAX);
+        raft.role = Role::Follower(Follower { leader, deadline, ..Follower::begin(raft.now) });
+    }
+
+    /// Whom it asks at `now`, and for which reads.
+    fn asks(raft: &mut Raft, now: Nanos) -> Vec<(u64, u64)> {
+        raft.now = now;
+        raft.ask_reads();
+        let mut asked = Vec::new();
+        raft.disk.outbox.drain(..).for_each(|(_, held)| {
+            if let super::super::disk::Held::Message(message) = held
+                && let Body::ReadIndex { seq, .. } = message.body
+            {
+                asked.push((message.to.0, seq));
+            }
+        });
+        asked
+    }
+
+    #[test]
+    fn a_read_is_asked_for_again_after_two_heartbeats_or_of_the_next_leader_at_once() {
+        let mut raft = follows(None);
+        raft.begin_read(7, &mut Ready::default());
+        assert_eq!(asks(&mut raft, Nanos(1)), [], "nobody leads");
+        heeds(&mut raft, Some(3));
+        assert_eq!(asks(&mut raft, Nanos(2)), [(3, 7)]);
+        let due = Nanos(2).plus(ASKED_AGAIN);
+        assert_eq!(raft.reads_deadline(), due);
+        assert_eq!(asks(&mut raft, Nanos(due.0 - 1)), []);
+        assert_eq!(asks(&mut raft, due), [(3, 7)]);
+        raft.begin_read(8, &mut Ready::default());
+        heeds(&mut raft, Some(2));
+        assert_eq!(asks(&mut raft, due.plus(Nanos(1))), [(2, 7), (2, 8)], "another ballot");
+    }
+
+    #[test]
+    fn a_read_expires_after_four_timeouts_and_once() {
+        let mut raft = follows(None);
+        let mut out = Ready::default();
+        raft.now = Nanos(5);
+        raft.begin_read(7, &mut out);
+        let end = Nanos(5).plus(Nanos(4 * TIMEOUT.0));
+        assert_eq!(raft.reads_deadline(), end);
+        raft.now = Nanos(6);
+        raft.begin_read(8, &mut out);
+        for now in [Nanos(end.0 - 1), end] {
+            raft.now = now;
+            raft.expire_reads(&mut out);
+            let ended: Vec<u64> = out.reads.iter().map(|read| read.seq).collect();
+            assert_eq!(ended, if now == end { &[7][..] } else { &[] });
+        }
+        raft.finish_read(7, LogIndex(1), &mut out);
+        assert_eq!(out.reads.len(), 1, "it has ended");
+        raft.finish_read(8, LogIndex(1), &mut out);
+        assert_eq!(out.reads[1], ReadOutcome { seq: 8, result: Ok(LogIndex(1)) });
+        assert_eq!(raft.reads_deadline(), Nanos(u64::MAX), "none is left");
+    }
+
+    #[test]
+    fn a_read_wakes_who_can_ask_again_and_else_when_it_expires() {
+        let end = Nanos(4 * TIMEOUT.0);
+        for (leader, asked, deadline) in
+            [(Some(3), true, ASKED_AGAIN), (Some(3), false, end), (None, true, end)]
+        {
+            let mut raft = follows(leader);
+            raft.begin_read(7, &mut Ready::default());
+            raft.reads[0].asked = asked.then_some((Ballot::new(5, 3), Nanos::ZERO));
+            assert_eq!(raft.reads_deadline(), deadline, "{leader:?} {asked}");
+        }
+        let mut raft = leads(config(3, MAJORITY), 1);
+        raft.begin_read(7, &mut Ready::default());
+        raft.ask_reads();
+        assert_eq!(raft.reads_deadline(), end, "who leads asks itself once");
+        raft.now = ASKED_AGAIN;
+        raft.ask_reads();
+        let Role::Leader(leader) = &raft.role else { panic!("it leads") };
+        assert_eq!(leader.rounds.queued.len(), 1);
+    }
+
+    #[test]
+    fn reads_of_a_step_join_one_round_and_those_of_the_next_another() {
+        let mut rounds = Rounds::default();
+        let origin = |seq| Origin { node: NodeId(1), incarnation: Incarnation(1), seq };
+        assert!(!rounds.is_waiting());
+        rounds.join(origin(1), LogIndex(4));
+        rounds.join(origin(2), LogIndex(4));
+        rounds.close();
+        rounds.join(origin(3), LogIndex(5));
+        assert_eq!((rounds.round, rounds.is_waiting()), (2, true));
+        assert_eq!(rounds.pop(0), None);
+        assert_eq!(rounds.pop(1), Some((LogIndex(4), origin(1))));
+        assert_eq!(rounds.pop(1), Some((LogIndex(4), origin(2))));
+        assert_eq!(rounds.pop(1), None, "that is of the next round");
+        assert_eq!(rounds.pop(2), Some((LogIndex(5), origin(3))));
+        assert!(!rounds.is_waiting());
+    }
+
+    #[test]
+    fn a_read_takes_the_answer_of_the_ballot_it_asked_in_its_own_start() {
+        let of = Ballot::new(5, 3);
+        for (start, seq, ballot, taken) in [
+            (1, 7, of, true),
+            (2, 7, of, false),
+            (1, 8, of, false),
+            (1, 7, Ballot::new(4, 2), false),
+            (2, 8, Ballot::new(4, 2), false),
+        ] {
+            let mut raft = follows(Some(3));
+            let mut out = Ready::default();
+            raft.begin_read(7, &mut out);
+            raft.begin_read(9, &mut out);
+            assert_eq!(asks(&mut raft, Nanos(1)), [(3, 7), (3, 9)]);
+            let start = Incarnation(start);
+            raft.on_read_index_reply(ballot, start, seq, LogIndex(6), &mut out);
+            let outcome = ReadOutcome { seq: 7, result: Ok(LogIndex(6)) };
+            let expected: &[ReadOutcome] = if taken { &[outcome] } else { &[] };
+            assert_eq!(out.reads, expected, "{start:?} {seq} {ballot}");
+        }
     }
 }

@@ -124,3 +124,97 @@ impl Raft {
         self.send(wait, of.node, Body::AppendReply { of, round, outcome });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::follower::Follower;
+    use super::*;
+    use crate::raft::tests::machine::*;
+    use base::NodeId;
+    use cluster::Configuration;
+
+    fn three() -> Configuration {
+        config(3, MAJORITY)
+    }
+
+    #[test]
+    fn a_repair_ends_at_a_commit_of_the_leaders_own_that_is_durable_and_past_what_was_proven() {
+        let (same, later) = (Ballot::new(1, 3), Ballot::new(2, 3));
+        for (leader, own, commit, durable, ends) in [
+            (later, true, 4, 4, true),
+            (later, true, 1, 1, true),
+            (later, true, 4, 3, false),
+            (later, false, 4, 4, false),
+            (same, true, 5, 5, true),
+            (same, true, 6, 9, true),
+            (same, true, 4, 9, false),
+        ] {
+            let mut raft = raft(2, three());
+            let repair = Repair { ballot: Ballot::new(1, 1), index: LogIndex(5) };
+            raft.repair(repair);
+            assert!(raft.is_repairing());
+            raft.promise.observe(raft.rule(), leader);
+            let ballot = if own { leader } else { Ballot::new(1, 1) };
+            for index in (1..=9).map(LogIndex) {
+                let payload = Blob::from(&b""[..]);
+                let kind = EntryKind::Data;
+                raft.log.push(super::super::Entry { index, ballot, kind, payload });
+            }
+            raft.role =
+                Role::Follower(Follower { leader: Some(leader), ..Follower::begin(raft.now) });
+            raft.commit = LogIndex(commit);
+            raft.disk.covered_entries(LogIndex(durable));
+            let mut out = Ready::default();
+            raft.prove(&mut out);
+            assert_eq!(out.repaired, ends.then_some(LogIndex(commit)), "{leader} {own} {commit}");
+            assert!(raft.is_repairing(), "until that is durable");
+            raft.repaired(Nanos(1), &mut out);
+            assert_eq!(raft.is_repairing(), !ends);
+        }
+    }
+
+    fn heartbeats(raft: &mut Raft, count: usize) -> (u64, usize) {
+        let mut out = Ready::default();
+        let before = raft.log.last_index().0;
+        for _ in 0..count {
+            raft.prompt_repairs(&mut out);
+        }
+        (raft.log.last_index().0 - before, out.trace.len())
+    }
+
+    /// Member 1 leads, all of its entries are committed, and members 2 and 3 hold them.
+    fn quiet() -> Raft {
+        let mut raft = leads(three(), 9);
+        raft.commit = LogIndex(9);
+        for id in [2, 3] {
+            holds(&mut raft, id, 9);
+            peer(&mut raft, id).sent_commit = LogIndex(9);
+        }
+        raft
+    }
+
+    #[test]
+    fn a_repair_is_prompted_from_the_second_heartbeat_on_where_nothing_else_can_end_it() {
+        let mut raft = quiet();
+        peer(&mut raft, 2).repairing = true;
+        assert_eq!(heartbeats(&mut raft, 1), (0, 0), "it has just caught up");
+        assert_eq!(heartbeats(&mut raft, 1), (1, 1));
+        assert_eq!(peer(&mut raft, 2).prompts, 2);
+        let changes: [fn(&mut Raft); 7] = [
+            |raft| peer(raft, 2).repairing = false,
+            |raft| peer(raft, 2).seated = false,
+            |raft| peer(raft, 2).state = State::Probe { sent: true },
+            |raft| peer(raft, 2).matched = LogIndex(8),
+            |raft| peer(raft, 2).sent_commit = LogIndex(8),
+            |raft| raft.commit = LogIndex(8),
+            |raft| raft.start_transfer(Some(NodeId(3)), &mut Ready::default()),
+        ];
+        for (at, change) in changes.into_iter().enumerate() {
+            let mut raft = quiet();
+            peer(&mut raft, 2).repairing = true;
+            change(&mut raft);
+            assert_eq!(heartbeats(&mut raft, 3), (0, 0), "change {at}");
+            assert_eq!(peer(&mut raft, 2).prompts, 0, "change {at}");
+        }
+    }
+}

@@ -189,3 +189,302 @@ impl Raft {
 fn held_by(slots: NodeSet, matched: &[u64; NODES_MAX]) -> u64 {
     slots.iter().map(|slot| matched[usize::from(slot)]).min().unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::raft::message::ENTRY_OVERHEAD;
+    use crate::raft::tests::machine::*;
+    use base::{Ballot, Blob, Nanos};
+    use cluster::Configuration;
+
+    const TWO_WITNESSES: &str = "majority(n1, n2, n3, witness(n4), witness(n5))";
+
+    fn witnessed() -> Configuration {
+        config(3, ONE_WITNESS)
+    }
+
+    /// Member 1 leads, holds entries up to 6 and has committed those up to 5.
+    fn five_of_six(config: Configuration) -> Raft {
+        let mut raft = leads(config, 6);
+        raft.commit = LogIndex(5);
+        raft
+    }
+
+    fn stalled_since(raft: &mut Raft) -> &mut Option<Nanos> {
+        let Role::Leader(leader) = &mut raft.role else { panic!("it leads") };
+        &mut leader.stalled
+    }
+
+    fn ids(ids: &[u64]) -> Vec<NodeId> {
+        ids.iter().map(|id| NodeId(*id)).collect()
+    }
+
+    #[test]
+    fn a_data_member_keeps_no_entry_without_its_data() {
+        // The last one is no member: nothing counts on it.
+        for (id, witness, hollow) in [(1, false, false), (3, true, true), (9, false, true)] {
+            let raft = raft(id, witnessed());
+            assert_eq!(raft.is_witness(), witness, "{id}");
+            for kind in [EntryKind::Data, EntryKind::Stripped] {
+                let payload = Blob::from(&b""[..]);
+                let entry = Entry { index: LogIndex(1), ballot: Ballot::new(1, 1), kind, payload };
+                let keeps = hollow || kind == EntryKind::Data;
+                assert_eq!(raft.may_keep(&entry), keeps, "{kind:?} at {id}");
+            }
+        }
+    }
+
+    /// Member 1 leads and has appended a configuration as entry 8, by which `out` are marked.
+    fn changed_at_eight(quorum: &str, out: &[u64]) -> Raft {
+        let mut raft = leads(config(3, quorum), 7);
+        let next = compiled(marked(config(3, quorum), out));
+        raft.append_config(next, &mut Ready::default());
+        raft
+    }
+
+    #[test]
+    fn a_witness_counts_in_a_lost_members_place_once_the_record_of_the_loss_is_held() {
+        let all = "3 of (n1, n2, witness(n3))";
+        for (quorum, out, matched, index) in [
+            (MAJORITY, &[][..], [9, 4, 9], 9),
+            (ONE_WITNESS, &[], [9, 4, 9], 4),
+            (ONE_WITNESS, &[], [9, 7, 0], 7),
+            (ONE_WITNESS, &[2], [7, 0, 7], 0),
+            (ONE_WITNESS, &[2], [8, 0, 8], 8),
+            (ONE_WITNESS, &[2], [9, 0, 9], 9),
+            (ONE_WITNESS, &[2], [9, 0, 7], 0),
+            (ONE_WITNESS, &[2], [7, 8, 7], 7),
+            // Nobody is marked out: no record is waited for.
+            (all, &[], [7, 7, 7], 7),
+        ] {
+            let raft = changed_at_eight(quorum, out);
+            let mut by_slot = [0; NODES_MAX];
+            by_slot[..3].copy_from_slice(&matched);
+            let found = raft.committable(raft.config().system().commit(), &by_slot);
+            assert_eq!(found, LogIndex(index), "{quorum} without {out:?}: {matched:?}");
+        }
+    }
+
+    #[test]
+    fn a_witness_is_told_what_all_data_members_hold_and_no_loss_without_its_record() {
+        for (quorum, out, on_disk_too, other, limit) in [
+            (MAJORITY, &[][..], true, 8, 0),
+            (ONE_WITNESS, &[], true, 4, 4),
+            (ONE_WITNESS, &[], true, 1, 2),
+            (ONE_WITNESS, &[2], true, 0, 8),
+            (ONE_WITNESS, &[2], false, 0, 2),
+        ] {
+            let mut raft = changed_at_eight(quorum, out);
+            raft.commit = LogIndex(2);
+            if on_disk_too {
+                on_disk(&mut raft);
+            }
+            peer(&mut raft, 2).matched = LogIndex(other);
+            raft.commit = LogIndex(2);
+            assert_eq!(raft.witness_limit(), LogIndex(limit), "{quorum} {out:?} {other}");
+        }
+    }
+
+    #[test]
+    fn what_precedes_the_record_of_a_loss_goes_with_it_and_else_a_batch_fills_its_bytes() {
+        let one = ENTRY_OVERHEAD;
+        // The record is entry 6; three entries fit.
+        for (next, limit, bytes_max, count) in [
+            (2, 10, 3 * one, 5),
+            (2, 6, 3 * one, 5),
+            (2, 5, 3 * one, 3),
+            (2, 5, 3 * one - 1, 2),
+            (7, 10, 3 * one, 3),
+            (7, 10, 3 * one - 1, 2),
+            (7, 10, 1, 1),
+            (2, 5, 1, 1),
+            (7, 8, 3 * one, 2),
+            (7, 6, 3 * one, 0),
+        ] {
+            let mut raft = leads(witnessed(), 5);
+            let record = compiled(marked(witnessed(), &[2]));
+            let size = ENTRY_OVERHEAD + record.encode().len();
+            raft.append_config(record, &mut Ready::default());
+            grow(&mut raft, 10);
+            raft.settings.append_bytes_max = bytes_max;
+            let (batch, bytes) = raft.witness_batch(LogIndex(next), LogIndex(limit));
+            assert_eq!(batch.len(), count, "{next} to {limit}, at most {bytes_max} bytes");
+            let has_record = batch.iter().any(|entry| entry.index == LogIndex(6));
+            let hollow = batch.len() - usize::from(has_record);
+            assert_eq!(bytes, hollow * one + if has_record { size } else { 0 });
+        }
+    }
+
+    /// How member 2, or 3 of five, looks to the leader.
+    #[derive(Clone, Copy, Debug, Default)]
+    struct Look {
+        holds: u64,
+        lost: bool,
+        repairs: bool,
+    }
+
+    fn looks(raft: &mut Raft, id: u64, look: Look) {
+        holds(raft, id, look.holds);
+        let peer = peer(raft, id);
+        (peer.lost, peer.repairing) = (look.lost, look.repairs);
+    }
+
+    #[test]
+    fn who_is_waited_for_in_vain_is_marked_out_where_the_others_can_go_on() {
+        let (here, behind) =
+            (Look { holds: 6, ..Look::default() }, Look { holds: 5, ..Look::default() });
+        let lost = Look { lost: true, ..behind };
+        for (look, witness, stalled, marks) in [
+            (lost, here, false, true),
+            (Look { holds: 6, ..lost }, here, true, false),
+            (behind, here, true, true),
+            (behind, here, false, false),
+            (here, here, true, false),
+            (Look { repairs: true, ..here }, here, false, true),
+            (lost, Look { lost: true, ..here }, false, false),
+            (lost, behind, true, true),
+        ] {
+            let mut raft = five_of_six(witnessed());
+            looks(&mut raft, 2, look);
+            looks(&mut raft, 3, witness);
+            let expected = marks.then(|| ids(&[2]));
+            assert_eq!(raft.without_the_lost(stalled), expected, "{look:?} {witness:?} {stalled}");
+            raft.commit = LogIndex(6);
+            assert_eq!(raft.without_the_lost(stalled), None, "nothing waits");
+        }
+    }
+
+    #[test]
+    fn nobody_is_marked_out_who_is_out_already_nor_while_another_data_member_is_silent() {
+        let lost = Look { holds: 5, lost: true, repairs: false };
+        let mut raft = five_of_six(marked(witnessed(), &[2]));
+        looks(&mut raft, 2, lost);
+        holds(&mut raft, 3, 6);
+        assert_eq!(raft.without_the_lost(true), None, "2 is out already");
+        let mut raft = leads(witnessed(), 5);
+        raft.append_config(compiled(marked(witnessed(), &[1])), &mut Ready::default());
+        raft.commit = LogIndex(5);
+        looks(&mut raft, 2, lost);
+        holds(&mut raft, 3, 6);
+        assert_eq!(raft.without_the_lost(true), None, "nobody would hold the data");
+        for (third, marks) in [(false, Some(ids(&[2]))), (true, None)] {
+            let mut raft = five_of_six(config(5, TWO_WITNESSES));
+            looks(&mut raft, 2, lost);
+            looks(&mut raft, 3, Look { holds: 6, lost: third, repairs: false });
+            [4, 5].into_iter().for_each(|id| holds(&mut raft, id, 5));
+            assert_eq!(raft.without_the_lost(false), marks, "3 is silent: {third}");
+        }
+        // Those that hold data are enough.
+        let four = "(n1, n2, n3, witness(n4))";
+        let quorum = alloc::format!("elect = 3 of {four}; commit = 2 of {four}");
+        let mut raft = five_of_six(config(4, &quorum));
+        looks(&mut raft, 2, lost);
+        [3, 4].into_iter().for_each(|id| holds(&mut raft, id, 6));
+        assert_eq!(raft.without_the_lost(false), None, "no witness is needed");
+    }
+
+    #[test]
+    fn who_is_out_returns_once_it_holds_the_record_and_nearly_everything() {
+        // The record is entry 50, the log ends at 300.
+        for (matched, state, lost, back) in [
+            (50, State::Replicate, false, true),
+            (49, State::Replicate, false, false),
+            (300, State::Replicate, false, true),
+            (300, State::Replicate, true, false),
+            (300, State::Probe { sent: false }, false, false),
+        ] {
+            let mut raft = leads(witnessed(), 49);
+            raft.append_config(compiled(marked(witnessed(), &[2])), &mut Ready::default());
+            grow(&mut raft, 300);
+            on_disk(&mut raft);
+            holds(&mut raft, 3, 300);
+            holds(&mut raft, 2, matched);
+            (peer(&mut raft, 2).state, peer(&mut raft, 2).lost) = (state.clone(), lost);
+            let expected = back.then(Vec::new);
+            assert_eq!(raft.with_the_returned(), expected, "{matched} {state:?} {lost}");
+        }
+        for (last, back) in [(50 + RETURN_SLACK, true), (51 + RETURN_SLACK, false)] {
+            let mut raft = leads(marked(witnessed(), &[2]), last);
+            holds(&mut raft, 2, 50);
+            assert_eq!(raft.with_the_returned().is_some(), back, "50 of {last}");
+        }
+    }
+
+    #[test]
+    fn a_leader_that_is_out_returns_once_its_own_disk_holds_the_record() {
+        let mut raft = leads(witnessed(), 9);
+        raft.append_config(compiled(marked(witnessed(), &[1])), &mut Ready::default());
+        holds(&mut raft, 2, 9);
+        assert_eq!(raft.with_the_returned(), None, "the record is not durable here");
+        on_disk(&mut raft);
+        assert!(raft.config().change.out.is_empty(), "and is marked in again when it is");
+        assert_eq!(raft.with_the_returned(), None, "nobody is out any more");
+    }
+
+    #[test]
+    fn a_peer_is_silent_after_an_election_timeout_or_when_it_does_not_count() {
+        let mut raft = five_of_six(witnessed());
+        let silent = |raft: &mut Raft| {
+            let peer = peer(raft, 2).clone();
+            raft.is_silent(&peer)
+        };
+        raft.now = TIMEOUT;
+        assert!(!silent(&mut raft), "it is due just now");
+        raft.now = TIMEOUT.plus(Nanos(1));
+        assert!(silent(&mut raft));
+        peer(&mut raft, 2).heard = TIMEOUT;
+        assert!(!silent(&mut raft));
+        peer(&mut raft, 2).lost = true;
+        assert!(silent(&mut raft));
+        (peer(&mut raft, 2).lost, peer(&mut raft, 2).repairing) = (false, true);
+        assert!(silent(&mut raft));
+    }
+
+    /// What all wait for is this leader's own disk.
+    #[test]
+    fn a_leader_whose_own_disk_stalls_hands_over_after_an_election_timeout() {
+        for (late, durable, hands_over) in [(0, 5, false), (1, 5, true), (1, 6, false)] {
+            let mut raft = leads(witnessed(), 5);
+            grow(&mut raft, 6);
+            if durable == 6 {
+                on_disk(&mut raft);
+            }
+            raft.commit = LogIndex(5);
+            *stalled_since(&mut raft) = Some(Nanos::ZERO);
+            raft.now = TIMEOUT.plus(Nanos(late));
+            for id in [2, 3] {
+                holds(&mut raft, id, 6);
+                peer(&mut raft, id).heard = raft.now;
+            }
+            raft.mark_members(&mut Ready::default());
+            let transfers = matches!(&raft.role, Role::Leader(l) if l.transfer.is_some());
+            assert_eq!(transfers, hands_over, "{late} ns late, durable up to {durable}");
+            let since = if hands_over { None } else { Some(Nanos::ZERO) };
+            assert_eq!(*stalled_since(&mut raft), since);
+        }
+    }
+
+    #[test]
+    fn a_stall_begins_with_the_first_entry_that_waits() {
+        let mut raft = five_of_six(witnessed());
+        let (first, later) = (Nanos(7), Nanos(9));
+        *stalled_since(&mut raft) = None;
+        [2, 3].into_iter().for_each(|id| holds(&mut raft, id, 6));
+        for (now, commit, since) in
+            [(first, 5, Some(first)), (later, 5, Some(first)), (later, 6, None)]
+        {
+            (raft.now, raft.commit) = (now, LogIndex(commit));
+            raft.mark_members(&mut Ready::default());
+            assert_eq!(*stalled_since(&mut raft), since);
+        }
+        // A commit that comes late ends it, however long it took.
+        *stalled_since(&mut raft) = Some(Nanos::ZERO);
+        raft.now = TIMEOUT.plus(TIMEOUT);
+        raft.mark_members(&mut Ready::default());
+        assert!(raft.takes_proposals(), "nothing waits: it goes on to lead");
+        *stalled_since(&mut raft) = Some(Nanos::ZERO);
+        raft.restart_stall();
+        assert_eq!(*stalled_since(&mut raft), None);
+    }
+}
