@@ -20,12 +20,14 @@ pub mod lane;
 pub mod limits;
 pub mod meet;
 pub mod open;
+mod unwelcome;
 pub mod wanted;
 
 pub use checkpoints::Incoming;
 pub use due::{CheckpointState, Policy};
 pub use hello::{Hello, Purpose};
 pub use lane::{Job, Lane};
-pub use meet::{Peers, Unwelcome};
+pub use meet::Peers;
 pub use open::{Born, Draws, How, Known, Opened, Refused};
+pub use unwelcome::Unwelcome;
 pub use wanted::Wanted;
