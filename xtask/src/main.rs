@@ -1,6 +1,8 @@
 //! Chores of the workspace: `cargo xtask tidy|test|ci|codegen`, and the trials.
 
+mod bounds;
 mod bugs;
+mod circles;
 mod codegen;
 mod edges;
 mod planted;

@@ -1,17 +1,19 @@
 //! The style rules of STYLE.md that a program can check.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
 use crate::scan::{Scanned, scan};
-use crate::{edges, planted};
+use crate::{bounds, circles, edges, planted};
 
 const LINE_CHARS_MAX: usize = 100;
 const FUNCTION_LINES_MAX: usize = 70;
 const FILE_LINES_MAX: usize = 600;
+/// Assertions in a thousand lines of a crate that decides.
+const ASSERTS_MIN: usize = 20;
 
 /// The one file of the machines that reads quorum texts, as they come into the log.
 const WHERE_TEXTS_COME_IN: &str = "crates/consensus/src/raft/configs.rs";
@@ -46,20 +48,29 @@ pub fn run(lower: bool) -> Result<()> {
     files.sort();
     let mut breaches = Vec::new();
     let mut densities: BTreeMap<String, Density> = BTreeMap::new();
+    let mut functions = BTreeSet::new();
     for file in &files {
         let path = file.strip_prefix(&root)?.to_string_lossy().into_owned();
         let source = fs::read_to_string(file).with_context(|| path.clone())?;
         let scanned = scan(&source);
         check_file(&path, &source, &scanned, &mut breaches);
+        functions.extend(scanned.functions.iter().map(|(name, ..)| name.clone()));
         measure(&path, &scanned, densities.entry(crate_of(&path).to_owned()).or_default());
     }
     check_manifests(&root, &mut breaches)?;
     let mut problems = edges::problems()?;
     problems.extend(planted::problems()?);
+    problems.extend(circles::problems()?);
+    problems.extend(bounds::problems(&functions)?);
     problems.extend(apply_ratchets(&root, breaches, lower)?);
     for (name, density) in &densities {
         let per_thousand = density.asserts * 1000 / density.lines.max(1);
         println!("tidy: {name:<10} {:>6} lines, {per_thousand:>3} asserts/1000", density.lines);
+        if edges::PURE.contains(&name.as_str()) && per_thousand < ASSERTS_MIN {
+            problems.push(format!(
+                "crate {name}: {per_thousand} asserts/1000; a pure crate has {ASSERTS_MIN}"
+            ));
+        }
     }
     println!("tidy: {} files, {} locked packages", files.len(), edges::locked_packages()?);
     if problems.is_empty() {

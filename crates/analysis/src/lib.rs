@@ -5,6 +5,10 @@
 //! 2021): a *strategy* contacts quorums with given probabilities, the *load* of a member is the
 //! share of its capacity one operation takes, and *capacity* is what the busiest member allows.
 //! Reads use elect sets (phase 1, the read side), writes use commit sets (phase 2).
+//!
+//! It decides what is best under a stated workload, and says where it only searched. It never
+//! decides what a cluster does: nothing here is on the path of a request, and whether a system is
+//! safe is asked of `quorum`.
 
 pub mod availability;
 pub mod chance;

@@ -1,5 +1,8 @@
 //! The wire vocabulary: etcd v3 protobuf messages and etcd's exact error codes and texts.
 //!
+//! It decides nothing: it is words. What they mean, and which of them is said when, is
+//! `front-etcd`'s; it never reaches behind the door.
+//!
 //! `src/gen` is written by `cargo xtask codegen` from `/proto`; do not edit it by hand.
 
 pub mod error;

@@ -7,20 +7,11 @@
 mod bytes;
 mod walk;
 
-use crate::ConfigError;
+use crate::error::ConfigError;
 use alloc::string::String;
 use alloc::vec::Vec;
 use base::{NodeId, RequestId};
 use core::fmt;
-
-pub use base::limits::REMOVED_MAX;
-/// Learners that somebody asked for as such; as etcd's `--max-learners`.
-pub const LEARNERS_MAX: usize = 1;
-
-/// The name of a member that has not said its own.
-pub fn label(id: NodeId) -> String {
-    alloc::format!("m{:016x}", id.0)
-}
 
 /// How far a change is, replicated with the configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -127,7 +118,7 @@ pub enum ChangeError {
     NotLearner,
     /// Its log ends too far before the leader's.
     LearnerNotReady,
-    /// [`LEARNERS_MAX`] stay learners already.
+    /// [`base::limits::LEARNERS_MAX`] stay learners already.
     TooManyLearners,
     /// The members alive are no quorum of the system asked for: who is missing.
     NotEnoughStarted(String),

@@ -2,7 +2,8 @@
 //! texts come in. Whoever decides holds one of these and never a text.
 
 use crate::change::ChangeError;
-use crate::{BallotRule, ConfigError, Configuration, Roles};
+use crate::error::ConfigError;
+use crate::{BallotRule, Configuration, Roles};
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -129,7 +130,7 @@ impl Compiled {
         });
         let roles = Roles { witnesses, ..Roles::default() };
         let mut compiled = Self { config, old, joint, roles, next: None };
-        compiled.roles = Roles::of(&compiled);
+        compiled.roles = compiled.find_roles();
         assert!(compiled.system().support().is_subset(compiled.voters()), "voters are counted");
         compiled
     }
@@ -186,6 +187,11 @@ impl Compiled {
         &self.roles
     }
 
+    fn find_roles(&self) -> Roles {
+        let voters = (self.voters(), self.system().support());
+        Roles::of(voters, self.witnesses(), self.out())
+    }
+
     /// Slots of the members that a quorum text calls `witness(..)`, the text being moved to and
     /// the one a newcomer waits for included: they vote and keep the log's positions, no data.
     pub fn witnesses(&self) -> NodeSet {
@@ -223,7 +229,7 @@ impl Compiled {
     /// After a change that touches no text, no name and no slot.
     fn renew(&mut self) {
         let (holders, support) = (self.roles.holders, self.system().support());
-        self.roles = Roles::of(self);
+        self.roles = self.find_roles();
         assert_eq!(self.roles.holders, holders, "marks move nobody's data");
         assert!(support.is_subset(self.voters()), "marks make no voter");
         if let Some(Ok(mut next)) = self.next.take() {

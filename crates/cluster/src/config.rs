@@ -3,16 +3,13 @@
 mod bytes;
 
 use crate::change::ChangeState;
+use crate::error::ConfigError;
 use alloc::string::String;
 use alloc::vec::Vec;
 use base::limits::MEMBERS_MAX;
 use base::{Life, NodeId};
 use core::fmt;
 use quorum::{NODES_MAX, NodeSet};
-
-pub(crate) use bytes::{get_len, get_strings, put_strings};
-
-pub use base::limits::LIMITS_MAX;
 
 /// Which protocol the members agree by; chosen at bootstrap, for the life of the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,28 +74,6 @@ pub struct Configuration {
     /// The change that made it and what of that is still to be done.
     pub change: ChangeState,
 }
-
-/// Why a configuration cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConfigError {
-    /// One sentence, to show.
-    pub message: String,
-}
-
-impl ConfigError {
-    /// For the shells too, which refuse what they read.
-    pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into() }
-    }
-}
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
-impl core::error::Error for ConfigError {}
 
 impl Configuration {
     pub(crate) fn check_members(&self) -> Result<(), ConfigError> {

@@ -1,6 +1,5 @@
 //! Who of a configuration keeps what (`docs/design/witness.md`).
 
-use crate::Compiled;
 use quorum::NodeSet;
 
 /// Slots by what they keep, of one configuration.
@@ -15,12 +14,15 @@ pub struct Roles {
 }
 
 impl Roles {
-    /// The witnesses are those of its texts already.
-    pub(crate) fn of(compiled: &Compiled) -> Self {
-        let witnesses = compiled.witnesses();
-        let voters = compiled.voters();
-        let holders = voters.intersect(compiled.system().support()).minus(witnesses);
-        let data = holders.minus(compiled.out());
+    /// Of these voters, with the support of their system, and those marked out. The witnesses are
+    /// those of its texts already.
+    pub(crate) fn of(
+        (voters, support): (NodeSet, NodeSet),
+        witnesses: NodeSet,
+        out: NodeSet,
+    ) -> Self {
+        let holders = voters.intersect(support).minus(witnesses);
+        let data = holders.minus(out);
         assert!(data.is_subset(holders) && holders.is_subset(voters), "each is some of the next");
         Self { witnesses, holders, data }
     }

@@ -8,6 +8,8 @@ mod change;
 mod compiled;
 #[path = "it/follow.rs"]
 pub mod follow;
+#[path = "it/kept.rs"]
+mod kept;
 #[path = "it/lives.rs"]
 mod lives;
 

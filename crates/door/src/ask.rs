@@ -1,5 +1,6 @@
 //! What a front asks of the member behind it.
 
+use crate::answer::Answer;
 use crate::facts::{Header, MemberInfo, Status};
 use crate::query::Freshness;
 use crate::reads::Read;
@@ -14,9 +15,6 @@ use base::NodeId;
 use cluster::Change;
 use later::Promise;
 use mvcc::{AlarmKind, Caller, Changes, Command, Response, View};
-
-/// Where the answer to a request goes, and who waits for it.
-pub type Answer<T> = Promise<Result<T, Refusal>>;
 
 /// Receives every applied revision, in order, exactly once, after it is visible in
 /// [`Door::view`]. An empty batch means that the store was replaced.

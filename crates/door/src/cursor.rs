@@ -56,6 +56,12 @@ pub struct Bounds {
     pub bytes_target: usize,
 }
 
+impl Bounds {
+    pub(crate) const fn are_positive(&self) -> bool {
+        self.revisions_max > 0 && self.scan_max > 0 && self.bytes_target > 0
+    }
+}
+
 /// One watcher: what it wants, and the first revision it has not seen.
 #[derive(Clone, Debug)]
 pub struct Cursor {
@@ -163,6 +169,7 @@ impl Cursor {
         if planted!(ProgressBeforeEvents) {
             next = next.max(end + 1);
         }
+        assert_eq!(found.is_empty(), bytes == 0, "an event has bytes");
         let complete = next > end;
         let revision = if complete && !self.synced { end } else { last };
         self.next = next;
@@ -237,6 +244,7 @@ impl Batch {
             bytes <= bytes_max
         });
         let (found, later) = rest.split_at(1 + fits.count());
+        assert!(!found.is_empty(), "every part is progress");
         Some(Fragment { batch: self, found, more: !later.is_empty() })
     }
 

@@ -13,6 +13,7 @@
 mod errand;
 mod watchers;
 
+use base::limits::ERRAND_WATCHERS_MAX;
 pub use errand::Errand;
 
 use crate::cursor::{Batch, Bounds, Cursor, Lags, Wanted};
@@ -20,9 +21,6 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use mvcc::{Changes, Interest, Recent, View};
 use watchers::{At, Watchers};
-
-/// Watchers of one errand: many that came back together are looked at in one go.
-const ERRAND_WATCHERS_MAX: usize = 128;
 
 /// One stream of watchers, as its feed knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -79,6 +77,8 @@ pub struct Feed {
 impl Feed {
     /// Hears of every change after `current`, the store's revision.
     pub fn new(limits: FeedLimits, current: i64) -> Self {
+        assert!(current >= 0, "revisions are counted from 0");
+        assert!(limits.bounds.are_positive(), "every step is progress");
         Self {
             limits,
             recent: Recent::new(limits.recent_bytes_max),
@@ -96,7 +96,8 @@ impl Feed {
     pub fn open(&mut self) -> StreamId {
         self.opened += 1;
         let stream = StreamId(self.opened);
-        self.streams.insert(stream, Watchers::default());
+        let before = self.streams.insert(stream, Watchers::default());
+        assert!(before.is_none(), "a stream's number is given once");
         stream
     }
 
@@ -124,6 +125,7 @@ impl Feed {
             if changes.revision > self.head + 1 {
                 rung.append(&mut self.replaced(changes.revision - 1));
             }
+            assert!(changes.revision > self.head, "changes are heard in order");
             self.head = changes.revision;
             for event in &changes.events {
                 for (stream, id) in self.interest.matching(&event.kv.key) {
@@ -205,6 +207,7 @@ impl Feed {
     pub fn has_at_hand(&mut self, stream: StreamId) -> bool {
         let Some(watchers) = self.streams.get(&stream) else { return false };
         let (ready, waits) = watchers.progress(self.head);
+        assert!(!(ready && waits), "a promise can be given or waits");
         if waits {
             self.awaiting.insert(stream);
         }
@@ -236,6 +239,7 @@ impl Feed {
                     continue;
                 }
             };
+            assert!(cursor.next() >= from, "a cursor never goes back");
             looks -= (cursor.next() - from).max(1);
             match (moved, &picture) {
                 (Ok(found), _) => {
@@ -262,6 +266,7 @@ impl Feed {
             return None;
         }
         let (number, members) = watchers.send(ERRAND_WATCHERS_MAX);
+        assert!(watchers.is_out(), "until it is taken back, nobody else is sent");
         Some(Errand::new((stream, number), view(), members, self.limits.bounds))
     }
 
@@ -291,6 +296,7 @@ impl Feed {
         if !watchers.back(number, errand) {
             return false;
         }
+        assert!(!watchers.is_out(), "who came back is not out");
         if let Some(Told::Compacted { watcher, .. }) = errand.told() {
             self.unwatch(stream, *watcher);
         }

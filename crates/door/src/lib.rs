@@ -11,6 +11,8 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod answer;
+mod apart;
 mod ask;
 mod cursor;
 mod facts;
@@ -22,13 +24,16 @@ mod refusal;
 mod weight;
 mod work;
 
-pub use ask::{Answer, ChangeListener, Door};
+pub use answer::Answer;
+pub use apart::apart;
+pub use ask::{ChangeListener, Door};
+pub use base::limits::{AT_ONCE_BYTES_MAX, COUNTED_BYTES_MAX, LONG_MAX, READS_WAITING_MAX};
 pub use cursor::{Batch, Bounds, Cursor, Fragment, Lags, Wanted};
 pub use facts::{Header, LeaseInfo, MemberInfo, Status};
 pub use feed::{Errand, Feed, FeedLimits, StreamId, Told};
 pub use mvcc::Caller;
 pub use query::{Found, Freshness, Query, Reading};
-pub use reads::{Finding, LONG_MAX, READS_WAITING_MAX, Read, Reads, Stage};
+pub use reads::{Finding, Read, Reads, Stage};
 pub use refusal::{Outcome, Reason, Refusal};
-pub use weight::{AT_ONCE_BYTES_MAX, COUNTED_BYTES_MAX, response_bytes};
-pub use work::{Made, Work, apart, frees, steps};
+pub use weight::response_bytes;
+pub use work::{Made, Work, frees, steps};

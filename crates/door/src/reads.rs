@@ -7,17 +7,18 @@
 //! without one, and writing it down holds no place here; whoever is owed too much of other long
 //! answers waits with the next.
 
-use crate::ask::Answer;
+use crate::answer::Answer;
 use crate::facts::Header;
 use crate::query::{Found, Query, Reading};
 use crate::refusal::{Reason, Refusal};
-use crate::weight::{AT_ONCE_BYTES_MAX, of_found};
+use crate::weight::of_found;
 use crate::work::{Made, Work};
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::rc::{Rc, Weak};
 use alloc::vec::Vec;
 use base::Nanos;
+use base::limits::{AT_ONCE_BYTES_MAX, LONG_MAX, READS_WAITING_MAX};
 use core::cell::{Cell, RefCell};
 use core::task::{Context, Waker};
 use later::{Asker, Later, Promise, promise};
@@ -26,10 +27,6 @@ use pages::Pages;
 
 mod pages;
 
-/// Reads that wait for their turn or for room.
-pub const READS_WAITING_MAX: usize = 16_384;
-/// Long reads under way.
-pub const LONG_MAX: usize = 4;
 /// Time spent on reads before everything else gets its turn; one first slice overshoots.
 const TURN_MAX: Nanos = Nanos::from_millis(5);
 /// Units of the first slice: some tenths of a millisecond.
@@ -169,14 +166,19 @@ impl Reads {
         }
         if self.may_wait() {
             self.waiting.borrow_mut().push_back(read);
+            assert!(self.waits() <= READS_WAITING_MAX, "what waits is bounded");
             self.wake();
         } else {
             read.refuse(Refusal::not_applied(Reason::Overloaded));
         }
     }
 
+    fn waits(&self) -> usize {
+        self.waiting.borrow().len() + self.long.borrow().len()
+    }
+
     fn may_wait(&self) -> bool {
-        self.waiting.borrow().len() + self.long.borrow().len() < READS_WAITING_MAX
+        self.waits() < READS_WAITING_MAX
     }
 
     fn wake(&self) {
@@ -193,6 +195,7 @@ impl Reads {
         }
         let reads = self.me.upgrade()?;
         places.push(whose);
+        assert!(places.len() <= LONG_MAX, "pictures that are held are bounded");
         Some(Place { reads, whose })
     }
 
@@ -258,6 +261,7 @@ impl Reads {
     fn wait_long(&self, read: Read) {
         if self.may_wait() {
             self.long.borrow_mut().push_back(read);
+            assert!(self.waits() <= READS_WAITING_MAX, "and so is what waits for a place");
             self.wake();
         } else {
             read.refuse(Refusal::not_applied(Reason::Overloaded));
@@ -266,6 +270,7 @@ impl Reads {
 
     fn look_on(&self, reading: Reading, read: Read, place: Place) {
         let Some(stage) = self.stage.upgrade() else { return };
+        assert_eq!(place.whose, read.asker().whose(), "it looks on in its own place");
         let tells = Weak::clone(&self.stage);
         let Read { query, answer } = read;
         let found = answer.before(move |made: Option<Made>, answer: Answer<Finding>| {

@@ -8,14 +8,15 @@
 mod election;
 mod line;
 mod lock;
+mod prefix;
 
 pub use election::{Campaign, Observe, leader};
 pub use line::Held;
 pub use lock::{Lock, unlock};
+pub use prefix::prefix_end;
 
-use alloc::vec::Vec;
 use base::Blob;
-use mvcc::{Event, RangeRequest, RangeResponse, SortOrder, SortTarget, TxnRequest, TxnResponse};
+use mvcc::{Event, RangeRequest, RangeResponse, TxnRequest, TxnResponse};
 
 /// What is to be done next.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,28 +80,6 @@ pub trait Recipe {
     /// # Errors
     /// Nothing can come of it any more.
     fn next(&mut self, heard: Heard) -> Result<Step<Self::Gain>, Lost>;
-}
-
-/// The end of the range of keys that begin with `prefix`.
-pub fn prefix_end(prefix: &[u8]) -> Blob {
-    let Some(last) = prefix.iter().rposition(|byte| *byte < 0xff) else {
-        return Blob::from(&b"\0"[..]);
-    };
-    let mut end = Vec::from(&prefix[..=last]);
-    end[last] += 1;
-    Blob::from(end)
-}
-
-/// The oldest key under the prefix: its owner is who holds the lock, or leads.
-fn oldest(prefix: &Blob) -> RangeRequest {
-    RangeRequest {
-        key: prefix.clone(),
-        range_end: prefix_end(prefix),
-        limit: 1,
-        sort_order: SortOrder::Ascend,
-        sort_target: SortTarget::Create,
-        ..RangeRequest::default()
-    }
 }
 
 #[cfg(test)]

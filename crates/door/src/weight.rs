@@ -2,13 +2,9 @@
 
 use crate::cursor::KEY_VALUE_OVERHEAD_BYTES;
 use crate::query::Found;
+use base::limits::COUNTED_BYTES_MAX;
 use mvcc::{KeyValue, Response, ResponseOp, TxnResponse};
 
-/// Bytes of an answer that is written down at once. A longer one is written bit by bit, as whoever
-/// asked takes it.
-pub const AT_ONCE_BYTES_MAX: usize = 128 << 10;
-/// What an answer is counted as at most: counting all of a longer one takes long.
-pub const COUNTED_BYTES_MAX: usize = 8 << 20;
 /// Bytes of a key beside itself, in any front's form at most.
 const KEY_OVERHEAD_BYTES: usize = 8;
 
@@ -47,6 +43,7 @@ impl Scales {
     }
 
     fn read(self) -> usize {
+        assert!(self.0 > 0, "no answer is nothing");
         self.0.min(COUNTED_BYTES_MAX)
     }
 }

@@ -1,9 +1,7 @@
 //! Work that grows with data: done apart from whoever votes and whoever serves.
 
-use crate::ask::Door;
 use alloc::boxed::Box;
 use core::any::Any;
-use later::{Asker, Later, promise};
 
 /// What came of a [`Work`].
 pub type Made = Box<dyn Any + Send>;
@@ -33,21 +31,9 @@ pub fn steps<T: Send + 'static>(step: impl FnMut() -> Option<T> + Send + 'static
 pub fn frees(thing: impl Send + 'static) -> Box<dyn Work> {
     let mut thing = Some(thing);
     steps(move || {
-        drop(thing.take());
+        let thing = thing.take();
+        assert!(thing.is_some(), "what is whole is not gone on with");
+        drop(thing);
         Some(())
     })
-}
-
-/// Has `step` called apart until it gives something. None comes when `asker` has left before, and
-/// when the member ends.
-pub fn apart<T: Send + 'static>(
-    door: &dyn Door,
-    asker: Asker,
-    step: impl FnMut() -> Option<T> + Send + 'static,
-) -> Later<T> {
-    let (answer, later) = promise(asker, |made: Made| {
-        *made.downcast::<T>().expect("a work makes what its steps give")
-    });
-    door.run(steps(step), answer);
-    later
 }

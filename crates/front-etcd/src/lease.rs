@@ -6,6 +6,7 @@ use super::reply::Short;
 use super::{convert, refusal};
 use api::error::EtcdError;
 use api::etcdserverpb as pb;
+use base::limits::RENEW_BATCH_MAX;
 use bytes::Bytes;
 use door::{Door, Found, Freshness, Query, Refusal};
 use later::{Asker, Later, promise};
@@ -15,9 +16,6 @@ use std::collections::VecDeque;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-
-/// Keep-alives of one stream renewed by one log entry.
-const RENEW_BATCH_MAX: usize = 256;
 
 pub(super) fn grant(front: &Front, call: &Call, request: pb::LeaseGrantRequest) -> Answer {
     let id = if request.id == 0 { front.door.fresh_id() } else { request.id };

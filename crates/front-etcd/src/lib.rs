@@ -20,6 +20,7 @@ mod probe;
 mod range_stream;
 mod refusal;
 mod reply;
+mod serve;
 mod watch;
 mod writer;
 

@@ -2,12 +2,10 @@
 //! of the store, and what it has written until that is handed over.
 
 use super::bell::Bell;
+pub(super) use base::limits::PERMITS_MAX;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
-
-/// Works of all streams of a front: enough to keep the threads busy that carry them out.
-pub(super) const PERMITS_MAX: usize = 8;
 
 /// Those there are, and who waits for one.
 #[derive(Default)]

@@ -8,6 +8,7 @@ use super::{convert, refusal};
 use api::error::Code;
 use api::etcdserverpb as pb;
 use base::Blob;
+use base::limits::STREAM_AT_ONCE_BYTES_MAX;
 use bytes::Bytes;
 use door::{Door, Refusal, apart};
 use later::{Asker, Later, promise};
@@ -25,7 +26,6 @@ const CHUNK_KEYS_MAX: i64 = 10_000;
 /// A chunk of so few keys of the newest revision is read at once: that takes some ten
 /// microseconds, as long as asking another thread does. So does writing so many bytes.
 const AT_ONCE_KEYS_MAX: i64 = 64;
-const AT_ONCE_BYTES_MAX: usize = 64 << 10;
 /// Work of one slice: about a millisecond.
 const SLICE_UNITS: u64 = 4_096;
 
@@ -157,7 +157,7 @@ impl Chunks {
                 Ok(chunk) => chunk,
                 Err(error) => return Some(Err(refusal::status(&error.into()))),
             };
-            let is_small = size(&chunk.range) <= AT_ONCE_BYTES_MAX;
+            let is_small = size(&chunk.range) <= STREAM_AT_ONCE_BYTES_MAX;
             if is_small || !self.permits.is_free(self.cut.bell()) {
                 let message = chunk.message(header);
                 if !chunk.is_last {

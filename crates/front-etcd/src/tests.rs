@@ -8,6 +8,7 @@ mod departures;
 mod fake;
 mod long;
 mod probes;
+mod queues;
 mod streams;
 mod watches;
 mod writer;

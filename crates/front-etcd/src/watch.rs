@@ -11,6 +11,7 @@ mod watcher;
 use super::bell::Bell;
 use super::cut::Cut;
 use super::permits::{Permit, Permits};
+use base::limits::WATCHERS_MAX;
 use door::{Bounds, Door, Feed, FeedLimits, StreamId};
 use mvcc::Changes;
 use net::{Form, Requests};
@@ -42,6 +43,8 @@ pub(super) struct Hub {
     permits: Rc<Permits>,
     message_bytes_max: usize,
     progress_interval: Cell<Duration>,
+    /// Of one stream.
+    watchers_max: Cell<usize>,
 }
 
 impl Hub {
@@ -58,6 +61,7 @@ impl Hub {
             permits,
             message_bytes_max,
             progress_interval: Cell::new(PROGRESS_INTERVAL),
+            watchers_max: Cell::new(WATCHERS_MAX),
         });
         let weak = Rc::downgrade(&hub);
         hub.door.on_changes(Rc::new(move |changes| {
@@ -90,6 +94,11 @@ impl Hub {
     fn ring(&self, rung: &BTreeSet<StreamId>) {
         let bells = self.bells.borrow();
         rung.iter().filter_map(|stream| bells.get(stream)).for_each(|bell| bell.ring());
+    }
+
+    #[cfg(test)]
+    pub(super) fn set_watchers_max(&self, watchers_max: usize) {
+        self.watchers_max.set(watchers_max);
     }
 
     /// Streams it keeps a note of, ended ones too.

@@ -3,13 +3,12 @@
 
 use super::parts::{Items, Part};
 use base::Blob;
+pub(super) use base::limits::CHUNK_BYTES;
 use bytes::Bytes;
 use mvcc::KeyValue;
 use net::{Shape, Status};
 use std::collections::VecDeque;
 
-/// Bytes of a chunk, which the last item of it overshoots: some tenths of a millisecond.
-pub(super) const CHUNK_BYTES: usize = 256 << 10;
 /// Items that are measured or written in one slice, at most a millisecond.
 const SLICE_ITEMS: usize = 16_384;
 

@@ -1,7 +1,6 @@
 //! The end that gives.
 
 use crate::asker::Asker;
-use crate::value::Slot;
 use alloc::rc::Rc;
 use core::cell::{Cell, RefCell};
 
@@ -31,6 +30,7 @@ impl<T: 'static> Promise<T> {
     /// A promise of something that comes before this one, and is wanted as this one is. `step` is
     /// handed it with this promise; with none, where there will be none.
     pub fn before<S: 'static>(self, step: impl FnOnce(Option<S>, Self) + 'static) -> Promise<S> {
+        assert!(self.0.is_some(), "what comes before it comes before it is kept");
         let asker = self.asker().clone();
         Promise(Some(Rc::new(Before { next: RefCell::new(Some((step, self))), asker })))
     }
@@ -96,26 +96,6 @@ impl<S, T: 'static, F: FnOnce(Option<S>, Promise<T>)> Give<S> for Before<F, T> {
 
     fn is_awaited(&self) -> bool {
         self.next.borrow().as_ref().is_some_and(|(_, promise)| promise.is_wanted())
-    }
-
-    fn asker(&self) -> &Asker {
-        &self.asker
-    }
-}
-
-impl<T, U, F: FnOnce(T) -> U> Give<T> for Slot<T, U, F> {
-    fn give(&self, value: Option<T>) {
-        let make = self.make.take().expect("a promise is kept once");
-        if !self.is_awaited() {
-            return;
-        }
-        // Nothing is borrowed meanwhile: what is made may ask again.
-        let made = value.map(make);
-        self.settle(made);
-    }
-
-    fn is_awaited(&self) -> bool {
-        !self.is_left()
     }
 
     fn asker(&self) -> &Asker {

@@ -1,7 +1,7 @@
 //! The end that takes.
 
 use crate::asker::Asker;
-use crate::promise::Promise;
+use crate::promise::{Give, Promise};
 use alloc::rc::Rc;
 use core::cell::{Cell, RefCell};
 use core::marker::PhantomData;
@@ -27,30 +27,50 @@ enum Place<T> {
 }
 
 /// One promised value, and what is made of it on its way.
-pub(crate) struct Slot<T, U, F> {
-    pub(crate) make: Cell<Option<F>>,
-    pub(crate) asker: Asker,
+struct Slot<T, U, F> {
+    make: Cell<Option<F>>,
+    asker: Asker,
     place: RefCell<Place<U>>,
     takes: PhantomData<fn(T)>,
 }
 
 impl<T, U, F> Slot<T, U, F> {
-    pub(crate) fn is_left(&self) -> bool {
+    fn is_left(&self) -> bool {
         matches!(*self.place.borrow(), Place::Left)
     }
 
-    pub(crate) fn settle(&self, value: Option<U>) {
+    fn settle(&self, value: Option<U>) {
         let before = self.place.replace(Place::Left);
+        assert!(!matches!(before, Place::Settled(_)), "a promise is kept once");
         match before {
-            Place::Left => {}
+            Place::Left | Place::Settled(_) => {}
             Place::Open => *self.place.borrow_mut() = Place::Settled(value),
             Place::Watched(waker) => {
                 *self.place.borrow_mut() = Place::Settled(value);
                 waker.wake();
             }
             Place::Held(receiver) => receiver.receive(value),
-            Place::Settled(_) => unreachable!("a promise is kept once"),
         }
+    }
+}
+
+impl<T, U, F: FnOnce(T) -> U> Give<T> for Slot<T, U, F> {
+    fn give(&self, value: Option<T>) {
+        let make = self.make.take().expect("a promise is kept once");
+        if !self.is_awaited() {
+            return;
+        }
+        // Nothing is borrowed meanwhile: what is made may ask again.
+        let made = value.map(make);
+        self.settle(made);
+    }
+
+    fn is_awaited(&self) -> bool {
+        !self.is_left()
+    }
+
+    fn asker(&self) -> &Asker {
+        &self.asker
     }
 }
 
@@ -70,11 +90,13 @@ impl<T, U, F> Take<U> for Slot<T, U, F> {
             Place::Open | Place::Watched(_) => *place = Place::Watched(cx.waker().clone()),
             Place::Held(_) | Place::Left => unreachable!("one end takes"),
         }
+        assert!(matches!(*place, Place::Watched(_)), "whoever waits is woken");
         Poll::Pending
     }
 
     fn hold(&self, receiver: Rc<dyn Receiver<U>>) {
         let before = self.place.replace(Place::Left);
+        assert!(!matches!(before, Place::Held(_) | Place::Left), "one end takes");
         match before {
             Place::Settled(value) => receiver.receive(value),
             _ => *self.place.borrow_mut() = Place::Held(receiver),
@@ -84,6 +106,7 @@ impl<T, U, F> Take<U> for Slot<T, U, F> {
     fn leave(&self) {
         // What was here may ask again as it goes.
         let before = self.place.replace(Place::Left);
+        assert!(self.is_left(), "nothing is put here for whoever has left");
         drop(before);
     }
 }
@@ -132,10 +155,11 @@ impl<T> Later<T> {
 
     /// Has the value sent to `receiver`, at once where it is there.
     pub fn deliver(mut self, receiver: Rc<dyn Receiver<T>>) {
+        assert!(!matches!(self.0, Wait::Taken), "a value is taken once");
         match core::mem::replace(&mut self.0, Wait::Taken) {
             Wait::Now(value) => receiver.receive(Some(value)),
             Wait::Coming(slot) => slot.hold(receiver),
-            Wait::Taken => unreachable!("a value is taken once"),
+            Wait::Taken => {}
         }
     }
 }
@@ -152,6 +176,7 @@ impl<T: 'static> Later<T> {
             Ok(value) => return next(value),
             Err(later) => later,
         };
+        assert!(matches!(later.0, Wait::Coming(_)), "what is not there comes");
         let (promise, result) = promise(asker, |value: U| value);
         later.deliver(Rc::new(Step(Cell::new(Some((next, promise))))));
         result

@@ -5,7 +5,7 @@
 //! back to an older image has forgotten the latest. Either could vote twice in one term, so it
 //! is refused until it is replaced under a new id.
 
-use crate::meet::Unwelcome;
+use crate::unwelcome::Unwelcome;
 use base::{Birth, Life, NodeId, planted};
 use store::{Identity, Met, StoreError};
 use wal::Disk;

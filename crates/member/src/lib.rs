@@ -23,13 +23,15 @@ pub mod open;
 #[cfg(test)]
 mod sample;
 pub mod transfers;
+mod unwelcome;
 pub mod wanted;
 
 pub use checkpoints::Incoming;
 pub use due::{CheckpointState, Policy};
 pub use hello::{Hello, Purpose};
 pub use lane::{Job, Lane};
-pub use meet::{Peers, Unwelcome};
+pub use meet::Peers;
 pub use open::{Born, Draws, How, Known, Opened, Refused};
 pub use transfers::{Sending, Transfers};
+pub use unwelcome::Unwelcome;
 pub use wanted::Wanted;

@@ -4,6 +4,7 @@ use crate::births::{Births, Written};
 use crate::hello::{Hello, PROTOCOL, Purpose};
 use crate::join::{Ask, No};
 use crate::open::Born;
+use crate::unwelcome::Unwelcome;
 use base::{Birth, Life, NodeId, planted};
 use cluster::Configuration;
 use consensus::raft::Raft;
@@ -11,30 +12,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use store::{Identity, StoreError};
 use wal::Disk;
-
-/// Why a peer may not come in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Unwelcome {
-    /// It has left the cluster: it is told so, and stops.
-    Gone(String),
-    /// A later life of its directory was met: it must never start again.
-    PutBack(String),
-    /// This member cannot write down whom it meets: its disk fails.
-    Unremembered(String),
-    /// It is here by mistake, or not the member any more that it was.
-    Other(String),
-}
-
-impl Unwelcome {
-    pub fn text(self) -> String {
-        match self {
-            Self::Gone(text)
-            | Self::PutBack(text)
-            | Self::Unremembered(text)
-            | Self::Other(text) => text,
-        }
-    }
-}
 
 /// What a member says of itself beside its identity.
 #[derive(Clone, Debug, Default)]

@@ -3,6 +3,10 @@
 //! [`Store::apply`] is a function of the log only: the same commands at the same indexes and
 //! cluster times give the same answers, events and hashes on every member. [`View`] is an
 //! immutable picture of one moment, cheap to clone and free to read from any thread.
+//!
+//! It decides what a command does, what it answers, what is refused and what a watcher sees. It
+//! never decides in which order commands come, what time it is, when a lease that has ended is
+//! revoked or what is compacted: that comes in as commands.
 #![no_std]
 #![deny(missing_docs)]
 extern crate alloc;

@@ -18,13 +18,9 @@ use crate::types::{
 use crate::view::View;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use base::limits::TXN_ANSWER_BYTES_MAX as ANSWER_BYTES_MAX;
 use base::{Blob, planted};
 use core::cmp::Ordering;
-
-/// What the reads of one transaction answer with at most, as the quota counts it. Nested ones can
-/// be tens of thousands, and every member builds the answer of one that writes: without a bound a
-/// small entry in the log could fill the memory of all of them, and again at each restart.
-const ANSWER_BYTES_MAX: u64 = 1 << 30;
 
 /// One transaction, begun and not ended. The compares, nested ones too, see the state before it;
 /// then every operation that will run is checked, so that all of them run or none.

@@ -20,6 +20,7 @@
 
 use super::outbox::Outbox;
 use super::traffic::Traffic;
+use base::limits::UNHEARD_BYTES_MAX;
 use std::io::{IoSlice, Result};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -45,8 +46,6 @@ const FILLER: u8 = b'q';
 /// Longest integer followed, as a shift: more cannot be a length in one frame.
 const SHIFT_MAX: u32 = 28;
 
-/// What a client may still say after it was told to go.
-const UNHEARD_BYTES_MAX: u64 = 16 << 20;
 const UNHEARD_MAX: Duration = Duration::from_secs(1);
 /// Bytes read in one turn before other connections and the rest of the member get theirs: some
 /// hundreds of the smallest calls.

@@ -4,14 +4,17 @@ use super::authority::Blanked;
 use super::deadline::{self, Deadlines};
 use super::frames::Assembler;
 use super::guard::{Fate, Guard};
+use super::limits::OPENING_MAX;
 use super::outbox::Outbox;
 use super::outflow::{Chunk, Outflow};
+use super::premises::Premises;
 use super::status::{Code, Status, too_late};
 use super::stream::{RequestStream, StreamSender};
 use super::streams::Streams;
 use super::traffic::Traffic;
 use super::unary::{Unary, refuse};
-use super::{Call, Form, Kind, Metadata, OPENING_MAX, Server, Service, drive, plain};
+use super::{Call, Form, Kind, Metadata, Service, drive, plain};
+use base::limits::{CANCELLED_UNSEEN_MAX, CONNECTION_WINDOW_BYTES, STREAM_WINDOW_BYTES};
 use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
@@ -25,19 +28,13 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// Request bytes one stream may have under way.
-const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
-/// Request bytes one connection may have under way; also bounds what unread bodies can hold.
-const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
-/// Calls a client may cancel before they were looked at; a burst of timeouts is not an attack.
-const CANCELLED_UNSEEN_MAX: usize = 8 * 1024;
 /// Longest wait for a client to take the last word of a connection that is cut.
 const FAREWELL_MAX: Duration = Duration::from_secs(1);
 
 type Wire = h2::server::Connection<Blanked, Chunk>;
 
 /// Serves the connection until it ends; the text says why when that was not the client's wish.
-pub(super) async fn run(socket: TcpStream, server: &Server) -> Result<(), String> {
+pub(super) async fn run(socket: TcpStream, server: &Premises) -> Result<(), String> {
     let mut builder = h2::server::Builder::new();
     builder
         .initial_window_size(STREAM_WINDOW_BYTES)
@@ -126,7 +123,7 @@ fn closed(error: h2::Error) -> String {
 
 /// What the calls of one connection share.
 struct Office<'a> {
-    server: &'a Server,
+    server: &'a Premises,
     deadlines: Rc<Deadlines>,
     outflow: Rc<Outflow>,
     streams: Rc<Streams>,
@@ -162,7 +159,7 @@ impl Office<'_> {
             Kind::Unary => {
                 let call = Unary::new(send, tally, outflow, deadline, place);
                 if let Some(at) = deadline {
-                    call.hold(self.deadlines.add(at, Rc::clone(&call)));
+                    call.hold(self.deadlines.add(at, Rc::clone(&call) as _));
                 }
                 let asker = Asker::new(Rc::clone(&call) as _);
                 (To::Unary(call), asker)

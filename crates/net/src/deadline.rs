@@ -2,8 +2,6 @@
 //!
 //! Calls without a deadline, the common case under load, never come here.
 
-use super::status::exceeded;
-use super::unary::Unary;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::future::Future as _;
@@ -19,10 +17,16 @@ const DEADLINE_MAX: Duration = Duration::from_secs(24 * 3600);
 /// Names one waiting call: its deadline and a number.
 type Key = (Instant, u64);
 
+/// A call that may come to its deadline unanswered.
+pub(super) trait Overdue {
+    /// Answers it so; called once.
+    fn expire(&self);
+}
+
 /// Calls of one connection that must be answered in time.
 #[derive(Default)]
 pub(super) struct Deadlines {
-    waiting: RefCell<BTreeMap<Key, Rc<Unary>>>,
+    waiting: RefCell<BTreeMap<Key, Rc<dyn Overdue>>>,
     next: Cell<u64>,
     /// When the timer goes off; it may be earlier than needed, never later.
     armed: Cell<Option<Instant>>,
@@ -43,7 +47,7 @@ impl Drop for Ticket {
 
 impl Deadlines {
     /// Answers `call` at that time, unless the ticket is dropped before.
-    pub(super) fn add(self: &Rc<Self>, at: Instant, call: Rc<Unary>) -> Ticket {
+    pub(super) fn add(self: &Rc<Self>, at: Instant, call: Rc<dyn Overdue>) -> Ticket {
         let key = (at, self.next.get());
         self.next.set(key.1 + 1);
         let before = self.waiting.borrow_mut().insert(key, call);
@@ -84,7 +88,7 @@ impl Deadlines {
             first.map(std::collections::btree_map::OccupiedEntry::remove)
         };
         while let Some(call) = overdue() {
-            call.fail(&exceeded());
+            call.expire();
         }
     }
 }

@@ -8,9 +8,6 @@ use prost::Message;
 /// Compressed flag and big-endian length.
 pub const FRAME_HEAD_BYTES: usize = 5;
 
-/// Longest answer: what etcd sends at most (`server/etcdserver/api/v3rpc/grpc.go`).
-pub const ANSWER_BYTES_MAX: usize = i32::MAX as usize;
-
 /// As [`frame`], or grpc-go's refusal of an answer that is too long.
 pub fn answer(message: &impl Message, bytes_max: usize) -> Result<Bytes, Status> {
     let length = message.encoded_len();

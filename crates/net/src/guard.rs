@@ -1,7 +1,8 @@
 //! The watch over one connection: [`Vitals`] with a timer, pings, and the member's own stop.
 
+use super::limits::LATE_OPENING_MAX;
 use super::outflow::Outflow;
-use super::server::{LATE_OPENING_MAX, Server};
+use super::premises::Premises;
 use super::streams::Streams;
 use super::traffic::Traffic;
 use super::vitals::{Verdict, Vitals};
@@ -26,7 +27,7 @@ pub(super) enum Fate {
 }
 
 pub(super) struct Guard<'a> {
-    server: &'a Server,
+    server: &'a Premises,
     vitals: Vitals,
     traffic: Rc<Traffic>,
     outflow: Rc<Outflow>,
@@ -40,7 +41,7 @@ pub(super) struct Guard<'a> {
 
 impl<'a> Guard<'a> {
     pub(super) fn new(
-        server: &'a Server,
+        server: &'a Premises,
         traffic: Rc<Traffic>,
         outflow: Rc<Outflow>,
         streams: Rc<Streams>,

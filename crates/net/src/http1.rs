@@ -1,7 +1,10 @@
 //! HTTP/1.1 on the client port, by `hyper`: probes, scrapers, and whatever else a service answers
 //! in plain HTTP, with request bodies, answers of known length and streams.
 
-use super::{HttpBody, HttpReply, HttpRequest, OPENING_MAX, Server, Service, Source, Status, Turn};
+use super::limits::OPENING_MAX;
+use super::premises::Premises;
+use super::{HttpBody, HttpReply, HttpRequest, Service, Source, Status, Turn};
+use base::limits::{HTTP_HEAD_BYTES_MAX, HTTP_HEADERS_MAX};
 use bytes::{Bytes, BytesMut};
 use hyper::body::{Body, Frame, Incoming};
 use hyper::server::conn::http1;
@@ -19,15 +22,11 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Sleep, sleep, timeout};
 
-/// A request's head, and what is read ahead of its body.
-const HEAD_BYTES_MAX: usize = 16 * 1024;
-const HEADERS_MAX: usize = 64;
-
 /// Serves requests until the client closes, breaks the rules or takes too long, or the member
 /// stops.
 pub(super) async fn run(
     socket: TcpStream,
-    server: &Server,
+    server: &Premises,
     mut stopping: watch::Receiver<bool>,
 ) -> Result<(), String> {
     let (service, bytes_max) = (Rc::clone(&server.service), server.limits.message_bytes_max());
@@ -37,8 +36,8 @@ pub(super) async fn run(
         .timer(TokioTimer::new())
         // Of an idle connection too: its client comes again when it has something to ask.
         .header_read_timeout(OPENING_MAX)
-        .max_buf_size(HEAD_BYTES_MAX)
-        .max_headers(HEADERS_MAX);
+        .max_buf_size(HTTP_HEAD_BYTES_MAX)
+        .max_headers(HTTP_HEADERS_MAX);
     let connection = builder.serve_connection(TokioIo::new(Patient::new(socket)), serve);
     let mut connection = pin!(connection);
     let ended = tokio::select! {

@@ -17,10 +17,13 @@ mod drive;
 mod frames;
 mod guard;
 mod http1;
+mod kind;
+mod limits;
 mod outbox;
 mod outflow;
 mod page;
 mod plain;
+mod premises;
 mod pulse;
 mod server;
 mod service;
@@ -32,44 +35,16 @@ mod traffic;
 mod unary;
 mod vitals;
 
-pub use frames::{ANSWER_BYTES_MAX, FRAME_HEAD_BYTES, frame};
+pub use base::limits::{ANSWER_BYTES_MAX, GRPC_OVERHEAD_BYTES};
+pub use frames::{FRAME_HEAD_BYTES, frame};
+pub use kind::Kind;
+pub use limits::Limits;
 pub use page::Page;
 pub use server::Server;
 pub use service::{
-    Answer, Body, Call, Form, Host, HttpBody, HttpReply, HttpRequest, Kind, Metadata, Opening,
-    Requests, Service, Shape, Source, Turn,
+    Answer, Body, Call, Form, Host, HttpBody, HttpReply, HttpRequest, Metadata, Opening, Requests,
+    Service, Shape, Source, Turn,
 };
 pub use stats::CallStats;
 pub use status::{Code, Outcome, Status};
 pub use vitals::{DRAIN_MAX, KeepAlive};
-
-use std::time::Duration;
-
-/// gRPC's receive allowance on top of `max-request-bytes`, as in etcd (`embed/config.go`).
-pub const GRPC_OVERHEAD_BYTES: usize = 512 * 1024;
-
-/// Longest wait for a connection's greeting, and for each step of an HTTP/1.1 request; gRPC's own
-/// servers wait as long. Half of one would hold a descriptor for ever.
-const OPENING_MAX: Duration = Duration::from_secs(120);
-
-/// Bounds of the client port; bytes.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// `--max-request-bytes`: largest request that may be proposed.
-    pub request_bytes_max: usize,
-    /// Calls one client connection may have open; the oldest idle streams make room for more.
-    pub streams_max: u32,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { request_bytes_max: 3 * 512 * 1024, streams_max: 65_536 }
-    }
-}
-
-impl Limits {
-    /// Largest message accepted at all.
-    pub const fn message_bytes_max(&self) -> usize {
-        self.request_bytes_max + GRPC_OVERHEAD_BYTES
-    }
-}

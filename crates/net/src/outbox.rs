@@ -1,17 +1,13 @@
 //! What a connection sends in one turn, put together: handing each answer to the kernel by itself
 //! costs more than all the rest of a small read.
 
+use base::limits::{COPIED_BYTES_MAX, OUTBOX_BYTES_MAX};
 use std::cell::{Cell, RefCell};
 use std::io::{ErrorKind, IoSlice, Result};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::io::AsyncWrite;
 use tokio::net::tcp::OwnedWriteHalf;
-
-/// Enough for some tens of small answers; also what one client that reads nothing can have here.
-const HELD_BYTES_MAX: usize = 16 * 1024;
-/// A longer piece is not copied: it goes to the kernel from where it is.
-const COPIED_BYTES_MAX: usize = 4 * 1024;
 
 /// The sending side of a connection. While it holds, what is flushed stays until
 /// [`Self::poll_send`]; what is written stays in order either way.
@@ -54,8 +50,8 @@ impl<W: AsyncWrite + Unpin> Outbox<W> {
         let len = slices.iter().map(|slice| slice.len()).sum();
         if self.holds.get() && len <= COPIED_BYTES_MAX {
             let mut held = self.held.borrow_mut();
-            if held.bytes.len() + len <= HELD_BYTES_MAX {
-                let room = HELD_BYTES_MAX - held.bytes.len();
+            if held.bytes.len() + len <= OUTBOX_BYTES_MAX {
+                let room = OUTBOX_BYTES_MAX - held.bytes.len();
                 held.bytes.reserve_exact(room);
                 slices.iter().for_each(|slice| held.bytes.extend_from_slice(slice));
                 return Poll::Ready(Ok(len));
@@ -183,7 +179,7 @@ mod tests {
             taken += write(&outbox, &piece);
             assert!(!send(&outbox));
         }
-        assert_eq!(taken, HELD_BYTES_MAX);
+        assert_eq!(taken, OUTBOX_BYTES_MAX);
         outbox.socket.borrow_mut().room = usize::MAX;
         assert!(send(&outbox));
         assert_eq!(writes(&outbox).concat().len(), taken);

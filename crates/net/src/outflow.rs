@@ -4,18 +4,12 @@
 //! Every body handed to `h2` is a [`Chunk`], which gives its bytes back as they are written, or all
 //! at once when `h2` throws it away because the call was reset.
 
+pub(super) use base::limits::CONNECTION_UNSENT_BYTES_MAX;
+use base::limits::{ALL_UNSENT_BYTES_MAX, CONNECTION_HELD_BYTES_MAX};
 use bytes::{Buf, Bytes};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::task::{Context, Waker};
-
-/// Unsent bytes of one connection at which nothing more is read for it; one answer overshoots.
-pub(super) const CONNECTION_UNSENT_BYTES_MAX: usize = 8 << 20;
-/// Unsent bytes of one connection at which its writes are refused: their answers may be long too,
-/// and cannot wait once the write is applied.
-const CONNECTION_HELD_BYTES_MAX: usize = 64 << 20;
-/// Unsent bytes of all connections at which nothing more is read for anybody.
-const ALL_UNSENT_BYTES_MAX: usize = 256 << 20;
 
 /// The sum over all connections of a server.
 #[derive(Default)]

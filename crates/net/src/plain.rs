@@ -1,9 +1,11 @@
 //! Plain HTTP over HTTP/2: `GET /health` and friends arrive on gRPC's connections too.
 
+use super::limits::OPENING_MAX;
 use super::outflow::{Chunk, Outflow};
+use super::premises::Premises;
 use super::stream::StreamSender;
 use super::streams::Place;
-use super::{HttpBody, HttpReply, HttpRequest, OPENING_MAX, Server, drive};
+use super::{HttpBody, HttpReply, HttpRequest, drive};
 use bytes::{Bytes, BytesMut};
 use h2::RecvStream;
 use h2::server::SendResponse;
@@ -14,7 +16,7 @@ use tokio::time::timeout;
 
 /// Serves one request on a task of its own.
 pub(super) fn serve(
-    server: &Server,
+    server: &Premises,
     head: &request::Parts,
     body: RecvStream,
     send: SendResponse<Chunk>,

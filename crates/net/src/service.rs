@@ -1,24 +1,16 @@
 //! What a service is to the client port: it is handed calls, and returns values.
 
-use super::frames::{ANSWER_BYTES_MAX, FRAME_HEAD_BYTES, answer, head};
+use super::frames::{FRAME_HEAD_BYTES, answer, head};
+use super::kind::Kind;
 use super::stats::CallStats;
 use super::status::{Status, exceeded, undecodable};
+use base::limits::ANSWER_BYTES_MAX;
 use bytes::Bytes;
 use later::{Asker, Later};
 use prost::Message;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
-
-/// How a method moves messages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    Unary,
-    /// One request, a stream of answers.
-    ServerStream,
-    /// Streams both ways.
-    Bidi,
-}
 
 /// Request metadata that services are told of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,7 +46,7 @@ pub struct Form {
 
 impl Form {
     /// Protobuf behind gRPC's prefix, for `asker`.
-    pub(super) const fn grpc(asker: Asker) -> Self {
+    pub const fn grpc(asker: Asker) -> Self {
         Self { asker }
     }
 

@@ -1,6 +1,6 @@
 //! How many calls of each method began, and how they ended.
 
-use super::Kind;
+use super::kind::Kind;
 use std::cell::Cell;
 use std::fmt::Write as _;
 use std::rc::Rc;

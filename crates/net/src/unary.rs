@@ -1,9 +1,9 @@
 //! One unary call while it is under way, and whether anybody still wants its answer.
 
-use super::deadline::Ticket;
+use super::deadline::{Overdue, Ticket};
 use super::outflow::{Chunk, Outflow};
 use super::stats::Tally;
-use super::status::{Code, Outcome, Status, failed_head, head, ok_trailers};
+use super::status::{Code, Outcome, Status, exceeded, failed_head, head, ok_trailers};
 use super::stream::StreamSender;
 use super::streams::Place;
 use super::{Body, Source, drive};
@@ -115,6 +115,12 @@ impl Unary {
 pub(super) fn refuse(mut send: SendResponse<Chunk>, outflow: &Outflow, status: &Status) {
     outflow.begins();
     let _ = send.send_response(failed_head(status), true);
+}
+
+impl Overdue for Unary {
+    fn expire(&self) {
+        self.fail(&exceeded());
+    }
 }
 
 impl Asking for Unary {

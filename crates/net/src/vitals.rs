@@ -6,6 +6,7 @@
 
 use super::outflow::Outflow;
 use super::traffic::Traffic;
+use base::limits::{RESETS_MAX, UNSENT_TOLERATED_BYTES_MAX};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -17,12 +18,8 @@ pub const DRAIN_MAX: Duration = Duration::from_secs(10);
 const DRAIN_UNDER_PRESSURE_MAX: Duration = Duration::from_secs(1);
 /// Bytes a connection takes in that time at least, or all there are.
 const DRAINED_BYTES_MIN: u64 = 64 * 1024;
-/// Unsent bytes that are nobody's concern: a client may leave some of its streams unread.
-const UNSENT_TOLERATED_BYTES_MAX: usize = 1 << 20;
 /// How often a connection with unsent bytes is looked at.
 const DRAIN_INTERVAL: Duration = Duration::from_millis(500);
-/// Calls a client may take back at once: a burst of its timeouts is not an attack.
-const RESETS_MAX: u64 = 8 * 1024;
 /// And how many a second, for ever.
 const RESETS_PER_SECOND_MAX: u64 = 4 * 1024;
 /// Pings that may come too early, as in grpc-go (`maxPingStrikes`).

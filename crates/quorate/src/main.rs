@@ -1,4 +1,7 @@
-//! The `quorate` binary.
+//! The `quorate` binary: reads a command line and hands over to a crate.
+//!
+//! It decides what flags mean, what is printed and with which code a command ends. It never
+//! decides anything of a cluster: `serve` starts a member, the others ask, simulate or compute.
 
 mod bench;
 mod check_cmd;

@@ -2,6 +2,7 @@
 
 use crate::explain::{Ask, Trace};
 use anyhow::{Context as _, bail, ensure};
+use base::limits::PAGE_EVENTS_MAX;
 use clap::Args;
 use client::{Channel, authority};
 use std::io::Write as _;
@@ -11,10 +12,8 @@ use trace::{Event, Head, Merger};
 
 const PAUSE: Duration = Duration::from_millis(300);
 const PAGE_WAIT: Duration = Duration::from_secs(15);
-/// Events asked for at once.
-const PAGE_EVENTS: usize = 4096;
 /// A ring holds no more pages; a member that is faster than its reader has no end.
-const PAGES_MAX: usize = server::record::RECORD_MAX / PAGE_EVENTS + 1;
+const PAGES_MAX: usize = server::record::RECORD_MAX / PAGE_EVENTS_MAX + 1;
 
 /// Arguments of `quorate trace`.
 #[derive(Args, Clone, Debug)]
@@ -162,7 +161,7 @@ impl Member {
                 self.next = 1; // Another process, whose numbers begin anew.
                 continue;
             }
-            let full = events.len() >= PAGE_EVENTS;
+            let full = events.len() >= PAGE_EVENTS_MAX;
             for event in events {
                 gone += event.n.saturating_sub(self.next);
                 self.next = event.n.saturating_add(1);
@@ -181,7 +180,7 @@ impl Member {
 
     async fn page(&self) -> anyhow::Result<(Head, Vec<Event>)> {
         let endpoint = self.channel.authority();
-        let target = format!("/debug/trace?from={}&max={PAGE_EVENTS}", self.next);
+        let target = format!("/debug/trace?from={}&max={PAGE_EVENTS_MAX}", self.next);
         let answer = tokio::time::timeout(PAGE_WAIT, self.channel.get(&target)).await;
         let (code, page) = match answer {
             Ok(Ok(answer)) => answer,

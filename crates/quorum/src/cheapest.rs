@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::ops::Add;
 
-use crate::family::DEPTH_MAX;
+use crate::op::DEPTH_MAX;
 use crate::{Family, NodeSet, Slot};
 
 impl Family {

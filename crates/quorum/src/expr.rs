@@ -2,9 +2,10 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use core::fmt::{self, Write};
+use core::fmt;
 
 use crate::Names;
+use crate::spelling::write_name;
 
 /// A parsed family over names. `Display` prints it in the same language.
 #[derive(Clone, Debug)]
@@ -235,25 +236,4 @@ impl fmt::Display for Expr {
         }
         if weighted { write!(f, "}} >= {need}") } else { f.write_str(")") }
     }
-}
-
-/// Characters a name may have without quotes.
-pub(crate) fn is_name_char(c: char) -> bool {
-    c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | '@')
-}
-
-/// A name, quoted when the language needs it.
-pub(crate) fn write_name(out: &mut impl Write, name: &str) -> fmt::Result {
-    let reserved = matches!(name, "and" | "or" | "of" | "");
-    if !reserved && name.chars().all(is_name_char) {
-        return out.write_str(name);
-    }
-    out.write_char('"')?;
-    for c in name.chars() {
-        if matches!(c, '"' | '\\') {
-            out.write_char('\\')?;
-        }
-        out.write_char(c)?;
-    }
-    out.write_char('"')
 }

@@ -4,6 +4,9 @@
 //! A *system* is a pair of families, `elect` (phase 1) and `commit` (phase 2). Which pairs must
 //! meet depends on the protocol, and a pair that does not is refused with two concrete quorums
 //! that miss each other ([`System::check`]). The language is described in [`Expr::parse`].
+//!
+//! It decides whether a set is enough, which sets are too few, and whether a system is safe. It
+//! never decides who is a member, which system is in force or what is done once enough agree.
 #![no_std]
 #![deny(missing_docs)]
 extern crate alloc;
@@ -13,6 +16,7 @@ extern crate std;
 mod analyse;
 mod cheapest;
 mod commit;
+mod error;
 mod explain;
 mod expr;
 mod family;
@@ -20,10 +24,13 @@ mod meet;
 mod minimal;
 mod names;
 mod node_set;
+mod op;
 mod parse;
 mod program;
+mod refusal;
 mod rename;
 pub mod report;
+mod spelling;
 mod system;
 mod tally;
 #[cfg(test)]
@@ -31,12 +38,13 @@ mod tests;
 mod token;
 
 pub use commit::commit_index;
+pub use error::ParseError;
 pub use expr::Expr;
 pub use family::Family;
 pub use meet::interchangeable;
 pub use names::Names;
 pub use node_set::{NODES_MAX, NodeSet, Slot};
-pub use parse::ParseError;
+pub use refusal::{SystemError, Unsafe, Why};
 pub use rename::{majority_text, marked, quoted, renamed};
-pub use system::{Dominance, Protocol, System, SystemError, SystemSpec, Unsafe, Why, check_pair};
+pub use system::{Dominance, Protocol, System, SystemSpec, check_pair};
 pub use tally::{Tally, Verdict};

@@ -4,7 +4,7 @@
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
-use crate::family::Op;
+use crate::op::Op;
 use crate::{Family, NodeSet};
 
 /// States remembered before the search gives up.
@@ -124,8 +124,8 @@ pub(crate) fn lowest(set: NodeSet, count: usize) -> NodeSet {
 /// its parent's number already says which.
 fn residue(ops: &[Op], placed: NodeSet, open: NodeSet, key: &mut Vec<u32>) {
     const SETTLED: u32 = u32::MAX;
-    let mut counts = [0u32; crate::family::DEPTH_MAX];
-    let mut undecided = [false; crate::family::DEPTH_MAX];
+    let mut counts = [0u32; crate::op::DEPTH_MAX];
+    let mut undecided = [false; crate::op::DEPTH_MAX];
     for op in ops {
         let depth = op.depth as usize;
         let here = (op.mask & placed.0).count_ones();

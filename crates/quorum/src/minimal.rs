@@ -2,8 +2,8 @@
 
 use alloc::vec::Vec;
 
-use crate::family::DEPTH_MAX;
 use crate::meet::lowest;
+use crate::op::DEPTH_MAX;
 use crate::{Family, NodeSet};
 
 /// Sets of a gate before the search gives up.

@@ -3,7 +3,7 @@
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use crate::expr::write_name;
+use crate::spelling::write_name;
 use crate::{NODES_MAX, NodeSet, Slot};
 
 /// A two-way map between slots and member names. Slots may have gaps; names are unique.

@@ -3,65 +3,21 @@
 //! are bounded.
 
 use alloc::format;
-use alloc::string::String;
 use alloc::vec::Vec;
-use core::fmt;
 
+use crate::error::ParseError;
 use crate::expr::{Expr, Kind};
-use crate::family::DEPTH_MAX;
 use crate::token::{Token, tokens};
 use crate::{NODES_MAX, SystemSpec};
 
+mod bounds;
 mod forms;
+mod once;
 mod roles;
 mod shapes;
-/// Brackets inside brackets.
-const BRACKETS_MAX: usize = 16;
-/// Compiled depth of a text; two joins may still be put on top.
-const TEXT_DEPTH_MAX: usize = DEPTH_MAX - 6;
-/// Items of one gate, and rows of one grid.
-const ITEMS_MAX: usize = 256;
-/// Tree nodes a grid or wall may expand to; each level repeats its members.
-const SIZE_MAX: usize = 16 * 1024;
-/// The same for all shapes of a text together; as much as a text of names alone can have.
-const TEXT_SIZE_MAX: usize = 4 * SIZE_MAX;
-const WEIGHT_MAX: u32 = 1_000_000;
-/// Sum of weights of one gate; far from overflow, as counters are 32 bits.
-const WEIGHT_SUM_MAX: u32 = 1_000_000_000;
-const _: () = {
-    assert!(WEIGHT_SUM_MAX as u64 + WEIGHT_MAX as u64 <= u32::MAX as u64, "sums fit a counter");
-    assert!(WEIGHT_MAX as usize * ITEMS_MAX <= WEIGHT_SUM_MAX as usize, "any item may be heavy");
-    assert!(BRACKETS_MAX < TEXT_DEPTH_MAX, "every bracket may be a gate");
-};
 
-/// What is wrong and where.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ParseError {
-    /// In characters, from 1; one past the end when the text stops too early.
-    pub column: usize,
-    /// One sentence, without the column.
-    pub message: String,
-}
-
-impl ParseError {
-    pub(crate) fn new(column: usize, message: impl Into<String>) -> Self {
-        Self { column, message: message.into() }
-    }
-
-    /// The text with a caret below the column, and the message.
-    pub fn caret(&self, text: &str) -> String {
-        let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-        format!("{line}\n{:>width$}\n{self}", "^", width = self.column.min(u16::MAX as usize))
-    }
-}
-
-impl fmt::Display for ParseError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "column {}: {}", self.column, self.message)
-    }
-}
-
-impl core::error::Error for ParseError {}
+use bounds::{BRACKETS_MAX, TEXT_DEPTH_MAX, TEXT_SIZE_MAX, WEIGHT_SUM_MAX};
+use once::once;
 
 impl Expr {
     /// Parses one family. Members and items may be any of these texts again; rows and lists of
@@ -91,6 +47,9 @@ impl Expr {
     /// | `tree(a / b c / d e f g)` | a path to a leaf; a lost node by both its subtrees |
     /// | `hqs(a b c / d e f / g h i)` | two of three, of two of three, .. |
     /// | `plane(a b c d e f g)` | a line of the projective plane of 7, 13, 21, 31 or 57 |
+    ///
+    /// # Errors
+    /// The first thing that is no such text, with its column; one that is too long or too deep.
     pub fn parse(text: &str) -> Result<Expr, ParseError> {
         let mut parser = Parser::new(text)?;
         let expr = parser.expr()?;
@@ -110,6 +69,9 @@ impl SystemSpec {
     /// | `gifford(r, w; a:2, b:1, ..)` | r votes | w votes |
     /// | `two_threshold(f; a, b, ..)` | any 2f+1 | any n-f, n >= 5f+1 |
     /// | ZooKeeper's `group.1=1:2:3`, `weight.1=2` | most groups by most weight | the same |
+    ///
+    /// # Errors
+    /// As [`Expr::parse`]; more than 64 names.
     pub fn parse(text: &str) -> Result<SystemSpec, ParseError> {
         let mut parser = Parser::new(text)?;
         let (elect, commit) = parser.system()?;
@@ -117,7 +79,8 @@ impl SystemSpec {
         assert_eq!(parser.brackets, 0, "a text closes what it opens");
         let spec = SystemSpec { elect, commit };
         if let Some(extra) = spec.names().get(NODES_MAX) {
-            let message = format!("`{extra}` is one name too many: a system has at most 64");
+            let message =
+                format!("`{extra}` is one name too many: a system has at most {NODES_MAX}");
             return Err(ParseError::new(1, message));
         }
         Ok(spec)
@@ -335,28 +298,5 @@ impl Parser {
             }
             _ => self.expected(what),
         }
-    }
-}
-
-/// An item listed twice would count twice: always a slip, so it is refused.
-fn once(seen: &[Expr], item: &Expr) -> Result<(), ParseError> {
-    if seen.len() >= ITEMS_MAX {
-        return Err(ParseError::new(item.column, format!("more than {ITEMS_MAX} items")));
-    }
-    let again = |other: &Expr| match (other.name(), item.name()) {
-        (Some(a), Some(b)) => a == b,
-        _ => other == item,
-    };
-    if seen.iter().any(again) {
-        return Err(ParseError::new(item.column, format!("`{item}` appears twice")));
-    }
-    Ok(())
-}
-
-impl core::str::FromStr for Expr {
-    type Err = ParseError;
-
-    fn from_str(text: &str) -> Result<Self, ParseError> {
-        Self::parse(text)
     }
 }

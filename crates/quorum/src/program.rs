@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use crate::family::Op;
+use crate::op::Op;
 
 /// Gates of unit weight whose results fit one word. Gates that see only members come first:
 /// they do not depend on each other, so the processor works on several at a time.
@@ -39,7 +39,7 @@ impl Program {
         // A gate is a leaf when nothing waits one level below it. The second pass repeats the
         // walk, once the leaves are counted and every gate's bit is known.
         let mut leaves = Vec::new();
-        let mut waiting = [0u64; crate::family::DEPTH_MAX];
+        let mut waiting = [0u64; crate::op::DEPTH_MAX];
         for op in ops {
             if core::mem::take(&mut waiting[op.depth as usize + 1]) == 0 {
                 leaves.push(Gate { mask: op.mask, need: op.need });
@@ -47,7 +47,7 @@ impl Program {
             waiting[op.depth as usize] = 1;
         }
         let mut inner = Vec::new();
-        let mut below = [0u64; crate::family::DEPTH_MAX];
+        let mut below = [0u64; crate::op::DEPTH_MAX];
         let mut leaf = 0;
         for op in ops {
             let gates = core::mem::take(&mut below[op.depth as usize + 1]);

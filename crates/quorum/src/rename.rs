@@ -1,6 +1,6 @@
 //! Names in a quorum text, written and replaced. Whoever keeps such texts does it with these.
 
-use crate::expr::write_name;
+use crate::spelling::write_name;
 use crate::system::SystemSpec;
 use crate::token::{Token, tokens, unquoted};
 use alloc::string::{String, ToString};

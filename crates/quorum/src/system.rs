@@ -1,11 +1,11 @@
 //! A pair of families, and what a protocol asks of it.
 
-use alloc::string::String;
 use alloc::vec::Vec;
 use base::planted;
 use core::fmt;
 
 use crate::meet::{Disjoint, disjoint};
+use crate::refusal::{SystemError, Unsafe, Why};
 use crate::{Expr, Family, Names, NodeSet};
 
 /// A parsed system over names, not yet checked.
@@ -46,61 +46,6 @@ pub enum Protocol {
     TwoThreshold {
         /// Members that may lie, at most.
         f: u8,
-    },
-}
-
-/// Which requirement fails.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Why {
-    /// A leader may not know a committed write.
-    ElectMissesCommit,
-    /// Two leaders may share a term.
-    ElectMissesElect,
-    /// Two writers may not see each other.
-    CommitMissesCommit,
-    /// A commit set has witnesses only: what it commits nobody stores.
-    NoData,
-    /// No offending pair was found within the search bound, and neither was a proof.
-    TooComplex,
-}
-
-/// Two quorums that do not meet enough: `a` of the first role of `why`, `b` of the second.
-/// Both are empty for [`Why::TooComplex`], and the same set for [`Why::NoData`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Unsafe {
-    /// Minimal, of the first role of `why`.
-    pub a: NodeSet,
-    /// Minimal, of the second role of `why`.
-    pub b: NodeSet,
-    /// Which requirement they break.
-    pub why: Why,
-    /// How many members they must share at least.
-    pub share_min: u8,
-}
-
-/// Why a system does not come to be.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SystemError {
-    /// A name in the text that no voter has.
-    UnknownName {
-        /// As the text spells it.
-        name: String,
-        /// In characters, from 1.
-        column: usize,
-    },
-    /// Two quorums do not meet enough, or that could not be settled.
-    Unsafe {
-        /// The members of `cause.a`, by name.
-        a: String,
-        /// The members of `cause.b`, by name.
-        b: String,
-        /// Which pair it is, and what it breaks.
-        cause: Unsafe,
-    },
-    /// This commit set has witnesses only: what it commits nobody stores.
-    NoData {
-        /// Its members, by name.
-        set: String,
     },
 }
 
@@ -157,11 +102,17 @@ impl SystemSpec {
 
     /// Resolves names and checks what every protocol needs: elect meets commit. A protocol that
     /// needs more calls [`SystemSpec::compile_for`].
+    ///
+    /// # Errors
+    /// A name nobody has; an elect set and a commit set that do not meet, or could not be compared.
     pub fn compile(&self, names: &Names) -> Result<System, SystemError> {
         self.compile_for(names, Protocol::RaftTermAndNode)
     }
 
     /// Resolves names and checks the pair for `protocol`.
+    ///
+    /// # Errors
+    /// As [`SystemSpec::compile`]; two sets that miss each other and must not by `protocol`.
     pub fn compile_for(&self, names: &Names, protocol: Protocol) -> Result<System, SystemError> {
         let system = self.compile_unchecked(names)?;
         let protocol = if planted!(OneSidedCheck) { Protocol::Paxos } else { protocol };
@@ -179,6 +130,9 @@ impl SystemSpec {
     }
 
     /// The families (elect, commit), safe or not: for analysis, never for a protocol.
+    ///
+    /// # Errors
+    /// A name nobody has, or a family too large to be worked with.
     pub fn families(&self, names: &Names) -> Result<(Family, Family), SystemError> {
         Ok((Family::compile(&self.elect, names)?, Family::compile(&self.commit, names)?))
     }
@@ -233,6 +187,9 @@ impl System {
 
     /// Whether the pair is safe for `protocol`; if not, two concrete minimal quorums that fail
     /// to meet.
+    ///
+    /// # Errors
+    /// Those two, or that the search for them gave up.
     pub fn check(&self, protocol: Protocol) -> Result<(), Unsafe> {
         check_pair(&self.elect, &self.commit, protocol)
     }
@@ -309,43 +266,6 @@ fn meet(a: &Family, b: &Family, shared_max: u8, why: Why) -> Result<(), Unsafe> 
         Disjoint::TooComplex => {
             let none = NodeSet::EMPTY;
             Err(Unsafe { a: none, b: none, why: Why::TooComplex, share_min })
-        }
-    }
-}
-
-impl fmt::Display for SystemError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::UnknownName { name, column } => {
-                write!(f, "column {column}: no member is named `{name}`")
-            }
-            Self::Unsafe { cause: Unsafe { why: Why::TooComplex, .. }, .. } => {
-                f.write_str("too complex to prove that its quorums meet")
-            }
-            Self::Unsafe { a, b, cause } => {
-                let (first, second) = cause.why.roles();
-                write!(f, "unsafe: {first} quorum {a} and {second} quorum {b} share ")?;
-                match cause.share_min {
-                    1 => f.write_str("no member"),
-                    n => write!(f, "fewer than {n} members"),
-                }
-            }
-            Self::NoData { set } => {
-                write!(f, "unsafe: commit quorum {set} has witnesses only, who keep no data")
-            }
-        }
-    }
-}
-
-impl core::error::Error for SystemError {}
-
-impl Why {
-    /// The roles of [`Unsafe::a`] and [`Unsafe::b`].
-    pub const fn roles(self) -> (&'static str, &'static str) {
-        match self {
-            Why::ElectMissesCommit | Why::TooComplex => ("elect", "commit"),
-            Why::ElectMissesElect => ("elect", "elect"),
-            Why::CommitMissesCommit | Why::NoData => ("commit", "commit"),
         }
     }
 }

@@ -6,8 +6,8 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-use crate::expr::is_name_char;
-use crate::parse::ParseError;
+use crate::error::ParseError;
+use crate::spelling::is_name_char;
 use base::limits::QUORUM_TEXT_BYTES_MAX;
 
 #[derive(Clone, Debug, PartialEq, Eq)]

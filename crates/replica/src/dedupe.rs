@@ -8,12 +8,8 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use base::codec::{DecodeError, Get, Put};
+pub use base::limits::{ORIGINS_MAX, SEEN_MAX};
 use base::{Incarnation, NodeId, RequestId, planted};
-
-/// Sequence numbers remembered above the floor, per origin.
-pub const SEEN_MAX: usize = 8192;
-/// Origins of one encoded window at most: only members have one.
-pub const ORIGINS_MAX: usize = base::limits::MEMBERS_MAX;
 
 /// Which requests are applied; the same on every member at the same applied index. Bounded by the
 /// members and [`SEEN_MAX`].

@@ -4,6 +4,7 @@
 //! its view down before a step and puts one up after it; only who took one meanwhile costs copies.
 //! One thread reads here.
 
+use base::limits::CHANGES_UNHEARD_MAX;
 use base::{ClusterTime, NodeId, Term};
 use door::{MemberInfo, Status};
 use mvcc::View;
@@ -75,9 +76,6 @@ pub struct Board {
     unheard: AtomicUsize,
 }
 
-/// Changes told and not heard at which no more are told: whoever is that far behind reads history.
-const UNHEARD_MAX: usize = 1 << 16;
-
 impl Board {
     pub fn new(picture: Picture, view: View) -> Arc<Self> {
         let state = State {
@@ -146,7 +144,7 @@ impl Board {
 
     /// Whether so many changes may be told now; they count as told then.
     pub fn may_tell(&self, changes: usize) -> bool {
-        let may = self.unheard.load(Ordering::Relaxed) < UNHEARD_MAX;
+        let may = self.unheard.load(Ordering::Relaxed) < CHANGES_UNHEARD_MAX;
         if may {
             self.unheard.fetch_add(changes, Ordering::Relaxed);
         }
@@ -242,9 +240,12 @@ mod tests {
     #[test]
     fn changes_that_nobody_hears_are_bounded() {
         let board = Board::new(picture(1), Store::new(Limits::default()).view());
-        assert!(board.may_tell(UNHEARD_MAX - 1) && board.may_tell(10), "a step is told whole");
+        assert!(
+            board.may_tell(CHANGES_UNHEARD_MAX - 1) && board.may_tell(10),
+            "a step is told whole"
+        );
         assert!(!board.may_tell(1) && !board.may_tell(0), "not even that all is to be looked at");
-        board.heard(UNHEARD_MAX - 1);
+        board.heard(CHANGES_UNHEARD_MAX - 1);
         assert!(board.may_tell(1));
         board.heard(11);
         assert_eq!(board.unheard.load(Ordering::Relaxed), 0);

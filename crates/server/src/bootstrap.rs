@@ -6,6 +6,7 @@
 
 use crate::config::{Config, ConfigError, InitialMember, Url, resolve, same_urls};
 use base::NodeId;
+use base::limits::MEMBERS_MAX;
 use cluster::{BallotRule, Configuration, Member};
 use member::Born;
 use member::limits::{LIMIT_QUOTA, LIMIT_TXN_OPS};
@@ -43,10 +44,11 @@ pub fn from_flags(config: &Config) -> Result<Born, ConfigError> {
     refuse_shared_urls(&initial)?;
     let mut members = Vec::new();
     for (slot, member) in initial.iter().enumerate() {
-        let slot = u8::try_from(slot).ok().filter(|slot| *slot < 64);
+        let slot = u8::try_from(slot).ok().filter(|slot| usize::from(*slot) < MEMBERS_MAX);
         members.push(Member {
             id: member_id(&member.peer_urls, &config.cluster_token),
-            slot: slot.ok_or_else(|| ConfigError("more than 64 initial members".into()))?,
+            slot: slot
+                .ok_or_else(|| ConfigError(format!("more than {MEMBERS_MAX} initial members")))?,
             name: member.name.clone(),
             learner: false,
             peer_urls: member.peer_urls.iter().map(ToString::to_string).collect(),

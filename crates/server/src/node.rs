@@ -13,8 +13,8 @@ mod stop;
 mod voter;
 
 pub use crate::desk::MakeFront;
+pub use crate::error::StartError;
 pub use handle::{Handle, Phase};
-pub use start::StartError;
 
 use crate::config::Config;
 use crate::disk::Wrap;

@@ -4,24 +4,21 @@
 mod pages;
 mod recorder;
 
+pub use base::limits::RECORD_MAX;
+use base::limits::RECORD_QUEUED_MAX;
 pub(crate) use pages::{PATH, head, page};
 pub use recorder::TraceSink;
 
 use crate::metrics::Counter;
 use base::Nanos;
 use cluster::Configuration;
-use recorder::{Handed, Recorder};
+use recorder::{Handed, Recorder, ring};
 use replica::TraceEvent;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use trace::{Head, Ring, What};
-
-/// Largest `--record`: about 200 MB.
-pub const RECORD_MAX: usize = 1_000_000;
-/// Events on their way to the thread, beside those of one step: what comes on top is dropped.
-const QUEUED_MAX: usize = 1 << 16;
 
 /// What was recorded, for any thread.
 pub struct Recording {
@@ -44,10 +41,6 @@ impl Recording {
     fn ring(&self) -> MutexGuard<'_, Option<Ring>> {
         self.ring.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn ring(events_max: usize) -> Option<Ring> {
-    (events_max > 0).then(|| Ring::new(events_max))
 }
 
 /// The voter's end. With it the thread ends, once it has taken in what it was handed.
@@ -130,7 +123,7 @@ impl Tap {
     /// Whether so many more may wait; else they are dropped.
     fn has_room(&mut self, count: usize) -> bool {
         // Only this side adds.
-        let room = |thread: &&Thread| thread.queued.load(Ordering::Relaxed) < QUEUED_MAX;
+        let room = |thread: &&Thread| thread.queued.load(Ordering::Relaxed) < RECORD_QUEUED_MAX;
         let thread = self.thread.as_ref().filter(room);
         if let Some(thread) = thread {
             thread.queued.fetch_add(count, Ordering::Relaxed);

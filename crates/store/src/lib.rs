@@ -1,11 +1,15 @@
 //! Checkpoint and identity files over the same [`wal::Disk`] as the journal.
 //!
-//! The format is in `docs/design/checkpoint-format.md`. Records are opaque here.
+//! It decides whether a file is whole and which of several is the newest, what is damaged and set
+//! aside, and how a journal and a checkpoint are opened together. It never decides what they mean:
+//! records are opaque here, and when a checkpoint is due or may be removed is the caller's. No
+//! thread and no clock. The format is in `docs/design/checkpoint-format.md`.
 
 mod begin;
 mod checkpoint;
 mod digest;
 mod error;
+mod home;
 mod identity;
 mod incoming;
 mod open;
@@ -17,7 +21,8 @@ pub use checkpoint::{
     read_checkpoint, remove_older, write_checkpoint,
 };
 pub use error::{StoreError, StoreErrorKind};
+pub use home::Home;
 pub use identity::{Identity, Met, read_identity, write_identity};
 pub use incoming::Incoming;
-pub use open::{Ask, Home, OnDamage, OpenError, Opened, open};
+pub use open::{Ask, OnDamage, OpenError, Opened, open};
 pub use repair::{Repair, end_repair, is_aside};

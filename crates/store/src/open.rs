@@ -2,24 +2,17 @@
 //! decides whether the member starts, repairs or refuses. One place for every shell.
 
 use crate::checkpoint::{describe, names};
+use crate::home::Home;
 use crate::repair::{Repair, read_repair, sweep, write_repair};
 use crate::{CheckpointFile, StoreError, StoreErrorKind};
 use base::{Ballot, LogIndex, NodeId, planted};
-use std::{fmt, io};
+use std::fmt;
 use wal::{
     Batch, Cut, Disk, Journal, Options, Owner, Record, Recovery, Survey, WalError, WalErrorKind,
 };
 
 /// Bytes of one batch of what is copied into a new journal.
 const COPY_BYTES: usize = 8 << 20;
-
-/// The directories of one member.
-pub trait Home {
-    /// The disk of one part: `""`, `journal` or `checkpoints`; made where it is not there.
-    fn disk(&self, part: &str) -> io::Result<Box<dyn Disk>>;
-    /// Whether a part is there; nothing is made.
-    fn has(&self, part: &str) -> bool;
-}
 
 /// What a member does whose disk is damaged and whose promise is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,5 +1,5 @@
 //! What happened in a cluster, as lines that anybody can read: one vocabulary for the simulator,
-//! the live server, the terminal and the console.
+//! the live server and the terminal.
 //!
 //! ```text
 //! {"trace":2,"names":["a","b"],"quorum":"all of (a, b)","rule":"shared-terms"}

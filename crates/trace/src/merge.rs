@@ -9,6 +9,7 @@
 
 use crate::event::{Event, What};
 use crate::text::Head;
+use base::limits::TRACE_LEADERS_MAX;
 use base::{Ballot, RequestId};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -19,9 +20,6 @@ enum Fact {
     /// Its owner is in the ballot.
     Asked(Ballot),
 }
-
-/// Leaders remembered: those of the highest ballots.
-const LEADERS_MAX: usize = 64;
 
 /// What is known so far, or still to come.
 #[derive(Debug, Default)]
@@ -43,7 +41,7 @@ impl Facts {
             What::Ask { ballot } | What::Campaign { ballot } => Fact::Asked(*ballot),
             What::Elect { ballot, .. } => {
                 self.leaders.insert(*ballot, event.node.clone().unwrap_or_default());
-                if self.leaders.len() > LEADERS_MAX {
+                if self.leaders.len() > TRACE_LEADERS_MAX {
                     self.leaders.pop_first();
                 }
                 return;

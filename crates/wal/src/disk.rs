@@ -8,7 +8,7 @@ pub use mem::MemDisk;
 pub use part::Part;
 pub use real::{DirLock, RealDisk};
 
-use crate::Ours;
+use crate::ours::{Ours, Shape};
 use std::io;
 
 /// One flat directory. Names never hold a separator.
@@ -74,6 +74,30 @@ pub(crate) fn read_up_to(file: &mut dyn DiskFile, offset: u64, len: usize) -> io
     }
     bytes.truncate(done);
     Ok(bytes)
+}
+
+/// Removes a file of this shape by the name that this process gave it.
+pub fn remove_named(disk: &mut dyn Disk, shape: Shape, name: &str) -> io::Result<()> {
+    let ours = shape.own(name).ok_or_else(|| {
+        io::Error::new(io::ErrorKind::InvalidInput, format!("{name} is no file of ours"))
+    })?;
+    disk.remove(&ours)
+}
+
+/// Whether an open segment was begun and never written to: all behind its header is zero.
+pub(crate) fn is_blank(file: &mut dyn DiskFile, from: usize) -> io::Result<bool> {
+    let mut at = from as u64;
+    let mut piece = vec![0; 64 << 10];
+    loop {
+        let n = file.read_at(at, &mut piece)?;
+        if n == 0 {
+            return Ok(true);
+        }
+        if piece[..n].iter().any(|byte| *byte != 0) {
+            return Ok(false);
+        }
+        at += n as u64;
+    }
 }
 
 #[cfg(test)]

@@ -1,12 +1,13 @@
 //! The writing side.
 
 use crate::batch::{self, HEADER_BYTES, Place, Seal, padded};
-use crate::ours::{SEGMENT, remove_named};
+use crate::disk::remove_named;
+use crate::ours::SEGMENT;
 use crate::segment::{
     SEGMENT_HEADER_BYTES, Segment, SegmentHeader, generation_of, segment_name, spare_name,
 };
 use crate::spare::{PREPARED, zeros};
-use crate::{Batch, Disk, DiskFile, Owner, Recovery, WalError, WalErrorKind, recover};
+use crate::{Batch, Disk, DiskFile, Owner, WalError, WalErrorKind};
 use base::{Ballot, LogIndex, planted};
 use std::io;
 
@@ -129,12 +130,6 @@ impl Journal {
     /// header is lost.
     pub fn key(&self) -> u64 {
         self.key
-    }
-
-    /// Recovers a journal; what it returns is durable. Errors: `Missing`, `Corrupt`, `Unknown`,
-    /// `Io`.
-    pub fn open(disk: impl Disk + 'static, options: Options) -> Result<(Self, Recovery), WalError> {
-        recover::open(Box::new(disk), options)
     }
 
     /// Writes the batches with one write, in order. Not durable before [`Journal::sync`].

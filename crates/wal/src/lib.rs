@@ -1,6 +1,10 @@
 //! The journal on disk: batches, segments, recovery, over a small synchronous [`Disk`].
 //! No threads and no clock: the shell decides which thread calls it.
 //!
+//! It decides what is whole, what is a torn tail, which may be cut, and what is damage, which may
+//! not; and which files are its own and may be removed. It never decides what a record means, when
+//! to sync, or from where on the journal is needed no more: the caller says so.
+//!
 //! The format is in `docs/design/journal-format.md`. The order of one acknowledgement is
 //! [`Journal::append`] (one write), [`Journal::sync`] (one `fdatasync`), then the ticket.
 
@@ -14,10 +18,10 @@ mod segment;
 mod spare;
 mod survey;
 
-pub use disk::{DirLock, Disk, DiskFile, MemDisk, Part, RealDisk};
+pub use disk::{DirLock, Disk, DiskFile, MemDisk, Part, RealDisk, remove_named};
 pub use error::{WalError, WalErrorKind};
 pub use journal::{Journal, Options};
-pub use ours::{ASIDE, Ours, SEGMENT, SPARE, Shape, remove_named};
+pub use ours::{ASIDE, Ours, SEGMENT, SPARE, Shape};
 pub use recover::{Cut, Recovery};
 pub use segment::is_unused;
 pub use spare::SpareJob;

@@ -1,9 +1,6 @@
 //! Which files may be removed: [`Disk::remove`] takes a proof that the name is one this product
 //! gives. What anybody else has put into a data directory is never touched.
 
-use crate::{Disk, DiskFile};
-use std::io;
-
 /// Behind the name of what was set aside: the number of the start that found it damaged.
 pub const ASIDE: &str = ".damaged-";
 
@@ -49,30 +46,6 @@ impl Shape {
     pub fn aside(&self, name: &str) -> Option<Ours> {
         let (before, label) = name.split_once(ASIDE)?;
         (is_hex(label) && self.own(before).is_some()).then(|| Ours(name.to_owned()))
-    }
-}
-
-/// Removes a file of this shape by the name that this process gave it.
-pub fn remove_named(disk: &mut dyn Disk, shape: Shape, name: &str) -> io::Result<()> {
-    let ours = shape.own(name).ok_or_else(|| {
-        io::Error::new(io::ErrorKind::InvalidInput, format!("{name} is no file of ours"))
-    })?;
-    disk.remove(&ours)
-}
-
-/// Whether an open segment was begun and never written to: all behind its header is zero.
-pub(crate) fn is_blank(file: &mut dyn DiskFile, from: usize) -> io::Result<bool> {
-    let mut at = from as u64;
-    let mut piece = vec![0; 64 << 10];
-    loop {
-        let n = file.read_at(at, &mut piece)?;
-        if n == 0 {
-            return Ok(true);
-        }
-        if piece[..n].iter().any(|byte| *byte != 0) {
-            return Ok(false);
-        }
-        at += n as u64;
     }
 }
 

@@ -2,8 +2,9 @@
 
 use crate::batch::{self, ALIGN, HEADER_BYTES, Header, Seal};
 use crate::disk::read_up_to;
+use crate::disk::remove_named;
 use crate::journal::{Journal, Options};
-use crate::ours::{SPARE, remove_named};
+use crate::ours::SPARE;
 use crate::segment::{
     SEGMENT_HEADER_BYTES, Segment, SegmentHeader, generation_of, segment_name, spare_name,
 };
@@ -57,10 +58,15 @@ struct Stop {
     torn: Vec<usize>,
 }
 
-pub(crate) fn open(
-    mut disk: Box<dyn Disk>,
-    options: Options,
-) -> Result<(Journal, Recovery), WalError> {
+impl Journal {
+    /// Recovers a journal; what it returns is durable. Errors: `Missing`, `Corrupt`, `Unknown`,
+    /// `Io`.
+    pub fn open(disk: impl Disk + 'static, options: Options) -> Result<(Self, Recovery), WalError> {
+        open(Box::new(disk), options)
+    }
+}
+
+fn open(mut disk: Box<dyn Disk>, options: Options) -> Result<(Journal, Recovery), WalError> {
     let names = disk.list().map_err(|e| WalError::io("", 0, "list", &e))?;
     let live: Vec<u64> = names.iter().filter_map(|n| generation_of(n, "segment-")).collect();
     let mut spares: Vec<u64> = names.iter().filter_map(|n| generation_of(n, "spare-")).collect();

@@ -1,7 +1,7 @@
 //! Segment headers and names.
 
-use crate::disk::read_up_to;
-use crate::ours::{SEGMENT, SPARE, is_blank};
+use crate::disk::{is_blank, read_up_to};
+use crate::ours::{SEGMENT, SPARE};
 use crate::{Disk, Owner, WalError, WalErrorKind};
 use base::codec::{Get, Put};
 use base::crc::crc32c;

@@ -1,6 +1,7 @@
 //! Files made ahead by a helper, so that beginning a segment writes no zeros.
 
-use crate::ours::{SPARE, remove_named};
+use crate::disk::remove_named;
+use crate::ours::SPARE;
 use crate::segment::spare_name;
 use crate::{Disk, DiskFile, Journal, WalError};
 use std::io;

@@ -1,12 +1,12 @@
 //! What a change and its state look like as bytes. Decoders are bounded and never panic.
 
-use super::{Change, ChangeError, ChangeState, Newcomer, REMOVED_MAX};
-use crate::config::{get_len, get_strings, put_strings};
+use super::{Change, ChangeError, ChangeState, Newcomer};
+use crate::lists::{get_len, get_strings, put_strings};
 use alloc::string::String;
 use alloc::vec::Vec;
 use base::NodeId;
 use base::codec::{DecodeError, Get, Put};
-use base::limits::MEMBERS_MAX;
+use base::limits::{MEMBERS_MAX, REMOVED_MAX};
 
 impl ChangeState {
     /// `marks`: whether the list of members marked out follows.
@@ -120,6 +120,9 @@ impl Change {
     }
 
     /// Never panics, whatever the bytes are.
+    ///
+    /// # Errors
+    /// Bytes that end too early, a kind that is not known, a list or text that is too long.
     pub fn decode(get: &mut Get<'_>) -> Result<Self, DecodeError> {
         let id = |get: &mut Get<'_>| Ok::<_, DecodeError>(NodeId(get.u64()?));
         Ok(match get.u8()? {
@@ -163,6 +166,9 @@ impl ChangeError {
     }
 
     /// Never panics, whatever the bytes are.
+    ///
+    /// # Errors
+    /// Bytes that end too early, a kind that is not known, a list or text that is too long.
     pub fn decode(get: &mut Get<'_>) -> Result<Self, DecodeError> {
         let (kind, text) = (get.u8()?, String::from(get.str()?));
         Ok(match kind {

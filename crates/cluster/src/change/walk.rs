@@ -1,10 +1,13 @@
 //! From one configuration to the next.
 
-use super::{Change, ChangeError, LEARNERS_MAX, Newcomer, REMOVED_MAX, label};
+use super::{Change, ChangeError, Newcomer};
 use crate::Compiled;
-use crate::config::{BallotRule, ConfigError, Configuration, Member};
+use crate::config::{BallotRule, Configuration, Member};
+use crate::error::ConfigError;
+use crate::label::label;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use base::limits::{LEARNERS_MAX, REMOVED_MAX};
 use base::{Life, NodeId, RequestId, planted};
 use quorum::{Expr, NODES_MAX, NodeSet, renamed};
 

@@ -1,12 +1,13 @@
 //! A configuration as bytes (`docs/design/configuration.md`). Decoders are bounded and never panic.
 
-use super::{BallotRule, Configuration, LIMITS_MAX, Member, Protocol};
+use super::{BallotRule, Configuration, Member, Protocol};
 use crate::change::ChangeState;
+use crate::lists::{get_len, get_strings, put_len, put_strings};
 use alloc::string::String;
 use alloc::vec::Vec;
 use base::codec::{DecodeError, Get, Put};
 use base::crc::{crc32c, crc32c_append};
-use base::limits::{MEMBERS_MAX, URLS_MAX};
+use base::limits::{LIMITS_MAX, MEMBERS_MAX};
 use base::{Life, NodeId};
 use quorum::NODES_MAX;
 
@@ -198,25 +199,4 @@ fn get_slot(get: &mut Get<'_>) -> Result<u8, DecodeError> {
         return Err(DecodeError::Invalid { what: "slot given last" });
     }
     Ok(slot)
-}
-
-fn put_len(out: &mut Vec<u8>, len: usize) {
-    out.put_u32(u32::try_from(len).expect("configuration lists are short"));
-}
-
-pub(crate) fn get_len(get: &mut Get<'_>, max: usize) -> Result<usize, DecodeError> {
-    let len = get.u32()? as usize;
-    if len > max {
-        return Err(DecodeError::Invalid { what: "list length" });
-    }
-    Ok(len)
-}
-
-pub(crate) fn put_strings(out: &mut Vec<u8>, strings: &[String]) {
-    put_len(out, strings.len());
-    strings.iter().for_each(|s| out.put_bytes(s.as_bytes()));
-}
-
-pub(crate) fn get_strings(get: &mut Get<'_>) -> Result<Vec<String>, DecodeError> {
-    (0..get_len(get, URLS_MAX)?).map(|_| Ok(String::from(get.str()?))).collect()
 }

@@ -290,6 +290,9 @@ impl Message {
     }
 
     /// Reads one message from the front of `get`.
+    ///
+    /// # Errors
+    /// Another version, an unknown kind, or bytes that end too early.
     pub fn decode(get: &mut Get<'_>) -> Result<Self, DecodeError> {
         let version = get.u8()?;
         if version != VERSION {

@@ -15,6 +15,9 @@ impl Raft {
     }
 
     /// Appends a batch at the leader; returns the index of its first entry.
+    ///
+    /// # Errors
+    /// This member does not lead, hands over, or has no room; nothing was appended.
     pub fn propose(
         &mut self,
         now: Nanos,
@@ -30,6 +33,10 @@ impl Raft {
     }
 
     /// Appends the next configuration at the leader; returns the index of its entry.
+    ///
+    /// # Errors
+    /// This member does not lead, hands over, or has another change on its way; nothing was
+    /// appended.
     pub fn propose_config(
         &mut self,
         now: Nanos,

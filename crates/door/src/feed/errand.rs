@@ -29,11 +29,13 @@ impl Errand {
         members: Vec<(i64, Cursor)>,
         bounds: Bounds,
     ) -> Self {
+        assert!(!members.is_empty(), "nobody is sent for nothing");
         Self { whose, view: Some(view), members, reached: 0, told: None, bounds, slices: 0 }
     }
 
     /// One that is done.
     pub(super) fn of(whose: (StreamId, u64), told: Told, bounds: Bounds) -> Self {
+        assert!(matches!(told, Told::Events { .. }), "only events are long");
         let (members, told) = (Vec::new(), Some(told));
         Self { whose, view: None, members, reached: 0, told, bounds, slices: 0 }
     }
@@ -60,6 +62,7 @@ impl Errand {
                     self.told = Some(Told::Compacted { watcher: *id, revision });
                 }
             }
+            assert!(cursor.next() >= from, "a cursor never goes back");
             looks -= (cursor.next() - from).max(1);
             if self.told.is_some() {
                 self.reached += 1;
@@ -67,6 +70,8 @@ impl Errand {
             }
             self.reached += usize::from(cursor.in_sync(view.revision()));
         }
+        assert!(self.slices <= SLICES_MAX, "an errand ends soon");
+        assert!(self.reached <= self.members.len(), "nobody else is reached");
         self.view = None;
         true
     }

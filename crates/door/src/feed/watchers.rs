@@ -70,16 +70,18 @@ impl Watchers {
     /// Moves a watcher from where it waits.
     fn put(&mut self, id: i64, at: At) {
         let place = self.places.get_mut(&id).expect("whoever waits is there");
-        match core::mem::replace(&mut place.at, at) {
-            At::Due(turn) => drop(self.due.remove(&turn)),
-            At::Lagging(turn) => drop(self.lagging.remove(&turn)),
-            At::Quiet | At::Out(_) => {}
-        }
-        match at {
-            At::Due(turn) => drop(self.due.insert(turn, id)),
-            At::Lagging(turn) => drop(self.lagging.insert(turn, id)),
-            At::Quiet | At::Out(_) => {}
-        }
+        let left = match core::mem::replace(&mut place.at, at) {
+            At::Due(turn) => self.due.remove(&turn),
+            At::Lagging(turn) => self.lagging.remove(&turn),
+            At::Quiet | At::Out(_) => Some(id),
+        };
+        assert_eq!(left, Some(id), "whoever waits does so in its turn");
+        let other = match at {
+            At::Due(turn) => self.due.insert(turn, id),
+            At::Lagging(turn) => self.lagging.insert(turn, id),
+            At::Quiet | At::Out(_) => None,
+        };
+        assert!(other.is_none(), "a turn is one watcher's");
     }
 
     fn turn(&mut self) -> u64 {
@@ -110,6 +112,7 @@ impl Watchers {
             place.cursor.skip_to(revision);
         }
         place.upto = place.upto.max(revision);
+        assert!(!place.is_live(), "it is owed what was heard");
         let rings = place.at.is_quiet() && self.due.is_empty();
         if place.at.is_quiet() {
             self.settle(id);
@@ -130,6 +133,7 @@ impl Watchers {
                 place.cursor.skip_to(next);
             }
             place.upto = place.upto.max(current);
+            assert!(!place.is_live(), "it is owed what nobody told");
             if place.at.is_quiet() {
                 quiet.push(*id);
             }
@@ -165,6 +169,7 @@ impl Watchers {
 
     /// Whoever had its turn needs a picture.
     pub(super) fn lags(&mut self, id: i64) {
+        assert!(self.places[&id].at.is_quiet(), "it had its turn");
         let turn = self.turn();
         self.put(id, At::Lagging(turn));
     }
@@ -184,6 +189,7 @@ impl Watchers {
             self.put(id, At::Out(turn));
             members.push((id, self.places[&id].cursor.clone()));
         }
+        assert!(members.len() <= max, "an errand is bounded");
         (number, members)
     }
 
@@ -199,7 +205,8 @@ impl Watchers {
 
     /// Nothing comes of the errand under way: whoever is on it goes on where it stood.
     fn recall(&mut self) {
-        self.errand = None;
+        let errand = self.errand.take();
+        assert!(errand.is_some(), "nobody is out without an errand");
         let out = |(id, place): (&i64, &Place)| match place.at {
             At::Out(turn) => Some((*id, turn, place.is_live())),
             _ => None,
@@ -217,6 +224,7 @@ impl Watchers {
         }
         for (id, cursor) in errand.members() {
             let place = self.places.get_mut(id).expect("with whoever leaves its errand ends");
+            assert!(cursor.next() >= place.cursor.next(), "an errand goes forward");
             self.shown = self.shown.max(cursor.next() - 1);
             place.cursor = cursor.clone();
         }
@@ -252,6 +260,7 @@ impl Watchers {
         if !ready {
             return None;
         }
+        assert!(head >= self.shown, "no promise is below what was shown");
         self.progress_wanted = false;
         let mut places = self.places.values();
         let any = !self.places.is_empty() && places.all(|place| place.cursor.next() <= head + 1);

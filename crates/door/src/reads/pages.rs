@@ -3,12 +3,9 @@
 use crate::query::{Found, Query};
 use alloc::collections::VecDeque;
 use base::Blob;
+use base::limits::{ENDS_BYTES_MAX, PAGES_MAX};
 use mvcc::{Counted, RangeRequest};
 
-/// Lists that are remembered.
-pub const PAGES_MAX: usize = 64;
-/// Bytes of the two ends of one; a list with longer ones is counted anew each time.
-const ENDS_BYTES_MAX: usize = 4096;
 /// Fewer keys than this are looked at as soon.
 const COUNT_MIN: i64 = 500;
 
@@ -51,6 +48,7 @@ impl Pages {
             return;
         }
         let revision = if request.revision > 0 { request.revision } else { found.revision };
+        assert!(revision > 0, "what has keys has a revision");
         let page = Page { revision, end, counted };
         self.0.retain(|other| *other != page);
         if self.0.len() == PAGES_MAX {

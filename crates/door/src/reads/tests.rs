@@ -318,7 +318,7 @@ fn the_next_page_of_a_list_does_not_count_again_what_is_behind_it() {
     assert_eq!(page(&test, &client, "k000500", old), (10, false), "so does one further on");
     assert_eq!(page(&test, &client, "k000000", old), (10, true), "not one before them");
     assert_eq!(page(&test, &client, "k000009\0", old + 1), (10, true), "nor at another revision");
-    for n in 0..2 * pages::PAGES_MAX {
+    for n in 0..2 * base::limits::PAGES_MAX {
         page(&test, &client, &std::format!("k{n:06}"), 0);
     }
     assert_eq!(page(&test, &client, "k000500", old), (10, true), "old ones are forgotten");

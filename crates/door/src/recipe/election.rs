@@ -1,7 +1,8 @@
 //! An election: led by the owner of the oldest key under its name.
 
 use super::line::{Held, Line};
-use super::{Heard, Lost, Recipe, Step, oldest, prefix_end};
+use super::prefix::{oldest, prefix_end};
+use super::{Heard, Lost, Recipe, Step};
 use base::Blob;
 use mvcc::{EventKind, KeyValue, RangeRequest};
 
@@ -66,6 +67,8 @@ impl Observe {
     }
 
     fn tell(&mut self, kv: KeyValue, from: i64) -> Step<KeyValue> {
+        let looked = matches!(self.stage, Stage::Looking | Stage::Empty);
+        assert!(looked, "a leader is found by looking");
         self.key = kv.key.clone();
         self.stage = Stage::Telling { from };
         Step::Tell(kv)

@@ -1,6 +1,7 @@
 //! Standing in line under a prefix until no older key is left.
 
-use super::{Heard, Lost, Step, oldest, prefix_end};
+use super::prefix::{oldest, prefix_end};
+use super::{Heard, Lost, Step};
 use alloc::vec::Vec;
 use base::Blob;
 use mvcc::{
@@ -82,6 +83,7 @@ impl Line {
     pub fn new(name: &[u8], value: Blob, lease: i64) -> Self {
         let prefix = Blob::from([name, b"/"].concat());
         let key = Blob::from([&prefix[..], alloc::format!("{lease:x}").as_bytes()].concat());
+        assert!(key.len() > prefix.len(), "whoever stands in line has a key of its own");
         let held = Held { key, revision: 0, lease, since: 0 };
         Self { prefix, value, stage: Stage::Placing, held }
     }

@@ -1,4 +1,5 @@
 use super::*;
+use alloc::vec::Vec;
 use base::{ClusterTime, LogIndex};
 use mvcc::{Command, KeyRange, KeyValue, Limits, Response, Store};
 

@@ -9,6 +9,7 @@ use super::watcher::{Responses, Watcher, range_of, wanted};
 use api::error::EtcdError;
 use api::etcdserverpb as pb;
 use api::etcdserverpb::watch_request::RequestUnion;
+use base::limits::{ANSWERS_MAX, STREAM_AT_ONCE_BYTES_MAX};
 use bytes::Bytes;
 use door::{Batch, Errand, StreamId, Told, apart};
 use later::{Asker, Later};
@@ -19,13 +20,8 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-/// Answers waiting before requests are left unread; a client that does not read is not served.
-const ANSWERS_MAX: usize = 128;
 /// How long a stream that takes no more requests may leave unread what it is sent.
 const UNREAD_MAX: Duration = Duration::from_secs(60);
-
-/// Bytes of events that are written at once: about as long as it takes to ask another thread.
-const AT_ONCE_BYTES_MAX: usize = 64 << 10;
 
 const DUPLICATE_ID: &str = "mvcc: duplicate watch ID provided on the WatchStream";
 const EMPTY_RANGE: &str = "mvcc: watcher range is empty";
@@ -95,6 +91,8 @@ impl Session {
             Some(EMPTY_RANGE)
         } else if create.watch_id != 0 && self.watchers.contains_key(&create.watch_id) {
             Some(DUPLICATE_ID)
+        } else if self.watchers.len() >= self.hub.watchers_max.get() {
+            Some(EtcdError::TooManyRequests.text())
         } else {
             None
         };
@@ -244,7 +242,7 @@ impl Session {
             Told::Progress(revision) => self.push_progress(-1, revision),
             Told::Compacted { watcher, revision } => self.compacted(watcher, revision),
             Told::Events { watcher, batch } => {
-                if batch.bytes() <= AT_ONCE_BYTES_MAX {
+                if batch.bytes() <= STREAM_AT_ONCE_BYTES_MAX {
                     return self.events(watcher, &batch);
                 }
                 // What is fresh does not wait for what was begun before.

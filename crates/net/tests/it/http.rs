@@ -1,7 +1,7 @@
 //! HTTP/1.1: bodies, chunks, limits, time.
 
-use super::service::{PIECE_BYTES, REQUEST_BYTES_MAX, Stage, with_server};
-use net::GRPC_OVERHEAD_BYTES;
+use super::service::{PIECE_BYTES, REQUEST_BYTES_MAX, Stage, with_limits, with_server};
+use net::{GRPC_OVERHEAD_BYTES, Limits};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -156,5 +156,27 @@ fn a_server_that_stops_closes_idle_connections_and_answers_what_is_under_way() {
         waits.read_to_string(&mut answer).await.unwrap();
         assert!(answer.starts_with("HTTP/1.1 500 "), "{answer}");
         stage.server.closed().await;
+    });
+}
+
+#[test]
+fn the_connection_too_many_waits_until_another_one_has_ended() {
+    let limits = Limits { connections_max: 2, ..Limits::default() };
+    with_limits(limits, |stage| async move {
+        let mut all = Vec::new();
+        for _ in 0..3 {
+            let mut socket = connect(&stage).await;
+            let request = b"POST /echo HTTP/1.1\r\nContent-Length: 1\r\n\r\nb";
+            socket.write_all(request).await.unwrap();
+            all.push(socket);
+        }
+        read_until(&mut all[0], "POST /echo b").await;
+        read_until(&mut all[1], "POST /echo b").await;
+        for _ in 0..1000 {
+            tokio::task::yield_now().await;
+            assert!(stage.server.connections() <= 3, "the listener's and two clients'");
+        }
+        drop(all.remove(0));
+        read_until(&mut all[1], "POST /echo b").await;
     });
 }

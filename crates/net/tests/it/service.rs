@@ -115,13 +115,18 @@ pub const REQUEST_BYTES_MAX: usize = 1000;
 
 /// Runs `test` against a fresh server on this thread.
 pub fn with_server<F: Future<Output = ()>>(test: impl FnOnce(Stage) -> F) {
+    with_limits(Limits::default(), test);
+}
+
+/// As [`with_server`], with other limits.
+pub fn with_limits<F: Future<Output = ()>>(limits: Limits, test: impl FnOnce(Stage) -> F) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     tokio::task::LocalSet::new().block_on(&runtime, async {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stats, made) = (CallStats::new(0), Rc::default());
         let service = Rc::new(Plain { stats, made, kept: RefCell::default() });
-        let limits = Limits { request_bytes_max: REQUEST_BYTES_MAX, ..Limits::default() };
+        let limits = Limits { request_bytes_max: REQUEST_BYTES_MAX, ..limits };
         let served = Rc::clone(&service) as Rc<dyn Service>;
         let server = Server::new(served, limits, KeepAlive::default());
         tokio::task::spawn_local(Rc::clone(&server).serve(listener));

@@ -4,16 +4,17 @@ use alloc::format;
 use alloc::vec::Vec;
 use base::planted;
 
-use super::{ITEMS_MAX, ParseError, Parser, SIZE_MAX, WEIGHT_MAX, WEIGHT_SUM_MAX, once, shapes};
+use super::Parser;
+use super::bounds::{ITEMS_MAX, SIZE_MAX, WEIGHT_MAX, WEIGHT_SUM_MAX};
+use super::once::once;
+use super::shapes::{self, Rows};
+use crate::error::ParseError;
 use crate::expr::{Expr, Kind, Word};
 use crate::token::Token;
 
 const KNOWN: &str = "majority, weighted, zones, byzantine, masking, joint, dual, witness, grid, \
                      row, cover, column, cross, wall, wheel, triangle, tree, hqs, plane";
 const WHOLE_SYSTEMS: [&str; 3] = ["flexible", "gifford", "two_threshold"];
-
-/// Items in rows.
-pub(super) type Rows = Vec<Vec<Expr>>;
 
 impl Parser {
     /// `word(...)` or `word{...}`, the cursor after the word.

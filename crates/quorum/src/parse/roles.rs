@@ -4,7 +4,9 @@ use alloc::boxed::Box;
 use alloc::format;
 use alloc::vec::Vec;
 
-use super::{ParseError, Parser, WEIGHT_MAX};
+use super::Parser;
+use super::bounds::{ITEMS_MAX, WEIGHT_MAX};
+use crate::error::ParseError;
 use crate::expr::{Expr, Kind};
 use crate::token::Token;
 
@@ -231,7 +233,7 @@ impl Parser {
                 let message = format!("server `{server}` appears twice");
                 return Err(ParseError::new(column, message));
             }
-            if earlier.count() >= super::ITEMS_MAX {
+            if earlier.count() >= ITEMS_MAX {
                 return Err(ParseError::new(column, "too many servers"));
             }
             servers.push((column, server));

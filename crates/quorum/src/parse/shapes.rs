@@ -3,9 +3,11 @@
 use alloc::format;
 use alloc::vec::Vec;
 
-use super::ParseError;
-use super::forms::Rows;
+use crate::error::ParseError;
 use crate::expr::{Expr, Word};
+
+/// Items in rows.
+pub(super) type Rows = Vec<Vec<Expr>>;
 
 pub(super) const SHAPES: [&str; 11] = [
     "grid", "row", "cover", "column", "cross", "wall", "wheel", "triangle", "tree", "hqs", "plane",

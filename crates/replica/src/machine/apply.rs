@@ -8,6 +8,7 @@ use crate::{Effects, Halt, Installed, PeerBody, PeerMessage, Reply, TraceKind, U
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use base::codec::{DecodeError, Get};
+use base::limits::HASHES_MAX;
 use base::{ClusterTime, LogIndex, NodeId, RequestId, planted};
 use consensus::raft::{Entry, EntryKind};
 use mvcc::{Budget, Caller, Command, Progress};
@@ -15,8 +16,6 @@ use quorum::NodeSet;
 
 /// Every so many entries the members compare their chain hashes.
 const HASH_EVERY: u64 = 256;
-/// Past hashes kept for the comparison.
-const HASHES_MAX: usize = 64;
 
 /// An entry whose turn it is. What it does to the machine itself is done with its data's job, so
 /// that everything else, a checkpoint too, goes by the last applied one meanwhile.

@@ -8,15 +8,12 @@ use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;
+use base::limits::{CHANGES_PENDING_MAX as PENDING_MAX, CHANGES_REFUSED_MAX as REFUSED_MAX};
 use base::{Ballot, Nanos, NodeId, RequestId, Token};
 use cluster::{Change, ChangeError, Compiled, Configuration};
 use consensus::raft::Entry;
 use mvcc::Caller;
 
-/// Changes pending at one member.
-const PENDING_MAX: usize = 64;
-/// Refusals a leader repeats when a frame comes twice: what was refused is never done later.
-const REFUSED_MAX: usize = 64;
 /// How soon a change is looked at again while the last entry of another is being committed.
 const PAUSE: Nanos = Nanos::from_millis(10);
 /// Entries a learner may lack when it becomes a voter: less than a round trip under load.

@@ -4,7 +4,8 @@
 use super::Place;
 use crate::bootstrap;
 use crate::config::{ClusterState, Config, ConfigError};
-use crate::node::start::{StartError, entropy};
+use crate::entropy::entropy;
+use crate::error::StartError;
 use crate::peer::join;
 use member::{Born, Draws, How, Known, Opened, Refused};
 use wal::{DirLock, Options};

@@ -4,6 +4,7 @@ use super::input::{Input, Told, Word};
 use super::show::members_of;
 use super::voter::{OWN, Voter};
 use crate::peer::Link;
+use crate::peer::link::Host as _;
 use base::{LogIndex, NodeId};
 use door::{Reason, Refusal};
 use replica::{Effects, Event, RefusalReason, Reply, UnknownReason};

@@ -1,6 +1,7 @@
 //! Everything that reaches the replica's owner, from tasks and threads alike, and what it says
 //! to the clients' thread.
 
+use crate::peer::intake::Unhandled;
 use crate::record::TraceSink;
 use base::{LogIndex, NodeId, Ticket, Token};
 use door::{MemberInfo, Refusal};
@@ -25,8 +26,8 @@ pub enum Input {
     /// Requests of clients.
     Asked(Vec<Asked>),
     Event(Event),
-    /// A frame of a member.
-    Peer(PeerMessage),
+    /// A frame of a member, and the room it takes meanwhile.
+    Peer(PeerMessage, Unhandled),
     /// Durable up to this ticket; `bytes` is the journal's live size.
     Persisted {
         ticket: Ticket,

@@ -2,7 +2,7 @@
 
 use super::voter::Voter;
 use crate::board::{Board, Facts, Picture};
-use crate::peer::listen::Shared;
+use crate::peer::Shared;
 use base::Nanos;
 use cluster::{Change, Configuration, Member, label};
 use door::{Caller, MemberInfo, Status};

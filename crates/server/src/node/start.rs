@@ -7,16 +7,21 @@ use super::show::Shown;
 use super::stop::Stop;
 use super::voter::Voter;
 use crate::bootstrap;
-use crate::config::{ClusterState, Config, ConfigError, Url};
+use crate::config::{ClusterState, Config, Url};
 use crate::desk::{self, MakeFront};
 use crate::disk::open::{Held, open};
 use crate::disk::{Files, Log, Place, Wrap};
+use crate::entropy::entropy;
+use crate::error::StartError;
 use crate::metrics::{DiskMetrics, Metrics};
-use crate::peer::Members;
-use crate::peer::listen::{self, Shared};
+use crate::peer::handshakes::Handshakes;
+use crate::peer::listen;
+use crate::peer::shared::State;
+use crate::peer::{Members, Shared};
 use crate::pool::Threads;
 use crate::record::{self, Recording, Tap};
-use base::limits::{APPEND_BYTES_MAX, INFLIGHT_BYTES_MAX, PENDING_BYTES_MAX, PENDING_MAX};
+use base::limits::{APPEND_BYTES_MAX, HANDSHAKES_MAX, INFLIGHT_BYTES_MAX};
+use base::limits::{PENDING_BYTES_MAX, PENDING_MAX};
 use base::{Birth, Nanos, NodeId};
 use cluster::Configuration;
 use consensus::raft::{Recovered, Settings};
@@ -36,22 +41,6 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
 use trace::What;
-
-/// Why a member did not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    #[error("{0}")]
-    Config(#[from] ConfigError),
-    /// The cluster to join could not be reached, or did not take the member.
-    #[error("{0}")]
-    Join(String),
-    #[error("{0}")]
-    Disk(String),
-    #[error("cannot listen on {0}: {1} (--listen-client-urls and --listen-peer-urls say where)")]
-    Listen(String, std::io::Error),
-    #[error("{0}")]
-    System(#[from] std::io::Error),
-}
 
 /// What the new thread tells its creator once it listens.
 struct Started {
@@ -288,7 +277,8 @@ fn shared(
         inbox,
         metrics,
         members: Members::default(),
-        state: listen::State::default(),
+        handshakes: Handshakes::new(HANDSHAKES_MAX),
+        state: State::default(),
     }))
 }
 
@@ -381,10 +371,4 @@ fn build(
         late: Vec::new(),
     };
     Ok((voter, parts, queue))
-}
-
-/// Unpredictable enough for timeouts, births and lease ids; never for secrets.
-pub fn entropy() -> u64 {
-    use std::hash::{BuildHasher as _, Hasher as _};
-    std::hash::RandomState::new().build_hasher().finish()
 }

@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::disk::Log;
 use crate::metrics::Metrics;
 use crate::node::Phase;
-use crate::peer::listen::Shared;
+use crate::peer::Shared;
 use crate::pool::Threads;
 use crate::record::Tap;
 use base::{Nanos, NodeId, Token};
@@ -169,7 +169,8 @@ impl Voter {
                 }
             }
             Input::Event(event) => events.push(event),
-            Input::Peer(message) => {
+            // Its room is free again: until the step that follows, nothing is read.
+            Input::Peer(message, _room) => {
                 if !self.cut.contains(&message.from) {
                     events.push(Event::Message(message));
                 }

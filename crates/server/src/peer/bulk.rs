@@ -3,12 +3,13 @@
 
 use super::frame::{self, Kind};
 use super::limits;
-use super::link::check_answer;
-use super::listen::Shared;
+use super::link::{Host as _, check_answer};
+use super::shared::Shared;
 use crate::disk::Files;
 use crate::node::input::Input;
 use base::NodeId;
 use base::codec::Get;
+use base::limits::{CHECKPOINT_BYTES_MAX, CHECKPOINT_CHUNK_BYTES};
 use bytes::{Bytes, BytesMut};
 use member::checkpoints::{Incoming, decode_offer, encode_offer};
 use member::meet::Seen;
@@ -19,11 +20,6 @@ use std::net::{TcpStream, ToSocketAddrs as _};
 use std::rc::Rc;
 use std::sync::mpsc;
 use std::time::Instant;
-
-/// Bytes of one chunk.
-const CHUNK: usize = 256 << 10;
-/// Largest checkpoint taken from a peer.
-const CHECKPOINT_BYTES_MAX: u64 = 1 << 40;
 
 fn invalid(text: impl Into<String>) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, text.into())
@@ -135,9 +131,9 @@ fn transfer(
         (Kind::BulkBegin, body) => Get::new(&body).u64().map_err(|e| invalid(e.to_string()))?,
         (kind, _) => return Err(invalid(format!("unexpected {kind:?}")).into()),
     };
-    let mut chunk = vec![0; CHUNK];
+    let mut chunk = vec![0; CHECKPOINT_CHUNK_BYTES];
     while sent < size {
-        let want = usize::try_from(size - sent).unwrap_or(CHUNK).min(CHUNK);
+        let want = chunk.len().min(usize::try_from(size - sent).unwrap_or(usize::MAX));
         let got = file.read_at(sent, &mut chunk[..want]);
         let got = got.map_err(|error| Failed::Here(format!("{}: {error}", offer.name)))?;
         if got < want {
@@ -306,5 +302,27 @@ mod tests {
         let told = tell(&mut Gone, Ok(installed)).expect("it is there");
         assert_eq!(told.index, base::LogIndex(7));
         assert!(tell(&mut Gone, Err(invalid("damaged"))).is_err());
+    }
+
+    #[test]
+    fn a_checkpoint_larger_than_any_is_refused_before_a_byte_of_it_is_taken() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("bound");
+        let mut sender = TcpStream::connect(address).expect("connects");
+        let (mut stream, _) = listener.accept().expect("accepts");
+        let offer = store::CheckpointFile {
+            name: String::new(),
+            index: base::LogIndex(7),
+            ballot: base::Ballot::new(1, 2),
+            len: CHECKPOINT_BYTES_MAX + 1,
+            digest: 0,
+        };
+        let mut out = Vec::new();
+        frame::encode(Kind::BulkBegin, &mut out, |out| encode_offer(&offer, out));
+        sender.write_all(&out).expect("it fits the kernel");
+        let files = Files { place: crate::disk::Place::new("/nowhere".into(), None) };
+        let taken = take_file(&mut stream, &mut BytesMut::new(), &files);
+        let error = taken.err().expect("it is refused");
+        assert_eq!(error.to_string(), "checkpoint of 1099511627777 bytes is too large");
     }
 }

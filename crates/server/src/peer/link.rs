@@ -1,16 +1,15 @@
 //! The outgoing side of one peer: keeps a connection, and a buffer that is written as it fills.
 
+use super::addresses::addresses;
 use super::frame::{self, Kind};
 use super::limits;
-use super::listen::Shared;
-use super::members::addresses;
 use super::pulse::{self, Pulse};
 use crate::metrics::LinkMetrics;
 use crate::node::input::Input;
 use base::NodeId;
 use base::limits::{HELLO_BYTES_MAX, OUTGOING_BYTES_MAX};
 use bytes::BytesMut;
-use member::{Hello, Purpose};
+use member::{Hello, Purpose, Unwelcome};
 use replica::PeerMessage;
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -20,6 +19,27 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::time::timeout;
+
+/// The member that a link belongs to.
+pub trait Host {
+    /// How it introduces itself.
+    fn hello(&self, purpose: Purpose, to: NodeId) -> Hello;
+
+    /// Looks at a member that was called and has answered.
+    ///
+    /// # Errors
+    /// Why it is not the one that was meant.
+    fn meet(&self, hello: &Hello) -> Result<(), Unwelcome>;
+
+    /// A closed inbox means the node is stopping; nobody needs the input then.
+    fn send(&self, input: Input);
+
+    /// Says that a peer can be spoken to, once the connections of both directions stand.
+    fn find(&self, peer: NodeId);
+
+    /// A peer that answers nothing for this long is dialled again.
+    fn silence_max(&self) -> Duration;
+}
 
 /// One peer's outgoing stream. Messages pushed while it is down are dropped: the protocol
 /// repeats what matters.
@@ -70,6 +90,11 @@ impl Link {
             *self.addresses.borrow_mut() = addresses;
             self.wake();
         }
+    }
+
+    /// Where the configuration has it.
+    pub fn addresses(&self) -> Vec<String> {
+        self.addresses.borrow().clone()
     }
 
     /// What it says of itself.
@@ -150,7 +175,7 @@ impl Link {
     }
 
     /// Keeps the connection up until the task is aborted.
-    pub async fn run(self: Rc<Self>, shared: Rc<Shared>) {
+    pub async fn run(self: Rc<Self>, host: Rc<dyn Host>) {
         let mut pause = Duration::ZERO;
         let mut last_error = String::new();
         let mut was_up = false;
@@ -160,12 +185,12 @@ impl Link {
             }
             let mut candidates = self.candidates();
             let address = candidates.swap_remove(attempt % candidates.len());
-            match self.dial(&address, &shared).await {
+            match self.dial(&address, &*host).await {
                 Ok(stream) => {
                     *self.reached.borrow_mut() = Some(address.clone());
                     tracing::info!("connected to member {:x} at {address}", self.peer.0);
                     last_error.clear();
-                    let end = self.serve(stream, &shared).await;
+                    let end = self.serve(stream, &*host).await;
                     tracing::info!("connection to member {:x} {end}", self.peer.0);
                     (was_up, pause) = (true, Duration::ZERO);
                 }
@@ -173,11 +198,11 @@ impl Link {
                     let refused = error.kind() == io::ErrorKind::ConnectionRefused;
                     if was_up && refused {
                         was_up = false;
-                        shared.send(Input::PeerLost(self.peer));
+                        host.send(Input::PeerLost(self.peer));
                     }
                     match error.get_ref().and_then(|e| e.downcast_ref()) {
-                        Some(Farewell::Gone(text)) => shared.send(Input::Removed(text.clone())),
-                        Some(Farewell::PutBack(text)) => shared.send(Input::PutBack(text.clone())),
+                        Some(Farewell::Gone(text)) => host.send(Input::Removed(text.clone())),
+                        Some(Farewell::PutBack(text)) => host.send(Input::PutBack(text.clone())),
                         None => {}
                     }
                     let text = error.to_string();
@@ -191,24 +216,24 @@ impl Link {
         }
     }
 
-    async fn dial(&self, address: &str, shared: &Shared) -> io::Result<TcpStream> {
+    async fn dial(&self, address: &str, host: &dyn Host) -> io::Result<TcpStream> {
         let dial = async {
             let stream = TcpStream::connect(address).await?;
             pulse::prepare(&stream)?;
             let mut bytes = Vec::new();
-            let hello = shared.hello(Purpose::Stream, self.peer);
+            let hello = host.hello(Purpose::Stream, self.peer);
             frame::encode(Kind::Hello, &mut bytes, |out| hello.encode(out));
             write_all(&stream, &bytes).await?;
             let mut buffer = BytesMut::new();
             let (kind, body) = read_frame(&stream, &mut buffer, HELLO_BYTES_MAX).await?;
             let meet = |other: &Hello| {
                 self.says(addresses(&other.peer_urls));
-                shared.meet(other).map_err(|unwelcome| unwelcome.text())
+                host.meet(other).map_err(|unwelcome| unwelcome.text())
             };
             check_answer(&hello, kind, &body, meet)?;
             Ok(stream)
         };
-        let max = shared.silence_max.clamp(limits::HANDSHAKE_MIN, limits::HANDSHAKE_MAX);
+        let max = host.silence_max().clamp(limits::HANDSHAKE_MIN, limits::HANDSHAKE_MAX);
         timeout(max, dial)
             .await
             .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "no handshake")))
@@ -216,15 +241,15 @@ impl Link {
 
     /// Ends when the peer closes, an error comes, or no byte is taken or answered for too long;
     /// says which.
-    async fn serve(&self, stream: TcpStream, shared: &Shared) -> &'static str {
+    async fn serve(&self, stream: TcpStream, host: &dyn Host) -> &'static str {
         let stream = Rc::new(stream);
         self.pulse.begin();
         self.hold(Some(Rc::clone(&stream)));
-        shared.find(self.peer);
+        host.find(self.peer);
         let end = tokio::select! {
             () = self.hear(&stream) => "ended",
             () = self.push_out(&stream) => "takes nothing and was closed",
-            () = self.pulse.stops(shared.silence_max, || self.ping()) => {
+            () = self.pulse.stops(host.silence_max(), || self.ping()) => {
                 "answers nothing and was closed"
             }
         };
@@ -353,6 +378,8 @@ pub async fn fill(stream: &TcpStream, buffer: &mut BytesMut) -> io::Result<bool>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use base::{Incarnation, RequestId};
+    use replica::{Forwarded, PeerBody};
     use std::sync::mpsc;
 
     #[test]
@@ -379,5 +406,31 @@ mod tests {
             let _ = done.send(());
         });
         ended.recv_timeout(Duration::from_secs(20)).expect("the link gives up");
+    }
+
+    #[tokio::test]
+    async fn what_waits_for_a_peer_that_takes_nothing_is_bounded() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("bound");
+        let link = Link::new(NodeId(1), vec![address.to_string()]);
+        let command = base::Blob::from(vec![7; 16 << 20]);
+        let id = RequestId { origin: NodeId(2), incarnation: Incarnation(1), seq: 1 };
+        let write = Forwarded { id, caller: mvcc::Caller::default(), command };
+        let body = PeerBody::Forward(vec![write]);
+        let message = PeerMessage { from: NodeId(2), to: NodeId(1), body };
+        link.push(&message);
+        assert!(link.out.borrow().is_empty(), "nothing is kept for who is not there");
+        link.hold(Some(Rc::new(TcpStream::connect(address).await.expect("connects"))));
+        let mut before = 0;
+        for pushed in 1.. {
+            link.push(&message);
+            let len = link.out.borrow().len();
+            if len == before {
+                assert!(pushed > OUTGOING_BYTES_MAX / (17 << 20), "it took what may wait");
+                break;
+            }
+            assert!(len <= OUTGOING_BYTES_MAX + (17 << 20), "one message overshoots");
+            before = len;
+        }
     }
 }

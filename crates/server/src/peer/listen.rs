@@ -1,134 +1,34 @@
 //! The incoming side: accepts members, checks who they are, and hands their frames on.
 
+use super::addresses::canonical;
 use super::frame::{self, Kind};
-use super::link::{fill, read_frame, write_all};
-use super::members::{Members, canonical};
+use super::intake::{Intake, Unhandled};
+use super::link::{Host as _, fill, read_frame, write_all};
 use super::pulse::{self, Answers};
+use super::shared::Shared;
 use super::{bulk, limits};
-use crate::disk::Files;
 use crate::metrics::Metrics;
 use crate::node::input::Input;
 use base::NodeId;
 use base::limits::{FRAME_BYTES_MAX, HELLO_BYTES_MAX};
 use bytes::BytesMut;
-use cluster::Configuration;
 use member::join::{self, Ask};
-use member::{Hello, Peers, Purpose, Unwelcome};
+use member::{Hello, Purpose};
 use replica::PeerMessage;
-use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io;
 use std::rc::Rc;
-use std::sync::Arc;
-use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc::UnboundedSender;
-use tokio::task::AbortHandle;
 use tokio::time::timeout;
-
-/// What every connection of this member needs to know.
-pub struct Shared {
-    pub cluster: u64,
-    pub member: NodeId,
-    /// A peer that answers nothing for this long is dialled again: the election timeout.
-    pub silence_max: Duration,
-    /// The bootstrap configuration.
-    pub config: Arc<Configuration>,
-    pub name: String,
-    pub client_urls: Vec<String>,
-    /// The others, as far as this member knows them.
-    pub met: RefCell<Peers>,
-    pub files: Files,
-    pub inbox: UnboundedSender<Input>,
-    pub metrics: Arc<Metrics>,
-    pub members: Members,
-    pub state: State,
-}
-
-/// What connections learn; starts empty.
-#[derive(Default)]
-pub struct State {
-    pub incoming: RefCell<BTreeMap<NodeId, AbortHandle>>,
-    /// Names and client URLs as the peers announced them.
-    pub announced: RefCell<BTreeMap<NodeId, (String, Vec<String>)>>,
-    /// The configuration, or what a peer says of itself, is another than when last looked at.
-    pub news: Cell<bool>,
-    last_refusal: RefCell<String>,
-}
-
-impl Shared {
-    pub fn hello(&self, purpose: Purpose, to: NodeId) -> Hello {
-        self.met.borrow().hello(purpose, to)
-    }
-
-    /// A closed inbox means the node is stopping; nobody needs the input then.
-    pub fn send(&self, input: Input) {
-        let _ = self.inbox.send(input);
-    }
-
-    /// Why `hello` may not come in, in words.
-    fn refusal(&self, hello: &Hello) -> Option<(Kind, String)> {
-        let Err(unwelcome) = self.met.borrow_mut().admit(hello) else {
-            self.learn(hello);
-            return None;
-        };
-        Some(match unwelcome {
-            Unwelcome::Gone(text) => (Kind::Gone, text),
-            Unwelcome::PutBack(text) => (Kind::PutBack, text),
-            Unwelcome::Unremembered(text) | Unwelcome::Other(text) => (Kind::Refuse, text),
-        })
-    }
-
-    /// Looks at a member that was called and has answered.
-    pub fn meet(&self, hello: &Hello) -> Result<(), Unwelcome> {
-        self.met.borrow_mut().meet(hello.member, hello.life())?;
-        self.learn(hello);
-        Ok(())
-    }
-
-    /// Where it serves clients, and under which name.
-    fn learn(&self, hello: &Hello) {
-        let said = (hello.name.clone(), hello.client_urls.clone());
-        let before = self.state.announced.borrow_mut().insert(hello.member, said.clone());
-        if before != Some(said) {
-            self.state.news.set(true);
-        }
-    }
-
-    /// Name and client URLs as the member itself gave them, if it has spoken since the start here.
-    pub fn said(&self, id: NodeId) -> Option<(String, Vec<String>)> {
-        if id == self.member {
-            return Some((self.name.clone(), self.client_urls.clone()));
-        }
-        self.state.announced.borrow().get(&id).cloned()
-    }
-
-    /// Says that a peer can be spoken to, once the connections of both directions stand.
-    pub fn find(&self, peer: NodeId) {
-        let heard = self.state.incoming.borrow().get(&peer).is_some_and(|task| !task.is_finished());
-        if heard && self.members.link(peer).is_some_and(|link| link.is_connected()) {
-            self.send(Input::PeerFound(peer));
-        }
-    }
-
-    /// Logs a refusal once, however often the peer comes back with it.
-    fn log_refusal(&self, from: &str, text: &str) {
-        let line = format!("refused {from}: {text}");
-        if *self.state.last_refusal.borrow() != line {
-            tracing::error!("{line}");
-            *self.state.last_refusal.borrow_mut() = line;
-        }
-    }
-}
 
 /// Accepts until aborted.
 pub async fn run(listener: TcpListener, shared: Rc<Shared>) {
     loop {
         match listener.accept().await {
             Ok((stream, address)) => {
+                let handshakes = Rc::clone(&shared.handshakes);
                 let shared = Rc::clone(&shared);
-                tokio::task::spawn_local(async move {
+                handshakes.begin(async move {
                     let welcome = timeout(limits::HANDSHAKE_MAX, welcome(stream, &shared)).await;
                     match welcome {
                         Ok(Ok(Some((stream, hello, buffer)))) => {
@@ -210,7 +110,10 @@ fn start(stream: TcpStream, hello: &Hello, buffer: BytesMut, shared: &Rc<Shared>
         Purpose::Stream => {
             let reader = Rc::clone(shared);
             let task = tokio::task::spawn_local(async move {
-                let Err(error) = read_messages(stream, from, buffer, &reader).await;
+                let hand = |body: &[u8], room| take(body, room, from, &reader);
+                let intake = Intake::default();
+                let Err(error) =
+                    read_messages(stream, buffer, &intake, &reader.metrics, hand).await;
                 if error.kind() == io::ErrorKind::InvalidData {
                     tracing::error!("stream of member {:x} closed: {error}", from.0);
                 } else {
@@ -227,20 +130,22 @@ fn start(stream: TcpStream, hello: &Hello, buffer: BytesMut, shared: &Rc<Shared>
     }
 }
 
+/// Reads as long as there is room for what it hands on.
 async fn read_messages(
     stream: TcpStream,
-    from: NodeId,
     mut buffer: BytesMut,
-    shared: &Shared,
+    intake: &Intake,
+    metrics: &Metrics,
+    hand: impl Fn(&[u8], Unhandled) -> io::Result<()>,
 ) -> io::Result<Infallible> {
     let mut answers = Answers::default();
     loop {
         while let Some((kind, body)) =
             frame::decode(&mut buffer, FRAME_BYTES_MAX).map_err(invalid)?
         {
-            shared.metrics.received_bytes.add(body.len() as u64 + 10);
+            metrics.received_bytes.add(body.len() as u64 + 10);
             match kind {
-                Kind::Message => take(&body, from, shared)?,
+                Kind::Message => hand(&body, intake.take(body.len()).await)?,
                 Kind::Ping => {}
                 kind => return Err(invalid(format!("unexpected {kind:?}"))),
             }
@@ -255,11 +160,62 @@ fn invalid(why: impl ToString) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, why.to_string())
 }
 
-fn take(body: &[u8], from: NodeId, shared: &Shared) -> io::Result<()> {
+fn take(body: &[u8], room: Unhandled, from: NodeId, shared: &Shared) -> io::Result<()> {
     let message = PeerMessage::decode(body).map_err(invalid)?;
     if message.from != from || message.to != shared.member {
         return Err(invalid("message under a false name"));
     }
-    shared.send(Input::Peer(message));
+    shared.send(Input::Peer(message, room));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::RefCell;
+    use tokio::task::yield_now;
+
+    const BODY: [u8; 1000] = [7; 1000];
+
+    #[tokio::test]
+    async fn a_peer_is_not_read_while_too_much_of_it_is_unhandled_and_loses_nothing() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("bound");
+        let sender = TcpStream::connect(address).await.expect("connects");
+        let (stream, _) = listener.accept().await.expect("accepts");
+        let mut bytes = Vec::new();
+        for number in 0..10 {
+            frame::encode(Kind::Message, &mut bytes, |out| {
+                out.extend_from_slice(&BODY);
+                out.push(number);
+            });
+        }
+        write_all(&sender, &bytes).await.expect("it fits the kernel");
+        let handed = RefCell::new(Vec::new());
+        let hand = |body: &[u8], room| {
+            handed.borrow_mut().push((body[BODY.len()], room));
+            Ok(())
+        };
+        let (intake, metrics) = (Intake::of(3, 1001), Metrics::default());
+        let reading = read_messages(stream, BytesMut::new(), &intake, &metrics, hand);
+        let handling = async {
+            let mut seen = Vec::new();
+            while seen.len() < 10 {
+                while handed.borrow().len() < 3.min(10 - seen.len()) {
+                    yield_now().await;
+                }
+                for _ in 0..100 {
+                    yield_now().await;
+                    assert!(handed.borrow().len() <= 3, "the room is for three");
+                }
+                seen.extend(handed.borrow_mut().drain(..).map(|(number, _)| number));
+            }
+            seen
+        };
+        let seen = tokio::select! {
+            end = reading => panic!("the stream ended: {end:?}"),
+            seen = handling => seen,
+        };
+        assert_eq!(seen, (0..10).collect::<Vec<u8>>());
+    }
 }

@@ -2,6 +2,7 @@
 
 use super::Recording;
 use base::NodeId;
+use base::limits::PAGE_EVENTS_MAX;
 use cluster::{Configuration, Member};
 use std::fmt::Display;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -9,8 +10,6 @@ use trace::{Head, VERSION};
 
 /// Where the pages are.
 pub(crate) const PATH: &str = "/debug/trace";
-/// Events of one page: the most that may be asked for, and what there is unless it is.
-const PAGE_EVENTS_MAX: usize = 4096;
 
 /// The first line of every page: what the cluster began with, and who tells.
 pub(crate) fn head(first: &Configuration, own: (NodeId, &str), started: Instant) -> Head {

@@ -1,16 +1,21 @@
 //! The recorder's thread.
 
-use super::{Recording, ring};
+use super::Recording;
 use base::{Nanos, NodeId};
 use cluster::{Configuration, label};
 use replica::TraceEvent;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::Receiver;
-use trace::{Event, What};
+use trace::{Event, Ring, What};
 
 /// Whoever listens to events as they come, on the recorder's thread.
 pub type TraceSink = Box<dyn Fn(&Event) + Send>;
+
+/// Room for so many events, none for 0.
+pub(super) fn ring(events_max: usize) -> Option<Ring> {
+    (events_max > 0).then(|| Ring::new(events_max))
+}
 
 /// What the voter hands over; `lost` events before it were dropped.
 pub(super) enum Handed {

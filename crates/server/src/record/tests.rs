@@ -45,7 +45,7 @@ fn read(recording: &Recording, query: &str) -> Vec<trace::Event> {
 
 #[test]
 fn what_the_thread_is_too_slow_for_is_dropped_and_counted_and_leaves_a_gap() {
-    let (mut tap, recording) = tap(3 * QUEUED_MAX);
+    let (mut tap, recording) = tap(3 * RECORD_QUEUED_MAX);
     let (go, gate) = sync_channel::<()>(0);
     let gate = Mutex::new(gate);
     // Stands still at each event until the test lets go of the other end.
@@ -54,7 +54,7 @@ fn what_the_thread_is_too_slow_for_is_dropped_and_counted_and_leaves_a_gap() {
     }));
     let config = config("a");
     let mut hand = |count| tap.hand((1, &config), &mut step(count));
-    hand(QUEUED_MAX - 1);
+    hand(RECORD_QUEUED_MAX - 1);
     hand(10); // The bound is looked at before a step: it goes above by that one.
     assert_eq!(recording.dropped.get(), 0);
     hand(7);
@@ -67,7 +67,7 @@ fn what_the_thread_is_too_slow_for_is_dropped_and_counted_and_leaves_a_gap() {
     }
     tap.hand((1, &config), &mut step(1));
     drop(tap);
-    let taken = 1 + QUEUED_MAX as u64 + 9; // with the configuration
+    let taken = 1 + RECORD_QUEUED_MAX as u64 + 9; // with the configuration
     assert_eq!((recording.recorded.get(), recording.dropped.get()), (taken + 1, 15));
     let events = read(&recording, &format!("from={}", taken + 1));
     assert_eq!((events.len(), events[0].n), (1, taken + 15 + 1), "the dropped ones have numbers");

@@ -1,0 +1,196 @@
+//! What every connection of this member needs to know, and how the links follow the
+//! configuration.
+
+use super::addresses::addresses;
+use super::announced::Announced;
+use super::frame::Kind;
+use super::handshakes::Handshakes;
+use super::link::{Host, Link};
+use super::members::Members;
+use crate::disk::Files;
+use crate::metrics::Metrics;
+use crate::node::input::Input;
+use base::NodeId;
+use cluster::Configuration;
+use consensus::raft::Raft;
+use member::{Hello, Peers, Purpose, Unwelcome};
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::task::AbortHandle;
+
+/// What every connection of this member needs to know.
+pub struct Shared {
+    pub cluster: u64,
+    pub member: NodeId,
+    /// A peer that answers nothing for this long is dialled again: the election timeout.
+    pub silence_max: Duration,
+    /// The bootstrap configuration.
+    pub config: Arc<Configuration>,
+    pub name: String,
+    pub client_urls: Vec<String>,
+    /// The others, as far as this member knows them.
+    pub met: RefCell<Peers>,
+    pub files: Files,
+    pub inbox: UnboundedSender<Input>,
+    pub metrics: Arc<Metrics>,
+    pub members: Members,
+    pub handshakes: Rc<Handshakes>,
+    pub state: State,
+}
+
+/// What connections learn; starts empty.
+#[derive(Default)]
+pub struct State {
+    pub incoming: RefCell<BTreeMap<NodeId, AbortHandle>>,
+    /// Names and client URLs as the peers announced them.
+    pub announced: RefCell<Announced>,
+    /// The configuration, or what a peer says of itself, is another than when last looked at.
+    pub news: Cell<bool>,
+    last_refusal: RefCell<String>,
+}
+
+impl Host for Shared {
+    fn hello(&self, purpose: Purpose, to: NodeId) -> Hello {
+        self.met.borrow().hello(purpose, to)
+    }
+
+    fn meet(&self, hello: &Hello) -> Result<(), Unwelcome> {
+        self.met.borrow_mut().meet(hello.member, hello.life())?;
+        self.learn(hello);
+        Ok(())
+    }
+
+    fn send(&self, input: Input) {
+        let _ = self.inbox.send(input);
+    }
+
+    fn find(&self, peer: NodeId) {
+        let heard = self.state.incoming.borrow().get(&peer).is_some_and(|task| !task.is_finished());
+        if heard && self.members.link(peer).is_some_and(|link| link.is_connected()) {
+            self.send(Input::PeerFound(peer));
+        }
+    }
+
+    fn silence_max(&self) -> Duration {
+        self.silence_max
+    }
+}
+
+impl Shared {
+    /// Why `hello` may not come in, in words.
+    pub(super) fn refusal(&self, hello: &Hello) -> Option<(Kind, String)> {
+        let Err(unwelcome) = self.met.borrow_mut().admit(hello) else {
+            self.learn(hello);
+            return None;
+        };
+        Some(match unwelcome {
+            Unwelcome::Gone(text) => (Kind::Gone, text),
+            Unwelcome::PutBack(text) => (Kind::PutBack, text),
+            Unwelcome::Unremembered(text) | Unwelcome::Other(text) => (Kind::Refuse, text),
+        })
+    }
+
+    /// Where it serves clients, and under which name.
+    fn learn(&self, hello: &Hello) {
+        let said = (hello.name.clone(), hello.client_urls.clone());
+        if self.state.announced.borrow_mut().insert(hello.member, said) {
+            self.state.news.set(true);
+        }
+    }
+
+    /// Name and client URLs as the member itself gave them, if it has spoken since the start here.
+    pub fn said(&self, id: NodeId) -> Option<(String, Vec<String>)> {
+        if id == self.member {
+            return Some((self.name.clone(), self.client_urls.clone()));
+        }
+        self.state.announced.borrow().get(id)
+    }
+
+    /// Logs a refusal once, however often the peer comes back with it.
+    pub(super) fn log_refusal(&self, from: &str, text: &str) {
+        let line = format!("refused {from}: {text}");
+        if *self.state.last_refusal.borrow() != line {
+            tracing::error!("{line}");
+            *self.state.last_refusal.borrow_mut() = line;
+        }
+    }
+
+    /// Follows the configuration in force and the last one known to be committed: a member is
+    /// spoken to until its removal is committed.
+    pub fn follow(self: &Rc<Self>, raft: &Raft) {
+        if !self.met.borrow_mut().follow(raft) {
+            return;
+        }
+        self.state.news.set(true);
+        let (config, committed) = (raft.config(), raft.config_at(raft.commit()));
+        let gone = self.met.borrow().gone().to_vec();
+        let is_gone = |id: NodeId| gone.iter().any(|(gone, _)| *gone == id);
+        let is_member = |id| config.member(id).is_some() || committed.member(id).is_some();
+        self.members.keep_cut_off(|id| !is_member(id) && !is_gone(id));
+        let mut wanted = self.members.strangers(|id| !is_member(id) && !is_gone(id));
+        let ids = config.members.iter().chain(&committed.members).map(|member| member.id);
+        self.state.announced.borrow_mut().follow(ids.collect(), is_gone);
+        for member in config.members.iter().chain(&committed.members) {
+            wanted.insert(member.id, addresses(&member.peer_urls));
+        }
+        wanted.retain(|id, to| *id != self.member && !to.is_empty() && !is_gone(*id));
+        let mut links = self.members.links.borrow_mut();
+        links.retain(|id, (link, task)| {
+            if let Some(to) = wanted.get(id) {
+                link.readdress(to.clone());
+                return true;
+            }
+            task.abort();
+            link.disconnect();
+            false
+        });
+        for (id, to) in wanted {
+            links.entry(id).or_insert_with(|| {
+                let link = Link::new(id, to);
+                // Until it says so itself: where it was when this member first met the cluster.
+                let first = self.config.members.iter().find(|m| m.id == id);
+                link.says(first.map_or(Vec::new(), |m| addresses(&m.peer_urls)));
+                let task = tokio::task::spawn_local(Rc::clone(&link).run(host(self)));
+                (link, task.abort_handle())
+            });
+        }
+        drop(links);
+        self.count_links();
+        for (id, _) in &gone {
+            if let Some(task) = self.state.incoming.borrow_mut().remove(id) {
+                task.abort();
+            }
+        }
+    }
+
+    /// A peer came in: it can be answered also when the configuration here does not know it, or
+    /// has it elsewhere.
+    pub fn learn_way_back(self: &Rc<Self>, hello: &Hello) {
+        let id = hello.member;
+        let to = addresses(&hello.peer_urls);
+        if let Some(link) = self.members.link(id) {
+            return link.says(to);
+        }
+        if !self.members.takes_in(id, &to) {
+            return;
+        }
+        let link = Link::new(id, to);
+        let task = tokio::task::spawn_local(Rc::clone(&link).run(host(self)));
+        self.members.links.borrow_mut().insert(id, (link, task.abort_handle()));
+        self.count_links();
+    }
+
+    fn count_links(&self) {
+        let links = self.members.links.borrow();
+        let links = links.values().map(|(link, _)| Arc::clone(&link.metrics));
+        self.metrics.set_links(links.collect());
+    }
+}
+
+fn host(shared: &Rc<Shared>) -> Rc<dyn Host> {
+    Rc::<Shared>::clone(shared)
+}
