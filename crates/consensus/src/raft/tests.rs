@@ -293,6 +293,7 @@ fn a_leader_tells_of_its_own_disk_when_that_has_more() {
     raft.finish(&mut out);
     let ticket = out.persist.last().expect("two entries").ticket;
     raft.persisted(Nanos(1), ticket, &mut out);
+    assert_eq!(acks(&out), [6]);
     raft.persisted(Nanos(1), ticket, &mut out);
     assert_eq!(acks(&out), [6], "once");
     let mut raft = follows(Ballot::new(4, 3));
