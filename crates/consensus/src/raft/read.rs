@@ -4,11 +4,13 @@
 //! its commit index of that moment. The confirming set is a commit set, which meets every elect
 //! set, so no other leader can have committed more before. A member that asks has confirmed its own
 //! question: where it and the leader are such a set, as among three, there is no round.
+//!
+//! How long a read may wait is not known here: until it is confirmed, or whoever began it lets go.
 
 use super::disk::Wait;
 use super::follower::Follower;
 use super::message::Body;
-use super::{NoLeader, Raft, ReadOutcome, Ready, Role};
+use super::{Raft, ReadOutcome, Ready, Role};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use base::limits::READS_MAX;
@@ -19,7 +21,6 @@ use quorum::NodeSet;
 #[derive(Clone, Debug)]
 pub(crate) struct LocalRead {
     pub seq: u64,
-    pub expires: Nanos,
     /// The ballot of the leader that was asked last, and when.
     pub asked: Option<(Ballot, Nanos)>,
 }
@@ -45,7 +46,9 @@ pub(crate) struct Rounds {
 }
 
 impl Rounds {
-    pub fn join(&mut self, origin: Origin, index: LogIndex) {
+    /// Whom it made give way, if anybody.
+    #[must_use = "who gave way is to be asked for again"]
+    pub fn join(&mut self, origin: Origin, index: LogIndex) -> Option<Origin> {
         if !self.open {
             self.open = true;
             self.round += 1;
@@ -53,9 +56,18 @@ impl Rounds {
         let rises = self.waiting.back().is_none_or(|last| last.0 <= self.round && last.1 <= index);
         assert!(rises, "later reads wait for later rounds, and see no less");
         self.waiting.push_back((self.round, index, origin));
-        if self.waiting.len() > READS_MAX {
-            self.waiting.pop_front();
+        let full = self.waiting.len() > READS_MAX;
+        if full { self.waiting.pop_front().map(|(_, _, oldest)| oldest) } else { None }
+    }
+
+    /// Waits until an entry of the own ballot is committed; or is given back for want of room.
+    #[must_use = "who gave way is to be asked for again"]
+    pub fn queue(&mut self, origin: Origin) -> Option<Origin> {
+        if self.queued.len() >= READS_MAX {
+            return Some(origin);
         }
+        self.queued.push(origin);
+        None
     }
 
     pub fn close(&mut self) {
@@ -86,46 +98,51 @@ impl Rounds {
 }
 
 impl Raft {
-    pub(crate) fn begin_read(&mut self, seq: u64, out: &mut Ready) {
-        let patience = Nanos(self.settings.election_timeout_min.0.saturating_mul(4));
-        if self.reads.len() >= READS_MAX {
-            out.reads.push(ReadOutcome { seq, result: Err(NoLeader) });
-            return;
-        }
+    pub(crate) fn begin_read(&mut self, seq: u64) -> bool {
         assert!(self.reads.last().is_none_or(|read| read.seq < seq), "numbers of reads rise");
-        self.reads.push(LocalRead { seq, expires: self.now.plus(patience), asked: None });
+        let room = self.reads.len() < READS_MAX;
+        if room {
+            self.reads.push(LocalRead { seq, asked: None });
+        }
+        room
+    }
+
+    fn place_of(&self, seq: u64) -> Option<usize> {
+        self.reads.binary_search_by_key(&seq, |read| read.seq).ok()
     }
 
     pub(crate) fn finish_read(&mut self, seq: u64, index: LogIndex, out: &mut Ready) {
-        if let Some(at) = self.reads.iter().position(|r| r.seq == seq) {
+        if let Some(at) = self.place_of(seq) {
             self.reads.remove(at);
-            out.reads.push(ReadOutcome { seq, result: Ok(index) });
+            out.reads.push(ReadOutcome { seq, index });
         }
     }
 
-    pub(crate) fn expire_reads(&mut self, out: &mut Ready) {
-        let now = self.now;
-        self.reads.retain(|read| {
-            if now >= read.expires {
-                out.reads.push(ReadOutcome { seq: read.seq, result: Err(NoLeader) });
-            }
-            now < read.expires
-        });
+    pub(crate) fn end_read(&mut self, seq: u64) {
+        if let Some(at) = self.place_of(seq) {
+            self.reads.remove(at);
+        }
+    }
+
+    /// What a leader's own queues had no room for is asked again in its next call, or it would
+    /// wait for ever; another member asks again by itself.
+    pub(crate) fn gave_way(&mut self, origin: Origin) {
+        let own = origin.node == self.settings.id;
+        if let Some(at) = self.place_of(origin.seq).filter(|_| own) {
+            self.reads[at].asked = None;
+        }
     }
 
     fn ask_again_after(&self) -> Nanos {
         Nanos(self.settings.heartbeat_interval.0.saturating_mul(2))
     }
 
-    /// When a read expires or is asked for again.
+    /// When a read is asked for again: of a leader that may not have heard of it.
     pub(crate) fn reads_deadline(&self) -> Nanos {
         let again = self.ask_again_after();
         let asks = !self.is_leader() && self.leader().is_some();
-        let next = |r: &LocalRead| match r.asked {
-            Some((_, at)) if asks => r.expires.min(at.plus(again)),
-            _ => r.expires,
-        };
-        self.reads.iter().map(next).min().unwrap_or(Nanos(u64::MAX))
+        let asked = self.reads.iter().filter_map(|read| read.asked.filter(|_| asks));
+        asked.map(|(_, at)| at.plus(again)).min().unwrap_or(Nanos(u64::MAX))
     }
 
     /// Hands reads to the leader known now: this node's own rounds, or a message. A read asked
@@ -212,7 +229,8 @@ mod tests {
         let origin = |seq| Origin { node: NodeId(1), incarnation: Incarnation(1), seq };
         let mut rounds = Rounds::default();
         for seq in 0..READS_MAX as u64 + 3 {
-            rounds.join(origin(seq), LogIndex(1));
+            let oldest = seq.checked_sub(READS_MAX as u64).map(origin);
+            assert_eq!(rounds.join(origin(seq), LogIndex(1)), oldest);
             rounds.close();
         }
         rounds.check();

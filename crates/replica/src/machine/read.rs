@@ -108,25 +108,19 @@ impl Replica {
             return;
         }
         let seq = reads.next_seq();
-        reads.rounds.push_back((seq, reads.waiting.drain(..).collect()));
-        self.raft.read(self.now, seq, &mut self.ready);
+        if self.raft.read(self.now, seq, &mut self.ready) {
+            reads.rounds.push_back((seq, reads.waiting.drain(..).collect()));
+        }
     }
 
     pub(super) fn on_read_outcome(&mut self, outcome: ReadOutcome) {
-        if self.standing.told(outcome.seq, outcome.result) {
+        if self.standing.told(outcome) {
             return;
         }
-        let Some(at) = self.reads.rounds.iter().position(|(seq, _)| *seq == outcome.seq) else {
-            return; // its requests timed out
-        };
-        let (_, requests) = self.reads.rounds.remove(at).expect("the position was just found");
-        match outcome.result {
-            Ok(index) => self.reads.confirmed.push_back((index, requests)),
-            Err(_) => {
-                for request in requests.into_iter().rev() {
-                    self.reads.waiting.push_front(request);
-                }
-            }
+        let at = self.reads.rounds.iter().position(|(seq, _)| *seq == outcome.seq);
+        // None: it was confirmed in the step in which its requests timed out.
+        if let Some((_, requests)) = at.and_then(|at| self.reads.rounds.remove(at)) {
+            self.reads.confirmed.push_back((outcome.index, requests));
         }
     }
 
@@ -159,7 +153,8 @@ impl Replica {
         self.reads.confirmed = held;
     }
 
-    /// A read that waited too long changed nothing: it is refused.
+    /// A read that waited too long changed nothing: it is refused. Consensus knows no deadlines: a
+    /// round that nobody waits for any more is withdrawn from it.
     pub(super) fn expire_reads(&mut self, out: &mut Effects) {
         let now = self.now;
         let wait = self.settings.leaderless_wait;
@@ -172,9 +167,13 @@ impl Replica {
         while reads.waiting.front().is_some_and(|w| w.deadline <= cutoff) {
             expired.extend(reads.waiting.pop_front());
         }
-        let asked = reads.rounds.iter_mut().map(|(_, requests)| requests);
-        let confirmed = reads.confirmed.iter_mut().map(|(_, requests)| requests);
-        for requests in asked.chain(confirmed) {
+        for (seq, requests) in &mut reads.rounds {
+            expired.extend(requests.extract_if(.., |w| w.deadline <= cutoff));
+            if requests.is_empty() {
+                self.raft.withdraw(*seq);
+            }
+        }
+        for (_, requests) in &mut reads.confirmed {
             expired.extend(requests.extract_if(.., |w| w.deadline <= now));
         }
         reads.rounds.retain(|(_, requests)| !requests.is_empty());
