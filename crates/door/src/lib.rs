@@ -19,6 +19,7 @@ mod query;
 mod reads;
 pub mod recipe;
 mod refusal;
+mod sight;
 mod weight;
 mod work;
 
@@ -30,5 +31,6 @@ pub use mvcc::Caller;
 pub use query::{Found, Freshness, Query, Reading};
 pub use reads::{Finding, LONG_MAX, READS_WAITING_MAX, Read, Reads, Stage};
 pub use refusal::{Outcome, Reason, Refusal};
+pub use sight::Sight;
 pub use weight::{AT_ONCE_BYTES_MAX, COUNTED_BYTES_MAX, response_bytes};
 pub use work::{Made, Work, apart, frees, steps};
