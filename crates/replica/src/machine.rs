@@ -320,8 +320,6 @@ impl Replica {
                 self.on_propose(token, caller, &command, out);
             }
             Event::Change { token, change } => self.on_change(token, change, out),
-            Event::Read { token, request } => self.on_read(token, request, out),
-            Event::ReadTxn { token, request } => self.on_read_txn(token, request, out),
             Event::ReadBarrier { token } => self.queue_read(token, read::ReadKind::Barrier, out),
             Event::Confirm { token } => self.queue_read(token, read::ReadKind::Confirm, out),
             Event::Persisted(ticket) => {

@@ -6,11 +6,9 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use base::{LogIndex, Nanos, Token, planted};
 use consensus::raft::ReadOutcome;
-use mvcc::{RangeRequest, TxnRequest};
 
 pub enum ReadKind {
-    Range(RangeRequest),
-    Txn(TxnRequest),
+    /// What was committed before has to be applied.
     Barrier,
     /// Nothing has to be applied for it.
     Confirm,
@@ -70,23 +68,10 @@ impl Reads {
 }
 
 impl Replica {
-    pub(super) fn on_read(&mut self, token: Token, request: RangeRequest, out: &mut Effects) {
-        if request.serializable && self.serves_no_data().is_none() && self.is_current() {
-            out.replies.push((token, Reply::Range(self.store.read(&request))));
-            return;
-        }
-        self.queue_read(token, ReadKind::Range(request), out);
-    }
-
-    pub(super) fn on_read_txn(&mut self, token: Token, request: TxnRequest, out: &mut Effects) {
-        self.queue_read(token, ReadKind::Txn(request), out);
-    }
-
     pub(super) fn queue_read(&mut self, token: Token, kind: ReadKind, out: &mut Effects) {
-        let barrier = matches!(kind, ReadKind::Barrier | ReadKind::Confirm);
-        let refused = self.serves_no_data();
-        if let Some(reason) = refused.filter(|r| !barrier || *r == RefusalReason::Diverged) {
-            out.replies.push((token, self.refusal(reason)));
+        // A member without data confirms too; whoever reads there is told so by the shell.
+        if self.diverged {
+            out.replies.push((token, self.refusal(RefusalReason::Diverged)));
             return;
         }
         if self.writes.len() + self.reads.len() >= self.settings.pending_max {
@@ -124,7 +109,7 @@ impl Replica {
         }
     }
 
-    /// Answers confirmed reads whose index is applied, from the state as it is now.
+    /// Answers confirmed reads whose index is applied.
     pub(super) fn serve_reads(&mut self, out: &mut Effects) {
         let mut held = VecDeque::new();
         while let Some((index, mut requests)) = self.reads.confirmed.pop_front() {
@@ -141,14 +126,7 @@ impl Replica {
             assert!(self.reads.count >= requests.len(), "every read that waits is counted");
             self.reads.count -= requests.len();
             self.standing.confirmed(index, self.applied);
-            for request in requests {
-                let reply = match request.kind {
-                    ReadKind::Range(range) => Reply::Range(self.store.read(&range)),
-                    ReadKind::Txn(txn) => Reply::Txn(self.store.read_txn(&txn)),
-                    ReadKind::Barrier | ReadKind::Confirm => Reply::Barrier,
-                };
-                out.replies.push((request.token, reply));
-            }
+            out.replies.extend(requests.into_iter().map(|w| (w.token, Reply::Barrier)));
         }
         self.reads.confirmed = held;
     }
