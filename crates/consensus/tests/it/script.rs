@@ -6,8 +6,9 @@
 //! `empty nK` (its directory is lost, and it starts),
 //! `restart nK`, `cut nA nB` (one way), `part nA..` (from the rest), `heal`, `stall nK`,
 //! `handover nK nL` (nK tells nL to campaign at once, and goes on),
-//! `unstall nK`, `read nK SEQ`, `withdraw nK SEQ`, `transfer nK`, `compact nK`, `timeout nK`, `lost nK nL`,
-//! `found nK nL`, `noise LOSS TWICE JITTER`, `config joint QUORUM` / `config final QUORUM`,
+//! `unstall nK`, `read nK SEQ`, `withdraw nK SEQ`, `transfer nK`, `compact nK`, `timeout nK`,
+//! `lost nK nL`, `found nK nL`, `noise LOSS TWICE JITTER`,
+//! `config joint QUORUM` / `config final QUORUM`,
 //! `config retire QUORUM` (final, and whom it does not name is a learner from now on),
 //! `config learner nK`, `config voter nK`, `config drop nK`, `config mark [QUORUM]` (whom it
 //! calls a witness is one), `spare nK` (a node outside the configuration), `log nK PROMISE

@@ -512,7 +512,15 @@ impl Cluster {
         }
         let told = out.trace.into_iter().map(|event| Told::Trace(event.kind));
         self.told.extend(told.map(|told| (self.now, node, told)));
-        for (token, reply) in out.replies {
+        self.answer(node, out.replies);
+        if self.removed.contains(&node) && self.runs(node) {
+            self.crash(node); // the shell stops
+        }
+    }
+
+    /// Looks for what was asked for behind a barrier that is passed now.
+    fn answer(&mut self, node: usize, replies: Vec<(Token, Reply)>) {
+        for (token, reply) in replies {
             let look = self.looks.remove(&token).filter(|_| matches!(reply, Reply::Barrier));
             let told = match look {
                 None => Told::Reply(token, reply.clone()),
@@ -524,9 +532,6 @@ impl Cluster {
             };
             self.told.push((self.now, node, told));
             self.replies.entry((node, token)).or_default().push(reply);
-        }
-        if self.removed.contains(&node) && self.runs(node) {
-            self.crash(node); // the shell stops
         }
     }
 

@@ -6,8 +6,8 @@
 //! - `cluster COUNT [QUORUM]` (`ALL` in the text is all names), `run MS`, `leader` (runs until
 //!   there is one), `wait` (runs until everything asked is answered), `status`;
 //! - `put WHO KEY VALUE`, `del WHO KEY`, `grant WHO ID TTL`, `renew WHO ID`, `compact WHO
-//!   REVISION`, `get WHO KEY` (linearizable), `look WHO KEY` (what is shown here), `both WHO KEY KEY`
-//!   (in one view), `barrier WHO`;
+//!   REVISION`, `get WHO KEY` (linearizable), `look WHO KEY` (what is shown here),
+//!   `both WHO KEY KEY` (in one view), `barrier WHO`;
 //! - `add`, `learner`, `remove`, `promote`, `replace` `WHO MEMBER [MEMBER]`, `quorum WHO TEXT`;
 //! - `newcomer` (starts one with an empty disk), `crash`, `restart`, `stall`, `unstall`,
 //!   `checkpoint` `WHO`; `cut FROM TO` (one way), `part WHO ..` (from the rest), `heal`, `loss
