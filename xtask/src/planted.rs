@@ -61,14 +61,9 @@ pub fn asks_for_the_feature(path: &str, line: &str) -> bool {
     path != MACRO && path != HOME && line.contains("feature = \"planted\"")
 }
 
-/// Hooks of the simulator that have not moved into the code that ships yet.
-const STILL_SIMULATED: &[&str] = &["crates/sim/src/world/watch.rs"];
-
 /// Whether a line plants a bug in the simulator: one in its code proves nothing about what ships.
 pub fn plants_in_the_simulator(path: &str, line: &str) -> bool {
-    path.starts_with("crates/sim/src/")
-        && line.contains("planted!(")
-        && !STILL_SIMULATED.contains(&path)
+    path.starts_with("crates/sim/src/") && line.contains("planted!(")
 }
 
 pub fn is_home(path: &str) -> bool {
@@ -102,7 +97,9 @@ mod tests {
     #[test]
     fn a_bug_is_planted_in_what_ships_and_never_in_the_simulator() {
         let line = "    if planted!(StaleIncarnation) {";
-        assert!(plants_in_the_simulator("crates/sim/src/world/start.rs", line));
+        for path in ["crates/sim/src/world/start.rs", "crates/sim/src/world/watch.rs"] {
+            assert!(plants_in_the_simulator(path, line), "{path}");
+        }
         assert!(!plants_in_the_simulator("crates/member/src/open.rs", line));
         assert!(!plants_in_the_simulator("crates/sim/src/world/start.rs", "use base::planted;"));
     }

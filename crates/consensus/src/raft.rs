@@ -25,7 +25,7 @@ mod witness;
 
 pub use ballot::is_possible;
 pub use message::{AppendOutcome, Body, Entry, EntryKind, Invite, Message};
-pub use ready::{Halt, NoLeader, Persist, ReadOutcome, Ready, Trace, Why};
+pub use ready::{Halt, Persist, ReadOutcome, Ready, Trace, Why};
 pub use recovery::Recovered;
 pub use repair::Repair;
 
@@ -205,7 +205,6 @@ impl Raft {
     /// reads that are due.
     pub fn tick(&mut self, now: Nanos, out: &mut Ready) {
         self.advance_clock(now);
-        self.expire_reads(out);
         let due = match &self.role {
             Role::Leader(_) => {
                 self.tick_leader(out);
@@ -281,11 +280,20 @@ impl Raft {
         self.promise.reaches(ballot)
     }
 
-    /// Starts one linearizable read round; its outcome is in some `Ready.reads`.
-    pub fn read(&mut self, now: Nanos, seq: u64, out: &mut Ready) {
+    /// Begins one linearizable read; false, and nothing is begun, where [`READS_MAX`] wait already.
+    /// It waits, for a leader too, until it is in some `Ready.reads` or withdrawn.
+    ///
+    /// [`READS_MAX`]: base::limits::READS_MAX
+    pub fn read(&mut self, now: Nanos, seq: u64, out: &mut Ready) -> bool {
         self.advance_clock(now);
-        self.begin_read(seq, out);
+        let begun = self.begin_read(seq);
         self.finish(out);
+        begun
+    }
+
+    /// Nobody waits any more for the read of this number.
+    pub fn withdraw(&mut self, seq: u64) {
+        self.end_read(seq);
     }
 
     /// Everything up to `ticket` is durable.

@@ -21,6 +21,7 @@ mod query;
 mod reads;
 pub mod recipe;
 mod refusal;
+mod sight;
 mod weight;
 mod work;
 
@@ -35,5 +36,6 @@ pub use mvcc::Caller;
 pub use query::{Found, Freshness, Query, Reading};
 pub use reads::{Finding, Read, Reads, Stage};
 pub use refusal::{Outcome, Reason, Refusal};
+pub use sight::Sight;
 pub use weight::response_bytes;
 pub use work::{Made, Work, frees, steps};

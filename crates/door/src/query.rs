@@ -57,7 +57,7 @@ pub enum Found {
 impl Query {
     /// Whether it is refused for want of good data. How its data differs is what a member whose
     /// data differs has to tell.
-    pub fn is_refused_by(&self, no_data: &Refusal) -> bool {
+    pub(crate) fn is_refused_by(&self, no_data: &Refusal) -> bool {
         !matches!(self, Self::Hash { .. }) || no_data.reason != Reason::Diverged
     }
 

@@ -73,6 +73,11 @@ impl Read {
         self.answer.is_wanted()
     }
 
+    /// What is wanted.
+    pub fn query(&self) -> &Query {
+        &self.query
+    }
+
     /// Who waits for it.
     pub fn asker(&self) -> &Asker {
         self.answer.asker()

@@ -11,7 +11,7 @@ use crate::caller::Caller;
 use crate::check;
 use crate::command::{Command, Error, Response};
 use crate::discard::Discard;
-use crate::types::{Changes, TxnRequest, TxnResponse};
+use crate::types::Changes;
 use crate::view::View;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -115,14 +115,6 @@ impl Store {
     /// What etcd's door answers: `EmptyKey`, `TooManyOps`, `DuplicateKey`, ...
     pub fn validate(&self, command: &Command) -> Result<(), Error> {
         check::command(command, self.limits.max_txn_ops)
-    }
-
-    /// A transaction that writes in no branch.
-    ///
-    /// # Errors
-    /// As [`View::read_txn`].
-    pub fn read_txn(&self, request: &TxnRequest) -> Result<TxnResponse, Error> {
-        self.view.read_txn(request, self.limits.max_txn_ops)
     }
 
     /// Begins the entry at `index`, stamped `now`, with a caller's command or without one (empty,

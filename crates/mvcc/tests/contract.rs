@@ -435,9 +435,10 @@ fn a_read_only_txn_answers_without_the_log() {
     let mut n = Node::new();
     n.put("k", "v");
     let read = TxnRequest { success: vec![RequestOp::Range(all())], ..TxnRequest::default() };
-    assert_eq!(n.store.read_txn(&read).unwrap().revision, 2);
+    let view = n.store.view();
+    assert_eq!(view.read_txn(&read, 128).unwrap().revision, 2);
     let write = TxnRequest { failure: vec![RequestOp::Put(put("k", ""))], ..TxnRequest::default() };
-    assert_eq!(n.store.read_txn(&write), Err(Error::NotReadOnly));
+    assert_eq!(view.read_txn(&write, 128), Err(Error::NotReadOnly));
 }
 
 #[test]
@@ -469,6 +470,7 @@ fn a_transaction_that_reads_more_than_anybody_can_be_sent_is_refused_and_changes
     // The same of one that only reads, and so has few of them.
     (0..9).for_each(|n| node.put(&format!("k{n}"), &large));
     let flat = |count| txn(vec![RequestOp::Range(all()); count]);
-    assert_eq!(node.store.read_txn(&flat(110)).unwrap_err(), Error::TooManyOps);
-    assert!(node.store.read_txn(&flat(100)).is_ok());
+    let (view, ops_max) = (node.store.view(), node.store.limits().max_txn_ops);
+    assert_eq!(view.read_txn(&flat(110), ops_max).unwrap_err(), Error::TooManyOps);
+    assert!(view.read_txn(&flat(100), ops_max).is_ok());
 }

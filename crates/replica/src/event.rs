@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use base::{Ballot, LogIndex, NodeId, Ticket, Token};
 use cluster::{Change, ChangeError, Configuration};
 use consensus::raft::{Halt, Persist};
-use mvcc::{Caller, Changes, Command, RangeRequest, RangeResponse, Response, TxnRequest, View};
+use mvcc::{Caller, Changes, Command, Response, View};
 
 /// Something that happened outside the machine.
 pub enum Event {
@@ -34,22 +34,8 @@ pub enum Event {
         /// Judged by the leader.
         change: Change,
     },
-    /// A client's read of a range; linearizable unless the request says `serializable`. Made whole
-    /// inside the step that answers it: a shell asks for a barrier and reads a view instead.
-    Read {
-        /// Given back with the reply.
-        token: Token,
-        /// As its client wrote it.
-        request: RangeRequest,
-    },
-    /// A read-only transaction, linearizable; as `Read`.
-    ReadTxn {
-        /// Given back with the reply.
-        token: Token,
-        /// Refused with `NotReadOnly` when it writes.
-        request: TxnRequest,
-    },
-    /// Answered with `Reply::Barrier` once a view taken then is linearizable.
+    /// Answered with `Reply::Barrier` once a view taken then is linearizable. Reading it is the
+    /// shell's: no step takes time that grows with what is read.
     ReadBarrier {
         /// Given back with the reply.
         token: Token,
@@ -189,11 +175,7 @@ pub enum Reply {
         /// What its client is answered.
         result: Result<Response, mvcc::Error>,
     },
-    /// A read of the state at or after the request's arrival.
-    Range(Result<RangeResponse, mvcc::Error>),
-    /// A read-only transaction's answer.
-    Txn(Result<mvcc::TxnResponse, mvcc::Error>),
-    /// The state applied here now is linearizable for the request.
+    /// The state applied here now is linearizable for the request, or a leader is confirmed.
     Barrier,
     /// A change is committed: done, or for a newcomer under way. The configuration after it.
     Changed {

@@ -324,8 +324,6 @@ impl Replica {
             Event::Change { token, caller, change } => {
                 self.on_change(token, (caller, change), out);
             }
-            Event::Read { token, request } => self.on_read(token, request, out),
-            Event::ReadTxn { token, request } => self.on_read_txn(token, request, out),
             Event::ReadBarrier { token } => self.queue_read(token, read::ReadKind::Barrier, out),
             Event::Confirm { token } => self.queue_read(token, read::ReadKind::Confirm, out),
             Event::Persisted(ticket) => {

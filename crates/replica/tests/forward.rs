@@ -304,4 +304,36 @@ fn four_rounds_of_reads_are_under_way_and_who_comes_later_waits_for_the_next() {
     refused.sort_unstable();
     assert_eq!(refused, [1, 2, 3, 4, 5, 6]);
     assert_eq!(f.replica.status().pending, 0);
+    f.rounds.clear();
+    (0..10).for_each(|_| {
+        f.ms += 500;
+        f.hears(1, 1);
+    });
+    assert_eq!(f.rounds, [], "nobody waits for them, so nobody is asked again");
+}
+
+#[test]
+fn a_read_that_was_asked_waits_for_another_leader_no_longer_than_one_that_was_not() {
+    let mut f = Follower::new();
+    f.hears(1, 1);
+    f.step(Event::ReadBarrier { token: Token(1) });
+    assert_eq!(f.rounds, [1]);
+    while f.ms < 20_000 {
+        f.ms += 500;
+        f.step(Event::Tick);
+    }
+    assert_eq!(f.replica.status().leader, None);
+    f.step(Event::ReadBarrier { token: Token(2) });
+    while f.refused.is_empty() {
+        f.ms += 500;
+        f.step(Event::Tick);
+    }
+    assert_eq!(f.refused, [(1, RefusalReason::NoLeader)]);
+    assert!((31_000..=33_000).contains(&f.ms), "30 s without a leader: {}", f.ms);
+    while f.refused.len() < 2 {
+        f.ms += 500;
+        f.step(Event::Tick);
+    }
+    assert_eq!(f.ms, 50_000, "each waits as long");
+    assert_eq!(f.replica.status().pending, 0);
 }

@@ -54,8 +54,8 @@ fn a_linearizable_read_at_a_follower_sees_an_acknowledged_write() {
     });
     c.await_reply(leader, put);
     let follower = (leader + 1) % 3;
-    let read = c.event(follower, |t| Event::Read { token: t, request: range_of("a") });
-    let Reply::Range(Ok(range)) = c.await_reply(follower, read) else { panic!("no range") };
+    let read = c.read(follower, range_of("a"));
+    let range = c.await_range(follower, read);
     assert_eq!(range.count, 1);
     assert_eq!(range.kvs[0].value, Blob::from(&b"1"[..]));
 }
@@ -80,10 +80,8 @@ fn nothing_acknowledged_is_lost_when_leaders_crash_in_a_row() {
             c.restart(leader);
             c.run_for(Nanos::from_millis(3000));
             let at = (leader + 2) % 5;
-            let read = c.event(at, |t| Event::Read { token: t, request: range_of(&key) });
-            let Reply::Range(Ok(range)) = c.await_reply(at, read) else {
-                panic!("seed {seed}: no read after the heal")
-            };
+            let read = c.read(at, range_of(&key));
+            let range = c.await_range(at, read);
             assert!(!acknowledged || range.count == 1, "seed {seed} round {round} lost a write");
         }
         c.loss_percent = 0;
@@ -122,7 +120,7 @@ fn a_read_that_a_known_leader_does_not_confirm_times_out_and_does_not_blame_a_mi
     let mute = (leader + 1) % 3;
     c.cut.insert((mute, leader));
     c.run_for(Nanos::from_millis(1000));
-    let token = c.event(mute, |t| Event::Read { token: t, request: range_of("k") });
+    let token = c.read(mute, range_of("k"));
     match c.await_reply(mute, token) {
         Reply::Refused(refusal) => {
             assert_eq!(refusal.reason, RefusalReason::Timeout);

@@ -5,10 +5,9 @@
 //! One thread reads here.
 
 use base::limits::CHANGES_UNHEARD_MAX;
-use base::{ClusterTime, NodeId, Term};
-use door::{MemberInfo, Status};
+use base::{NodeId, Term};
+use door::{MemberInfo, Sight, Status};
 use mvcc::View;
-use replica::RefusalReason;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -20,14 +19,8 @@ pub struct Picture {
     pub compact_revision: i64,
     pub status: Status,
     pub leads: bool,
-    /// Why it has no data to show, if so.
-    pub no_data: Option<RefusalReason>,
-    /// It stands where it stood before its start.
-    pub current: bool,
-    /// The cluster's time.
-    pub now: ClusterTime,
-    /// Operations a transaction may have.
-    pub ops_max: usize,
+    /// Who may see its data.
+    pub sight: Sight,
     /// Requests that wait in the replica.
     pub pending: usize,
     pub repairing: bool,
@@ -183,7 +176,7 @@ impl Board {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use base::{Blob, LogIndex};
+    use base::{Blob, ClusterTime, LogIndex};
     use mvcc::{Command, Limits, PutRequest, Store};
 
     fn picture(revision: i64) -> Picture {
@@ -193,10 +186,7 @@ mod tests {
             compact_revision: -1,
             status: Status::default(),
             leads: false,
-            no_data: None,
-            current: true,
-            now: ClusterTime(1),
-            ops_max: 1,
+            sight: Sight { no_data: None, current: true, now: ClusterTime(1), ops_max: 1 },
             pending: 0,
             repairing: false,
             facts: Arc::default(),

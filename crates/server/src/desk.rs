@@ -24,7 +24,7 @@ use base::{NodeId, Prng, Token};
 use later::{Asker, Promise};
 use mvcc::{Changes, RangeRequest, RangeResponse, Response, View};
 use net::Server;
-use replica::{Event, RefusalReason};
+use replica::Event;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
@@ -244,9 +244,7 @@ impl Desk {
 
     /// A range for whoever holds the handle.
     fn range(&self, request: RangeRequest, reply: mpsc::Sender<Result<RangeResponse, String>>) {
-        // Until it stands where it stood, its own state is shown to nobody.
-        let local = request.serializable && self.is_current();
-        let fresh = if local { Freshness::Local } else { Freshness::Linearizable };
+        let fresh = if request.serializable { Freshness::Local } else { Freshness::Linearizable };
         let told = move |found: Result<Finding, Refusal>| {
             let found = match found.map(|finding| finding.found) {
                 Ok(Found::Range(range)) => Ok(range),
@@ -309,7 +307,7 @@ impl Desk {
 
     /// Serves those who waited until this member stood where it stood before its start.
     fn notice_standing(&self) {
-        if self.stands.get() || !self.board.look(|picture| picture.current) {
+        if self.stands.get() || !self.board.look(|picture| picture.sight.current) {
             return;
         }
         self.stands.set(true);
@@ -346,20 +344,13 @@ impl Desk {
         });
     }
 
-    /// Why there is no state to show, if so.
-    fn no_data(&self, picture: &Picture) -> Option<Refusal> {
-        if picture.status.halted.is_some() {
-            return Some(Refusal::not_applied(Reason::Diverged));
+    /// Whoever is refused for want of a leader is told who could help.
+    fn knowing(&self, refusal: Refusal) -> Refusal {
+        if refusal.reason != Reason::NoLeader {
+            return refusal;
         }
-        match picture.no_data? {
-            RefusalReason::Witness => Some(Refusal::not_applied(Reason::Witness)),
-            RefusalReason::NoMember => {
-                let (leader, missing) = knows(picture);
-                Some(Refusal::not_applied(Reason::NoLeader).knowing(leader, missing))
-            }
-            RefusalReason::Diverged => Some(Refusal::not_applied(Reason::Diverged)),
-            _ => None, // It is told call by call.
-        }
+        let (leader, missing) = self.board.look(knows);
+        refusal.knowing(leader, missing)
     }
 }
 

@@ -58,6 +58,8 @@ pub enum What {
         op: u32,
         attempt: u8,
     },
+    /// The next slice of a read of the slab.
+    Look(u32),
     /// An answer of the slab reaches its client.
     Answer(u32),
     GiveUp {

@@ -3,10 +3,12 @@
 use base::{Blob, LogIndex, Nanos, Prng};
 use check::models::{KvInput, KvOutput};
 use cluster::Change;
+use door::{Found, Freshness, Query, Refusal};
 use mvcc::{
     Command, Compare, CompareOp, CompareTarget, DeleteRequest, PutRequest, RangeRequest, RequestOp,
     SortOrder, SortTarget, TxnRequest,
 };
+use replica::Reply;
 
 /// The kinds of operation a client chooses from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,8 +60,36 @@ pub enum Ask {
     Write(Command),
     Range(RangeRequest),
     ReadTxn(TxnRequest),
+    /// Whether a quorum confirms a leader, as a probe of the member's health asks.
+    Confirm,
     /// Of members or quorum, by an operator.
     Change(Change),
+}
+
+impl Ask {
+    /// What is to be read for it, and how fresh.
+    pub fn query(&self) -> Option<(Query, Freshness)> {
+        let fresh = |local| if local { Freshness::Local } else { Freshness::Linearizable };
+        match self {
+            Self::Range(range) => Some((Query::Range(range.clone()), fresh(range.serializable))),
+            Self::ReadTxn(txn) => Some((Query::Txn(txn.clone()), fresh(false))),
+            Self::Write(_) | Self::Confirm | Self::Change(_) => None,
+        }
+    }
+
+    /// Not to be answered leaves everything as it was.
+    pub fn changes_nothing(&self) -> bool {
+        matches!(self, Self::Range(_) | Self::ReadTxn(_) | Self::Confirm)
+    }
+}
+
+/// What a client is told.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// By the replica.
+    Reply(Reply),
+    /// What was found in its data, or why nothing was looked for.
+    Found(Result<Found, Refusal>),
 }
 
 /// How an operation stands.
@@ -153,6 +183,13 @@ pub struct Memory {
     pub compacted: i64,
     /// (key, mod revision) it read last.
     pub seen: Option<(Blob, i64)>,
+}
+
+impl Memory {
+    /// Others speak of what they know: some of it gets about.
+    pub fn hears_of(&mut self, revision: i64) {
+        self.revision = self.revision.max(revision.min(self.revision + 50));
+    }
 }
 
 pub fn key(n: u64) -> Blob {

@@ -63,6 +63,8 @@ pub struct Judge {
     leaders: BTreeMap<(u64, u64), NodeId>,
     /// The highest entry committed under each ballot.
     commits: BTreeMap<Ballot, LogIndex>,
+    /// When a leader confirmed a read last.
+    confirmed_at: Nanos,
     pub leases: Leases,
     pub floor: Floor,
     rule: BallotRule,
@@ -83,6 +85,7 @@ impl Judge {
             requests: BTreeSet::new(),
             leaders: BTreeMap::new(),
             commits: BTreeMap::new(),
+            confirmed_at: Nanos::ZERO,
             leases: Leases::default(),
             floor: Floor { revision: 1, ..Floor::default() },
             rule: config.rule,
@@ -360,6 +363,7 @@ impl Judge {
                 }
             }
             Trace::ReadConfirmed { acked, .. } => {
+                self.confirmed_at = at;
                 self.decided(at, me, *acked, System::commit, "a quorum confirms a read");
             }
             _ => {}

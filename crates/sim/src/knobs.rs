@@ -67,6 +67,10 @@ pub struct Knobs {
     pub apply_budget: u64,
     /// Time that one step on a long entry takes.
     pub apply_pause: Nanos,
+    /// Units of work on a read in one slice; between two of them other things happen.
+    pub read_budget: u64,
+    /// Longest time from a barrier to its read, and from one slice to the next.
+    pub read_pause: Nanos,
     pub append_bytes_max: usize,
     pub inflight_bytes_max: usize,
     /// Bytes of one chunk of a checkpoint on its way to a peer.
@@ -164,6 +168,8 @@ impl Knobs {
             catchup_entries: 50,
             apply_budget: 1000,
             apply_pause: Nanos(100_000),
+            read_budget: 1000,
+            read_pause: Nanos(100_000),
             append_bytes_max: 1 << 20,
             inflight_bytes_max: 8 << 20,
             chunk_bytes: 16 << 10,
@@ -235,6 +241,9 @@ impl Knobs {
         self.apply_budget = [1, 2, 4, 10, 100, 1000][r.below(6) as usize];
         let most = [1, 10_000, 300_000, 5 * MS][r.below(4) as usize];
         self.apply_pause = Nanos(1 + r.below(most));
+        self.read_budget = [1, 2, 4, 10, 100, 1000][r.below(6) as usize];
+        let most = [1, 10_000, 300_000, 20 * MS][r.below(4) as usize];
+        self.read_pause = Nanos(1 + r.below(most));
     }
 
     fn swarm(&mut self, r: &mut Prng) {

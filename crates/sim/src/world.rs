@@ -8,6 +8,7 @@ mod finish;
 mod log;
 mod meet;
 mod net;
+mod reads;
 mod repair;
 mod script;
 mod standing;
@@ -17,7 +18,7 @@ mod target;
 mod watch;
 
 use crate::agenda::{Agenda, What};
-use crate::client::{Memory, Op};
+use crate::client::{Answer, Memory, Op};
 use crate::disk::SimDisk;
 use crate::judge::{Judge, Violation};
 use crate::ledger::Ledger;
@@ -29,7 +30,8 @@ use base::{Nanos, NodeId, Prng};
 use cluster::{Change, Configuration};
 use fault::Relief;
 use net::{Links, Parcel};
-use replica::{Effects, Reply};
+use reads::Look;
+use replica::Effects;
 use std::collections::BTreeMap;
 use watch::{Delivery, Watcher};
 
@@ -95,7 +97,8 @@ pub struct World {
     parcels: Slab<Parcel>,
     ops: Vec<Op>,
     clients: Vec<Client>,
-    answers: Slab<(u32, Reply)>,
+    looks: Slab<Look>,
+    answers: Slab<(u32, Answer)>,
     watchers: Vec<Watcher>,
     deliveries: Slab<Delivery>,
     transfers: Slab<checkpoint::Transfer>,
@@ -137,6 +140,7 @@ impl World {
             parcels: Slab::default(),
             ops: Vec::new(),
             clients: clients.collect(),
+            looks: Slab::default(),
             answers: Slab::default(),
             watchers: Vec::new(),
             deliveries: Slab::default(),
@@ -205,6 +209,7 @@ impl World {
             What::Resume { node, life } => self.resume(usize::from(node), life),
             What::Client(client) => self.client(client),
             What::Request { op, attempt } => self.request(op, attempt),
+            What::Look(look) => self.look(look),
             What::Answer(answer) => self.answer(answer),
             What::GiveUp { op } => self.give_up(op),
             What::Watch(delivery) => self.watched(delivery),

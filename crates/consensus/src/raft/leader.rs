@@ -8,7 +8,6 @@ use super::transfer::Transfer;
 use super::{Raft, Ready, Role, Trace, Why};
 use alloc::borrow::Cow;
 use alloc::vec::Vec;
-use base::limits::READS_MAX;
 use base::{Ballot, Blob, Life, LogIndex, Nanos, NodeId, planted};
 use cluster::Compiled;
 use quorum::{Family, NODES_MAX, NodeSet, commit_index};
@@ -271,11 +270,9 @@ impl Raft {
         let ready = self.leader_ready() || planted!(ReadBeforeOwnCommit);
         let commit = self.commit;
         let Role::Leader(leader) = &mut self.role else { unreachable!("only a leader does") };
-        if ready {
-            leader.rounds.join(origin, commit);
-        } else if leader.rounds.queued.len() < READS_MAX {
-            leader.rounds.queued.push(origin);
-        }
+        let rounds = &mut leader.rounds;
+        let over = if ready { rounds.join(origin, commit) } else { rounds.queue(origin) };
+        over.into_iter().for_each(|origin| self.gave_way(origin));
     }
 
     fn start_queued_reads(&mut self) {
@@ -283,9 +280,10 @@ impl Raft {
         let commit = self.commit;
         let Role::Leader(leader) = &mut self.role else { unreachable!("only a leader does") };
         if ready {
-            for origin in core::mem::take(&mut leader.rounds.queued) {
-                leader.rounds.join(origin, commit);
-            }
+            let queued = core::mem::take(&mut leader.rounds.queued);
+            let join = |origin| leader.rounds.join(origin, commit);
+            let over: Vec<Origin> = queued.into_iter().filter_map(join).collect();
+            over.into_iter().for_each(|origin| self.gave_way(origin));
         }
     }
 

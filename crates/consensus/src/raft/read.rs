@@ -4,11 +4,13 @@
 //! its commit index of that moment. The confirming set is a commit set, which meets every elect
 //! set, so no other leader can have committed more before. A member that asks has confirmed its own
 //! question: where it and the leader are such a set, as among three, there is no round.
+//!
+//! How long a read may wait is not known here: until it is confirmed, or whoever began it lets go.
 
 use super::disk::Wait;
 use super::follower::Follower;
 use super::message::Body;
-use super::{NoLeader, Raft, ReadOutcome, Ready, Role};
+use super::{Raft, ReadOutcome, Ready, Role};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use base::limits::READS_MAX;
@@ -19,7 +21,6 @@ use quorum::NodeSet;
 #[derive(Clone, Debug)]
 pub(crate) struct LocalRead {
     pub seq: u64,
-    pub expires: Nanos,
     /// The ballot of the leader that was asked last, and when.
     pub asked: Option<(Ballot, Nanos)>,
 }
@@ -45,7 +46,9 @@ pub(crate) struct Rounds {
 }
 
 impl Rounds {
-    pub fn join(&mut self, origin: Origin, index: LogIndex) {
+    /// Whom it made give way, if anybody.
+    #[must_use = "who gave way is to be asked for again"]
+    pub fn join(&mut self, origin: Origin, index: LogIndex) -> Option<Origin> {
         if !self.open {
             self.open = true;
             self.round += 1;
@@ -53,9 +56,18 @@ impl Rounds {
         let rises = self.waiting.back().is_none_or(|last| last.0 <= self.round && last.1 <= index);
         assert!(rises, "later reads wait for later rounds, and see no less");
         self.waiting.push_back((self.round, index, origin));
-        if self.waiting.len() > READS_MAX {
-            self.waiting.pop_front();
+        let full = self.waiting.len() > READS_MAX;
+        if full { self.waiting.pop_front().map(|(_, _, oldest)| oldest) } else { None }
+    }
+
+    /// Waits until an entry of the own ballot is committed; or is given back for want of room.
+    #[must_use = "who gave way is to be asked for again"]
+    pub fn queue(&mut self, origin: Origin) -> Option<Origin> {
+        if self.queued.len() >= READS_MAX {
+            return Some(origin);
         }
+        self.queued.push(origin);
+        None
     }
 
     pub fn close(&mut self) {
@@ -86,46 +98,51 @@ impl Rounds {
 }
 
 impl Raft {
-    pub(crate) fn begin_read(&mut self, seq: u64, out: &mut Ready) {
-        let patience = Nanos(self.settings.election_timeout_min.0.saturating_mul(4));
-        if self.reads.len() >= READS_MAX {
-            out.reads.push(ReadOutcome { seq, result: Err(NoLeader) });
-            return;
-        }
+    pub(crate) fn begin_read(&mut self, seq: u64) -> bool {
         assert!(self.reads.last().is_none_or(|read| read.seq < seq), "numbers of reads rise");
-        self.reads.push(LocalRead { seq, expires: self.now.plus(patience), asked: None });
+        let room = self.reads.len() < READS_MAX;
+        if room {
+            self.reads.push(LocalRead { seq, asked: None });
+        }
+        room
+    }
+
+    fn place_of(&self, seq: u64) -> Option<usize> {
+        self.reads.binary_search_by_key(&seq, |read| read.seq).ok()
     }
 
     pub(crate) fn finish_read(&mut self, seq: u64, index: LogIndex, out: &mut Ready) {
-        if let Some(at) = self.reads.iter().position(|r| r.seq == seq) {
+        if let Some(at) = self.place_of(seq) {
             self.reads.remove(at);
-            out.reads.push(ReadOutcome { seq, result: Ok(index) });
+            out.reads.push(ReadOutcome { seq, index });
         }
     }
 
-    pub(crate) fn expire_reads(&mut self, out: &mut Ready) {
-        let now = self.now;
-        self.reads.retain(|read| {
-            if now >= read.expires {
-                out.reads.push(ReadOutcome { seq: read.seq, result: Err(NoLeader) });
-            }
-            now < read.expires
-        });
+    pub(crate) fn end_read(&mut self, seq: u64) {
+        if let Some(at) = self.place_of(seq) {
+            self.reads.remove(at);
+        }
+    }
+
+    /// What a leader's own queues had no room for is asked again in its next call, or it would
+    /// wait for ever; another member asks again by itself.
+    pub(crate) fn gave_way(&mut self, origin: Origin) {
+        let own = origin.node == self.settings.id;
+        if let Some(at) = self.place_of(origin.seq).filter(|_| own) {
+            self.reads[at].asked = None;
+        }
     }
 
     fn ask_again_after(&self) -> Nanos {
         Nanos(self.settings.heartbeat_interval.0.saturating_mul(2))
     }
 
-    /// When a read expires or is asked for again.
+    /// When a read is asked for again: of a leader that may not have heard of it.
     pub(crate) fn reads_deadline(&self) -> Nanos {
         let again = self.ask_again_after();
         let asks = !self.is_leader() && self.leader().is_some();
-        let next = |r: &LocalRead| match r.asked {
-            Some((_, at)) if asks => r.expires.min(at.plus(again)),
-            _ => r.expires,
-        };
-        self.reads.iter().map(next).min().unwrap_or(Nanos(u64::MAX))
+        let asked = self.reads.iter().filter_map(|read| read.asked.filter(|_| asks));
+        asked.map(|(_, at)| at.plus(again)).min().unwrap_or(Nanos(u64::MAX))
     }
 
     /// Hands reads to the leader known now: this node's own rounds, or a message. A read asked
@@ -213,7 +230,8 @@ mod tests {
         let origin = |seq| Origin { node: NodeId(1), incarnation: Incarnation(1), seq };
         let mut rounds = Rounds::default();
         for seq in 0..READS_MAX as u64 + 3 {
-            rounds.join(origin(seq), LogIndex(1));
+            let oldest = seq.checked_sub(READS_MAX as u64).map(origin);
+            assert_eq!(rounds.join(origin(seq), LogIndex(1)), oldest);
             rounds.close();
         }
         rounds.check();
@@ -254,7 +272,7 @@ mod tests {
     #[test]
     fn a_read_is_asked_for_again_after_two_heartbeats_or_of_the_next_leader_at_once() {
         let mut raft = follows(None);
-        raft.begin_read(7, &mut Ready::default());
+        assert!(raft.begin_read(7));
         assert_eq!(asks(&mut raft, Nanos(1)), [], "nobody leads");
         heeds(&mut raft, Some(3));
         assert_eq!(asks(&mut raft, Nanos(2)), [(3, 7)]);
@@ -262,47 +280,40 @@ mod tests {
         assert_eq!(raft.reads_deadline(), due);
         assert_eq!(asks(&mut raft, Nanos(due.0 - 1)), []);
         assert_eq!(asks(&mut raft, due), [(3, 7)]);
-        raft.begin_read(8, &mut Ready::default());
+        assert!(raft.begin_read(8));
         heeds(&mut raft, Some(2));
         assert_eq!(asks(&mut raft, due.plus(Nanos(1))), [(2, 7), (2, 8)], "another ballot");
     }
 
     #[test]
-    fn a_read_expires_after_four_timeouts_and_once() {
+    fn a_read_ends_once_with_its_round_or_without() {
         let mut raft = follows(None);
         let mut out = Ready::default();
-        raft.now = Nanos(5);
-        raft.begin_read(7, &mut out);
-        let end = Nanos(5).plus(Nanos(4 * TIMEOUT.0));
-        assert_eq!(raft.reads_deadline(), end);
-        raft.now = Nanos(6);
-        raft.begin_read(8, &mut out);
-        for now in [Nanos(end.0 - 1), end] {
-            raft.now = now;
-            raft.expire_reads(&mut out);
-            let ended: Vec<u64> = out.reads.iter().map(|read| read.seq).collect();
-            assert_eq!(ended, if now == end { &[7][..] } else { &[] });
-        }
+        assert!(raft.begin_read(7) && raft.begin_read(8) && raft.begin_read(9));
+        raft.end_read(7);
         raft.finish_read(7, LogIndex(1), &mut out);
-        assert_eq!(out.reads.len(), 1, "it has ended");
-        raft.finish_read(8, LogIndex(1), &mut out);
-        assert_eq!(out.reads[1], ReadOutcome { seq: 8, result: Ok(LogIndex(1)) });
-        assert_eq!(raft.reads_deadline(), Nanos(u64::MAX), "none is left");
+        raft.end_read(5);
+        assert_eq!(out.reads, [], "it was withdrawn");
+        for _ in 0..2 {
+            raft.finish_read(8, LogIndex(1), &mut out);
+        }
+        assert_eq!(out.reads, [ReadOutcome { seq: 8, index: LogIndex(1) }]);
+        assert_eq!(raft.reads.iter().map(|read| read.seq).collect::<Vec<_>>(), [9]);
     }
 
     #[test]
-    fn a_read_wakes_who_can_ask_again_and_else_when_it_expires() {
-        let end = Nanos(4 * TIMEOUT.0);
+    fn a_read_wakes_who_can_ask_again_and_nobody_else() {
+        let end = Nanos(u64::MAX);
         for (leader, asked, deadline) in
             [(Some(3), true, ASKED_AGAIN), (Some(3), false, end), (None, true, end)]
         {
             let mut raft = follows(leader);
-            raft.begin_read(7, &mut Ready::default());
+            assert!(raft.begin_read(7));
             raft.reads[0].asked = asked.then_some((Ballot::new(5, 3), Nanos::ZERO));
             assert_eq!(raft.reads_deadline(), deadline, "{leader:?} {asked}");
         }
         let mut raft = leads(config(3, MAJORITY), 1);
-        raft.begin_read(7, &mut Ready::default());
+        assert!(raft.begin_read(7));
         raft.ask_reads();
         assert_eq!(raft.reads_deadline(), end, "who leads asks itself once");
         raft.now = ASKED_AGAIN;
@@ -316,10 +327,10 @@ mod tests {
         let mut rounds = Rounds::default();
         let origin = |seq| Origin { node: NodeId(1), incarnation: Incarnation(1), seq };
         assert!(!rounds.is_waiting());
-        rounds.join(origin(1), LogIndex(4));
-        rounds.join(origin(2), LogIndex(4));
+        assert_eq!(rounds.join(origin(1), LogIndex(4)), None);
+        assert_eq!(rounds.join(origin(2), LogIndex(4)), None);
         rounds.close();
-        rounds.join(origin(3), LogIndex(5));
+        assert_eq!(rounds.join(origin(3), LogIndex(5)), None);
         assert_eq!((rounds.round, rounds.is_waiting()), (2, true));
         assert_eq!(rounds.pop(0), None);
         assert_eq!(rounds.pop(1), Some((LogIndex(4), origin(1))));
@@ -341,12 +352,11 @@ mod tests {
         ] {
             let mut raft = follows(Some(3));
             let mut out = Ready::default();
-            raft.begin_read(7, &mut out);
-            raft.begin_read(9, &mut out);
+            assert!(raft.begin_read(7) && raft.begin_read(9));
             assert_eq!(asks(&mut raft, Nanos(1)), [(3, 7), (3, 9)]);
             let start = Incarnation(start);
             raft.on_read_index_reply(ballot, start, seq, LogIndex(6), &mut out);
-            let outcome = ReadOutcome { seq: 7, result: Ok(LogIndex(6)) };
+            let outcome = ReadOutcome { seq: 7, index: LogIndex(6) };
             let expected: &[ReadOutcome] = if taken { &[outcome] } else { &[] };
             assert_eq!(out.reads, expected, "{start:?} {seq} {ballot}");
         }

@@ -21,17 +21,13 @@ pub struct Persist {
     pub commit: LogIndex,
 }
 
-/// No leader confirmed a read in time; nothing was read and a retry is safe.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NoLeader;
-
-/// The end of one `Raft::read`.
+/// A leader has confirmed, after one `Raft::read` began, that it still led.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReadOutcome {
     /// As `Raft::read` was given it.
     pub seq: u64,
     /// Serve once the applied index is at least this.
-    pub result: Result<LogIndex, NoLeader>,
+    pub index: LogIndex,
 }
 
 /// Effects of one call, in order within each field.
@@ -41,7 +37,7 @@ pub struct Ready {
     pub persist: Vec<Persist>,
     /// May leave at once, in order for each receiver; losing one is safe.
     pub messages: Vec<Message>,
-    /// Reads that ended.
+    /// Reads that were confirmed.
     pub reads: Vec<ReadOutcome>,
     /// Peers that need the latest checkpoint; answer with `Raft::snapshot_done`.
     pub snapshots: Vec<NodeId>,

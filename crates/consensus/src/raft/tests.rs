@@ -343,7 +343,7 @@ fn what_was_asked_of_the_shell_is_emptied_whole() {
     let mut raft = leads(three(), 1);
     grow(&mut raft, 2);
     raft.read(Nanos(1), 7, &mut out);
-    let outcome = ReadOutcome { seq: 1, result: Err(NoLeader) };
+    let outcome = ReadOutcome { seq: 1, index: LogIndex(1) };
     out.reads.push(outcome);
     out.snapshots.push(NodeId(2));
     out.messages.push(heartbeat(REIGN));

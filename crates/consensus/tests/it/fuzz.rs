@@ -261,7 +261,7 @@ fn survive(seed: u64) {
                 let data = [(EntryKind::Data, blob(&mut p))];
                 let _ = raft.propose(now, data.into_iter(), &mut out);
             }
-            5 => raft.read(now, step, &mut out),
+            5 => assert!(raft.read(now, step, &mut out), "there is room for so few"),
             _ => raft.receive(now, message(&mut p), &mut out),
         }
     }

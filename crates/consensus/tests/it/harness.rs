@@ -329,10 +329,8 @@ impl Cluster {
             }
         }
         for read in out.reads {
-            self.lines.push(format!("{:>5} n{id} read {} {:?}", self.now, read.seq, read.result));
-            if let Ok(index) = read.result {
-                assert!(index >= self.read_floor[&(id, read.seq)], "stale read {read:?}");
-            }
+            self.lines.push(format!("{:>5} n{id} read {} at {}", self.now, read.seq, read.index));
+            assert!(read.index >= self.read_floor[&(id, read.seq)], "stale read {read:?}");
             self.reads.push(read);
         }
         self.check(id);

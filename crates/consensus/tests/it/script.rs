@@ -6,8 +6,9 @@
 //! `empty nK` (its directory is lost, and it starts),
 //! `restart nK`, `cut nA nB` (one way), `part nA..` (from the rest), `heal`, `stall nK`,
 //! `handover nK nL` (nK tells nL to campaign at once, and goes on),
-//! `unstall nK`, `read nK SEQ`, `transfer nK`, `compact nK`, `timeout nK`, `lost nK nL`,
-//! `found nK nL`, `noise LOSS TWICE JITTER`, `config joint QUORUM` / `config final QUORUM`,
+//! `unstall nK`, `read nK SEQ`, `withdraw nK SEQ`, `transfer nK`, `compact nK`, `timeout nK`,
+//! `lost nK nL`, `found nK nL`, `noise LOSS TWICE JITTER`,
+//! `config joint QUORUM` / `config final QUORUM`,
 //! `config retire QUORUM` (final, and whom it does not name is a learner from now on),
 //! `config learner nK`, `config voter nK`, `config drop nK`, `config mark [QUORUM]` (whom it
 //! calls a witness is one), `spare nK` (a node outside the configuration), `log nK PROMISE
@@ -163,6 +164,7 @@ fn command(c: &mut Cluster, words: &[&str], out: &mut String) {
         "stall" => c.nodes.get_mut(&node(arg(1))).unwrap().stalled = true,
         "unstall" => c.unstall(node(arg(1))),
         "read" => c.read(node(arg(1)), num(2)),
+        "withdraw" => drop(c.with(node(arg(1)), |r, _, _| r.withdraw(num(2)))),
         "transfer" => drop(
             c.leader()
                 .and_then(|l| c.with(l, |r, now, out| r.transfer(now, Some(node(arg(1))), out))),

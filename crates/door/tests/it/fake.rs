@@ -4,7 +4,7 @@ use base::{ClusterTime, LogIndex, Nanos, NodeId, Term};
 use cluster::Change;
 use door::{
     Answer, Caller, ChangeListener, Door, Freshness, Header, Made, MemberInfo, Query, Read,
-    Reading, Reads, Reason, Refusal, Stage, Status, Work,
+    Reading, Reads, Reason, Refusal, Sight, Stage, Status, Work,
 };
 use later::Promise;
 use mvcc::{AlarmKind, Changes, Command, Limits, Response, Store, View};
@@ -150,6 +150,13 @@ impl FakeDoor {
         }
     }
 
+    fn sight(&self) -> Sight {
+        let current = !self.behind.get();
+        let ops_max = self.txn_ops_max();
+        let sight = Sight { no_data: None, current, now: ClusterTime(1), ops_max };
+        if self.diverged.get() { sight.halted() } else { sight }
+    }
+
     /// Does `done` once the state is fresh enough.
     fn once_fresh(&self, done: impl FnOnce(&Self, Result<(), Refusal>) + 'static) {
         let fresh = |fake: &Self| {
@@ -166,12 +173,10 @@ impl FakeDoor {
 
 impl Stage for FakeDoor {
     fn begin(&self, query: &Query) -> Result<Reading, Refusal> {
-        if let Some(refusal) = self.serves_no_data().filter(|r| query.is_refused_by(r)) {
-            return Err(refusal);
-        }
-        self.reads_made.set(self.reads_made.get() + 1);
-        let view = Arc::new(self.view());
-        query.begin(view, ClusterTime(1), self.txn_ops_max()).map_err(Refusal::from)
+        let reading = self.sight().begin(query, Arc::new(self.view()));
+        let refused = matches!(&reading, Err(why) if !matches!(why.reason, Reason::Store(_)));
+        self.reads_made.set(self.reads_made.get() + u64::from(!refused));
+        reading
     }
 
     fn header(&self) -> Header {
@@ -208,8 +213,10 @@ impl Door for FakeDoor {
     }
 
     fn read(&self, _: Caller, fresh: Freshness, read: Read) {
-        if fresh == Freshness::Local {
-            return self.reads.serve(read);
+        match self.sight().admit(read.query(), fresh) {
+            Err(refusal) => return read.refuse(refusal),
+            Ok(Freshness::Local) => return self.reads.serve(read),
+            Ok(Freshness::Linearizable) => {}
         }
         self.once_fresh(|fake, result| match result {
             Ok(()) => fake.reads.serve(read),
@@ -289,7 +296,7 @@ impl Door for FakeDoor {
     }
 
     fn serves_no_data(&self) -> Option<Refusal> {
-        self.diverged.get().then(|| Refusal::not_applied(Reason::Diverged))
+        self.sight().no_data()
     }
 
     fn is_current(&self) -> bool {

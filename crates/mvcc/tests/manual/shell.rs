@@ -52,7 +52,8 @@ impl Shell {
             "old" => return look(self.kept.as_ref().expect("a view was kept"), rest, self.now),
             "restore" => self.restore(),
             "read-txn" => {
-                let answer = self.store.read_txn(&parse::txn(rest));
+                let answer =
+                    self.store.view().read_txn(&parse::txn(rest), self.store.limits().max_txn_ops);
                 return answer.map_or_else(show::refusal, |answer| show::txn(&answer));
             }
             _ => return look(&self.store, line, self.now),

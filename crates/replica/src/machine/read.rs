@@ -6,11 +6,9 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use base::{LogIndex, Nanos, Token, planted};
 use consensus::raft::ReadOutcome;
-use mvcc::{RangeRequest, TxnRequest};
 
 pub enum ReadKind {
-    Range(RangeRequest),
-    Txn(TxnRequest),
+    /// What was committed before has to be applied.
     Barrier,
     /// Nothing has to be applied for it.
     Confirm,
@@ -70,23 +68,10 @@ impl Reads {
 }
 
 impl Replica {
-    pub(super) fn on_read(&mut self, token: Token, request: RangeRequest, out: &mut Effects) {
-        if request.serializable && self.serves_no_data().is_none() && self.is_current() {
-            out.replies.push((token, Reply::Range(self.store.read(&request))));
-            return;
-        }
-        self.queue_read(token, ReadKind::Range(request), out);
-    }
-
-    pub(super) fn on_read_txn(&mut self, token: Token, request: TxnRequest, out: &mut Effects) {
-        self.queue_read(token, ReadKind::Txn(request), out);
-    }
-
     pub(super) fn queue_read(&mut self, token: Token, kind: ReadKind, out: &mut Effects) {
-        let barrier = matches!(kind, ReadKind::Barrier | ReadKind::Confirm);
-        let refused = self.serves_no_data();
-        if let Some(reason) = refused.filter(|r| !barrier || *r == RefusalReason::Diverged) {
-            out.replies.push((token, self.refusal(reason)));
+        // A member without data confirms too; whoever reads there is told so by the shell.
+        if self.diverged {
+            out.replies.push((token, self.refusal(RefusalReason::Diverged)));
             return;
         }
         if self.writes.len() + self.reads.len() >= self.settings.pending_max {
@@ -108,29 +93,23 @@ impl Replica {
             return;
         }
         let seq = reads.next_seq();
-        reads.rounds.push_back((seq, reads.waiting.drain(..).collect()));
-        self.raft.read(self.now, seq, &mut self.ready);
+        if self.raft.read(self.now, seq, &mut self.ready) {
+            reads.rounds.push_back((seq, reads.waiting.drain(..).collect()));
+        }
     }
 
     pub(super) fn on_read_outcome(&mut self, outcome: ReadOutcome) {
-        if self.standing.told(outcome.seq, outcome.result) {
+        if self.standing.told(outcome) {
             return;
         }
-        let Some(at) = self.reads.rounds.iter().position(|(seq, _)| *seq == outcome.seq) else {
-            return; // its requests timed out
-        };
-        let (_, requests) = self.reads.rounds.remove(at).expect("the position was just found");
-        match outcome.result {
-            Ok(index) => self.reads.confirmed.push_back((index, requests)),
-            Err(_) => {
-                for request in requests.into_iter().rev() {
-                    self.reads.waiting.push_front(request);
-                }
-            }
+        let at = self.reads.rounds.iter().position(|(seq, _)| *seq == outcome.seq);
+        // None: it was confirmed in the step in which its requests timed out.
+        if let Some((_, requests)) = at.and_then(|at| self.reads.rounds.remove(at)) {
+            self.reads.confirmed.push_back((outcome.index, requests));
         }
     }
 
-    /// Answers confirmed reads whose index is applied, from the state as it is now.
+    /// Answers confirmed reads whose index is applied.
     pub(super) fn serve_reads(&mut self, out: &mut Effects) {
         let mut held = VecDeque::new();
         while let Some((index, mut requests)) = self.reads.confirmed.pop_front() {
@@ -147,19 +126,13 @@ impl Replica {
             assert!(self.reads.count >= requests.len(), "every read that waits is counted");
             self.reads.count -= requests.len();
             self.standing.confirmed(index, self.applied);
-            for request in requests {
-                let reply = match request.kind {
-                    ReadKind::Range(range) => Reply::Range(self.store.read(&range)),
-                    ReadKind::Txn(txn) => Reply::Txn(self.store.read_txn(&txn)),
-                    ReadKind::Barrier | ReadKind::Confirm => Reply::Barrier,
-                };
-                out.replies.push((request.token, reply));
-            }
+            out.replies.extend(requests.into_iter().map(|w| (w.token, Reply::Barrier)));
         }
         self.reads.confirmed = held;
     }
 
-    /// A read that waited too long changed nothing: it is refused.
+    /// A read that waited too long changed nothing: it is refused. Consensus knows no deadlines: a
+    /// round that nobody waits for any more is withdrawn from it.
     pub(super) fn expire_reads(&mut self, out: &mut Effects) {
         let now = self.now;
         let wait = self.settings.leaderless_wait;
@@ -172,9 +145,13 @@ impl Replica {
         while reads.waiting.front().is_some_and(|w| w.deadline <= cutoff) {
             expired.extend(reads.waiting.pop_front());
         }
-        let asked = reads.rounds.iter_mut().map(|(_, requests)| requests);
-        let confirmed = reads.confirmed.iter_mut().map(|(_, requests)| requests);
-        for requests in asked.chain(confirmed) {
+        for (seq, requests) in &mut reads.rounds {
+            expired.extend(requests.extract_if(.., |w| w.deadline <= cutoff));
+            if requests.is_empty() {
+                self.raft.withdraw(*seq);
+            }
+        }
+        for (_, requests) in &mut reads.confirmed {
             expired.extend(requests.extract_if(.., |w| w.deadline <= now));
         }
         reads.rounds.retain(|(_, requests)| !requests.is_empty());

@@ -17,7 +17,7 @@ use super::Replica;
 use crate::Effects;
 use alloc::collections::VecDeque;
 use base::{LogIndex, Nanos, Ticket, planted};
-use consensus::raft::{NoLeader, Persist, Raft};
+use consensus::raft::{Persist, Raft, ReadOutcome};
 
 /// Pause after which the disk is told that all it holds is committed: shorter than the journal's
 /// silence, so that one mark says both.
@@ -109,11 +109,10 @@ impl Standing {
     }
 
     /// True for the outcome of the round that was asked for here.
-    pub fn told(&mut self, seq: u64, result: Result<LogIndex, NoLeader>) -> bool {
-        let own = self.asked == Some(seq);
+    pub fn told(&mut self, outcome: ReadOutcome) -> bool {
+        let own = self.asked == Some(outcome.seq);
         if own {
-            self.asked = None;
-            self.until = result.ok();
+            (self.asked, self.until) = (None, Some(outcome.index));
         }
         own
     }
@@ -177,8 +176,8 @@ impl Replica {
         }
         if self.raft.leader().is_some() {
             let seq = self.reads.next_seq();
-            self.standing.asked = Some(seq);
-            self.raft.read(self.now, seq, &mut self.ready);
+            let begun = self.raft.read(self.now, seq, &mut self.ready);
+            self.standing.asked = begun.then_some(seq);
         }
     }
 
@@ -304,13 +303,12 @@ mod tests {
     #[test]
     fn only_the_round_that_was_asked_for_here_tells_how_far_it_was() {
         let mut standing = Standing::new(LogIndex(0), LogIndex(5));
-        assert!(!standing.told(3, Ok(LogIndex(1))), "nothing was asked");
+        let told = |seq, index| ReadOutcome { seq, index: LogIndex(index) };
+        assert!(!standing.told(told(3, 1)), "nothing was asked");
         standing.asked = Some(3);
-        assert!(!standing.told(2, Ok(LogIndex(1))));
-        assert!(standing.told(3, Err(NoLeader)));
-        assert_eq!((standing.asked, standing.until), (None, None));
-        standing.asked = Some(4);
-        assert!(standing.told(4, Ok(LogIndex(7))));
+        assert!(!standing.told(told(2, 1)));
+        assert_eq!((standing.asked, standing.until), (Some(3), None));
+        assert!(standing.told(told(3, 7)));
         assert_eq!((standing.asked, standing.until), (None, Some(LogIndex(7))));
     }
 

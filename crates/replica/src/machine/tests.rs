@@ -8,7 +8,7 @@ use alloc::vec;
 use base::limits::COMMAND_BYTES_MAX;
 use base::{Blob, RequestId, Token};
 use cluster::{Change, ChangeError};
-use mvcc::{Caller, Command, PutRequest, RangeRequest, TxnRequest};
+use mvcc::{Caller, Command, PutRequest};
 
 const OTHER: NodeId = NodeId(2);
 
@@ -35,12 +35,8 @@ fn grant() -> Command {
     Command::LeaseGrant { id: 1, ttl: 100 }
 }
 
-fn range(serializable: bool) -> RangeRequest {
-    RangeRequest { key: Blob::from(&b"k"[..]), serializable, ..RangeRequest::default() }
-}
-
 fn read(token: u64) -> Event {
-    Event::Read { token: Token(token), request: range(false) }
+    Event::ReadBarrier { token: Token(token) }
 }
 
 fn said(from: NodeId, body: PeerBody) -> Event {
@@ -86,7 +82,7 @@ fn writes_and_reads_wait_up_to_one_bound_together_and_changes_are_counted_too() 
     let over = |out| assert_eq!(refusals(out), [(20, RefusalReason::Overloaded)]);
     over(alone.step(read(20)));
     over(alone.step(propose(20, put(1))));
-    over(alone.step(Event::ReadBarrier { token: Token(20) }));
+    over(alone.step(Event::Confirm { token: Token(20) }));
     for token in 14..=74 {
         assert!(alone.step(change(token)).replies.is_empty(), "change {token}");
     }
@@ -236,33 +232,29 @@ fn who_has_no_leader_misses_others_after_three_election_timeouts_without_one() {
 fn who_has_other_data_or_is_no_member_serves_nobody_and_says_why() {
     let all = |alone: &mut Alone| {
         let change = Change::Remove { id: OTHER, quorum: None };
-        let txn = Event::ReadTxn { token: Token(3), request: TxnRequest::default() };
-        let look = Event::Read { token: Token(4), request: range(true) };
         let mut told = vec![];
         for event in [
             propose(1, put(1)),
             read(2),
-            txn,
-            look,
-            Event::ReadBarrier { token: Token(5) },
-            Event::Confirm { token: Token(6) },
-            Event::Change { token: Token(7), caller: Caller::nobody(), change },
+            Event::Confirm { token: Token(3) },
+            Event::Change { token: Token(4), caller: Caller::nobody(), change },
         ] {
             told.extend(refusals(alone.step(event)));
         }
-        told
+        (told, alone.replica.serves_no_data())
     };
     let mut alone = leaderless();
     alone.now = ms(100);
     alone.replica.diverged = true;
     let reason = RefusalReason::Diverged;
-    assert_eq!(all(&mut alone), (1..=7).map(|token| (token, reason)).collect::<Vec<_>>());
+    let refused = (1..=4).map(|token| (token, reason)).collect();
+    assert_eq!(all(&mut alone), (refused, Some(reason)));
     let mut unheard = settings();
     unheard.raft.id = NodeId(9);
     let mut alone = Alone::of(unheard, &["a", "b"], "all of (a, b)");
     alone.now = ms(100);
     let reason = RefusalReason::NoMember;
-    assert_eq!(all(&mut alone), (1..=4).map(|token| (token, reason)).collect::<Vec<_>>());
+    assert_eq!(all(&mut alone), (vec![(1, reason)], Some(reason)), "it shows no data");
 }
 
 #[test]

@@ -63,9 +63,8 @@ fn put(c: &mut Cluster, node: usize, key: &str) {
 
 #[track_caller]
 fn has(c: &mut Cluster, node: usize, key: &str) {
-    let token = c.event(node, |token| Event::Read { token, request: range_of(key) });
-    let Reply::Range(Ok(range)) = c.await_reply(node, token) else { panic!("no range") };
-    assert_eq!(range.count, 1, "{key} at {node}");
+    let token = c.read(node, range_of(key));
+    assert_eq!(c.await_range(node, token).count, 1, "{key} at {node}");
 }
 
 #[test]
@@ -289,19 +288,25 @@ fn a_witness_comes_in_without_data_and_refuses_clients() {
     done(&mut c, leader, change);
     let witness = c.newcomer();
     // It may be one without data, and has not heard yet.
-    let token = c.event(witness, |token| Event::Read { token, request: range_of("before") });
-    let reply = c.await_reply(witness, token);
-    let Reply::Refused(refusal) = reply else { panic!("{reply:?}") };
-    assert_eq!(refusal.reason, replica::RefusalReason::NoMember);
+    let unheard = c.replica(witness).serves_no_data();
+    assert_eq!(unheard, Some(replica::RefusalReason::NoMember));
     assert_eq!(c.run_until_settled().quorum, text);
     put(&mut c, leader, "after");
     c.run_for(Nanos::from_millis(500));
     assert_eq!(c.status(witness).applied, c.status(leader).applied);
     assert_eq!((c.status(witness).revision, c.status(leader).revision), (1, 3));
-    let token = c.event(witness, |token| Event::Read { token, request: range_of("after") });
+    let no_data = Some(replica::RefusalReason::Witness);
+    assert_eq!(c.replica(witness).serves_no_data(), no_data);
+    let token = c.event(witness, |token| Event::Propose {
+        token,
+        caller: Caller::nobody(),
+        command: command_put("here", "v"),
+    });
     let reply = c.await_reply(witness, token);
     let Reply::Refused(refusal) = reply else { panic!("{reply:?}") };
-    assert_eq!(refusal.reason, replica::RefusalReason::Witness);
+    assert_eq!(Some(refusal.reason), no_data);
+    let token = c.event(witness, |token| Event::ReadBarrier { token });
+    assert!(matches!(c.await_reply(witness, token), Reply::Barrier), "that a leader leads it says");
     c.crash(1 - leader);
     put(&mut c, leader, "with the witness");
     has(&mut c, leader, "after");

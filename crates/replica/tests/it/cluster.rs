@@ -3,7 +3,7 @@
 use base::{Ballot, Blob, ClusterTime, Incarnation, LogIndex, Nanos, NodeId, Prng, Ticket, Token};
 use cluster::{BallotRule, Configuration, Member};
 use consensus::raft::{Entry, Recovered, Settings};
-use mvcc::{Command, PutRequest, RangeRequest};
+use mvcc::{Command, PutRequest, RangeRequest, RangeResponse, View};
 use replica::{
     CheckpointJob, Effects, Event, Installed, PeerBody, PeerMessage, Replica, ReplicaRecovered,
     ReplicaSettings, Reply, Status, TraceKind,
@@ -66,6 +66,9 @@ pub struct Cluster {
     /// Chain and content hash at each applied index, as the first replica there had them.
     hashes: BTreeMap<LogIndex, (u64, u64)>,
     pub replies: BTreeMap<(usize, Token), Vec<Reply>>,
+    /// What waits for its barrier, and what was found behind one.
+    looks: BTreeMap<Token, Look>,
+    pub found: BTreeMap<(usize, Token), Vec<RangeResponse>>,
     now: Nanos,
     order: u64,
     heap: BTreeMap<(Nanos, u64), What>,
@@ -84,7 +87,12 @@ pub struct Cluster {
 pub enum Told {
     Trace(TraceKind),
     Reply(Token, Reply),
+    /// What was looked for behind a barrier.
+    Found(Token, Vec<RangeResponse>),
 }
+
+/// What is looked for in the data once that may be.
+type Look = Box<dyn FnOnce(&View) -> Vec<RangeResponse>>;
 
 pub fn command_put(key: &str, value: &str) -> Command {
     Command::Put(PutRequest {
@@ -152,6 +160,8 @@ impl Cluster {
             installs: 0,
             hashes: BTreeMap::new(),
             replies: BTreeMap::new(),
+            looks: BTreeMap::new(),
+            found: BTreeMap::new(),
             now: Nanos(1),
             order: 0,
             heap: BTreeMap::new(),
@@ -273,6 +283,27 @@ impl Cluster {
         let token = Token(self.token);
         self.step(node, make(token));
         token
+    }
+
+    /// As a shell reads: behind a barrier, from a view.
+    pub fn look(
+        &mut self,
+        node: usize,
+        look: impl FnOnce(&View) -> Vec<RangeResponse> + 'static,
+    ) -> Token {
+        self.looks.insert(Token(self.token + 1), Box::new(look));
+        self.event(node, |token| Event::ReadBarrier { token })
+    }
+
+    /// A linearizable read of one range.
+    pub fn read(&mut self, node: usize, request: RangeRequest) -> Token {
+        self.look(node, move |view| vec![view.read(&request).expect("a plain range")])
+    }
+
+    pub fn await_range(&mut self, node: usize, token: Token) -> RangeResponse {
+        let reply = self.await_reply(node, token);
+        let found = self.found.get(&(node, token)).unwrap_or_else(|| panic!("no range: {reply:?}"));
+        found[0].clone()
     }
 
     /// A frame as the network could bring it, now.
@@ -481,12 +512,26 @@ impl Cluster {
         }
         let told = out.trace.into_iter().map(|event| Told::Trace(event.kind));
         self.told.extend(told.map(|told| (self.now, node, told)));
-        for (token, reply) in out.replies {
-            self.told.push((self.now, node, Told::Reply(token, reply.clone())));
-            self.replies.entry((node, token)).or_default().push(reply);
-        }
+        self.answer(node, out.replies);
         if self.removed.contains(&node) && self.runs(node) {
             self.crash(node); // the shell stops
+        }
+    }
+
+    /// Looks for what was asked for behind a barrier that is passed now.
+    fn answer(&mut self, node: usize, replies: Vec<(Token, Reply)>) {
+        for (token, reply) in replies {
+            let look = self.looks.remove(&token).filter(|_| matches!(reply, Reply::Barrier));
+            let told = match look {
+                None => Told::Reply(token, reply.clone()),
+                Some(look) => {
+                    let found = look(&self.store(node).view());
+                    self.found.insert((node, token), found.clone());
+                    Told::Found(token, found)
+                }
+            };
+            self.told.push((self.now, node, told));
+            self.replies.entry((node, token)).or_default().push(reply);
         }
     }
 

@@ -6,8 +6,8 @@
 //! - `cluster COUNT [QUORUM]` (`ALL` in the text is all names), `run MS`, `leader` (runs until
 //!   there is one), `wait` (runs until everything asked is answered), `status`;
 //! - `put WHO KEY VALUE`, `del WHO KEY`, `grant WHO ID TTL`, `renew WHO ID`, `compact WHO
-//!   REVISION`, `get WHO KEY` (linearizable), `look WHO KEY` (what is here), `both WHO KEY KEY`
-//!   (in one transaction), `barrier WHO`;
+//!   REVISION`, `get WHO KEY` (linearizable), `look WHO KEY` (what is shown here),
+//!   `both WHO KEY KEY` (in one view), `barrier WHO`;
 //! - `add`, `learner`, `remove`, `promote`, `replace` `WHO MEMBER [MEMBER]`, `quorum WHO TEXT`;
 //! - `newcomer` (starts one with an empty disk), `crash`, `restart`, `stall`, `unstall`,
 //!   `checkpoint` `WHO`; `cut FROM TO` (one way), `part WHO ..` (from the rest), `heal`, `loss
@@ -18,7 +18,7 @@ use super::cluster::{Cluster, Told, command_put, range_of};
 use base::{Blob, Nanos, NodeId, Token};
 use cluster::{Change, Newcomer};
 use consensus::raft::Trace;
-use mvcc::{Caller, Command, DeleteRequest, RequestOp, Response, TxnRequest};
+use mvcc::{Caller, Command, DeleteRequest, RangeResponse, Response, View};
 use replica::{Event, Reply, TraceKind};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -73,11 +73,11 @@ impl Shell {
     }
 
     fn ask(&mut self, node: usize, make: impl FnOnce(Token) -> Event) {
-        let mut number = Token::ZERO;
-        let at = self.cluster.event(node, |token| {
-            number = token;
-            make(token)
-        });
+        let at = self.cluster.event(node, make);
+        self.ask_as(node, at);
+    }
+
+    fn ask_as(&mut self, node: usize, at: Token) {
         self.asked.insert(at, self.asked.len() + 1);
         self.open.insert(at, node);
         self.lines.push(format!("n{} is asked #{}", node + 1, self.asked[&at]));
@@ -183,16 +183,23 @@ impl Shell {
 
     fn read(&mut self, node: usize, words: &[&str]) -> bool {
         match words[0] {
-            "get" | "look" => {
-                let serializable = words[0] == "look";
-                let request = mvcc::RangeRequest { serializable, ..range_of(words[2]) };
-                self.ask(node, |token| Event::Read { token, request });
+            "get" => {
+                let token = self.cluster.read(node, range_of(words[2]));
+                self.ask_as(node, token);
+            }
+            "look" => {
+                let shown = match self.cluster.replica(node).serves_no_data() {
+                    Some(reason) => format!("nothing: {reason:?}"),
+                    None if !self.cluster.replica(node).is_current() => "nothing yet".to_string(),
+                    None => range_told(&read(&self.cluster.store(node).view(), words[2])),
+                };
+                self.lines.push(format!("n{} shows {shown}", node + 1));
             }
             "both" => {
-                let range = |at: usize| RequestOp::Range(range_of(words[at]));
-                let success = vec![range(2), range(3)];
-                let request = TxnRequest { success, ..TxnRequest::default() };
-                self.ask(node, |token| Event::ReadTxn { token, request });
+                let keys = [words[2].to_string(), words[3].to_string()];
+                let both = move |view: &View| keys.iter().map(|key| read(view, key)).collect();
+                let token = self.cluster.look(node, both);
+                self.ask_as(node, token);
             }
             "barrier" => self.ask(node, |token| Event::ReadBarrier { token }),
             "confirm" => self.ask(node, |token| Event::Confirm { token }),
@@ -238,14 +245,20 @@ impl Shell {
         }
     }
 
+    fn answered(&mut self, token: Token, what: &str) -> String {
+        self.open.remove(&token);
+        let number = self.asked.get(&token).copied().unwrap_or_default();
+        format!("#{number}: {what}")
+    }
+
     /// Tells what happened since the last look.
     fn listen(&mut self) {
         for (at, node, told) in std::mem::take(&mut self.cluster.told) {
             let line = match told {
-                Told::Reply(token, reply) => {
-                    self.open.remove(&token);
-                    let number = self.asked.get(&token).copied().unwrap_or_default();
-                    Some(format!("#{number}: {}", answer(&reply)))
+                Told::Reply(token, reply) => Some(self.answered(token, &answer(&reply))),
+                Told::Found(token, ranges) => {
+                    let told: Vec<String> = ranges.iter().map(range_told).collect();
+                    Some(self.answered(token, &told.join("; ")))
                 }
                 Told::Trace(kind) => trace(&kind, &self.shown),
             };
@@ -262,15 +275,6 @@ fn answer(reply: &Reply) -> String {
             format!("entry {index}, {}", response_of(response))
         }
         Reply::Applied { index, result: Err(error) } => format!("entry {index}, refused: {error}"),
-        Reply::Range(Ok(range)) => range_told(range),
-        Reply::Txn(Ok(txn)) => {
-            let told = txn.responses.iter().map(|op| match op {
-                mvcc::ResponseOp::Range(range) => range_told(range),
-                other => format!("{other:?}"),
-            });
-            told.collect::<Vec<_>>().join("; ")
-        }
-        Reply::Range(Err(error)) | Reply::Txn(Err(error)) => format!("refused: {error}"),
         Reply::Barrier => "current".to_string(),
         Reply::Changed { index, config } => {
             let name = |m: &cluster::Member| {
@@ -288,6 +292,10 @@ fn answer(reply: &Reply) -> String {
         }
         Reply::Unknown(reason) => format!("unknown, {reason:?}"),
     }
+}
+
+fn read(view: &View, key: &str) -> RangeResponse {
+    view.read(&range_of(key)).expect("a plain range")
 }
 
 fn range_told(range: &mvcc::RangeResponse) -> String {

@@ -25,15 +25,9 @@ fn delete_all() -> Command {
     Command::Delete(DeleteRequest { key, range_end, prev_kv: false })
 }
 
-fn read(c: &mut Cluster, node: usize, serializable: bool) -> Token {
-    c.event(node, |token| Event::Read { token, request: RangeRequest { serializable, ..all() } })
-}
-
-fn count(reply: &Reply) -> i64 {
-    match reply {
-        Reply::Range(Ok(range)) => range.count,
-        other => panic!("not a range: {other:?}"),
-    }
+fn shown(c: &Cluster, node: usize) -> i64 {
+    assert!(c.replica(node).is_current());
+    c.store(node).view().read(&all()).expect("a plain range").count
 }
 
 fn replied(c: &Cluster, node: usize, token: Token) -> Option<Reply> {
@@ -77,7 +71,7 @@ fn while_a_thousand_keys_are_deleted_a_leader_keeps_its_office_and_shows_the_sta
         let deleted = propose(&mut c, leader, delete_all());
         c.run_for(Nanos::from_millis(50));
         let behind = propose(&mut c, follower, command_put("behind", "it"));
-        let linearizable = [leader, follower].map(|node| (node, read(&mut c, node, false)));
+        let linearizable = [leader, follower].map(|node| (node, c.read(node, all())));
         // Some election timeouts; the events that come in between are steps too.
         for _ in 0..25 {
             c.run_for(Nanos::from_millis(100));
@@ -88,9 +82,7 @@ fn while_a_thousand_keys_are_deleted_a_leader_keeps_its_office_and_shows_the_sta
                 assert_eq!((status.applied, status.revision), (was.applied, was.revision));
                 assert_eq!(status.chain_hash, was.chain_hash);
                 assert!(status.commit > status.applied && c.replica(node).is_applying());
-                let token = read(&mut c, node, true);
-                let shown = replied(&c, node, token).expect("a serializable read waits for nobody");
-                assert_eq!(count(&shown), KEYS as i64, "seed {seed}: all of it, or nothing");
+                assert_eq!(shown(&c, node), KEYS as i64, "seed {seed}: all of it, or nothing");
             }
             for node in [leader, follower] {
                 let token = c.event(node, |token| Event::Confirm { token });
@@ -112,7 +104,7 @@ fn while_a_thousand_keys_are_deleted_a_leader_keeps_its_office_and_shows_the_sta
         assert_eq!(answer.deleted, KEYS as i64);
         assert!(matches!(c.await_reply(follower, behind), Reply::Applied { result: Ok(_), .. }));
         for (node, token) in linearizable {
-            assert_eq!(count(&c.await_reply(node, token)), 0, "seed {seed}");
+            assert_eq!(c.await_range(node, token).count, 0, "seed {seed}");
         }
         c.run_for(Nanos::from_millis(500));
         for node in 0..3 {
@@ -141,8 +133,8 @@ fn a_checkpoint_taken_meanwhile_is_of_the_last_applied_entry_and_a_restart_begin
     c.run_for(Nanos::from_millis(3000));
     let (one, other) = (c.status(leader), c.status(follower));
     assert_eq!((one.applied, one.content_hash), (other.applied, other.content_hash));
-    let token = read(&mut c, follower, false);
-    assert_eq!(count(&c.await_reply(follower, token)), 0);
+    let token = c.read(follower, all());
+    assert_eq!(c.await_range(follower, token).count, 0);
 }
 
 #[test]

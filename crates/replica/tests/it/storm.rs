@@ -53,8 +53,7 @@ impl Storm {
     fn read(&mut self, node: usize) {
         let done = self.writes.iter().rev().find(|(n, t, _)| self.acknowledged(*n, *t));
         let Some((_, _, key)) = done.cloned() else { return };
-        let request = range_of(&key);
-        let token = self.c.event(node, |token| Event::Read { token, request });
+        let token = self.c.read(node, range_of(&key));
         self.reads.push((node, token, key));
     }
 
@@ -165,11 +164,8 @@ impl Storm {
         assert!(self.c.replies.values().all(|r| r.len() == 1), "seed {seed}: answered twice");
         let at = self.c.run_until_leader();
         for (node, token, key) in self.writes.clone() {
-            let request = range_of(&key);
-            let asked = self.c.event(at, |token| Event::Read { token, request });
-            let Reply::Range(Ok(range)) = self.c.await_reply(at, asked) else {
-                panic!("seed {seed}: no read after the heal")
-            };
+            let asked = self.c.read(at, range_of(&key));
+            let range = self.c.await_range(at, asked);
             let versions = range.kvs.first().map_or(0, |kv| kv.version);
             assert!(versions <= 1, "seed {seed}: {key} was applied {versions} times");
             let reply = self.c.replies.get(&(node, token)).map(|r| &r[0]);
@@ -188,11 +184,12 @@ impl Storm {
             }
         }
         for (node, token, key) in &self.reads {
-            if let Some(Reply::Range(answer)) = self.c.replies.get(&(*node, *token)).map(|r| &r[0])
-            {
+            if let Some(found) = self.c.found.get(&(*node, *token)) {
                 tally.read += 1;
-                let count = answer.as_ref().expect("a plain range").count;
-                assert_eq!(count, 1, "seed {seed}: a read did not see {key}, acknowledged before");
+                assert_eq!(
+                    found[0].count, 1,
+                    "seed {seed}: a read did not see {key}, acknowledged before"
+                );
             }
         }
         let config = self.c.config(at);

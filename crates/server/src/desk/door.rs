@@ -44,13 +44,8 @@ fn checked(mut change: Change) -> Result<Change, Refusal> {
 
 impl Stage for Desk {
     fn begin(&self, query: &Query) -> Result<Reading, Refusal> {
-        // Of the same step as the data: one before it may have been the last that had any.
-        let (view, (no_data, now, ops_max)) =
-            self.newest_with(|picture| (self.no_data(picture), picture.now, picture.ops_max));
-        match no_data.filter(|refusal| query.is_refused_by(refusal)) {
-            Some(refusal) => Err(refusal),
-            None => query.begin(view, now, ops_max).map_err(Refusal::from),
-        }
+        let (view, sight) = self.newest_with(|picture| picture.sight.clone());
+        sight.begin(query, view).map_err(|refusal| self.knowing(refusal))
     }
 
     fn header(&self) -> Header {
@@ -71,10 +66,11 @@ impl Door for Desk {
     }
 
     fn read(&self, _: Caller, fresh: Freshness, read: Read) {
-        if fresh == Freshness::Local {
-            return self.reads.serve(read);
+        match self.board.look(|picture| picture.sight.admit(read.query(), fresh)) {
+            Ok(Freshness::Local) => self.reads.serve(read),
+            Ok(Freshness::Linearizable) => self.ask_barrier(Pending::Read(read)),
+            Err(refusal) => read.refuse(self.knowing(refusal)),
         }
-        self.ask_barrier(Pending::Read(read));
     }
 
     fn barrier(&self, answer: Answer<()>) {
@@ -177,15 +173,16 @@ impl Door for Desk {
     }
 
     fn serves_no_data(&self) -> Option<Refusal> {
-        self.board.look(|picture| self.no_data(picture))
+        let no_data = self.board.look(|picture| picture.sight.no_data());
+        no_data.map(|refusal| self.knowing(refusal))
     }
 
     fn is_current(&self) -> bool {
-        self.board.look(|picture| picture.current)
+        self.board.look(|picture| picture.sight.current)
     }
 
     fn txn_ops_max(&self) -> usize {
-        self.board.look(|picture| picture.ops_max)
+        self.board.look(|picture| picture.sight.ops_max)
     }
 
     fn lease_ttl_min(&self) -> i64 {

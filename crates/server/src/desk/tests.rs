@@ -1,10 +1,14 @@
 use super::*;
 use crate::board::Facts;
-use ::door::{Door, Status};
+use ::door::{Door, Sight, Status};
 use base::{Blob, ClusterTime, Term};
 use later::{Later, promise};
 use mvcc::{Command, Limits, PutRequest, Store};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+fn sight(current: bool) -> Sight {
+    Sight { no_data: None, current, now: ClusterTime(1), ops_max: 128 }
+}
 
 fn picture(leader: Option<NodeId>) -> Picture {
     Picture {
@@ -13,10 +17,7 @@ fn picture(leader: Option<NodeId>) -> Picture {
         compact_revision: -1,
         status: Status { leader, ..Status::default() },
         leads: false,
-        no_data: None,
-        current: false,
-        now: ClusterTime(1),
-        ops_max: 128,
+        sight: sight(false),
         pending: 0,
         repairing: false,
         facts: Arc::new(Facts::default()),
@@ -148,7 +149,7 @@ fn whoever_waits_for_a_member_to_be_current_is_answered_when_it_is() {
     let quiet = || Word::Batch { replies: Vec::new(), changes: Vec::new(), replaced: false };
     desk.hear(quiet());
     assert!(!desk.stands.get());
-    desk.board.show(Picture { current: true, ..picture(None) });
+    desk.board.show(Picture { sight: sight(true), ..picture(None) });
     desk.hear(quiet());
     assert_eq!(got(later), Some(Ok(())));
 }
@@ -184,7 +185,7 @@ fn nobody_is_shown_the_own_state_of_a_member_that_does_not_stand_where_it_stood(
     tokio::task::LocalSet::new().block_on(&runtime, async {
         desk.range(range.clone(), reply.clone());
         assert!(told.try_recv().is_err() && desk.waiting.borrow().len() == 1, "it asks first");
-        desk.board.show(Picture { current: true, ..picture(None) });
+        desk.board.show(Picture { sight: sight(true), ..picture(None) });
         desk.range(range, reply);
         assert!(told.recv().expect("an answer").is_ok());
     });

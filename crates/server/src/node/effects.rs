@@ -128,9 +128,6 @@ impl Voter {
             Reply::Unknown(UnknownReason::InCheckpoint) => {
                 Told::Refused(Refusal::unknown(Reason::InCheckpoint))
             }
-            reply @ (Reply::Range(_) | Reply::Txn(_)) => {
-                unreachable!("data is read from the board: {reply:?}")
-            }
         }
     }
 

@@ -5,7 +5,7 @@ use crate::board::{Board, Facts, Picture};
 use crate::peer::Shared;
 use base::Nanos;
 use cluster::{Change, Configuration, Member, label};
-use door::{Caller, MemberInfo, Status};
+use door::{Caller, MemberInfo, Sight, Status};
 use replica::{Event, Replica};
 use std::sync::Arc;
 
@@ -83,15 +83,13 @@ impl Shown {
         halted: Option<String>,
     ) -> Picture {
         let (status, store, raft) = (replica.status(), replica.store(), replica.raft());
+        let sight = Sight::of(replica);
         Picture {
             term: status.ballot.term,
             revision: store.revision(),
             compact_revision: store.compact_revision(),
             leads: status.is_leader,
-            no_data: replica.serves_no_data(),
-            current: replica.is_current(),
-            now: replica.cluster_time(),
-            ops_max: store.limits().max_txn_ops,
+            sight: if halted.is_some() { sight.halted() } else { sight },
             pending: status.pending,
             repairing: status.repairing,
             facts: Arc::clone(&self.facts),

@@ -5,22 +5,26 @@
 use super::Judge;
 use crate::client::{Ask, Op};
 use base::{LogIndex, Nanos};
+use door::{Found, Reason, Refusal};
 use mvcc::{
-    Command, Error, EventKind, KeyRange, RangeRequest, RangeResponse, Response, TxnResponse,
+    Command, Error, EventKind, KeyRange, RangeRequest, RangeResponse, Response, TxnRequest,
+    TxnResponse,
 };
 use replica::Reply;
 
+type Verdict = Result<(), (&'static str, String)>;
+
 impl Judge {
-    /// Checks an answer before its client sees it.
-    pub fn answer(&mut self, at: Nanos, op: &Op, reply: &Reply) {
+    /// Checks what a member answers in a step after which it shows data of this revision, if any.
+    pub fn answer(&mut self, at: Nanos, op: &Op, reply: &Reply, shown: Option<i64>) {
         self.checks += 1;
         let verdict = match (reply, &op.ask) {
             (Reply::Applied { index, .. }, Ask::Write(_)) if *index == LogIndex::ZERO => Ok(()),
             (Reply::Applied { index, result }, Ask::Write(command)) => {
                 self.applied_answer(op, command, *index, result)
             }
-            (Reply::Range(result), Ask::Range(request)) => self.range_answer(op, request, result),
-            (Reply::Txn(result), Ask::ReadTxn(_)) => self.read_txn_answer(op, result),
+            (Reply::Barrier, Ask::Range(_) | Ask::ReadTxn(_)) => self.barrier_answer(op, shown),
+            (Reply::Barrier, Ask::Confirm) => self.confirm_answer(op),
             (Reply::Changed { .. }, Ask::Change(change)) => self.changed_answer(change),
             (Reply::ChangeRefused(_), Ask::Change(_)) => Ok(()),
             (Reply::Refused(_), _) if op.effect.is_some() => Err((
@@ -30,9 +34,50 @@ impl Judge {
             (Reply::Refused(_) | Reply::Unknown(_), _) => Ok(()),
             _ => Err(("an answer fits its question", format!("{reply:?}"))),
         };
+        self.pass(at, op, verdict);
+    }
+
+    /// Checks what was found for an operation before its client sees it.
+    pub fn found(&mut self, at: Nanos, op: &Op, found: &Result<Found, Refusal>) {
+        self.checks += 1;
+        let verdict = match (found, &op.ask) {
+            (Ok(Found::Range(range)), Ask::Range(request)) => self.range_answer(op, request, range),
+            (Ok(Found::Txn(txn)), Ask::ReadTxn(request)) => self.read_txn_answer(op, request, txn),
+            (Err(Refusal { reason: Reason::Store(error), .. }), Ask::Range(request)) => {
+                self.read_error(op, request, *error)
+            }
+            (Err(Refusal { reason: Reason::Store(error), .. }), _) => {
+                Err(("an answer is what the state gives", format!("{error}")))
+            }
+            (Err(_), _) => Ok(()),
+            _ => Err(("an answer fits its question", format!("{found:?}"))),
+        };
+        self.pass(at, op, verdict);
+    }
+
+    fn pass(&mut self, at: Nanos, op: &Op, verdict: Verdict) {
         if let Err((rule, what)) = verdict {
             self.blame(at, rule, format!("{:?}: {what}", op.ask));
         }
+    }
+
+    /// A view that is taken once the barrier is passed is linearizable, so it is at once.
+    fn barrier_answer(&self, op: &Op, shown: Option<i64>) -> Verdict {
+        match shown.filter(|shown| *shown < op.floor.revision) {
+            Some(shown) => {
+                let what = format!("read at {shown}; {} was known before", op.floor.revision);
+                Err(("linearizable", what))
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn confirm_answer(&self, op: &Op) -> Verdict {
+        if self.confirmed_at >= op.invoked {
+            return Ok(());
+        }
+        let what = format!("asked at {}, the last round was at {}", op.invoked, self.confirmed_at);
+        Err(("a quorum confirms a read", what))
     }
 
     /// A client has this answer: nothing that starts now may be older.
@@ -48,14 +93,18 @@ impl Judge {
                     floor.compacted = floor.compacted.max(*revision);
                 }
             }
-            (Reply::Range(Ok(response)), Ask::Range(request)) if !request.serializable => {
-                floor.revision = floor.revision.max(response.revision);
-            }
-            (Reply::Txn(Ok(response)), _) => {
-                floor.revision = floor.revision.max(response.revision);
-            }
             _ => {}
         }
+    }
+
+    /// As [`Judge::heard`], of what was found for it; what was read here and now is no floor.
+    pub fn heard_found(&mut self, op: &Op, found: &Found) {
+        let revision = match (found, &op.ask) {
+            (Found::Range(range), Ask::Range(request)) if !request.serializable => range.revision,
+            (Found::Txn(txn), _) => txn.revision,
+            _ => return,
+        };
+        self.floor.revision = self.floor.revision.max(revision);
     }
 
     fn applied_answer(
@@ -64,7 +113,7 @@ impl Judge {
         command: &Command,
         index: LogIndex,
         result: &Result<Response, Error>,
-    ) -> Result<(), (&'static str, String)> {
+    ) -> Verdict {
         if index <= op.floor.index || index > self.applied() {
             let what = format!("applied at {index}, {} was known before", op.floor.index);
             return Err(("linearizable", what));
@@ -182,16 +231,8 @@ impl Judge {
         }
     }
 
-    fn range_answer(
-        &self,
-        op: &Op,
-        request: &RangeRequest,
-        result: &Result<RangeResponse, Error>,
-    ) -> Result<(), (&'static str, String)> {
-        let current = match result {
-            Ok(response) => response.revision,
-            Err(error) => return self.read_error(op, request, *error),
-        };
+    fn range_answer(&self, op: &Op, request: &RangeRequest, response: &RangeResponse) -> Verdict {
+        let current = response.revision;
         if !request.serializable && current < op.floor.revision {
             let what = format!("read at {current}; {} was known before", op.floor.revision);
             return Err(("linearizable", what));
@@ -204,19 +245,14 @@ impl Judge {
             return Err(("compacted is gone", what));
         }
         let want = self.model.range(request, current);
-        if result.as_ref().ok() != Some(&want) {
-            let what = format!("{result:?}, expected {want:?}");
+        if *response != want {
+            let what = format!("{response:?}, expected {want:?}");
             return Err(("an answer is what the state gives", what));
         }
         Ok(())
     }
 
-    fn read_error(
-        &self,
-        op: &Op,
-        request: &RangeRequest,
-        error: Error,
-    ) -> Result<(), (&'static str, String)> {
+    fn read_error(&self, op: &Op, request: &RangeRequest, error: Error) -> Verdict {
         let fits = match error {
             Error::Compacted => request.revision > 0 && request.revision < self.model.compacted,
             Error::FutureRevision => request.serializable || request.revision > op.floor.revision,
@@ -225,16 +261,7 @@ impl Judge {
         if fits { Ok(()) } else { Err(("an answer is what the state gives", format!("{error}"))) }
     }
 
-    fn read_txn_answer(
-        &self,
-        op: &Op,
-        result: &Result<TxnResponse, Error>,
-    ) -> Result<(), (&'static str, String)> {
-        let Ask::ReadTxn(request) = &op.ask else { unreachable!("the caller matched it") };
-        let response = match result {
-            Ok(response) => response,
-            Err(error) => return Err(("an answer is what the state gives", format!("{error}"))),
-        };
+    fn read_txn_answer(&self, op: &Op, request: &TxnRequest, response: &TxnResponse) -> Verdict {
         let current = response.revision;
         if current < op.floor.revision || current > self.model.revision() {
             let what = format!("read at {current}; {} was known before", op.floor.revision);

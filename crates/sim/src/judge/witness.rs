@@ -73,9 +73,16 @@ impl Judge {
 
     /// It answers what is about the cluster, never what is about keys, leases or alarms.
     pub fn answered_by(&mut self, at: Nanos, id: NodeId, reply: &Reply) {
-        let serves = matches!(reply, Reply::Applied { .. } | Reply::Range(_) | Reply::Txn(_));
-        if serves && self.configs.is_witness(id) {
-            self.blame(at, "a witness serves no data", format!("{id} answers {reply:?}"));
+        if matches!(reply, Reply::Applied { .. }) {
+            self.shows_data(at, id, || format!("answers {reply:?}"));
+        }
+    }
+
+    /// Whoever shows data is none.
+    pub fn shows_data(&mut self, at: Nanos, id: NodeId, how: impl FnOnce() -> String) {
+        self.checks += 1;
+        if self.configs.is_witness(id) {
+            self.blame(at, "a witness serves no data", format!("{id} {}", how()));
         }
     }
 }

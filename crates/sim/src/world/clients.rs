@@ -4,8 +4,9 @@
 use super::World;
 use super::change::newcomer_of;
 use crate::agenda::What;
-use crate::client::{Ask, Asker, Op, Outcome};
+use crate::client::{Answer, Ask, Asker, Op, Outcome};
 use base::{LogIndex, Nanos, Token};
+use door::{Found, Reason};
 use mvcc::{Caller, Command, Response};
 use replica::{Event, Reply};
 
@@ -13,6 +14,9 @@ use replica::{Event, Reply};
 const ATTEMPTS_MAX: u8 = 6;
 /// Pause before the next member is tried.
 const RETRY: Nanos = Nanos::from_millis(30);
+
+/// One in so many asks how the cluster is, in place of what it would have asked.
+const PROBE_IN: u64 = 50;
 
 /// A client that asks one member only.
 const HERE: u16 = u16::MAX;
@@ -38,6 +42,8 @@ impl World {
             value_bytes_max: knobs.value_bytes_max,
         }
         .ask(number, &place.memory);
+        let probes = self.random.client.below(PROBE_IN) == 0;
+        let ask = if probes { Ask::Confirm } else { ask };
         if self.random.client.below(4) == 0 {
             let door = self.random.client.below(doors.len() as u64) as usize;
             place.node = doors[door];
@@ -88,13 +94,16 @@ impl World {
         if !self.nodes[node].runs() {
             return self.try_another(number); // nobody listens: definitely not applied
         }
+        if let Some(query) = op.ask.query() {
+            return self.read(number, query);
+        }
         let token = Token(u64::from(number) + 1);
         let event = match op.ask.clone() {
             Ask::Write(command) => {
                 Event::Propose { token, caller: crate::client::caller(number), command }
             }
-            Ask::Range(request) => Event::Read { token, request },
-            Ask::ReadTxn(request) => Event::ReadTxn { token, request },
+            Ask::Range(_) | Ask::ReadTxn(_) => unreachable!("it is a query"),
+            Ask::Confirm => Event::Confirm { token },
             Ask::Change(change) => Event::Change { token, caller: Caller::nobody(), change },
         };
         let life = self.nodes[node].life;
@@ -139,26 +148,51 @@ impl World {
 
     /// An answer reaches its client.
     pub(super) fn answer(&mut self, answer: u32) {
-        let Some((number, reply)) = self.answers.take(answer) else { return };
+        let Some((number, answer)) = self.answers.take(answer) else { return };
         if self.ops[number as usize].outcome != Outcome::Waiting {
             return;
         }
-        match &reply {
-            Reply::Refused(_) => return self.try_another(number),
-            Reply::Unknown(_) => return self.settle(number, Outcome::Unknown),
-            _ => {}
+        match answer {
+            Answer::Reply(Reply::Refused(_)) => self.try_another(number),
+            Answer::Reply(Reply::Unknown(_)) => self.settle(number, Outcome::Unknown),
+            Answer::Reply(reply) => self.replied(number, &reply),
+            Answer::Found(Ok(found)) => self.told_found(number, &found),
+            // An answer too: the revision is compacted, or not there yet.
+            Answer::Found(Err(refusal)) if matches!(refusal.reason, Reason::Store(_)) => {
+                self.ops[number as usize].returned = self.now;
+                self.settle(number, Outcome::Done);
+            }
+            Answer::Found(Err(_)) => self.try_another(number),
         }
+    }
+
+    fn replied(&mut self, number: u32, reply: &Reply) {
         let op = &mut self.ops[number as usize];
         op.returned = self.now;
-        if let Reply::Range(Ok(range)) = &reply {
-            op.found = range.kvs.first().map(|kv| kv.value.clone());
-        }
-        self.judge.heard(op, &reply);
+        self.judge.heard(op, reply);
         let failed =
-            matches!(&reply, Reply::Applied { result: Err(_), .. } | Reply::ChangeRefused(_));
-        self.change_told(number, &reply);
-        self.remember(number, &reply);
+            matches!(reply, Reply::Applied { result: Err(_), .. } | Reply::ChangeRefused(_));
+        self.change_told(number, reply);
+        self.remember(number, reply);
         self.settle(number, if failed { Outcome::Refused } else { Outcome::Done });
+    }
+
+    fn told_found(&mut self, number: u32, found: &Found) {
+        let op = &mut self.ops[number as usize];
+        op.returned = self.now;
+        self.judge.heard_found(op, found);
+        let range = if let Found::Range(range) = found { Some(range) } else { None };
+        op.found = range.and_then(|range| range.kvs.first()).map(|kv| kv.value.clone());
+        if let Some(client) = self.clients.get_mut(usize::from(op.client)) {
+            let memory = &mut client.memory;
+            memory.hears_of(self.judge.floor.revision);
+            if let Some(range) = range {
+                memory.revision = memory.revision.max(range.revision);
+                let first = range.kvs.first().map(|kv| (kv.key.clone(), kv.mod_revision));
+                memory.seen = first.or(memory.seen.take());
+            }
+        }
+        self.settle(number, Outcome::Done);
     }
 
     fn remember(&mut self, number: u32, reply: &Reply) {
@@ -166,30 +200,24 @@ impl World {
         let floor = self.judge.floor.revision;
         let Some(client) = self.clients.get_mut(usize::from(op.client)) else { return };
         let memory = &mut client.memory;
-        memory.revision = memory.revision.max(floor.min(memory.revision + 50));
-        match reply {
-            Reply::Applied { index, result: Ok(response) } if *index > LogIndex::ZERO => {
-                match response {
-                    Response::LeaseGrant { id, .. } => memory.leases.push(*id),
-                    Response::LeaseRenew { ttls } => {
-                        memory.leases.retain(|id| !ttls.contains(&(*id, 0)));
-                    }
-                    Response::Put(put) => memory.revision = memory.revision.max(put.revision),
-                    _ => {}
-                }
-                if let Ask::Write(Command::Compact { revision }) = &op.ask {
-                    memory.compacted = *revision;
-                }
-                if let Ask::Write(Command::LeaseRevoke { id, .. }) = &op.ask {
-                    let id = *id;
-                    memory.leases.retain(|lease| *lease != id);
-                }
+        memory.hears_of(floor);
+        let response = match reply {
+            Reply::Applied { index, result: Ok(response) } if *index > LogIndex::ZERO => response,
+            _ => return,
+        };
+        match response {
+            Response::LeaseGrant { id, .. } => memory.leases.push(*id),
+            Response::LeaseRenew { ttls } => {
+                memory.leases.retain(|id| !ttls.contains(&(*id, 0)));
             }
-            Reply::Range(Ok(range)) => {
-                memory.revision = memory.revision.max(range.revision);
-                if let Some(kv) = range.kvs.first() {
-                    memory.seen = Some((kv.key.clone(), kv.mod_revision));
-                }
+            Response::Put(put) => memory.revision = memory.revision.max(put.revision),
+            _ => {}
+        }
+        match &op.ask {
+            Ask::Write(Command::Compact { revision }) => memory.compacted = *revision,
+            Ask::Write(Command::LeaseRevoke { id, .. }) => {
+                let id = *id;
+                memory.leases.retain(|lease| *lease != id);
             }
             _ => {}
         }
@@ -211,7 +239,7 @@ impl World {
             let op = &mut self.ops[number as usize];
             // A read that was not answered changed nothing, whoever knows.
             op.outcome = outcome;
-            (op.client, matches!(op.ask, Ask::Range(_) | Ask::ReadTxn(_)))
+            (op.client, op.ask.changes_nothing())
         };
         if let Ask::Change(change) = &self.ops[number as usize].ask {
             if outcome == Outcome::Unknown {
@@ -266,6 +294,7 @@ fn brief(ask: &Ask) -> String {
         Ask::Write(Command::Alarm { .. }) => "alarm".to_owned(),
         Ask::Range(range) => format!("range {}", text(&range.key)),
         Ask::ReadTxn(_) => "read txn".to_owned(),
+        Ask::Confirm => "confirm".to_owned(),
         Ask::Change(change) => format!("{change:?}"),
     }
 }

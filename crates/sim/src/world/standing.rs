@@ -1,7 +1,7 @@
 //! What a member shows of its own state never goes back, over all its starts.
 
 use super::World;
-use replica::Reply;
+use door::Sight;
 
 impl World {
     /// What a client that comes at once would read. A disk that was emptied, damaged or put back
@@ -11,28 +11,18 @@ impl World {
         if fresh || place.damaged || place.put_back.is_some() {
             place.shown = 0;
         }
-        self.check_shown(node, std::iter::empty());
+        self.check_shown(node, None);
     }
 
-    /// What a client would read here now, and what was answered in this step.
-    pub(super) fn check_shown<'a>(
-        &mut self,
-        node: usize,
-        replies: impl Iterator<Item = &'a Reply>,
-    ) {
+    /// What a client would read here now, and what one begins to read.
+    pub(super) fn check_shown(&mut self, node: usize, begun: Option<i64>) {
         let place = &mut self.nodes[node];
         let Some(member) = place.up() else { return };
         let replica = &member.replica;
-        let serves = replica.is_current() && replica.serves_no_data().is_none();
-        let open = serves.then(|| replica.store().revision());
-        let answered = replies.filter_map(|reply| match reply {
-            Reply::Range(Ok(range)) => Some(range.revision),
-            Reply::Txn(Ok(txn)) => Some(txn.revision),
-            _ => None,
-        });
+        let open = Sight::of(replica).is_open().then(|| replica.store().revision());
         let before = place.shown;
         let mut lowest = before;
-        for revision in answered.chain(open) {
+        for revision in begun.into_iter().chain(open) {
             lowest = lowest.min(revision);
             place.shown = place.shown.max(revision);
         }

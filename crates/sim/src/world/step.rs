@@ -2,10 +2,11 @@
 
 use super::World;
 use crate::agenda::What;
-use crate::client::{Ask, Outcome};
+use crate::client::{Answer, Outcome};
 use crate::judge;
 use base::{Nanos, Token};
 use consensus::raft::Trace;
+use door::Sight;
 use member::Job;
 use replica::{Effects, Event, Reply, TraceEvent, TraceKind};
 
@@ -163,11 +164,16 @@ impl World {
                 self.compare_logs(node, other);
             }
         }
-        self.check_shown(node, effects.replies.iter().map(|(_, reply)| reply));
+        self.check_shown(node, None);
+        let shows = |member: &crate::node::Member| {
+            let data = Sight::of(&member.replica).no_data.is_none();
+            data.then(|| member.replica.store().revision())
+        };
+        let shown = self.nodes[node].up().and_then(shows);
         for (token, reply) in &effects.replies {
             let op = &self.ops[token.0 as usize - 1];
             if op.outcome == Outcome::Waiting && usize::from(op.node) == node {
-                self.judge.answer(self.now, op, reply);
+                self.judge.answer(self.now, op, reply, shown);
                 self.judge.answered_by(self.now, id, reply);
             }
         }
@@ -288,13 +294,20 @@ impl World {
         if op.outcome != Outcome::Waiting || usize::from(op.node) != node {
             return; // its client has given up
         }
+        match (op.ask.query(), reply) {
+            (Some((query, _)), Reply::Barrier) => self.passed_barrier(number, query),
+            (_, reply) => self.tell_client(number, Answer::Reply(reply)),
+        }
+    }
+
+    /// An answer leaves for its client.
+    pub(super) fn tell_client(&mut self, number: u32, answer: Answer) {
         if self.random.client.below(1_000_000) < self.plan.knobs.client_loss_ppm && !self.closing {
             self.stats.fault("answer-lost");
             return;
         }
-        debug_assert!(!matches!((&op.ask, &reply), (Ask::Range(_), Reply::Txn(_))));
         let at = self.now.plus(self.client_delay());
-        let answer = self.answers.put((number, reply));
+        let answer = self.answers.put((number, answer));
         self.agenda.push(at, What::Answer(answer));
     }
 }

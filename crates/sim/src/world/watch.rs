@@ -5,7 +5,7 @@ use super::World;
 use crate::agenda::What;
 use crate::judge::{Heard, Wanted, Watching};
 use base::{Blob, Nanos};
-use door::{Feed, Fragment, StreamId, Told};
+use door::{Feed, Fragment, Sight, StreamId, Told};
 use mvcc::{Changes, Event, KeyRange};
 use std::sync::Arc;
 
@@ -77,9 +77,7 @@ impl World {
         let mut running = (0..count).map(|n| (start + n) % count);
         let members = if self.healed { self.members() } else { self.present() };
         let open = |n: &usize| {
-            let serves = |m: &crate::node::Member| {
-                m.replica.serves_no_data().is_none() && m.replica.is_current()
-            };
+            let serves = |m: &crate::node::Member| Sight::of(&m.replica).is_open();
             let place = &self.nodes[*n];
             members.contains(*n as u8) && !place.paused && place.up().is_some_and(serves)
         };
@@ -99,10 +97,8 @@ impl World {
             let what = format!("n{} opens a watch at {current}", node + 1);
             self.judge.blame(self.now, "what was shown is not taken back", what);
         }
-        if self.judge.configs.is_witness(self.nodes[node].id) {
-            let what = format!("n{} opens a watch", node + 1);
-            self.judge.blame(self.now, "a witness serves no data", what);
-        }
+        let id = self.nodes[node].id;
+        self.judge.shows_data(self.now, id, || "opens a watch".to_owned());
         let from = match (watcher.client.resume(), number, draw) {
             (Some(from), ..) => from,
             (None, 0, _) => 1,

@@ -3,6 +3,7 @@
 use super::*;
 use crate::raft::tests::machine::*;
 use alloc::vec;
+use base::limits::READS_MAX;
 use base::{Incarnation, Ticket};
 use cluster::Configuration;
 

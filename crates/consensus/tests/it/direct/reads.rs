@@ -89,3 +89,29 @@ fn who_vouches_is_heard() {
         assert_eq!(raft.is_leader(), vouches);
     }
 }
+
+/// Others ask so much that what the leader asked itself gives way; nobody else asks again for it.
+#[test]
+fn a_leader_asks_again_for_what_it_asked_itself_and_had_no_room_for() {
+    let mut raft = leads(0);
+    let mut out = Ready::default();
+    assert!(raft.read(Nanos(1), 7, &mut out));
+    for _ in 0..READS_MAX {
+        raft.receive(Nanos(2), asks(3, Ballot::new(9, 2), false), &mut out);
+        out.clear();
+    }
+    // Its own is the last of a full queue again, behind a round that begins with this call.
+    raft.tick(raft.deadline(), &mut out);
+    let rounds = out.messages.iter().filter_map(|m| match m.body {
+        Body::Append { round, .. } => Some(round),
+        _ => None,
+    });
+    let round = rounds.max().expect("a round is asked");
+    for from in [1, 3] {
+        let (of, body) = (Ballot::new(9, 2), Body::RoundAck { of: Ballot::new(9, 2), round });
+        let message =
+            Message { from: NodeId(from), to: NodeId(2), life: life(from), ballot: of, body };
+        raft.receive(Nanos(3), message, &mut out);
+    }
+    assert_eq!(out.reads, [ReadOutcome { seq: 7, index: LogIndex(10) }]);
+}

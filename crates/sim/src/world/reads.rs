@@ -1,0 +1,124 @@
+//! Reads as a server's desk carries them out: never in a step of the replica. What is linearizable
+//! waits for a barrier; then, as at once for what is local, a view is looked through in slices,
+//! between which the member goes on. Who may see what is the door's to say.
+
+use super::World;
+use crate::agenda::What;
+use crate::client::{Answer, Outcome};
+use base::{Nanos, Token};
+use door::{Freshness, Query, Reading, Sight};
+use mvcc::Budget;
+use replica::Event;
+use std::sync::Arc;
+
+/// When it is looked again whether a paused process goes on.
+const PAUSE: Nanos = Nanos::from_millis(10);
+
+/// A read that may begin, or has begun.
+pub(super) struct Look {
+    op: u32,
+    node: u8,
+    life: u32,
+    query: Query,
+    /// None until it has its view.
+    reading: Option<Reading>,
+}
+
+impl World {
+    /// A request to read reaches its member.
+    pub(super) fn read(&mut self, number: u32, (query, fresh): (Query, Freshness)) {
+        let (node, attempt) = {
+            let op = &self.ops[number as usize];
+            (op.node, op.attempt)
+        };
+        let place = &self.nodes[usize::from(node)];
+        if place.paused {
+            let request = What::Request { op: number, attempt };
+            return self.agenda.push(self.now.plus(PAUSE), request);
+        }
+        let Some(member) = place.up() else { return };
+        match Sight::of(&member.replica).admit(&query, fresh) {
+            Err(refusal) => self.tell_client(number, Answer::Found(Err(refusal))),
+            Ok(Freshness::Local) => {
+                let (op, life) = (number, place.life);
+                self.look_on(Look { op, node, life, query, reading: None });
+            }
+            Ok(Freshness::Linearizable) => {
+                let (token, life) = (Token(u64::from(number) + 1), place.life);
+                self.give(usize::from(node), life, Event::ReadBarrier { token });
+            }
+        }
+    }
+
+    /// Whoever waited for a barrier is told of it by another thread than the one that votes.
+    pub(super) fn passed_barrier(&mut self, number: u32, query: Query) {
+        let op = &self.ops[number as usize];
+        let (op, node) = (number, op.node);
+        let life = self.nodes[usize::from(node)].life;
+        self.look_later(Look { op, node, life, query, reading: None });
+    }
+
+    fn look_later(&mut self, look: Look) {
+        let wait = Nanos(1 + self.random.client.below(self.plan.knobs.read_pause.0));
+        let look = self.looks.put(look);
+        self.agenda.push(self.now.plus(wait), What::Look(look));
+    }
+
+    /// The time for a slice has come.
+    pub(super) fn look(&mut self, look: u32) {
+        if let Some(look) = self.looks.take(look) {
+            self.look_on(look);
+        }
+    }
+
+    fn look_on(&mut self, mut look: Look) {
+        let (op, place) = (&self.ops[look.op as usize], &self.nodes[usize::from(look.node)]);
+        if op.outcome != Outcome::Waiting || op.node != look.node || place.life != look.life {
+            return; // its client has given up, or its process is gone
+        }
+        if place.paused {
+            let look = self.looks.put(look);
+            return self.agenda.push(self.now.plus(PAUSE), What::Look(look));
+        }
+        let mut reading = match look.reading.take() {
+            Some(reading) => reading,
+            None => match self.begin_reading(&look) {
+                Some(Ok(reading)) => reading,
+                Some(Err(refusal)) => return self.found(look.op, Answer::Found(Err(refusal))),
+                None => return,
+            },
+        };
+        match reading.run(&mut Budget::new(self.plan.knobs.read_budget)) {
+            Some(found) => {
+                let found = found.map_err(door::Refusal::from);
+                self.found(look.op, Answer::Found(found));
+            }
+            None => {
+                self.stats.fault("read-slice");
+                self.look_later(Look { reading: Some(reading), ..look });
+            }
+        }
+    }
+
+    fn begin_reading(&mut self, look: &Look) -> Option<Result<Reading, door::Refusal>> {
+        let node = usize::from(look.node);
+        let replica = &self.nodes[node].up()?.replica;
+        let view = Arc::new(replica.store().view());
+        let revision = view.revision();
+        let begun = Sight::of(replica).begin(&look.query, view);
+        if begun.is_ok() {
+            let id = self.nodes[node].id;
+            self.judge.shows_data(self.now, id, || format!("reads for {:?}", look.query));
+            self.check_shown(node, Some(revision));
+        }
+        Some(begun)
+    }
+
+    /// A read ends: what was found is judged before its client sees it.
+    fn found(&mut self, number: u32, answer: Answer) {
+        if let Answer::Found(found) = &answer {
+            self.judge.found(self.now, &self.ops[number as usize], found);
+        }
+        self.tell_client(number, answer);
+    }
+}
