@@ -73,72 +73,13 @@ pub trait Put {
     }
 }
 
-/// Counts bytes in place of writing them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Length(pub usize);
-
-impl Put for Length {
-    fn put_u8(&mut self, _: u8) {
-        self.0 += 1;
-    }
-    fn put_u16(&mut self, _: u16) {
-        self.0 += 2;
-    }
-    fn put_u32(&mut self, _: u32) {
-        self.0 += 4;
-    }
-    fn put_u64(&mut self, _: u64) {
-        self.0 += 8;
-    }
-    fn put_i64(&mut self, _: i64) {
-        self.0 += 8;
-    }
-    fn put_bytes(&mut self, v: &[u8]) {
-        self.0 += 4 + v.len();
-    }
+/// Takes bytes as they are: its values are little endian, and nothing stands between them.
+pub trait PutAll {
+    /// Those bytes.
+    fn put_all(&mut self, v: &[u8]);
 }
 
-impl Put for Vec<u8> {
-    fn put_u8(&mut self, v: u8) {
-        self.push(v);
-    }
-    fn put_u16(&mut self, v: u16) {
-        self.extend_from_slice(&v.to_le_bytes());
-    }
-    fn put_u32(&mut self, v: u32) {
-        self.extend_from_slice(&v.to_le_bytes());
-    }
-    fn put_u64(&mut self, v: u64) {
-        self.extend_from_slice(&v.to_le_bytes());
-    }
-    fn put_i64(&mut self, v: i64) {
-        self.extend_from_slice(&v.to_le_bytes());
-    }
-    fn put_bytes(&mut self, v: &[u8]) {
-        self.put_u32(u32::try_from(v.len()).expect("byte strings are bounded far below 4 GiB"));
-        self.extend_from_slice(v);
-    }
-}
-
-/// A blob that is filled in the memory where it stays; see [`blob`].
-#[derive(Debug)]
-pub struct Fill<'a> {
-    left: &'a mut [u8],
-}
-
-impl Fill<'_> {
-    /// The bytes as they are.
-    ///
-    /// Panics beyond the length that was stated.
-    pub fn put_all(&mut self, v: &[u8]) {
-        let left = core::mem::take(&mut self.left);
-        let (here, left) = left.split_at_mut(v.len());
-        here.copy_from_slice(v);
-        self.left = left;
-    }
-}
-
-impl Put for Fill<'_> {
+impl<T: PutAll> Put for T {
     fn put_u8(&mut self, v: u8) {
         self.put_all(&[v]);
     }
@@ -157,6 +98,38 @@ impl Put for Fill<'_> {
     fn put_bytes(&mut self, v: &[u8]) {
         self.put_u32(u32::try_from(v.len()).expect("byte strings are bounded far below 4 GiB"));
         self.put_all(v);
+    }
+}
+
+/// Counts bytes in place of writing them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Length(pub usize);
+
+impl PutAll for Length {
+    fn put_all(&mut self, v: &[u8]) {
+        self.0 += v.len();
+    }
+}
+
+impl PutAll for Vec<u8> {
+    fn put_all(&mut self, v: &[u8]) {
+        self.extend_from_slice(v);
+    }
+}
+
+/// A blob that is filled in the memory where it stays; see [`blob`].
+#[derive(Debug)]
+pub struct Fill<'a> {
+    left: &'a mut [u8],
+}
+
+impl PutAll for Fill<'_> {
+    /// Panics beyond the length that was stated.
+    fn put_all(&mut self, v: &[u8]) {
+        let left = core::mem::take(&mut self.left);
+        let (here, left) = left.split_at_mut(v.len());
+        here.copy_from_slice(v);
+        self.left = left;
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a data entry of the log holds: who asked, when the leader took it, and the command.
 
-use base::codec::{DecodeError, Fill, Get, Put, blob};
+use base::codec::{DecodeError, Fill, Get, Put, PutAll as _, blob};
 use base::{Blob, ClusterTime, RequestId};
 use mvcc::Caller;
 

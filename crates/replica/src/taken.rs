@@ -2,7 +2,7 @@
 
 use crate::Forwarded;
 use crate::envelope::Envelope;
-use base::codec::{Get, Length, blob};
+use base::codec::{Get, Length, PutAll as _, blob};
 use base::limits::{COMMAND_BYTES_MAX, COMMAND_OVERHEAD_BYTES};
 use base::{Blob, ClusterTime, NodeId, RequestId};
 use mvcc::{Caller, Command};
