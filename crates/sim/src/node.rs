@@ -208,4 +208,9 @@ impl Node {
     pub fn runs(&self) -> bool {
         matches!(self.process, Process::Up(_))
     }
+
+    /// Its directory is believed by nobody from now on, and nothing is asked of it.
+    pub fn shun(&mut self) {
+        (self.damaged, self.shunned, self.ledger.excused) = (true, true, true);
+    }
 }

@@ -1,5 +1,8 @@
 //! Checkpoints, transfers and the identity over a disk in memory.
 
+#[path = "it/kept.rs"]
+mod kept;
+
 use base::{Ballot, Incarnation, LogIndex, NodeId};
 use store::{
     CheckpointMeta, Identity, Incoming, Met, StoreErrorKind, latest, read_checkpoint,
@@ -15,6 +18,19 @@ fn meta(index: u64) -> CheckpointMeta {
         config: vec![1, 2, 3],
         extra: vec![4; 10],
         ..CheckpointMeta::default()
+    }
+}
+
+fn identity() -> Identity {
+    Identity {
+        cluster: 1,
+        member: NodeId(2),
+        birth: 3,
+        incarnation: Incarnation(4),
+        config: vec![5; 9],
+        peers: vec![Met { member: NodeId(6), birth: 7, incarnation: Incarnation(3) }],
+        void: "put back".to_owned(),
+        journal_key: 8,
     }
 }
 
@@ -93,16 +109,7 @@ fn a_transfer_resumes_and_a_damaged_one_is_removed() {
 fn an_identity_is_read_back_and_damage_is_refused() {
     let mut disk = MemDisk::new();
     assert_eq!(read_identity(&mut disk).unwrap(), None);
-    let identity = Identity {
-        cluster: 1,
-        member: NodeId(2),
-        birth: 3,
-        incarnation: Incarnation(4),
-        config: vec![5; 9],
-        peers: vec![Met { member: NodeId(6), birth: 7, incarnation: Incarnation(3) }],
-        void: "put back".to_owned(),
-        journal_key: 8,
-    };
+    let identity = identity();
     write_identity(&mut disk, &identity).unwrap();
     assert_eq!(read_identity(&mut disk.crash(1)).unwrap(), Some(identity));
     for at in 0..disk.bytes("identity").unwrap().len() as u64 {

@@ -268,8 +268,7 @@ impl World {
         for node in late {
             self.stats.fault("written-down-late");
             self.operator_waits();
-            let place = &mut self.nodes[node];
-            (place.damaged, place.shunned, place.ledger.excused) = (true, true, true);
+            self.nodes[node].shun();
         }
     }
 

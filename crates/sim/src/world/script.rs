@@ -191,10 +191,8 @@ impl World {
     /// Empties a stopped member's disk.
     pub fn erase(&mut self, node: usize) {
         self.nodes[node].disk.machine().erase();
-        self.nodes[node].damaged = true;
-        self.nodes[node].shunned = true;
         self.nodes[node].met.clear();
-        self.nodes[node].ledger.excused = true;
+        self.nodes[node].shun();
     }
 
     /// Flips a bit of a stopped member's disk that a later write vouches for.

@@ -4,6 +4,16 @@ use super::clean;
 use sim::families::Group;
 use sim::{Plan, Profile, Stats, Still, Wishes, run};
 
+/// What a life is shortened to go without, for a story of directories and members.
+const CALM: [Still; 6] = [
+    Still::Loss,
+    Still::Duplicates,
+    Still::ClientLoss,
+    Still::Drift,
+    Still::Batches,
+    Still::Watches,
+];
+
 /// A life of the swarm with these wishes breaks no rule.
 fn wished(seed: u64, wishes: &Wishes) -> Stats {
     let plan = Plan::new(seed, Profile::Swarm, wishes).expect("a safe plan");
@@ -124,16 +134,7 @@ fn a_disk_is_not_put_back_to_the_time_when_its_member_needed_nobody() {
         clients: Some(1),
         ops: Some(497),
         faults: Some(faults.to_vec()),
-        still: vec![
-            Still::Loss,
-            Still::Duplicates,
-            Still::Replays,
-            Still::Damage,
-            Still::ClientLoss,
-            Still::Drift,
-            Still::Batches,
-            Still::Watches,
-        ],
+        still: [&CALM[..], &[Still::Replays, Still::Damage]].concat(),
         changes: true,
         ..Wishes::default()
     };
@@ -148,14 +149,7 @@ fn a_founder_whose_lost_directory_is_written_down_late_is_lost() {
         clients: Some(1),
         ops: Some(1),
         faults: Some(vec![42]),
-        still: vec![
-            Still::Loss,
-            Still::Duplicates,
-            Still::ClientLoss,
-            Still::Drift,
-            Still::Batches,
-            Still::Watches,
-        ],
+        still: CALM.to_vec(),
         changes: true,
         ..Wishes::default()
     };

@@ -1,7 +1,8 @@
 //! Files as they are written today, kept as bytes: a build that reads them no more says so here.
 
-use base::{Ballot, Incarnation, LogIndex, NodeId};
-use store::{CheckpointMeta, Identity, Met, latest, read_checkpoint, read_identity};
+use super::identity;
+use base::{Ballot, LogIndex};
+use store::{CheckpointMeta, latest, read_checkpoint, read_identity};
 use store::{write_checkpoint, write_identity};
 use wal::{Disk, MemDisk};
 
@@ -27,16 +28,7 @@ const IDENTITY: &str = "
 
 #[test]
 fn an_identity_of_version_3_is_read() {
-    let identity = Identity {
-        cluster: 1,
-        member: NodeId(2),
-        birth: 3,
-        incarnation: Incarnation(4),
-        config: vec![5; 9],
-        peers: vec![Met { member: NodeId(6), birth: 7, incarnation: Incarnation(3) }],
-        void: "put back".to_owned(),
-        journal_key: 8,
-    };
+    let identity = identity();
     let mut disk = MemDisk::new();
     write_identity(&mut disk, &identity).unwrap();
     assert_eq!(hex_of(&disk.bytes("identity").unwrap()), hex_of(&bytes_of(IDENTITY)));
