@@ -105,6 +105,7 @@ bugs! {
     ProgressBeforeEvents "progress-before-events",
     CompactedUnderWatcher "compacted-under-watcher",
     CatchUpSkips "catch-up-skips",
+    RoundJoinedLate "round-joined-late",
     RefusedThoughSent "refused-though-sent",
     LocalTimeApplied "local-time-applied",
     ShownBeforeStanding "shown-before-standing",

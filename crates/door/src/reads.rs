@@ -14,17 +14,18 @@ use crate::refusal::{Reason, Refusal};
 use crate::weight::of_found;
 use crate::work::{Made, Work};
 use alloc::boxed::Box;
-use alloc::collections::VecDeque;
 use alloc::rc::{Rc, Weak};
 use alloc::vec::Vec;
 use base::Nanos;
-use base::limits::{AT_ONCE_BYTES_MAX, LONG_MAX, READS_WAITING_MAX};
+use base::limits::{AT_ONCE_BYTES_MAX, LONG_MAX};
 use core::cell::{Cell, RefCell};
 use core::task::{Context, Waker};
 use later::{Asker, Later, Promise, promise};
+use lines::{For, Lines};
 use mvcc::{Budget, Error};
 use pages::Pages;
 
+mod lines;
 mod pages;
 
 /// Time spent on reads before everything else gets its turn; one first slice overshoots.
@@ -103,9 +104,8 @@ pub struct Reads {
     stage: Weak<dyn Stage>,
     /// The caller's clock.
     now: Box<dyn Fn() -> Nanos>,
-    waiting: RefCell<VecDeque<Read>>,
-    /// Those that are known to be long, and wait for a place.
-    long: RefCell<VecDeque<Read>>,
+    /// Those that wait, for a turn or, known to be long, for a place.
+    lines: RefCell<Lines>,
     /// Whose long reads are under way.
     places: RefCell<Vec<usize>>,
     pages: RefCell<Pages>,
@@ -154,8 +154,7 @@ impl Reads {
             me: me.clone(),
             stage,
             now: Box::new(now),
-            waiting: RefCell::default(),
-            long: RefCell::default(),
+            lines: RefCell::default(),
             places: RefCell::default(),
             pages: RefCell::default(),
             spent: Cell::new(Nanos::ZERO),
@@ -165,25 +164,19 @@ impl Reads {
 
     /// Reads and answers, now or in turn, unless whoever asked leaves before.
     pub fn serve(&self, read: Read) {
-        let clear = self.waiting.borrow().is_empty() && self.spent.get() < TURN_MAX;
-        if clear && read.asker().has_room() {
+        let clear = self.lines.borrow().is_clear(read.asker().whose());
+        if clear && self.spent.get() < TURN_MAX && read.asker().has_room() {
             return self.first(read);
         }
-        if self.may_wait() {
-            self.waiting.borrow_mut().push_back(read);
-            assert!(self.waits() <= READS_WAITING_MAX, "what waits is bounded");
-            self.wake();
-        } else {
-            read.refuse(Refusal::not_applied(Reason::Overloaded));
+        self.wait(read, For::Turn);
+    }
+
+    fn wait(&self, read: Read, waits: For) {
+        let gone = self.lines.borrow_mut().push(read, waits);
+        if let Some(gone) = gone {
+            gone.refuse(Refusal::not_applied(Reason::Overloaded));
         }
-    }
-
-    fn waits(&self) -> usize {
-        self.waiting.borrow().len() + self.long.borrow().len()
-    }
-
-    fn may_wait(&self) -> bool {
-        self.waits() < READS_WAITING_MAX
+        self.wake();
     }
 
     fn wake(&self) {
@@ -245,7 +238,7 @@ impl Reads {
                     read.answer.keep(Ok(Finding { header: stage.header(), found, bytes }));
                 }
                 // From the beginning, once there is room for it.
-                Some(Ok(_)) => self.wait_long(read),
+                Some(Ok(_)) => self.wait(read, For::Place),
                 None => self.apart(reading, read),
             }
         }
@@ -259,23 +252,14 @@ impl Reads {
         let goes = may_be_long(&read);
         match if goes { self.place(read.asker().whose()) } else { None } {
             Some(place) => self.look_on(reading, read, place),
-            None => self.wait_long(read),
-        }
-    }
-
-    fn wait_long(&self, read: Read) {
-        if self.may_wait() {
-            self.long.borrow_mut().push_back(read);
-            assert!(self.waits() <= READS_WAITING_MAX, "and so is what waits for a place");
-            self.wake();
-        } else {
-            read.refuse(Refusal::not_applied(Reason::Overloaded));
+            None => self.wait(read, For::Place),
         }
     }
 
     fn look_on(&self, reading: Reading, read: Read, place: Place) {
         let Some(stage) = self.stage.upgrade() else { return };
         assert_eq!(place.whose, read.asker().whose(), "it looks on in its own place");
+        self.lines.borrow_mut().note_served(place.whose, For::Place);
         let tells = Weak::clone(&self.stage);
         let Read { query, answer } = read;
         let found = answer.before(move |made: Option<Made>, answer: Answer<Finding>| {
@@ -298,15 +282,18 @@ impl Reads {
     pub fn turn(&self, cx: &mut Context<'_>) {
         self.spent.set(Nanos::ZERO);
         *self.waker.borrow_mut() = Some(cx.waker().clone());
-        let count = self.waiting.borrow().len();
-        for _ in 0..count {
-            let Some(read) = self.waiting.borrow_mut().pop_front() else { break };
+        // One of each connection after the other.
+        let mut order = self.lines.borrow_mut().order(For::Turn);
+        while let Some(whose) = order.pop_front() {
+            let Some(read) = self.lines.borrow_mut().pop(whose, For::Turn) else { continue };
             // Who has left needs no room, and makes some.
-            if read.asker().poll_room(cx) || !read.is_wanted() {
-                self.first(read);
-            } else {
-                self.waiting.borrow_mut().push_back(read);
+            if !read.asker().poll_room(cx) && read.is_wanted() {
+                self.lines.borrow_mut().put_back(read, For::Turn);
+                continue;
             }
+            self.lines.borrow_mut().note_served(whose, For::Turn);
+            self.first(read);
+            order.push_back(whose);
             if self.spent.get() >= TURN_MAX {
                 cx.waker().wake_by_ref();
                 break;
@@ -316,18 +303,25 @@ impl Reads {
     }
 
     fn turn_long(&self, cx: &mut Context<'_>) {
-        let count = self.long.borrow().len();
-        for _ in 0..count {
-            let Some(read) = self.long.borrow_mut().pop_front() else { break };
-            let goes = read.asker().poll_long_room(cx) || !read.is_wanted();
-            let place = if goes { self.place(read.asker().whose()) } else { None };
-            let Some(place) = place else {
-                self.long.borrow_mut().push_back(read);
+        let mut order = self.lines.borrow_mut().order(For::Place);
+        while let Some(whose) = order.pop_front() {
+            let Some(read) = self.lines.borrow_mut().pop(whose, For::Place) else { continue };
+            let wanted = read.is_wanted();
+            let goes = !wanted || read.asker().poll_long_room(cx);
+            let place = if goes { self.place(whose) } else { None };
+            let Some(place) = place.filter(|_| wanted) else {
+                if wanted {
+                    self.lines.borrow_mut().put_back(read, For::Place);
+                } else {
+                    read.refuse(Refusal::not_applied(Reason::Deadline));
+                    order.push_back(whose);
+                }
                 continue;
             };
             if let Some((reading, read, _)) = self.begin(read) {
                 self.look_on(reading, read, place);
             }
+            order.push_back(whose);
         }
     }
 }

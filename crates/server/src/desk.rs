@@ -5,6 +5,7 @@
 
 mod chores;
 mod door;
+mod held;
 mod run;
 
 pub use run::{MakeFront, Parts, spawn};
@@ -17,10 +18,10 @@ use crate::pool::Pool;
 use crate::record::Recording;
 use ::door::{
     Answer, Caller, ChangeListener, Door as _, Finding, Found, Freshness, MemberInfo, Query, Read,
-    Reads, Reason, Refusal,
+    Reads, Reason, Refusal, Rounds,
 };
-use base::limits::{ASKED_BYTES_MAX, ASKED_MAX};
-use base::{NodeId, Prng, Token};
+use base::{Nanos, NodeId, Prng, Token};
+use held::Held;
 use later::{Asker, Promise};
 use mvcc::{Changes, RangeRequest, RangeResponse, Response, View};
 use net::Server;
@@ -42,14 +43,14 @@ enum Pending {
     /// A barrier, or what the member finds on its own disk, whichever is first.
     Standing(Answer<()>),
     Change(Answer<Vec<MemberInfo>>),
-    /// Reads and barriers that share a round.
-    Group(Vec<Pending>),
+    /// For the reads and barriers that share a round.
+    Round,
 }
 
 impl Pending {
     fn fail(self, refusal: Refusal) {
         match self {
-            Self::Group(all) => all.into_iter().for_each(|one| one.fail(refusal.clone())),
+            Self::Round => {}
             Self::Write(answer) => answer.keep(Err(refusal)),
             Self::Read(read) => read.refuse(refusal),
             Self::Barrier(answer) | Self::Standing(answer) => answer.keep(Err(refusal)),
@@ -57,27 +58,22 @@ impl Pending {
         }
     }
 
+    /// Who waits, if it is one.
+    fn asker(&self) -> Option<&Asker> {
+        match self {
+            Self::Write(answer) => Some(answer.asker()),
+            Self::Read(read) => Some(read.asker()),
+            Self::Barrier(answer) | Self::Standing(answer) => Some(answer.asker()),
+            Self::Change(answer) => Some(answer.asker()),
+            Self::Round => None,
+        }
+    }
+
     /// When it is late, if ever.
     fn late_at(&self) -> Option<Instant> {
-        let asker = match self {
-            Self::Write(answer) => answer.asker(),
-            Self::Read(read) => read.asker(),
-            Self::Barrier(answer) | Self::Standing(answer) => answer.asker(),
-            Self::Change(answer) => answer.asker(),
-            Self::Group(_) => return None,
-        };
-        asker.time_left().map(|left| Instant::now() + left)
-    }
-
-    /// Requests in it.
-    fn len(&self) -> usize {
-        if let Self::Group(all) = self { all.len() } else { 1 }
+        self.asker()?.time_left().map(|left| Instant::now() + left)
     }
 }
-
-/// How long reads wait for the round before theirs, so that they share one: far longer than a round
-/// takes in one room, and nothing beside one around the world.
-const ROUND_WAIT_MAX: Duration = Duration::from_millis(2);
 
 /// The clients' side of one member; lives on its own thread.
 pub struct Desk {
@@ -95,15 +91,13 @@ pub struct Desk {
     reads: Rc<Reads>,
     /// Each with the bytes that it has the voter hold.
     pending: RefCell<BTreeMap<u64, (Pending, usize)>>,
-    /// The sum of those.
-    held: Cell<usize>,
     /// Requests in there, and those that wait for a round.
-    count: Cell<usize>,
+    held: RefCell<Held>,
     next_token: Cell<u64>,
     /// Reads and barriers that go together into the next round.
-    waiting: RefCell<Vec<Pending>>,
-    /// The newest round asked for that has not come back.
-    round: Cell<Option<(u64, Instant)>>,
+    rounds: RefCell<Rounds<Pending>>,
+    /// The clock of those.
+    start: Instant,
     /// Not handed over yet.
     asked: RefCell<Vec<Asked>>,
     flush: Notify,
@@ -129,19 +123,16 @@ impl Desk {
         if self.ended.get() {
             let halted = self.board.look(|picture| picture.status.halted.is_some());
             let halted = halted.then(|| Refusal::not_applied(Reason::Diverged));
-            pending.fail(halted.unwrap_or_else(Refusal::stopped));
+            pending.fail(halted.unwrap_or(Refusal::not_applied(Reason::Stopped)));
             return None;
         }
-        let (count, held) = (self.count.get(), self.held.get());
-        if count >= ASKED_MAX || (held > 0 && held + bytes > ASKED_BYTES_MAX) {
+        if !self.held.borrow_mut().take(whose(&pending), bytes) {
             let (leader, missing) = self.board.look(knows);
             let refusal = Refusal::not_applied(Reason::Overloaded).knowing(leader, missing);
             self.log_failure(&refusal);
             pending.fail(refusal);
             return None;
         }
-        self.count.set(count + pending.len());
-        self.held.set(held + bytes);
         Some(pending)
     }
 
@@ -168,32 +159,32 @@ impl Desk {
     /// Has the request served once what was committed before is applied here.
     fn ask_barrier(&self, pending: Pending) {
         let Some(pending) = self.admit(pending, 0) else { return };
-        let mut waiting = self.waiting.borrow_mut();
-        if waiting.is_empty() {
+        if self.rounds.borrow_mut().join(pending) {
             self.flush.notify_one();
         }
-        waiting.push(pending);
+    }
+
+    fn now(&self) -> Nanos {
+        Nanos(u64::try_from(self.start.elapsed().as_nanos()).expect("below 584 years"))
     }
 
     /// Asks for a round for all that wait, unless they wait for the one before.
     fn ask_round(&self) {
-        let waits = self.round.get().is_some_and(|(_, since)| since.elapsed() < ROUND_WAIT_MAX);
-        if waits || self.waiting.borrow().is_empty() {
-            return;
+        let token = Token(self.next_token.get() + 1);
+        if self.rounds.borrow_mut().begin(self.now(), token) {
+            let sent = self.send(Pending::Round, 0, |token| Event::ReadBarrier { token });
+            assert_eq!(sent, token.0, "the round has the token it was begun with");
         }
-        let group = Pending::Group(self.waiting.take());
-        let token = self.send(group, 0, |token| Event::ReadBarrier { token });
-        self.round.set(Some((token, Instant::now())));
     }
 
     /// Hands over what was asked for, once whatever else is ready has asked: the voter wakes once
     /// for all of it, and decides on it together.
     async fn hand_over(self: Rc<Self>) {
         loop {
-            let waits = !self.waiting.borrow().is_empty();
-            match self.round.get().filter(|_| waits) {
-                Some((_, since)) => {
-                    let end = (since + ROUND_WAIT_MAX).into();
+            let due = self.rounds.borrow().due();
+            match due {
+                Some(due) => {
+                    let end = (self.start + Duration::from_nanos(due.0)).into();
                     let _ = tokio::time::timeout_at(end, self.flush.notified()).await;
                 }
                 None => self.flush.notified().await,
@@ -268,14 +259,20 @@ impl Desk {
     /// Hands a reply to whoever waits for it; a requester that left is no error.
     fn answer(&self, token: Token, told: Told) {
         let Some((pending, bytes)) = self.pending.borrow_mut().remove(&token.0) else { return };
-        self.held.set(self.held.get() - bytes);
-        self.count.set(self.count.get() - pending.len());
-        if self.round.get().is_some_and(|(round, _)| round == token.0) {
-            self.round.set(None);
-            if !self.waiting.borrow().is_empty() {
-                self.flush.notify_one();
-            }
+        if !matches!(pending, Pending::Round) {
+            return self.end(pending, bytes, told);
         }
+        let all = self.rounds.borrow_mut().came(token);
+        if self.rounds.borrow().due().is_some() {
+            self.flush.notify_one(); // for those who came meanwhile
+        }
+        for one in all {
+            self.end(one, 0, told.clone());
+        }
+    }
+
+    fn end(&self, pending: Pending, bytes: usize, told: Told) {
+        self.give_back(&pending, bytes);
         let refusal = match told {
             Told::Refused(refusal) => refusal,
             Told::Late => return pending.fail(Refusal::not_applied(Reason::Deadline)),
@@ -283,10 +280,14 @@ impl Desk {
         };
         match pending {
             Pending::Write(_) => self.metrics.proposals_failed.add(1),
-            _ => self.metrics.reads_failed.add(pending.len() as u64),
+            _ => self.metrics.reads_failed.add(1),
         }
         self.log_failure(&refusal);
         pending.fail(refusal);
+    }
+
+    fn give_back(&self, pending: &Pending, bytes: usize) {
+        self.held.borrow_mut().give(whose(pending), bytes);
     }
 
     /// One line for each new kind of failure, however many requests share it.
@@ -314,8 +315,8 @@ impl Desk {
         let waits =
             |_: &u64, (pending, _): &mut (Pending, usize)| matches!(pending, Pending::Standing(_));
         let ready: Vec<_> = self.pending.borrow_mut().extract_if(.., waits).collect();
-        self.count.set(self.count.get() - ready.len());
-        for (_, (pending, _)) in ready {
+        for (_, (pending, bytes)) in ready {
+            self.give_back(&pending, bytes);
             if let Pending::Standing(answer) = pending {
                 answer.keep(Ok(()));
             }
@@ -325,7 +326,10 @@ impl Desk {
     /// Ends every wait when the member ends.
     fn fail_all(&self) {
         self.ended.set(true);
-        self.waiting.take().into_iter().for_each(|pending| pending.fail(Refusal::stopped()));
+        let (not_asked, asked) = self.rounds.borrow_mut().take();
+        let refusal = Refusal::not_applied(Reason::Stopped);
+        not_asked.into_iter().for_each(|pending| pending.fail(refusal.clone()));
+        asked.into_iter().for_each(|pending| pending.fail(Refusal::stopped()));
         let pending = std::mem::take(&mut *self.pending.borrow_mut());
         pending.into_values().for_each(|(pending, _)| pending.fail(Refusal::stopped()));
     }
@@ -354,6 +358,11 @@ impl Desk {
     }
 }
 
+/// The connection of a request.
+fn whose(pending: &Pending) -> usize {
+    pending.asker().expect("one request has one asker").whose()
+}
+
 fn knows(picture: &Picture) -> (Option<String>, Vec<String>) {
     let leader = picture.status.leader.map(|leader| picture.facts.name_of(leader));
     (leader, picture.missing.to_vec())
@@ -364,9 +373,6 @@ fn serve(reads: &Reads, pending: Pending, told: Told) {
     match (told, pending) {
         (Told::Applied(result), Pending::Write(answer)) => {
             answer.keep(result.map_err(Refusal::from));
-        }
-        (Told::Barrier, Pending::Group(all)) => {
-            all.into_iter().for_each(|one| serve(reads, one, Told::Barrier));
         }
         (Told::Barrier, Pending::Read(read)) => reads.serve(read),
         (Told::Barrier, Pending::Barrier(answer) | Pending::Standing(answer)) => {

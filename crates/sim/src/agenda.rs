@@ -60,6 +60,11 @@ pub enum What {
     },
     /// The next slice of a read of the slab.
     Look(u32),
+    /// Reads that gathered ask for a round together.
+    Round {
+        node: u8,
+        life: u32,
+    },
     /// An answer of the slab reaches its client.
     Answer(u32),
     GiveUp {

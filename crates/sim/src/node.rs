@@ -4,7 +4,7 @@ use crate::disk::{Image, SimDisk};
 use crate::ledger::Ledger;
 use base::{Ballot, Birth, Incarnation, Life, LogIndex, Nanos, NodeId};
 use consensus::raft::Persist;
-use door::{Bounds, Feed, FeedLimits};
+use door::{Bounds, Feed, FeedLimits, Rounds};
 use member::{Born, CheckpointState, Job, Lane, Peers, Transfers};
 use replica::{CheckpointJob, Event, Replica};
 use std::collections::{BTreeMap, VecDeque};
@@ -102,6 +102,8 @@ pub struct Member {
     pub lane: Lane,
     /// Its watchers, each a stream of its own.
     pub feed: Feed,
+    /// Reads, by their operations, that share rounds.
+    pub rounds: Rounds<u32>,
     pub peers: Peers,
     pub life: Life,
     /// The local clock: (virtual time, local time) of its last change of rate.
@@ -148,6 +150,7 @@ impl Member {
             replica,
             lane: Lane::new(journal),
             feed,
+            rounds: Rounds::default(),
             peers,
             life,
             clock: (now, Nanos::ZERO),

@@ -1,5 +1,6 @@
 use super::*;
 use alloc::sync::Arc;
+use base::limits::{READS_WAITING_MAX, READS_WAITING_OF_ONE_MAX};
 use core::time::Duration;
 use mvcc::{Limits, PutRequest, RangeRequest, Store, View};
 use std::vec::Vec;
@@ -140,9 +141,13 @@ impl Test {
         }
     }
 
+    fn waits(&self) -> usize {
+        self.reads.lines.borrow().len(For::Turn)
+    }
+
     /// Those that have a place, and those that wait for one.
     fn under_way(&self) -> (usize, usize) {
-        (self.reads.places.borrow().len(), self.reads.long.borrow().len())
+        (self.reads.places.borrow().len(), self.reads.lines.borrow().len(For::Place))
     }
 }
 
@@ -178,20 +183,60 @@ fn a_read_without_room_waits_and_one_whose_caller_left_is_never_made() {
     drop(test.small(&full));
     test.turn();
     assert_eq!(test.scene.begun.get(), 0);
-    assert_eq!(test.reads.waiting.borrow().len(), 2, "one was not wanted any more");
+    assert_eq!(test.waits(), 3, "who left waits behind who did not");
     gone.left.set(true);
     full.full.set(false);
     test.turn();
-    assert_eq!((test.scene.begun.get(), test.reads.waiting.borrow().len()), (1, 0));
+    assert_eq!((test.scene.begun.get(), test.waits()), (1, 0));
 }
 
 #[test]
-fn the_read_too_many_is_refused() {
-    let (test, client) = (Test::new(0, 0), Client::new(1));
+fn the_read_too_many_of_a_connection_is_refused_and_reads_of_others_pass_it() {
+    let (test, client, other) = (Test::new(0, 0), Client::new(1), Client::new(2));
     client.full.set(true);
-    let _all: Vec<_> = (0..READS_WAITING_MAX).map(|_| test.small(&client)).collect();
+    let _all: Vec<_> = (0..READS_WAITING_OF_ONE_MAX).map(|_| test.small(&client)).collect();
     let refused = Refusal::not_applied(Reason::Overloaded);
     assert_eq!(got(test.small(&client)), Some(Err(refused)));
+    assert_eq!(got(test.small(&other)), Some(Ok(0)), "who has room does not wait");
+    test.turn();
+    assert_eq!(test.waits(), READS_WAITING_OF_ONE_MAX);
+    assert_eq!(got(test.small(&other)), Some(Ok(0)));
+}
+
+#[test]
+fn where_all_are_too_many_the_longest_line_gives_way() {
+    let (test, count) = (Test::new(0, 0), READS_WAITING_MAX / READS_WAITING_OF_ONE_MAX);
+    let clients: Vec<_> = (1..=count + 1).map(Client::new).collect();
+    clients.iter().for_each(|client| client.full.set(true));
+    let mut all: Vec<Vec<_>> = clients[..count]
+        .iter()
+        .map(|client| (0..READS_WAITING_OF_ONE_MAX).map(|_| test.small(client)).collect())
+        .collect();
+    let one = test.small(&clients[count]);
+    assert_eq!(test.waits(), READS_WAITING_MAX);
+    let ended: usize = all.iter_mut().map(|line| usize::from(is_ended(line))).sum();
+    assert_eq!(ended, 1, "the last of a longest line was refused");
+    clients[count].full.set(false);
+    test.turn();
+    assert_eq!(got(one), Some(Ok(0)), "and who came last is served as soon as it has room");
+}
+
+/// Whether the last read of the line has been refused.
+fn is_ended(line: &mut [Later<Result<usize, Refusal>>]) -> bool {
+    let last = line.last_mut().expect("it has one");
+    let refused = Refusal::not_applied(Reason::Overloaded);
+    let polled = core::pin::Pin::new(last).poll(&mut Context::from_waker(Waker::noop()));
+    polled == core::task::Poll::Ready(Some(Err(refused)))
+}
+
+#[test]
+fn a_turn_serves_one_of_each_connection_after_the_other() {
+    let (test, greedy, modest) = (Test::new(3, 0), Client::new(1), Client::new(2));
+    let _first: Vec<_> = (0..2).map(|_| test.small(&greedy)).collect();
+    let _greedy: Vec<_> = (0..20).map(|_| test.small(&greedy)).collect();
+    let modest = test.small(&modest);
+    test.turn();
+    assert_eq!(got(modest), Some(Ok(0)), "it waits for one of the others, not for twenty");
 }
 
 #[test]

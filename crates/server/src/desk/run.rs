@@ -96,7 +96,7 @@ struct Closing(Rc<Desk>);
 impl Drop for Closing {
     fn drop(&mut self) {
         self.0.ended.set(true);
-        let (pending, waiting) = (self.0.pending.take(), self.0.waiting.take());
+        let (pending, waiting) = (self.0.pending.take(), self.0.rounds.borrow_mut().take());
         drop((pending, waiting));
     }
 }
@@ -132,10 +132,9 @@ impl Desk {
                 pool: Pool::new(parts.threads),
                 reads: Reads::new(stage, move || Nanos(nanos())),
                 pending: RefCell::default(),
-                held: Cell::new(0),
-                count: Cell::new(0),
-                waiting: RefCell::default(),
-                round: Cell::new(None),
+                held: RefCell::default(),
+                rounds: RefCell::default(),
+                start,
                 next_token: Cell::new(0),
                 asked: RefCell::default(),
                 flush: Notify::new(),

@@ -1,6 +1,7 @@
 use super::*;
 use crate::board::Facts;
 use ::door::{Door, Sight, Status};
+use base::limits::{ASKED_BYTES_MAX, ASKED_MAX};
 use base::{Blob, ClusterTime, Term};
 use later::{Later, promise};
 use mvcc::{Command, Limits, PutRequest, Store};
@@ -88,29 +89,19 @@ fn barrier_for(desk: &Desk) -> Word {
 }
 
 #[test]
-fn who_comes_during_a_round_goes_into_the_next_one_and_not_into_the_one_under_way() {
+fn who_comes_during_a_round_is_served_by_the_next_one() {
     let (desk, _asked) = desk();
-    let first = barrier(&desk);
+    let (first, other) = (barrier(&desk), barrier(&desk));
     desk.ask_round();
+    assert_eq!(desk.asked.borrow().len(), 1, "they share a round");
     let second = barrier(&desk);
-    desk.round.set(desk.round.get().map(|(token, _)| (token, Instant::now())));
-    desk.ask_round();
-    assert_eq!(desk.asked.borrow().len(), 1, "it waits for the round before");
     desk.hear(barrier_for(&desk));
-    assert_eq!(got(first), Some(Ok(())));
+    assert_eq!((got(first), got(other)), (Some(Ok(())), Some(Ok(()))));
+    assert!(desk.asked.borrow().is_empty(), "the second asks anew");
     desk.ask_round();
-    assert_eq!(desk.asked.borrow().len(), 1);
-    let third = barrier(&desk);
-    let long_ago = Instant::now().checked_sub(2 * ROUND_WAIT_MAX).expect("this machine is older");
-    desk.round.set(desk.round.get().map(|(token, _)| (token, long_ago)));
-    desk.ask_round();
-    assert_eq!(desk.asked.borrow().len(), 2, "nobody waits long for a slow round");
     desk.hear(barrier_for(&desk));
     assert_eq!(got(second), Some(Ok(())));
-    assert!(desk.round.get().is_some(), "the newest one is still out");
-    desk.hear(barrier_for(&desk));
-    assert_eq!(got(third), Some(Ok(())));
-    assert_eq!((desk.count.get(), desk.round.get().is_none()), (0, true));
+    assert_eq!(desk.held.borrow().requests(), 0);
 }
 
 #[test]
@@ -123,7 +114,7 @@ fn the_request_too_many_is_refused_and_never_handed_over() {
     assert!(is_overloaded(barrier(&desk)));
     desk.hear(barrier_for(&desk));
     assert!(waiting.into_iter().all(|later| got(later) == Some(Ok(()))));
-    assert_eq!(desk.count.get(), 0);
+    assert_eq!(desk.held.borrow().requests(), 0);
     assert!(got(barrier(&desk)).is_none(), "there is room for one more");
 }
 
@@ -159,8 +150,9 @@ fn a_request_at_a_desk_that_has_ended_is_told_why() {
     let (desk, _asked) = desk();
     let waits = barrier(&desk);
     desk.hear(Word::Halted);
-    assert_eq!(got(waits), Some(Err(Refusal::stopped())));
-    assert_eq!(got(barrier(&desk)), Some(Err(Refusal::stopped())));
+    let stopped = || Some(Err(Refusal::not_applied(Reason::Stopped)));
+    assert_eq!(got(waits), stopped(), "it was not handed over");
+    assert_eq!(got(barrier(&desk)), stopped());
     let status = Status { halted: Some("why".into()), ..Status::default() };
     desk.board.show(Picture { status, ..picture(None) });
     let refused = Refusal::not_applied(Reason::Diverged);
@@ -184,7 +176,7 @@ fn nobody_is_shown_the_own_state_of_a_member_that_does_not_stand_where_it_stood(
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     tokio::task::LocalSet::new().block_on(&runtime, async {
         desk.range(range.clone(), reply.clone());
-        assert!(told.try_recv().is_err() && desk.waiting.borrow().len() == 1, "it asks first");
+        assert!(told.try_recv().is_err() && desk.rounds.borrow().due().is_some(), "it asks first");
         desk.board.show(Picture { sight: sight(true), ..picture(None) });
         desk.range(range, reply);
         assert!(told.recv().expect("an answer").is_ok());

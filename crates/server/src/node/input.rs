@@ -113,7 +113,7 @@ pub enum Word {
 }
 
 /// A reply, in words that need no replica to be understood.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Told {
     /// Decided by a quorum and applied here.
     Applied(Result<mvcc::Response, mvcc::Error>),

@@ -119,6 +119,7 @@ entries! {
     "shown-before-standing" LIVES, 1 "a restarted member shows less than it showed before";
     "shown-beyond-mark" LIVES, 0 "more is shown than the disk says is all there is";
     "compacted-under-watcher" WATCHES, 1 "a batch is compacted before live watchers see it";
+    "round-joined-late" LIVES, 0 "a read joins a round that was asked for before it came";
     "catch-up-skips" LIVES, 0 "a watch that comes back skips one revision (etcd #15271)";
     "refused-though-sent" LIVES, 0 "a write that may be applied is refused as not applied";
     "local-time-applied" LIVES, 1 "apply looks at the local clock (as etcd #13976)";

@@ -8,9 +8,13 @@ use crate::client::{Answer, Outcome};
 use base::{Nanos, Token};
 use door::{Freshness, Query, Reading, Sight};
 use mvcc::Budget;
-use replica::Event;
+use replica::{Event, Reply};
 use std::sync::Arc;
 
+/// How long reads gather before they ask for a round.
+const GATHERS_MAX: Nanos = Nanos(200_000);
+/// Tokens above this are those of rounds.
+pub(super) const ROUND_TOKENS: u64 = 1 << 40;
 /// When it is looked again whether a paused process goes on.
 const PAUSE: Nanos = Nanos::from_millis(10);
 
@@ -44,9 +48,49 @@ impl World {
                 self.look_on(Look { op, node, life, query, reading: None });
             }
             Ok(Freshness::Linearizable) => {
-                let (token, life) = (Token(u64::from(number) + 1), place.life);
-                self.give(usize::from(node), life, Event::ReadBarrier { token });
+                let life = place.life;
+                let member = self.nodes[usize::from(node)].up_mut().expect("it admitted the read");
+                if member.rounds.join(number) {
+                    let gathers = Nanos(self.random.client.below(GATHERS_MAX.0));
+                    self.agenda.push(self.now.plus(gathers), What::Round { node, life });
+                }
             }
+        }
+    }
+
+    /// A round for all that wait, if it is time.
+    pub(super) fn ask_round(&mut self, node: usize, life: u32) {
+        let (now, place) = (self.now, &mut self.nodes[node]);
+        if place.life != life {
+            return;
+        }
+        let paused = place.paused;
+        let Some(member) = place.up_mut() else { return };
+        let Some(due) = member.rounds.due() else { return };
+        let at = if paused { now.plus(PAUSE) } else { due };
+        if at > now {
+            return self.agenda.push(at, What::Round { node: node as u8, life });
+        }
+        self.rounds += 1;
+        let token = Token(ROUND_TOKENS + self.rounds);
+        let begun = member.rounds.begin(now, token);
+        assert!(begun, "it is due");
+        self.give(node, life, Event::ReadBarrier { token });
+    }
+
+    /// A round comes back, for all that waited for it.
+    pub(super) fn round_came(&mut self, node: usize, token: Token, reply: &Reply) {
+        let life = self.nodes[node].life;
+        let Some(member) = self.nodes[node].up_mut() else { return };
+        let all = member.rounds.came(token);
+        if member.rounds.due().is_some() {
+            self.agenda.push(self.now, What::Round { node: node as u8, life });
+        }
+        if all.len() > 1 {
+            self.stats.fault("round-shared");
+        }
+        for number in all {
+            self.reply(node, Token(u64::from(number) + 1), reply.clone());
         }
     }
 

@@ -288,7 +288,10 @@ impl World {
         !self.nodes[node].runs()
     }
 
-    fn reply(&mut self, node: usize, token: Token, reply: Reply) {
+    pub(super) fn reply(&mut self, node: usize, token: Token, reply: Reply) {
+        if token.0 > super::reads::ROUND_TOKENS {
+            return self.round_came(node, token, &reply);
+        }
         let number = (token.0 - 1) as u32;
         let op = &self.ops[number as usize];
         if op.outcome != Outcome::Waiting || usize::from(op.node) != node {
