@@ -1,5 +1,7 @@
-//! `KV.RangeStream`: one range in bounded chunks, from one pinned view. What may be long is read
-//! and written apart, one chunk at a time and only when there is room for it.
+//! `KV.RangeStream`: one range in bounded chunks, all of one revision. What may be long is read and
+//! written apart, one chunk at a time and only when there is room for it. A picture is held while a
+//! chunk is read and no longer: whoever does not take its chunks keeps nothing from being freed, and
+//! may find that its revision was compacted meanwhile, as in etcd.
 
 use super::cut::Cut;
 use super::front::Front;
@@ -13,12 +15,14 @@ use bytes::Bytes;
 use door::{Door, Refusal, apart};
 use later::{Asker, Later, promise};
 use mvcc::{
-    Budget, Counted, Error, RangeRequest, RangeResponse, RangeWork, SortOrder, SortTarget, View,
+    Budget, Counted, Error, KeyValue, RangeRequest, RangeResponse, RangeWork, SortOrder,
+    SortTarget, View,
 };
-use net::{Call, Source, Status, Turn};
+use net::{Call, DRAIN_MAX, Source, Status, Turn};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 /// Keys of the first chunk, as in etcd.
 const FIRST_CHUNK_KEYS: i64 = 10;
@@ -55,7 +59,10 @@ type Made = (Result<Bytes, Status>, Option<Box<Reader>>);
 
 /// Reads chunk after chunk.
 struct Reader {
-    view: View,
+    /// Only while a chunk is read.
+    view: Option<View>,
+    /// The newest revision when the stream began, which the answer is of.
+    current: i64,
     request: RangeRequest,
     /// Keys of the next chunk.
     keys: i64,
@@ -128,7 +135,7 @@ impl Chunks {
         Ok(Self { door, call, cut, permits, bytes_max, rest })
     }
 
-    /// Pins the view, once it is fresh enough.
+    /// Pins the revision, once the state is fresh enough.
     fn begin(&mut self) {
         let rest = std::mem::replace(&mut self.rest, Rest::Nothing);
         let Rest::Waiting(request, _) = rest else { unreachable!("it was waiting") };
@@ -138,7 +145,8 @@ impl Chunks {
             How::Keys { left: Some(request.limit).filter(|limit| *limit > 0), count: None }
         };
         self.rest = Rest::Ready(Box::new(Reader {
-            view: self.door.view(),
+            view: None,
+            current: self.door.view().revision(),
             request,
             keys: FIRST_CHUNK_KEYS,
             bytes_max: self.bytes_max,
@@ -152,7 +160,10 @@ impl Chunks {
     fn advance(&mut self, mut reader: Box<Reader>) -> Option<Result<Bytes, Status>> {
         let header = convert::header(self.door.header());
         let mut read = None;
-        if reader.is_short() {
+        if reader.needs_view() {
+            reader.view = Some(self.door.view());
+        }
+        if reader.is_short(self.door.header().revision) {
             let chunk = match reader.run(&mut Budget::endless()).expect("the budget is endless") {
                 Ok(chunk) => chunk,
                 Err(error) => return Some(Err(refusal::status(&error.into()))),
@@ -199,14 +210,20 @@ impl Chunk {
 }
 
 impl Reader {
-    /// The next chunk is found without looking at more than its keys.
-    fn is_short(&self) -> bool {
+    /// The next chunk is found without looking at more than its keys, where `newest` is the
+    /// revision of the store by now.
+    fn is_short(&self, newest: i64) -> bool {
+        let is_newest = [0, newest].contains(&self.request.revision) && newest == self.current;
         match self.how {
             How::Keys { .. } if self.request.range_end.is_empty() => true,
-            How::Keys { .. } => self.request.revision == 0 && self.keys <= AT_ONCE_KEYS_MAX,
+            How::Keys { .. } => is_newest && self.keys <= AT_ONCE_KEYS_MAX,
             How::Sorted => false,
             How::Read(_) => true,
         }
+    }
+
+    fn needs_view(&self) -> bool {
+        self.view.is_none() && !matches!(self.how, How::Read(_))
     }
 
     /// Goes on with the next chunk for as long as the budget lasts.
@@ -214,10 +231,11 @@ impl Reader {
         let read = match &self.how {
             How::Read(_) => RangeResponse::default(),
             How::Keys { .. } | How::Sorted => match self.read(budget)? {
-                Ok(read) => read,
+                Ok(read) => RangeResponse { revision: self.current, ..read },
                 Err(error) => return Some(Err(error)),
             },
         };
+        self.view = None;
         let (range, is_last) = match std::mem::replace(&mut self.how, How::Sorted) {
             How::Keys { left, count } => self.part_by_key(read, left, count),
             How::Sorted => self.part(read),
@@ -228,22 +246,26 @@ impl Reader {
     }
 
     fn read(&mut self, budget: &mut Budget) -> Option<Result<RangeResponse, Error>> {
+        let view = self.view.as_ref().expect("it is held while a chunk is read");
         let mut work = match self.work.take() {
             Some(work) => work,
             None => {
                 if let How::Keys { left, .. } = self.how {
                     self.request.limit = left.map_or(self.keys, |left| self.keys.min(left));
                 }
-                match RangeWork::start(&self.view, &self.request) {
+                if self.request.revision == 0 && view.revision() != self.current {
+                    self.request.revision = self.current;
+                }
+                match RangeWork::start(view, &self.request) {
                     Ok(work) => match self.rest.take() {
-                        Some(rest) => work.knowing(&self.view, rest),
+                        Some(rest) => work.knowing(view, rest),
                         None => work,
                     },
                     Err(error) => return Some(Err(error)),
                 }
             }
         };
-        let read = work.run(&self.view, budget);
+        let read = work.run(view, budget);
         if read.is_none() {
             self.work = Some(work);
         }
@@ -256,7 +278,12 @@ impl Reader {
         left: Option<i64>,
         count: Option<i64>,
     ) -> (RangeResponse, bool) {
-        let got = i64::try_from(chunk.kvs.len()).unwrap_or(i64::MAX);
+        let fits = fitting(&chunk.kvs, self.keys, self.bytes_max);
+        if fits < chunk.kvs.len() {
+            chunk.kvs.truncate(fits);
+            chunk.more = true;
+        }
+        let got = i64::try_from(fits).unwrap_or(i64::MAX);
         let count = count.unwrap_or(chunk.count);
         self.rest = Counted::behind(&self.request, &chunk);
         let left = left.map(|left| left - got);
@@ -273,7 +300,7 @@ impl Reader {
 
     /// The first keys of what is read; count and more stand in the last chunk.
     fn part(&mut self, mut read: RangeResponse) -> (RangeResponse, bool) {
-        let here = usize::try_from(self.keys).unwrap_or(usize::MAX).min(read.kvs.len());
+        let here = fitting(&read.kvs, self.keys, self.bytes_max);
         let later = read.kvs.split_off(here);
         if later.is_empty() {
             return (read, true);
@@ -286,7 +313,23 @@ impl Reader {
 }
 
 fn size(chunk: &RangeResponse) -> usize {
-    chunk.kvs.iter().map(|kv| kv.key.len() + kv.value.len()).sum()
+    chunk.kvs.iter().map(bytes_of).sum()
+}
+
+fn bytes_of(kv: &KeyValue) -> usize {
+    kv.key.len() + kv.value.len()
+}
+
+/// How many of the first of them one chunk holds: no more bytes than a request may have, but for
+/// one key, which may have any size.
+fn fitting(kvs: &[KeyValue], keys: i64, bytes_max: usize) -> usize {
+    let keys = usize::try_from(keys).unwrap_or(usize::MAX).min(kvs.len());
+    let mut bytes = 0;
+    let fits = |kv: &&KeyValue| {
+        bytes += bytes_of(kv);
+        bytes <= bytes_max
+    };
+    kvs[..keys].iter().take_while(fits).count().max(keys.min(1))
 }
 
 /// Keys of the chunk after this one: twice as many while chunks are small, else half.
@@ -307,7 +350,10 @@ impl Source for Chunks {
         }
         match &mut self.rest {
             Rest::Making(_) => Poll::Pending,
-            Rest::Ready(reader) if !reader.is_short() && !self.permits.is_free(self.cut.bell()) => {
+            Rest::Ready(reader)
+                if !reader.is_short(self.door.header().revision)
+                    && !self.permits.is_free(self.cut.bell()) =>
+            {
                 Poll::Pending
             }
             Rest::Nothing => Poll::Ready(Turn::End(Ok(()))),
@@ -325,6 +371,17 @@ impl Source for Chunks {
         }
     }
 
+    /// What was found whole is held until it is taken: not for a client that gives no window.
+    fn unread_max(&self) -> Option<Duration> {
+        let holds = |reader: &Reader| matches!(reader.how, How::Read(_));
+        match &self.rest {
+            Rest::Ready(reader) | Rest::Written((_, Some(reader))) if holds(reader) => {
+                Some(DRAIN_MAX)
+            }
+            _ => None,
+        }
+    }
+
     fn make(&mut self) -> Option<Result<Bytes, Status>> {
         match std::mem::replace(&mut self.rest, Rest::Nothing) {
             Rest::Ready(reader) => self.advance(reader),
@@ -336,5 +393,79 @@ impl Source for Chunks {
                 unreachable!("a chunk was announced")
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base::ClusterTime;
+    use mvcc::{Command, Limits, PutRequest, Store};
+
+    fn put(store: &mut Store, key: &str, bytes: usize) {
+        let (key, value) = (Blob::from(key.as_bytes()), Blob::from(vec![b'v'; bytes]));
+        apply(store, &Command::Put(PutRequest { key, value, ..PutRequest::default() }));
+    }
+
+    fn apply(store: &mut Store, command: &Command) {
+        let index = store.applied_index().next();
+        assert!(store.apply(index, ClusterTime(index.0), command).result.is_ok());
+    }
+
+    fn reader(store: &Store, bytes_max: usize) -> Reader {
+        let (key, range_end) = (Blob::from(&b"\0"[..]), Blob::from(&b"\0"[..]));
+        Reader {
+            view: None,
+            current: store.revision(),
+            request: RangeRequest { key, range_end, ..RangeRequest::default() },
+            keys: FIRST_CHUNK_KEYS,
+            bytes_max,
+            how: How::Keys { left: None, count: None },
+            work: None,
+            rest: None,
+        }
+    }
+
+    fn next(reader: &mut Reader, store: &Store) -> Result<Chunk, Error> {
+        reader.view = Some(store.view());
+        let chunk = reader.run(&mut Budget::endless()).expect("the budget is endless");
+        assert!(reader.view.is_none(), "nothing is held between chunks");
+        chunk
+    }
+
+    #[test]
+    fn a_chunk_has_no_more_bytes_than_a_request_however_small_the_keys_before_were() {
+        let mut store = Store::new(Limits::default());
+        (0..300).for_each(|n| put(&mut store, &format!("a{n:03}"), 1));
+        (0..50).for_each(|n| put(&mut store, &format!("b{n:03}"), 900));
+        put(&mut store, "c", 9_000);
+        let (mut reader, mut found) = (reader(&store, 4_000), 0);
+        loop {
+            let chunk = next(&mut reader, &store).expect("nothing is compacted");
+            let alone = chunk.range.kvs.len() == 1;
+            assert!(size(&chunk.range) <= 4_000 || alone, "{}", size(&chunk.range));
+            assert!(!chunk.range.kvs.is_empty());
+            found += chunk.range.kvs.len();
+            if chunk.is_last {
+                assert_eq!((found, chunk.range.count, chunk.range.more), (351, 351, false));
+                return;
+            }
+        }
+    }
+
+    #[test]
+    fn chunks_are_of_one_revision_whatever_was_written_meanwhile_until_it_is_compacted() {
+        let mut store = Store::new(Limits::default());
+        (0..40).for_each(|n| put(&mut store, &format!("a{n:03}"), 1));
+        let (mut reader, began) = (reader(&store, 4_000), store.revision());
+        let first = next(&mut reader, &store).expect("the first");
+        put(&mut store, "a015", 77);
+        put(&mut store, "a0155", 1);
+        let second = next(&mut reader, &store).expect("the second");
+        assert!(second.range.kvs.iter().all(|kv| kv.value.len() == 1 && kv.key.len() == 4));
+        assert_eq!([first.range.revision, second.range.revision], [began; 2]);
+        assert!(!first.is_last && !second.is_last);
+        apply(&mut store, &Command::Compact { revision: store.revision() });
+        assert_eq!(next(&mut reader, &store).err(), Some(Error::Compacted));
     }
 }
