@@ -1,7 +1,7 @@
 //! `KV.RangeStream`: one range in bounded chunks, all of one revision. What may be long is read and
-//! written apart, one chunk at a time and only when there is room for it. A picture is held while a
-//! chunk is read and no longer: whoever does not take its chunks keeps nothing from being freed, and
-//! may find that its revision was compacted meanwhile, as in etcd.
+//! written apart, one chunk at a time and only when there is room for it. A picture is held while
+//! a chunk is read and no longer: whoever does not take its chunks keeps nothing from being freed,
+//! and may find that its revision was compacted meanwhile, as in etcd.
 
 use super::cut::Cut;
 use super::front::Front;
@@ -465,7 +465,8 @@ mod tests {
         assert!(second.range.kvs.iter().all(|kv| kv.value.len() == 1 && kv.key.len() == 4));
         assert_eq!([first.range.revision, second.range.revision], [began; 2]);
         assert!(!first.is_last && !second.is_last);
-        apply(&mut store, &Command::Compact { revision: store.revision() });
+        let revision = store.revision();
+        apply(&mut store, &Command::Compact { revision });
         assert_eq!(next(&mut reader, &store).err(), Some(Error::Compacted));
     }
 }
