@@ -232,7 +232,10 @@ impl Reader {
             How::Read(_) => RangeResponse::default(),
             How::Keys { .. } | How::Sorted => match self.read(budget)? {
                 Ok(read) => RangeResponse { revision: self.current, ..read },
-                Err(error) => return Some(Err(error)),
+                Err(error) => {
+                    self.view = None;
+                    return Some(Err(error));
+                }
             },
         };
         self.view = None;
