@@ -97,6 +97,10 @@ pub const JOURNAL_BATCH_BYTES_MAX: usize = 1 << 30;
 pub const PENDING_MAX: usize = 16_384;
 /// Bytes of those writes: some 40 of the largest a client may send by default.
 pub const PENDING_BYTES_MAX: usize = 64 << 20;
+/// Of those writes, what one step offers to a leader: after an election all of them are.
+pub const OFFERED_MAX: usize = 4096;
+/// Bytes of what one step offers, but for the last one.
+pub const OFFERED_BYTES_MAX: usize = 4 << 20;
 /// Requests between the clients' thread and the one that votes, those that wait there included.
 pub const ASKED_MAX: usize = 2 * PENDING_MAX;
 /// Those of one connection.

@@ -39,7 +39,6 @@ use disk::{Disk, Held, Wait};
 use follower::{Append, Follower};
 use leader::Leader;
 use log::Log;
-use progress::Peer;
 use quorum::NodeSet;
 use read::{LocalRead, Origin};
 use repair::Standing;
@@ -90,9 +89,6 @@ pub struct NotLeader {
     pub reason: NotLeaderReason,
 }
 
-/// Entries kept at most for a peer that takes in a checkpoint.
-const TRANSFER_ENTRIES_MAX: u64 = 10_000;
-
 #[derive(Debug)]
 pub(crate) enum Role {
     Follower(Follower),
@@ -110,6 +106,8 @@ pub struct Raft {
     prng: Prng,
     promise: Promise,
     log: Log,
+    /// What is covered by a checkpoint and needed by nobody.
+    release: LogIndex,
     configs: Configs,
     commit: LogIndex,
     /// The highest leader's ballot that told of a commit here, in the log or in a checkpoint.
@@ -164,6 +162,7 @@ impl Raft {
             haste: Nanos::ZERO,
             tracing: true,
             settings,
+            release: LogIndex::ZERO,
             log,
             configs,
         };
@@ -331,25 +330,6 @@ impl Raft {
         self.advance_clock(now);
         self.end_snapshot(peer, ok);
         self.finish(out);
-    }
-
-    /// Forgets entries at or below `upto`, which a durable checkpoint covers.
-    pub fn compact(&mut self, upto: LogIndex) {
-        let upto = upto.min(self.commit);
-        self.disk.covered_entries(upto);
-        let upto = upto.min(self.transfer_floor());
-        self.log.compact(upto);
-        self.configs.compact(upto);
-    }
-
-    /// Where the log of a peer that takes in a checkpoint will go on, at the lowest: what is above
-    /// is kept for it while it answers, or it could be overtaken again and again.
-    fn transfer_floor(&self) -> LogIndex {
-        let Role::Leader(leader) = &self.role else { return LogIndex(u64::MAX) };
-        let lowest = LogIndex(self.log.last_index().0.saturating_sub(TRANSFER_ENTRIES_MAX));
-        let answers = |p: &&Peer| self.now.since(p.heard) <= self.settings.election_timeout_min;
-        let floors = leader.peers.iter().filter(answers).filter_map(Peer::floor);
-        floors.min().map_or(LogIndex(u64::MAX), |floor| floor.max(lowest))
     }
 
     /// Everything up to here is committed, as far as this member knows.
@@ -564,6 +544,7 @@ impl Raft {
     fn finish(&mut self, out: &mut Ready) {
         self.prove(out);
         self.ask_reads();
+        self.forget();
         if self.is_leader() {
             self.confirm_reads(out);
             self.mark_members(out);

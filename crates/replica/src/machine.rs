@@ -255,8 +255,9 @@ impl Replica {
         if let Some(deadline) = self.writes.oldest_deadline() {
             at = at.min(deadline);
         }
+        let takes = || self.raft.takes_proposals() && self.raft.has_room();
         if let Some(due) = self.writes.offer_at()
-            && self.raft.leader().is_some_and(|l| l != self.settings.raft.id)
+            && self.raft.leader().is_some_and(|l| l != self.settings.raft.id || takes())
         {
             at = at.min(due);
         }
@@ -360,9 +361,7 @@ impl Replica {
                     self.raft.receive(self.now, inner, &mut self.ready);
                 }
             }
-            PeerBody::Forward(items) => self.on_forward(message.from, items, out),
-            // Sent again when another leader is known, or after the retry interval.
-            PeerBody::ForwardRefused { .. } => {}
+            PeerBody::Forward(items) => self.on_forward(message.from, items),
             PeerBody::Change { id, ballot, caller, change } => {
                 self.on_peer_change(message.from, id, ballot, (&caller, &change), out);
             }

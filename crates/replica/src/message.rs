@@ -39,13 +39,6 @@ pub enum PeerBody {
     Raft(Message),
     /// Writes that reached a follower.
     Forward(Vec<Forwarded>),
-    /// The receiver of a forward does not lead; nothing of it was proposed.
-    ForwardRefused {
-        /// Of what was forwarded.
-        ids: Vec<RequestId>,
-        /// Whom the receiver takes for the leader; zero for nobody.
-        leader: NodeId,
-    },
     /// The sender's chain hash after applying `index`.
     StateHash {
         /// A multiple of 256 (`HASH_EVERY`); any other is compared with nothing.
@@ -99,14 +92,6 @@ impl PeerMessage {
                     out.put_bytes(command);
                 }
             }
-            PeerBody::ForwardRefused { ids, leader } => {
-                out.put_u8(3);
-                out.put_u64(leader.0);
-                out.put_u32(u32::try_from(ids.len()).expect("pending requests are bounded"));
-                for id in ids {
-                    out.put_request_id(*id);
-                }
-            }
             PeerBody::StateHash { index, chain } => {
                 out.put_u8(4);
                 out.put_u64(index.0);
@@ -153,18 +138,9 @@ impl PeerMessage {
                 }
                 PeerBody::Forward(items)
             }
-            3 => {
-                let leader = NodeId(get.u64()?);
-                let count = get.u32()?;
-                let mut ids = Vec::new();
-                for _ in 0..count {
-                    ids.push(get.request_id()?);
-                }
-                PeerBody::ForwardRefused { ids, leader }
-            }
             4 => PeerBody::StateHash { index: get.index()?, chain: get.u64()? },
             7 => PeerBody::Removed,
-            // 5 and 6 were changes that named no ballot.
+            // 3 was the refusal of a forward; 5 and 6 were changes that named no ballot.
             8 => {
                 let (id, ballot) = (get.request_id()?, get.ballot()?);
                 let caller = Caller::decode(&mut get)?;

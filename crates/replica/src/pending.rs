@@ -2,6 +2,7 @@
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
+use base::limits::{OFFERED_BYTES_MAX, OFFERED_MAX};
 use base::{Nanos, NodeId, Token};
 use mvcc::{Caller, Command};
 
@@ -91,25 +92,26 @@ impl Writes {
     }
 
     /// Takes what has to be offered to the leader `to` now, oldest first, and notes that it is
-    /// offered again at `again`.
+    /// offered again at `again`. No more than about [`OFFERED_BYTES_MAX`] and [`OFFERED_MAX`]: the
+    /// rest is due as it was.
     pub fn offer(&mut self, now: Nanos, to: NodeId, again: Option<Nanos>) -> Vec<Offered> {
         assert!(again.is_none_or(|at| at > now), "never twice in one step");
-        let mut seqs: Vec<u64> = core::mem::take(&mut self.parked).into_iter().collect();
-        while let Some(&(at, seq)) = self.due.first()
-            && at <= now
-        {
-            self.due.pop_first();
-            seqs.push(seq);
-        }
+        let due = self.due.iter().take_while(|(at, _)| *at <= now).map(|(_, seq)| *seq);
+        let mut seqs: Vec<u64> = self.parked.iter().copied().chain(due).collect();
         seqs.sort_unstable();
-        let mut offered = Vec::with_capacity(seqs.len());
+        let (mut offered, mut bytes) = (Vec::with_capacity(seqs.len().min(OFFERED_MAX)), 0);
         for seq in seqs {
+            if offered.len() == OFFERED_MAX || bytes >= OFFERED_BYTES_MAX {
+                return offered;
+            }
             let write = self.by_seq.get_mut(&seq).expect("only waiting writes are listed");
-            write.sent = Sent::Gone { to, again };
+            let before = core::mem::replace(&mut write.sent, Sent::Gone { to, again });
+            bytes += write.bytes;
+            offered.push((seq, write.caller.clone(), write.command.clone(), write.bytes));
+            self.forget(seq, before);
             if let Some(at) = again {
                 self.due.insert((at, seq));
             }
-            offered.push((seq, write.caller.clone(), write.command.clone(), write.bytes));
         }
         assert!(self.parked.is_empty(), "what had never left is offered first");
         assert!(self.due.first().is_none_or(|(at, _)| *at > now), "and all that was due");
@@ -212,6 +214,26 @@ mod tests {
         assert_eq!(seqs(&writes.offer(Nanos(10), LEADER, Some(Nanos(20)))), []);
         assert_eq!(seqs(&writes.offer(Nanos(11), LEADER, Some(Nanos(21)))), [1, 3]);
         assert_eq!(seqs(&writes.offer(Nanos(15), LEADER, Some(Nanos(25)))), [4]);
+    }
+
+    #[test]
+    fn no_step_offers_more_than_its_share_and_the_rest_follows_in_order() {
+        let mut writes = Writes::default();
+        let large = (Caller::nobody(), Command::Compact { revision: 1 }, OFFERED_BYTES_MAX - 1);
+        for (seq, write) in [(1, large.clone()), (2, write()), (3, large), (4, write())] {
+            writes.park(seq, Token(seq), write, Nanos(900));
+        }
+        assert_eq!(seqs(&writes.offer(Nanos(1), LEADER, Some(Nanos(11)))), [1, 2]);
+        assert_eq!(writes.offer_at(), Some(Nanos::ZERO), "there is more to be offered now");
+        assert_eq!(seqs(&writes.offer(Nanos(1), LEADER, Some(Nanos(11)))), [3, 4]);
+        assert_eq!(writes.offer_at(), Some(Nanos(11)));
+        let many = OFFERED_MAX as u64 + 7;
+        let mut writes = with(many);
+        assert_eq!(writes.offer(Nanos(1), LEADER, None).len(), OFFERED_MAX);
+        assert_eq!(writes.offer(Nanos(1), LEADER, None).len(), 7);
+        writes.offer_all_again();
+        assert_eq!(writes.offer(Nanos(2), NodeId(3), Some(Nanos(12))).len(), OFFERED_MAX);
+        assert_eq!(seqs(&writes.offer(Nanos(2), NodeId(3), Some(Nanos(12)))).last(), Some(&many));
     }
 
     #[test]

@@ -31,7 +31,7 @@ fn forwarded(p: &mut Prng) -> Forwarded {
 }
 
 fn peer_message(p: &mut Prng) -> PeerMessage {
-    let body = match p.below(4) {
+    let body = match p.below(3) {
         0 => PeerBody::Raft(Message {
             from: NodeId(p.next_u64()),
             to: NodeId(p.below(4)),
@@ -44,10 +44,6 @@ fn peer_message(p: &mut Prng) -> PeerMessage {
             },
         }),
         1 => PeerBody::Forward((0..p.below(5)).map(|_| forwarded(p)).collect()),
-        2 => PeerBody::ForwardRefused {
-            ids: (0..p.below(5)).map(|_| id(p)).collect(),
-            leader: NodeId(p.below(4)),
-        },
         _ => PeerBody::StateHash { index: LogIndex(p.next_u64()), chain: p.next_u64() },
     };
     PeerMessage { from: NodeId(p.below(4)), to: NodeId(p.below(4)), body }

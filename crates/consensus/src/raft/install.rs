@@ -4,9 +4,15 @@ use super::configs::Configs;
 use super::disk::Wait;
 use super::log::Log;
 use super::message::AppendOutcome;
+use super::progress::Peer;
 use super::{Halt, Raft, Ready, Role, Why};
 use base::{Ballot, LogIndex, Nanos, planted};
 use cluster::Configuration;
+
+/// Entries kept at most for a peer that takes in a checkpoint.
+const TRANSFER_ENTRIES_MAX: u64 = 10_000;
+/// Entries forgotten by one call.
+pub(super) const FORGOTTEN_MAX: u64 = 4096;
 
 impl Raft {
     /// The checkpoint this member starts from was committed by the leader of `settled`. Before
@@ -30,6 +36,35 @@ impl Raft {
         let rule = self.rule();
         let log = self.promise.observe(rule, self.log.last().1);
         self.promise.observe(rule, self.settled) || log
+    }
+
+    /// Forgets entries at or below `upto`, which a durable checkpoint covers; some at once, the
+    /// others with the calls that follow, since to free millions takes long.
+    pub fn compact(&mut self, upto: LogIndex) {
+        let upto = upto.min(self.commit);
+        self.disk.covered_entries(upto);
+        let upto = upto.min(self.transfer_floor());
+        self.release = self.release.max(upto);
+        self.forget();
+    }
+
+    pub(super) fn forget(&mut self) {
+        let base = self.log.base();
+        let next = LogIndex(base.0.saturating_add(FORGOTTEN_MAX)).min(self.release);
+        if next > base {
+            self.log.compact(next);
+            self.configs.compact(next);
+        }
+    }
+
+    /// Where the log of a peer that takes in a checkpoint will go on, at the lowest: what is above
+    /// is kept for it while it answers, or it could be overtaken again and again.
+    fn transfer_floor(&self) -> LogIndex {
+        let Role::Leader(leader) = &self.role else { return LogIndex(u64::MAX) };
+        let lowest = LogIndex(self.log.last_index().0.saturating_sub(TRANSFER_ENTRIES_MAX));
+        let answers = |p: &&Peer| self.now.since(p.heard) <= self.settings.election_timeout_min;
+        let floors = leader.peers.iter().filter(answers).filter_map(Peer::floor);
+        floors.min().map_or(LogIndex(u64::MAX), |floor| floor.max(lowest))
     }
 
     /// A durable checkpoint replaced the state; the log restarts after `index`, unless it

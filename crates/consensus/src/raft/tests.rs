@@ -94,6 +94,26 @@ fn a_member_says_which_configurations_it_knows() {
 }
 
 #[test]
+fn what_a_checkpoint_covers_is_forgotten_a_part_with_each_call() {
+    let share = install::FORGOTTEN_MAX;
+    let last = 2 * share + 10;
+    let mut raft = leads(three(), last);
+    raft.commit = LogIndex(last);
+    raft.log.committed(LogIndex(1), LogIndex(last));
+    raft.compact(LogIndex(last - 5));
+    assert_eq!(raft.log.base(), LogIndex(share));
+    let bases: Vec<_> = (0..3)
+        .map(|_| {
+            raft.forget();
+            raft.log.base().0
+        })
+        .collect();
+    assert_eq!(bases, [2 * share, last - 5, last - 5]);
+    raft.compact(LogIndex(3));
+    assert_eq!(raft.log.base(), LogIndex(last - 5), "never less");
+}
+
+#[test]
 fn a_member_may_campaign_unless_something_forbids_it() {
     let last_term = Ballot::new(u64::MAX / 2, 1);
     let changes: [(&str, Change); 4] = [

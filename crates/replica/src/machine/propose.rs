@@ -5,7 +5,8 @@ use crate::envelope::{Envelope, EnvelopeBody};
 use crate::pending::{Sent, Write};
 use crate::taken::{Taken, encoded_len};
 use crate::{
-    Effects, Forwarded, PeerBody, PeerMessage, RefusalReason, Reply, TraceKind, UnknownReason,
+    Effects, Forwarded, PeerBody, PeerMessage, Refusal, RefusalReason, Reply, TraceKind,
+    UnknownReason,
 };
 use alloc::vec::Vec;
 use base::limits::{BATCH_BYTES_MAX, COMMAND_BYTES_MAX, FORWARD_BYTES_MAX};
@@ -61,17 +62,14 @@ impl Replica {
         self.emit(out, || TraceKind::Proposed { id: self.own_id(seq) });
     }
 
-    pub(super) fn on_forward(&mut self, from: NodeId, items: Vec<Forwarded>, out: &mut Effects) {
+    /// Who does not lead says nothing: the origin offers them again when it knows another leader,
+    /// or after the retry interval.
+    pub(super) fn on_forward(&mut self, from: NodeId, items: Vec<Forwarded>) {
         let is_member = self.raft.config().member(from).is_some();
         if self.raft.is_leader() && !self.diverged && is_member {
             let good = items.into_iter().filter_map(|item| Taken::forwarded(from, item));
             self.batch.extend(good);
-            return;
         }
-        let ids = items.into_iter().map(|item| item.id).collect();
-        let leader = self.raft.leader().unwrap_or(NodeId::ZERO);
-        let body = PeerBody::ForwardRefused { ids, leader };
-        out.send.push(PeerMessage { from: self.settings.raft.id, to: from, body });
     }
 
     /// After a change of leader every unanswered write is offered again under its own id.
@@ -92,9 +90,8 @@ impl Replica {
                 }
             } else if self.raft.takes_proposals() && !self.raft.has_room() {
                 // Nobody commits what waits in the log already.
-                for (seq, write) in self.writes.parked_until(Nanos(u64::MAX)) {
-                    self.refuse_write(seq, &write, out);
-                }
+                let parked = self.writes.parked_until(Nanos(u64::MAX));
+                self.refuse_writes(parked, out);
             } else if self.raft.takes_proposals() {
                 let own = self.take_due(leader, None);
                 self.batch.extend(own);
@@ -108,9 +105,8 @@ impl Replica {
         }
     }
 
-    /// Writes never sent, or sent so long ago that the forward may be lost. A refusal brings none
-    /// of them forward: the peer that refuses is believed to lead, so a new leader or the retry
-    /// interval has to come first, else the same words would go back and forth.
+    /// Writes never sent, or sent so long ago that the forward may be lost; some of them now, the
+    /// others in the next step, where all would be too many for one.
     fn take_due(&mut self, leader: NodeId, retry: Option<Nanos>) -> Vec<Taken> {
         let again = retry.map(|retry| self.now.plus(retry));
         let (origin, incarnation) = (self.settings.raft.id, self.incarnation());
@@ -162,15 +158,17 @@ impl Replica {
     /// Requests that waited too long get the outcome that is true of them.
     pub(super) fn expire(&mut self, out: &mut Effects) {
         let now = self.now;
+        let mut parked = Vec::new();
         for (seq, write) in self.writes.expired(now) {
             match write.sent {
-                Sent::Parked => self.refuse_write(seq, &write, out),
+                Sent::Parked => parked.push((seq, write)),
                 Sent::Gone { .. } if planted!(RefusedThoughSent) => {
                     out.replies.push((write.token, self.refusal(RefusalReason::NoLeader)));
                 }
                 Sent::Gone { .. } => self.give_up(seq, &write, UnknownReason::Timeout, out),
             }
         }
+        self.refuse_writes(parked, out);
         let wait = self.settings.leaderless_wait;
         if let Some(since) = self.leaderless_since
             && self.raft.leader().is_none()
@@ -184,18 +182,25 @@ impl Replica {
 
     fn refuse_parked(&mut self, out: &mut Effects) {
         let waited = self.settings.request_timeout.since(self.settings.leaderless_wait);
-        for (seq, write) in self.writes.parked_until(self.now.plus(waited)) {
-            self.refuse_write(seq, &write, out);
-        }
+        let parked = self.writes.parked_until(self.now.plus(waited));
+        self.refuse_writes(parked, out);
     }
 
-    /// A write that never left this member waited for a leader in vain.
-    fn refuse_write(&self, seq: u64, write: &Write, out: &mut Effects) {
-        assert!(write.sent == Sent::Parked, "what left this member may have been applied");
-        let (id, reason) = (self.own_id(seq), RefusalReason::NoLeader);
-        out.replies.push((write.token, self.refusal(reason)));
-        self.emit(out, || TraceKind::Refused { id, reason, missing: self.missing() });
-        self.emit(out, || TraceKind::Replied { id });
+    /// Writes that never left this member waited for a leader in vain.
+    fn refuse_writes(&self, writes: Vec<(u64, Write)>, out: &mut Effects) {
+        if writes.is_empty() {
+            return;
+        }
+        // Who is missing is the same for all of them.
+        let (reason, missing) = (RefusalReason::NoLeader, self.missing());
+        for (seq, write) in writes {
+            assert!(write.sent == Sent::Parked, "what left this member may have been applied");
+            let id = self.own_id(seq);
+            let refusal = Refusal { reason, leader: self.raft.leader(), missing: missing.clone() };
+            out.replies.push((write.token, Reply::Refused(refusal)));
+            self.emit(out, || TraceKind::Refused { id, reason, missing: missing.clone() });
+            self.emit(out, || TraceKind::Replied { id });
+        }
     }
 
     pub(super) fn give_up(

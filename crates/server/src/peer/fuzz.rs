@@ -40,7 +40,6 @@ fn messages() -> Vec<Vec<u8>> {
     };
     let bodies = [
         PeerBody::Forward(vec![forwarded(vec![1; 40]), forwarded(vec![])]),
-        PeerBody::ForwardRefused { ids: vec![id; 3], leader: NodeId(9) },
         PeerBody::StateHash { index: LogIndex(7), chain: 8 },
     ];
     let encode = |body| {
