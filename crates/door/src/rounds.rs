@@ -59,6 +59,11 @@ impl<T> Rounds<T> {
         true
     }
 
+    /// Whose round this is.
+    pub fn of(&self, token: Token) -> &[T] {
+        self.under_way.get(&token).map_or(&[], |all| all)
+    }
+
     /// Whose round it was that has come back, with whatever answer; nobody's where it is none.
     pub fn came(&mut self, token: Token) -> Vec<T> {
         if self.newest.is_some_and(|(newest, _)| newest == token) {
@@ -89,11 +94,13 @@ mod tests {
         assert_eq!((rounds.due(), rounds.begin(ms(2), Token(2))), (Some(ms(3)), false));
         assert!(rounds.begin(ms(3), Token(2)), "the first one is slow");
         assert!(rounds.join('d') && !rounds.begin(ms(4), Token(3)));
+        assert_eq!(rounds.of(Token(1)), ['a', 'b']);
         assert_eq!(rounds.came(Token(1)), ['a', 'b']);
         assert!(!rounds.begin(ms(4), Token(3)), "the newest is still out");
         assert_eq!((rounds.came(Token(2)), rounds.came(Token(2))), (['c'].into(), [].into()));
         assert!(rounds.begin(ms(4), Token(3)) && rounds.join('e'));
         assert_eq!(rounds.take(), (['e'].into(), ['d'].into()));
-        assert!(rounds.due().is_none() && rounds.came(Token(3)).is_empty());
+        assert!(rounds.due().is_none() && rounds.of(Token(3)).is_empty());
+        assert!(rounds.came(Token(3)).is_empty());
     }
 }

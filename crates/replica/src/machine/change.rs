@@ -60,6 +60,14 @@ impl Refused {
     }
 }
 
+/// What a leader did with a change that it does not refuse.
+enum Tried {
+    /// Begun, now or before.
+    Judged,
+    /// Nothing yet.
+    Later,
+}
+
 #[derive(Default)]
 pub(super) struct Changes {
     asked: BTreeMap<u64, Asked>,
@@ -163,7 +171,7 @@ impl Replica {
             let reply = if own {
                 Reply::Changed { index: self.applied, config: Box::new(config.done()) }
             } else {
-                Reply::Unknown(UnknownReason::Timeout)
+                self.given_up(&asked)
             };
             self.reply_change(self.own_id(seq), asked.token, reply, out);
         }
@@ -213,49 +221,70 @@ impl Replica {
         for (seq, asked) in &mut self.changes.asked {
             if asked.offer_at <= now {
                 assert!(asked.offered <= Some(ballot), "leaders that are followed rise");
-                (asked.offer_at, asked.offered) = (again, Some(ballot));
+                asked.offer_at = again;
                 due.push((*seq, asked.caller.clone(), asked.change.clone()));
             }
         }
         for (seq, caller, change) in due {
             let id = self.own_id(seq);
             if leader != me {
+                self.note_offered(seq, ballot);
                 let body = PeerBody::Change { id, ballot, caller, change };
                 out.send.push(PeerMessage { from: me, to: leader, body });
-            } else if let Err(error) = self.try_change(id, &caller, &change, out) {
-                self.on_change_refused(id, ballot, error, out);
+                continue;
+            }
+            match self.try_change(id, &caller, &change, out) {
+                Ok(Tried::Later) => {
+                    if let Some(asked) = self.changes.asked.get_mut(&seq) {
+                        asked.offer_at = now.plus(PAUSE);
+                    }
+                }
+                Ok(Tried::Judged) => self.note_offered(seq, ballot),
+                Err(error) => {
+                    self.note_offered(seq, ballot);
+                    self.on_change_refused(id, ballot, error, out);
+                }
             }
         }
     }
 
-    /// At a leader: begins the change, unless it was begun or refused before. Ok also when it is
-    /// under way or done: whoever asked hears of that when it applies the entry.
+    fn note_offered(&mut self, seq: u64, ballot: Ballot) {
+        if let Some(asked) = self.changes.asked.get_mut(&seq) {
+            asked.offered = Some(ballot);
+        }
+    }
+
+    /// What is true of one that nobody waits for any more: none but an offered one can be begun.
+    fn given_up(&self, asked: &Asked) -> Reply {
+        match asked.offered {
+            Some(_) => Reply::Unknown(UnknownReason::Timeout),
+            None => self.refusal(RefusalReason::NoLeader),
+        }
+    }
+
+    /// At a leader: begins the change, unless it was begun or refused before. Judged also when it
+    /// is under way or done: whoever asked hears of that when it applies the entry.
     fn try_change(
         &mut self,
         id: RequestId,
         caller: &Caller,
         change: &Change,
         out: &mut Effects,
-    ) -> Result<(), ChangeError> {
+    ) -> Result<Tried, ChangeError> {
         // In the log, or applied: also when the entry of another change has followed.
         if self.raft.has_config_of(id) || self.dedupe.contains(id) {
-            return Ok(());
+            return Ok(Tried::Judged);
         }
         self.changes.refused.begin(self.raft.ballot());
         if let Some((_, error)) = self.changes.refused.last.iter().find(|(old, _)| *old == id) {
             return Err(error.clone());
         }
         if self.changes.refused.all.contains(id) {
-            return Ok(());
+            return Ok(Tried::Judged);
         }
         if self.raft.config().joint.is_none() && !self.raft.config_is_committed() {
             // A moment later it is, and then this can be judged.
-            if let Some(asked) = self.changes.asked.get_mut(&id.seq)
-                && id.origin == self.settings.raft.id
-            {
-                asked.offer_at = self.now.plus(PAUSE);
-            }
-            return Ok(());
+            return Ok(Tried::Later);
         }
         let begun = if self.raft.config_is_committed() {
             let live = self.raft.live();
@@ -271,7 +300,7 @@ impl Replica {
         if let Err(error) = &begun {
             self.changes.refused.push(id, error.clone());
         }
-        begun
+        begun.map(|()| Tried::Judged)
     }
 
     /// `by` asked for it; none for a further step of what was asked before.
@@ -368,11 +397,7 @@ impl Replica {
             self.changes.asked.iter().filter(|(_, a)| over(a)).map(|(seq, _)| *seq).collect();
         for seq in due {
             let asked = self.changes.asked.remove(&seq).expect("listed above");
-            let reply = if asked.offered.is_some() {
-                Reply::Unknown(UnknownReason::Timeout)
-            } else {
-                self.refusal(RefusalReason::NoLeader)
-            };
+            let reply = self.given_up(&asked);
             self.reply_change(self.own_id(seq), asked.token, reply, out);
         }
     }
@@ -422,5 +447,23 @@ mod tests {
         assert_eq!((changes.len(), changes.deadline()), (1, Some(Nanos::ZERO)));
         changes.check(4);
         changes.check(3);
+    }
+
+    #[test]
+    fn only_a_change_that_was_offered_may_have_been_begun() {
+        let mut alone = super::super::tests::leaderless();
+        let change = Change::Remove { id: NodeId(2), quorum: None };
+        alone.step(crate::Event::Change { token: Token(3), caller: Caller::nobody(), change });
+        let (seq, _) = alone.replica.changes.asked.first_key_value().expect("it waits");
+        let seq = *seq;
+        let given_up = |replica: &Replica| replica.given_up(&replica.changes.asked[&seq]);
+        let not_begun = RefusalReason::NoLeader;
+        let reply = given_up(&alone.replica);
+        assert!(matches!(reply, Reply::Refused(refusal) if refusal.reason == not_begun));
+        alone.replica.note_offered(seq, Ballot::new(1, 2));
+        assert!(matches!(given_up(&alone.replica), Reply::Unknown(UnknownReason::Timeout)));
+        let mut out = Effects::default();
+        alone.replica.on_removed(NodeId(2), &mut out);
+        assert!(!out.removed && out.replies.is_empty(), "only its leader or a stranger says so");
     }
 }

@@ -57,7 +57,7 @@ fn refusals(out: Effects) -> Vec<(u64, RefusalReason)> {
     out.replies.into_iter().map(reason).collect()
 }
 
-fn leaderless() -> Alone {
+pub(super) fn leaderless() -> Alone {
     Alone::of(settings(), &["a", "b", "c"], "majority(a, b, c)")
 }
 

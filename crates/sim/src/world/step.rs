@@ -171,10 +171,15 @@ impl World {
         };
         let shown = self.nodes[node].up().and_then(shows);
         for (token, reply) in &effects.replies {
-            let op = &self.ops[token.0 as usize - 1];
-            if op.outcome == Outcome::Waiting && usize::from(op.node) == node {
-                self.judge.answer(self.now, op, reply, shown);
-                self.judge.answered_by(self.now, id, reply);
+            let own = [(token.0 - 1) as u32];
+            let shared = self.nodes[node].up().map_or(&[][..], |member| member.rounds.of(*token));
+            let round = token.0 > super::reads::ROUND_TOKENS;
+            for number in if round { shared } else { &own } {
+                let op = &self.ops[*number as usize];
+                if op.outcome == Outcome::Waiting && usize::from(op.node) == node {
+                    self.judge.answer(self.now, op, reply, shown);
+                    self.judge.answered_by(self.now, id, reply);
+                }
             }
         }
     }
