@@ -453,6 +453,7 @@ mod tests {
     fn only_a_change_that_was_offered_may_have_been_begun() {
         let mut alone = super::super::tests::leaderless();
         let change = Change::Remove { id: NodeId(2), quorum: None };
+        alone.now = Nanos::from_millis(500);
         alone.step(crate::Event::Change { token: Token(3), caller: Caller::nobody(), change });
         let (seq, _) = alone.replica.changes.asked.first_key_value().expect("it waits");
         let seq = *seq;
@@ -462,8 +463,10 @@ mod tests {
         assert!(matches!(reply, Reply::Refused(refusal) if refusal.reason == not_begun));
         alone.replica.note_offered(seq, Ballot::new(1, 2));
         assert!(matches!(given_up(&alone.replica), Reply::Unknown(UnknownReason::Timeout)));
+        alone.replica.changes.asked.get_mut(&seq).expect("it waits").offered = None;
         let mut out = Effects::default();
         alone.replica.on_removed(NodeId(2), &mut out);
-        assert!(!out.removed && out.replies.is_empty(), "only its leader or a stranger says so");
+        let (_, reply) = out.replies.pop().expect("its answer");
+        assert!(out.removed && matches!(reply, Reply::Refused(_)), "{reply:?}");
     }
 }
