@@ -67,6 +67,8 @@ pub const HANDSHAKES_MAX: usize = 128;
 /// Peers outside the configuration that are answered, and whose word is kept: a leader that this
 /// member has not heard of yet, a newcomer.
 pub const STRANGERS_MAX: usize = 64;
+/// Peers whose directories a member remembers: those of its configuration and others.
+pub const PEERS_MET_MAX: usize = 4 * MEMBERS_MAX;
 /// Bytes of a checkpoint that one frame carries.
 pub const CHECKPOINT_CHUNK_BYTES: usize = 256 << 10;
 /// Largest checkpoint taken from a peer.
@@ -275,6 +277,7 @@ const _: () = {
     let origin = SEEN_MAX * 8 + 64;
     assert!(ORIGINS_MAX * origin + 2 * CONFIG_BYTES_MAX < CHECKPOINT_META_BYTES_MAX);
     assert!(ORIGINS_MAX >= MEMBERS_MAX, "every member may ask for writes");
+    assert!(PEERS_MET_MAX > MEMBERS_MAX, "every member is remembered, and a newcomer");
     assert!(CHECKPOINT_CHUNK_BYTES + AROUND_BYTES_MAX < FRAME_BYTES_MAX);
     assert!(CHECKPOINT_META_BYTES_MAX as u64 <= CHECKPOINT_BYTES_MAX);
     // Whatever may be found may be sent.

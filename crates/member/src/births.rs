@@ -6,6 +6,7 @@
 //! is refused until it is replaced under a new id.
 
 use crate::unwelcome::Unwelcome;
+use base::limits::PEERS_MET_MAX;
 use base::{Birth, Life, NodeId, planted};
 use store::{Identity, Met, StoreError};
 use wal::Disk;
@@ -106,6 +107,19 @@ impl Births {
         self.keep(next).map_err(|error| Unwelcome::Unremembered(error.to_string()))
     }
 
+    /// So that one more can be remembered: whom no configuration names has no vote to be taken
+    /// twice, and the one of them that was met first is forgotten with the next meeting. Ids are
+    /// what a stranger chooses.
+    pub fn make_room(&mut self, is_member: impl Fn(NodeId) -> bool) {
+        let peers = &mut self.identity.peers;
+        if peers.len() >= PEERS_MET_MAX
+            && let Some(at) = peers.iter().position(|met| !is_member(met.member))
+        {
+            peers.remove(at);
+        }
+        assert!(peers.len() < PEERS_MET_MAX, "a configuration names fewer");
+    }
+
     /// This directory may never be started again.
     ///
     /// # Errors
@@ -136,6 +150,7 @@ fn life_of(met: &Met) -> Life {
 mod tests {
     use super::*;
     use base::Incarnation;
+    use base::limits::MEMBERS_MAX;
     use wal::MemDisk;
 
     fn met(incarnation: u64) -> Met {
@@ -212,6 +227,24 @@ mod tests {
         let identity = store::read_identity(&mut disk.crash(2)).expect("reads").expect("there");
         assert_eq!(identity.peers.len(), 1, "one entry a member");
         assert_eq!(births.knows(NodeId(7)), Some(life(2, 1)));
+    }
+
+    #[test]
+    fn strangers_beyond_the_bound_take_each_others_places_and_no_members() {
+        let disk = MemDisk::new();
+        let mut births = Births::new(Box::new(disk.clone()), Identity::default());
+        let is_member = |id: NodeId| id.0 < MEMBERS_MAX as u64;
+        let many = PEERS_MET_MAX as u64 + 9;
+        for id in 0..many {
+            births.make_room(is_member);
+            assert_eq!(births.check(NodeId(id), life(1, 4), Written::Nobodys), Ok(()));
+        }
+        let identity = store::read_identity(&mut disk.crash(1)).expect("reads").expect("there");
+        assert_eq!(identity.peers.len(), PEERS_MET_MAX);
+        let known = |id: u64| births.knows(NodeId(id)).is_some();
+        let first = MEMBERS_MAX as u64;
+        assert!((0..first).all(known) && (first + 9..many).all(known));
+        assert!(!(first..first + 9).any(known), "the strangers that were met first");
     }
 
     #[test]

@@ -133,6 +133,8 @@ impl Peers {
     /// # Errors
     /// What happened to its directory.
     pub fn meet(&mut self, member: NodeId, life: Life) -> Result<(), Unwelcome> {
+        let config = self.config.as_ref().unwrap_or(&self.first);
+        self.births.make_room(|id| config.member(id).is_some());
         self.births.check(member, life, self.written(member))
     }
 
