@@ -43,6 +43,8 @@ impl World {
         self.leads_again();
         self.ends_changes();
         self.says_all();
+        // Who had not said its name could not be promoted.
+        self.ends_changes();
         let since = self.now;
         self.ask_the_rest();
         self.answers_everywhere();

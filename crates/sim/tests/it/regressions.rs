@@ -247,3 +247,13 @@ fn a_leader_that_has_not_met_a_member_since_its_restart_takes_nothing_back() {
     // reached wrote its old client URLs over the new ones.
     clean(378_500_047, Profile::Swarm);
 }
+
+#[test]
+fn what_a_leader_was_to_publish_when_it_was_deposed_no_other_leader_is_offered() {
+    // replica: it waited like an operator's change, and a later leader wrote a member's old client
+    // URLs over those that it had said since.
+    let wishes = Wishes { changes: true, ..Wishes::default() };
+    let plan = Plan::new(378_010_451, Profile::Swarm, &wishes).expect("a safe plan");
+    let verdict = run(&plan, false).expect("it runs");
+    assert!(verdict.violation.is_none(), "{:?}", verdict.violation);
+}
