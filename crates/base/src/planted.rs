@@ -148,6 +148,8 @@ bugs! {
     VoteAloneUnsynced "vote-alone-unsynced",
     WitnessSentData "witness-sent-data",
     FirstMetStays "first-met-stays",
+    StaleWordPublished "stale-word-published",
+    DrainBeforeHandOver "drain-before-hand-over",
 }
 
 /// The bug of this name.

@@ -4,14 +4,18 @@
 //! It decides whose directory it is and what its files say together ([`open`]), which peers may
 //! come in and what is remembered of them first ([`meet`]), what the journal writes together and
 //! when it vouches for that ([`lane`]), what a checkpoint holds and proves ([`checkpoints`]), when
-//! one is due ([`due`]) and whom it is sent to ([`transfers`]).
+//! one is due ([`due`]) and whom it is sent to ([`transfers`]), what a leader publishes of members
+//! ([`publish`]), in which order a member stops ([`stop`]), and when history is let go of
+//! ([`compaction`]).
 //!
 //! It works over [`wal::Disk`] and [`store::Home`] and never looks at a clock, starts a thread,
 //! opens a socket or draws a number: time is [`base::Nanos`] of the caller's own clock, and random
 //! numbers are arguments. It knows no flag and no front.
 
+pub mod announced;
 mod births;
 pub mod checkpoints;
+pub mod compaction;
 mod difference;
 pub mod due;
 pub mod hello;
@@ -20,18 +24,24 @@ pub mod lane;
 pub mod limits;
 pub mod meet;
 pub mod open;
+pub mod publish;
 #[cfg(test)]
 mod sample;
+pub mod stop;
 pub mod transfers;
 mod unwelcome;
 pub mod wanted;
 
+pub use announced::Word;
 pub use checkpoints::Incoming;
+pub use compaction::Compactor;
 pub use due::{CheckpointState, Policy};
 pub use hello::{Hello, Purpose};
 pub use lane::{Job, Lane};
 pub use meet::Peers;
 pub use open::{Born, Draws, How, Known, Opened, Refused};
+pub use publish::Publisher;
+pub use stop::Stop;
 pub use transfers::{Sending, Transfers};
 pub use unwelcome::Unwelcome;
 pub use wanted::Wanted;

@@ -1,5 +1,6 @@
 //! Meeting peers: who may come in, who is told to stop, and what a newcomer is told.
 
+use crate::announced::{Announced, Word};
 use crate::births::{Births, Written};
 use crate::hello::{Hello, PROTOCOL, Purpose};
 use crate::join::{Ask, No};
@@ -24,6 +25,9 @@ pub struct Said {
 /// The others as this member knows them: as it met them, and as the configuration says.
 pub struct Peers {
     said: Said,
+    /// What this member says to clients, and what the others have said.
+    own: Word,
+    announced: Announced,
     /// The bootstrap configuration.
     first: Arc<Configuration>,
     births: Births,
@@ -46,8 +50,12 @@ impl Peers {
         first: Arc<Configuration>,
         said: Said,
     ) -> Self {
+        let life = Life { birth: Birth(identity.birth), incarnation: identity.incarnation };
+        let own = Word { name: said.name.clone(), client_urls: said.client_urls.clone(), life };
         Self {
             said,
+            own,
+            announced: Announced::default(),
             first,
             births: Births::new(disk, identity),
             followed: None,
@@ -92,7 +100,21 @@ impl Peers {
         let met = committed.members.iter().filter(|m| m.life != Life::UNKNOWN);
         self.lives = met.map(|m| (m.id, m.life)).collect();
         self.config = Some(config.config().clone());
+        let members = config.members.iter().chain(&committed.members).map(|member| member.id);
+        let gone = &self.gone;
+        self.announced.follow(members.collect(), |id| gone.iter().any(|(gone, _)| *gone == id));
         true
+    }
+
+    /// Takes in what a peer that was let in says of itself; whether that is news.
+    pub fn learn(&mut self, hello: &Hello) -> bool {
+        self.announced.insert(hello.member, Word::of(hello))
+    }
+
+    /// What `id` said last, if it has spoken since the start here; this member's own word too.
+    pub fn said(&self, id: NodeId) -> Option<&Word> {
+        let own = id == self.births.identity().member;
+        if own { Some(&self.own) } else { self.announced.get(id) }
     }
 
     /// Ids and names of members that are known to have left.

@@ -1,10 +1,10 @@
 //! The shell around the replica: sockets, files, clocks and threads. Rules live in the pure
 //! rooms; this crate carries out their effects, and no product crate below it has a runtime.
 //!
-//! It decides what a leader publishes of itself, in which order a member stops, when it compacts
-//! by itself, which words a refusal gets at the door, and whom of its peers it lets wait. It never
-//! decides what is written, committed, applied or true, nor whose directory it is or who may come
-//! in: that is `replica`'s and `member`'s. It knows no protobuf and no text of etcd.
+//! It decides which words a refusal gets at the door, and whom of its peers it lets wait. It never
+//! decides what is written, committed, applied or true, nor whose directory it is, who may come
+//! in, what is published of members, when one ends or what it compacts: that is `replica`'s and
+//! `member`'s. It knows no protobuf and no text of etcd.
 
 mod aside;
 mod board;

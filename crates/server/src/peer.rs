@@ -2,7 +2,6 @@
 //! separate short-lived stream for checkpoints. `docs/design/peer-frames.md` has the bytes.
 
 mod addresses;
-mod announced;
 pub mod bulk;
 pub mod frame;
 pub mod handshakes;

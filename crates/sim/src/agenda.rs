@@ -80,6 +80,11 @@ pub enum What {
     Ask(u32),
     /// A fault ends.
     Relief(u32),
+    /// A planned stop is done.
+    StopEnds {
+        node: u8,
+        life: u32,
+    },
 }
 
 #[derive(Default)]

@@ -85,6 +85,8 @@ kinds! {
     ChangeCancel "change-cancel" 0,
     /// A directory is lost, and its member comes back without it, under its old id.
     Emptied "emptied" 0,
+    /// A person stops a member as planned: it hands over, answers what it took, and ends.
+    Stop "stop" 0,
 }
 
 impl Kind {
@@ -105,7 +107,7 @@ impl Kind {
 
     pub(crate) fn hostile_weights() -> [u64; Kind::COUNT] {
         let mut weights = [1; Kind::COUNT];
-        weights[Kind::Emptied as usize] = 0;
+        (weights[Kind::Emptied as usize], weights[Kind::Stop as usize]) = (0, 0);
         Self::CHANGES.iter().for_each(|(kind, _)| weights[*kind as usize] = 0);
         weights
     }
@@ -114,6 +116,13 @@ impl Kind {
     pub(crate) fn emptied_weights() -> [u64; Kind::COUNT] {
         let mut weights = [0; Kind::COUNT];
         weights[Kind::Emptied as usize] = 1;
+        weights
+    }
+
+    /// So are members stopped as planned.
+    pub(crate) fn stop_weights() -> [u64; Kind::COUNT] {
+        let mut weights = [0; Kind::COUNT];
+        weights[Kind::Stop as usize] = 1;
         weights
     }
 

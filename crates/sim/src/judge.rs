@@ -8,6 +8,7 @@ mod configs;
 mod lease;
 mod watch;
 mod witness;
+mod words;
 
 use crate::client::{self, Floor};
 use crate::ledger::Ledger;
@@ -29,6 +30,7 @@ use witness::Passed;
 
 pub use configs::{Ruling, place};
 pub use watch::{Heard, Wanted, Watching};
+pub use words::client_url;
 
 /// A promise that was broken.
 #[derive(Clone, Debug, PartialEq, Eq)]

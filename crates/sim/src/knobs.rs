@@ -2,6 +2,7 @@
 
 use crate::fault::Kind;
 use base::{Nanos, Prng};
+use member::compaction::Rule;
 
 /// How rough a life is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,6 +96,12 @@ pub struct Knobs {
     /// Directories that are lost, if the others can afford it.
     /// Drawn late, so that the rest of a seed stays.
     pub emptied: u64,
+    /// Members that are stopped as planned.
+    pub stops: u64,
+    /// Members say where they serve clients, and leaders publish it.
+    pub publishes: bool,
+    /// What history is let go of by itself.
+    pub compaction: Rule,
 }
 
 /// A part of the environment that can be made well-behaved, to see whether it matters.
@@ -109,6 +116,9 @@ pub enum Still {
     Drift,
     Batches,
     Watches,
+    Stops,
+    Publishing,
+    Compaction,
 }
 
 impl Still {
@@ -122,6 +132,9 @@ impl Still {
         Self::Drift,
         Self::Batches,
         Self::Watches,
+        Self::Stops,
+        Self::Publishing,
+        Self::Compaction,
     ];
 
     pub const fn name(self) -> &'static str {
@@ -135,6 +148,9 @@ impl Still {
             Self::Drift => "drift",
             Self::Batches => "batches",
             Self::Watches => "watches",
+            Self::Stops => "stops",
+            Self::Publishing => "publishing",
+            Self::Compaction => "compaction",
         }
     }
 
@@ -185,6 +201,9 @@ impl Knobs {
             fault_weights: [0; Kind::COUNT],
             changes: 0,
             emptied: 0,
+            stops: 0,
+            publishes: false,
+            compaction: Rule::Off,
         }
     }
 
@@ -233,17 +252,37 @@ impl Knobs {
             Still::Drift => self.drift_ppm_max = 0,
             Still::Batches => self.coalesce = Nanos::ZERO,
             Still::Watches => self.watchers = 0,
+            // Those planned are left out of the plan.
+            Still::Stops => self.stops = 0,
+            Still::Publishing => self.publishes = false,
+            Still::Compaction => self.compaction = Rule::Off,
         }
     }
 
-    /// Drawn late, so that the rest of a seed stays.
-    pub(crate) fn draw_slices(&mut self, r: &mut Prng) {
+    /// What is drawn by streams of its own, so that the rest of a seed stays.
+    pub(crate) fn draw_late(&mut self, seed: u64) {
+        self.draw_slices(&mut Prng::new(seed ^ 0x736c_6963_6573_2121));
+        self.draw_chores(&mut Prng::new(seed ^ 0x6368_6f72_6573_2121));
+    }
+
+    fn draw_slices(&mut self, r: &mut Prng) {
         self.apply_budget = [1, 2, 4, 10, 100, 1000][r.below(6) as usize];
         let most = [1, 10_000, 300_000, 5 * MS][r.below(4) as usize];
         self.apply_pause = Nanos(1 + r.below(most));
         self.read_budget = [1, 2, 4, 10, 100, 1000][r.below(6) as usize];
         let most = [1, 10_000, 300_000, 20 * MS][r.below(4) as usize];
         self.read_pause = Nanos(1 + r.below(most));
+    }
+
+    fn draw_chores(&mut self, r: &mut Prng) {
+        self.stops = [0, 2, 5][r.below(3) as usize];
+        self.publishes = r.below(3) > 0;
+        let keep = 1 + r.below(60) as i64;
+        self.compaction = match r.below(4) {
+            0 => Rule::Revision { keep, every: Nanos::from_millis(500 + r.below(6000)) },
+            1 => Rule::Periodic { span: Nanos::from_millis(1 + r.below(15_000)) },
+            _ => Rule::Off,
+        };
     }
 
     fn swarm(&mut self, r: &mut Prng) {

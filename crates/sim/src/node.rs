@@ -5,9 +5,10 @@ use crate::ledger::Ledger;
 use base::{Ballot, Birth, Incarnation, Life, LogIndex, Nanos, NodeId};
 use consensus::raft::Persist;
 use door::{Bounds, Feed, FeedLimits, Rounds};
-use member::{Born, CheckpointState, Job, Lane, Peers, Transfers};
+use member::compaction::Rule;
+use member::{Born, CheckpointState, Compactor, Job, Lane, Peers, Publisher, Stop, Transfers};
 use replica::{CheckpointJob, Event, Replica};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use wal::Journal;
 
 /// A machine of the cluster, whether or not its process runs.
@@ -17,6 +18,8 @@ pub struct Node {
     pub name: String,
     pub disk: SimDisk,
     pub stage: Stage,
+    /// Where it serves clients, as it says since its last start.
+    pub client_urls: Vec<String>,
     /// Starts so far; what was planned for an earlier one is void.
     pub life: u32,
     pub process: Process,
@@ -124,6 +127,37 @@ pub struct Member {
     /// The checkpoint being written.
     pub saving: Option<CheckpointJob>,
     pub transfers: Transfers,
+    pub chores: Chores,
+}
+
+/// What a member does beside consensus.
+pub struct Chores {
+    pub publisher: Publisher,
+    pub compactor: Compactor,
+    pub stop: Stop,
+    pub stopping: Option<Stopping>,
+    /// Operations that it took and has not answered.
+    pub calls: BTreeSet<u32>,
+}
+
+/// A planned stop as whoever asked for it sees it, by the member's clock.
+#[derive(Clone, Copy, Debug)]
+pub struct Stopping {
+    /// How long the member is down.
+    pub span: Nanos,
+    /// Leadership may be kept until then, and the process runs on until `end`.
+    pub until: Nanos,
+    pub end: Nanos,
+    /// It is about to end.
+    pub ends: bool,
+}
+
+impl Chores {
+    pub fn new(rule: Rule) -> Self {
+        let (publisher, compactor) = (Publisher::default(), Compactor::new(rule, Nanos::ZERO));
+        let (stop, stopping, calls) = (Stop::default(), None, BTreeSet::new());
+        Self { publisher, compactor, stop, stopping, calls }
+    }
 }
 
 const MILLION: i128 = 1_000_000;
@@ -143,6 +177,7 @@ impl Member {
         checkpoint: CheckpointState,
         (life, mut peers): (Life, Peers),
         (now, rate_ppm): (Nanos, i64),
+        rule: Rule,
     ) -> Self {
         peers.follow(replica.raft());
         let feed = Feed::new(FEED_LIMITS, replica.store().revision());
@@ -165,7 +200,21 @@ impl Member {
             checkpoint,
             saving: None,
             transfers: Transfers::default(),
+            chores: Chores::new(rule),
         }
+    }
+
+    /// When something is due here, by the local clock; `publishes` where members say anything.
+    pub fn due(&self, publishes: bool) -> Nanos {
+        let Chores { publisher, compactor, stop, .. } = &self.chores;
+        let news = publisher.due(self.replica.raft()).filter(|_| publishes);
+        let others = [news, compactor.due(), stop.deadline()];
+        others.into_iter().flatten().fold(self.replica.deadline(), Nanos::min)
+    }
+
+    /// Whether it takes nothing new.
+    pub fn drains(&self) -> bool {
+        matches!(self.chores.stop, Stop::Draining { .. })
     }
 
     /// Local monotonic time.

@@ -99,9 +99,10 @@ impl Plan {
         let mut random = Prng::new(seed ^ 0x656d_7074_6965_6421);
         if swarm {
             knobs.emptied = [0, 2, 5][random.below(3) as usize];
-            knobs.draw_slices(&mut Prng::new(seed ^ 0x736c_6963_6573_2121));
+            knobs.draw_late(seed);
         }
         faults.extend(fault::plan(&Kind::emptied_weights(), knobs.emptied, LIFE, &mut random));
+        faults.extend(stops(seed, &knobs, wishes));
         if let Some(kept) = &wishes.faults {
             faults = kept.iter().filter_map(|at| faults.get(*at).copied()).collect();
         }
@@ -191,6 +192,14 @@ impl Plan {
         }
         text
     }
+}
+
+/// Planned stops, by a plan of their own: the other faults of a seed stay, and keep their numbers.
+fn stops(seed: u64, knobs: &Knobs, wishes: &Wishes) -> Vec<Fault> {
+    let none = wishes.still.contains(&Still::Stops);
+    let count = if none { 0 } else { knobs.stops };
+    let mut random = Prng::new(seed ^ 0x7374_6f70_7321_2121);
+    fault::plan(&Kind::stop_weights(), count, LIFE, &mut random)
 }
 
 pub fn name(slot: usize) -> String {

@@ -2,6 +2,7 @@
 
 mod change;
 mod checkpoint;
+mod chores;
 mod clients;
 mod fault;
 mod finish;
@@ -116,6 +117,8 @@ pub struct World {
     effects: Effects,
     /// Leaders elected in a row while no commit set ran.
     in_vain: u32,
+    /// Every revision that was the newest at some time, from when on.
+    heads: Vec<(Nanos, i64)>,
 }
 
 impl World {
@@ -156,6 +159,7 @@ impl World {
             healed: false,
             effects: Effects::default(),
             in_vain: 0,
+            heads: Vec::new(),
             random,
             plan,
         };
@@ -222,6 +226,7 @@ impl World {
             What::WatchAct(watcher) => self.watch_act(usize::from(watcher)),
             What::Fault(at) => self.fault(usize::from(at)),
             What::Relief(relief) => self.relieve(relief),
+            What::StopEnds { node, life } => self.end_stop(usize::from(node), life),
         }
     }
 
@@ -252,6 +257,7 @@ fn node(slot: usize, plan: &Plan, random: &mut Streams) -> Node {
         name: plan::name(slot),
         stage: Stage::Member,
         disk: SimDisk::new(random.node.next_u64()),
+        client_urls: Vec::new(),
         life: 0,
         process: Process::Down,
         paused: false,

@@ -4,3 +4,4 @@ mod checkpoints;
 mod home;
 mod meet;
 mod open;
+mod publish;

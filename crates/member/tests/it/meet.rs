@@ -13,7 +13,7 @@ use std::sync::Arc;
 use store::Home;
 
 /// A machine whose last committed configuration is `config`.
-fn committed(config: Configuration, own: Life) -> Replica {
+pub fn committed(config: Configuration, own: Life) -> Replica {
     let raft = Settings {
         id: NodeId(1),
         birth: own.birth,

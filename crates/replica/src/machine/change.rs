@@ -213,7 +213,9 @@ impl Replica {
         let (now, me) = (self.now, self.settings.raft.id);
         let Some(ballot) = self.raft.leader_ballot() else { return };
         let leader = ballot.node;
-        if leader == me && !self.leads_firmly() {
+        if leader != me {
+            self.drop_published(out);
+        } else if !self.leads_firmly() {
             return;
         }
         let again = now.plus(self.settings.raft.election_timeout_min);
@@ -259,6 +261,17 @@ impl Replica {
         match asked.offered {
             Some(_) => Reply::Unknown(UnknownReason::Timeout),
             None => self.refusal(RefusalReason::NoLeader),
+        }
+    }
+
+    /// What members say a leader publishes by what it knows itself. Another one may know better,
+    /// and is not offered what was true before its reign.
+    fn drop_published(&mut self, out: &mut Effects) {
+        let published = |_: &u64, asked: &mut Asked| matches!(asked.change, Change::Publish { .. });
+        let all: Vec<_> = self.changes.asked.extract_if(.., published).collect();
+        for (seq, asked) in all {
+            let reply = self.given_up(&asked);
+            self.reply_change(self.own_id(seq), asked.token, reply, out);
         }
     }
 

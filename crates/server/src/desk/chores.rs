@@ -3,50 +3,48 @@
 use super::Desk;
 use crate::config::AutoCompaction;
 use crate::record;
+use base::Nanos;
 use door::{Caller, Door as _, Reason, Refusal};
 use later::{Asker, Later, Promise};
+use member::compaction::{Compactor, REVISION_INTERVAL, Rule, Seen};
 use mvcc::{Command, Response};
 use net::{Host, HttpReply, HttpRequest, Page};
-use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// How often the revision mode looks.
-const REVISION_INTERVAL: Duration = Duration::from_secs(300);
-
-/// Compacts as configured for as long as the member runs; only a leader proposes.
+/// Compacts as configured for as long as the member runs.
 pub(super) async fn auto_compact(desk: Rc<Desk>) {
-    match desk.config.auto_compaction {
-        AutoCompaction::Off => {}
-        AutoCompaction::Revision(keep) => loop {
-            tokio::time::sleep(REVISION_INTERVAL).await;
-            let revision = desk.header().revision - keep;
+    let start = Instant::now();
+    let now = || u64::try_from(start.elapsed().as_nanos()).map_or(Nanos(u64::MAX), Nanos);
+    let mut compactor = Compactor::new(rule(desk.config.auto_compaction), now());
+    while let Some(due) = compactor.due() {
+        tokio::time::sleep(Duration::from_nanos(due.since(now()).0)).await;
+        let revision = desk.header().revision;
+        let seen = desk.board.look(|picture| Seen {
+            revision,
+            compacted: picture.compact_revision,
+            leads: picture.leads,
+        });
+        if let Some(revision) = compactor.look(now(), seen) {
             compact(&desk, revision);
-        },
+        }
+    }
+}
+
+fn rule(mode: AutoCompaction) -> Rule {
+    match mode {
+        AutoCompaction::Off => Rule::Off,
+        AutoCompaction::Revision(keep) => Rule::Revision { keep, every: REVISION_INTERVAL },
         AutoCompaction::Periodic(span) => {
-            let mut samples: VecDeque<(Instant, i64)> = VecDeque::new();
-            let pause = (span / 10).clamp(Duration::from_secs(1), Duration::from_secs(3600));
-            loop {
-                tokio::time::sleep(pause).await;
-                samples.push_back((Instant::now(), desk.header().revision));
-                while samples.front().is_some_and(|(at, _)| at.elapsed() >= span) {
-                    let (_, revision) = samples.pop_front().expect("looked at above");
-                    if samples.front().is_none_or(|(at, _)| at.elapsed() < span) {
-                        compact(&desk, revision);
-                    }
-                }
-            }
+            let span = u64::try_from(span.as_nanos()).map_or(Nanos(u64::MAX), Nanos);
+            Rule::Periodic { span }
         }
     }
 }
 
 fn compact(desk: &Rc<Desk>, revision: i64) {
-    let (leads, compacted) = desk.board.look(|picture| (picture.leads, picture.compact_revision));
-    if !leads || revision <= compacted {
-        return;
-    }
     tracing::info!("auto compaction at revision {revision}");
     let answer = move |result: Option<Result<Response, Refusal>>| match result {
         None | Some(Ok(_)) => {}

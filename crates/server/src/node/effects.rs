@@ -2,11 +2,12 @@
 
 use super::input::{Input, Told, Word};
 use super::show::members_of;
-use super::voter::{OWN, Voter};
+use super::voter::Voter;
 use crate::peer::Link;
 use crate::peer::link::Host as _;
 use base::{LogIndex, NodeId};
 use door::{Reason, Refusal};
+use member::publish::OWN;
 use replica::{Effects, Event, RefusalReason, Reply, UnknownReason};
 use trace::What;
 
@@ -74,6 +75,9 @@ impl Voter {
         let quiet = effects.replies.is_empty() && effects.changes.is_empty();
         if quiet && !replaced && !stands && self.late.is_empty() {
             return;
+        }
+        if effects.replies.iter().any(|(token, _)| *token == OWN) {
+            self.publisher.answered();
         }
         let told = |(token, reply)| (token, self.told(reply));
         let replies = effects.replies.drain(..).filter(|(token, _)| *token != OWN).map(told);

@@ -4,44 +4,28 @@ use super::voter::Voter;
 use crate::board::{Board, Facts, Picture};
 use crate::peer::Shared;
 use base::Nanos;
-use cluster::{Change, Configuration, Member, label};
-use door::{Caller, MemberInfo, Sight, Status};
-use replica::{Event, Replica};
+use cluster::{Configuration, Member};
+use door::{MemberInfo, Sight, Status};
+use member::publish::Shown as Said;
+use replica::Replica;
 use std::sync::Arc;
 
 /// How often it is looked who is silent: that changes with time alone.
 const MISSING_INTERVAL: Nanos = Nanos::from_millis(50);
-/// How soon what a member says of itself is known to all.
-const PUBLISH_INTERVAL: Nanos = Nanos::from_millis(50);
 
-/// A configuration as clients see it; who has not said its name yet has none. Client URLs that
-/// stand in no committed configuration yet are those the member itself has said.
+/// A configuration as clients see it.
 pub(super) fn members_of(
     config: &Configuration,
     replica: &Replica,
     peers: &Shared,
 ) -> Vec<MemberInfo> {
     let committed = replica.raft().config_at(replica.raft().commit());
+    let met = peers.met.borrow();
     let info = |member: &Member| {
-        let said = peers.said(member.id);
-        let unnamed = member.name == label(member.id);
-        let name = match &said {
-            Some((name, _)) if unnamed => name.clone(),
-            None if unnamed => String::new(),
-            _ => member.name.clone(),
-        };
-        let kept = committed.member(member.id).unwrap_or(member).client_urls.clone();
-        let own = member.id == peers.member;
-        MemberInfo {
-            id: member.id,
-            name,
-            peer_urls: member.peer_urls.clone(),
-            client_urls: match said {
-                Some((_, urls)) if own || kept.is_empty() => urls,
-                _ => kept,
-            },
-            learner: member.learner,
-        }
+        let (kept, own) = (committed.member(member.id), member.id == peers.member);
+        let Said { name, client_urls } = Said::of(member, kept, met.said(member.id), own);
+        let peer_urls = member.peer_urls.clone();
+        MemberInfo { id: member.id, name, peer_urls, client_urls, learner: member.learner }
     };
     config.members.iter().map(info).collect()
 }
@@ -63,13 +47,12 @@ pub(super) struct Shown {
     pub(super) facts: Arc<Facts>,
     missing: Arc<[String]>,
     missing_at: Nanos,
-    publish_at: Nanos,
 }
 
 impl Shown {
     pub(super) fn new(replica: &Replica, peers: &Shared) -> Self {
         let (missing, missing_at) = (Arc::new([]), Nanos::ZERO);
-        Self { facts: facts(replica, peers), missing, missing_at, publish_at: Nanos::ZERO }
+        Self { facts: facts(replica, peers), missing, missing_at }
     }
 
     pub(super) fn board(&self, replica: &Replica, quota_bytes: u64) -> Arc<Board> {
@@ -125,36 +108,5 @@ impl Voter {
         }
         let picture = self.shown.picture(&self.replica, self.quota_bytes, None);
         self.board.put_up(picture, self.replica.store().view());
-    }
-
-    /// A leader writes into the configuration what members say of themselves, its own word too: a
-    /// member that is down is then known to those who have not met it since they started.
-    pub(super) fn publish(&mut self, now: Nanos, events: &mut Vec<Event>) {
-        if now < self.shown.publish_at {
-            return;
-        }
-        self.shown.publish_at = now.plus(PUBLISH_INTERVAL);
-        let raft = self.replica.raft();
-        let config = raft.config();
-        if !raft.leader_ready() || !raft.config_is_committed() || config.joint.is_some() {
-            return;
-        }
-        let news = |m: &Member| {
-            let (name, client_urls) = self.peers.said(m.id)?;
-            let new = m.client_urls != client_urls;
-            new.then_some(Change::Publish { id: m.id, name, client_urls })
-        };
-        if let Some(change) = config.members.iter().find_map(news) {
-            events.push(Event::Change {
-                token: super::voter::OWN,
-                caller: Caller::nobody(),
-                change,
-            });
-        }
-    }
-
-    /// When a leader looks next for what is to be published.
-    pub(super) fn publish_due(&self) -> Option<Nanos> {
-        self.replica.raft().is_leader().then_some(self.shown.publish_at)
     }
 }

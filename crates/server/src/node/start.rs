@@ -4,7 +4,6 @@ use super::End;
 use super::handle::{Handle, Phase};
 use super::input::{Input, Word};
 use super::show::Shown;
-use super::stop::Stop;
 use super::voter::Voter;
 use crate::bootstrap;
 use crate::config::{ClusterState, Config, Url};
@@ -27,7 +26,7 @@ use cluster::Configuration;
 use consensus::raft::{Recovered, Settings};
 use member::limits::{LIMIT_QUOTA, limit};
 use member::meet::Said;
-use member::{CheckpointState, Opened, Peers, Policy, Transfers};
+use member::{CheckpointState, Opened, Peers, Policy, Publisher, Stop, Transfers};
 use replica::ReplicaSettings;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -149,7 +148,7 @@ fn live(
         // Answers leave before the disk is closed; nobody is asked anything in between.
         let _ = voter.desk.send(Word::Close { at_once });
         drop(clients);
-        if !at_once && let Some(index) = voter.replica.whole() {
+        if !at_once && let Some(index) = member::stop::last_word(&voter.replica) {
             voter.disk.know(index);
         }
         voter.disk.stop();
@@ -262,7 +261,6 @@ fn shared(
         client_urls: texts(&config.advertise_client_urls),
         peer_urls: texts(&config.advertise_peer_urls),
     };
-    let (name, client_urls) = (said.name.clone(), said.client_urls.clone());
     let first = Arc::new(bootstrap);
     let met = Peers::new(place.disk("")?, identity.clone(), Arc::clone(&first), said);
     Ok(Rc::new(Shared {
@@ -270,8 +268,6 @@ fn shared(
         member: identity.member,
         silence_max: Duration::from_millis(config.election_timeout_ms),
         config: first,
-        name,
-        client_urls,
         met: RefCell::new(met),
         files: Files { place: place.clone() },
         inbox,
@@ -364,6 +360,7 @@ fn build(
         replaced: false,
         stands: false,
         leader: None,
+        publisher: Publisher::default(),
         stop: Stop::default(),
         quota_bytes,
         metrics,

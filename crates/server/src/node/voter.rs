@@ -4,7 +4,6 @@
 use super::End;
 use super::input::{Asked, Checkpointed, Control, Input, Told, Word};
 use super::show::Shown;
-use super::stop::Stop;
 use crate::board::Board;
 use crate::config::Config;
 use crate::disk::Log;
@@ -14,7 +13,7 @@ use crate::peer::Shared;
 use crate::pool::Threads;
 use crate::record::Tap;
 use base::{Nanos, NodeId, Token};
-use member::{CheckpointState, Transfers};
+use member::{CheckpointState, Publisher, Stop, Transfers};
 use replica::{Effects, Event, Replica};
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -27,8 +26,6 @@ use trace::What;
 
 /// Inputs taken into one batch.
 const BATCH_MAX: usize = 8192;
-/// The token of what the member itself asks for; nobody waits for that.
-pub(super) const OWN: Token = Token(0);
 
 /// The state of one member; lives on its own thread.
 pub(super) struct Voter {
@@ -52,6 +49,7 @@ pub(super) struct Voter {
     /// The desk has heard that the member is current.
     pub(super) stands: bool,
     pub(super) leader: Option<NodeId>,
+    pub(super) publisher: Publisher,
     pub(super) stop: Stop,
     pub(super) quota_bytes: u64,
     pub(super) metrics: Arc<Metrics>,
@@ -101,7 +99,7 @@ impl Voter {
             }
             self.want_checkpoint(&mut events);
             let now = self.now();
-            self.publish(now, &mut events);
+            events.extend(self.publish(now));
             // What a long entry does is not to be seen before it is done.
             if !is_applying {
                 self.board.take_down();
@@ -115,7 +113,7 @@ impl Voter {
             if let Some(halt) = effects.halted.take() {
                 return self.halt(format!("entry {}: {}", halt.index, halt.why), inbox).await;
             }
-            if self.continue_stop() {
+            if self.go_on_with_stop() {
                 return End::Stopped;
             }
         }
@@ -148,13 +146,15 @@ impl Voter {
     }
 
     fn deadline(&self) -> Instant {
-        let due = self.replica.deadline();
-        let due = self.publish_due().map_or(due, |publish| publish.min(due));
-        // The runtime's timer counts milliseconds; an earlier stop check is a deadline too.
-        let stop = self.stop.deadline();
+        let others = [self.publisher.due(self.replica.raft()), self.stop.deadline()];
+        let due = others.into_iter().flatten().fold(self.replica.deadline(), Nanos::min);
         let at = self.started.checked_add(Duration::from_nanos(due.0));
-        let at = at.map_or_else(Instant::now, Into::into);
-        stop.map_or(at, |stop| at.min(stop.into()))
+        at.map_or_else(Instant::now, Into::into)
+    }
+
+    fn publish(&mut self, now: Nanos) -> Option<Event> {
+        let met = self.peers.met.borrow();
+        self.publisher.look(now, self.replica.raft(), |id| met.said(id))
     }
 
     fn take(&mut self, input: Input, events: &mut Vec<Event>) -> Option<End> {
@@ -204,7 +204,7 @@ impl Voter {
                 self.transfers.end(to);
                 events.push(Event::SnapshotSent { to, ok });
             }
-            Input::Drained => return Some(End::Stopped),
+            Input::Drained => return self.stop.drained().then_some(End::Stopped),
             Input::Control(control) => return self.control(control, events),
         }
         None

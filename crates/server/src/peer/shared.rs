@@ -2,7 +2,6 @@
 //! configuration.
 
 use super::addresses::addresses;
-use super::announced::Announced;
 use super::frame::Kind;
 use super::handshakes::Handshakes;
 use super::link::{Host, Link};
@@ -30,8 +29,6 @@ pub struct Shared {
     pub silence_max: Duration,
     /// The bootstrap configuration.
     pub config: Arc<Configuration>,
-    pub name: String,
-    pub client_urls: Vec<String>,
     /// The others, as far as this member knows them.
     pub met: RefCell<Peers>,
     pub files: Files,
@@ -46,8 +43,6 @@ pub struct Shared {
 #[derive(Default)]
 pub struct State {
     pub incoming: RefCell<BTreeMap<NodeId, AbortHandle>>,
-    /// Names and client URLs as the peers announced them.
-    pub announced: RefCell<Announced>,
     /// The configuration, or what a peer says of itself, is another than when last looked at.
     pub news: Cell<bool>,
     last_refusal: RefCell<String>,
@@ -96,18 +91,9 @@ impl Shared {
 
     /// Where it serves clients, and under which name.
     fn learn(&self, hello: &Hello) {
-        let said = (hello.name.clone(), hello.client_urls.clone());
-        if self.state.announced.borrow_mut().insert(hello.member, said) {
+        if self.met.borrow_mut().learn(hello) {
             self.state.news.set(true);
         }
-    }
-
-    /// Name and client URLs as the member itself gave them, if it has spoken since the start here.
-    pub fn said(&self, id: NodeId) -> Option<(String, Vec<String>)> {
-        if id == self.member {
-            return Some((self.name.clone(), self.client_urls.clone()));
-        }
-        self.state.announced.borrow().get(id)
     }
 
     /// Logs a refusal once, however often the peer comes back with it.
@@ -132,8 +118,6 @@ impl Shared {
         let is_member = |id| config.member(id).is_some() || committed.member(id).is_some();
         self.members.keep_cut_off(|id| !is_member(id) && !is_gone(id));
         let mut wanted = self.members.strangers(|id| !is_member(id) && !is_gone(id));
-        let ids = config.members.iter().chain(&committed.members).map(|member| member.id);
-        self.state.announced.borrow_mut().follow(ids.collect(), is_gone);
         for member in config.members.iter().chain(&committed.members) {
             wanted.insert(member.id, addresses(&member.peer_urls));
         }

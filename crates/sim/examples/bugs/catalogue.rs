@@ -157,6 +157,8 @@ entries! {
     "vote-alone-unsynced" LIVES, 0 "a write without entries is not worth a sync";
     "witness-sent-data" SENT, 0 "a witness is sent the checkpoint of a data member";
     "first-met-stays" FIRST, 0 "a directory that was never counted is held against a later one";
+    "stale-word-published" LIVES, 0 "a leader takes back what a member said to another one";
+    "drain-before-hand-over" LIVES, 0 "a leader that is stopped sends its clients away first";
 }
 
 /// One line a bug: name, means, quick or full, what it is.

@@ -330,6 +330,7 @@ impl Judge {
         if let Err(what) = self.configs.may_follow(&ruling) {
             self.blame(at, "a configuration meets the one before", what);
         }
+        self.words_applied(at, index, ruling.config.config());
         // A change is a request like others: an earlier life of who asked is over.
         let asked = ruling.config.change.request;
         if asked.seq > 0 {

@@ -124,9 +124,10 @@ impl World {
         if names.len() >= VOTERS_MAX {
             return None;
         }
-        let member = self.newcomer()?;
+        let mut member = self.newcomer()?;
         names.push(member.name.clone());
         let quorum = if learner { None } else { self.text(config, &names, 4, random) };
+        self.forget_name(&mut member, quorum.as_ref(), random);
         Some(Change::Add { member, learner, quorum })
     }
 
@@ -157,7 +158,7 @@ impl World {
 
     fn replace(&mut self, config: &Compiled, random: &mut Prng) -> Option<Change> {
         let old = self.victim(config, random);
-        let member = self.newcomer()?;
+        let mut member = self.newcomer()?;
         let mut names = Self::names(config, Some(old));
         names.push(member.name.clone());
         let text = self.draw(config, &names, random);
@@ -165,7 +166,16 @@ impl World {
         if random.below(2) == 0 {
             self.lose(place(old));
         }
+        self.forget_name(&mut member, quorum.as_ref(), random);
         Some(Change::Replace { old, member, quorum })
+    }
+
+    /// As etcd's clients add members: one in three, which no text names, says its name itself.
+    fn forget_name(&mut self, member: &mut Newcomer, quorum: Option<&String>, random: &mut Prng) {
+        if self.plan.knobs.publishes && quorum.is_none() && random.below(3) == 0 {
+            member.name.clear();
+            self.stats.change("change-unnamed");
+        }
     }
 
     /// Somebody's change may still come to a leader.

@@ -91,7 +91,7 @@ impl World {
             return;
         }
         let node = usize::from(op.node);
-        if !self.nodes[node].runs() {
+        if self.nodes[node].up().is_none_or(crate::node::Member::drains) {
             return self.try_another(number); // nobody listens: definitely not applied
         }
         if let Some(query) = op.ask.query() {
@@ -107,6 +107,7 @@ impl World {
             Ask::Change(change) => Event::Change { token, caller: Caller::nobody(), change },
         };
         let life = self.nodes[node].life;
+        self.take_call(node, number);
         self.give(node, life, event);
     }
 
@@ -251,6 +252,7 @@ impl World {
                 self.judge.newcomer_refused(self.now, id);
             }
         }
+        self.answered(number);
         match outcome {
             Outcome::Done => self.stats.ops_done += 1,
             Outcome::Refused => self.stats.ops_refused += 1,

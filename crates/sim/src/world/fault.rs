@@ -72,6 +72,7 @@ impl World {
             }
             Kind::Transfer => self.transfer(node),
             Kind::Usurp => self.usurp(fault.span),
+            Kind::Stop => self.stop_as_planned(node, fault.span),
             kind if kind.is_change() => self.change(kind, &mut random),
             _ => self.cut(fault, node, &mut random),
         };
@@ -396,6 +397,9 @@ impl World {
             if place.paused {
                 let life = place.life;
                 self.resume(node, life);
+            }
+            if self.nodes[node].up().is_some_and(|member| member.chores.stopping.is_some()) {
+                self.stop(node, Loss::None, "healed"); // what is planned is over, one way or other
             }
             if matches!(self.nodes[node].process, Process::Down)
                 && self.nodes[node].stage != Stage::Left

@@ -12,6 +12,9 @@ const LEADER_TIMEOUTS_MAX: u64 = 16;
 /// Longest time until all members are equal, in the same unit.
 const EQUAL_TIMEOUTS_MAX: u64 = 16;
 
+/// Longest time until all is published that members say, in the same unit.
+const SAID_TIMEOUTS_MAX: u64 = 16;
+
 /// Operations of a standard life.
 const OPS_MIN: u32 = 320;
 
@@ -38,6 +41,9 @@ impl World {
             return self.blame("faults stay within the budget", what);
         }
         self.leads_again();
+        self.ends_changes();
+        self.says_all();
+        // Who had not said its name could not be promoted.
         self.ends_changes();
         let since = self.now;
         self.ask_the_rest();
@@ -118,6 +124,18 @@ impl World {
                 return self.blame("alive again", what);
             }
             self.run_until(self.now.plus(step));
+        }
+    }
+
+    /// What every live member says of itself stands in the committed configuration.
+    fn says_all(&mut self) {
+        let until = self.now.plus(self.timeouts(SAID_TIMEOUTS_MAX));
+        while self.judge.violation.is_none() {
+            let Some(what) = self.unpublished() else { return };
+            if self.now >= until {
+                return self.blame("what members say is published", what);
+            }
+            self.run_until(self.now.plus(self.plan.knobs.heartbeat));
         }
     }
 
@@ -205,6 +223,7 @@ impl World {
             self.run_until(self.now.plus(self.plan.knobs.heartbeat));
         }
         self.check_repairs_ended();
+        self.check_told();
         for a in 0..self.nodes.len() {
             for b in 0..a {
                 self.compare_logs(a, b);

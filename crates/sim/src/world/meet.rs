@@ -48,7 +48,15 @@ impl World {
             self.blame("members of one cluster agree on what it began with", what);
             return false;
         }
-        self.greeted(from, to, said, |peers| peers.admit(&hello))
+        if !self.greeted(from, to, said, |peers| peers.admit(&hello)) {
+            return false;
+        }
+        for (here, word) in [(to, &hello), (from, &answer)] {
+            if let Some(member) = self.nodes[here].up_mut() {
+                member.peers.learn(word);
+            }
+        }
+        true
     }
 
     /// The part of a handshake that has to do with lives.

@@ -40,6 +40,8 @@ impl World {
             let request = What::Request { op: number, attempt };
             return self.agenda.push(self.now.plus(PAUSE), request);
         }
+        self.take_call(usize::from(node), number);
+        let place = &self.nodes[usize::from(node)];
         let Some(member) = place.up() else { return };
         match Sight::of(&member.replica).admit(&query, fresh) {
             Err(refusal) => self.tell_client(number, Answer::Found(Err(refusal))),

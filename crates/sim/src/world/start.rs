@@ -29,6 +29,7 @@ impl World {
         assert!(!self.nodes[node].runs(), "a running member is not started");
         self.nodes[node].life += 1;
         self.stats.starts += 1;
+        self.draw_client_urls(node);
         let mut draws = Prng::new(self.random.node.next_u64());
         let opened = match self.opened(node, &mut draws) {
             Ok(opened) => opened,
@@ -55,9 +56,9 @@ impl World {
         let policy = Policy { entries, bytes_min: CHECKPOINT_BYTES_MIN };
         let (bytes, journal_bytes) = (opened.checkpoint_bytes, opened.journal.bytes());
         let checkpoint = CheckpointState::new(policy, base, bytes, journal_bytes);
-        let clock = (self.now, self.nodes[node].rate_ppm);
+        let (clock, rule) = ((self.now, self.nodes[node].rate_ppm), self.plan.knobs.compaction);
         let peers = self.peers(node, opened.identity, opened.bootstrap);
-        let member = Member::new(replica, opened.journal, checkpoint, (life, peers), clock);
+        let member = Member::new(replica, opened.journal, checkpoint, (life, peers), clock, rule);
         self.nodes[node].process = Process::Up(Box::new(member));
         let life = self.nodes[node].life;
         self.tracer.node(self.now, node, || trace::What::Restart {
@@ -142,7 +143,7 @@ impl World {
         let root: Box<dyn Disk> = Box::new(place.disk.dir(""));
         let said = Said {
             name: place.name.clone(),
-            client_urls: Vec::new(),
+            client_urls: place.client_urls.clone(),
             peer_urls: vec![format!("http://n{}", place.id)],
         };
         Peers::new(root, identity, Arc::new(first), said)

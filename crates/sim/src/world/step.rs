@@ -8,6 +8,7 @@ use base::{Nanos, Token};
 use consensus::raft::Trace;
 use door::Sight;
 use member::Job;
+use member::publish::OWN;
 use replica::{Effects, Event, Reply, TraceEvent, TraceKind};
 
 /// Elections in a row of leaders that cannot serve.
@@ -55,7 +56,7 @@ impl World {
     }
 
     pub(super) fn tick(&mut self, node: usize, life: u32) {
-        let now = self.now;
+        let (now, publishes) = (self.now, self.plan.knobs.publishes);
         let place = &mut self.nodes[node];
         let paused = place.paused;
         if place.life != life {
@@ -69,7 +70,7 @@ impl World {
         if paused {
             return; // the next event after the pause sees the time
         }
-        let due = member.at_local(member.replica.deadline());
+        let due = member.at_local(member.due(publishes));
         if due > now {
             self.plan_tick(node);
         } else {
@@ -94,10 +95,11 @@ impl World {
 
     fn plan_tick(&mut self, node: usize) {
         let (now, pause) = (self.now, self.plan.knobs.apply_pause);
+        let publishes = self.plan.knobs.publishes;
         let life = self.nodes[node].life;
         let Some(member) = self.nodes[node].up_mut() else { return };
         let pause = if member.replica.is_applying() { pause } else { Nanos(1) };
-        let due = member.at_local(member.replica.deadline()).max(now.plus(pause));
+        let due = member.at_local(member.due(publishes)).max(now.plus(pause));
         if due < member.tick_at {
             member.tick_at = due;
             self.agenda.push(due, What::Tick { node: node as u8, life });
@@ -105,21 +107,23 @@ impl World {
     }
 
     pub(super) fn step(&mut self, node: usize, events: impl IntoIterator<Item = Event>) {
-        let now = self.now;
+        let (now, published) = (self.now, self.publish(node));
         let mut effects = std::mem::take(&mut self.effects);
         let Some(member) = self.nodes[node].up_mut() else { return };
         let local = member.local(now);
-        member.replica.step_batch(local, events, &mut effects);
+        member.replica.step_batch(local, events.into_iter().chain(published), &mut effects);
         if member.replica.is_applying() {
             self.stats.fault("apply-slice");
         }
         member.peers.follow(member.replica.raft());
         self.judge_step(node, &effects);
+        self.note_head();
         self.carry_out(node, &mut effects);
         effects.clear();
         self.effects = effects;
         if self.nodes[node].runs() {
             self.want_checkpoint(node);
+            self.do_chores(node);
             self.plan_tick(node);
         }
     }
@@ -170,7 +174,7 @@ impl World {
             data.then(|| member.replica.store().revision())
         };
         let shown = self.nodes[node].up().and_then(shows);
-        for (token, reply) in &effects.replies {
+        for (token, reply) in effects.replies.iter().filter(|(token, _)| *token != OWN) {
             let own = [(token.0 - 1) as u32];
             let shared = self.nodes[node].up().map_or(&[][..], |member| member.rounds.of(*token));
             let round = token.0 > super::reads::ROUND_TOKENS;
@@ -244,6 +248,10 @@ impl World {
             if self.stops_here(node) {
                 return;
             }
+            if token == OWN {
+                self.published(node, &reply);
+                continue;
+            }
             self.reply(node, token, reply);
         }
         for peer in effects.snapshots.drain(..) {
@@ -310,6 +318,7 @@ impl World {
 
     /// An answer leaves for its client.
     pub(super) fn tell_client(&mut self, number: u32, answer: Answer) {
+        self.answered(number);
         if self.random.client.below(1_000_000) < self.plan.knobs.client_loss_ppm && !self.closing {
             self.stats.fault("answer-lost");
             return;

@@ -77,7 +77,7 @@ impl World {
         let mut running = (0..count).map(|n| (start + n) % count);
         let members = if self.healed { self.members() } else { self.present() };
         let open = |n: &usize| {
-            let serves = |m: &crate::node::Member| Sight::of(&m.replica).is_open();
+            let serves = |m: &crate::node::Member| Sight::of(&m.replica).is_open() && !m.drains();
             let place = &self.nodes[*n];
             members.contains(*n as u8) && !place.paused && place.up().is_some_and(serves)
         };

@@ -1,6 +1,7 @@
 //! Lives as tests: byte-identical runs, every fault by script, and seeds that found something.
 
 mod changes;
+mod chores;
 mod faults;
 mod regressions;
 
