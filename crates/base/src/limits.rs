@@ -166,14 +166,18 @@ pub const CHUNK_BYTES: usize = 256 << 10;
 pub const KERNEL_UNSENT_BYTES_MAX: u32 = 256 << 10;
 /// Unsent bytes that are nobody's concern: a client may leave some of its streams unread.
 pub const UNSENT_TOLERATED_BYTES_MAX: usize = 1 << 20;
-/// Unsent bytes of one connection at which nothing more is read for it; one answer overshoots.
+/// Unsent bytes of one connection at which nothing more is read for it or asked for by it; the
+/// answers of what it asked for before overshoot.
 pub const CONNECTION_UNSENT_BYTES_MAX: usize = 8 << 20;
+/// What an unsent answer counts for beside its bytes: frames and a stream are kept of each, two of
+/// these or so.
+pub const ANSWER_OVERHEAD_BYTES: usize = 1 << 10;
 /// What an answer is counted as at most: counting all of a longer one takes long.
 pub const COUNTED_BYTES_MAX: usize = 8 << 20;
 /// Unsent bytes of one connection at which its writes are refused: their answers may be long too,
 /// and cannot wait once the write is applied.
 pub const CONNECTION_HELD_BYTES_MAX: usize = 64 << 20;
-/// Unsent bytes of all connections at which nothing more is read for anybody.
+/// Unsent bytes of all connections at which nothing more is read for whoever has some of them.
 pub const ALL_UNSENT_BYTES_MAX: usize = 256 << 20;
 /// Longest answer: what etcd sends at most (`server/etcdserver/api/v3rpc/grpc.go`).
 pub const ANSWER_BYTES_MAX: usize = i32::MAX as usize;
@@ -189,10 +193,18 @@ pub const STREAMS_MAX: u32 = 1 << 16;
 pub const WATCHERS_MAX: usize = 1 << 20;
 /// gRPC's receive allowance on top of `max-request-bytes`, as in etcd (`embed/config.go`).
 pub const GRPC_OVERHEAD_BYTES: usize = 512 << 10;
-/// Request bytes one stream may have under way.
+/// Request bytes of one stream that HTTP/2 may carry ahead of whoever reads them.
 pub const STREAM_WINDOW_BYTES: u32 = 1 << 20;
-/// Request bytes one connection may have under way; also bounds what unread bodies can hold.
+/// The same of one connection: what streams whose requests are left unread hold together.
 pub const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
+/// Bytes of requests one connection may have under way, begun or whole and not answered: as many
+/// as writes may wait in a member.
+pub const CONNECTION_REQUESTS_BYTES_MAX: usize = 64 << 20;
+/// The same of all connections together.
+pub const ALL_REQUESTS_BYTES_MAX: usize = 256 << 20;
+/// Head of an HTTP/2 request, as its fields count (RFC 9113, section 6.5.2). grpc-go's default of
+/// 16 MiB is no bound; gRPC's C core takes 16 KiB, and a token with many claims is longer at times.
+pub const HEADER_LIST_BYTES_MAX: u32 = 64 << 10;
 /// Calls a client may cancel before they were looked at; a burst of timeouts is not an attack.
 pub const CANCELLED_UNSEEN_MAX: usize = 8 << 10;
 /// Calls a client may take back at once, seen or not.
@@ -301,6 +313,10 @@ const _: () = {
     assert!(COUNTED_BYTES_MAX < CONNECTION_HELD_BYTES_MAX, "one answer refuses no write");
     // What clients say.
     assert!(STREAM_WINDOW_BYTES < CONNECTION_WINDOW_BYTES, "one stream stops no other");
+    let request = REQUEST_BYTES_MAX + GRPC_OVERHEAD_BYTES;
+    assert!(request < CONNECTION_REQUESTS_BYTES_MAX, "one of any size passes");
+    assert!(PENDING_BYTES_MAX <= CONNECTION_REQUESTS_BYTES_MAX, "one client may fill a member");
+    assert!(2 * CONNECTION_REQUESTS_BYTES_MAX <= ALL_REQUESTS_BYTES_MAX, "and nobody's share");
     assert!(CANCELLED_UNSEEN_MAX as u64 <= RESETS_MAX, "what is seen is counted with what was not");
     // What is recorded.
     assert!(PAGE_EVENTS_MAX <= RECORD_MAX && RECORD_QUEUED_MAX <= RECORD_MAX);

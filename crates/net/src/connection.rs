@@ -4,22 +4,25 @@ use super::authority::Blanked;
 use super::deadline::{self, Deadlines};
 use super::frames::Assembler;
 use super::guard::{Fate, Guard};
+use super::inflow::{Held, Inflow};
 use super::limits::OPENING_MAX;
 use super::outbox::Outbox;
 use super::outflow::{Chunk, Outflow};
 use super::premises::Premises;
-use super::status::{Code, Status, too_late};
+use super::reading::{Read, Reading};
+use super::status::too_late;
 use super::stream::{RequestStream, StreamSender};
 use super::streams::Streams;
 use super::traffic::Traffic;
 use super::unary::{Unary, refuse};
 use super::{Call, Form, Kind, Metadata, Service, drive, plain};
-use base::limits::{CANCELLED_UNSEEN_MAX, CONNECTION_WINDOW_BYTES, STREAM_WINDOW_BYTES};
-use bytes::Bytes;
+use base::limits::{
+    CANCELLED_UNSEEN_MAX, CONNECTION_WINDOW_BYTES, HEADER_LIST_BYTES_MAX, STREAM_WINDOW_BYTES,
+};
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
 use http::{HeaderMap, HeaderValue, Request};
-use later::Asker;
+use later::{Asker, Asking};
 use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
@@ -41,7 +44,8 @@ pub(super) async fn run(socket: TcpStream, server: &Premises) -> Result<(), Stri
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         // Ours is the bound that answers. This one makes clients queue in silence, so it is far.
         .max_concurrent_streams(server.limits.streams_max.saturating_mul(2))
-        .max_pending_accept_reset_streams(CANCELLED_UNSEEN_MAX);
+        .max_pending_accept_reset_streams(CANCELLED_UNSEEN_MAX)
+        .max_header_list_size(HEADER_LIST_BYTES_MAX);
     let traffic = Rc::new(Traffic::default());
     let (reader, writer) = socket.into_split();
     let outbox = Rc::new(Outbox::new(writer));
@@ -52,6 +56,7 @@ pub(super) async fn run(socket: TcpStream, server: &Premises) -> Result<(), Stri
         server,
         deadlines: Rc::default(),
         outflow: Outflow::new(Rc::clone(&server.unsent)),
+        inflow: Inflow::new(Rc::clone(&server.requests)),
         streams: Streams::new(server.limits.streams_max, server.service.stopped()),
     };
     let pings = wire.ping_pong().expect("asked for once");
@@ -126,6 +131,7 @@ struct Office<'a> {
     server: &'a Premises,
     deadlines: Rc<Deadlines>,
     outflow: Rc<Outflow>,
+    inflow: Rc<Inflow>,
     streams: Rc<Streams>,
 }
 
@@ -135,7 +141,10 @@ impl Office<'_> {
         let service = &self.server.service;
         if !is_grpc(&head.headers) {
             return match self.streams.place(false) {
-                Ok(place) => plain::serve(self.server, &head, body, send, &self.outflow, place),
+                Ok(place) => {
+                    let held = self.inflow.begin();
+                    plain::serve(self.server, &head, (body, held), send, &self.outflow, place);
+                }
                 Err(status) => refuse(send, &self.outflow, &status),
             };
         }
@@ -166,14 +175,15 @@ impl Office<'_> {
             }
             Kind::ServerStream | Kind::Bidi => {
                 let out = StreamSender::new(send, tally, outflow, place);
-                (To::Stream(out), Asker::nobody())
+                (To::Stream(Box::new(out)), Asker::nobody())
             }
         };
         let call = Call { method, metadata, form: Form::grpc(asker) };
         match to {
             To::Stream(out) if kind == Kind::Bidi => {
-                let opening = service.bidi(call, Box::new(RequestStream::new(body, assembler)));
-                tokio::task::spawn_local(drive::run(opening, deadline, out));
+                let requests = RequestStream::new(body, assembler, self.inflow.begin());
+                let opening = service.bidi(call, Box::new(requests));
+                tokio::task::spawn_local(drive::run(opening, deadline, *out));
             }
             to => self.read(Asked { call, to }, body, assembler),
         }
@@ -190,17 +200,14 @@ impl Office<'_> {
 
     fn read(&self, asked: Asked, body: RecvStream, assembler: Assembler) {
         let unary = matches!(asked.to, To::Unary(_));
-        let mut reading = Reading { body, assembler, unary };
+        let mut reading = Reading::new(body, assembler, unary, self.inflow.begin());
+        let service = Rc::clone(&self.server.service);
         // The common case: the whole body came with the headers, and no task is needed.
-        match reading.poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(message) => asked.dispatch(&*self.server.service, message),
-            Poll::Pending => {
-                let service = Rc::clone(&self.server.service);
-                tokio::task::spawn_local(async move {
-                    let message = poll_fn(|cx| reading.poll(cx)).await;
-                    asked.dispatch(&*service, message);
-                });
+        match reading.poll_body(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(message) if !unary || self.outflow.has_room() => {
+                asked.dispatch(&*service, message, reading.held());
             }
+            first => drop(tokio::task::spawn_local(asked.wait(service, reading, first))),
         }
     }
 }
@@ -217,7 +224,7 @@ fn header_is(headers: &HeaderMap, name: &'static str, value: &[u8]) -> bool {
 /// Where the answers of a call with one request go.
 enum To {
     Unary(Rc<Unary>),
-    Stream(StreamSender),
+    Stream(Box<StreamSender>),
 }
 
 /// A call whose one request is being read.
@@ -227,8 +234,22 @@ struct Asked {
 }
 
 impl Asked {
-    /// `None`: the client went away before its request was complete.
-    fn dispatch(self, service: &dyn Service, message: Option<Result<Bytes, Status>>) {
+    /// Goes on once the request is whole and its connection may ask for more: what that is sent
+    /// and does not take has a bound, whatever it asks for.
+    async fn wait(self, service: Rc<dyn Service>, mut reading: Reading, first: Poll<Read>) {
+        let message = match first {
+            Poll::Ready(message) => message,
+            Poll::Pending => poll_fn(|cx| reading.poll(cx)).await,
+        };
+        if let (Some(Ok(_)), To::Unary(unary)) = (&message, &self.to)
+            && !unary.may_begin().await
+        {
+            return if unary.is_late() { unary.fail(&too_late()) } else { unary.forget() };
+        }
+        self.dispatch(&*service, message, reading.held());
+    }
+
+    fn dispatch(self, service: &dyn Service, message: Read, request: Held) {
         let Self { call, to } = self;
         match (message, to) {
             (None, To::Unary(unary)) => unary.forget(),
@@ -241,62 +262,20 @@ impl Asked {
                 }
                 match service.unary(call, message).at_once() {
                     Ok(answer) => unary.answer(Some(answer)),
-                    Err(later) => later.deliver(unary),
+                    Err(later) => {
+                        unary.waits(request);
+                        later.deliver(unary);
+                    }
                 }
             }
             (Some(Ok(message)), To::Stream(out)) => {
                 let deadline = call.metadata.deadline;
                 let opening = service.server_stream(call, message);
-                tokio::task::spawn_local(drive::run(opening, deadline, out));
+                tokio::task::spawn_local(async move {
+                    drive::run(opening, deadline, *out).await;
+                    drop(request);
+                });
             }
-        }
-    }
-}
-
-const NO_REQUEST: &str =
-    "cardinality violation: received no request message from non-client-streaming RPC";
-const MANY_REQUESTS: &str =
-    "cardinality violation: received multiple request messages for non-client-streaming RPC";
-
-/// The one request message of a call.
-struct Reading {
-    body: RecvStream,
-    assembler: Assembler,
-    /// One answer follows, not a stream of them.
-    unary: bool,
-}
-
-impl Reading {
-    /// Ready with the message once the client has half-closed, or with a refusal at once.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Status>>> {
-        loop {
-            match self.body.poll_data(cx) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Some(Err(_))) => return Poll::Ready(None),
-                Poll::Ready(Some(Ok(data))) => {
-                    let _ = self.body.flow_control().release_capacity(data.len());
-                    self.assembler.push(data);
-                    if let Err(status) = self.assembler.peek() {
-                        return Poll::Ready(Some(Err(status)));
-                    }
-                }
-                Poll::Ready(None) => return Poll::Ready(Some(self.finish())),
-            }
-        }
-    }
-
-    /// grpc-go's answers to one message, to none and to more, as the real etcd gave them: a unary
-    /// call reads one message and no further, a stream of answers wants exactly one.
-    fn finish(&mut self) -> Result<Bytes, Status> {
-        let code = if self.unary { Code::Unknown } else { Code::Internal };
-        match self.assembler.next()? {
-            Some(message) if self.unary || !matches!(self.assembler.next(), Ok(Some(_))) => {
-                Ok(message)
-            }
-            Some(_) => Err(Status::new(Code::Internal, MANY_REQUESTS)),
-            None if self.assembler.has_head() => Err(Status::new(code, "unexpected EOF")),
-            None if self.unary => Err(Status::new(code, "EOF")),
-            None => Err(Status::new(code, NO_REQUEST)),
         }
     }
 }

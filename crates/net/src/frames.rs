@@ -48,6 +48,14 @@ fn framed(message: &impl Message, length: usize, head: [u8; FRAME_HEAD_BYTES]) -
     out.freeze()
 }
 
+/// Bytes of the whole frame that begins so; one that does not show it has no end.
+pub(super) fn length(start: &[u8]) -> usize {
+    match start {
+        [_, a, b, c, d, ..] => FRAME_HEAD_BYTES + u32::from_be_bytes([*a, *b, *c, *d]) as usize,
+        _ => usize::MAX,
+    }
+}
+
 /// Reassembles messages from DATA frames; a message inside one frame is not copied.
 pub(super) struct Assembler {
     buffer: BytesMut,
@@ -75,11 +83,16 @@ impl Assembler {
             self.whole = data;
             return;
         }
+        self.settle();
+        self.buffer.extend_from_slice(&data);
+    }
+
+    /// Keeps what is not whole in memory of its own: a byte may lie in a buffer of thousands.
+    pub(super) fn settle(&mut self) {
         if !self.whole.is_empty() {
             self.buffer.extend_from_slice(&self.whole);
             self.whole = Bytes::new();
         }
-        self.buffer.extend_from_slice(&data);
     }
 
     /// Length of the next message when all of it is here; refuses what may never be buffered.
@@ -128,12 +141,17 @@ impl Assembler {
 
     /// True when a message has begun with its whole head.
     pub(super) fn has_head(&self) -> bool {
-        self.buffer.len().max(self.whole.len()) >= FRAME_HEAD_BYTES
+        self.len() >= FRAME_HEAD_BYTES
+    }
+
+    /// Bytes that are held.
+    pub(super) fn len(&self) -> usize {
+        self.buffer.len().max(self.whole.len())
     }
 
     /// True when no byte of an unfinished message is held.
     pub(super) fn is_empty(&self) -> bool {
-        self.buffer.is_empty() && self.whole.is_empty()
+        self.len() == 0
     }
 }
 
@@ -167,6 +185,17 @@ mod tests {
             assert_eq!(got, [77, 1 << 40], "cut at {cut}");
             assert!(assembler.is_empty());
         }
+    }
+
+    #[test]
+    fn the_begin_of_a_message_keeps_no_more_memory_than_it_has_bytes() {
+        let read = Bytes::from(vec![0, 0, 0, 0, 9, 1, 2]);
+        let mut assembler = Assembler::new(100);
+        assembler.push(read.slice(..6));
+        assembler.settle();
+        assert!(read.is_unique() && assembler.len() == 6);
+        assembler.push(Bytes::from_static(&[7; 8]));
+        assert_eq!(assembler.next().unwrap().unwrap(), [&[1][..], &[7; 8]].concat());
     }
 
     #[test]

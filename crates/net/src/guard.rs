@@ -71,7 +71,7 @@ impl<'a> Guard<'a> {
         let _ = self.pings.poll_pong(cx);
         loop {
             let now = Instant::now();
-            let stood = !self.server.pulse.standstill(now.into_std()).is_zero();
+            let stood = self.server.pulse.stood();
             let calls = self.streams.open();
             let mut next = match self.vitals.look(now, &self.traffic, &self.outflow, calls, stood) {
                 Verdict::Wait(next) => next,

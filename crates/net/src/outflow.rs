@@ -2,10 +2,15 @@
 //! So is what is owed: long answers that are written as their client takes them.
 //!
 //! Every body handed to `h2` is a [`Chunk`], which gives its bytes back as they are written, or all
-//! at once when `h2` throws it away because the call was reset.
+//! at once when `h2` throws it away because the call was reset. It counts for what is kept of an
+//! answer beside its bytes, too, or many small ones would count for nothing.
 
+use super::queue::Queue;
 pub(super) use base::limits::CONNECTION_UNSENT_BYTES_MAX;
-use base::limits::{ALL_UNSENT_BYTES_MAX, CONNECTION_HELD_BYTES_MAX};
+use base::limits::{
+    ALL_UNSENT_BYTES_MAX, ANSWER_OVERHEAD_BYTES, CONNECTION_HELD_BYTES_MAX,
+    UNSENT_TOLERATED_BYTES_MAX,
+};
 use bytes::{Buf, Bytes};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -16,7 +21,11 @@ use std::task::{Context, Waker};
 pub(super) struct Everybody {
     unsent: Cell<usize>,
     owed: Cell<usize>,
-    waiting: RefCell<Vec<Waker>>,
+    /// Tasks that wait for themselves.
+    queue: Queue,
+    /// And the few that look after many who wait.
+    keepers: RefCell<Vec<Waker>>,
+    next: Cell<u64>,
 }
 
 impl Everybody {
@@ -36,6 +45,22 @@ impl Everybody {
     pub(super) fn owes_much(&self) -> bool {
         self.unsent.get() + self.owed.get() >= ALL_UNSENT_BYTES_MAX
     }
+
+    /// Nor for whoever has much to take already: the other half is for the others.
+    fn owes_half(&self) -> bool {
+        self.unsent.get() + self.owed.get() >= ALL_UNSENT_BYTES_MAX / 2
+    }
+
+    /// A place in the queues behind all there are.
+    pub(super) fn number(&self) -> u64 {
+        let number = self.next.get();
+        self.next.set(number + 1);
+        number
+    }
+
+    fn state(&self) -> (bool, bool, bool) {
+        (self.is_full(), self.owes_much(), self.owes_half())
+    }
 }
 
 /// The counts of one connection.
@@ -45,20 +70,22 @@ pub(super) struct Outflow {
     sent: Cell<u64>,
     /// Answers and messages begun.
     answers: Cell<u64>,
-    waiting: RefCell<Vec<Waker>>,
+    queue: Queue,
+    keepers: RefCell<Vec<Waker>>,
     all: Rc<Everybody>,
 }
 
-fn wake(waiting: &RefCell<Vec<Waker>>) {
-    if !waiting.borrow().is_empty() {
-        waiting.take().into_iter().for_each(Waker::wake);
+fn wake(keepers: &RefCell<Vec<Waker>>) {
+    if !keepers.borrow().is_empty() {
+        keepers.take().into_iter().for_each(Waker::wake);
     }
 }
 
-fn listen(waiting: &RefCell<Vec<Waker>>, waker: &Waker) {
-    let mut waiting = waiting.borrow_mut();
-    if !waiting.iter().any(|known| known.will_wake(waker)) {
-        waiting.push(waker.clone());
+/// There is one for all reads of a member, so the search is short.
+fn listen(keepers: &RefCell<Vec<Waker>>, waker: &Waker) {
+    let mut keepers = keepers.borrow_mut();
+    if !keepers.iter().any(|known| known.will_wake(waker)) {
+        keepers.push(waker.clone());
     }
 }
 
@@ -69,14 +96,16 @@ impl Outflow {
             owed: Cell::new(0),
             sent: Cell::new(0),
             answers: Cell::new(0),
-            waiting: RefCell::default(),
+            queue: Queue::default(),
+            keepers: RefCell::default(),
             all,
         })
     }
 
     pub(super) fn chunk(self: &Rc<Self>, bytes: Bytes) -> Chunk {
-        self.unsent.set(self.unsent.get() + bytes.len());
-        self.all.unsent.set(self.all.unsent.get() + bytes.len());
+        let counted = bytes.len() + ANSWER_OVERHEAD_BYTES;
+        self.unsent.set(self.unsent.get() + counted);
+        self.all.unsent.set(self.all.unsent.get() + counted);
         self.begins();
         Chunk { bytes, outflow: Rc::clone(self) }
     }
@@ -103,7 +132,7 @@ impl Outflow {
         self.owed.get()
     }
 
-    /// Body bytes that the connection has taken, ever.
+    /// What the connection has taken, ever, counted as it was when it was unsent.
     pub(super) fn sent(&self) -> u64 {
         self.sent.get()
     }
@@ -116,9 +145,11 @@ impl Outflow {
         &self.all
     }
 
-    /// Whether more may be read for this connection now.
+    /// Whether more may be read for this connection now. Who has taken all it was sent is not
+    /// kept waiting by those who do not.
     pub(super) fn has_room(&self) -> bool {
-        self.unsent.get() < CONNECTION_UNSENT_BYTES_MAX && !self.all.is_full()
+        let unsent = self.unsent.get();
+        unsent < CONNECTION_UNSENT_BYTES_MAX && (unsent == 0 || !self.all.is_full())
     }
 
     /// Whether a write, whose answer cannot wait, may begin.
@@ -127,47 +158,78 @@ impl Outflow {
     }
 
     /// Its own room, for a short answer and for a long one.
-    fn is_below(&self) -> (bool, bool) {
-        let (unsent, owed) = (self.unsent.get(), self.owed.get());
-        (unsent < CONNECTION_UNSENT_BYTES_MAX, unsent + owed < CONNECTION_UNSENT_BYTES_MAX)
+    fn is_below(&self) -> (bool, bool, bool) {
+        let (unsent, most) = (self.unsent.get(), self.unsent.get() + self.owed.get());
+        let has_little = most <= UNSENT_TOLERATED_BYTES_MAX;
+        (unsent < CONNECTION_UNSENT_BYTES_MAX, most < CONNECTION_UNSENT_BYTES_MAX, has_little)
     }
 
-    /// As [`Self::has_room`]; without room, wakes the task when there may be some.
+    fn has_long_room(&self) -> bool {
+        let (_, below, has_little) = self.is_below();
+        below && !self.all.owes_much() && (has_little || !self.all.owes_half())
+    }
+
+    /// As [`Self::has_room`]; without room, wakes a task that looks after others when there may
+    /// be some. One that waits for itself is [`super::waiting::Waiting`].
     pub(super) fn poll_room(&self, cx: &mut Context<'_>) -> bool {
-        if self.has_room() {
-            return true;
-        }
-        listen(&self.waiting, cx.waker());
-        if self.all.is_full() {
-            listen(&self.all.waiting, cx.waker());
-        }
-        false
+        self.has_room() || self.listen(cx)
     }
 
     /// As [`Self::poll_room`], for an answer that is long.
     pub(super) fn poll_long_room(&self, cx: &mut Context<'_>) -> bool {
-        if self.is_below().1 && !self.all.owes_much() {
-            return true;
-        }
-        listen(&self.waiting, cx.waker());
-        if self.all.owes_much() {
-            listen(&self.all.waiting, cx.waker());
+        self.has_long_room() || self.listen(cx)
+    }
+
+    fn listen(&self, cx: &mut Context<'_>) -> bool {
+        listen(&self.keepers, cx.waker());
+        if self.all.owes_half() {
+            listen(&self.all.keepers, cx.waker());
         }
         false
     }
 
+    /// Waits for room at this place.
+    pub(super) fn enter(&self, number: u64, waker: &Waker) {
+        self.queue.enter(number, waker);
+        if self.all.is_full() {
+            self.all.queue.enter(number, waker);
+        }
+    }
+
+    /// Gives up the place, and the room it was woken for to the next.
+    pub(super) fn leave(&self, number: u64) {
+        self.queue.leave(number);
+        self.all.queue.leave(number);
+        self.wake_next();
+    }
+
+    /// One at a time: how much room it takes is known once it has, and then it wakes another.
+    fn wake_next(&self) {
+        if self.has_room() {
+            self.queue.wake_first();
+        }
+        if !self.all.is_full() {
+            self.all.queue.wake_first();
+        }
+    }
+
     /// Takes `n` off a count of this connection and of all.
     fn give_back(&self, n: usize, (own, all): (&Cell<usize>, &Cell<usize>)) {
-        let before = self.is_below();
-        let before_all = (self.all.is_full(), self.all.owes_much());
+        let before = (self.has_room(), self.is_below());
+        let before_all = self.all.state();
         own.set(own.get() - n);
         all.set(all.get() - n);
-        if self.is_below() != before {
-            wake(&self.waiting);
+        if (self.has_room(), self.is_below()) != before {
+            wake(&self.keepers);
         }
-        if (self.all.is_full(), self.all.owes_much()) != before_all {
-            wake(&self.all.waiting);
+        if self.all.state() != before_all {
+            wake(&self.all.keepers);
         }
+        self.wake_next();
+    }
+
+    fn has_sent(&self, n: usize) {
+        self.sent.set(self.sent.get() + n as u64);
     }
 
     fn unsend(&self, n: usize) {
@@ -175,16 +237,26 @@ impl Outflow {
     }
 }
 
-/// A long answer on its way, counted until all of it was handed over or nobody wants it.
+/// A long answer on its way, counted as far as it was not handed over, until nobody wants it.
 pub(super) struct Owed {
     bytes: usize,
     outflow: Rc<Outflow>,
 }
 
+impl Owed {
+    /// No more than so many bytes are still to be handed over.
+    pub(super) fn left(&mut self, bytes: usize) {
+        if bytes < self.bytes {
+            let less = self.bytes - bytes;
+            self.bytes = bytes;
+            self.outflow.give_back(less, (&self.outflow.owed, &self.outflow.all.owed));
+        }
+    }
+}
+
 impl Drop for Owed {
     fn drop(&mut self) {
-        let Self { bytes, outflow } = self;
-        outflow.give_back(*bytes, (&outflow.owed, &outflow.all.owed));
+        self.left(0);
     }
 }
 
@@ -205,14 +277,17 @@ impl Buf for Chunk {
 
     fn advance(&mut self, n: usize) {
         self.bytes.advance(n);
-        self.outflow.sent.set(self.outflow.sent.get() + n as u64);
+        self.outflow.has_sent(n);
         self.outflow.unsend(n);
     }
 }
 
 impl Drop for Chunk {
     fn drop(&mut self) {
-        self.outflow.unsend(self.bytes.len());
+        if self.bytes.is_empty() {
+            self.outflow.has_sent(ANSWER_OVERHEAD_BYTES);
+        }
+        self.outflow.unsend(self.bytes.len() + ANSWER_OVERHEAD_BYTES);
     }
 }
 
@@ -221,17 +296,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bytes_count_until_they_are_sent_or_thrown_away() {
+    fn bytes_count_until_they_are_sent_or_thrown_away_and_so_does_what_is_kept_beside_them() {
+        const EACH: usize = ANSWER_OVERHEAD_BYTES;
         let all = Rc::new(Everybody::default());
         let (one, two) = (Outflow::new(all.clone()), Outflow::new(all.clone()));
         let mut chunk = one.chunk(Bytes::from(vec![0; 1000]));
         let other = two.chunk(Bytes::from(vec![0; 50]));
-        assert_eq!((one.unsent(), two.unsent(), all.unsent.get()), (1000, 50, 1050));
+        assert_eq!((one.unsent(), two.unsent()), (1000 + EACH, 50 + EACH));
         chunk.advance(400);
-        assert_eq!((one.unsent(), one.sent(), all.unsent.get()), (600, 400, 650));
+        assert_eq!((one.unsent(), one.sent(), all.unsent()), (600 + EACH, 400, 650 + 2 * EACH));
         drop(chunk);
         drop(other);
-        assert_eq!((one.unsent(), one.sent(), all.unsent.get()), (0, 400, 0));
+        assert_eq!((one.unsent(), one.sent(), all.unsent()), (0, 400, 0));
+        one.chunk(Bytes::from(vec![0; 100])).advance(100);
+        assert_eq!((one.unsent(), one.sent()), (0, 500 + EACH as u64));
+        let small: Vec<_> = (0..CONNECTION_UNSENT_BYTES_MAX / EACH)
+            .map(|_| one.chunk(Bytes::from_static(b"x")))
+            .collect();
+        assert!(!one.has_room());
+        drop(small);
     }
 
     #[test]
@@ -241,8 +324,10 @@ mod tests {
         let whole = one.chunk(Bytes::from(vec![0; CONNECTION_UNSENT_BYTES_MAX]));
         assert!(!one.has_room() && one.may_write() && two.has_room());
         let rest = one.chunk(Bytes::from(vec![0; ALL_UNSENT_BYTES_MAX]));
-        assert!(!one.may_write() && !two.has_room() && two.may_write());
-        drop((whole, rest));
+        assert!(!one.may_write() && two.has_room(), "it has taken all it was sent");
+        let little = two.chunk(Bytes::from_static(b"x"));
+        assert!(!two.has_room() && two.may_write());
+        drop((whole, rest, little));
         assert!(one.has_room() && two.has_room());
     }
 
@@ -259,7 +344,8 @@ mod tests {
         let writes: Vec<_> = (1..8).map(|_| one.owe(usize::MAX)).collect();
         assert!(!one.may_write());
         drop((most, writes));
-        let chunk = one.chunk(Bytes::from(vec![0; CONNECTION_UNSENT_BYTES_MAX - 1]));
+        let most = CONNECTION_UNSENT_BYTES_MAX - ANSWER_OVERHEAD_BYTES;
+        let chunk = one.chunk(Bytes::from(vec![0; most - 1]));
         assert!(asks_for_long(&one));
         let little = one.owe(1);
         assert!(!asks_for_long(&one));
@@ -278,6 +364,25 @@ mod tests {
         assert!(all.owes_much() && !all.is_full());
         owed.pop();
         assert!(asks_for_long(&other));
+    }
+
+    #[test]
+    fn what_is_owed_is_given_back_as_it_is_handed_over_and_half_the_room_is_for_who_has_little() {
+        let all = Rc::new(Everybody::default());
+        let one = Outflow::new(all.clone());
+        let mut owed = one.owe(usize::MAX);
+        for (left, counts) in [(1 << 30, 8 << 20), (5 << 20, 5 << 20), (6 << 20, 5 << 20)] {
+            owed.left(left);
+            assert_eq!((one.owed(), all.owed()), (counts, counts));
+        }
+        assert!(asks_for_long(&one), "there is room for another");
+        let slow: Vec<_> = (0..16).map(|_| Outflow::new(all.clone())).collect();
+        let owes: Vec<_> = slow.iter().map(|slow| slow.owe(usize::MAX)).collect();
+        assert!(!asks_for_long(&one) && asks_for_long(&Outflow::new(all.clone())));
+        owed.left(1000);
+        assert!(asks_for_long(&one), "it has taken most");
+        drop((owed, owes));
+        assert_eq!(all.owed(), 0);
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! Plain HTTP over HTTP/2: `GET /health` and friends arrive on gRPC's connections too.
 
+use super::inflow::Held;
 use super::limits::OPENING_MAX;
 use super::outflow::{Chunk, Outflow};
 use super::premises::Premises;
 use super::stream::StreamSender;
 use super::streams::Place;
+use super::waiting::Waiting;
 use super::{HttpBody, HttpReply, HttpRequest, drive};
 use bytes::{Bytes, BytesMut};
 use h2::RecvStream;
@@ -18,7 +20,7 @@ use tokio::time::timeout;
 pub(super) fn serve(
     server: &Premises,
     head: &request::Parts,
-    body: RecvStream,
+    (body, mut held): (RecvStream, Held),
     send: SendResponse<Chunk>,
     outflow: &Rc<Outflow>,
     place: Place,
@@ -28,14 +30,17 @@ pub(super) fn serve(
     let (service, outflow) = (Rc::clone(&server.service), Rc::clone(outflow));
     let bytes_max = server.limits.message_bytes_max();
     tokio::task::spawn_local(async move {
-        let reply = match timeout(OPENING_MAX, collect(body, bytes_max)).await {
+        let reply = match timeout(OPENING_MAX, collect(body, bytes_max, &mut held)).await {
             Err(_) | Ok(Err(Unread::CutOff)) => return,
-            Ok(Err(Unread::TooLong)) => HttpReply::too_long(),
+            Ok(Err(Unread::Refused(reply))) => reply,
             Ok(Ok(body)) => {
+                // Whoever takes no answers asks for no more.
+                Waiting::new(Rc::clone(&outflow)).room().await;
                 let reply = service.http(HttpRequest { method, target, body }).await;
                 reply.unwrap_or_else(HttpReply::none)
             }
         };
+        drop(held);
         answer(reply, send, outflow, place).await;
     });
 }
@@ -68,17 +73,18 @@ fn head_of(reply: &HttpReply) -> Response<()> {
 
 enum Unread {
     CutOff,
-    TooLong,
+    Refused(HttpReply),
 }
 
-async fn collect(mut body: RecvStream, bytes_max: usize) -> Result<Bytes, Unread> {
+async fn collect(mut body: RecvStream, bytes_max: usize, held: &mut Held) -> Result<Bytes, Unread> {
     let mut all = BytesMut::new();
     while let Some(data) = body.data().await {
         let data = data.map_err(|_| Unread::CutOff)?;
         let _ = body.flow_control().release_capacity(data.len());
         if all.len() + data.len() > bytes_max {
-            return Err(Unread::TooLong);
+            return Err(Unread::Refused(HttpReply::too_long()));
         }
+        held.grow(data.len()).map_err(|_| Unread::Refused(HttpReply::too_many()))?;
         all.extend_from_slice(&data);
     }
     Ok(all.freeze())

@@ -1,5 +1,6 @@
 //! What all client connections of a member share.
 
+use super::inflow::Total;
 use super::limits::Limits;
 use super::outflow::Everybody;
 use super::pulse::Pulse;
@@ -14,6 +15,7 @@ pub(super) struct Premises {
     pub(super) limits: Limits,
     pub(super) keep_alive: KeepAlive,
     pub(super) unsent: Rc<Everybody>,
+    pub(super) requests: Rc<Total>,
     pub(super) pulse: Rc<Pulse>,
     stopping: watch::Sender<bool>,
 }
@@ -25,6 +27,7 @@ impl Premises {
             limits,
             keep_alive,
             unsent: Rc::default(),
+            requests: Rc::default(),
             pulse: Pulse::new(),
             stopping: watch::Sender::new(false),
         }

@@ -50,6 +50,11 @@ impl Pulse {
         self.ticked.set(now);
     }
 
+    /// Whether the process stood still before this turn.
+    pub(super) fn stood(&self) -> bool {
+        !self.standstill(Instant::now()).is_zero()
+    }
+
     /// How long the process stood still before this turn; zero when it did not.
     pub(super) fn standstill(&self, now: Instant) -> Duration {
         let gap = now.saturating_duration_since(self.ticked.get());

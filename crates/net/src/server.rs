@@ -158,6 +158,11 @@ impl Server {
         self.premises.unsent.unsent()
     }
 
+    /// Bytes of requests that are under way: begun, or whole and not answered.
+    pub fn requested(&self) -> usize {
+        self.premises.requests.bytes()
+    }
+
     /// Bytes of long answers that are written as clients take them, as far as they are counted.
     pub fn owed(&self) -> usize {
         self.premises.unsent.owed()

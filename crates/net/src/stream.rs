@@ -1,17 +1,20 @@
 //! The two halves of a streaming call.
 
 use super::Requests;
-use super::frames::Assembler;
-use super::outflow::{Chunk, Outflow};
+use super::frames::{Assembler, FRAME_HEAD_BYTES, length};
+use super::inflow::Held;
+use super::outflow::{Chunk, Outflow, Owed};
+use super::patience::Patience;
 use super::stats::Tally;
 use super::status::{Code, Status, failed_head, head, ok_trailers};
 use super::streams::Place;
+use super::waiting::Waiting;
 use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
 use http::{HeaderMap, Response};
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 /// Capacity asked for before a message is produced; bytes. What is reserved is taken from the
 /// window that all calls of the connection share, so more than a token would starve them.
@@ -25,12 +28,21 @@ pub(super) struct Gone;
 pub(super) struct RequestStream {
     body: RecvStream,
     assembler: Assembler,
+    held: Held,
+    patience: Patience,
     ended: bool,
 }
 
 impl RequestStream {
-    pub(super) fn new(body: RecvStream, assembler: Assembler) -> Self {
-        Self { body, assembler, ended: false }
+    pub(super) fn new(body: RecvStream, assembler: Assembler, held: Held) -> Self {
+        Self { body, assembler, held, patience: Patience::default(), ended: false }
+    }
+
+    /// Nothing more is read, and nothing kept.
+    fn end(&mut self) {
+        self.ended = true;
+        self.assembler = Assembler::new(0);
+        self.held.clear();
     }
 
     /// A stream that ended inside a message, reported once.
@@ -38,7 +50,7 @@ impl RequestStream {
         if self.assembler.is_empty() {
             return None;
         }
-        self.assembler = Assembler::new(0);
+        self.end();
         Some(Status::new(Code::Internal, "unexpected EOF"))
     }
 }
@@ -47,7 +59,11 @@ impl Requests for RequestStream {
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Status>>> {
         loop {
             match self.assembler.next() {
-                Ok(Some(message)) => return Poll::Ready(Some(Ok(message))),
+                Ok(Some(message)) => {
+                    self.patience.rest();
+                    self.held.shrink(FRAME_HEAD_BYTES + message.len());
+                    return Poll::Ready(Some(Ok(message)));
+                }
                 Ok(None) => {}
                 Err(status) => return Poll::Ready(Some(Err(status))),
             }
@@ -55,10 +71,19 @@ impl Requests for RequestStream {
                 return Poll::Ready(self.cut_off().map(Err));
             }
             match self.body.poll_data(cx) {
-                Poll::Pending => return Poll::Pending,
+                Poll::Pending if self.assembler.is_empty() => return Poll::Pending,
+                Poll::Pending => {
+                    self.assembler.settle();
+                    let late = ready!(self.patience.poll(self.assembler.len(), cx));
+                    self.end();
+                    return Poll::Ready(Some(Err(late)));
+                }
                 Poll::Ready(Some(Ok(data))) => {
-                    // Bounded by the assembler: at most one message is ever incomplete.
                     let _ = self.body.flow_control().release_capacity(data.len());
+                    if let Err(status) = self.held.grow(data.len()) {
+                        self.end();
+                        return Poll::Ready(Some(Err(status)));
+                    }
                     self.assembler.push(data);
                 }
                 Poll::Ready(Some(Err(_)) | None) => self.ended = true,
@@ -81,7 +106,9 @@ enum Ending {
     /// After one message in pieces, or before it.
     Message {
         tally: Tally,
-        begun: bool,
+        /// Bytes that are still to be handed over; none before there is any.
+        left: Option<usize>,
+        owed: Owed,
     },
     Plain,
 }
@@ -94,6 +121,7 @@ pub(super) struct StreamSender {
     head: Option<Response<()>>,
     ending: Ending,
     outflow: Rc<Outflow>,
+    waiting: Waiting,
     place: Place,
 }
 
@@ -113,17 +141,18 @@ impl StreamSender {
         outflow: Rc<Outflow>,
         place: Place,
     ) -> Self {
-        Self { sending: Sending::Head(send), head: Some(head), ending, outflow, place }
+        let waiting = Waiting::new(Rc::clone(&outflow));
+        Self { sending: Sending::Head(send), head: Some(head), ending, outflow, waiting, place }
     }
 
-    /// One message whose pieces make a frame together.
+    /// One message whose pieces make a frame together, and what the connection owes meanwhile.
     pub(super) fn message(
         send: SendResponse<Chunk>,
         tally: Tally,
-        outflow: Rc<Outflow>,
+        (outflow, owed): (Rc<Outflow>, Owed),
         place: Place,
     ) -> Self {
-        Self::open(send, (head(), Ending::Message { tally, begun: false }), outflow, place)
+        Self::open(send, (head(), Ending::Message { tally, left: None, owed }), outflow, place)
     }
 
     /// A stream without gRPC's frame around it: its end is its end.
@@ -170,7 +199,7 @@ impl StreamSender {
             self.sending = Sending::Done;
             return Poll::Ready(Err(Gone));
         }
-        if !self.outflow.poll_room(cx) {
+        if !self.waiting.poll(cx) {
             return Poll::Pending;
         }
         let Sending::Body(body) = &mut self.sending else { return Poll::Ready(Err(Gone)) };
@@ -190,8 +219,10 @@ impl StreamSender {
         Poll::Ready(Ok(()))
     }
 
-    /// True once the client has reset the call. Registers for a wake-up when it does.
+    /// True once the client has reset the call. Registers for a wake-up when it does. Asked while
+    /// there is no message, so room is for others.
     pub(super) fn is_gone(&mut self, cx: &mut Context<'_>) -> bool {
+        self.waiting.pass_on();
         match &mut self.sending {
             Sending::Head(send) => send.poll_reset(cx).is_ready(),
             Sending::Body(body) => body.poll_reset(cx).is_ready(),
@@ -201,10 +232,14 @@ impl StreamSender {
 
     /// `frame` is a message in the form of the call, or a piece of it.
     pub(super) fn send_frame(&mut self, frame: Bytes) -> Result<(), Gone> {
-        if let Ending::Message { begun, .. } = &mut self.ending {
-            *begun = true;
-        }
+        let bytes = frame.len();
+        let whole = length(&frame);
         let chunk = self.outflow.chunk(frame);
+        if let Ending::Message { left, owed, .. } = &mut self.ending {
+            let rest = left.unwrap_or(whole).saturating_sub(bytes);
+            *left = Some(rest);
+            owed.left(rest);
+        }
         self.body()?.send_data(chunk, false).map_err(|_| Gone)?;
         self.place.is_active();
         Ok(())
@@ -214,7 +249,7 @@ impl StreamSender {
     pub(super) fn end(mut self, end: &Result<(), Status>) {
         let (tally, cut) = match &mut self.ending {
             Ending::Grpc(tally) => (tally, false),
-            Ending::Message { tally, begun } => (tally, *begun),
+            Ending::Message { tally, left, .. } => (tally, left.is_some()),
             Ending::Plain => return self.end_plain(end.is_ok()),
         };
         tally.end(end.as_ref().map_or_else(|status| status.code, |()| Code::Ok as u32));

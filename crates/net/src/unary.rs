@@ -1,18 +1,22 @@
 //! One unary call while it is under way, and whether anybody still wants its answer.
 
 use super::deadline::{Overdue, Ticket};
+use super::inflow::Held;
 use super::outflow::{Chunk, Outflow};
 use super::stats::Tally;
 use super::status::{Code, Outcome, Status, exceeded, failed_head, head, ok_trailers};
 use super::stream::StreamSender;
 use super::streams::Place;
+use super::waiting::Waiting;
 use super::{Body, Source, drive};
 use bytes::Bytes;
 use h2::server::SendResponse;
 use later::{Asking, Later, Receiver};
 use std::cell::RefCell;
+use std::future::{pending, poll_fn};
+use std::pin::pin;
 use std::rc::Rc;
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 /// A unary call that was accepted and may still be answered, once.
@@ -23,6 +27,8 @@ pub(super) struct Unary {
     deadline: Option<Instant>,
     /// The connection answers the call when its deadline passes first.
     ticket: RefCell<Option<Ticket>>,
+    /// The bytes of its request, while it waits for its answer.
+    request: RefCell<Option<Held>>,
 }
 
 /// What a call has until it is answered: where the answer goes, and how the call is counted.
@@ -41,7 +47,8 @@ impl Unary {
         place: Place,
     ) -> Rc<Self> {
         let open = RefCell::new(Some(Open { send, tally, place }));
-        Rc::new(Self { open, outflow, deadline, ticket: RefCell::default() })
+        let (ticket, request) = (RefCell::default(), RefCell::default());
+        Rc::new(Self { open, outflow, deadline, ticket, request })
     }
 
     /// Keeps its place among the calls of the connection that must be answered in time.
@@ -49,9 +56,42 @@ impl Unary {
         *self.ticket.borrow_mut() = Some(ticket);
     }
 
+    /// Its answer comes later: until then its request counts.
+    pub(super) fn waits(&self, request: Held) {
+        *self.request.borrow_mut() = Some(request);
+    }
+
+    /// Waits until its connection may ask for more; false when nobody wants it any more. Its task
+    /// ends with its time, so that calls that wait are never more than calls that are open.
+    pub(super) async fn may_begin(&self) -> bool {
+        let mut waiting = Waiting::new(Rc::clone(&self.outflow));
+        let mut late = pin!(async {
+            match self.deadline {
+                Some(at) => tokio::time::sleep_until(at.into()).await,
+                None => pending().await,
+            }
+        });
+        poll_fn(|cx| {
+            if self.is_closed(cx) || late.as_mut().poll(cx).is_ready() {
+                Poll::Ready(false)
+            } else if waiting.poll(cx) {
+                Poll::Ready(true)
+            } else {
+                Poll::Pending
+            }
+        })
+        .await
+    }
+
+    /// It was answered or its client has left. Wakes the task when the client does.
+    fn is_closed(&self, cx: &mut Context<'_>) -> bool {
+        let mut open = self.open.borrow_mut();
+        open.as_mut().is_none_or(|open| open.send.poll_reset(cx).is_ready())
+    }
+
     /// What it has, once.
     fn close(&self) -> Option<Open> {
-        drop(self.ticket.take());
+        drop((self.ticket.take(), self.request.take()));
         self.open.take()
     }
 
@@ -84,13 +124,10 @@ impl Unary {
     /// Goes on as a stream does, with a task of its own: the answer comes as the client takes it.
     fn write_on(&self, pieces: Box<dyn Source>, bytes: usize) {
         let Some(Open { send, tally, place }) = self.close() else { return };
-        let owed = self.outflow.owe(bytes);
-        let out = StreamSender::message(send, tally, Rc::clone(&self.outflow), place);
+        let owes = (Rc::clone(&self.outflow), self.outflow.owe(bytes));
+        let out = StreamSender::message(send, tally, owes, place);
         let deadline = self.deadline;
-        tokio::task::spawn_local(async move {
-            drive::run(Later::now(Ok(pieces)), deadline, out).await;
-            drop(owed);
-        });
+        tokio::task::spawn_local(drive::run(Later::now(Ok(pieces)), deadline, out));
     }
 
     pub(super) fn fail(&self, status: &Status) {
@@ -125,12 +162,7 @@ impl Overdue for Unary {
 
 impl Asking for Unary {
     fn has_left(&self) -> bool {
-        let gone = || {
-            let mut open = self.open.borrow_mut();
-            let mut cx = Context::from_waker(Waker::noop());
-            open.as_mut().is_none_or(|open| open.send.poll_reset(&mut cx).is_ready())
-        };
-        self.is_late() || gone()
+        self.is_late() || self.is_closed(&mut Context::from_waker(Waker::noop()))
     }
 
     fn is_late(&self) -> bool {

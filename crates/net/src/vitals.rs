@@ -4,23 +4,14 @@
 //! one that was sent much must take some of it, and none may waste our time: pings that come too
 //! fast and calls taken back without end are answered with `ENHANCE_YOUR_CALM`.
 
+use super::drain::{DRAIN_INTERVAL, Drain};
 use super::outflow::Outflow;
 use super::traffic::Traffic;
 use base::limits::{RESETS_MAX, UNSENT_TOLERATED_BYTES_MAX};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How long a connection may take nothing of what it was sent, or of a message that is ready for it
-/// and cannot be taken back.
-pub const DRAIN_MAX: Duration = Duration::from_secs(10);
-/// The same while all connections together hold or are owed what they may: others wait for this
-/// one.
-const DRAIN_UNDER_PRESSURE_MAX: Duration = Duration::from_secs(1);
-/// Bytes a connection takes in that time at least, or all there are.
-const DRAINED_BYTES_MIN: u64 = 64 * 1024;
-/// How often a connection with unsent bytes is looked at.
-const DRAIN_INTERVAL: Duration = Duration::from_millis(500);
-/// And how many a second, for ever.
+/// Calls a client may take back a second, for ever.
 const RESETS_PER_SECOND_MAX: u64 = 4 * 1024;
 /// Pings that may come too early, as in grpc-go (`maxPingStrikes`).
 const PING_STRIKES_MAX: u32 = 2;
@@ -66,10 +57,7 @@ pub(super) struct Vitals {
     read_bytes: u64,
     heard: Instant,
     pinged: Option<Instant>,
-    /// When `drained` bytes had been taken, the last time that was progress.
-    drained: (Instant, u64),
-    /// So little lay here at the last look that it does not matter.
-    idle: bool,
+    drain: Drain,
     resets: u64,
     /// Resets the client may still send, and when that was.
     allowance: (Instant, u64),
@@ -87,8 +75,7 @@ impl Vitals {
             read_bytes: 0,
             heard: now,
             pinged: None,
-            drained: (now, 0),
-            idle: true,
+            drain: Drain::new(now),
             resets: 0,
             allowance: (now, RESETS_MAX),
             pings: 0,
@@ -113,7 +100,7 @@ impl Vitals {
         if self.pings_too_fast(now, traffic.pings.get(), outflow, calls) && !stood {
             return Verdict::Calm("too_many_pings");
         }
-        let drain = match self.drain(now, outflow) {
+        let drain = match self.drain.look(now, outflow, UNSENT_TOLERATED_BYTES_MAX) {
             Ok(next) => next,
             Err(()) if stood => now + DRAIN_INTERVAL,
             Err(()) => return Verdict::Gone("does not take what it was sent"),
@@ -169,25 +156,6 @@ impl Vitals {
         self.strikes > PING_STRIKES_MAX
     }
 
-    /// When to look again, or that the connection has not drained in time.
-    fn drain(&mut self, now: Instant, outflow: &Outflow) -> Result<Instant, ()> {
-        let (unsent, sent) = (outflow.unsent(), outflow.sent());
-        let all = outflow.everybody();
-        let tolerated = if all.is_full() { 0 } else { UNSENT_TOLERATED_BYTES_MAX };
-        // What it is owed comes once it has taken what lies here, which may be a part of that.
-        let idle = unsent == 0 || unsent.max(outflow.owed()) <= tolerated;
-        // Nobody looked for a while at who was idle: its time begins now.
-        let was_idle = std::mem::replace(&mut self.idle, idle);
-        if idle || was_idle || sent - self.drained.1 >= DRAINED_BYTES_MIN {
-            self.drained = (now, sent);
-        }
-        if unsent == 0 {
-            return Ok(now + DRAIN_MAX);
-        }
-        let max = if all.owes_much() { DRAIN_UNDER_PRESSURE_MAX } else { DRAIN_MAX };
-        if now >= self.drained.0 + max { Err(()) } else { Ok(now + DRAIN_INTERVAL) }
-    }
-
     fn silence(&mut self, now: Instant, read_bytes: u64) -> Verdict {
         if std::mem::replace(&mut self.read_bytes, read_bytes) != read_bytes {
             self.heard = now;
@@ -213,6 +181,7 @@ impl Vitals {
 mod tests {
     use super::super::outflow::Everybody;
     use super::*;
+    use base::limits::ANSWER_OVERHEAD_BYTES;
     use bytes::{Buf, Bytes};
     use std::rc::Rc;
 
@@ -261,7 +230,7 @@ mod tests {
         }
         assert!(matches!(client.at(29 * 9_000 + 9_999), Verdict::Wait(_)));
         assert!(matches!(client.at(29 * 9_000 + 10_000), Verdict::Gone(_)));
-        chunk.advance(chunk.remaining() - (1 << 20));
+        chunk.advance(chunk.remaining() - (1 << 20) + ANSWER_OVERHEAD_BYTES);
         assert!(matches!(client.at(500_000), Verdict::Wait(_)), "little is nobody's concern");
     }
 
@@ -291,6 +260,24 @@ mod tests {
         assert!(matches!(client.at(108_000), Verdict::Wait(_)), "its time begins now");
         assert!(matches!(client.at(108_999), Verdict::Wait(_)));
         assert!(matches!(client.at(109_000), Verdict::Gone(_)));
+    }
+
+    #[test]
+    fn while_all_are_owed_much_who_has_much_takes_it_at_a_rate_at_which_it_ends_or_goes() {
+        let all = Rc::<Everybody>::default();
+        let others: Vec<_> = (0..32).map(|_| Outflow::new(Rc::clone(&all))).collect();
+        let _owed: Vec<_> = others.iter().map(|other| other.owe(usize::MAX)).collect();
+        let start = Instant::now();
+        let outflow = Outflow::new(all);
+        let vitals = Vitals::new(KeepAlive::default(), start);
+        let mut client = Client { vitals, traffic: Traffic::default(), outflow, start };
+        let mut chunk = client.outflow.chunk(Bytes::from(vec![0; 8 << 20]));
+        for n in 0..5 {
+            chunk.advance(1 << 20);
+            assert!(matches!(client.at(n * 900), Verdict::Wait(_)), "{n}");
+        }
+        chunk.advance(512 << 10);
+        assert!(matches!(client.at(5 * 900 + 100), Verdict::Gone(_)));
     }
 
     #[test]

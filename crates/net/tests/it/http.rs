@@ -1,6 +1,6 @@
 //! HTTP/1.1: bodies, chunks, limits, time.
 
-use super::service::{PIECE_BYTES, REQUEST_BYTES_MAX, Stage, with_limits, with_server};
+use super::service::{PIECE_BYTES, REQUEST_BYTES_MAX, Stage, until, with_limits, with_server};
 use net::{GRPC_OVERHEAD_BYTES, Limits};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -178,5 +178,43 @@ fn the_connection_too_many_waits_until_another_one_has_ended() {
         }
         drop(all.remove(0));
         read_until(&mut all[1], "POST /echo b").await;
+    });
+}
+
+#[test]
+fn what_a_client_says_and_is_sent_counts_until_it_is_answered_and_taken() {
+    with_server(|stage| async move {
+        let mut waits = connect(&stage).await;
+        waits.write_all(b"POST /never HTTP/1.1\r\nContent-Length: 9\r\n\r\nbb").await.unwrap();
+        until(|| stage.server.requested() == 2).await;
+        waits.write_all(b"bbbbbbb").await.unwrap();
+        until(|| stage.service.has_promised()).await;
+        assert_eq!(stage.server.requested(), 9, "it is not answered yet");
+        stage.service.forget();
+        until(|| stage.server.requested() == 0).await;
+        let mut deaf = connect(&stage).await;
+        deaf.write_all(b"GET /endless HTTP/1.1\r\n\r\n").await.unwrap();
+        until(|| stage.server.unsent() > 0).await;
+        drop(deaf);
+        until(|| stage.server.unsent() == 0).await;
+    });
+}
+
+#[test]
+fn who_takes_an_answer_too_slowly_is_let_go() {
+    with_server(|stage| async move {
+        let mut slow = connect(&stage).await;
+        slow.write_all(b"GET /endless HTTP/1.1\r\n\r\n").await.unwrap();
+        until(|| stage.server.unsent() > 0).await;
+        tokio::time::pause();
+        let mut times = 0;
+        // Each time so much that some of it makes room, and fewer bytes than are asked for.
+        while stage.server.connections() > 1 {
+            let mut bytes = [0; 20_000];
+            let _ = timeout(LONG, slow.read(&mut bytes)).await.expect("it comes");
+            tokio::time::sleep(Duration::from_secs(9)).await;
+            times += 1;
+            assert!(times < 100);
+        }
     });
 }

@@ -1,4 +1,5 @@
 //! The client port over real sockets, with a service made for the test.
 
+mod calls;
 mod http;
 mod service;

@@ -1,5 +1,6 @@
 //! A service that answers in plain HTTP: `/echo` the body, `/pieces` a stream, `/endless` one
-//! without an end, `/broken` one that ends badly, `/never` nothing.
+//! without an end, `/broken` one that ends badly, `/never` nothing. In gRPC it answers `/t/Long`
+//! at some length, and `/t/Stream` each message with an empty one.
 
 use bytes::Bytes;
 use later::{Later, Promise, promise};
@@ -17,7 +18,41 @@ pub struct Plain {
     stats: Rc<CallStats>,
     /// Pieces made so far.
     pub made: Rc<Cell<usize>>,
+    /// Messages that were handed to it.
+    pub asked: Rc<Cell<usize>>,
     kept: RefCell<Vec<Promise<HttpReply>>>,
+}
+
+/// An answer to `/t/Long`.
+pub const LONG_BYTES: usize = 100_000;
+
+/// gRPC's prefix and so many bytes.
+pub fn message(bytes: usize) -> Bytes {
+    let [a, b, c, d] = u32::try_from(bytes).unwrap().to_be_bytes();
+    [&[0, a, b, c, d][..], &vec![b'm'; bytes]].concat().into()
+}
+
+/// An empty message for each that comes.
+struct Echoes {
+    requests: Box<dyn Requests>,
+    asked: Rc<Cell<usize>>,
+}
+
+impl Source for Echoes {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Turn> {
+        self.requests.poll_next(cx).map(|next| match next {
+            Some(Ok(_)) => {
+                self.asked.set(self.asked.get() + 1);
+                Turn::Message
+            }
+            Some(Err(status)) => Turn::End(Err(status)),
+            None => Turn::End(Ok(())),
+        })
+    }
+
+    fn make(&mut self) -> Option<Result<Bytes, Status>> {
+        Some(Ok(message(0)))
+    }
 }
 
 pub const PIECE_BYTES: usize = 1000;
@@ -63,7 +98,11 @@ impl Plain {
 
 impl Service for Plain {
     fn method(&self, path: &str) -> Result<(u16, Kind), Status> {
-        Err(Status::new(12_u32, path.to_owned()))
+        match path {
+            "/t/Long" => Ok((0, Kind::Unary)),
+            "/t/Stream" => Ok((1, Kind::Bidi)),
+            _ => Err(Status::new(12_u32, path.to_owned())),
+        }
     }
     fn stats(&self) -> &Rc<CallStats> {
         &self.stats
@@ -72,13 +111,14 @@ impl Service for Plain {
         Status::new(14_u32, "stopped")
     }
     fn unary(&self, _: Call, _: Bytes) -> Answer {
-        unreachable!("there is no method")
+        self.asked.set(self.asked.get() + 1);
+        Later::now(Ok(message(LONG_BYTES).into()))
     }
     fn server_stream(&self, _: Call, _: Bytes) -> Opening {
-        unreachable!("there is no method")
+        unreachable!("there is no such method")
     }
-    fn bidi(&self, _: Call, _: Box<dyn Requests>) -> Opening {
-        unreachable!("there is no method")
+    fn bidi(&self, _: Call, requests: Box<dyn Requests>) -> Opening {
+        Later::now(Ok(Box::new(Echoes { requests, asked: Rc::clone(&self.asked) })))
     }
 
     fn http(&self, request: HttpRequest) -> Later<HttpReply> {
@@ -103,6 +143,13 @@ impl Service for Plain {
     }
 }
 
+/// Waits until it holds; a test that waits for ever is ended by who runs it.
+pub async fn until(mut holds: impl FnMut() -> bool) {
+    while !holds() {
+        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+    }
+}
+
 /// A server of it under test.
 pub struct Stage {
     pub address: SocketAddr,
@@ -124,8 +171,8 @@ pub fn with_limits<F: Future<Output = ()>>(limits: Limits, test: impl FnOnce(Sta
     tokio::task::LocalSet::new().block_on(&runtime, async {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (stats, made) = (CallStats::new(0), Rc::default());
-        let service = Rc::new(Plain { stats, made, kept: RefCell::default() });
+        let (stats, made, asked) = (CallStats::new(2), Rc::default(), Rc::default());
+        let service = Rc::new(Plain { stats, made, asked, kept: RefCell::default() });
         let limits = Limits { request_bytes_max: REQUEST_BYTES_MAX, ..limits };
         let served = Rc::clone(&service) as Rc<dyn Service>;
         let server = Server::new(served, limits, KeepAlive::default());
