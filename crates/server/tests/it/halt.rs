@@ -10,6 +10,7 @@ fn spoil(data: &std::path::Path) -> LogIndex {
     let (mut journal, found) = wal::Journal::open(disk, wal::Options::default()).expect("whole");
     let mut record = found.records.last().expect("it wrote something").clone();
     record.index = record.index.next();
+    record.kind = consensus::raft::EntryKind::Data.code(); // the last may be a configuration
     record.payload = base::Blob::from(&b"\xff\xff\xff"[..]);
     let (index, entries) = (record.index, [record]);
     let ballot = found.ballot;
