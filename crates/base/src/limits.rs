@@ -144,8 +144,14 @@ pub const PAGES_MAX: usize = 64;
 pub const ENDS_BYTES_MAX: usize = 4096;
 /// Watchers of one errand: many that came back together are looked at in one go.
 pub const ERRAND_WATCHERS_MAX: usize = 128;
-/// Changes told and not heard at which no more are told: whoever is that far behind reads history.
-pub const CHANGES_UNHEARD_MAX: usize = 1 << 16;
+/// Events told and not heard at which no more are told, those of one step besides: whoever is that
+/// far behind reads history.
+pub const EVENTS_UNHEARD_MAX: usize = 1 << 18;
+/// Bytes of the changes heard last that are kept besides the newest batch, for watchers whose turn
+/// has not come since.
+pub const RECENT_BYTES_MAX: usize = 4 << 20;
+/// A batch of a watcher is closed once it has so many bytes, at a revision's end.
+pub const BATCH_BYTES_TARGET: usize = 1 << 20;
 
 // Answers, from the smallest to all of them.
 
@@ -190,7 +196,9 @@ pub const CONNECTIONS_MAX: usize = 1 << 16;
 /// Calls one connection may have open; the oldest idle streams make room for more.
 pub const STREAMS_MAX: u32 = 1 << 16;
 /// Watchers of one stream. etcd has no such bound; known users have some ten thousands.
-pub const WATCHERS_MAX: usize = 1 << 20;
+pub const WATCHERS_MAX: usize = 1 << 18;
+/// Watchers of all streams, each some 500 bytes.
+pub const ALL_WATCHERS_MAX: usize = 1 << 20;
 /// gRPC's receive allowance on top of `max-request-bytes`, as in etcd (`embed/config.go`).
 pub const GRPC_OVERHEAD_BYTES: usize = 512 << 10;
 /// Request bytes of one stream that HTTP/2 may carry ahead of whoever reads them.
@@ -317,6 +325,10 @@ const _: () = {
     assert!(request < CONNECTION_REQUESTS_BYTES_MAX, "one of any size passes");
     assert!(PENDING_BYTES_MAX <= CONNECTION_REQUESTS_BYTES_MAX, "one client may fill a member");
     assert!(2 * CONNECTION_REQUESTS_BYTES_MAX <= ALL_REQUESTS_BYTES_MAX, "and nobody's share");
+    assert!(WATCHERS_MAX < ALL_WATCHERS_MAX, "one stream of watchers stops no other");
+    // What is told of changes.
+    assert!(STREAM_AT_ONCE_BYTES_MAX < BATCH_BYTES_TARGET && BATCH_BYTES_TARGET < RECENT_BYTES_MAX);
+    assert!(CHUNK_BYTES <= BATCH_BYTES_TARGET, "an errand finds a chunk at least");
     assert!(CANCELLED_UNSEEN_MAX as u64 <= RESETS_MAX, "what is seen is counted with what was not");
     // What is recorded.
     assert!(PAGE_EVENTS_MAX <= RECORD_MAX && RECORD_QUEUED_MAX <= RECORD_MAX);

@@ -3,64 +3,16 @@
 //! Nothing is queued for a watcher: what it has not seen is read from a picture of the store when
 //! there is room for it, so one that falls behind is simply a cursor further back.
 
-use alloc::sync::Arc;
-use alloc::vec::Vec;
+mod batch;
+mod search;
+mod wanted;
+
 use base::planted;
-use mvcc::{Changes, Error, Event, EventKind, HistoryPage, KeyRange, KeyValue, Recent, View};
-
-/// Bytes of a key with its value beside the two themselves, in any front's form at most.
-pub(crate) const KEY_VALUE_OVERHEAD_BYTES: usize = 64;
-/// Bytes of an event beside its keys and values, in any front's form at most.
-const EVENT_OVERHEAD_BYTES: usize = 24;
-
-/// What a watcher is to see.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wanted {
-    /// The keys it watches.
-    pub range: KeyRange,
-    /// The version before each event too.
-    pub prev_kv: bool,
-    /// Without what was put.
-    pub no_put: bool,
-    /// Without what was deleted.
-    pub no_delete: bool,
-}
-
-impl Wanted {
-    fn has(&self, kind: EventKind) -> bool {
-        match kind {
-            EventKind::Put => !self.no_put,
-            EventKind::Delete => !self.no_delete,
-        }
-    }
-
-    pub(crate) fn wants(&self, event: &Event) -> bool {
-        self.range.matches(&event.kv.key) && self.has(event.kind)
-    }
-
-    fn bytes(&self, event: &Event) -> usize {
-        let size = |kv: &KeyValue| KEY_VALUE_OVERHEAD_BYTES + kv.key.len() + kv.value.len();
-        let before = event.prev_kv.as_ref().filter(|_| self.prev_kv);
-        EVENT_OVERHEAD_BYTES + size(&event.kv) + before.map_or(0, size)
-    }
-}
-
-/// How much one step of a cursor may look at and give; each is positive.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bounds {
-    /// Revisions of one batch.
-    pub revisions_max: usize,
-    /// Revisions looked at, whether they concern the watcher or not.
-    pub scan_max: usize,
-    /// A batch is closed once it holds so many bytes, at a revision's end.
-    pub bytes_target: usize,
-}
-
-impl Bounds {
-    pub(crate) const fn are_positive(&self) -> bool {
-        self.revisions_max > 0 && self.scan_max > 0 && self.bytes_target > 0
-    }
-}
+pub use batch::{Batch, Fragment, Place};
+use mvcc::{Error, Recent, View};
+pub(crate) use search::Search;
+pub(crate) use wanted::KEY_VALUE_OVERHEAD_BYTES;
+pub use wanted::{Bounds, Wanted};
 
 /// One watcher: what it wants, and the first revision it has not seen.
 #[derive(Clone, Debug)]
@@ -99,17 +51,15 @@ impl Cursor {
     }
 
     /// What it sees next of `view`; none when nothing that was looked at concerns it. Moves the
-    /// cursor, at most by `scan_max` revisions, so it may have to be asked again.
+    /// cursor, at most by so many events or one revision, so it may have to be asked again.
     ///
     /// # Errors
     /// `Compacted` when what it should see next is gone.
     pub fn advance(&mut self, view: &View, bounds: &Bounds) -> Result<Option<Batch>, Error> {
-        if self.in_sync(view.revision()) {
-            return Ok(None);
-        }
-        let (most, scan) = (bounds.revisions_max, bounds.scan_max);
-        let page = view.history_page(self.next, &self.wanted.range, most, scan)?;
-        Ok(self.take(page, view.revision(), bounds))
+        let Some(mut search) = self.look(view, bounds)? else { return Ok(None) };
+        let mut endless = usize::MAX;
+        assert!(search.run(&self.wanted, bounds, &mut endless), "it is gone through");
+        Ok(self.take(search))
     }
 
     /// As [`Cursor::advance`], of the changes heard last, which no compaction takes away from a
@@ -126,10 +76,29 @@ impl Cursor {
         if self.in_sync(upto) {
             return Ok(None);
         }
-        let (most, scan) = (bounds.revisions_max, bounds.scan_max);
-        let page = recent.page((self.next, upto), &self.wanted.range, most, scan);
-        let page = page.filter(|_| self.synced).ok_or(Lags)?;
-        Ok(self.take(page, upto, bounds))
+        let mut search = self.hears(recent, upto, bounds).ok_or(Lags)?;
+        let mut endless = usize::MAX;
+        assert!(search.run(&self.wanted, bounds, &mut endless), "it is gone through");
+        Ok(self.take(search))
+    }
+
+    /// What is to be gone through next in `view`; none when it has seen all of that.
+    ///
+    /// # Errors
+    /// `Compacted` when what it should see next is gone.
+    pub(crate) fn look(&self, view: &View, bounds: &Bounds) -> Result<Option<Search>, Error> {
+        let end = view.revision();
+        if self.in_sync(end) {
+            return Ok(None);
+        }
+        let page = view.history_stretch(self.next, &self.wanted.range, bounds.events_max)?;
+        Ok(Some(Search::new(page, end)))
+    }
+
+    /// As [`Cursor::look`], of the changes heard last; none where [`Cursor::follow`] fails.
+    pub(crate) fn hears(&self, recent: &Recent, upto: i64, bounds: &Bounds) -> Option<Search> {
+        let page = recent.stretch((self.next, upto), bounds.events_max);
+        page.filter(|_| self.synced).map(|page| Search::new(page, upto))
     }
 
     /// Passes over what does not concern it, up to `next`.
@@ -147,122 +116,19 @@ impl Cursor {
         &self.wanted
     }
 
-    /// Makes a batch of what was found; `end` is the last revision there is.
-    fn take(&mut self, page: HistoryPage, end: i64, bounds: &Bounds) -> Option<Batch> {
-        let (mut next, mut last) = (page.next, self.next);
-        let (mut found, mut bytes) = (Vec::new(), 0);
-        for (at, changes) in page.changes.iter().enumerate() {
-            for (n, event) in changes.events.iter().enumerate() {
-                if self.wanted.wants(event) {
-                    bytes += self.wanted.bytes(event);
-                    found.push((at, n));
-                }
-            }
-            last = changes.revision;
-            if bytes >= bounds.bytes_target && at + 1 < page.changes.len() {
-                next = last + 1;
-                break;
-            }
-        }
-        assert!(last >= self.next, "history never goes backwards");
-        assert!(next > self.next, "every page is progress");
-        if planted!(ProgressBeforeEvents) {
-            next = next.max(end + 1);
-        }
-        assert_eq!(found.is_empty(), bytes == 0, "an event has bytes");
-        let complete = next > end;
-        let revision = if complete && !self.synced { end } else { last };
-        self.next = next;
-        self.synced |= complete;
-        if found.is_empty() {
-            return None;
-        }
-        let wanted = self.wanted.clone();
-        Some(Batch { changes: page.changes, found, bytes, revision, wanted })
+    /// Goes on behind what was gone through, and gives what was found there.
+    pub(crate) fn take(&mut self, search: Search) -> Option<Batch> {
+        let found = search.found(&self.wanted, self.synced);
+        assert!(found.next > self.next, "every page is progress");
+        self.next = found.next;
+        self.synced |= found.is_complete;
+        found.batch
     }
 }
 
 /// What a watcher should see next is not among the changes heard last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lags;
-
-/// Events for one watcher: whole revisions, in order, at least one event.
-#[derive(Clone, Debug)]
-pub struct Batch {
-    changes: Vec<Arc<Changes>>,
-    /// Which change, and which of its events.
-    found: Vec<(usize, usize)>,
-    bytes: usize,
-    revision: i64,
-    wanted: Wanted,
-}
-
-/// Some of the events of a batch.
-#[derive(Clone, Copy, Debug)]
-pub struct Fragment<'a> {
-    batch: &'a Batch,
-    found: &'a [(usize, usize)],
-    /// The rest of the batch follows.
-    pub more: bool,
-}
-
-impl Batch {
-    /// What the answer's header says: the last revision in it, or the store's when the watcher
-    /// has caught up with it for the first time.
-    pub fn revision(&self) -> i64 {
-        self.revision
-    }
-
-    /// Its size in any front's form, about.
-    pub fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    /// All of it.
-    pub fn whole(&self) -> Fragment<'_> {
-        Fragment { batch: self, found: &self.found, more: false }
-    }
-
-    /// All of it in parts of at most `bytes_max`, but for one event at least.
-    pub fn fragments(&self, bytes_max: usize) -> impl Iterator<Item = Fragment<'_>> {
-        let mut given = 0;
-        core::iter::from_fn(move || {
-            let part = self.fragment(given, bytes_max)?;
-            given += part.found.len();
-            Some(part)
-        })
-    }
-
-    /// The part behind the first `given` events; none when that was all.
-    pub fn fragment(&self, given: usize, bytes_max: usize) -> Option<Fragment<'_>> {
-        let rest = self.found.get(given..)?;
-        let (first, others) = rest.split_first()?;
-        let size = |at: &(usize, usize)| self.wanted.bytes(self.event(*at));
-        let mut bytes = size(first);
-        let fits = others.iter().take_while(|at| {
-            bytes += size(at);
-            bytes <= bytes_max
-        });
-        let (found, later) = rest.split_at(1 + fits.count());
-        assert!(!found.is_empty(), "every part is progress");
-        Some(Fragment { batch: self, found, more: !later.is_empty() })
-    }
-
-    fn event(&self, (at, n): (usize, usize)) -> &Event {
-        &self.changes[at].events[n]
-    }
-}
-
-impl<'a> Fragment<'a> {
-    /// Each event, with the version before it where the watcher wants that and there was one.
-    pub fn events(self) -> impl ExactSizeIterator<Item = (&'a Event, Option<&'a KeyValue>)> {
-        let prev_kv = self.batch.wanted.prev_kv;
-        self.found.iter().map(move |at| {
-            let event = self.batch.event(*at);
-            (event, event.prev_kv.as_ref().filter(|_| prev_kv))
-        })
-    }
-}
 
 #[cfg(test)]
 mod tests;

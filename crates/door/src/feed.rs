@@ -7,19 +7,25 @@
 //! picture of the store, at once where that is little, else by an [`Errand`] that can be run
 //! anywhere while the others of its stream are served.
 //!
+//! Nothing here takes long, whatever was changed and whoever watches: to hear is to do so much and
+//! to go on later, and what of a large change is a watcher's is found out by an errand too.
+//!
 //! A picture may be ahead of the changes heard so far. A watcher fed from it stands beyond them
 //! then, and what it has seen is passed over when it is heard.
 
 mod errand;
+mod hearing;
 mod watchers;
 
 use base::limits::ERRAND_WATCHERS_MAX;
 pub use errand::Errand;
 
-use crate::cursor::{Batch, Bounds, Cursor, Lags, Wanted};
+use crate::cursor::{Batch, Bounds, Cursor, Wanted};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
-use mvcc::{Changes, Interest, Recent, View};
+use alloc::vec::Vec;
+use hearing::{Heard, Hearing, Run, Unheard};
+use mvcc::{Changes, Event, FREED_HERE_MAX, Interest, Recent, View};
 use watchers::{At, Watchers};
 
 /// One stream of watchers, as its feed knows it.
@@ -29,12 +35,28 @@ pub struct StreamId(u64);
 /// How much is kept, looked at and given at a time.
 #[derive(Clone, Copy, Debug)]
 pub struct FeedLimits {
-    /// Of one watcher in one step.
+    /// Of one watcher in one step of an errand.
     pub bounds: Bounds,
+    /// Events that are gone through at hand, of one watcher and in one step. Whoever may be
+    /// concerned by more of them is fed by an errand.
+    pub at_hand_max: usize,
+    /// Bytes of a batch that is given at hand: whoever has to write down more does so apart.
+    pub at_hand_bytes_max: usize,
     /// A watcher that lags by no more revisions is fed at once and not by an errand.
     pub near_max: i64,
+    /// Bytes of an errand's batches at which it looks for no more.
+    pub errand_bytes_max: usize,
+    /// Watchers and events that are looked at in one go when something is heard; 2 at least.
+    pub hear_max: usize,
     /// Bytes of changes that are kept besides the newest batch.
     pub recent_bytes_max: usize,
+}
+
+impl FeedLimits {
+    const fn are_positive(&self) -> bool {
+        let steps = self.at_hand_max > 0 && self.errand_bytes_max > 0 && self.hear_max > 1;
+        steps && self.bounds.are_positive()
+    }
 }
 
 /// What a stream has to tell.
@@ -66,7 +88,12 @@ pub struct Feed {
     streams: BTreeMap<StreamId, Watchers>,
     /// Streams that are to tell their progress once more has been heard.
     awaiting: BTreeSet<StreamId>,
-    /// Revision of the last change heard, or of the store when it was replaced.
+    hearing: Hearing,
+    /// Streams that have ended, until none of their watchers is in the index any more.
+    closing: Vec<(StreamId, Watchers)>,
+    /// Changes that nobody needs here, to be freed where that may take long.
+    gone: Vec<Arc<Changes>>,
+    /// Revision of the last change heard to its end, or of the store when it was replaced.
     head: i64,
     opened: u64,
     /// How often a change met a watcher.
@@ -78,13 +105,16 @@ impl Feed {
     /// Hears of every change after `current`, the store's revision.
     pub fn new(limits: FeedLimits, current: i64) -> Self {
         assert!(current >= 0, "revisions are counted from 0");
-        assert!(limits.bounds.are_positive(), "every step is progress");
+        assert!(limits.are_positive(), "every step is progress");
         Self {
             limits,
             recent: Recent::new(limits.recent_bytes_max),
             interest: Interest::default(),
             streams: BTreeMap::new(),
             awaiting: BTreeSet::new(),
+            hearing: Hearing::new(current),
+            closing: Vec::new(),
+            gone: Vec::new(),
             head: current,
             opened: 0,
             #[cfg(test)]
@@ -101,12 +131,28 @@ impl Feed {
         stream
     }
 
-    /// Ends a stream with all its watchers.
+    /// Ends a stream with all its watchers. Where those are many the index forgets them later:
+    /// see [`Feed::is_behind`].
     pub fn close(&mut self, stream: StreamId) {
         self.awaiting.remove(&stream);
-        let watchers = self.streams.remove(&stream);
-        for (id, range) in watchers.iter().flat_map(Watchers::ranges) {
-            self.interest.remove(range, (stream, id));
+        if let Some(watchers) = self.streams.remove(&stream) {
+            self.closing.push((stream, watchers));
+            let mut looks = self.limits.hear_max;
+            self.forget(&mut looks);
+        }
+    }
+
+    fn forget(&mut self, looks: &mut usize) {
+        while *looks > 0
+            && let Some((stream, watchers)) = self.closing.last_mut()
+        {
+            *looks -= 1;
+            match watchers.pop() {
+                Some((id, range)) => {
+                    self.interest.remove(&range, (*stream, id));
+                }
+                None => drop(self.closing.pop()),
+            }
         }
     }
 
@@ -115,49 +161,134 @@ impl Feed {
         self.streams.len()
     }
 
-    /// Takes what was applied, in order, and says whom that gave something to do. No change is to
-    /// be heard before a picture of the store has it.
+    /// Watchers of all streams.
+    pub fn watchers(&self) -> usize {
+        self.interest.len()
+    }
+
+    /// Takes what was applied, in order, and says whom that gave something to do, as far as that
+    /// is found out in one go: see [`Feed::is_behind`]. No change is to be heard before a picture
+    /// of the store has it.
     pub fn hear(&mut self, batch: &[Arc<Changes>]) -> BTreeSet<StreamId> {
-        let mut rung = BTreeSet::new();
-        let known = batch.iter().take_while(|changes| changes.revision <= self.head).count();
-        let batch = &batch[known..];
-        for changes in batch {
-            if changes.revision > self.head + 1 {
-                rung.append(&mut self.replaced(changes.revision - 1));
-            }
-            assert!(changes.revision > self.head, "changes are heard in order");
-            self.head = changes.revision;
-            for event in &changes.events {
-                for (stream, id) in self.interest.matching(&event.kv.key) {
-                    #[cfg(test)]
-                    (self.met += 1);
-                    let watchers = self.streams.get_mut(&stream).expect("the index has no other");
-                    if watchers.concerns(id, event, changes.revision) {
-                        rung.insert(stream);
-                    }
-                }
-            }
-        }
-        if self.interest.is_empty() {
-            self.recent.clear();
-        } else {
-            self.recent.push(batch);
-        }
-        rung.append(&mut self.awaiting);
-        rung
+        let untold = self.hearing.push(batch);
+        self.gone.extend(untold);
+        self.go_on()
     }
 
     /// The store was replaced by one at `current` or before it: what lies between is in no change
-    /// that will be heard. Says whom that gave something to do.
+    /// that will be heard. Says whom that gave something to do, as [`Feed::hear`].
     pub fn replaced(&mut self, current: i64) -> BTreeSet<StreamId> {
-        let mut rung = core::mem::take(&mut self.awaiting);
-        for (stream, watchers) in &mut self.streams {
-            if watchers.missed(self.head, current) {
-                rung.insert(*stream);
+        self.hearing.replaced(current);
+        self.go_on()
+    }
+
+    /// True while [`Feed::go_on`] is to be called, when others have had their turn.
+    pub fn is_behind(&self) -> bool {
+        !self.hearing.is_empty() || !self.closing.is_empty()
+    }
+
+    /// Changes that are to be dropped where it does no harm that it takes long.
+    pub fn take_gone(&mut self) -> Vec<Arc<Changes>> {
+        self.gone.append(&mut self.recent.take_gone());
+        core::mem::take(&mut self.gone)
+    }
+
+    /// Goes on with what is to be heard, and says whom that gave something to do.
+    pub fn go_on(&mut self) -> BTreeSet<StreamId> {
+        let (before, mut rung) = (self.head, BTreeSet::new());
+        let mut looks = self.limits.hear_max;
+        while looks > 0
+            && let Some(mut unheard) = self.hearing.next()
+        {
+            let all = match &mut unheard {
+                Unheard::Batch(heard) => self.hear_some(heard, &mut looks, &mut rung),
+                Unheard::Replaced(current, after) => {
+                    self.miss(*current, after, &mut looks, &mut rung)
+                }
+            };
+            match unheard {
+                unheard if !all => self.hearing.pause(unheard),
+                Unheard::Batch(heard) => {
+                    self.gone.extend(heard.changes.into_iter().filter(is_long))
+                }
+                Unheard::Replaced(..) => {}
             }
         }
-        self.head = self.head.max(current);
+        self.forget(&mut looks);
+        if self.head > before {
+            rung.append(&mut self.awaiting);
+        }
         rung
+    }
+
+    /// True once all of the batch is heard.
+    fn hear_some(
+        &mut self,
+        heard: &mut Heard,
+        looks: &mut usize,
+        rung: &mut BTreeSet<StreamId>,
+    ) -> bool {
+        if heard.is_new() {
+            if self.interest.is_empty() {
+                self.recent.clear();
+            } else {
+                self.recent.push(&heard.changes);
+            }
+        }
+        while let Some(changes) = heard.changes.get(heard.at) {
+            let revision = changes.revision;
+            assert!(revision > self.head, "changes are heard in order");
+            let streams = &mut self.streams;
+            #[cfg(test)]
+            let met = &mut self.met;
+            let concerns = |(stream, id), event: Option<&Event>| {
+                #[cfg(test)]
+                (*met += 1);
+                // A stream that is not there has ended and is being forgotten.
+                let watchers = streams.get_mut(&stream);
+                if watchers.is_some_and(|watchers| watchers.concerns(id, event, revision)) {
+                    rung.insert(stream);
+                }
+            };
+            if !heard.run.go_on(&changes.events, &self.interest, looks, concerns) {
+                return false;
+            }
+            self.head = revision;
+            (heard.at, heard.run) = (heard.at + 1, Run::default());
+        }
+        true
+    }
+
+    /// True once it is said of everybody that something may be missing up to `current`.
+    fn miss(
+        &mut self,
+        current: i64,
+        place: &mut Option<(StreamId, Option<i64>)>,
+        looks: &mut usize,
+        rung: &mut BTreeSet<StreamId>,
+    ) -> bool {
+        if current <= self.head {
+            return true;
+        }
+        let from = place.map_or(StreamId(0), |(stream, _)| stream);
+        for (stream, watchers) in self.streams.range_mut(from..) {
+            if *looks == 0 {
+                *place = Some((*stream, None));
+                return false;
+            }
+            *looks -= 1;
+            let after = place.filter(|(at, _)| at == stream).and_then(|(_, id)| id);
+            let (stopped, rings) = watchers.missed((self.head, current), after, looks);
+            if rings {
+                rung.insert(*stream);
+            }
+            if let Some(id) = stopped {
+                *place = Some((*stream, id));
+                return false;
+            }
+        }
+        self.head = current;
+        true
     }
 
     /// A watcher of `wanted` from revision `start` on; 0: of what comes after `current`, the
@@ -224,36 +355,41 @@ impl Feed {
     /// store once at most.
     pub fn next(&mut self, stream: StreamId, view: impl Fn() -> View) -> Option<Told> {
         let watchers = self.streams.get_mut(&stream)?;
-        let (mut picture, mut looks) = (None, self.limits.bounds.scan_max as i64);
+        let limits = &self.limits;
+        let bounds = &Bounds { events_max: limits.at_hand_max, ..limits.bounds };
+        let (mut picture, mut looks) = (None, limits.at_hand_max);
         while looks > 0
             && let Some((id, cursor, upto)) = watchers.take_due()
         {
-            let (from, bounds) = (cursor.next(), &self.limits.bounds);
-            let moved = match cursor.follow(&self.recent, upto, bounds) {
-                Ok(found) => Ok(found),
-                Err(Lags) if upto - from < self.limits.near_max => {
-                    cursor.advance(picture.get_or_insert_with(&view), bounds)
+            looks -= 1;
+            let search = match cursor.hears(&self.recent, upto, bounds) {
+                Some(search) => Ok(Some(search)),
+                None if upto - cursor.next() < limits.near_max => {
+                    cursor.look(picture.get_or_insert_with(&view), bounds)
                 }
-                Err(Lags) => {
-                    watchers.lags(id);
-                    continue;
-                }
+                None => Ok(None),
             };
-            assert!(cursor.next() >= from, "a cursor never goes back");
-            looks -= (cursor.next() - from).max(1);
-            match (moved, &picture) {
-                (Ok(found), _) => {
-                    watchers.moved(id);
-                    if let Some(batch) = found {
-                        return Some(Told::Events { watcher: id, batch });
-                    }
-                }
-                (Err(_), Some(view)) => {
-                    let revision = view.compact_revision();
-                    self.unwatch(stream, id);
-                    return Some(Told::Compacted { watcher: id, revision });
-                }
-                (Err(_), None) => unreachable!("only a picture can lack something"),
+            let Ok(search) = search else {
+                let revision = picture.map_or(upto, |view| view.compact_revision());
+                self.unwatch(stream, id);
+                return Some(Told::Compacted { watcher: id, revision });
+            };
+            let near = search.filter(|search| search.events() <= limits.at_hand_max);
+            let Some(mut search) = near else {
+                watchers.lags(id);
+                continue;
+            };
+            looks = looks.saturating_sub(search.events());
+            let mut endless = usize::MAX;
+            assert!(search.run(cursor.wanted(), bounds, &mut endless), "it is gone through");
+            if search.bytes() > limits.at_hand_bytes_max {
+                watchers.lags(id);
+                continue;
+            }
+            let batch = cursor.take(search);
+            watchers.moved(id);
+            if let Some(batch) = batch {
+                return Some(Told::Events { watcher: id, batch });
             }
         }
         watchers.take_progress(self.head).map(Told::Progress)
@@ -265,23 +401,12 @@ impl Feed {
         if watchers.is_out() || !watchers.has_lagging() {
             return None;
         }
-        let (number, members) = watchers.send(ERRAND_WATCHERS_MAX);
+        let limits = &self.limits;
+        let bounds = Bounds { events_max: limits.at_hand_max, ..limits.bounds };
+        let (number, members) = watchers.send(ERRAND_WATCHERS_MAX, &self.recent, &bounds);
         assert!(watchers.is_out(), "until it is taken back, nobody else is sent");
-        Some(Errand::new((stream, number), view(), members, self.limits.bounds))
-    }
-
-    /// An errand that only tells these events, which are long: nothing else is told of their
-    /// watcher before it has ended.
-    ///
-    /// # Errors
-    /// The events, when an errand is under way, and what are none.
-    pub fn entrust(&mut self, stream: StreamId, told: Told) -> Result<Errand, Told> {
-        let Told::Events { watcher, .. } = &told else { return Err(told) };
-        let free = self.streams.get_mut(&stream).filter(|watchers| !watchers.is_out());
-        match free.and_then(|watchers| watchers.send_one(*watcher)) {
-            Some(number) => Ok(Errand::of((stream, number), told, self.limits.bounds)),
-            None => Err(told),
-        }
+        let enough = (limits.bounds, limits.errand_bytes_max);
+        Some(Errand::new((stream, number), view(), members, enough))
     }
 
     /// True while an errand of the stream is under way.
@@ -289,7 +414,7 @@ impl Feed {
         self.streams.get(&stream).is_some_and(Watchers::is_out)
     }
 
-    /// Takes an errand back, and tells what came of it; false when it was not awaited any more.
+    /// Takes an errand back; false when it was not awaited any more, and nothing came of it.
     pub fn end(&mut self, errand: &Errand) -> bool {
         let (stream, number) = errand.of_whom();
         let Some(watchers) = self.streams.get_mut(&stream) else { return false };
@@ -297,11 +422,16 @@ impl Feed {
             return false;
         }
         assert!(!watchers.is_out(), "who came back is not out");
-        if let Some(Told::Compacted { watcher, .. }) = errand.told() {
-            self.unwatch(stream, *watcher);
+        for id in errand.gone() {
+            self.unwatch(stream, *id);
         }
         true
     }
+}
+
+/// To free it may take as long as making it did.
+fn is_long(changes: &Arc<Changes>) -> bool {
+    changes.events.len() > FREED_HERE_MAX
 }
 
 impl At {

@@ -5,7 +5,9 @@ use super::convert;
 use api::Message;
 use api::etcdserverpb as pb;
 use base::Blob;
+use door::{Batch, Place};
 use mvcc::{DeleteResponse, KeyValue, RangeResponse, ResponseOp, TxnResponse};
+use std::sync::Arc;
 
 /// One part of a message.
 pub(super) enum Part {
@@ -21,6 +23,17 @@ pub(super) enum Part {
 pub(super) enum Items {
     KeyValues(std::vec::IntoIter<KeyValue>),
     Keys(std::vec::IntoIter<Blob>),
+    Events(Events),
+}
+
+/// Events of a watcher, which are found in their revisions as they are measured and written.
+pub(super) struct Events {
+    pub(super) batch: Arc<Batch>,
+    /// In front of what is not measured yet.
+    pub(super) measured: Place,
+    /// In front of what is not written yet, and how many those are.
+    pub(super) written: Place,
+    pub(super) left: usize,
 }
 
 fn fields(message: &impl Message) -> Part {
@@ -75,4 +88,15 @@ fn response_op(parts: &mut Vec<Part>, op: ResponseOp) {
 pub(super) fn lease(parts: &mut Vec<Part>, lease: &pb::LeaseTimeToLiveResponse, keys: Vec<Blob>) {
     parts.push(fields(lease));
     parts.push(Part::Items(5, Items::Keys(keys.into_iter())));
+}
+
+/// So many events behind a place of a batch.
+pub(super) fn events(
+    head: &pb::WatchResponse,
+    (batch, place): (Arc<Batch>, Place),
+    count: usize,
+) -> Vec<Part> {
+    assert!(head.events.is_empty() && count <= batch.left(&place), "they are there, and once");
+    let events = Events { batch, measured: place, written: place, left: count };
+    vec![fields(head), Part::Items(11, Items::Events(events))]
 }

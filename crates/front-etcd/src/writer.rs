@@ -1,11 +1,11 @@
 //! Writes the parts of a long answer in slices: first their length, which stands before all of
 //! them, then chunk after chunk.
 
-use super::parts::{Items, Part};
+use super::parts::{Events, Items, Part};
 use base::Blob;
 pub(super) use base::limits::CHUNK_BYTES;
 use bytes::Bytes;
-use mvcc::KeyValue;
+use mvcc::{Event, EventKind, KeyValue};
 use net::{Shape, Status};
 use std::collections::VecDeque;
 
@@ -64,6 +64,22 @@ trait Out {
         self.key_value(kv);
     }
 
+    /// `mvccpb.Event`.
+    fn event(&mut self, event: &Event, before: Option<&KeyValue>) {
+        self.int(1, i64::from(event.kind == EventKind::Delete));
+        self.key_value_item(2, &event.kv);
+        if let Some(before) = before {
+            self.key_value_item(3, before);
+        }
+    }
+
+    fn event_item(&mut self, field: u8, (event, before): (&Event, Option<&KeyValue>)) {
+        let mut length = Length(0);
+        length.event(event, before);
+        self.head(field, length.0);
+        self.event(event, before);
+    }
+
     fn key_item(&mut self, field: u8, key: &Blob) {
         self.head(field, key.len());
         self.bytes(key);
@@ -97,11 +113,13 @@ impl Items {
         match self {
             Self::KeyValues(kvs) => kvs.len(),
             Self::Keys(keys) => keys.len(),
+            Self::Events(events) => events.left,
         }
     }
 
-    /// Bytes of `count` of them from the one at `from` on, or of all that are left.
-    fn measure(&self, field: u8, from: usize, count: usize) -> usize {
+    /// Bytes of `count` of them from the one at `from` on, or of all that are left. It is asked
+    /// for one stretch behind the other.
+    fn measure(&mut self, field: u8, from: usize, count: usize) -> usize {
         let to = self.len().min(from + count);
         let mut length = Length(0);
         match self {
@@ -110,6 +128,12 @@ impl Items {
             }
             Self::Keys(keys) => {
                 keys.as_slice()[from..to].iter().for_each(|key| length.key_item(field, key));
+            }
+            Self::Events(Events { batch, measured, .. }) => {
+                for _ in from..to {
+                    let event = batch.next(measured).expect("so many were found");
+                    length.event_item(field, event);
+                }
             }
         }
         length.0
@@ -120,6 +144,11 @@ impl Items {
         match self {
             Self::KeyValues(kvs) => kvs.next().map(|kv| out.key_value_item(field, &kv)),
             Self::Keys(keys) => keys.next().map(|key| out.key_item(field, &key)),
+            Self::Events(Events { left: 0, .. }) => None,
+            Self::Events(Events { batch, written, left, .. }) => {
+                *left -= 1;
+                batch.next(written).map(|event| out.event_item(field, event))
+            }
         }
         .is_some()
     }
@@ -151,7 +180,7 @@ impl Measure {
     fn run(&mut self) -> bool {
         let mut left = SLICE_ITEMS;
         while left > 0 {
-            let Some(part) = self.parts.get(self.lengths.len() - 1) else { return true };
+            let Some(part) = self.parts.get_mut(self.lengths.len() - 1) else { return true };
             let (more, is_whole) = match part {
                 Part::Fields(bytes) => (bytes.len(), true),
                 Part::Message(..) => (0, true),

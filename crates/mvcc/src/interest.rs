@@ -8,10 +8,10 @@
 
 use crate::key_range::KeyRange;
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, BTreeSet, btree_set};
-use alloc::vec::Vec;
+use alloc::collections::{BTreeMap, BTreeSet};
 use base::Blob;
 use core::cmp::Ordering;
+use core::ops::Bound;
 
 /// Watchers by what they watch; `W` is a watcher's id.
 pub struct Interest<W> {
@@ -69,12 +69,37 @@ impl<W: Ord + Copy> Interest<W> {
         was
     }
 
-    /// Whoever watches `key`; a watcher once for each of its ranges that hold it.
-    pub fn matching<'a>(&'a self, key: &'a [u8]) -> impl Iterator<Item = W> + 'a {
-        let exact = self.keys.get(key).into_iter().flatten().copied();
-        let stack = self.ranges.as_deref().into_iter().collect();
-        exact.chain(Stab { key, stack, here: None })
+    /// Whoever watches exactly `key`, behind `after`.
+    pub fn of_key(&self, key: &[u8], after: Option<W>) -> impl Iterator<Item = W> + '_ {
+        let all = self.keys.get(key).into_iter();
+        all.flat_map(move |all| all.range(behind(after))).copied()
     }
+
+    /// Tells `each` of those who watch a range that may hold keys from `low` to `high`, and of
+    /// which `has` says, by its start and its end, that it holds one; in the order of their
+    /// ranges, from `mark` on. Each node and each watcher that is met takes one off `left`; when
+    /// nothing is left of that, says where to go on.
+    pub fn over(
+        &self,
+        (low, high): (&[u8], &[u8]),
+        mark: Option<&Mark<W>>,
+        left: &mut usize,
+        (has, each): (impl Fn(&[u8], Option<&[u8]>) -> bool, impl FnMut(W)),
+    ) -> Option<Mark<W>> {
+        assert!(low <= high, "the lowest key is not above the highest");
+        Walk { low, high, mark, left, has, each }.walk(&self.ranges)
+    }
+}
+
+/// Where a walk over ranges stopped: at one of them, behind one of its watchers or before all.
+#[derive(Clone)]
+pub struct Mark<W> {
+    span: Span,
+    after: Option<W>,
+}
+
+fn behind<W>(after: Option<W>) -> (Bound<W>, Bound<W>) {
+    (after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded)
 }
 
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -95,6 +120,13 @@ impl End {
         match self {
             Self::Before(end) => *key < **end,
             Self::Open => true,
+        }
+    }
+
+    fn key(&self) -> Option<&[u8]> {
+        match self {
+            Self::Before(end) => Some(end),
+            Self::Open => None,
         }
     }
 }
@@ -236,40 +268,64 @@ fn rotate_left<W>(tree: &mut Tree<W>) {
     *tree = Some(child);
 }
 
-/// All nodes whose span holds a key.
-struct Stab<'a, W> {
-    key: &'a [u8],
-    stack: Vec<&'a Node<W>>,
-    here: Option<btree_set::Iter<'a, W>>,
+/// From range to range, in order: what ends before the lowest key or begins behind the highest
+/// is stepped over whole.
+struct Walk<'a, W, H, E> {
+    low: &'a [u8],
+    high: &'a [u8],
+    mark: Option<&'a Mark<W>>,
+    left: &'a mut usize,
+    has: H,
+    each: E,
 }
 
-impl<W: Copy> Iterator for Stab<'_, W> {
-    type Item = W;
-
-    fn next(&mut self) -> Option<W> {
-        loop {
-            if let Some(watcher) = self.here.as_mut().and_then(Iterator::next) {
-                return Some(*watcher);
-            }
-            self.here = None;
-            let node = self.stack.pop()?;
-            if !node.furthest.is_past(self.key) {
-                continue;
-            }
-            self.stack.extend(node.left.as_deref());
-            if *node.span.start <= *self.key {
-                self.stack.extend(node.right.as_deref());
-                if node.span.end.is_past(self.key) {
-                    self.here = Some(node.watchers.iter());
-                }
-            }
+impl<W: Ord + Copy, H: Fn(&[u8], Option<&[u8]>) -> bool, E: FnMut(W)> Walk<'_, W, H, E> {
+    fn walk(&mut self, tree: &Tree<W>) -> Option<Mark<W>> {
+        let node = tree.as_deref().filter(|node| node.furthest.is_past(self.low))?;
+        let place = self.mark.map_or(Ordering::Greater, |mark| node.span.cmp(&mark.span));
+        if place == Ordering::Greater
+            && let Some(mark) = self.walk(&node.left)
+        {
+            return Some(mark);
         }
+        if *node.span.start > *self.high {
+            return None;
+        }
+        if place != Ordering::Less
+            && let Some(mark) = self.meet(node, place)
+        {
+            return Some(mark);
+        }
+        self.walk(&node.right)
+    }
+
+    fn meet(&mut self, node: &Node<W>, place: Ordering) -> Option<Mark<W>> {
+        let mut after = self.mark.filter(|_| place == Ordering::Equal).and_then(|mark| mark.after);
+        let stop = |after| Some(Mark { span: node.span.clone(), after });
+        if *self.left == 0 {
+            return stop(after);
+        }
+        *self.left -= 1;
+        let span = &node.span;
+        if !span.end.is_past(self.low) || !(self.has)(&span.start, span.end.key()) {
+            return None;
+        }
+        for watcher in node.watchers.range(behind(after)) {
+            if *self.left == 0 {
+                return stop(after);
+            }
+            *self.left -= 1;
+            (self.each)(*watcher);
+            after = Some(*watcher);
+        }
+        None
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::vec::Vec;
     use base::Prng;
 
     fn key(p: &mut Prng) -> Blob {
@@ -292,6 +348,35 @@ mod tests {
         assert!(node.left.iter().all(|left| left.span < node.span));
         assert!(node.right.iter().all(|right| right.span > node.span));
         node.height
+    }
+
+    /// Whoever watches one of the keys, found in slices of so many steps.
+    fn found(index: &Interest<u64>, keys: &[Blob], slice: usize) -> Vec<u64> {
+        let mut found = Vec::new();
+        let mut keys = Vec::from(keys);
+        keys.dedup();
+        for key in &keys {
+            let mut after = None;
+            while let Some(id) = index.of_key(key, after).next() {
+                found.push(id);
+                after = Some(id);
+            }
+        }
+        let has = |start: &[u8], end: Option<&[u8]>| {
+            keys.iter().any(|key| **key >= *start && end.is_none_or(|end| **key < *end))
+        };
+        let (mut mark, mut slices) = (None, 0);
+        let hull = (&*keys[0], &**keys.last().unwrap());
+        loop {
+            let mut left = slice;
+            mark = index.over(hull, mark.as_ref(), &mut left, (has, |id| found.push(id)));
+            slices += 1;
+            assert!(slices < 10_000, "every slice is progress");
+            if mark.is_none() {
+                return found;
+            }
+            assert_eq!(left, 0, "it stops when nothing is left");
+        }
     }
 
     #[test]
@@ -319,9 +404,12 @@ mod tests {
                 assert_eq!(index.len(), twin.len());
                 if round % 50 == 0 {
                     most = most.max(check(&index.ranges));
-                    let key = key(&mut p);
-                    let mut found: Vec<u64> = index.matching(&key).collect();
-                    let all = twin.iter().filter(|(range, _)| range.matches(&key));
+                    // Some neighbours, looked for at once, in slices.
+                    let mut keys: Vec<Blob> = (0..1 + p.below(3)).map(|_| key(&mut p)).collect();
+                    keys.sort_unstable();
+                    let mut found = found(&index, &keys, 2 + p.below(9) as usize);
+                    let holds = |range: &KeyRange| keys.iter().any(|key| range.matches(key));
+                    let all = twin.iter().filter(|(range, _)| holds(range));
                     let mut wanted: Vec<u64> = all.map(|(_, id)| *id).collect();
                     found.sort_unstable();
                     wanted.sort_unstable();
@@ -340,25 +428,13 @@ mod tests {
             let key = |n: u64| alloc::format!("k{n:05}").into_bytes();
             index.insert(&KeyRange::new(&*key(n), &*key(n + 1)), n);
         }
-        let looks = |key: &[u8]| {
-            let mut stab =
-                Stab { key, stack: index.ranges.as_deref().into_iter().collect(), here: None };
-            let mut looks = 0;
-            while let Some(node) = stab.stack.pop() {
-                looks += 1;
-                if node.furthest.is_past(key) {
-                    stab.stack.extend(node.left.as_deref());
-                    if *node.span.start <= *key {
-                        stab.stack.extend(node.right.as_deref());
-                    }
-                }
-            }
-            looks
-        };
         for n in (0..20_000u64).step_by(997) {
             let key = alloc::format!("k{n:05}").into_bytes();
-            assert_eq!(index.matching(&key).collect::<Vec<_>>(), [n]);
-            assert!(looks(&key) <= 64, "{}", looks(&key));
+            let (mut found, mut left) = (Vec::new(), 1000);
+            let all = (|_: &[u8], _: Option<&[u8]>| true, |id| found.push(id));
+            assert!(index.over((&key, &key), None, &mut left, all).is_none());
+            assert_eq!(found, [n]);
+            assert!(left >= 1000 - 64, "{left}");
         }
     }
 }

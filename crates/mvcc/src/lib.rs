@@ -48,12 +48,12 @@ pub use command::{AlarmAction, AlarmKind, Command, Error, Response};
 pub use discard::Discard;
 pub use hash::HashKv;
 pub use hash_kv::HashKvWork;
-pub use interest::Interest;
+pub use interest::{Interest, Mark};
 pub use key_range::KeyRange;
 pub use key_value::VERSION_OVERHEAD_BYTES;
 pub use lease::LeaseTtl;
 pub use range::{Counted, RangeWork};
-pub use recent::Recent;
+pub use recent::{FREED_HERE_MAX, Recent};
 pub use store::{Applied, Done, Job, Limits, Progress, Store};
 pub use txn::ReadTxnWork;
 pub use types::{

@@ -16,13 +16,34 @@ use base::{Blob, ClusterTime, LogIndex, planted};
 
 impl Weight for Arc<Changes> {}
 
-/// A stretch of history; see [`View::history_page`].
+/// A stretch of history; see [`View::history_page`] and [`View::history_stretch`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HistoryPage {
-    /// Those that touch the range, in order.
+    /// In order.
     pub changes: Vec<Arc<Changes>>,
     /// First revision not looked at; past the view's revision when there is none.
     pub next: i64,
+}
+
+impl HistoryPage {
+    /// Those ahead of `from` that have no more than `events_max` events together, but for one.
+    pub(crate) fn stretch<'a>(
+        ahead: impl Iterator<Item = &'a Arc<Changes>>,
+        from: i64,
+        events_max: usize,
+    ) -> Self {
+        let (mut page, mut events) = (Self { changes: Vec::new(), next: from }, 0);
+        for changes in ahead {
+            events += changes.events.len();
+            if events > events_max && !page.changes.is_empty() {
+                break;
+            }
+            page.changes.push(changes.clone());
+            page.next = changes.revision + 1;
+        }
+        assert!(page.next >= from, "a page goes on");
+        page
+    }
 }
 
 /// An immutable picture of the store. Cloning copies a few pointers; holding one blocks nobody.
@@ -279,6 +300,40 @@ impl View {
             }
         }
         page.next = ahead.next().map_or(end, |changes| changes.revision);
+        assert!(from <= page.next && page.next <= end, "a page goes on, to the head at most");
+        Ok(page)
+    }
+
+    /// What follows from `from` on: all revisions, or, of a single key, those that changed it. No
+    /// more than `events_max` events, but for one revision.
+    ///
+    /// # Errors
+    /// `Compacted` when `from` is below the compact revision.
+    pub fn history_stretch(
+        &self,
+        from: i64,
+        range: &KeyRange,
+        events_max: usize,
+    ) -> Result<HistoryPage, Error> {
+        if from < self.compact_revision {
+            return Err(Error::Compacted);
+        }
+        let end = self.revision.saturating_add(1).max(from);
+        let mut page;
+        let is_all = if let Some(key) = range.single() {
+            let mut found = HistoryPage { changes: Vec::new(), next: end };
+            self.history_of_key(key, events_max.max(1), from, &mut found);
+            page = HistoryPage::stretch(found.changes.iter(), from, events_max);
+            page.changes.len() == found.changes.len() && found.next == end
+        } else {
+            let ahead = self.history.iter_from(&from, false).map(|(_, changes)| changes);
+            page = HistoryPage::stretch(ahead, from, events_max);
+            let last = self.history.floor(&i64::MAX).map(|(at, _)| *at);
+            last.is_none_or(|last| last < page.next)
+        };
+        if is_all {
+            page.next = end;
+        }
         assert!(from <= page.next && page.next <= end, "a page goes on, to the head at most");
         Ok(page)
     }

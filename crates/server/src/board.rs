@@ -4,10 +4,10 @@
 //! its view down before a step and puts one up after it; only who took one meanwhile costs copies.
 //! One thread reads here.
 
-use base::limits::CHANGES_UNHEARD_MAX;
+use base::limits::EVENTS_UNHEARD_MAX;
 use base::{NodeId, Term};
 use door::{MemberInfo, Sight, Status};
-use mvcc::View;
+use mvcc::{Changes, View};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -65,7 +65,7 @@ pub struct Board {
     up: Condvar,
     /// Somebody wants to hear of changes.
     listened: AtomicBool,
-    /// Changes told and not heard yet.
+    /// Events told and not heard yet.
     unheard: AtomicUsize,
 }
 
@@ -135,18 +135,18 @@ impl Board {
         self.listened.load(Ordering::SeqCst)
     }
 
-    /// Whether so many changes may be told now; they count as told then.
-    pub fn may_tell(&self, changes: usize) -> bool {
-        let may = self.unheard.load(Ordering::Relaxed) < CHANGES_UNHEARD_MAX;
+    /// Whether these changes may be told now; their events count as told then.
+    pub fn may_tell(&self, changes: &[Arc<Changes>]) -> bool {
+        let may = self.unheard.load(Ordering::Relaxed) < EVENTS_UNHEARD_MAX;
         if may {
-            self.unheard.fetch_add(changes, Ordering::Relaxed);
+            self.unheard.fetch_add(events_of(changes), Ordering::Relaxed);
         }
         may
     }
 
-    /// So many of those that were told have been heard.
-    pub fn heard(&self, changes: usize) {
-        self.unheard.fetch_sub(changes, Ordering::Relaxed);
+    /// These were told and have been heard.
+    pub fn heard(&self, changes: &[Arc<Changes>]) {
+        self.unheard.fetch_sub(events_of(changes), Ordering::Relaxed);
     }
 
     /// Reads something small off the picture.
@@ -171,6 +171,11 @@ impl Board {
             state = self.up.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
+}
+
+/// What many changes and a large one have the same cost in.
+fn events_of(changes: &[Arc<Changes>]) -> usize {
+    changes.iter().map(|changes| changes.events.len()).sum()
 }
 
 #[cfg(test)]
@@ -200,10 +205,12 @@ mod tests {
         (view.revision(), revision)
     }
 
-    fn put(store: &mut Store) {
+    fn put(store: &mut Store) -> Option<Arc<Changes>> {
         let put = PutRequest { key: Blob::from(&b"k"[..]), ..PutRequest::default() };
         let index = store.view().applied_index().next();
-        assert!(store.apply(index, ClusterTime(index.0), &Command::Put(put)).result.is_ok());
+        let applied = store.apply(index, ClusterTime(index.0), &Command::Put(put));
+        assert!(applied.result.is_ok());
+        applied.changes
     }
 
     #[test]
@@ -217,7 +224,7 @@ mod tests {
         while !board.lock().wanted {
             std::thread::yield_now();
         }
-        put(&mut store);
+        put(&mut store).expect("a revision");
         board.put_up(picture(2), store.view());
         board.take_down();
         board.show(picture(3));
@@ -227,17 +234,23 @@ mod tests {
         assert_eq!(seen(&board), (2, 2));
     }
 
+    /// Changes of so many events.
+    fn changes(events: usize) -> [Arc<Changes>; 1] {
+        let mut store = Store::new(Limits::default());
+        let made = put(&mut store).expect("a revision").events[0].clone();
+        [Arc::new(Changes { revision: 2, events: vec![made; events] })]
+    }
+
     #[test]
-    fn changes_that_nobody_hears_are_bounded() {
+    fn changes_that_nobody_hears_are_bounded_by_their_events() {
         let board = Board::new(picture(1), Store::new(Limits::default()).view());
-        assert!(
-            board.may_tell(CHANGES_UNHEARD_MAX - 1) && board.may_tell(10),
-            "a step is told whole"
-        );
-        assert!(!board.may_tell(1) && !board.may_tell(0), "not even that all is to be looked at");
-        board.heard(CHANGES_UNHEARD_MAX - 1);
-        assert!(board.may_tell(1));
-        board.heard(11);
+        let (many, ten, one) = (changes(EVENTS_UNHEARD_MAX - 1), changes(10), changes(1));
+        assert!(board.may_tell(&many) && board.may_tell(&ten), "a step is told whole");
+        assert!(!board.may_tell(&one) && !board.may_tell(&[]), "nor that all is to be looked at");
+        board.heard(&many);
+        assert!(board.may_tell(&one));
+        board.heard(&ten);
+        board.heard(&one);
         assert_eq!(board.unheard.load(Ordering::Relaxed), 0);
     }
 

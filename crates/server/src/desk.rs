@@ -216,7 +216,7 @@ impl Desk {
             Word::Batch { replies, changes, replaced } => {
                 self.notice_leader();
                 if !changes.is_empty() {
-                    self.board.heard(changes.len());
+                    self.board.heard(&changes);
                     self.tell(&changes);
                 }
                 if replaced {

@@ -164,8 +164,12 @@ const MILLION: i128 = 1_000_000;
 
 /// Of watchers; the server's numbers are larger.
 const FEED_LIMITS: FeedLimits = FeedLimits {
-    bounds: Bounds { revisions_max: 16, scan_max: 40, bytes_target: 2_000 },
+    bounds: Bounds { revisions_max: 16, events_max: 40, bytes_target: 2_000 },
+    at_hand_max: 4,
+    at_hand_bytes_max: 1_000,
     near_max: 8,
+    errand_bytes_max: 500,
+    hear_max: 3,
     recent_bytes_max: 2_000,
 };
 

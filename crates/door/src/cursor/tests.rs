@@ -1,8 +1,9 @@
 use super::*;
+use alloc::vec::Vec;
 use base::{Blob, ClusterTime, LogIndex};
-use mvcc::{Command, DeleteRequest, Limits, PutRequest, RequestOp, Store, TxnRequest};
+use mvcc::{Command, DeleteRequest, KeyRange, Limits, PutRequest, RequestOp, Store, TxnRequest};
 
-const BOUNDS: Bounds = Bounds { revisions_max: 3, scan_max: 10, bytes_target: 1 << 20 };
+const BOUNDS: Bounds = Bounds { revisions_max: 3, events_max: 10, bytes_target: 1 << 20 };
 
 struct Stage {
     store: Store,
@@ -144,12 +145,12 @@ fn a_batch_comes_apart_by_bytes_with_one_event_at_least_in_each_part() {
     let batch = cursor.advance(&stage.store.view(), &BOUNDS).expect("history");
     let batch = batch.expect("events");
     let parts = |bytes_max| {
-        let parts = batch.fragments(bytes_max).map(|part| (part.events().len(), part.more));
+        let parts = batch.fragments(bytes_max).map(|part| (part.count(), part.more));
         parts.collect::<Vec<_>>()
     };
     assert_eq!(parts(1 << 20), [(4, false)]);
     assert_eq!(parts(200), [(2, true), (1, true), (1, false)]);
     assert_eq!(parts(1), [(1, true), (1, true), (1, true), (1, false)]);
-    assert_eq!(batch.whole().events().len(), 4);
+    assert_eq!(batch.whole().events().count(), 4);
     assert!((400..600).contains(&batch.bytes()), "{}", batch.bytes());
 }

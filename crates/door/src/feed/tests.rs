@@ -1,3 +1,5 @@
+mod large;
+
 use super::*;
 use base::{Blob, ClusterTime, LogIndex, Prng};
 use mvcc::{
@@ -78,12 +80,20 @@ impl Stage {
         let pick = |p: &mut Prng, all: &[usize]| all[p.below(all.len() as u64) as usize];
         let bounds = Bounds {
             revisions_max: 1 + p.below(5) as usize,
-            scan_max: 1 + p.below(12) as usize,
+            events_max: 1 + p.below(12) as usize,
             bytes_target: pick(&mut p, &[1, 300, 1 << 20]),
         };
         let near_max = p.below(6) as i64;
         let recent_bytes_max = pick(&mut p, &[0, 1000, 3000, 1 << 20]);
-        let limits = FeedLimits { bounds, near_max, recent_bytes_max };
+        let limits = FeedLimits {
+            bounds,
+            at_hand_max: 1 + p.below(5) as usize,
+            at_hand_bytes_max: pick(&mut p, &[1, 150, 1 << 20]),
+            near_max,
+            errand_bytes_max: pick(&mut p, &[1, 300, 1 << 20]),
+            hear_max: 2 + p.below(4) as usize,
+            recent_bytes_max,
+        };
         let mut feed = Feed::new(limits, 1);
         let streams = (0..3).map(|_| (feed.open(), Stream::default())).collect();
         let store = Store::new(Limits::default());
@@ -144,14 +154,33 @@ impl Stage {
 
     fn hear(&mut self) {
         let Some(batch) = self.unheard.pop_front() else { return };
+        let is_alone = self.p.below(4) == 0;
+        if is_alone {
+            self.hear_all();
+        }
         let all = self.streams.iter().flat_map(|(s, stream)| stream.twins.keys().map(|w| (*s, *w)));
         let at_head: BTreeSet<_> = all.filter(|(s, w)| self.feed.quiet(*s, *w).is_some()).collect();
         let rung = self.feed.hear(&batch);
         self.ring(&rung);
-        if self.p.below(4) == 0 {
+        if is_alone {
+            self.hear_all();
             self.at_head = at_head;
             self.drain();
             self.at_head.clear();
+        }
+    }
+
+    fn go_on(&mut self) {
+        if self.feed.is_behind() {
+            self.note("behind");
+        }
+        let rung = self.feed.go_on();
+        self.ring(&rung);
+    }
+
+    fn hear_all(&mut self) {
+        while self.feed.is_behind() {
+            self.go_on();
         }
     }
 
@@ -244,16 +273,8 @@ impl Stage {
         let had = place.errand.is_some();
         let told = self.feed.next(stream, || view.clone());
         self.count.entry("while out").and_modify(|n| *n += u32::from(had && told.is_some()));
-        let Some(told) = told else { return };
-        if self.p.below(3) > 0 {
-            return self.tell(stream, told);
-        }
-        match self.feed.entrust(stream, told) {
-            Ok(errand) => {
-                self.note("entrusted");
-                self.streams.get_mut(&stream).expect("open").errand = Some(errand);
-            }
-            Err(told) => self.tell(stream, told),
+        if let Some(told) = told {
+            self.tell(stream, told);
         }
     }
 
@@ -267,9 +288,11 @@ impl Stage {
         place.asleep = false;
         assert!(self.feed.end(&errand), "nobody left");
         assert!(!self.feed.end(&errand), "once");
-        if let Some(told) = errand.into_told() {
-            self.tell(stream, told);
+        let told = errand.take_told();
+        if told.len() > 1 {
+            self.note("several");
         }
+        told.into_iter().for_each(|told| self.tell(stream, told));
         self.note("errands");
     }
 
@@ -288,7 +311,8 @@ impl Stage {
         let stream = *self.streams.keys().nth(n).expect("three are open");
         match self.p.below(40) {
             0..8 => self.apply(),
-            8..14 => self.hear(),
+            8..12 => self.hear(),
+            12..14 => self.go_on(),
             14..18 => self.watch(stream),
             18..28 => self.serve(stream),
             28..37 => self.run(stream),
@@ -313,6 +337,7 @@ impl Stage {
         while !self.unheard.is_empty() {
             self.hear();
         }
+        self.hear_all();
         self.drain();
         let streams: Vec<_> = self.streams.keys().copied().collect();
         for stream in streams {
@@ -323,6 +348,7 @@ impl Stage {
             }
             self.feed.close(stream);
         }
+        self.hear_all();
         assert!(self.feed.interest.is_empty() && self.feed.streams() == 0);
     }
 }
@@ -339,7 +365,8 @@ fn every_watcher_is_told_what_concerns_it_once_and_in_order_in_any_order_of_thin
             *count.entry(what).or_insert(0) += times;
         }
     }
-    for what in ["events", "compacted", "progress", "replaced", "errands", "entrusted", "recalled"]
+    for what in
+        ["events", "compacted", "progress", "replaced", "errands", "several", "recalled", "behind"]
     {
         assert!(count.get(what).is_some_and(|times| *times > 40), "{what} of {count:?}");
     }
@@ -347,8 +374,16 @@ fn every_watcher_is_told_what_concerns_it_once_and_in_order_in_any_order_of_thin
 }
 
 fn limits() -> FeedLimits {
-    let bounds = Bounds { revisions_max: 100, scan_max: 100, bytes_target: 1 << 20 };
-    FeedLimits { bounds, near_max: 0, recent_bytes_max: 1 << 20 }
+    let bounds = Bounds { revisions_max: 100, events_max: 100, bytes_target: 1 << 20 };
+    FeedLimits {
+        bounds,
+        at_hand_max: 100,
+        at_hand_bytes_max: 1 << 16,
+        near_max: 0,
+        errand_bytes_max: 1 << 16,
+        hear_max: 1_000,
+        recent_bytes_max: 1 << 20,
+    }
 }
 
 fn change(revision: i64, key: &Blob) -> Arc<Changes> {
@@ -382,7 +417,7 @@ fn a_change_costs_those_it_concerns_however_many_watch() {
     assert_eq!((rung.len(), feed.met), (1, 1));
     let told = feed.next(stream, no_view);
     let Some(Told::Events { watcher: 7, batch }) = told else { panic!("{told:?}") };
-    assert_eq!((batch.revision(), batch.whole().events().len()), (1_002, 1));
+    assert_eq!((batch.revision(), batch.count()), (1_002, 1));
     assert!(!feed.has_work(stream) && feed.next(stream, no_view).is_none());
     assert_eq!(feed.quiet(stream, 9), Some(1_002), "its place is where the feed stands");
 }
@@ -405,8 +440,9 @@ fn what_a_picture_showed_is_passed_over_when_it_is_heard() {
     assert!(feed.next(stream, no_view).is_none(), "it is far behind");
     let mut errand = feed.begin(stream, || store.view()).expect("one lags");
     assert!(errand.step() && feed.end(&errand));
-    let Some(Told::Events { watcher: 1, batch }) = errand.into_told() else { panic!("events") };
-    assert_eq!((batch.revision(), batch.whole().events().len()), (7, 6));
+    let told = errand.take_told();
+    let [Told::Events { watcher: 1, batch }] = &told[..] else { panic!("{told:?}") };
+    assert_eq!((batch.revision(), batch.count()), (7, 6));
     feed.want_progress(stream, 7);
     assert!(!feed.has_work(stream) && feed.quiet(stream, 1).is_none(), "4 to 7 were not heard");
     assert_eq!(feed.hear(&made[2..5]).len(), 1, "it is looked at once more");
@@ -438,8 +474,8 @@ fn a_live_watcher_has_its_place_where_the_feed_stands_when_the_store_is_replaced
     assert!(feed.next(stream, no_view).is_none());
     let mut errand = feed.begin(stream, || store.view()).expect("it may have missed something");
     assert!(errand.step() && feed.end(&errand));
-    let told = errand.into_told();
-    let Some(Told::Events { watcher: 1, batch }) = told else { panic!("{told:?}") };
-    assert_eq!((batch.revision(), batch.whole().events().len()), (6, 1));
+    let told = errand.take_told();
+    let [Told::Events { watcher: 1, batch }] = &told[..] else { panic!("{told:?}") };
+    assert_eq!((batch.revision(), batch.count()), (6, 1));
     assert_eq!(feed.quiet(stream, 1), Some(7));
 }

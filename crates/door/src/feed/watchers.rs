@@ -1,10 +1,11 @@
 //! The watchers of one stream, and whose turn it is.
 
-use super::errand::Errand;
-use crate::cursor::Cursor;
-use alloc::collections::BTreeMap;
+use super::errand::{Errand, Member};
+use crate::cursor::{Bounds, Cursor};
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
-use mvcc::{Event, KeyRange};
+use core::ops::Bound;
+use mvcc::{Event, KeyRange, Recent};
 
 /// Where a watcher waits, and for which turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +19,8 @@ pub(super) enum At {
 }
 
 struct Place {
+    /// Where it began.
+    start: i64,
     /// Its next revision: the first it is owed, or, live, the first that could be.
     cursor: Cursor,
     /// The last revision heard of that concerns it, or may. It is live when that is behind it.
@@ -28,6 +31,11 @@ struct Place {
 impl Place {
     fn is_live(&self) -> bool {
         self.cursor.next() > self.upto
+    }
+
+    /// Up to where it is known already what concerns it.
+    fn heard(&self) -> i64 {
+        if self.is_live() { 0 } else { self.upto }
     }
 }
 
@@ -41,20 +49,32 @@ pub(super) struct Watchers {
     turns: u64,
     /// The errand under way.
     errand: Option<u64>,
+    /// Who is on it, and since which turn.
+    out: Vec<(i64, u64)>,
     /// The highest revision that any answer has named or a picture has shown: no promise may be
     /// below it.
     shown: i64,
     progress_wanted: bool,
+    /// Those that waited for a revision of the future when they began, by that: some may have met
+    /// it meanwhile.
+    future: BTreeSet<(i64, i64)>,
 }
 
 impl Watchers {
-    pub(super) fn ranges(&self) -> impl Iterator<Item = (i64, &KeyRange)> {
-        self.places.iter().map(|(id, place)| (*id, &place.cursor.wanted().range))
+    /// Takes one of a stream that has ended.
+    pub(super) fn pop(&mut self) -> Option<(i64, KeyRange)> {
+        let (id, place) = self.places.pop_first()?;
+        Some((id, place.cursor.wanted().range.clone()))
     }
 
     pub(super) fn insert(&mut self, id: i64, cursor: Cursor, current: i64) {
         self.shown = self.shown.max(current);
-        let before = self.places.insert(id, Place { cursor, upto: current, at: At::Quiet });
+        let start = cursor.next();
+        if start > current + 1 {
+            self.future.insert((start, id));
+        }
+        let place = Place { start, cursor, upto: current, at: At::Quiet };
+        let before = self.places.insert(id, place);
         assert!(before.is_none(), "ids are free when they are given");
         self.settle(id);
     }
@@ -64,7 +84,9 @@ impl Watchers {
             self.recall();
         }
         self.put(id, At::Quiet);
-        self.places.remove(&id).map(|place| place.cursor)
+        let place = self.places.remove(&id)?;
+        self.future.remove(&(place.start, id));
+        Some(place.cursor)
     }
 
     /// Moves a watcher from where it waits.
@@ -101,11 +123,13 @@ impl Watchers {
         self.put(id, At::Due(turn));
     }
 
-    /// An event of a change that was heard; true when the stream had nothing due and now has.
-    pub(super) fn concerns(&mut self, id: i64, event: &Event, revision: i64) -> bool {
+    /// An event of a change that was heard, or, without one, some of many, whatever their kind;
+    /// true when the stream had nothing due and now has.
+    pub(super) fn concerns(&mut self, id: i64, event: Option<&Event>, revision: i64) -> bool {
         let place = self.places.get_mut(&id).expect("the index has no other");
         // What is below was seen in a picture, or lies before its start.
-        if revision < place.cursor.next() || !place.cursor.wanted().wants(event) {
+        let is_new = revision >= place.cursor.next() && revision > place.heard();
+        if !is_new || !event.is_none_or(|event| place.cursor.wanted().wants(event)) {
             return false;
         }
         if place.is_live() {
@@ -120,11 +144,25 @@ impl Watchers {
         rings
     }
 
-    /// No change tells what lies between; true when the stream had nothing due and now has.
-    pub(super) fn missed(&mut self, head: i64, current: i64) -> bool {
+    /// No change tells what lies between. Goes through those behind `after`, as long as something
+    /// is left of `looks`, and says behind whom to go on; also whether the stream had nothing due
+    /// and now has.
+    pub(super) fn missed(
+        &mut self,
+        (head, current): (i64, i64),
+        after: Option<i64>,
+        looks: &mut usize,
+    ) -> (Option<Option<i64>>, bool) {
         let idle = self.due.is_empty();
-        let mut quiet = Vec::new();
-        for (id, place) in &mut self.places {
+        let (mut quiet, mut last, mut stopped) = (Vec::new(), after, None);
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        for (id, place) in self.places.range_mut((from, Bound::Unbounded)) {
+            if *looks == 0 {
+                stopped = Some(last);
+                break;
+            }
+            *looks -= 1;
+            last = Some(*id);
             if place.is_live() {
                 let next = place.cursor.next().max(head + 1);
                 if next > current {
@@ -139,7 +177,7 @@ impl Watchers {
             }
         }
         quiet.into_iter().for_each(|id| self.settle(id));
-        idle && !self.due.is_empty()
+        (stopped, idle && !self.due.is_empty())
     }
 
     pub(super) fn has_due(&self) -> bool {
@@ -178,41 +216,39 @@ impl Watchers {
         self.errand.is_some()
     }
 
-    /// Sends up to `max` of those who lag, in turn.
-    pub(super) fn send(&mut self, max: usize) -> (u64, Vec<(i64, Cursor)>) {
-        assert!(self.errand.is_none(), "there is one errand at a time");
+    /// Sends up to `max` of those who lag, in turn: through what was heard last where that has
+    /// what they are owed.
+    pub(super) fn send(
+        &mut self,
+        max: usize,
+        recent: &Recent,
+        bounds: &Bounds,
+    ) -> (u64, Vec<Member>) {
+        assert!(self.errand.is_none() && self.out.is_empty(), "there is one errand at a time");
         let first: Vec<_> = self.lagging.iter().take(max).map(|(turn, id)| (*turn, *id)).collect();
         let number = self.turn();
         self.errand = Some(number);
         let mut members = Vec::with_capacity(first.len());
         for (turn, id) in first {
             self.put(id, At::Out(turn));
-            members.push((id, self.places[&id].cursor.clone()));
+            self.out.push((id, turn));
+            let place = &self.places[&id];
+            let cursor = place.cursor.clone();
+            assert!(!place.is_live(), "whoever lags is owed something");
+            let search = cursor.hears(recent, place.upto, bounds);
+            let hears = search.is_some();
+            members.push(Member { id, cursor, search, hears });
         }
         assert!(members.len() <= max, "an errand is bounded");
         (number, members)
-    }
-
-    /// Sends one whose events are known already.
-    pub(super) fn send_one(&mut self, id: i64) -> Option<u64> {
-        assert!(self.errand.is_none(), "there is one errand at a time");
-        self.places.get(&id)?;
-        let number = self.turn();
-        self.errand = Some(number);
-        self.put(id, At::Out(number));
-        Some(number)
     }
 
     /// Nothing comes of the errand under way: whoever is on it goes on where it stood.
     fn recall(&mut self) {
         let errand = self.errand.take();
         assert!(errand.is_some(), "nobody is out without an errand");
-        let out = |(id, place): (&i64, &Place)| match place.at {
-            At::Out(turn) => Some((*id, turn, place.is_live())),
-            _ => None,
-        };
-        let out: Vec<_> = self.places.iter().filter_map(out).collect();
-        for (id, turn, live) in out {
+        for (id, turn) in core::mem::take(&mut self.out) {
+            let live = self.places[&id].is_live();
             self.put(id, if live { At::Quiet } else { At::Lagging(turn) });
         }
     }
@@ -222,20 +258,15 @@ impl Watchers {
         if self.errand != Some(number) {
             return false;
         }
-        for (id, cursor) in errand.members() {
-            let place = self.places.get_mut(id).expect("with whoever leaves its errand ends");
+        for (id, cursor, _) in errand.places() {
+            let place = self.places.get_mut(&id).expect("with whoever leaves its errand ends");
             assert!(cursor.next() >= place.cursor.next(), "an errand goes forward");
             self.shown = self.shown.max(cursor.next() - 1);
             place.cursor = cursor.clone();
         }
         // Whoever was not reached keeps its turn.
         self.recall();
-        let reached = errand.reached().iter().map(|(id, _)| *id);
-        let told = errand.told().and_then(|told| match told {
-            super::Told::Events { watcher, .. } => Some(*watcher),
-            _ => None,
-        });
-        for id in reached.chain(told) {
+        for (id, ..) in errand.places().filter(|(.., reached)| *reached) {
             self.settle(id);
         }
         true
@@ -262,9 +293,10 @@ impl Watchers {
         }
         assert!(head >= self.shown, "no promise is below what was shown");
         self.progress_wanted = false;
-        let mut places = self.places.values();
-        let any = !self.places.is_empty() && places.all(|place| place.cursor.next() <= head + 1);
-        any.then_some(head)
+        while self.future.first().is_some_and(|(start, _)| *start <= head + 1) {
+            self.future.pop_first();
+        }
+        (!self.places.is_empty() && self.future.is_empty()).then_some(head)
     }
 
     pub(super) fn may_promise(&self, id: i64, head: i64) -> bool {

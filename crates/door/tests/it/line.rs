@@ -23,10 +23,17 @@ use mvcc::{
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-const BOUNDS: Bounds = Bounds { revisions_max: 100, scan_max: 1_000, bytes_target: 1 << 16 };
-/// Whoever lags is fed at once: there is one client.
-const LIMITS: FeedLimits =
-    FeedLimits { bounds: BOUNDS, near_max: i64::MAX, recent_bytes_max: 1 << 20 };
+const BOUNDS: Bounds = Bounds { revisions_max: 100, events_max: 1_000, bytes_target: 1 << 16 };
+/// Whoever lags is fed at once, and all is heard in one go: there is one client.
+const LIMITS: FeedLimits = FeedLimits {
+    bounds: BOUNDS,
+    at_hand_max: usize::MAX,
+    at_hand_bytes_max: usize::MAX,
+    near_max: i64::MAX,
+    errand_bytes_max: 1,
+    hear_max: usize::MAX,
+    recent_bytes_max: 1 << 20,
+};
 
 /// One client of the line protocol.
 pub struct Line {

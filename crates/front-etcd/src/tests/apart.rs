@@ -9,7 +9,7 @@ use api::etcdserverpb::watch_request::RequestUnion;
 use base::Blob;
 use bytes::Bytes;
 use door::Door as _;
-use mvcc::{Command, PutRequest};
+use mvcc::{Command, DeleteRequest, PutRequest, RequestOp, TxnRequest};
 use net::{FRAME_HEAD_BYTES, Limits, frame};
 use std::net::SocketAddr;
 
@@ -155,13 +155,77 @@ fn a_long_live_batch_is_written_apart_and_what_follows_it_waits_for_it() {
         write(&mut client, "k", vec![7; 100_000]).await;
         until(|| door.works() == 1).await;
         write(&mut client, "k", "next").await;
-        write(&mut client, "a", vec![7; 100_000]).await;
+        write(&mut client, "a", vec![7; 10_000]).await;
         let other = watch.next().await;
         assert_eq!((other.watch_id, other.events.len()), (1, 1), "it does not wait");
         door.work();
         for revision in [2, 3] {
             let answer = watch.next().await;
             assert_eq!((answer.watch_id, answer.header.unwrap().revision), (0, revision));
+        }
+    });
+}
+
+/// Puts so many keys of `value_bytes` each, in transactions of 100, and removes them all at once.
+fn fill_and_remove(door: &FakeDoor, keys: usize, value_bytes: usize) {
+    let value = Blob::from(vec![7; value_bytes]);
+    for first in (0..keys).step_by(100) {
+        let put = |n: usize| {
+            let key = Blob::from(format!("k{n:06}").as_bytes());
+            RequestOp::Put(PutRequest { key, value: value.clone(), ..PutRequest::default() })
+        };
+        let success = (first..first + 100).map(put).collect();
+        door.batch(&[Command::Txn(TxnRequest { success, ..TxnRequest::default() })]);
+    }
+    let (key, range_end) = (Blob::from(&b"k"[..]), Blob::from(&b"l"[..]));
+    door.batch(&[Command::Delete(DeleteRequest { key, range_end, prev_kv: false })]);
+}
+
+#[test]
+fn a_large_removal_is_written_apart_in_chunks_for_as_many_as_have_a_permit() {
+    const KEYS: usize = 2_000;
+    with_door(Limits::default(), |address, door| async move {
+        let mut clients = Vec::new();
+        for _ in 0..PERMITS_MAX + 3 {
+            let mut client = Client::connect(address).await;
+            let mut watch = client.watch().await;
+            watch.send(&create(pb::WatchCreateRequest {
+                key: "k".into(),
+                range_end: "l".into(),
+                filters: vec![pb::watch_create_request::FilterType::Noput as i32],
+                prev_kv: true,
+                ..Default::default()
+            }));
+            assert!(watch.next().await.created);
+            clients.push((client, watch));
+        }
+        door.idle.set(true);
+        fill_and_remove(&door, KEYS, 1_000);
+        // Two megabytes for each of them, and nothing of that is made before a work is done.
+        let reads = clients.into_iter().map(|(client, watch)| {
+            tokio::task::spawn_local(async move {
+                let (_client, mut watch) = (client, watch);
+                let removed = watch.next().await;
+                assert!(!removed.fragment && removed.header.unwrap().revision == 22);
+                let before = |event: &api::mvccpb::Event| event.prev_kv.clone().unwrap().value;
+                assert!(removed.events.iter().all(|event| before(event).len() == 1_000));
+                assert_eq!(removed.events.len(), KEYS);
+            })
+        });
+        let reads: Vec<_> = reads.collect();
+        let (mut rounds, is_done) = (0, || reads.iter().all(|read| read.is_finished()));
+        loop {
+            until(|| door.works() > 0 || is_done()).await;
+            if is_done() {
+                break;
+            }
+            assert!(door.works() <= PERMITS_MAX);
+            door.work();
+            rounds += 1;
+        }
+        assert!(rounds >= 2 * KEYS * 1_000 / base::limits::CHUNK_BYTES, "{rounds}");
+        for read in reads {
+            read.await.unwrap();
         }
     });
 }

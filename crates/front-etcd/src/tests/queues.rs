@@ -94,5 +94,15 @@ fn the_watcher_too_many_is_refused_and_the_others_of_its_stream_stay() {
         let mut other = client.watch().await;
         other.send(&create(pb::WatchCreateRequest { key: "c".into(), ..Default::default() }));
         assert!(!other.next().await.canceled, "the bound is that of a stream");
+        // All of them together have one too, and who leaves makes room.
+        stage.front.hub.set_all_watchers_max(3);
+        other.send(&create(pb::WatchCreateRequest { key: "d".into(), ..Default::default() }));
+        let refused = other.next().await;
+        assert!(refused.created && refused.canceled && refused.watch_id == -1);
+        assert_eq!(refused.cancel_reason, "etcdserver: too many requests");
+        drop(watch);
+        super::until(|| stage.front.hub.noted() == 1).await;
+        other.send(&create(pb::WatchCreateRequest { key: "d".into(), ..Default::default() }));
+        assert!(!other.next().await.canceled);
     });
 }

@@ -5,11 +5,12 @@ use super::super::cut::Cut;
 use super::super::{convert, refusal};
 use super::Hub;
 use super::Permit;
-use super::watcher::{Responses, Watcher, range_of, wanted};
+use super::watcher::{Watcher, range_of, wanted};
+use super::writing::{Owed, Writing};
 use api::error::EtcdError;
 use api::etcdserverpb as pb;
 use api::etcdserverpb::watch_request::RequestUnion;
-use base::limits::{ANSWERS_MAX, STREAM_AT_ONCE_BYTES_MAX};
+use base::limits::ANSWERS_MAX;
 use bytes::Bytes;
 use door::{Batch, Errand, StreamId, Told, apart};
 use later::{Asker, Later};
@@ -26,16 +27,31 @@ const UNREAD_MAX: Duration = Duration::from_secs(60);
 const DUPLICATE_ID: &str = "mvcc: duplicate watch ID provided on the WatchStream";
 const EMPTY_RANGE: &str = "mvcc: watcher range is empty";
 
-/// A message that waits for room.
+/// What waits for room.
 enum Answer {
     Message(pb::WatchResponse),
+    /// Messages, or a piece of one.
     Written(Result<Bytes, Status>),
+    /// What follows is not written yet: it is once the client has room for it.
+    Rest(Box<Writing>),
 }
 
-/// What was read for watchers that lagged, and written.
+/// What was written, and what was not yet.
+type Piece = (Result<Bytes, Status>, Box<Writing>);
+
+/// What was read for watchers that lagged, and the first of it written.
 struct Fed {
     errand: Errand,
-    frames: Vec<Result<Bytes, Status>>,
+    /// Who is told something.
+    active: Vec<i64>,
+    piece: Option<Piece>,
+}
+
+/// What is made on another thread; dropped, it ends.
+enum Apart {
+    Reading(Later<Box<Fed>>),
+    /// Nothing else is sent before it.
+    Writing(Later<Piece>),
 }
 
 /// State of one stream, free of I/O.
@@ -45,10 +61,9 @@ pub(super) struct Session {
     form: Form,
     watchers: BTreeMap<i64, Watcher>,
     next_id: i64,
-    /// Small control answers and the fragments of one batch; sent before any new batch.
+    /// Small control answers and what an errand found; sent before any new batch.
     answers: VecDeque<Answer>,
-    /// What is read and written apart; dropped, it ends.
-    apart: Option<(Later<Fed>, Permit)>,
+    apart: Option<(Apart, Permit)>,
     bell: Rc<Bell>,
 }
 
@@ -91,7 +106,7 @@ impl Session {
             Some(EMPTY_RANGE)
         } else if create.watch_id != 0 && self.watchers.contains_key(&create.watch_id) {
             Some(DUPLICATE_ID)
-        } else if self.watchers.len() >= self.hub.watchers_max.get() {
+        } else if self.watchers.len() >= self.hub.watchers_max.get() || self.hub.is_full() {
             Some(EtcdError::TooManyRequests.text())
         } else {
             None
@@ -136,7 +151,8 @@ impl Session {
         if self.watchers.remove(&id).is_some() {
             let mut feed = self.hub.feed.borrow_mut();
             feed.unwatch(self.stream, id);
-            if !feed.is_out(self.stream) {
+            let is_reading = matches!(self.apart, Some((Apart::Reading(_), _)));
+            if is_reading && !feed.is_out(self.stream) {
                 self.apart = None;
             }
             drop(feed);
@@ -151,8 +167,11 @@ impl Session {
     }
 
     /// The next message to send, or none when there is nothing at hand. The client's window has
-    /// room: whoever lags is fed now.
-    fn next_answer(&mut self) -> Option<Answer> {
+    /// room: whoever lags is fed now, and what is not written yet is.
+    fn next_answer(&mut self) -> Option<Result<Bytes, Status>> {
+        if self.is_writing() {
+            return None;
+        }
         if self.answers.is_empty() {
             self.send_out();
             let view = || self.hub.door.view();
@@ -163,15 +182,34 @@ impl Session {
                 self.tell(told);
             }
         }
-        self.answers.pop_front()
+        match self.answers.pop_front()? {
+            Answer::Message(message) => Some(self.form.encode(&message)),
+            Answer::Written(piece) => Some(piece),
+            Answer::Rest(writing) => {
+                self.go_on_writing(writing);
+                None
+            }
+        }
+    }
+
+    fn is_writing(&self) -> bool {
+        matches!(self.apart, Some((Apart::Writing(_), _)))
     }
 
     /// True when [`Self::next_answer`] may have more.
     fn has_work(&self) -> bool {
-        let mut feed = self.hub.feed.borrow_mut();
-        !self.answers.is_empty()
-            || feed.has_at_hand(self.stream)
-            || (feed.wants_errand(self.stream) && self.hub.permits.is_free(&self.bell))
+        if self.is_writing() {
+            return false;
+        }
+        let is_free = || self.hub.permits.is_free(&self.bell);
+        match self.answers.front() {
+            Some(Answer::Rest(_)) => is_free(),
+            Some(_) => true,
+            None => {
+                let mut feed = self.hub.feed.borrow_mut();
+                feed.has_at_hand(self.stream) || (feed.wants_errand(self.stream) && is_free())
+            }
+        }
     }
 
     /// Has those who lag fed apart, unless some are already.
@@ -179,6 +217,7 @@ impl Session {
         if !self.hub.feed.borrow().wants_errand(self.stream) {
             return;
         }
+        assert!(self.apart.is_none(), "what is read is an errand, what is written is an answer");
         let Some(permit) = self.hub.permits.take(&self.bell) else { return };
         let view = || self.hub.door.view();
         let errand = self.hub.feed.borrow_mut().begin(self.stream, view);
@@ -190,47 +229,88 @@ impl Session {
     fn carry_out(&mut self, errand: Errand, permit: Permit) {
         let in_parts = |id: &i64| self.watchers.get(id).is_some_and(|watcher| watcher.fragment);
         let in_parts: BTreeSet<i64> = errand.watchers().filter(in_parts).collect();
-        let (header, shape) = (self.header(), self.form.shape());
+        let form = (self.form.shape(), self.header());
         let bytes_max = self.hub.message_bytes_max;
-        let mut fed = Some(Fed { errand, frames: Vec::new() });
-        let mut responses = None;
+        let mut fed = Some(Box::new(Fed { errand, active: Vec::new(), piece: None }));
+        let mut writing = None;
         let step = move || {
-            let Fed { errand, frames } = fed.as_mut()?;
-            if !errand.step() {
-                return None;
-            }
-            if let Some(Told::Events { watcher, batch }) = errand.told() {
-                let whose = (*watcher, in_parts.contains(watcher));
-                let begin = || Responses::new(header, whose, batch, bytes_max);
-                let next = responses.get_or_insert_with(begin).next(batch);
-                if let Some(response) = next {
-                    frames.push(shape.encode(&response));
+            let Fed { errand, active, piece } = &mut **fed.as_mut()?;
+            if writing.is_none() {
+                if !errand.step() {
                     return None;
                 }
+                let mut owed = Vec::new();
+                for (watcher, batch) in errand.take_batches() {
+                    active.push(watcher);
+                    owed.push(Owed { watcher, in_parts: in_parts.contains(&watcher), batch });
+                }
+                writing = Some(Box::new(Writing::new(form, bytes_max, owed)));
+            }
+            let mut rest = writing.take()?;
+            if !rest.is_done() {
+                let Some(written) = rest.step() else {
+                    writing = Some(rest);
+                    return None;
+                };
+                *piece = Some((written, rest));
             }
             fed.take()
         };
         // Whether anybody waits shows in whether the stream is there.
-        self.apart = Some((apart(&*self.hub.door, Asker::nobody(), step), permit));
+        let later = apart(&*self.hub.door, Asker::nobody(), step);
+        self.apart = Some((Apart::Reading(later), permit));
+    }
+
+    /// Has the next piece written, as soon as that has its turn.
+    fn go_on_writing(&mut self, writing: Box<Writing>) {
+        assert!(self.apart.is_none(), "nothing is read while something is to be written");
+        let Some(permit) = self.hub.permits.take(&self.bell) else {
+            return self.answers.push_front(Answer::Rest(writing));
+        };
+        let mut writing = Some(writing);
+        let step = move || {
+            let written = writing.as_mut()?.step()?;
+            Some((written, writing.take()?))
+        };
+        let later = apart(&*self.hub.door, Asker::nobody(), step);
+        self.apart = Some((Apart::Writing(later), permit));
     }
 
     /// Takes in what was made apart, if it has come.
     fn take_in(&mut self, cx: &mut Context<'_>) -> Result<(), Status> {
-        let Some((apart, _)) = &mut self.apart else { return Ok(()) };
-        let Poll::Ready(fed) = Pin::new(apart).poll(cx) else { return Ok(()) };
-        self.apart = None;
-        let Some(Fed { errand, frames }) = fed else {
-            return Err(refusal::of(EtcdError::Stopped));
-        };
-        let awaited = self.hub.feed.borrow_mut().end(&errand);
-        assert!(awaited, "what is not awaited is dropped");
-        self.answers.extend(frames.into_iter().map(Answer::Written));
-        match errand.into_told() {
-            Some(Told::Events { watcher, .. }) => self.is_active(watcher),
-            Some(told) => self.tell(told),
+        let stopped = || refusal::of(EtcdError::Stopped);
+        match &mut self.apart {
             None => {}
+            Some((Apart::Writing(later), _)) => {
+                let Poll::Ready(piece) = Pin::new(later).poll(cx) else { return Ok(()) };
+                self.apart = None;
+                let (written, rest) = piece.ok_or_else(stopped)?;
+                if !rest.is_done() {
+                    self.answers.push_front(Answer::Rest(rest));
+                }
+                self.answers.push_front(Answer::Written(written));
+            }
+            Some((Apart::Reading(later), _)) => {
+                let Poll::Ready(fed) = Pin::new(later).poll(cx) else { return Ok(()) };
+                self.apart = None;
+                self.take_back(*fed.ok_or_else(stopped)?);
+            }
         }
         Ok(())
+    }
+
+    fn take_back(&mut self, fed: Fed) {
+        let Fed { mut errand, active, piece } = fed;
+        let awaited = self.hub.feed.borrow_mut().end(&errand);
+        assert!(awaited, "what is not awaited is dropped");
+        active.into_iter().for_each(|id| self.is_active(id));
+        if let Some((written, rest)) = piece {
+            self.answers.push_back(Answer::Written(written));
+            if !rest.is_done() {
+                self.answers.push_back(Answer::Rest(rest));
+            }
+        }
+        errand.take_told().into_iter().for_each(|told| self.tell(told));
     }
 
     fn is_active(&mut self, id: i64) {
@@ -241,32 +321,26 @@ impl Session {
         match told {
             Told::Progress(revision) => self.push_progress(-1, revision),
             Told::Compacted { watcher, revision } => self.compacted(watcher, revision),
-            Told::Events { watcher, batch } => {
-                if batch.bytes() <= STREAM_AT_ONCE_BYTES_MAX {
-                    return self.events(watcher, &batch);
-                }
-                // What is fresh does not wait for what was begun before.
-                let Some(permit) = self.hub.permits.take(&self.bell) else {
-                    return self.events(watcher, &batch);
-                };
-                let told = Told::Events { watcher, batch };
-                let errand = self.hub.feed.borrow_mut().entrust(self.stream, told);
-                match errand {
-                    Ok(errand) => self.carry_out(errand, permit),
-                    Err(Told::Events { watcher, batch }) => self.events(watcher, &batch),
-                    Err(_) => unreachable!("events come back as events"),
-                }
-            }
+            Told::Events { watcher, batch } => self.events(watcher, &batch),
         }
     }
 
+    /// Events that are few enough to be written at once.
     fn events(&mut self, id: i64, batch: &Batch) {
         self.is_active(id);
-        let (header, bytes_max) = (self.header(), self.hub.message_bytes_max);
         let fragment = self.watchers.get(&id).is_some_and(|watcher| watcher.fragment);
-        let mut responses = Responses::new(header, (id, fragment), batch, bytes_max);
-        while let Some(response) = responses.next(batch) {
-            self.answer(response);
+        let bytes_max = if fragment { self.hub.message_bytes_max } else { usize::MAX };
+        let mut header = self.header();
+        header.revision = batch.revision();
+        for part in batch.fragments(bytes_max) {
+            let events = part.events().map(|(event, before)| convert::event(event, before));
+            self.answer(pb::WatchResponse {
+                header: Some(header),
+                watch_id: id,
+                fragment: part.more,
+                events: events.collect(),
+                ..Default::default()
+            });
         }
     }
 
@@ -376,10 +450,7 @@ impl Source for Stream {
     }
 
     fn make(&mut self) -> Option<Result<Bytes, Status>> {
-        Some(match self.session.next_answer()? {
-            Answer::Message(answer) => self.session.form.encode(&answer),
-            Answer::Written(frame) => frame,
-        })
+        self.session.next_answer()
     }
 
     fn starts_at_once(&self) -> bool {

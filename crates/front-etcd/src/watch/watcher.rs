@@ -1,10 +1,9 @@
 //! One watcher of a stream, in etcd's words: what its client asked for besides events.
 
-use super::super::convert;
 use api::etcdserverpb as pb;
 use api::etcdserverpb::watch_create_request::FilterType;
 use base::Blob;
-use door::{Batch, Wanted};
+use door::Wanted;
 use mvcc::KeyRange;
 
 /// State of one watcher.
@@ -36,43 +35,5 @@ pub(super) fn wanted(request: &pb::WatchCreateRequest) -> Wanted {
         prev_kv: request.prev_kv,
         no_put: has(FilterType::Noput),
         no_delete: has(FilterType::Nodelete),
-    }
-}
-
-/// A batch as responses: one, or several when the client asked for fragments. Anybody can write
-/// them, on any thread.
-pub(super) struct Responses {
-    header: pb::ResponseHeader,
-    id: i64,
-    /// Bytes of one.
-    bytes_max: usize,
-    /// Events written so far.
-    given: usize,
-}
-
-impl Responses {
-    pub(super) fn new(
-        mut header: pb::ResponseHeader,
-        (id, fragment): (i64, bool),
-        batch: &Batch,
-        bytes_max: usize,
-    ) -> Self {
-        header.revision = batch.revision();
-        Self { header, id, bytes_max: if fragment { bytes_max } else { usize::MAX }, given: 0 }
-    }
-
-    /// The next one; none when that was all.
-    pub(super) fn next(&mut self, batch: &Batch) -> Option<pb::WatchResponse> {
-        let part = batch.fragment(self.given, self.bytes_max)?;
-        let events: Vec<_> =
-            part.events().map(|(event, before)| convert::event(event, before)).collect();
-        self.given += events.len();
-        Some(pb::WatchResponse {
-            header: Some(self.header),
-            watch_id: self.id,
-            fragment: part.more,
-            events,
-            ..Default::default()
-        })
     }
 }

@@ -64,7 +64,7 @@ impl Voter {
             replaced = false;
         } else if replaced || !effects.changes.is_empty() {
             // A desk that is far behind is told later that all is to be looked at.
-            let may = self.board.may_tell(effects.changes.len());
+            let may = self.board.may_tell(&effects.changes);
             if !may {
                 self.forget(effects);
                 (self.replaced, replaced) = (true, false);

@@ -1,0 +1,105 @@
+//! Batches on their way to be written, as their client takes them: on any thread, a slice at a
+//! time, and never more of it than a chunk.
+
+use super::super::parts;
+use super::super::writer::{CHUNK_BYTES, Writer};
+use api::etcdserverpb as pb;
+use bytes::Bytes;
+use door::{Batch, Place};
+use net::{Shape, Status};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// A batch, whose it is, and whether its client takes it in parts.
+pub(super) struct Owed {
+    pub(super) watcher: i64,
+    pub(super) in_parts: bool,
+    pub(super) batch: Batch,
+}
+
+/// Batches as messages, one after the other. What is held of them is references.
+pub(super) struct Writing {
+    shape: Shape,
+    header: pb::ResponseHeader,
+    /// Bytes of a message to a client that takes parts.
+    part_bytes_max: usize,
+    /// The first is the one that is written.
+    owed: VecDeque<(i64, bool, Arc<Batch>)>,
+    /// How far the first is given to messages.
+    place: Option<Place>,
+    message: Option<Writer>,
+    /// What is written and not handed over.
+    ready: Vec<u8>,
+}
+
+impl Writing {
+    pub(super) fn new(
+        (shape, header): (Shape, pb::ResponseHeader),
+        part_bytes_max: usize,
+        owed: Vec<Owed>,
+    ) -> Self {
+        let owed = owed.into_iter().map(|o| (o.watcher, o.in_parts, Arc::new(o.batch))).collect();
+        let ready = Vec::new();
+        Self { shape, header, part_bytes_max, owed, place: None, message: None, ready }
+    }
+
+    /// All is handed over.
+    pub(super) fn is_done(&self) -> bool {
+        self.message.is_none() && self.owed.is_empty() && self.ready.is_empty()
+    }
+
+    /// One slice; the next piece once there is enough, which may be several messages and may end
+    /// inside one.
+    ///
+    /// # Errors
+    /// A message is too long.
+    pub(super) fn step(&mut self) -> Option<Result<Bytes, Status>> {
+        assert!(!self.is_done(), "who is done is not asked");
+        while self.ready.len() < CHUNK_BYTES {
+            let Some(message) = &mut self.message else {
+                if !self.begin() {
+                    break;
+                }
+                continue;
+            };
+            let chunk = match message.step()? {
+                Ok(chunk) => chunk,
+                Err(status) => return Some(Err(status)),
+            };
+            if message.is_done() {
+                self.message = None;
+            }
+            if self.ready.is_empty() && chunk.len() >= CHUNK_BYTES {
+                return Some(Ok(chunk));
+            }
+            self.ready.extend_from_slice(&chunk);
+        }
+        Some(Ok(std::mem::take(&mut self.ready).into()))
+    }
+
+    /// Begins the next message; false when there is none.
+    fn begin(&mut self) -> bool {
+        let Some((watcher, in_parts, batch)) = self.owed.front() else { return false };
+        let bytes_max = if *in_parts { self.part_bytes_max } else { usize::MAX };
+        let from = self.place.unwrap_or_else(|| batch.start());
+        let (count, behind) = if *in_parts {
+            let (part, behind) = batch.fragment(from, bytes_max).expect("it has events left");
+            (part.count(), Some(behind).filter(|_| part.more))
+        } else {
+            (batch.count(), None)
+        };
+        let head = pb::WatchResponse {
+            header: Some(pb::ResponseHeader { revision: batch.revision(), ..self.header }),
+            watch_id: *watcher,
+            fragment: behind.is_some(),
+            ..Default::default()
+        };
+        let parts = parts::events(&head, (Arc::clone(batch), from), count);
+        self.message = Some(Writer::new(self.shape, parts));
+        self.place = behind;
+        if behind.is_none() {
+            self.owed.pop_front();
+        }
+        true
+    }
+}
