@@ -42,6 +42,7 @@ mod traffic;
 mod unary;
 mod vitals;
 mod waiting;
+mod within;
 
 pub use base::limits::{ANSWER_BYTES_MAX, GRPC_OVERHEAD_BYTES};
 pub use drain::DRAIN_MAX;

@@ -9,6 +9,7 @@ use super::stats::Tally;
 use super::status::{Code, Status, failed_head, head, ok_trailers};
 use super::streams::Place;
 use super::waiting::Waiting;
+use super::within::Within;
 use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
@@ -101,8 +102,8 @@ enum Sending {
 
 /// What ends a stream: gRPC's trailers, or the end itself.
 enum Ending {
-    /// After whole messages.
-    Grpc(Tally),
+    /// After whole messages, which may be sent in pieces.
+    Grpc(Tally, Within),
     /// After one message in pieces, or before it.
     Message {
         tally: Tally,
@@ -132,7 +133,7 @@ impl StreamSender {
         outflow: Rc<Outflow>,
         place: Place,
     ) -> Self {
-        Self::open(send, (head(), Ending::Grpc(tally)), outflow, place)
+        Self::open(send, (head(), Ending::Grpc(tally, Within::default())), outflow, place)
     }
 
     fn open(
@@ -234,12 +235,16 @@ impl StreamSender {
     pub(super) fn send_frame(&mut self, frame: Bytes) -> Result<(), Gone> {
         let bytes = frame.len();
         let whole = length(&frame);
-        let chunk = self.outflow.chunk(frame);
-        if let Ending::Message { left, owed, .. } = &mut self.ending {
-            let rest = left.unwrap_or(whole).saturating_sub(bytes);
-            *left = Some(rest);
-            owed.left(rest);
+        match &mut self.ending {
+            Ending::Message { left, owed, .. } => {
+                let rest = left.unwrap_or(whole).saturating_sub(bytes);
+                *left = Some(rest);
+                owed.left(rest);
+            }
+            Ending::Grpc(_, within) => within.pass(&frame),
+            Ending::Plain => {}
         }
+        let chunk = self.outflow.chunk(frame);
         self.body()?.send_data(chunk, false).map_err(|_| Gone)?;
         self.place.is_active();
         Ok(())
@@ -248,7 +253,7 @@ impl StreamSender {
     /// Ends the call: well, or with why not.
     pub(super) fn end(mut self, end: &Result<(), Status>) {
         let (tally, cut) = match &mut self.ending {
-            Ending::Grpc(tally) => (tally, false),
+            Ending::Grpc(tally, within) => (tally, within.is_inside()),
             Ending::Message { tally, left, .. } => (tally, left.is_some()),
             Ending::Plain => return self.end_plain(end.is_ok()),
         };
