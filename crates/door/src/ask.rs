@@ -66,8 +66,6 @@ pub trait Door {
     fn quorum(&self) -> (String, Option<String>);
     /// Active alarms, and which members raised them.
     fn alarms(&self) -> Vec<(NodeId, AlarmKind)>;
-    /// Ids of the leases known here, ascending.
-    fn leases(&self) -> Vec<i64>;
     /// Name of the leader this member follows, and of those whose return would help.
     fn knows(&self) -> (Option<String>, Vec<String>);
     /// Why this member has no data to serve, if so: a witness, or one that may be one, or one

@@ -5,11 +5,14 @@ use crate::refusal::{Reason, Refusal};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use base::ClusterTime;
+use base::{Blob, ClusterTime};
 use mvcc::{
     Budget, Counted, Error, HashKv, HashKvWork, RangeRequest, RangeResponse, RangeWork,
     ReadTxnWork, TxnRequest, TxnResponse, View,
 };
+
+/// Keys or leases that are looked up in one go.
+const PAGE_MAX: usize = 256;
 
 /// How late the state that is read may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +42,8 @@ pub enum Query {
         /// Its keys too.
         keys: bool,
     },
+    /// Ids of all leases.
+    Leases,
 }
 
 /// What was found.
@@ -52,6 +57,8 @@ pub enum Found {
     Hash(HashKv),
     /// None for a lease that is unknown or has expired.
     Lease(Option<LeaseInfo>),
+    /// Ids of leases, ascending.
+    Leases(Vec<i64>),
 }
 
 impl Query {
@@ -59,11 +66,6 @@ impl Query {
     /// data differs has to tell.
     pub(crate) fn is_refused_by(&self, no_data: &Refusal) -> bool {
         !matches!(self, Self::Hash { .. }) || no_data.reason != Reason::Diverged
-    }
-
-    /// It may be long, and cannot be cut into slices.
-    pub(crate) const fn is_long(&self) -> bool {
-        matches!(self, Self::Lease { keys: true, .. })
     }
 
     /// Begins to read from `view`; `now` is the cluster's time, `ops_max` bounds a transaction.
@@ -80,7 +82,11 @@ impl Query {
             Self::Range(request) => Part::Range(RangeWork::start(&view, request)?),
             Self::Txn(request) => Part::Txn(Box::new(ReadTxnWork::start(&view, request, ops_max)?)),
             Self::Hash { revision } => Part::Hash(HashKvWork::start(&view, *revision)?),
-            Self::Lease { id, keys } => Part::Lease { id: *id, keys: *keys, now },
+            Self::Lease { id, keys } => {
+                let keys = keys.then(Vec::new);
+                Part::Lease { id: *id, keys, now }
+            }
+            Self::Leases => Part::Leases(Vec::new()),
         };
         Ok(Reading { view, part })
     }
@@ -97,7 +103,13 @@ enum Part {
     Range(RangeWork),
     Txn(Box<ReadTxnWork>),
     Hash(HashKvWork),
-    Lease { id: i64, keys: bool, now: ClusterTime },
+    /// Keys that were found so far, where they are wanted.
+    Lease {
+        id: i64,
+        keys: Option<Vec<Blob>>,
+        now: ClusterTime,
+    },
+    Leases(Vec<i64>),
 }
 
 impl Reading {
@@ -120,13 +132,42 @@ impl Reading {
             Part::Txn(work) => work.run(budget).map(|found| found.map(Found::Txn)),
             Part::Hash(work) => work.run(&self.view, budget).map(|hash| Ok(Found::Hash(hash))),
             Part::Lease { id, keys, now } => {
-                let found = self.view.lease_ttl(*id, *now).map(|ttl| LeaseInfo {
+                let view = &self.view;
+                if let Some(keys) = keys {
+                    pages(keys, budget, |after, max| view.lease_keys_page(*id, after, max))?;
+                }
+                let found = view.lease_ttl(*id, *now).map(|ttl| LeaseInfo {
                     ttl: ttl.remaining,
                     granted_ttl: ttl.granted,
-                    keys: if *keys { self.view.lease_keys(*id) } else { Vec::new() },
+                    keys: keys.take().unwrap_or_default(),
                 });
                 Some(Ok(Found::Lease(found)))
             }
+            Part::Leases(ids) => {
+                pages(ids, budget, |after, max| self.view.leases_page(after.copied(), max))?;
+                Some(Ok(Found::Leases(core::mem::take(ids))))
+            }
+        }
+    }
+}
+
+/// Goes on with a list, page by page, for as long as the budget lasts; done at its end.
+fn pages<T>(
+    found: &mut Vec<T>,
+    budget: &mut Budget,
+    page: impl Fn(Option<&T>, usize) -> Vec<T>,
+) -> Option<()> {
+    loop {
+        let max = budget.batch(PAGE_MAX);
+        if max == 0 {
+            return None;
+        }
+        let mut next = page(found.last(), max);
+        budget.spend(1 + next.len() as u64);
+        let last = next.len() < max;
+        found.append(&mut next);
+        if last {
+            return Some(());
         }
     }
 }

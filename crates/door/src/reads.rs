@@ -226,9 +226,7 @@ impl Reads {
     fn first(&self, read: Read) {
         let began = (self.now)();
         if let Some((mut reading, read, stage)) = self.begin(read) {
-            let is_long = read.query.is_long();
-            let mut budget = Budget::new(FIRST_UNITS);
-            let found = if is_long { None } else { reading.run(&mut budget) };
+            let found = reading.run(&mut Budget::new(FIRST_UNITS));
             if let Some(Ok(found)) = &found {
                 self.pages.borrow_mut().note(&read.query, found);
             }

@@ -5,6 +5,8 @@ use crate::query::Found;
 use base::limits::COUNTED_BYTES_MAX;
 use mvcc::{KeyValue, Response, ResponseOp, TxnResponse};
 
+/// Bytes of the id of a lease in any front's form at most.
+const LEASE_BYTES: usize = 16;
 /// Bytes of a key beside itself, in any front's form at most.
 const KEY_OVERHEAD_BYTES: usize = 8;
 
@@ -54,6 +56,9 @@ pub(crate) fn of_found(found: &Found) -> usize {
     match found {
         Found::Range(range) => scales.key_values(&range.kvs),
         Found::Txn(txn) => scales.txn(txn),
+        Found::Leases(ids) => {
+            scales.0 = KEY_VALUE_OVERHEAD_BYTES + ids.len().saturating_mul(LEASE_BYTES);
+        }
         Found::Hash(_) | Found::Lease(None) => scales.0 = KEY_VALUE_OVERHEAD_BYTES,
         Found::Lease(Some(lease)) => {
             let each = lease.keys.iter().map(|key| key.len() + KEY_OVERHEAD_BYTES);

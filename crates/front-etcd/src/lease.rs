@@ -1,7 +1,7 @@
 //! The Lease service.
 
 use super::cut::Cut;
-use super::front::{Front, caller, mismatch, now};
+use super::front::{Front, caller, mismatch};
 use super::reply::Short;
 use super::{convert, refusal};
 use api::error::EtcdError;
@@ -60,9 +60,10 @@ pub(super) fn time_to_live(
 }
 
 pub(super) fn leases(front: &Front, call: &Call, _: pb::LeaseLeasesRequest) -> Answer {
-    let leases = front.door.leases().into_iter().map(|id| pb::LeaseStatus { id }).collect();
-    let header = Some(convert::header(front.door.header()));
-    now(call, &pb::LeaseLeasesResponse { header, leases })
+    front.read(call, (Query::Leases, Freshness::Local), |header, found| match found {
+        Found::Leases(ids) => Some((header, ids)),
+        _ => None,
+    })
 }
 
 /// Renews until the client closes; each batch is whatever had arrived by then.

@@ -23,6 +23,8 @@ pub(super) enum Part {
 pub(super) enum Items {
     KeyValues(std::vec::IntoIter<KeyValue>),
     Keys(std::vec::IntoIter<Blob>),
+    /// Ids, each a message of its own.
+    Leases(std::vec::IntoIter<i64>),
     Events(Events),
 }
 
@@ -88,6 +90,11 @@ fn response_op(parts: &mut Vec<Part>, op: ResponseOp) {
 pub(super) fn lease(parts: &mut Vec<Part>, lease: &pb::LeaseTimeToLiveResponse, keys: Vec<Blob>) {
     parts.push(fields(lease));
     parts.push(Part::Items(5, Items::Keys(keys.into_iter())));
+}
+
+pub(super) fn leases(parts: &mut Vec<Part>, header: pb::ResponseHeader, ids: Vec<i64>) {
+    parts.push(fields(&pb::LeaseLeasesResponse { header: Some(header), leases: Vec::new() }));
+    parts.push(Part::Items(2, Items::Leases(ids.into_iter())));
 }
 
 /// So many events behind a place of a batch.

@@ -90,6 +90,20 @@ impl Reply for (pb::LeaseTimeToLiveResponse, Vec<Blob>) {
     }
 }
 
+/// Ids of leases.
+impl Reply for (pb::ResponseHeader, Vec<i64>) {
+    type Message = pb::LeaseLeasesResponse;
+
+    fn message(self) -> pb::LeaseLeasesResponse {
+        let leases = self.1.into_iter().map(|id| pb::LeaseStatus { id }).collect();
+        pb::LeaseLeasesResponse { header: Some(self.0), leases }
+    }
+
+    fn parts(self, parts: &mut Vec<Part>) {
+        parts::leases(parts, self.0, self.1);
+    }
+}
+
 /// The answer in the form of its call; `bytes` is its length, about.
 pub(super) fn body(
     (door, form): (&Rc<dyn Door>, &Form),

@@ -80,6 +80,14 @@ trait Out {
         self.event(event, before);
     }
 
+    /// `LeaseStatus`.
+    fn lease_item(&mut self, field: u8, id: i64) {
+        let mut length = Length(0);
+        length.int(1, id);
+        self.head(field, length.0);
+        self.int(1, id);
+    }
+
     fn key_item(&mut self, field: u8, key: &Blob) {
         self.head(field, key.len());
         self.bytes(key);
@@ -113,6 +121,7 @@ impl Items {
         match self {
             Self::KeyValues(kvs) => kvs.len(),
             Self::Keys(keys) => keys.len(),
+            Self::Leases(ids) => ids.len(),
             Self::Events(events) => events.left,
         }
     }
@@ -129,6 +138,9 @@ impl Items {
             Self::Keys(keys) => {
                 keys.as_slice()[from..to].iter().for_each(|key| length.key_item(field, key));
             }
+            Self::Leases(ids) => {
+                ids.as_slice()[from..to].iter().for_each(|id| length.lease_item(field, *id));
+            }
             Self::Events(Events { batch, measured, .. }) => {
                 for _ in from..to {
                     let event = batch.next(measured).expect("so many were found");
@@ -144,6 +156,7 @@ impl Items {
         match self {
             Self::KeyValues(kvs) => kvs.next().map(|kv| out.key_value_item(field, &kv)),
             Self::Keys(keys) => keys.next().map(|key| out.key_item(field, &key)),
+            Self::Leases(ids) => ids.next().map(|id| out.lease_item(field, id)),
             Self::Events(Events { left: 0, .. }) => None,
             Self::Events(Events { batch, written, left, .. }) => {
                 *left -= 1;

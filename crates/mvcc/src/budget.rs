@@ -32,8 +32,8 @@ impl Budget {
         self.0 = self.0.saturating_sub(units);
     }
 
-    /// As `left`, for batches of at most `max`.
-    pub(crate) fn batch(self, max: usize) -> usize {
+    /// As `left`, for batches of at most `max`, which is positive.
+    pub fn batch(self, max: usize) -> usize {
         assert!(max > 0, "a batch makes progress");
         let batch = usize::try_from(self.0).map_or(max, |left| left.min(max));
         assert!((batch > 0) == self.is_left(), "nothing is done only when nothing is left");

@@ -389,9 +389,22 @@ impl View {
         keys.skip_while(move |key| Some(*key) == after)
     }
 
+    /// At most `max` keys of a lease, in order, behind `after` or from the first; fewer at its end.
+    pub fn lease_keys_page(&self, id: i64, after: Option<&Blob>, max: usize) -> Vec<Blob> {
+        self.lease_keys_after(id, after).take(max).cloned().collect()
+    }
+
     /// All lease ids, ascending.
     pub fn leases(&self) -> Vec<i64> {
         self.leases.iter().map(|(id, _)| *id).collect()
+    }
+
+    /// At most `max` ids of leases, ascending, behind `after` or from the first; fewer at the end.
+    pub fn leases_page(&self, after: Option<i64>, max: usize) -> Vec<i64> {
+        let Some(from) = after.map_or(Some(i64::MIN), |after| after.checked_add(1)) else {
+            return Vec::new();
+        };
+        self.leases.iter_from(&from, false).take(max).map(|(id, _)| *id).collect()
     }
 
     /// Up to `max` leases past their deadline, oldest first: (id, renewal seen).

@@ -368,3 +368,42 @@ fn the_next_page_of_a_list_does_not_count_again_what_is_behind_it() {
     }
     assert_eq!(page(&test, &client, "k000500", old), (10, true), "old ones are forgotten");
 }
+
+#[test]
+fn lists_of_leases_and_of_their_keys_are_found_in_slices_and_whole() {
+    let mut store = Store::new(Limits::default());
+    let mut apply = |command: &mvcc::Command| {
+        let index = store.applied_index().next();
+        assert!(store.apply(index, base::ClusterTime(1), command).result.is_ok());
+    };
+    (1..=700).for_each(|id| apply(&mvcc::Command::LeaseGrant { id, ttl: 60 }));
+    for n in 0..600 {
+        let key = base::Blob::from(std::format!("k{n:04}").as_bytes());
+        let put = PutRequest { key, lease: 7, ..PutRequest::default() };
+        apply(&mvcc::Command::Put(put));
+    }
+    let view = Arc::new(store.view());
+    for units in [1, 50, 255, 256, 300, 100_000] {
+        let run = |query: Query| {
+            let mut reading = query.begin(view.clone(), base::ClusterTime(1), 128).unwrap();
+            let mut slices = 1;
+            loop {
+                match reading.run(&mut Budget::new(units)) {
+                    Some(found) => return (found.expect("it is there"), slices),
+                    None => slices += 1,
+                }
+            }
+        };
+        let (found, slices) = run(Query::Leases);
+        assert_eq!(found, Found::Leases((1..=700).collect()));
+        assert!(u64::from(slices == 1) == u64::from(units > 700), "{slices} of {units}");
+        let (Found::Lease(Some(lease)), _) = run(Query::Lease { id: 7, keys: true }) else {
+            panic!("it is known")
+        };
+        assert_eq!(lease.keys, view.lease_keys(7));
+        assert_eq!(lease.keys.len(), 600);
+        let (found, slices) = run(Query::Lease { id: 9, keys: true });
+        assert!(matches!(found, Found::Lease(Some(lease)) if lease.keys.is_empty()) && slices <= 2);
+        assert_eq!(run(Query::Lease { id: 999, keys: true }).0, Found::Lease(None));
+    }
+}

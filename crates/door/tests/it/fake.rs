@@ -287,10 +287,6 @@ impl Door for FakeDoor {
         self.alarms.borrow().clone()
     }
 
-    fn leases(&self) -> Vec<i64> {
-        self.view().leases()
-    }
-
     fn knows(&self) -> (Option<String>, Vec<String>) {
         (None, Vec::new())
     }

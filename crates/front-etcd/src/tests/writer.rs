@@ -120,6 +120,8 @@ fn any_answer_in_chunks_is_byte_for_byte_the_one_in_one_piece() {
         };
         agrees(&what, || (lease.clone(), keys.clone()));
         agrees(&what, || Short(lease.clone()));
+        let ids: Vec<i64> = (0..random.below(40)).map(|_| number(&mut random)).collect();
+        agrees(&what, || (header, ids.clone()));
     }
 }
 
@@ -136,6 +138,8 @@ fn answers_without_values_and_without_keys_are_the_same_too() {
             (header, RangeResponse { kvs: nothing.clone(), ..Default::default() })
         });
         let empty = vec![Blob::default(); n as usize];
+        let ids: Vec<i64> = (0..i64::from(n)).collect();
+        agrees("leases", || (header, ids.clone()));
         agrees("empty keys", || (pb::LeaseTimeToLiveResponse::default(), empty.clone()));
     }
     agrees("count only", || (header, RangeResponse { count: 12, ..Default::default() }));

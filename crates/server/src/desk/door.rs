@@ -164,10 +164,6 @@ impl Door for Desk {
         self.newest().alarms().into_iter().map(|(id, kind)| (NodeId(id), kind)).collect()
     }
 
-    fn leases(&self) -> Vec<i64> {
-        self.newest().leases()
-    }
-
     fn knows(&self) -> (Option<String>, Vec<String>) {
         self.board.look(knows)
     }

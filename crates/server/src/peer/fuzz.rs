@@ -40,6 +40,7 @@ fn messages() -> Vec<Vec<u8>> {
     };
     let bodies = [
         PeerBody::Forward(vec![forwarded(vec![1; 40]), forwarded(vec![])]),
+        PeerBody::Removed,
         PeerBody::StateHash { index: LogIndex(7), chain: 8 },
     ];
     let encode = |body| {
