@@ -1,7 +1,8 @@
 //! The store as any front sees it: what can be asked, what is answered, and how it is refused.
 //!
 //! It decides what a refusal says (outcome, reason, who could help), which revisions a watcher is
-//! sent next, and how locks and elections are made of transactions. A front decodes, asks here and
+//! sent next, whose read has the next turn and which barriers share a round, and how locks and
+//! elections are made of transactions. A front decodes, asks here and
 //! encodes. The door knows no protocol: no protobuf, no HTTP, no text of etcd; and it does nothing
 //! itself: no clock, thread, socket or file. What answers is a [`Door`]; all of its questions are
 //! answered on the thread that asks, from a picture of the member that may be a moment old.
