@@ -106,11 +106,11 @@ pub const OFFERED_BYTES_MAX: usize = 4 << 20;
 /// Requests between the clients' thread and the one that votes, those that wait there included.
 pub const ASKED_MAX: usize = 2 * PENDING_MAX;
 /// Those of one connection.
-pub const ASKED_OF_ONE_MAX: usize = PENDING_MAX / 2;
+pub const ASKED_OF_ONE_MAX: usize = PENDING_MAX - PENDING_MAX / 8;
 /// Bytes of the writes among them, but for one at least.
 pub const ASKED_BYTES_MAX: usize = 2 * PENDING_BYTES_MAX;
 /// Bytes of those of one connection, but for one at least.
-pub const ASKED_OF_ONE_BYTES_MAX: usize = PENDING_BYTES_MAX / 2;
+pub const ASKED_OF_ONE_BYTES_MAX: usize = PENDING_BYTES_MAX - PENDING_BYTES_MAX / 8;
 /// Reads of one member, and those of all members at a leader, that wait for a round. Beyond it a
 /// member refuses, and at a leader the oldest gives way: whoever asked asks again.
 pub const READS_MAX: usize = 1 << 16;
@@ -134,8 +134,6 @@ pub const TXN_ANSWER_BYTES_MAX: u64 = 1 << 30;
 
 /// Reads that wait for their turn or for room.
 pub const READS_WAITING_MAX: usize = PENDING_MAX;
-/// Those of one connection.
-pub const READS_WAITING_OF_ONE_MAX: usize = READS_WAITING_MAX / 4;
 /// Long reads under way.
 pub const LONG_MAX: usize = 4;
 /// Lists of which the last page is remembered.
@@ -287,8 +285,8 @@ const _: () = {
     assert!(BATCH_BYTES_MAX <= TAIL_BYTES_MAX);
     assert!(PENDING_MAX <= ASKED_MAX && PENDING_BYTES_MAX <= ASKED_BYTES_MAX, "on their way too");
     assert!(COMMAND_BYTES_MAX <= PENDING_BYTES_MAX, "one write of any size may wait");
-    assert!(2 * ASKED_OF_ONE_MAX <= PENDING_MAX, "one connection stops no other");
-    assert!(2 * ASKED_OF_ONE_BYTES_MAX <= PENDING_BYTES_MAX, "nor with bytes");
+    assert!(ASKED_OF_ONE_MAX < PENDING_MAX, "one connection stops no other");
+    assert!(ASKED_OF_ONE_BYTES_MAX < PENDING_BYTES_MAX, "nor with bytes");
 };
 
 // What is kept, and what is answered.
@@ -305,7 +303,6 @@ const _: () = {
     assert!(ANSWER_BYTES_MAX <= u32::MAX as usize, "its length is a u32");
     // Each read that waits asks the thread that votes for a round, at most.
     assert!(READS_WAITING_MAX <= PENDING_MAX && READS_WAITING_MAX <= ASKED_MAX);
-    assert!(2 * READS_WAITING_OF_ONE_MAX <= READS_WAITING_MAX, "one connection stops no other");
     // A turn, a chunk, a connection, all of them.
     assert!(COPIED_BYTES_MAX < OUTBOX_BYTES_MAX && OUTBOX_BYTES_MAX < CHUNK_BYTES);
     assert!(STREAM_AT_ONCE_BYTES_MAX <= AT_ONCE_BYTES_MAX && AT_ONCE_BYTES_MAX < CHUNK_BYTES);

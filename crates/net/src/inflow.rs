@@ -19,12 +19,14 @@ impl Total {
 /// The count of one connection.
 pub(super) struct Inflow {
     bytes: Cell<usize>,
+    /// Ever.
+    received: Cell<u64>,
     all: Rc<Total>,
 }
 
 impl Inflow {
     pub(super) fn new(all: Rc<Total>) -> Rc<Self> {
-        Rc::new(Self { bytes: Cell::new(0), all })
+        Rc::new(Self { bytes: Cell::new(0), received: Cell::new(0), all })
     }
 
     /// Nothing yet of one request.
@@ -50,12 +52,13 @@ impl Held {
     /// Counts `n` more; one piece overshoots. Refused there is no room, and whoever is refused
     /// makes some: waiting for it, many requests of which each has a half would wait for ever.
     pub(super) fn grow(&mut self, n: usize) -> Result<(), Status> {
-        let Inflow { bytes, all } = &*self.inflow;
+        let Inflow { bytes, received, all } = &*self.inflow;
         if !self.inflow.has_room() {
             let text = "too many bytes of requests are under way";
             return Err(Status::new(Code::ResourceExhausted, text).outcome(Outcome::NotApplied));
         }
         self.bytes += n;
+        received.set(received.get() + n as u64);
         bytes.set(bytes.get() + n);
         all.0.set(all.0.get() + n);
         Ok(())
@@ -64,13 +67,19 @@ impl Held {
     /// So many are not here any more.
     pub(super) fn shrink(&mut self, n: usize) {
         self.bytes = self.bytes.checked_sub(n).expect("what goes was counted");
-        let Inflow { bytes, all } = &*self.inflow;
+        let Inflow { bytes, all, .. } = &*self.inflow;
         bytes.set(bytes.get() - n);
         all.0.set(all.0.get() - n);
     }
 
     pub(super) fn clear(&mut self) {
         self.shrink(self.bytes);
+    }
+
+    /// What its connection has sent of requests, ever; and whether there is little room for others.
+    pub(super) fn flow(&self) -> (u64, bool) {
+        let Inflow { received, all, .. } = &*self.inflow;
+        (received.get(), all.0.get() > ALL_REQUESTS_BYTES_MAX / 2)
     }
 
     /// All of it, for whoever keeps the request from here on.

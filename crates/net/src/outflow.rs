@@ -205,7 +205,8 @@ impl Outflow {
 
     /// One at a time: how much room it takes is known once it has, and then it wakes another.
     fn wake_next(&self) {
-        if self.has_room() {
+        // Also where only all are full: the first then waits for that.
+        if self.unsent.get() < CONNECTION_UNSENT_BYTES_MAX {
             self.queue.wake_first();
         }
         if !self.all.is_full() {

@@ -64,7 +64,13 @@ impl Reading {
             return polled;
         }
         self.assembler.settle();
-        self.patience.poll(self.assembler.len(), cx).map(|status| Some(Err(status)))
+        // Nothing is held for one that has not begun, and one that is whole only has to be closed.
+        let have = self.assembler.len();
+        if have == 0 || matches!(self.assembler.peek(), Ok(Some(_))) {
+            self.patience.rest();
+            return Poll::Pending;
+        }
+        self.patience.poll(have, self.held.flow(), cx).map(|status| Some(Err(status)))
     }
 
     /// grpc-go's answers to one message, to none and to more, as the real etcd gave them: a unary

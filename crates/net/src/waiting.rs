@@ -126,4 +126,27 @@ mod tests {
         drop(lies);
         assert_eq!(streams.woken(), []);
     }
+
+    #[test]
+    fn who_waits_for_its_own_room_is_woken_though_all_became_full_meanwhile() {
+        use super::super::outflow::Everybody;
+        use base::limits::ALL_UNSENT_BYTES_MAX;
+        let all = Rc::new(Everybody::default());
+        let (one, two) = (Outflow::new(Rc::clone(&all)), Outflow::new(all));
+        let mut lies = one.chunk(Bytes::from(vec![0; CONNECTION_UNSENT_BYTES_MAX]));
+        let woken: Arc<Mutex<Vec<usize>>> = Arc::default();
+        let mut waits = Waiting::new(Rc::clone(&one));
+        let mut poll = || {
+            let bell = Bell(7, Arc::clone(&woken), AtomicBool::new(false));
+            waits.poll(&mut Context::from_waker(&Waker::from(Arc::new(bell))))
+        };
+        assert!(!poll());
+        let fill = two.chunk(Bytes::from(vec![0; ALL_UNSENT_BYTES_MAX]));
+        lies.advance(CONNECTION_UNSENT_BYTES_MAX - 1000);
+        assert_eq!(std::mem::take(&mut *woken.lock().unwrap()), [7], "it has room of its own");
+        assert!(!poll(), "all have not");
+        drop(fill);
+        assert_eq!(*woken.lock().unwrap(), [7]);
+        assert!(poll());
+    }
 }

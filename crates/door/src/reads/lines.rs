@@ -4,7 +4,7 @@
 use super::Read;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
-use base::limits::{READS_WAITING_MAX, READS_WAITING_OF_ONE_MAX};
+use base::limits::READS_WAITING_MAX;
 
 /// What a read waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,9 +63,6 @@ impl Lines {
     pub fn push(&mut self, read: Read, waits: For) -> Option<Read> {
         let whose = read.asker().whose();
         let own = self.lines.get(&whose).map_or(0, Line::len);
-        if own >= READS_WAITING_OF_ONE_MAX {
-            return Some(read);
-        }
         let mut gone = None;
         if self.len >= READS_WAITING_MAX {
             let longest = self.lines.iter().max_by_key(|(_, line)| line.len());

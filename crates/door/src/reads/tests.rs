@@ -1,6 +1,6 @@
 use super::*;
 use alloc::sync::Arc;
-use base::limits::{READS_WAITING_MAX, READS_WAITING_OF_ONE_MAX};
+use base::limits::READS_WAITING_MAX;
 use core::time::Duration;
 use mvcc::{Limits, PutRequest, RangeRequest, Store, View};
 use std::vec::Vec;
@@ -194,23 +194,29 @@ fn a_read_without_room_waits_and_one_whose_caller_left_is_never_made() {
 fn the_read_too_many_of_a_connection_is_refused_and_reads_of_others_pass_it() {
     let (test, client, other) = (Test::new(0, 0), Client::new(1), Client::new(2));
     client.full.set(true);
-    let _all: Vec<_> = (0..READS_WAITING_OF_ONE_MAX).map(|_| test.small(&client)).collect();
+    let all: Vec<_> = (0..READS_WAITING_MAX).map(|_| test.small(&client)).collect();
     let refused = Refusal::not_applied(Reason::Overloaded);
     assert_eq!(got(test.small(&client)), Some(Err(refused)));
     assert_eq!(got(test.small(&other)), Some(Ok(0)), "who has room does not wait");
     test.turn();
-    assert_eq!(test.waits(), READS_WAITING_OF_ONE_MAX);
-    assert_eq!(got(test.small(&other)), Some(Ok(0)));
+    assert_eq!(test.waits(), READS_WAITING_MAX);
+    other.full.set(true);
+    let waits = test.small(&other);
+    assert_eq!(test.waits(), READS_WAITING_MAX, "one of the others gave way to it");
+    other.full.set(false);
+    test.turn();
+    assert_eq!(got(waits), Some(Ok(0)));
+    drop(all);
 }
 
 #[test]
 fn where_all_are_too_many_the_longest_line_gives_way() {
-    let (test, count) = (Test::new(0, 0), READS_WAITING_MAX / READS_WAITING_OF_ONE_MAX);
+    let (test, count) = (Test::new(0, 0), 4);
     let clients: Vec<_> = (1..=count + 1).map(Client::new).collect();
     clients.iter().for_each(|client| client.full.set(true));
     let mut all: Vec<Vec<_>> = clients[..count]
         .iter()
-        .map(|client| (0..READS_WAITING_OF_ONE_MAX).map(|_| test.small(client)).collect())
+        .map(|client| (0..READS_WAITING_MAX / count).map(|_| test.small(client)).collect())
         .collect();
     let one = test.small(&clients[count]);
     assert_eq!(test.waits(), READS_WAITING_MAX);
