@@ -39,6 +39,8 @@ pub const BOOTSTRAP_BYTES_MAX: usize = 256 << 10;
 
 /// Largest `--max-request-bytes`: a request as its client wrote it.
 pub const REQUEST_BYTES_MAX: usize = 16 << 20;
+/// The bound unless it is set, as in etcd.
+pub const REQUEST_BYTES_DEFAULT: usize = 1536 << 10;
 /// A command as the log has it. A transaction of empty ranges grows to nine times its request.
 pub const COMMAND_BYTES_MAX: usize = 32 << 20;
 /// What a write takes in a forward beside its command: its id, its caller's rules and two lengths.
@@ -164,12 +166,16 @@ pub const STREAM_AT_ONCE_BYTES_MAX: usize = 64 << 10;
 /// Bytes of an answer that is written down at once. A longer one is written bit by bit, as whoever
 /// asked takes it.
 pub const AT_ONCE_BYTES_MAX: usize = 128 << 10;
+/// Bytes of an answer that is written down at once though what was sent before lies untaken.
+pub const ROOMLESS_BYTES_MAX: usize = 4 << 10;
+/// Streams of ranges that hold all that was found, since it is in another order than the keys'.
+pub const SORTED_STREAMS_MAX: usize = 2;
 /// Bytes of a chunk, which the last item of it overshoots: some tenths of a millisecond.
 pub const CHUNK_BYTES: usize = 256 << 10;
 /// Unsent bytes the kernel holds for one connection before it takes no more.
 pub const KERNEL_UNSENT_BYTES_MAX: u32 = 256 << 10;
 /// Unsent bytes that are nobody's concern: a client may leave some of its streams unread.
-pub const UNSENT_TOLERATED_BYTES_MAX: usize = 1 << 20;
+pub const UNSENT_TOLERATED_BYTES_MAX: usize = 4 << 20;
 /// Unsent bytes of one connection at which nothing more is read for it or asked for by it; the
 /// answers of what it asked for before overshoot.
 pub const CONNECTION_UNSENT_BYTES_MAX: usize = 8 << 20;
@@ -307,6 +313,9 @@ const _: () = {
     assert!(COPIED_BYTES_MAX < OUTBOX_BYTES_MAX && OUTBOX_BYTES_MAX < CHUNK_BYTES);
     assert!(STREAM_AT_ONCE_BYTES_MAX <= AT_ONCE_BYTES_MAX && AT_ONCE_BYTES_MAX < CHUNK_BYTES);
     assert!(2 * CHUNK_BYTES < UNSENT_TOLERATED_BYTES_MAX, "one chunk taken, one ready");
+    let event = 2 * REQUEST_BYTES_DEFAULT;
+    assert!(CHUNK_BYTES + event < UNSENT_TOLERATED_BYTES_MAX, "a value and the one before it");
+    assert!(ROOMLESS_BYTES_MAX * PENDING_MAX <= CONNECTION_HELD_BYTES_MAX, "of all that wait");
     assert!(KERNEL_UNSENT_BYTES_MAX as usize <= UNSENT_TOLERATED_BYTES_MAX);
     assert!(
         UNSENT_TOLERATED_BYTES_MAX < CONNECTION_UNSENT_BYTES_MAX,

@@ -3,13 +3,14 @@
 use super::bell::Bell;
 use super::cut::{Cut, Cuts};
 use super::methods::{self, Method};
-use super::permits::Permits;
+use super::permits::{PERMITS_MAX, Permits};
 use super::reply::{self, Reply};
 use super::watch::Hub;
 use super::{convert, refusal};
 use api::Message;
 use api::error::{Code, EtcdError};
 use api::etcdserverpb as pb;
+use base::limits::SORTED_STREAMS_MAX;
 use door::{Caller, Door, Finding, Found, Freshness, Query, Read, Reason, Refusal, response_bytes};
 use later::{Asker, Later, promise};
 use mvcc::{Command, Response};
@@ -22,6 +23,8 @@ pub struct Front {
     pub(super) limits: Limits,
     pub(super) hub: Rc<Hub>,
     pub(super) permits: Rc<Permits>,
+    /// For range streams that hold all that was found.
+    pub(super) sorted: Rc<Permits>,
     pub(super) cuts: Rc<Cuts>,
     pub(super) stats: Rc<CallStats>,
     pub(super) host: Rc<dyn Host>,
@@ -50,13 +53,14 @@ pub(super) fn mismatch() -> Status {
 
 impl Front {
     pub(super) fn new(door: Rc<dyn Door>, host: Rc<dyn Host>, limits: Limits) -> Rc<Self> {
-        let permits = Rc::<Permits>::default();
+        let permits = Permits::new(PERMITS_MAX);
+        let sorted = Permits::new(SORTED_STREAMS_MAX);
         let hub = Hub::new(door.clone(), limits.message_bytes_max(), Rc::clone(&permits));
         let stats = CallStats::new(methods::table().len());
         let cuts = Rc::default();
         Rc::new_cyclic(|me| {
             let me = me.clone();
-            Self { door, limits, hub, permits, me, cuts, stats, host }
+            Self { door, limits, hub, permits, sorted, me, cuts, stats, host }
         })
     }
 
@@ -113,12 +117,12 @@ impl Front {
             let refusal = Refusal::not_applied(Reason::Overloaded).knowing(leader, missing);
             return fail(refusal::status(&refusal));
         }
-        let (door, form) = (self.door.clone(), call.form.clone());
+        let (door, form, writes_to) = (self.door.clone(), call.form.clone(), asker.clone());
         let (answer, later) = promise(asker, move |result: Result<Response, Refusal>| {
             let response = result.map_err(|refusal| refusal::status(&refusal))?;
             let bytes = response_bytes(&response);
             let reply = reply(convert::header(door.header()), response).ok_or_else(mismatch)?;
-            reply::body((&door, &form), reply, bytes)
+            reply::body((&door, &form), reply, bytes, writes_to.has_room())
         });
         self.door.write(caller(call), command, answer);
         later
@@ -137,7 +141,7 @@ impl Front {
             let Finding { header, found, bytes } =
                 found.map_err(|refusal| refusal::status(&refusal))?;
             let reply = reply(convert::header(header), found).ok_or_else(mismatch)?;
-            reply::body((&door, &form), reply, bytes)
+            reply::body((&door, &form), reply, bytes, true)
         };
         let (read, later) = Read::new(call.asker(), query, told);
         self.door.read(caller(call), fresh, read);

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
 
 /// Those there are, and who waits for one.
-#[derive(Default)]
 pub(super) struct Permits {
+    max: usize,
     taken: Cell<usize>,
     waiting: RefCell<BTreeMap<usize, Weak<Bell>>>,
 }
@@ -18,9 +18,13 @@ pub(super) struct Permits {
 pub(super) struct Permit(Rc<Permits>);
 
 impl Permits {
+    pub(super) fn new(max: usize) -> Rc<Self> {
+        Rc::new(Self { max, taken: Cell::default(), waiting: RefCell::default() })
+    }
+
     /// Whether one can be taken; if not, the bell rings once there may be one.
     pub(super) fn is_free(&self, bell: &Rc<Bell>) -> bool {
-        let free = self.taken.get() < PERMITS_MAX;
+        let free = self.taken.get() < self.max;
         if !free {
             let known = Rc::as_ptr(bell).addr();
             self.waiting.borrow_mut().insert(known, Rc::downgrade(bell));

@@ -39,6 +39,9 @@ pub(super) struct Chunks {
     call: Call,
     cut: Cut,
     permits: Rc<Permits>,
+    /// Places of those that hold all that was found, and its own.
+    sorted: Rc<Permits>,
+    place: Option<Permit>,
     bytes_max: usize,
     rest: Rest,
 }
@@ -132,7 +135,8 @@ impl Chunks {
         let (door, bytes_max) = (front.door.clone(), front.limits.request_bytes_max);
         let rest = Rest::Waiting(request, fresh);
         let permits = Rc::clone(&front.permits);
-        Ok(Self { door, call, cut, permits, bytes_max, rest })
+        let sorted = Rc::clone(&front.sorted);
+        Ok(Self { door, call, cut, permits, sorted, place: None, bytes_max, rest })
     }
 
     /// Pins the revision, once the state is fresh enough.
@@ -160,6 +164,13 @@ impl Chunks {
     fn advance(&mut self, mut reader: Box<Reader>) -> Option<Result<Bytes, Status>> {
         let header = convert::header(self.door.header());
         let mut read = None;
+        if reader.is_sorted() && self.place.is_none() {
+            self.place = self.sorted.take(self.cut.bell());
+            if self.place.is_none() {
+                self.rest = Rest::Ready(reader);
+                return None;
+            }
+        }
         if reader.needs_view() {
             reader.view = Some(self.door.view());
         }
@@ -220,6 +231,11 @@ impl Reader {
             How::Sorted => false,
             How::Read(_) => true,
         }
+    }
+
+    /// It is to be read whole.
+    fn is_sorted(&self) -> bool {
+        matches!(self.how, How::Sorted)
     }
 
     fn needs_view(&self) -> bool {
@@ -353,6 +369,13 @@ impl Source for Chunks {
         }
         match &mut self.rest {
             Rest::Making(_) => Poll::Pending,
+            Rest::Ready(reader)
+                if reader.is_sorted()
+                    && self.place.is_none()
+                    && !self.sorted.is_free(self.cut.bell()) =>
+            {
+                Poll::Pending
+            }
             Rest::Ready(reader)
                 if !reader.is_short(self.door.header().revision)
                     && !self.permits.is_free(self.cut.bell()) =>

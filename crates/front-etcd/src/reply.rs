@@ -6,6 +6,7 @@ use super::{convert, refusal};
 use api::Message;
 use api::etcdserverpb as pb;
 use base::Blob;
+use base::limits::ROOMLESS_BYTES_MAX;
 use bytes::Bytes;
 use door::{AT_ONCE_BYTES_MAX, Door, Refusal, apart, frees};
 use later::{Asker, Later, Promise};
@@ -104,19 +105,22 @@ impl Reply for (pb::ResponseHeader, Vec<i64>) {
     }
 }
 
-/// The answer in the form of its call; `bytes` is its length, about.
+/// The answer in the form of its call; `bytes` is its length, about. One of some length is written
+/// down only once its client has room for it: till then it is what was found, in references.
 pub(super) fn body(
     (door, form): (&Rc<dyn Door>, &Form),
     reply: impl Reply,
     bytes: usize,
+    has_room: bool,
 ) -> Result<Body, Status> {
-    if bytes <= AT_ONCE_BYTES_MAX {
+    let at_once = if has_room { AT_ONCE_BYTES_MAX } else { ROOMLESS_BYTES_MAX };
+    if bytes <= at_once {
         return form.encode(&reply.message()).map(Body::Whole);
     }
     let mut parts = Vec::new();
     reply.parts(&mut parts);
     let writer = Box::new(Writer::new(form.shape(), parts));
-    let rest = Rest::Making(make(&**door, writer));
+    let rest = if has_room { Rest::Making(make(&**door, writer)) } else { Rest::Unbegun(writer) };
     Ok(Body::Pieces(Box::new(Pieces { door: Rc::clone(door), rest }), bytes))
 }
 
@@ -142,6 +146,8 @@ struct Pieces {
 }
 
 enum Rest {
+    /// Until there is room for the first chunk.
+    Unbegun(Box<Writer>),
     Making(Later<Made>),
     Made(Made),
     Nothing,
@@ -156,19 +162,21 @@ impl Source for Pieces {
         }
         Poll::Ready(match &self.rest {
             Rest::Made((Err(status), _)) => Turn::End(Err(status.clone())),
-            Rest::Made(_) => Turn::Message,
+            Rest::Made(_) | Rest::Unbegun(_) => Turn::Message,
             Rest::Making(_) | Rest::Nothing => Turn::End(Ok(())),
         })
     }
 
     fn make(&mut self) -> Option<Result<Bytes, Status>> {
-        let Rest::Made((chunk, rest)) = std::mem::replace(&mut self.rest, Rest::Nothing) else {
-            unreachable!("a chunk was announced")
+        let (chunk, rest) = match std::mem::replace(&mut self.rest, Rest::Nothing) {
+            Rest::Made((chunk, rest)) => (Some(chunk), rest),
+            Rest::Unbegun(writer) => (None, Some(writer)),
+            Rest::Making(_) | Rest::Nothing => unreachable!("a chunk was announced"),
         };
         if let Some(writer) = rest {
             self.rest = Rest::Making(make(&*self.door, writer));
         }
-        Some(chunk)
+        chunk
     }
 
     /// What was found is held until it is taken: not for a client that gives no window.
@@ -180,7 +188,8 @@ impl Source for Pieces {
 impl Drop for Pieces {
     /// Letting go of all that was found takes long.
     fn drop(&mut self) {
-        if let Rest::Made((_, Some(writer))) = std::mem::replace(&mut self.rest, Rest::Nothing) {
+        let rest = std::mem::replace(&mut self.rest, Rest::Nothing);
+        if let Rest::Made((_, Some(writer))) | Rest::Unbegun(writer) = rest {
             self.door.run(frees(writer), Promise::to(|_| ()));
         }
     }

@@ -75,7 +75,8 @@ impl Requests for RequestStream {
                 Poll::Pending if self.assembler.is_empty() => return Poll::Pending,
                 Poll::Pending => {
                     self.assembler.settle();
-                    let late = ready!(self.patience.poll(self.assembler.len(), self.held.flow(), cx));
+                    let late =
+                        ready!(self.patience.poll(self.assembler.len(), self.held.flow(), cx));
                     self.end();
                     return Poll::Ready(Some(Err(late)));
                 }

@@ -1,7 +1,7 @@
 //! What a server is started with, after flags, environment and defaults have been merged.
 
 use crate::record::RECORD_MAX;
-use base::limits::REQUEST_BYTES_MAX;
+use base::limits::{REQUEST_BYTES_DEFAULT, REQUEST_BYTES_MAX};
 pub use net::KeepAlive;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -104,7 +104,7 @@ impl Config {
             quota_backend_bytes: 2 << 30,
             auto_compaction: AutoCompaction::Off,
             max_txn_ops: 128,
-            max_request_bytes: 1536 * 1024,
+            max_request_bytes: REQUEST_BYTES_DEFAULT,
             on_damage: OnDamage::Repair,
             watch_progress_interval: Duration::from_secs(600),
             keep_alive: KeepAlive::default(),

@@ -7,6 +7,7 @@ use api::Message;
 use api::etcdserverpb as pb;
 use api::etcdserverpb::watch_request::RequestUnion;
 use base::Blob;
+use base::limits::SORTED_STREAMS_MAX;
 use bytes::Bytes;
 use door::Door as _;
 use mvcc::{Command, DeleteRequest, PutRequest, RequestOp, TxnRequest};
@@ -228,6 +229,38 @@ fn a_large_removal_is_written_apart_in_chunks_for_as_many_as_have_a_permit() {
             read.await.unwrap();
         }
     });
+}
+
+#[test]
+fn few_range_streams_hold_all_that_was_found_and_the_others_wait() {
+    with_door(Limits::default(), |address, door| async move {
+        for n in 0..100 {
+            let (key, value) = (Blob::from(format!("k{n}").as_bytes()), Blob::from(&[7; 9][..]));
+            door.apply(&Command::Put(PutRequest { key, value, ..PutRequest::default() }));
+        }
+        door.idle.set(true);
+        let mut client = Client::connect(address).await;
+        let sort_target = pb::range_request::SortTarget::Mod as i32;
+        let (key, range_end) = ("k".into(), "l".into());
+        let sorted = pb::RangeRequest { key, range_end, sort_target, ..Default::default() };
+        let mut streams: Vec<_> = (0..=SORTED_STREAMS_MAX)
+            .map(|_| client.begin("KV/RangeStream", &[], frame(&sorted)))
+            .collect();
+        until(|| door.works() == SORTED_STREAMS_MAX).await;
+        let _: pb::RangeResponse = client.call("KV/Range", &sorted_once(&sorted)).await.unwrap();
+        assert_eq!(door.works(), SORTED_STREAMS_MAX, "the one too many waits");
+        // The places of those that leave go to the one that waited.
+        let waited = streams.pop();
+        drop(streams);
+        until(|| door.works() == 1).await;
+        drop(waited);
+        until(|| door.works() == 0).await;
+    });
+}
+
+/// Of one key, so it is read at once.
+fn sorted_once(sorted: &pb::RangeRequest) -> pb::RangeRequest {
+    pb::RangeRequest { range_end: Default::default(), ..sorted.clone() }
 }
 
 #[test]

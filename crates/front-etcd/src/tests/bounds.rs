@@ -3,6 +3,9 @@
 use super::client::{Client, status};
 use super::{create, put, until, with_all, with_door};
 use api::etcdserverpb as pb;
+use base::limits::{
+    ANSWER_OVERHEAD_BYTES, AT_ONCE_BYTES_MAX, CONNECTION_UNSENT_BYTES_MAX, ROOMLESS_BYTES_MAX,
+};
 use net::{KeepAlive, Limits, frame};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -102,6 +105,43 @@ fn a_client_that_opens_and_resets_without_end_is_told_to_be_calm_and_others_are_
         assert!(calls > 4_000, "a burst of timeouts is not an attack: {calls}");
         assert_eq!(error.reason(), Some(h2::Reason::ENHANCE_YOUR_CALM), "{error}");
         assert!(longest < Duration::from_secs(1), "{longest:?}");
+    });
+}
+
+#[test]
+fn answers_of_writes_that_nobody_takes_are_written_down_as_far_as_there_is_room() {
+    with_all(Limits::default(), KeepAlive::default(), |stage| async move {
+        let mut other = Client::connect(stage.address).await;
+        let _: pb::PutResponse = other.call("KV/Put", &put("k", vec![0; 100_000])).await.unwrap();
+        let socket = TcpStream::connect(stage.address).await.unwrap();
+        let mut builder = h2::client::Builder::new();
+        let wide = (1 << 31) - 1;
+        builder.initial_window_size(wide).initial_connection_window_size(wide);
+        let (send, mut connection) = builder.handshake::<_, bytes::Bytes>(socket).await.unwrap();
+        let mut greedy = Client::new(send);
+        let range = pb::RangeRequest { key: "k".into(), ..Default::default() };
+        let ops = [
+            pb::request_op::Request::RequestRange(range),
+            pb::request_op::Request::RequestPut(put("x", "v")),
+        ];
+        let success = ops.map(|request| pb::RequestOp { request: Some(request) }).into();
+        let body = frame(&pb::TxnRequest { success, ..Default::default() });
+        let calls: Vec<_> = (0..400).map(|_| greedy.begin("KV/Txn", &[], body.clone())).collect();
+        // It says what it has to say, and hears nothing from then on.
+        let made = || stage.server.unsent() >= CONNECTION_UNSENT_BYTES_MAX;
+        while !made() {
+            let said = tokio::time::timeout(Duration::from_millis(5), &mut connection).await;
+            assert!(said.is_err(), "the connection stands");
+        }
+        let since = Instant::now();
+        while since.elapsed() < Duration::from_secs(1) {
+            let _: pb::PutResponse = other.call("KV/Put", &put("y", "v")).await.unwrap();
+        }
+        let unsent = stage.server.unsent();
+        let short = calls.len() * (ROOMLESS_BYTES_MAX + ANSWER_OVERHEAD_BYTES);
+        let bound = CONNECTION_UNSENT_BYTES_MAX + AT_ONCE_BYTES_MAX + short;
+        assert!(unsent < bound, "{unsent} of 40 MB of answers");
+        drop(calls);
     });
 }
 

@@ -53,7 +53,7 @@ fn requests_of_a_watch_whose_answers_nobody_reads_are_left_unread() {
     let door = FakeDoor::new();
     let (requests, taken) = endless(&create(pb::WatchCreateRequest::default()));
     let (cut, bell) = cut(&door);
-    let hub = Hub::new(Rc::clone(&door) as _, 1 << 20, Rc::default());
+    let hub = Hub::new(Rc::clone(&door) as _, 1 << 20, super::super::permits::Permits::new(1));
     let mut stream = hub.open(Form::grpc(Asker::nobody()), requests, cut, &bell);
     turn(&mut stream);
     assert_eq!(taken.get(), ANSWERS_MAX);
