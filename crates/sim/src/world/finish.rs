@@ -41,13 +41,12 @@ impl World {
             return self.blame("faults stay within the budget", what);
         }
         self.leads_again();
-        self.ends_changes();
-        self.says_all();
-        // Who had not said its name could not be promoted.
-        self.ends_changes();
+        self.settles();
         let since = self.now;
         self.ask_the_rest();
         self.answers_everywhere();
+        // What an operator asked while nobody led may have been begun since.
+        self.settles();
         self.ends_leases(since);
         self.closing = true;
         self.agrees();
@@ -83,11 +82,10 @@ impl World {
         ruling.places(slots).intersect(self.present())
     }
 
-    /// Those of them that vote and serve.
+    /// Whoever votes and serves, there or not.
     fn voters(&self) -> NodeSet {
         let ruling = self.judge.configs.committed();
-        let serving = ruling.config.voters().minus(ruling.config.witnesses());
-        ruling.places(serving).intersect(self.present())
+        ruling.places(ruling.config.voters().minus(ruling.config.witnesses()))
     }
 
     /// Why what some member goes by cannot be decided by those that are left.
@@ -127,6 +125,14 @@ impl World {
         }
     }
 
+    /// What was begun is done, and what members say is published.
+    fn settles(&mut self) {
+        self.ends_changes();
+        self.says_all();
+        // Who had not said its name could not be promoted.
+        self.ends_changes();
+    }
+
     /// What every live member says of itself stands in the committed configuration.
     fn says_all(&mut self) {
         let until = self.now.plus(self.timeouts(SAID_TIMEOUTS_MAX));
@@ -147,32 +153,38 @@ impl World {
         }
     }
 
-    /// A write and a read at every member succeed.
+    /// A write and a read at every member succeed, also at one that comes in meanwhile.
     fn answers_everywhere(&mut self) {
+        let (mut due, mut asked) = (self.voters().intersect(self.present()), NodeSet::new());
+        while let Some(node) = due.minus(asked).iter().next() {
+            asked.insert(node);
+            self.answers_at(node);
+            due = due.union(self.voters().intersect(self.present()));
+        }
+    }
+
+    /// One that the committed configuration has let go of meanwhile owes no answer; one that is
+    /// down does.
+    fn answers_at(&mut self, node: u8) {
         let client = u16::MAX - 1;
-        for node in self.voters().iter() {
-            // Each on its own: thirteen whose clients lose a frame now and then take their time.
-            let until = self.now.plus(self.timeouts(LEADER_TIMEOUTS_MAX));
-            loop {
-                if self.judge.violation.is_some() {
-                    return;
-                }
-                let number = self.ops.len() as u32;
-                let key = Blob::from(format!("probe-{node}").as_bytes());
-                let value = Blob::from(format!("{number:08x}-0").as_bytes());
-                let put = PutRequest { key: key.clone(), value, ..PutRequest::default() };
-                let put = self.begin(client, Ask::Write(Command::Put(put)), node);
-                let range = RangeRequest { key, ..RangeRequest::default() };
-                let get = self.begin(client, Ask::Range(range), node);
-                self.run_until(self.now.plus(self.timeouts(1)));
-                let done = |world: &Self, op| world.outcome(op) == Outcome::Done;
-                if done(self, put) && done(self, get) {
-                    break;
-                }
-                if self.now >= until {
-                    let what = format!("n{} answers neither write nor read", node + 1);
-                    return self.blame("alive again", what);
-                }
+        // Each on its own: thirteen whose clients lose a frame now and then take their time.
+        let until = self.now.plus(self.timeouts(LEADER_TIMEOUTS_MAX));
+        while self.judge.violation.is_none() && self.voters().contains(node) {
+            let number = self.ops.len() as u32;
+            let key = Blob::from(format!("probe-{node}").as_bytes());
+            let value = Blob::from(format!("{number:08x}-0").as_bytes());
+            let put = PutRequest { key: key.clone(), value, ..PutRequest::default() };
+            let put = self.begin(client, Ask::Write(Command::Put(put)), node);
+            let range = RangeRequest { key, ..RangeRequest::default() };
+            let get = self.begin(client, Ask::Range(range), node);
+            self.run_until(self.now.plus(self.timeouts(1)));
+            let done = |world: &Self, op| world.outcome(op) == Outcome::Done;
+            if done(self, put) && done(self, get) {
+                return;
+            }
+            if self.now >= until {
+                let what = format!("n{} answers neither write nor read", node + 1);
+                return self.blame("alive again", what);
             }
         }
     }
