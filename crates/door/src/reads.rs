@@ -304,20 +304,16 @@ impl Reads {
         let mut order = self.lines.borrow_mut().order(For::Place);
         while let Some(whose) = order.pop_front() {
             let Some(read) = self.lines.borrow_mut().pop(whose, For::Place) else { continue };
-            let wanted = read.is_wanted();
-            let goes = !wanted || read.asker().poll_long_room(cx);
+            // Who has left needs no place: it is refused where it would begin.
+            let needs = read.is_wanted();
+            let goes = needs && read.asker().poll_long_room(cx);
             let place = if goes { self.place(whose) } else { None };
-            let Some(place) = place.filter(|_| wanted) else {
-                if wanted {
-                    self.lines.borrow_mut().put_back(read, For::Place);
-                } else {
-                    read.refuse(Refusal::not_applied(Reason::Deadline));
-                    order.push_back(whose);
-                }
+            if needs && place.is_none() {
+                self.lines.borrow_mut().put_back(read, For::Place);
                 continue;
-            };
+            }
             if let Some((reading, read, _)) = self.begin(read) {
-                self.look_on(reading, read, place);
+                self.look_on(reading, read, place.expect("who is begun is wanted"));
             }
             order.push_back(whose);
         }

@@ -3,14 +3,14 @@
 use super::bell::Bell;
 use super::cut::{Cut, Cuts};
 use super::methods::{self, Method};
-use super::permits::{PERMITS_MAX, Permits};
+use super::permits::Permits;
 use super::reply::{self, Reply};
 use super::watch::Hub;
 use super::{convert, refusal};
 use api::Message;
 use api::error::{Code, EtcdError};
 use api::etcdserverpb as pb;
-use base::limits::SORTED_STREAMS_MAX;
+use base::limits::{PERMITS_MAX, SORTED_STREAMS_MAX};
 use door::{Caller, Door, Finding, Found, Freshness, Query, Read, Reason, Refusal, response_bytes};
 use later::{Asker, Later, promise};
 use mvcc::{Command, Response};

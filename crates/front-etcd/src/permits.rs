@@ -2,7 +2,6 @@
 //! of the store, and what it has written until that is handed over.
 
 use super::bell::Bell;
-pub(super) use base::limits::PERMITS_MAX;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};

@@ -372,11 +372,6 @@ impl View {
         Some(LeaseTtl { granted: lease.ttl, remaining: lease.remaining(now) })
     }
 
-    /// Attached keys in order; empty for an unknown lease.
-    pub fn lease_keys(&self, id: i64) -> Vec<Blob> {
-        self.lease_keys_after(id, None).cloned().collect()
-    }
-
     /// Those behind `after`.
     pub(crate) fn lease_keys_after<'a>(
         &'a self,
@@ -389,14 +384,10 @@ impl View {
         keys.skip_while(move |key| Some(*key) == after)
     }
 
-    /// At most `max` keys of a lease, in order, behind `after` or from the first; fewer at its end.
+    /// At most `max` keys of a lease, in order, behind `after` or from the first; fewer at its end,
+    /// none of an unknown lease.
     pub fn lease_keys_page(&self, id: i64, after: Option<&Blob>, max: usize) -> Vec<Blob> {
         self.lease_keys_after(id, after).take(max).cloned().collect()
-    }
-
-    /// All lease ids, ascending.
-    pub fn leases(&self) -> Vec<i64> {
-        self.leases.iter().map(|(id, _)| *id).collect()
     }
 
     /// At most `max` ids of leases, ascending, behind `after` or from the first; fewer at the end.

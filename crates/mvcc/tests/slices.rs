@@ -129,7 +129,13 @@ fn sliced(
         };
         let history = store.history(store.compact_revision(), &all, 5);
         let hashes = (store.content_hash(), store.chain_hash(), store.size_bytes());
-        (store.applied_index(), store.read(&range), history, hashes, store.leases())
+        (
+            store.applied_index(),
+            store.read(&range),
+            history,
+            hashes,
+            store.leases_page(None, usize::MAX),
+        )
     };
     let before = shown(store);
     let mut slices = 1;

@@ -294,11 +294,14 @@ fn agree(store: &Store, twin: &Twin) {
     let kvs: Vec<KeyValue> = twin.keys.values().cloned().collect();
     assert_eq!(store.read(&all).unwrap().kvs, kvs);
     assert_eq!(store.revision(), twin.revision);
-    assert_eq!(store.leases(), twin.leases.keys().copied().collect::<Vec<_>>());
+    assert_eq!(
+        store.leases_page(None, usize::MAX),
+        twin.leases.keys().copied().collect::<Vec<_>>()
+    );
     let now = ClusterTime(twin.now);
     for (id, lease) in &twin.leases {
         let attached = twin.keys.values().filter(|kv| kv.lease == *id).map(|kv| kv.key.clone());
-        assert_eq!(store.lease_keys(*id), attached.collect::<Vec<_>>());
+        assert_eq!(store.lease_keys_page(*id, None, usize::MAX), attached.collect::<Vec<_>>());
         let left = lease.deadline.saturating_sub(twin.now) as i64 / 1_010_000_000;
         let ttl = store.lease_ttl(*id, now).unwrap();
         assert_eq!((ttl.granted, ttl.remaining), (lease.ttl, left.min(lease.ttl)));

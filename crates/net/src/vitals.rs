@@ -179,7 +179,7 @@ impl Vitals {
 
 #[cfg(test)]
 mod tests {
-    use super::super::outflow::Everybody;
+    use super::super::outflow::{Everybody, Owed};
     use super::*;
     use base::limits::ANSWER_OVERHEAD_BYTES;
     use bytes::{Buf, Bytes};
@@ -198,6 +198,14 @@ mod tests {
             let outflow = Outflow::new(Rc::default());
             let vitals = Vitals::new(KeepAlive::default(), start);
             Self { vitals, traffic: Traffic::default(), outflow, start }
+        }
+
+        /// One of a server that owes many others as much as it may; and what it owes them.
+        fn among_many_owed() -> (Self, Vec<Owed>) {
+            let all = Rc::<Everybody>::default();
+            let other = || Outflow::new(Rc::clone(&all)).owe(usize::MAX);
+            let owed = (0..32).map(|_| other()).collect();
+            (Self { outflow: Outflow::new(all), ..Self::new() }, owed)
         }
 
         /// What is to be done after `ms`, with one call open.
@@ -244,13 +252,7 @@ mod tests {
 
     #[test]
     fn while_all_are_owed_much_who_has_little_here_stays_and_who_has_much_gets_a_second() {
-        let all = Rc::<Everybody>::default();
-        let others: Vec<_> = (0..32).map(|_| Outflow::new(Rc::clone(&all))).collect();
-        let _owed: Vec<_> = others.iter().map(|other| other.owe(usize::MAX)).collect();
-        let start = Instant::now();
-        let outflow = Outflow::new(all);
-        let vitals = Vitals::new(KeepAlive::default(), start);
-        let mut client = Client { vitals, traffic: Traffic::default(), outflow, start };
+        let (mut client, _owed) = Client::among_many_owed();
         assert!(matches!(client.at(0), Verdict::Wait(_)));
         // Nobody looks at it for nine seconds: then it is sent an event of a watch.
         let _event = client.outflow.chunk(Bytes::from(vec![0; 100]));
@@ -264,13 +266,7 @@ mod tests {
 
     #[test]
     fn while_all_are_owed_much_who_has_much_takes_it_at_a_rate_at_which_it_ends_or_goes() {
-        let all = Rc::<Everybody>::default();
-        let others: Vec<_> = (0..32).map(|_| Outflow::new(Rc::clone(&all))).collect();
-        let _owed: Vec<_> = others.iter().map(|other| other.owe(usize::MAX)).collect();
-        let start = Instant::now();
-        let outflow = Outflow::new(all);
-        let vitals = Vitals::new(KeepAlive::default(), start);
-        let mut client = Client { vitals, traffic: Traffic::default(), outflow, start };
+        let (mut client, _owed) = Client::among_many_owed();
         let mut chunk =
             client.outflow.chunk(Bytes::from(vec![0; (8 << 20) + UNSENT_TOLERATED_BYTES_MAX]));
         for n in 0..5 {

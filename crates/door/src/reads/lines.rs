@@ -3,7 +3,6 @@
 
 use super::Read;
 use alloc::collections::{BTreeMap, VecDeque};
-use alloc::vec::Vec;
 use base::limits::READS_WAITING_MAX;
 
 /// What a read waits for.
@@ -44,7 +43,7 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    /// Of one connection, or of all.
+    /// Of all connections.
     #[cfg(test)]
     pub fn len(&self, waits: For) -> usize {
         let of = |line: &Line| match waits {
@@ -114,8 +113,7 @@ impl Lines {
     pub fn order(&mut self, waits: For) -> VecDeque<usize> {
         let waiting =
             |(whose, line): (&usize, &mut Line)| (!line.of(waits).is_empty()).then_some(*whose);
-        let all: Vec<usize> = self.lines.iter_mut().filter_map(waiting).collect();
-        let mut order = VecDeque::from(all);
+        let mut order: VecDeque<usize> = self.lines.iter_mut().filter_map(waiting).collect();
         let upto = order.partition_point(|whose| *whose <= self.served[waits as usize]);
         order.rotate_left(upto);
         order

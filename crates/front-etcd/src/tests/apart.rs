@@ -1,13 +1,12 @@
 //! What is read and written apart: it holds up nobody, and ends when nobody waits for it.
 
-use super::super::permits::PERMITS_MAX;
 use super::client::Client;
 use super::{FakeDoor, create, put, until, with_door};
 use api::Message;
 use api::etcdserverpb as pb;
 use api::etcdserverpb::watch_request::RequestUnion;
 use base::Blob;
-use base::limits::SORTED_STREAMS_MAX;
+use base::limits::{PERMITS_MAX, SORTED_STREAMS_MAX};
 use bytes::Bytes;
 use door::Door as _;
 use mvcc::{Command, DeleteRequest, PutRequest, RequestOp, TxnRequest};

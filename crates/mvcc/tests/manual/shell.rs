@@ -128,7 +128,7 @@ fn look(view: &View, line: &str, now: ClusterTime) -> Vec<String> {
         "ttl" => match view.lease_ttl(parse::number(words[1]), now) {
             None => vec!["not known".to_string()],
             Some(ttl) => {
-                let keys = view.lease_keys(parse::number(words[1]));
+                let keys = view.lease_keys_page(parse::number(words[1]), None, usize::MAX);
                 let keys: Vec<String> = keys.iter().map(show::blob).collect();
                 vec![format!(
                     "{} of {} s left, keys [{}]",
@@ -138,7 +138,7 @@ fn look(view: &View, line: &str, now: ClusterTime) -> Vec<String> {
                 )]
             }
         },
-        "leases" => vec![format!("{:?}", view.leases())],
+        "leases" => vec![format!("{:?}", view.leases_page(None, usize::MAX))],
         "due" => {
             let due = view.lease_expired(now, 100);
             due.iter().map(|(id, renewal)| format!("lease {id}, renewal {renewal}")).collect()

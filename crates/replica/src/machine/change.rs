@@ -235,17 +235,16 @@ impl Replica {
                 out.send.push(PeerMessage { from: me, to: leader, body });
                 continue;
             }
-            match self.try_change(id, &caller, &change, out) {
-                Ok(Tried::Later) => {
-                    if let Some(asked) = self.changes.asked.get_mut(&seq) {
-                        asked.offer_at = now.plus(PAUSE);
-                    }
+            let tried = self.try_change(id, &caller, &change, out);
+            if let Ok(Tried::Later) = tried {
+                if let Some(asked) = self.changes.asked.get_mut(&seq) {
+                    asked.offer_at = now.plus(PAUSE);
                 }
-                Ok(Tried::Judged) => self.note_offered(seq, ballot),
-                Err(error) => {
-                    self.note_offered(seq, ballot);
-                    self.on_change_refused(id, ballot, error, out);
-                }
+                continue;
+            }
+            self.note_offered(seq, ballot);
+            if let Err(error) = tried {
+                self.on_change_refused(id, ballot, error, out);
             }
         }
     }

@@ -270,14 +270,7 @@ impl World {
 
     /// Once faults have stopped nothing is asked, and what can go on does.
     pub(super) fn ends_changes(&mut self) {
-        let until = self.now.plus(self.timeouts(CHANGE_TIMEOUTS_MAX));
-        while self.judge.violation.is_none() {
-            let Some(why) = self.change_left() else { return };
-            if self.now >= until {
-                return self.blame("changes end", why);
-            }
-            self.run_until(self.now.plus(self.plan.knobs.heartbeat));
-        }
+        self.comes_to_an_end("changes end", CHANGE_TIMEOUTS_MAX, Self::change_left);
     }
 
     /// What a leader could still take further.

@@ -135,11 +135,23 @@ impl World {
 
     /// What every live member says of itself stands in the committed configuration.
     fn says_all(&mut self) {
-        let until = self.now.plus(self.timeouts(SAID_TIMEOUTS_MAX));
+        let rule = "what members say is published";
+        self.comes_to_an_end(rule, SAID_TIMEOUTS_MAX, Self::unpublished);
+    }
+
+    /// Goes on until nothing is `left`; what is left after so many election timeouts breaks the
+    /// rule.
+    pub(super) fn comes_to_an_end(
+        &mut self,
+        rule: &'static str,
+        timeouts_max: u64,
+        left: impl Fn(&Self) -> Option<String>,
+    ) {
+        let until = self.now.plus(self.timeouts(timeouts_max));
         while self.judge.violation.is_none() {
-            let Some(what) = self.unpublished() else { return };
+            let Some(what) = left(self) else { return };
             if self.now >= until {
-                return self.blame("what members say is published", what);
+                return self.blame(rule, what);
             }
             self.run_until(self.now.plus(self.plan.knobs.heartbeat));
         }
