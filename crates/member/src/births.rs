@@ -8,7 +8,7 @@
 use crate::unwelcome::Unwelcome;
 use base::limits::PEERS_MET_MAX;
 use base::{Birth, Life, NodeId, planted};
-use store::{Identity, Met, StoreError};
+use store::{Identity, Met};
 use wal::Disk;
 
 /// What the last configuration that is known to be committed says of a member's directory.
@@ -33,10 +33,39 @@ impl Written {
 }
 
 /// Peers as met, kept in this member's identity file: durable before they are relied on, so
-/// that a restart forgets none of them.
+/// that a restart forgets none of them. What there is to write is handed out, and written where
+/// a slow disk keeps nobody from voting.
 pub struct Births {
-    disk: Box<dyn Disk>,
     identity: Identity,
+    /// Files that were handed out and became durable.
+    version: u64,
+}
+
+/// What a member has to write down before it goes by it.
+#[must_use = "what is not written down may not be gone by"]
+#[derive(Debug)]
+pub struct Unwritten {
+    next: Identity,
+    version: u64,
+}
+
+/// What stands in the identity file: only [`Unwritten::write`] makes one.
+#[must_use = "the member does not know of it yet"]
+#[derive(Debug)]
+pub struct Remembered(Unwritten);
+
+impl Unwritten {
+    /// Writes the identity file of the directory `disk`: durable on return.
+    ///
+    /// # Errors
+    /// Those of the disk, as a peer is told them.
+    pub fn write(self, disk: &mut dyn Disk) -> Result<Remembered, Unwelcome> {
+        if !planted!(MetNotWritten) {
+            let written = store::write_identity(disk, &self.next);
+            written.map_err(|error| Unwelcome::Unremembered(error.to_string()))?;
+        }
+        Ok(Remembered(self))
+    }
 }
 
 /// Whether `member`, which says it lives `said`, is the one that is known to have lived `known`.
@@ -71,19 +100,27 @@ fn recognise(member: NodeId, known: Life, said: Life) -> Result<(), Unwelcome> {
 }
 
 impl Births {
-    /// `disk` is the directory whose identity file holds `identity`.
-    pub fn new(disk: Box<dyn Disk>, identity: Identity) -> Self {
-        Self { disk, identity }
+    /// `identity` is what the directory's identity file holds.
+    pub fn new(identity: Identity) -> Self {
+        Self { identity, version: 0 }
     }
 
     pub fn identity(&self) -> &Identity {
         &self.identity
     }
 
-    /// Remembers a meeting, durably if it is the first of this life; says why a peer must be
-    /// refused. Another directory that was met before one is written down was never counted, and
-    /// is forgotten.
-    pub fn check(&mut self, member: NodeId, said: Life, written: Written) -> Result<(), Unwelcome> {
+    /// Looks at a peer: what has to be written down before it comes in, if this is the first
+    /// meeting of its life. Another directory that was met before one is written down was never
+    /// counted, and is forgotten.
+    ///
+    /// # Errors
+    /// Why it must be refused.
+    pub fn check(
+        &self,
+        member: NodeId,
+        said: Life,
+        written: Written,
+    ) -> Result<Option<Unwritten>, Unwelcome> {
         if let Written::As(life) = written
             && !planted!(BirthsIgnored)
         {
@@ -94,7 +131,7 @@ impl Births {
         if let Some(known) = known.filter(|met| written.leaves(*met, said)) {
             recognise(member, known, said)?;
             if said.incarnation == known.incarnation {
-                return Ok(());
+                return Ok(None);
             }
         }
         let mut next = self.identity.clone();
@@ -103,8 +140,7 @@ impl Births {
             Some(at) => next.peers[at] = met,
             None => next.peers.push(met),
         }
-        // What is not durable is not remembered: the next meeting is a first one again.
-        self.keep(next).map_err(|error| Unwelcome::Unremembered(error.to_string()))
+        Ok(Some(self.unwritten(next)))
     }
 
     /// So that one more can be remembered: whom no configuration names has no vote to be taken
@@ -120,20 +156,21 @@ impl Births {
         assert!(peers.len() < PEERS_MET_MAX, "a configuration names fewer");
     }
 
-    /// This directory may never be started again.
-    ///
-    /// # Errors
-    /// Those of the disk.
-    pub fn forswear(&mut self, why: &str) -> Result<(), StoreError> {
-        self.keep(Identity { void: why.to_string(), ..self.identity.clone() })
+    /// What says that this directory may never be started again.
+    pub fn forswear(&self, why: &str) -> Unwritten {
+        self.unwritten(Identity { void: why.to_string(), ..self.identity.clone() })
     }
 
-    fn keep(&mut self, next: Identity) -> Result<(), StoreError> {
-        if !planted!(MetNotWritten) {
-            store::write_identity(self.disk.as_mut(), &next)?;
-        }
-        self.identity = next;
-        Ok(())
+    fn unwritten(&self, next: Identity) -> Unwritten {
+        Unwritten { next, version: self.version }
+    }
+
+    /// Goes by what was written from now on. What did not become durable is not remembered: the
+    /// next meeting is a first one again.
+    pub fn keep(&mut self, Remembered(written): Remembered) {
+        assert_eq!(written.version, self.version, "one file is written after the other");
+        self.identity = written.next;
+        self.version += 1;
     }
 
     /// The life of which `member` was met last, here.
@@ -161,87 +198,100 @@ mod tests {
         Life { birth: Birth(birth), incarnation: Incarnation(incarnation) }
     }
 
-    fn check(births: &mut Births, birth: u64, incarnation: u64) -> Result<(), Unwelcome> {
-        births.check(NodeId(7), life(birth, incarnation), Written::Nobodys)
+    /// A member's memory and its disk.
+    struct Here(Births, MemDisk);
+
+    impl Here {
+        fn new() -> Self {
+            Self(Births::new(Identity::default()), MemDisk::new())
+        }
+
+        fn meet(&mut self, id: u64, life: Life, written: Written) -> Result<(), Unwelcome> {
+            if let Some(unwritten) = self.0.check(NodeId(id), life, written)? {
+                self.0.keep(unwritten.write(&mut self.1)?);
+            }
+            Ok(())
+        }
+
+        fn check(&mut self, birth: u64, incarnation: u64) -> Result<(), Unwelcome> {
+            self.meet(7, life(birth, incarnation), Written::Nobodys)
+        }
+
+        fn after_a_crash(&self, seed: u64) -> Identity {
+            store::read_identity(&mut self.1.crash(seed)).expect("reads").expect("there")
+        }
     }
 
     #[test]
     fn the_directory_that_is_written_down_takes_the_place_of_one_met_before() {
-        let mut births = Births::new(Box::new(MemDisk::new()), Identity::default());
-        assert_eq!(check(&mut births, 1, 4), Ok(()));
-        assert!(check(&mut births, 2, 1).is_err(), "nobody says that it is the member");
+        let mut here = Here::new();
+        assert_eq!(here.check(1, 4), Ok(()));
+        assert!(here.check(2, 1).is_err(), "nobody says that it is the member");
         let written = Written::As(life(2, 1));
-        let mut at = |birth, start| births.check(NodeId(7), life(birth, start), written);
+        let mut at = |birth, start| here.meet(7, life(birth, start), written);
         assert_eq!(at(2, 3), Ok(()));
         assert!(matches!(at(2, 2), Err(Unwelcome::PutBack(_))), "its own memory counts too");
         assert!(at(1, 9).is_err(), "the first one is forgotten");
-        assert!(check(&mut births, 1, 9).is_err(), "for good");
-        assert_eq!(births.knows(NodeId(7)), Some(life(2, 3)));
+        assert!(here.check(1, 9).is_err(), "for good");
+        assert_eq!(here.0.knows(NodeId(7)), Some(life(2, 3)));
     }
 
     #[test]
     fn another_birth_and_an_earlier_life_are_refused_also_after_a_crash() {
-        let disk = MemDisk::new();
-        let identity = Identity { cluster: 1, member: NodeId(1), ..Identity::default() };
-        let mut births = Births::new(Box::new(disk.clone()), identity);
+        let mut here = Here::new();
         for life in [4, 4, 6] {
-            assert_eq!(check(&mut births, 1, life), Ok(()));
+            assert_eq!(here.check(1, life), Ok(()));
         }
-        let mut after = disk.crash(3);
-        let identity = store::read_identity(&mut after).expect("reads").expect("there");
+        let identity = here.after_a_crash(3);
         assert_eq!(identity.peers, [met(6)]);
-        let mut births = Births::new(Box::new(after), identity);
-        let error = check(&mut births, 2, 7).expect_err("another directory").text();
+        here.0 = Births::new(identity);
+        let error = here.check(2, 7).expect_err("another directory").text();
         assert!(error.contains("forgotten its votes"), "{error}");
-        let Err(Unwelcome::PutBack(error)) = check(&mut births, 1, 5) else {
-            panic!("an older life")
-        };
+        let Err(Unwelcome::PutBack(error)) = here.check(1, 5) else { panic!("an older life") };
         assert!(error.contains("older image") && error.contains("member replace"), "{error}");
-        assert_eq!(check(&mut births, 1, 6), Ok(()));
+        assert_eq!(here.check(1, 6), Ok(()));
     }
 
     #[test]
     fn an_image_of_just_the_start_before_is_told_from_the_directory_it_was_made_of() {
-        let mut births = Births::new(Box::new(MemDisk::new()), Identity::default());
+        let mut here = Here::new();
         let image = Incarnation(0).after(1);
         let (lost, back) = (image.after(2), image.after(3));
-        assert_eq!(check(&mut births, 1, lost.0), Ok(()));
+        assert_eq!(here.check(1, lost.0), Ok(()));
         for written in [Written::Nobodys, Written::Others, Written::As(life(1, lost.0))] {
-            let met = births.check(NodeId(7), life(1, back.0), written);
+            let met = here.meet(7, life(1, back.0), written);
             let Err(Unwelcome::PutBack(text)) = met else { panic!("{met:?}") };
             assert!(text.contains("start 2 and is back after another one of that"), "{text}");
         }
-        assert_eq!(check(&mut births, 1, lost.0), Ok(()), "the first one met is the member");
+        assert_eq!(here.check(1, lost.0), Ok(()), "the first one met is the member");
     }
 
     #[test]
     fn where_others_are_written_down_a_directory_that_is_not_may_be_lost_and_made_again() {
-        let disk = MemDisk::new();
-        let mut births = Births::new(Box::new(disk.clone()), Identity::default());
-        let mut at = |birth, start, written| births.check(NodeId(7), life(birth, start), written);
+        let mut here = Here::new();
+        let mut at = |birth, start, written| here.meet(7, life(birth, start), written);
         assert_eq!(at(1, 4, Written::Nobodys), Ok(()));
         assert!(at(2, 1, Written::Nobodys).is_err(), "both may have voted for a founder");
         assert!(matches!(at(1, 3, Written::Others), Err(Unwelcome::PutBack(_))), "an older image");
         assert_eq!(at(2, 1, Written::Others), Ok(()), "the first one was never counted");
         assert!(at(1, 9, Written::As(life(2, 1))).is_err());
-        let identity = store::read_identity(&mut disk.crash(2)).expect("reads").expect("there");
+        let identity = here.after_a_crash(2);
         assert_eq!(identity.peers.len(), 1, "one entry a member");
-        assert_eq!(births.knows(NodeId(7)), Some(life(2, 1)));
+        assert_eq!(here.0.knows(NodeId(7)), Some(life(2, 1)));
     }
 
     #[test]
     fn strangers_beyond_the_bound_take_each_others_places_and_no_members() {
-        let disk = MemDisk::new();
-        let mut births = Births::new(Box::new(disk.clone()), Identity::default());
+        let mut here = Here::new();
         let is_member = |id: NodeId| id.0 < MEMBERS_MAX as u64;
         let many = PEERS_MET_MAX as u64 + 9;
         for id in 0..many {
-            births.make_room(is_member);
-            assert_eq!(births.check(NodeId(id), life(1, 4), Written::Nobodys), Ok(()));
+            here.0.make_room(is_member);
+            assert_eq!(here.meet(id, life(1, 4), Written::Nobodys), Ok(()));
         }
-        let identity = store::read_identity(&mut disk.crash(1)).expect("reads").expect("there");
+        let identity = here.after_a_crash(1);
         assert_eq!(identity.peers.len(), PEERS_MET_MAX);
-        let known = |id: u64| births.knows(NodeId(id)).is_some();
+        let known = |id: u64| here.0.knows(NodeId(id)).is_some();
         let first = MEMBERS_MAX as u64;
         assert!((0..first).all(known) && (first + 9..many).all(known));
         assert!(!(first..first + 9).any(known), "the strangers that were met first");
@@ -249,10 +299,10 @@ mod tests {
 
     #[test]
     fn a_directory_that_was_forsworn_says_so_after_a_crash() {
-        let disk = MemDisk::new();
-        let mut births = Births::new(Box::new(disk.clone()), Identity::default());
-        births.forswear("put back").expect("room");
-        let identity = store::read_identity(&mut disk.crash(1)).expect("reads").expect("there");
+        let mut here = Here::new();
+        let written = here.0.forswear("put back").write(&mut here.1);
+        here.0.keep(written.expect("room"));
+        let identity = here.after_a_crash(1);
         assert_eq!(identity.void, "put back");
     }
 }

@@ -38,7 +38,7 @@ pub use compaction::Compactor;
 pub use due::{CheckpointState, Policy};
 pub use hello::{Hello, Purpose};
 pub use lane::{Job, Lane};
-pub use meet::Peers;
+pub use meet::{Peers, Remembered, Unwritten};
 pub use open::{Born, Draws, How, Known, Opened, Refused};
 pub use publish::Publisher;
 pub use stop::Stop;

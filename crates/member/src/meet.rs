@@ -2,6 +2,7 @@
 
 use crate::announced::{Announced, Word};
 use crate::births::{Births, Written};
+pub use crate::births::{Remembered, Unwritten};
 use crate::hello::{Hello, PROTOCOL, Purpose};
 use crate::join::{Ask, No};
 use crate::open::Born;
@@ -11,8 +12,7 @@ use cluster::Configuration;
 use consensus::raft::Raft;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use store::{Identity, StoreError};
-use wal::Disk;
+use store::Identity;
 
 /// What a member says of itself beside its identity.
 #[derive(Clone, Debug, Default)]
@@ -42,14 +42,9 @@ pub struct Peers {
 }
 
 impl Peers {
-    /// `disk` is the directory whose identity file holds `identity`; `first` is the bootstrap
+    /// `identity` is what the directory's identity file holds; `first` is the bootstrap
     /// configuration that it states.
-    pub fn new(
-        disk: Box<dyn Disk>,
-        identity: Identity,
-        first: Arc<Configuration>,
-        said: Said,
-    ) -> Self {
+    pub fn new(identity: Identity, first: Arc<Configuration>, said: Said) -> Self {
         let life = Life { birth: Birth(identity.birth), incarnation: identity.incarnation };
         let own = Word { name: said.name.clone(), client_urls: said.client_urls.clone(), life };
         Self {
@@ -57,7 +52,7 @@ impl Peers {
             own,
             announced: Announced::default(),
             first,
-            births: Births::new(disk, identity),
+            births: Births::new(identity),
             followed: None,
             config: None,
             gone: Vec::new(),
@@ -122,11 +117,12 @@ impl Peers {
         &self.gone
     }
 
-    /// Whether one that says `hello` may come in. Who may is remembered, durably.
+    /// Whether one that says `hello` may come in, and what has to be written down and
+    /// [kept](Peers::keep) before it does. Nobody else is looked at in between.
     ///
     /// # Errors
     /// The first reason against it.
-    pub fn admit(&mut self, hello: &Hello) -> Result<(), Unwelcome> {
+    pub fn admit(&mut self, hello: &Hello) -> Result<Option<Unwritten>, Unwelcome> {
         let mine = self.hello(hello.purpose, hello.member);
         if let Some(difference) = mine.difference(hello) {
             return Err(Unwelcome::Other(difference));
@@ -138,7 +134,7 @@ impl Peers {
     ///
     /// # Errors
     /// As there.
-    pub fn receive(&mut self, member: NodeId, life: Life) -> Result<(), Unwelcome> {
+    pub fn receive(&mut self, member: NodeId, life: Life) -> Result<Option<Unwritten>, Unwelcome> {
         let gone = self.gone.iter().find(|(gone, _)| *gone == member);
         if let Some((_, name)) = gone
             && !planted!(LeaverLetIn)
@@ -150,11 +146,12 @@ impl Peers {
         self.meet(member, life)
     }
 
-    /// Whether one that this member called, and that says it lives `life`, is who it was.
+    /// Whether one that this member called, and that says it lives `life`, is who it was; what has
+    /// to be written down as in [`Peers::admit`].
     ///
     /// # Errors
     /// What happened to its directory.
-    pub fn meet(&mut self, member: NodeId, life: Life) -> Result<(), Unwelcome> {
+    pub fn meet(&mut self, member: NodeId, life: Life) -> Result<Option<Unwritten>, Unwelcome> {
         let config = self.config.as_ref().unwrap_or(&self.first);
         self.births.make_room(|id| config.member(id).is_some());
         self.births.check(member, life, self.written(member))
@@ -201,11 +198,13 @@ impl Peers {
         Ok(Born { cluster, member: member.id, config })
     }
 
-    /// This directory may never be started again: durable on return.
-    ///
-    /// # Errors
-    /// Those of the disk.
-    pub fn forswear(&mut self, why: &str) -> Result<(), StoreError> {
+    /// Goes by what was written: whoever was met is known.
+    pub fn keep(&mut self, remembered: Remembered) {
+        self.births.keep(remembered);
+    }
+
+    /// What says that this directory may never be started again.
+    pub fn forswear(&self, why: &str) -> Unwritten {
         self.births.forswear(why)
     }
 

@@ -7,8 +7,9 @@ use consensus::raft::{Recovered, Settings};
 use member::hello::{Hello, Purpose};
 use member::join::{Ask, No};
 use member::meet::Said;
-use member::{Peers, Unwelcome};
+use member::{Peers, Unwelcome, Unwritten};
 use replica::{Replica, ReplicaRecovered, ReplicaSettings};
+use std::ops::Deref;
 use std::sync::Arc;
 use store::Home;
 
@@ -48,8 +49,39 @@ pub fn committed(config: Configuration, own: Life) -> Replica {
     member::open::revive(settings, recovered, None).unwrap()
 }
 
+/// What a member knows of the others, and where it writes that down.
+struct Here(Peers, Place);
+
+impl Here {
+    fn admit(&mut self, hello: &Hello) -> Result<(), Unwelcome> {
+        let looked = self.0.admit(hello)?;
+        self.write(looked)
+    }
+
+    fn meet(&mut self, member: NodeId, life: Life) -> Result<(), Unwelcome> {
+        let looked = self.0.meet(member, life)?;
+        self.write(looked)
+    }
+
+    fn write(&mut self, looked: Option<Unwritten>) -> Result<(), Unwelcome> {
+        if let Some(unwritten) = looked {
+            let written = unwritten.write(self.1.disk("").unwrap().as_mut())?;
+            self.0.keep(written);
+        }
+        Ok(())
+    }
+}
+
+impl Deref for Here {
+    type Target = Peers;
+
+    fn deref(&self) -> &Peers {
+        &self.0
+    }
+}
+
 /// Member 1 of three after a start on `place`, which goes by `config`.
-fn peers(place: &Place, mark: u32, config: &Configuration) -> Peers {
+fn peers(place: &Place, mark: u32, config: &Configuration) -> Here {
     let opened = start(place, mark).unwrap();
     let own =
         Life { birth: Birth(opened.identity.birth), incarnation: opened.identity.incarnation };
@@ -59,10 +91,10 @@ fn peers(place: &Place, mark: u32, config: &Configuration) -> Peers {
         peer_urls: vec!["http://n1".to_string()],
     };
     let first = Arc::new(opened.bootstrap);
-    let mut peers = Peers::new(place.disk("").unwrap(), opened.identity, first, said);
+    let mut peers = Peers::new(opened.identity, first, said);
     let replica = committed(config.clone(), own);
     assert!(peers.follow(replica.raft()) && !peers.follow(replica.raft()), "once");
-    peers
+    Here(peers, Place(place.0.clone()))
 }
 
 fn life(birth: u64, start: u64) -> Life {
@@ -118,6 +150,31 @@ fn whom_a_member_lets_in_it_remembers_over_any_crash_from_then_on() {
             assert!(operation >= 3, "{operation} operations");
             return;
         }
+    }
+}
+
+#[test]
+fn who_was_looked_at_is_not_known_before_that_is_written_and_kept() {
+    let place = Place::default();
+    let mut here = peers(&place, 1, &cluster(3));
+    let first = here.0.admit(&hello(2, life(5, 3))).unwrap().expect("a first meeting");
+    assert!(here.0.admit(&hello(2, life(5, 3))).unwrap().is_some(), "still one");
+    let written = first.write(place.disk("").unwrap().as_mut()).unwrap();
+    assert_eq!(here.seen().allows(NodeId(2), life(6, 1)), Ok(()), "it goes by nothing yet");
+    here.0.keep(written);
+    assert!(here.seen().allows(NodeId(2), life(6, 1)).is_err());
+    assert!(here.0.admit(&hello(2, life(5, 3))).unwrap().is_none(), "it is known");
+}
+
+#[test]
+#[should_panic(expected = "one file is written after the other")]
+fn of_two_that_were_looked_at_together_only_one_may_be_kept() {
+    let place = Place::default();
+    let mut here = peers(&place, 1, &cluster(3));
+    let two = [2, 3].map(|id| here.0.admit(&hello(id, life(5, 3))).unwrap().expect("a first"));
+    for met in two {
+        let written = met.write(place.disk("").unwrap().as_mut()).unwrap();
+        here.0.keep(written);
     }
 }
 
@@ -223,7 +280,9 @@ fn a_member_says_what_its_directory_says() {
 #[test]
 fn a_member_that_forswore_its_directory_does_not_start_from_it() {
     let place = Place::default();
-    peers(&place, 1, &cluster(3)).forswear("it was put back").unwrap();
+    let mut here = peers(&place, 1, &cluster(3));
+    let void = here.forswear("it was put back");
+    here.write(Some(void)).unwrap();
     let refused = start(&Place(place.0.crash(5)), 2).err().expect("for good");
     assert_eq!(refused.to_string(), "it was put back");
 }

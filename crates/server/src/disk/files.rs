@@ -4,7 +4,6 @@ use crate::disk::Place;
 use crate::node::input::{Checkpointed, Input};
 use member::checkpoints;
 use replica::CheckpointJob;
-use store::StoreError;
 use tokio::sync::mpsc::UnboundedSender;
 
 /// The directory of checkpoints. Clones name the same directory.
@@ -26,13 +25,5 @@ impl Files {
         if let Err(error) = crate::aside::spawn("quorate-save", work) {
             let _ = failed.send(Input::Checkpointed(Err(error.to_string())));
         }
-    }
-
-    /// The member is whole again: durable on return.
-    ///
-    /// # Errors
-    /// Those of the file system; the member must not vote then.
-    pub fn end_repair(&self) -> Result<(), StoreError> {
-        store::end_repair(&self.place)
     }
 }

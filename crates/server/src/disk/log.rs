@@ -1,16 +1,15 @@
 //! The log thread: carries out the journal lane (`member::lane`), with the disk's own time.
 
 use super::Place;
+use super::thread::Thread;
 use crate::metrics::DiskMetrics;
 use crate::node::input::{Input, Vital};
 use base::LogIndex;
 use consensus::raft::Persist;
 use member::lane::{Durable, Job, Lane};
-use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::UnboundedSender;
 use wal::{Journal, SpareJob, WalError};
@@ -21,11 +20,8 @@ const SPARE_PAUSE: Duration = Duration::from_millis(20);
 /// Nothing is to be done before the next job.
 const FOREVER: Duration = Duration::from_secs(3600);
 
-/// The node's end of the log thread.
-pub struct Log {
-    jobs: RefCell<Option<Sender<Job>>>,
-    thread: RefCell<Option<JoinHandle<()>>>,
-}
+/// The node's end of the log thread. One that is gone has reported why through the inbox.
+pub struct Log(Thread<Job>);
 
 impl Log {
     /// # Errors
@@ -36,51 +32,33 @@ impl Log {
         inbox: UnboundedSender<Input>,
         metrics: Arc<DiskMetrics>,
     ) -> std::io::Result<Self> {
-        let (jobs, queue) = channel();
         let spares = Spares::new(place);
-        let thread =
+        Thread::start(|queue| {
             std::thread::Builder::new().name("quorate-log".to_string()).spawn(move || {
                 let _vital = Vital("log", inbox.clone());
                 work(Lane::new(journal), &spares, &queue, &inbox, &metrics);
-            })?;
-        Ok(Self { jobs: RefCell::new(Some(jobs)), thread: RefCell::new(Some(thread)) })
+            })
+        })
+        .map(Self)
     }
 
     pub fn persist(&self, persist: Persist) {
-        self.send(Job::Persist(persist));
+        self.0.send(Job::Persist(persist));
     }
 
     /// A durable checkpoint covers everything up to `index`.
     pub fn release(&self, index: LogIndex) {
-        self.send(Job::Release(index));
+        self.0.send(Job::Release(index));
     }
 
     /// All up to `index` is committed, and is all there is: the next mark says so.
     pub fn know(&self, index: LogIndex) {
-        self.send(Job::Know(index));
-    }
-
-    fn send(&self, job: Job) {
-        if let Some(jobs) = self.jobs.borrow().as_ref() {
-            // A thread that is gone has reported why through the inbox.
-            let _ = jobs.send(job);
-        }
+        self.0.send(Job::Know(index));
     }
 
     /// Lets the queue run dry and waits for the thread.
     pub fn stop(&self) {
-        drop(self.jobs.borrow_mut().take());
-        if let Some(thread) = self.thread.borrow_mut().take()
-            && thread.join().is_err()
-        {
-            tracing::error!("the log thread panicked");
-        }
-    }
-}
-
-impl Drop for Log {
-    fn drop(&mut self) {
-        self.stop();
+        self.0.stop();
     }
 }
 

@@ -5,11 +5,10 @@ use super::show::members_of;
 use super::voter::Voter;
 use crate::peer::Link;
 use crate::peer::link::Host as _;
-use base::{LogIndex, NodeId};
+use base::NodeId;
 use door::{Reason, Refusal};
 use member::publish::OWN;
-use replica::{Effects, Event, RefusalReason, Reply, UnknownReason};
-use trace::What;
+use replica::{Effects, RefusalReason, Reply, UnknownReason};
 
 /// Events that are freed on the voter's own thread, at most.
 const FREED_HERE_MAX: usize = 1024;
@@ -42,7 +41,7 @@ impl Voter {
             tracing::error!("state differs from a quorum's at index {index}: no longer serving");
         }
         if let Some(index) = effects.repaired.take() {
-            self.end_repair(index);
+            self.peers.notes.end_repair(index);
         }
         if !effects.trace.is_empty() {
             let raft = self.replica.raft();
@@ -156,18 +155,6 @@ impl Voter {
                 tracing::info!("leader is {name} ({:x})", id.0);
             }
             None => tracing::warn!("no leader"),
-        }
-    }
-
-    /// A damaged member holds everything again. It votes once that is durable.
-    fn end_repair(&mut self, index: LogIndex) {
-        match self.peers.files.end_repair() {
-            Ok(()) => {
-                self.tap.say(self.now(), || What::Repaired { index: index.0 });
-                tracing::warn!("repaired: all up to index {index} is here again, voting");
-                self.peers.send(Input::Event(Event::Repaired));
-            }
-            Err(error) => self.peers.send(Input::Failed(error.to_string())),
         }
     }
 

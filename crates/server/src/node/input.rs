@@ -35,6 +35,8 @@ pub enum Input {
     },
     /// The disk failed, or a thread without which there is no member: it stops and never retries.
     Failed(String),
+    /// A damaged member holds everything up to here again, and that is durable: it votes.
+    Repaired(LogIndex),
     /// A checkpoint was written, or why not.
     Checkpointed(Result<Checkpointed, String>),
     /// A checkpoint of the leader is durable and loaded.

@@ -9,7 +9,7 @@ use crate::bootstrap;
 use crate::config::{ClusterState, Config, Url};
 use crate::desk::{self, MakeFront};
 use crate::disk::open::{Held, open};
-use crate::disk::{Files, Log, Place, Wrap};
+use crate::disk::{Files, Log, Notes, Place, Wrap};
 use crate::entropy::entropy;
 use crate::error::StartError;
 use crate::metrics::{DiskMetrics, Metrics};
@@ -152,6 +152,7 @@ fn live(
             voter.disk.know(index);
         }
         voter.disk.stop();
+        voter.peers.notes.stop();
         Ok::<End, StartError>(end)
     })?;
     drop(local);
@@ -262,7 +263,8 @@ fn shared(
         peer_urls: texts(&config.advertise_peer_urls),
     };
     let first = Arc::new(bootstrap);
-    let met = Peers::new(place.disk("")?, identity.clone(), Arc::clone(&first), said);
+    let met = Peers::new(identity.clone(), Arc::clone(&first), said);
+    let notes = Notes::start(place.clone(), inbox.clone())?;
     Ok(Rc::new(Shared {
         cluster: identity.cluster,
         member: identity.member,
@@ -270,6 +272,7 @@ fn shared(
         config: first,
         met: RefCell::new(met),
         files: Files { place: place.clone() },
+        notes,
         inbox,
         metrics,
         members: Members::default(),

@@ -192,10 +192,13 @@ impl Voter {
             Input::Removed(text) => return Some(End::Removed(text)),
             Input::PutBack(text) => {
                 // Started often enough it would look new again.
-                if let Err(error) = self.peers.met.borrow_mut().forswear(&text) {
-                    tracing::error!("{error}");
-                }
+                self.peers.notes.forswear(self.peers.met.borrow().forswear(&text));
                 return Some(End::Failed(text));
+            }
+            Input::Repaired(index) => {
+                self.tap.say(self.now(), || What::Repaired { index: index.0 });
+                tracing::warn!("repaired: all up to index {index} is here again, voting");
+                events.push(Event::Repaired);
             }
             Input::PeerLost(node) => events.push(Event::PeerLost(node)),
             Input::PeerFound(node) => events.push(Event::PeerFound(node)),

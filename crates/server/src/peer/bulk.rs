@@ -3,7 +3,7 @@
 
 use super::frame::{self, Kind};
 use super::limits;
-use super::link::{Host as _, check_answer};
+use super::link::{Host as _, check_answer, refused};
 use super::shared::Shared;
 use crate::disk::Files;
 use crate::node::input::Input;
@@ -110,7 +110,8 @@ fn greet(mut stream: TcpStream, hello: &Hello, seen: &Seen) -> io::Result<(TcpSt
     frame::encode(Kind::Hello, &mut out, |out| hello.encode(out));
     stream.write_all(&out)?;
     let (kind, body) = frame::read_blocking(&mut stream, &mut buffer)?;
-    check_answer(hello, kind, &body, |other| seen.allows(other.member, other.life()))?;
+    let other = check_answer(hello, kind, &body)?;
+    seen.allows(other.member, other.life()).map_err(refused)?;
     Ok((stream, buffer))
 }
 

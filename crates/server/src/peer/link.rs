@@ -13,6 +13,7 @@ use member::{Hello, Purpose, Unwelcome};
 use replica::PeerMessage;
 use std::cell::{Cell, RefCell};
 use std::io;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,16 +21,16 @@ use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
+/// Resolves once a peer is remembered, or to why it is not the one that was meant.
+pub type Met = Pin<Box<dyn Future<Output = Result<(), Unwelcome>>>>;
+
 /// The member that a link belongs to.
 pub trait Host {
     /// How it introduces itself.
     fn hello(&self, purpose: Purpose, to: NodeId) -> Hello;
 
-    /// Looks at a member that was called and has answered.
-    ///
-    /// # Errors
-    /// Why it is not the one that was meant.
-    fn meet(&self, hello: &Hello) -> Result<(), Unwelcome>;
+    /// Looks at a member that was called and has answered, and remembers it.
+    fn meet(self: Rc<Self>, hello: Hello) -> Met;
 
     /// A closed inbox means the node is stopping; nobody needs the input then.
     fn send(&self, input: Input);
@@ -185,7 +186,7 @@ impl Link {
             }
             let mut candidates = self.candidates();
             let address = candidates.swap_remove(attempt % candidates.len());
-            match self.dial(&address, &*host).await {
+            match self.dial(&address, &host).await {
                 Ok(stream) => {
                     *self.reached.borrow_mut() = Some(address.clone());
                     tracing::info!("connected to member {:x} at {address}", self.peer.0);
@@ -216,7 +217,7 @@ impl Link {
         }
     }
 
-    async fn dial(&self, address: &str, host: &dyn Host) -> io::Result<TcpStream> {
+    async fn dial(&self, address: &str, host: &Rc<dyn Host>) -> io::Result<TcpStream> {
         let dial = async {
             let stream = TcpStream::connect(address).await?;
             pulse::prepare(&stream)?;
@@ -226,11 +227,10 @@ impl Link {
             write_all(&stream, &bytes).await?;
             let mut buffer = BytesMut::new();
             let (kind, body) = read_frame(&stream, &mut buffer, HELLO_BYTES_MAX).await?;
-            let meet = |other: &Hello| {
-                self.says(addresses(&other.peer_urls));
-                host.meet(other).map_err(|unwelcome| unwelcome.text())
-            };
-            check_answer(&hello, kind, &body, meet)?;
+            let other = check_answer(&hello, kind, &body)?;
+            self.says(addresses(&other.peer_urls));
+            let met = Rc::clone(host).meet(other).await;
+            met.map_err(|unwelcome| refused(unwelcome.text()))?;
             Ok(stream)
         };
         let max = host.silence_max().clamp(limits::HANDSHAKE_MIN, limits::HANDSHAKE_MAX);
@@ -307,19 +307,18 @@ enum Farewell {
     PutBack(String),
 }
 
-/// What the dialer makes of the acceptor's first frame.
-pub fn check_answer(
-    hello: &Hello,
-    kind: Kind,
-    body: &[u8],
-    meet: impl FnOnce(&Hello) -> Result<(), String>,
-) -> io::Result<()> {
-    let refused = |text: String| io::Error::new(io::ErrorKind::PermissionDenied, text);
+/// The connection ends for this reason.
+pub fn refused(why: String) -> io::Error {
+    io::Error::new(io::ErrorKind::PermissionDenied, why)
+}
+
+/// What the dialer makes of the acceptor's first frame: who answered, still to be looked at.
+pub fn check_answer(hello: &Hello, kind: Kind, body: &[u8]) -> io::Result<Hello> {
     match kind {
         Kind::Welcome => {
             let other = Hello::decode(body).map_err(|error| refused(error.to_string()))?;
             hello.is_answered_by(&other).map_err(refused)?;
-            meet(&other).map_err(refused)
+            Ok(other)
         }
         Kind::Gone | Kind::PutBack => {
             let text = String::from_utf8_lossy(body).into_owned();

@@ -3,7 +3,7 @@
 use super::addresses::canonical;
 use super::frame::{self, Kind};
 use super::intake::{Intake, Unhandled};
-use super::link::{Host as _, fill, read_frame, write_all};
+use super::link::{Host as _, fill, read_frame, refused, write_all};
 use super::pulse::{self, Answers};
 use super::shared::Shared;
 use super::{bulk, limits};
@@ -53,21 +53,20 @@ pub async fn run(listener: TcpListener, shared: Rc<Shared>) {
 /// None after a newcomer's question was answered.
 async fn welcome(
     stream: TcpStream,
-    shared: &Shared,
+    shared: &Rc<Shared>,
 ) -> io::Result<Option<(TcpStream, Hello, BytesMut)>> {
     pulse::prepare(&stream)?;
     let mut buffer = BytesMut::new();
     let (kind, body) = read_frame(&stream, &mut buffer, HELLO_BYTES_MAX).await?;
-    let refuse = |text: String| io::Error::new(io::ErrorKind::PermissionDenied, text);
     if kind == Kind::Ask {
         return answer_newcomer(&stream, &body, shared).await.map(|()| None);
     }
     if kind != Kind::Hello {
-        return Err(refuse(format!("first frame is {kind:?}, not a hello")));
+        return Err(refused(format!("first frame is {kind:?}, not a hello")));
     }
     let mut answer = Vec::new();
     let checked = match Hello::decode(&body) {
-        Ok(hello) => match shared.refusal(&hello) {
+        Ok(hello) => match shared.refusal(&hello).await {
             None => Ok(hello),
             Some(refusal) => Err(refusal),
         },
@@ -83,7 +82,7 @@ async fn welcome(
         Err((kind, text)) => {
             frame::encode(kind, &mut answer, |out| out.extend_from_slice(text.as_bytes()));
             write_all(&stream, &answer).await?;
-            Err(refuse(text))
+            Err(refused(text))
         }
     }
 }

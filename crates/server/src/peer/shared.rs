@@ -4,20 +4,21 @@
 use super::addresses::addresses;
 use super::frame::Kind;
 use super::handshakes::Handshakes;
-use super::link::{Host, Link};
+use super::link::{Host, Link, Met};
 use super::members::Members;
-use crate::disk::Files;
+use crate::disk::{Files, Notes};
 use crate::metrics::Metrics;
 use crate::node::input::Input;
 use base::NodeId;
 use cluster::Configuration;
 use consensus::raft::Raft;
-use member::{Hello, Peers, Purpose, Unwelcome};
+use member::{Hello, Peers, Purpose, Unwelcome, Unwritten};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Mutex;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::AbortHandle;
 
@@ -32,6 +33,7 @@ pub struct Shared {
     /// The others, as far as this member knows them.
     pub met: RefCell<Peers>,
     pub files: Files,
+    pub notes: Notes,
     pub inbox: UnboundedSender<Input>,
     pub metrics: Arc<Metrics>,
     pub members: Members,
@@ -46,6 +48,8 @@ pub struct State {
     /// The configuration, or what a peer says of itself, is another than when last looked at.
     pub news: Cell<bool>,
     last_refusal: RefCell<String>,
+    /// Whose turn it is to be looked at and written down.
+    meeting: Arc<Mutex<()>>,
 }
 
 impl Host for Shared {
@@ -53,10 +57,12 @@ impl Host for Shared {
         self.met.borrow().hello(purpose, to)
     }
 
-    fn meet(&self, hello: &Hello) -> Result<(), Unwelcome> {
-        self.met.borrow_mut().meet(hello.member, hello.life())?;
-        self.learn(hello);
-        Ok(())
+    fn meet(self: Rc<Self>, hello: Hello) -> Met {
+        Box::pin(async move {
+            self.remember(|peers| peers.meet(hello.member, hello.life())).await?;
+            self.learn(&hello);
+            Ok(())
+        })
     }
 
     fn send(&self, input: Input) {
@@ -76,9 +82,30 @@ impl Host for Shared {
 }
 
 impl Shared {
+    /// Looks at a peer, one at a time, and writes down what is to be remembered of it before it
+    /// comes in. Then looks again: it may have left meanwhile.
+    async fn remember(
+        self: &Rc<Self>,
+        look: impl Fn(&mut Peers) -> Result<Option<Unwritten>, Unwelcome>,
+    ) -> Result<(), Unwelcome> {
+        let mut turn = Some(Arc::clone(&self.state.meeting).lock_owned().await);
+        loop {
+            let looked = look(&mut self.met.borrow_mut())?;
+            let Some(unwritten) = looked else { return Ok(()) };
+            let (shared, held) = (Rc::clone(self), turn.take());
+            // Who waits here may give up; what is on its way to the disk does not.
+            let kept = tokio::task::spawn_local(async move {
+                let remembered = shared.notes.remember(unwritten).await?;
+                shared.met.borrow_mut().keep(remembered);
+                Ok(held)
+            });
+            turn = kept.await.unwrap_or_else(|e| Err(Unwelcome::Unremembered(e.to_string())))?;
+        }
+    }
+
     /// Why `hello` may not come in, in words.
-    pub(super) fn refusal(&self, hello: &Hello) -> Option<(Kind, String)> {
-        let Err(unwelcome) = self.met.borrow_mut().admit(hello) else {
+    pub(super) async fn refusal(self: &Rc<Self>, hello: &Hello) -> Option<(Kind, String)> {
+        let Err(unwelcome) = self.remember(|peers| peers.admit(hello)).await else {
             self.learn(hello);
             return None;
         };

@@ -11,6 +11,7 @@ mod inputs;
 mod maintenance;
 mod members;
 mod metrics;
+mod notes;
 mod peers;
 mod reads;
 mod record;

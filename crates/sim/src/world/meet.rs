@@ -7,7 +7,10 @@ use crate::node::{Lived, Process, Stage};
 use base::{Life, Nanos, Prng};
 use member::hello::{Hello, Purpose};
 use member::join::{Ask, No};
-use member::{Opened, Peers, Refused, Unwelcome};
+use member::{Opened, Peers, Refused, Unwelcome, Unwritten};
+
+/// What a look at a peer comes to.
+type Looked = Result<Option<Unwritten>, Unwelcome>;
 
 /// A newcomer asks again who it is.
 const ASK_AGAIN: Nanos = Nanos::from_millis(200);
@@ -72,11 +75,11 @@ impl World {
         from: usize,
         to: usize,
         said: Lived,
-        look: impl FnOnce(&mut Peers) -> Result<(), Unwelcome>,
+        look: impl FnOnce(&mut Peers) -> Looked,
     ) -> bool {
         let current = self.nodes[from].lived() == Some(said);
-        let Some(acceptor) = self.nodes[to].up_mut() else { return false };
-        match look(&mut acceptor.peers) {
+        let Some(met) = self.look_at(to, look) else { return false };
+        match met {
             Ok(()) => self.let_in(to, from, said),
             Err(Unwelcome::PutBack(_)) if !current => {}
             Err(unwelcome) => {
@@ -88,8 +91,10 @@ impl World {
             return true;
         }
         let (id, Some(there)) = (self.nodes[to].id, self.nodes[to].lived()) else { return false };
-        let Some(dialer) = self.nodes[from].up_mut() else { return false };
-        match dialer.peers.meet(id, there.life) {
+        let Some(met) = self.look_at(from, |peers| peers.meet(id, there.life)) else {
+            return false;
+        };
+        match met {
             Ok(()) => {
                 self.let_in(from, to, there);
                 true
@@ -100,6 +105,19 @@ impl World {
                 false
             }
         }
+    }
+
+    /// Looks, and writes down what the look asks for.
+    fn look_at(
+        &mut self,
+        here: usize,
+        look: impl FnOnce(&mut Peers) -> Looked,
+    ) -> Option<Result<(), Unwelcome>> {
+        let mut root = self.nodes[here].disk.dir("");
+        let peers = &mut self.nodes[here].up_mut()?.peers;
+        Some(look(peers).and_then(|unwritten| {
+            unwritten.map_or(Ok(()), |first| first.write(&mut root).map(|met| peers.keep(met)))
+        }))
     }
 
     /// What `here` remembers from now on: it is durable.
@@ -145,7 +163,9 @@ impl World {
             self.blame("only a directory that was put back is told so", what);
         }
         self.stats.fault("put-back-refused");
-        let forsworn = self.nodes[peer].up_mut().is_some_and(|m| m.peers.forswear(&text).is_ok());
+        let void = self.nodes[peer].up().map(|member| member.peers.forswear(&text));
+        let mut root = self.nodes[peer].disk.dir("");
+        let forsworn = void.is_some_and(|void| void.write(&mut root).is_ok());
         if self.nodes[peer].disk.machine().is_dead() {
             return self.disk_failed(peer, "identity");
         }

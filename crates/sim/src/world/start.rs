@@ -15,7 +15,7 @@ use quorum::NodeSet;
 use replica::{Replica, ReplicaSettings};
 use std::sync::Arc;
 use store::{Identity, OnDamage};
-use wal::{Disk, Options};
+use wal::Options;
 
 /// The only cluster there is.
 const CLUSTER: u64 = 0x51;
@@ -140,13 +140,12 @@ impl World {
 
     fn peers(&self, node: usize, identity: Identity, first: Configuration) -> Peers {
         let place = &self.nodes[node];
-        let root: Box<dyn Disk> = Box::new(place.disk.dir(""));
         let said = Said {
             name: place.name.clone(),
             client_urls: place.client_urls.clone(),
             peer_urls: vec![format!("http://n{}", place.id)],
         };
-        Peers::new(root, identity, Arc::new(first), said)
+        Peers::new(identity, Arc::new(first), said)
     }
 
     fn settings(&mut self, node: usize, life: Life) -> ReplicaSettings {
