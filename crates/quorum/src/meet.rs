@@ -7,10 +7,10 @@ use alloc::vec::Vec;
 use crate::op::Op;
 use crate::{Family, NodeSet};
 
-/// States remembered before the search gives up.
-const STATES_MAX: usize = 1 << 17;
-/// Numbers in all of them: a state of a long text has many.
-const NUMBERS_MAX: usize = 1 << 25;
+/// Operations of both programs that are gone through before the search gives up, up to twice a
+/// state: within a tenth of a second, since a member that appends a change proves its text before
+/// it does anything else. Three times what 64 members of 31 different weights take.
+const WORK_MAX: usize = 1 << 23;
 
 pub(crate) enum Disjoint {
     Never,
@@ -22,7 +22,7 @@ pub(crate) enum Disjoint {
 /// Looks for a quorum of `a` and a quorum of `b` that share at most `shared_max` members.
 pub(crate) fn disjoint(a: &Family, b: &Family, shared_max: u8) -> Disjoint {
     let (classes, dead) = (classes(&[a, b]), BTreeSet::new());
-    let mut search = Search { a, b, classes, dead, numbers: 0, exhausted: false };
+    let mut search = Search { a, b, classes, dead, work: 0 };
     match search.from(0, NodeSet::EMPTY, NodeSet::EMPTY, shared_max) {
         Some((x, y)) => {
             assert!(x.is_subset(a.support().union(b.support())), "only members are placed");
@@ -31,7 +31,7 @@ pub(crate) fn disjoint(a: &Family, b: &Family, shared_max: u8) -> Disjoint {
             assert!(x.intersect(y).len() <= shared_max as usize, "an offending pair offends");
             Disjoint::Pair(x, y)
         }
-        None if search.exhausted => Disjoint::TooComplex,
+        None if search.work >= WORK_MAX => Disjoint::TooComplex,
         None => Disjoint::Never,
     }
 }
@@ -41,8 +41,7 @@ struct Search<'a> {
     b: &'a Family,
     classes: Vec<NodeSet>,
     dead: BTreeSet<Vec<u32>>,
-    numbers: usize,
-    exhausted: bool,
+    work: usize,
 }
 
 impl Search<'_> {
@@ -57,6 +56,7 @@ impl Search<'_> {
     ) -> Option<(NodeSet, NodeSet)> {
         let open = self.classes[class..].iter().fold(NodeSet::EMPTY, |all, c| all.union(*c));
         assert!(x.union(y).intersect(open).is_empty(), "what is placed is not open");
+        self.work += self.a.ops().len() + self.b.ops().len();
         if !self.a.is_quorum(x.union(open)) || !self.b.is_quorum(y.union(open)) {
             return None;
         }
@@ -64,7 +64,8 @@ impl Search<'_> {
         let mut key = Vec::from([class as u32, u32::from(shared)]);
         residue(self.a.ops(), x, open, &mut key);
         residue(self.b.ops(), y, open, &mut key);
-        if self.exhausted || self.dead.contains(&key) {
+        self.work += self.a.ops().len() + self.b.ops().len();
+        if self.work >= WORK_MAX || self.dead.contains(&key) {
             return None;
         }
         for both in 0..=members.len().min(shared as usize) {
@@ -81,10 +82,6 @@ impl Search<'_> {
                     return found;
                 }
             }
-        }
-        self.numbers += key.len();
-        if self.dead.len() >= STATES_MAX || self.numbers >= NUMBERS_MAX {
-            self.exhausted = true;
         }
         self.dead.insert(key);
         None
@@ -209,7 +206,7 @@ mod tests {
             let spec = SystemSpec::parse(&text).expect("it parses");
             let (a, b) = spec.families(&spec.infer_names()).expect("all have names");
             let (classes, dead) = (classes(&[&a, &b]), BTreeSet::new());
-            let mut search = Search { a: &a, b: &b, classes, dead, numbers: 0, exhausted: false };
+            let mut search = Search { a: &a, b: &b, classes, dead, work: 0 };
             assert_eq!(search.from(0, NodeSet::EMPTY, NodeSet::EMPTY, 0), None, "{text}");
             let states = search.dead.len();
             assert!(states <= states_max, "{states} states of at most {states_max}: {text}");
@@ -217,15 +214,14 @@ mod tests {
     }
 
     #[test]
-    fn a_search_through_a_long_text_gives_up_before_it_fills_the_memory() {
+    fn a_search_through_a_long_text_gives_up_in_time_and_before_it_fills_the_memory() {
         let spec = SystemSpec::parse(&gates(200)).expect("it is short enough");
         let (family, _) = spec.families(&spec.infer_names()).expect("all have names");
         let (a, b, classes) = (&family, &family, classes(&[&family]));
-        let mut search =
-            Search { a, b, classes, dead: BTreeSet::new(), numbers: 0, exhausted: false };
+        let mut search = Search { a, b, classes, dead: BTreeSet::new(), work: 0 };
         assert_eq!(search.from(0, NodeSet::EMPTY, NodeSet::EMPTY, 0), None);
-        assert!(search.exhausted && search.dead.len() < STATES_MAX, "{}", search.dead.len());
+        assert!((WORK_MAX..WORK_MAX + 64 * 1024).contains(&search.work), "{}", search.work);
         let kept: usize = search.dead.iter().map(Vec::len).sum();
-        assert!(kept < NUMBERS_MAX + 64 * 1024, "{kept} numbers are remembered");
+        assert!(kept <= WORK_MAX / 2, "{kept} numbers are remembered, each of one operation");
     }
 }

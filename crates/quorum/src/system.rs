@@ -116,8 +116,7 @@ impl SystemSpec {
     pub fn compile_for(&self, names: &Names, protocol: Protocol) -> Result<System, SystemError> {
         let system = self.compile_unchecked(names)?;
         let protocol = if planted!(OneSidedCheck) { Protocol::Paxos } else { protocol };
-        let meets = system.check(Protocol::Paxos).and_then(|()| system.check(protocol));
-        match meets.and_then(|()| self.check_data(names, &system.commit)) {
+        match system.check(protocol).and_then(|()| self.check_data(names, &system.commit)) {
             Ok(()) => Ok(system),
             Err(cause) if cause.why == Why::NoData => {
                 Err(SystemError::NoData { set: names.show(cause.a) })
@@ -204,27 +203,29 @@ impl System {
 pub fn check_pair(e: &Family, c: &Family, protocol: Protocol) -> Result<(), Unsafe> {
     match protocol {
         Protocol::RaftTermAndNode | Protocol::Paxos => meet(e, c, 0, Why::ElectMissesCommit),
-        Protocol::RaftSharedTerms => {
-            meet(e, c, 0, Why::ElectMissesCommit)?;
-            meet(e, e, 0, Why::ElectMissesElect)
-        }
-        Protocol::VersionedVotes => {
-            meet(e, c, 0, Why::ElectMissesCommit)?;
-            meet(c, c, 0, Why::CommitMissesCommit)
-        }
-        Protocol::TwoThreshold { f } => {
-            meet(e, c, f, Why::ElectMissesCommit)?;
-            meet(c, c, f, Why::CommitMissesCommit)
-        }
+        Protocol::RaftSharedTerms => meet_also(e, c, 0, &[Why::ElectMissesElect]),
+        Protocol::VersionedVotes => meet_also(e, c, 0, &[Why::CommitMissesCommit]),
+        Protocol::TwoThreshold { f } => meet_also(e, c, f, &[Why::CommitMissesCommit]),
         Protocol::Byzantine { f: shared } => meet_all(e, c, shared),
         Protocol::Masking { f } => meet_all(e, c, f.saturating_mul(2)),
     }
 }
 
 fn meet_all(e: &Family, c: &Family, shared_max: u8) -> Result<(), Unsafe> {
+    meet_also(e, c, shared_max, &[Why::CommitMissesCommit, Why::ElectMissesElect])
+}
+
+/// Elect meets commit, and each family of `own` itself: the same question once more where both
+/// are one family.
+fn meet_also(e: &Family, c: &Family, shared_max: u8, own: &[Why]) -> Result<(), Unsafe> {
     meet(e, c, shared_max, Why::ElectMissesCommit)?;
-    meet(c, c, shared_max, Why::CommitMissesCommit)?;
-    meet(e, e, shared_max, Why::ElectMissesElect)
+    if e == c {
+        return Ok(());
+    }
+    own.iter().try_for_each(|why| {
+        let family = if *why == Why::ElectMissesElect { e } else { c };
+        meet(family, family, shared_max, *why)
+    })
 }
 
 /// Whether a family could have more quorums and still meet every quorum of another.
