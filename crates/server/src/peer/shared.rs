@@ -82,24 +82,29 @@ impl Host for Shared {
 }
 
 impl Shared {
-    /// Looks at a peer, one at a time, and writes down what is to be remembered of it before it
-    /// comes in. Then looks again: it may have left meanwhile.
+    /// Looks at a peer, and writes down what is to be remembered of it before it comes in, one at a
+    /// time. Then looks again: it may have left meanwhile. Who is known waits for nobody's write.
     async fn remember(
         self: &Rc<Self>,
         look: impl Fn(&mut Peers) -> Result<Option<Unwritten>, Unwelcome>,
     ) -> Result<(), Unwelcome> {
-        let mut turn = Some(Arc::clone(&self.state.meeting).lock_owned().await);
+        let mut turn = None;
         loop {
             let looked = look(&mut self.met.borrow_mut())?;
             let Some(unwritten) = looked else { return Ok(()) };
-            let (shared, held) = (Rc::clone(self), turn.take());
+            let Some(held) = turn.take() else {
+                turn = Some(Arc::clone(&self.state.meeting).lock_owned().await);
+                continue;
+            };
+            let shared = Rc::clone(self);
             // Who waits here may give up; what is on its way to the disk does not.
             let kept = tokio::task::spawn_local(async move {
                 let remembered = shared.notes.remember(unwritten).await?;
                 shared.met.borrow_mut().keep(remembered);
                 Ok(held)
             });
-            turn = kept.await.unwrap_or_else(|e| Err(Unwelcome::Unremembered(e.to_string())))?;
+            let kept = kept.await.unwrap_or_else(|e| Err(Unwelcome::Unremembered(e.to_string())));
+            turn = Some(kept?);
         }
     }
 
