@@ -7,6 +7,8 @@ use std::fs;
 use anyhow::{Context, Result};
 
 const TABLE: &str = "docs/design/bounds.md";
+/// Of the line above the rows.
+const HEAD: &str = "| what grows |";
 const LIMITS: &str = "crates/base/src/limits.rs";
 
 /// Bounds without a row, and rows that name what is not there. `functions` are all of the tree.
@@ -29,7 +31,14 @@ fn differences(table: &str, limits: &str, functions: &BTreeSet<String>) -> Vec<S
     for row in table.lines().filter(|line| line.starts_with('|')) {
         let named = row.split('`').skip(1).step_by(2);
         // Sentences; shorter words are crates and files.
-        for test in named.filter(|name| name.matches('_').count() > 3 && is_lower(name)) {
+        let tests = named.filter(|name| name.matches('_').count() > 3 && is_lower(name));
+        let tests: Vec<&str> = tests.collect();
+        let is_row =
+            row.matches('|').count() > 4 && !row.starts_with("|---") && !row.contains(HEAD);
+        if is_row && tests.is_empty() {
+            problems.push(format!("{TABLE}: no test is named in: {row}"));
+        }
+        for test in tests {
             if !functions.contains(test) {
                 problems.push(format!("{TABLE}: there is no test {test}"));
             }
@@ -49,15 +58,17 @@ mod tests {
     #[test]
     fn a_bound_without_a_row_and_a_test_that_is_gone_are_named() {
         let limits = "/// Words.\npub const A_MAX: usize = 1;\npub const B_MAX: usize = 2;\n";
-        let table =
-            "| a | `net` in_it | `A_MAX` | `the_a_too_many_is_refused`, `it_is_gone_by_now` |";
+        let table = "| what grows | where | bound | test |\n|---|---|---|---|\n\
+             | a | `net` in_it | `A_MAX` | `the_a_too_many_is_refused`, `it_is_gone_by_now` |\n\
+             | c | `net` in_it | local | tests of it |";
         let functions = BTreeSet::from(["the_a_too_many_is_refused".to_owned()]);
         let found = differences(table, limits, &functions);
         assert_eq!(
             found,
             [
                 "docs/design/bounds.md: no row has B_MAX",
-                "docs/design/bounds.md: there is no test it_is_gone_by_now"
+                "docs/design/bounds.md: there is no test it_is_gone_by_now",
+                "docs/design/bounds.md: no test is named in: | c | `net` in_it | local | tests of it |"
             ]
         );
     }

@@ -71,6 +71,12 @@ pub const HANDSHAKES_MAX: usize = 128;
 pub const STRANGERS_MAX: usize = 64;
 /// Peers whose directories a member remembers: those of its configuration and others.
 pub const PEERS_MET_MAX: usize = 4 * MEMBERS_MAX;
+/// Checkpoints that are taken in at once: a thread each.
+pub const CHECKPOINTS_TAKEN_MAX: usize = 8;
+/// Refusals of peers that the log has told of and does not repeat.
+pub const REFUSALS_TOLD_MAX: usize = 64;
+/// Lines of the log that wait for its reader; more are dropped.
+pub const LOG_LINES_MAX: usize = 8 << 10;
 /// Bytes of a checkpoint that one frame carries.
 pub const CHECKPOINT_CHUNK_BYTES: usize = 256 << 10;
 /// Largest checkpoint taken from a peer.
@@ -94,6 +100,14 @@ pub const RECORD_BYTES_MAX: usize = 256 << 20;
 pub const CHECKPOINT_META_BYTES_MAX: usize = 64 << 20;
 /// Body of one batch of the journal.
 pub const JOURNAL_BATCH_BYTES_MAX: usize = 1 << 30;
+
+// What one step of the thread that votes looks at.
+
+/// Operations and compares of one transaction, those of nested ones and of branches not taken
+/// among them: it is checked and begun as one piece. etcd bounds each path only.
+pub const TXN_OPERATIONS_MAX: usize = 8 << 10;
+/// Operations of what clients asked for that one step takes in, but for one request.
+pub const STEP_OPERATIONS_MAX: usize = 8 << 10;
 
 // What waits in the machine.
 

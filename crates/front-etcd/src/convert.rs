@@ -95,7 +95,12 @@ pub fn delete_request(r: &pb::DeleteRangeRequest) -> Result<DeleteRequest, EtcdE
 /// the same one. Every level may use what the levels above left of `ops_max`. The decoder bounds
 /// the depth.
 pub fn txn_request(r: &pb::TxnRequest, ops_max: usize) -> Result<TxnRequest, EtcdError> {
-    txn_at(r, ops_max)
+    let request = txn_at(r, ops_max)?;
+    // etcd bounds each path only.
+    if request.operations() > mvcc::operations_max(ops_max) {
+        return Err(EtcdError::TooManyOps);
+    }
+    Ok(request)
 }
 
 fn txn_at(r: &pb::TxnRequest, ops_left: usize) -> Result<TxnRequest, EtcdError> {

@@ -112,6 +112,11 @@ impl Peers {
         if own { Some(&self.own) } else { self.announced.get(id) }
     }
 
+    /// Whether the configuration in force names it; until one is followed, the first one.
+    pub fn is_member(&self, id: NodeId) -> bool {
+        self.config.as_ref().unwrap_or(&self.first).member(id).is_some()
+    }
+
     /// Ids and names of members that are known to have left.
     pub fn gone(&self) -> &[(NodeId, String)] {
         &self.gone

@@ -3,10 +3,18 @@
 use crate::command::{Command, Error};
 use crate::types::{DeleteRequest, PutRequest, RangeRequest, RequestOp, TxnRequest};
 use alloc::collections::{BTreeMap, BTreeSet};
+use base::limits::TXN_OPERATIONS_MAX;
 use core::ops::Bound::{Excluded, Included, Unbounded};
 
 /// Deepest nesting of transactions, whatever `max_txn_ops` says: recursion stays bounded.
 pub(crate) const TXN_DEPTH_MAX: usize = 128;
+
+/// Operations of a transaction on all paths together, where each path may have so many: it is
+/// checked and begun as one piece.
+pub const fn operations_max(max_txn_ops: usize) -> usize {
+    let flat = max_txn_ops.saturating_mul(4); // compares and both branches, and one itself
+    if flat > TXN_OPERATIONS_MAX { flat } else { TXN_OPERATIONS_MAX }
+}
 
 /// The checks etcd makes at its door (`api/v3rpc/key.go`).
 pub(crate) fn command(command: &Command, max_txn_ops: usize) -> Result<(), Error> {

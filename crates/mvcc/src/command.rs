@@ -76,6 +76,17 @@ pub enum Command {
     },
 }
 
+impl Command {
+    /// What it has to look at: operations and compares, on whatever path; 1 at least.
+    pub fn operations(&self) -> usize {
+        match self {
+            Self::Txn(request) => request.operations(),
+            Self::LeaseRenew { ids } => ids.len().max(1),
+            _ => 1,
+        }
+    }
+}
+
 /// What a command that was taken came to. Revisions are the store's after it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Response {

@@ -43,6 +43,7 @@ mod view;
 
 pub use budget::Budget;
 pub use caller::Caller;
+pub use check::operations_max;
 pub use checkpoint::{CheckpointRecords, RECORD_BYTES_TARGET};
 pub use command::{AlarmAction, AlarmKind, Command, Error, Response};
 pub use discard::Discard;

@@ -109,11 +109,15 @@ impl Store {
         self.view.clone()
     }
 
-    /// Static checks, to refuse before proposing. `apply` makes them again.
+    /// Static checks, to refuse before proposing. `apply` makes them again, but for the bound on all
+    /// paths together.
     ///
     /// # Errors
     /// What etcd's door answers: `EmptyKey`, `TooManyOps`, `DuplicateKey`, ...
     pub fn validate(&self, command: &Command) -> Result<(), Error> {
+        if command.operations() > check::operations_max(self.limits.max_txn_ops) {
+            return Err(Error::TooManyOps);
+        }
         check::command(command, self.limits.max_txn_ops)
     }
 

@@ -1,5 +1,6 @@
 //! Requests, answers and events, in etcd's vocabulary but free of protobuf.
 
+use crate::check::TXN_DEPTH_MAX;
 pub use crate::key_value::KeyValue;
 use crate::version::{After, Before};
 use alloc::vec::Vec;
@@ -250,6 +251,23 @@ pub struct TxnRequest {
     pub success: Vec<RequestOp>,
     /// Runs when one does not.
     pub failure: Vec<RequestOp>,
+}
+
+impl TxnRequest {
+    /// Operations and compares, those of nested ones and of both branches among them, and one more
+    /// for itself. Goes no deeper than a transaction may be nested.
+    pub fn operations(&self) -> usize {
+        self.operations_at(0)
+    }
+
+    fn operations_at(&self, depth: usize) -> usize {
+        let nested = |op: &RequestOp| match op {
+            RequestOp::Txn(request) if depth < TXN_DEPTH_MAX => request.operations_at(depth + 1),
+            _ => 1,
+        };
+        let branches = self.success.iter().chain(&self.failure);
+        1 + self.compare.len() + branches.map(nested).sum::<usize>()
+    }
 }
 
 impl TxnRequest {

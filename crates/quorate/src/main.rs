@@ -8,6 +8,7 @@ mod check_cmd;
 mod demo;
 mod explain;
 mod flags;
+mod log;
 mod member_cmd;
 mod out;
 mod quorum_cmd;

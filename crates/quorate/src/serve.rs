@@ -1,6 +1,6 @@
 //! `quorate serve`: one member in the foreground until a signal.
 
-use crate::flags;
+use crate::{flags, log};
 use front_etcd::Front;
 use server::node::{End, Handle, Node, Phase, StartError};
 use std::process::ExitCode;
@@ -27,8 +27,10 @@ pub fn run(args: &[String]) -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    let (log, _printing) = log::printed(std::io::stderr());
+    let dropped = log.error_counter();
     tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
+        .with_writer(log)
         .with_target(false)
         .with_env_filter(tracing_subscriber::EnvFilter::new(level))
         .init();
@@ -50,7 +52,12 @@ pub fn run(args: &[String]) -> ExitCode {
             return if unusable { ExitCode::from(2) } else { ExitCode::FAILURE };
         }
     };
-    match follow(handle) {
+    let end = follow(handle);
+    if dropped.dropped_lines() > 0 {
+        let lines = dropped.dropped_lines();
+        tracing::warn!("{lines} lines of this log were dropped: nobody read them in time");
+    }
+    match end {
         Ok(End::Stopped | End::Killed) => ExitCode::SUCCESS,
         Ok(End::Removed(text)) => {
             eprintln!("quorate serve: {text}; its data directory is of no more use");

@@ -353,7 +353,10 @@ impl Replica {
         if message.to != self.settings.raft.id {
             return; // a frame for another life of this address
         }
-        self.heard.insert(message.from, self.now);
+        // Ids are what a stranger chooses.
+        if self.raft.config().member(message.from).is_some() {
+            self.heard.insert(message.from, self.now);
+        }
         self.left.remove(&message.from);
         match message.body {
             PeerBody::Raft(inner) => {

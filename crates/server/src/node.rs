@@ -4,6 +4,7 @@
 //! hands effects out and shows a picture of how it stands. Links to peers run beside it on its
 //! thread. Clients are served by the desk on another one, what is long by a pool.
 
+mod asked;
 mod effects;
 mod handle;
 pub mod input;

@@ -4,6 +4,7 @@ use crate::checkpoint::{publish, read_all};
 use crate::{StoreError, StoreErrorKind};
 use base::codec::{DecodeError, Get, Put};
 use base::crc::crc32c;
+use base::limits::PEERS_MET_MAX;
 use base::{Incarnation, NodeId};
 use wal::Disk;
 
@@ -73,7 +74,11 @@ impl Identity {
             void: String::new(),
             journal_key: 0,
         };
-        for _ in 0..get.u32()? {
+        let met = get.u32()? as usize;
+        if met > PEERS_MET_MAX {
+            return Err(DecodeError::Invalid { what: "number of peers met" });
+        }
+        for _ in 0..met {
             let (member, birth) = (NodeId(get.u64()?), get.u64()?);
             identity.peers.push(Met { member, birth, incarnation: Incarnation(get.u64()?) });
         }

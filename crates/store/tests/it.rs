@@ -3,6 +3,7 @@
 #[path = "it/kept.rs"]
 mod kept;
 
+use base::limits::PEERS_MET_MAX;
 use base::{Ballot, Incarnation, LogIndex, NodeId};
 use store::{
     CheckpointMeta, Identity, Incoming, Met, StoreErrorKind, latest, read_checkpoint,
@@ -176,4 +177,19 @@ fn a_damaged_newest_checkpoint_is_an_error_and_never_replaced_by_an_older_one() 
     let error = latest(&mut disk).unwrap_err();
     assert_eq!((error.kind, &error.file), (StoreErrorKind::Corrupt, &new.name));
     assert_eq!(store::list(&mut disk).unwrap().checkpoints, [old]);
+}
+
+#[test]
+fn an_identity_that_met_more_peers_than_are_remembered_is_damage() {
+    let met = |n| store::Met { member: NodeId(n), ..store::Met::default() };
+    for (count, read) in [(PEERS_MET_MAX, true), (PEERS_MET_MAX + 1, false)] {
+        let mut disk = MemDisk::new();
+        let peers = (1..=count as u64).map(met).collect();
+        let identity = Identity { cluster: 1, peers, ..Identity::default() };
+        store::write_identity(&mut disk, &identity).unwrap();
+        match store::read_identity(&mut disk) {
+            Ok(found) => assert!(read && found.unwrap().peers.len() == count),
+            Err(error) => assert!(!read && error.kind == StoreErrorKind::Corrupt, "{error}"),
+        }
+    }
 }

@@ -98,3 +98,31 @@ fn a_transaction_of_200_000_intervals_is_checked_in_the_time_of_a_sort() {
     under.push(delete_of(3 * MANY - 2, Blob::default()));
     assert_eq!(intervals(&under).err(), Some(Error::DuplicateKey), "the last put is deleted above");
 }
+
+#[test]
+fn a_transaction_is_bounded_on_all_paths_together_before_it_is_proposed() {
+    use crate::{Command, Limits, Store};
+    let put = || RequestOp::Put(PutRequest { key: b"k"[..].into(), ..PutRequest::default() });
+    let of = |success| TxnRequest { success, ..TxnRequest::default() };
+    // 32 x 32 of them on paths of 65, the longest of which may have 128.
+    let nest = |puts: usize| {
+        let leaf = || RequestOp::Txn(of((0..puts).map(|_| put()).collect()));
+        let branch = || RequestOp::Txn(of((0..32).map(|_| leaf()).collect()));
+        of((0..32).map(|_| branch()).collect())
+    };
+    let store = Store::new(Limits::default());
+    let check = |request: &TxnRequest| store.validate(&Command::Txn(request.clone())).err();
+    // Each put of one key: were it looked at any further it would be refused for that.
+    assert_eq!(nest(7).operations(), 1 + 32 * (1 + 32 * (1 + 7)));
+    assert_eq!(check(&nest(6)), Some(Error::DuplicateKey));
+    assert_eq!(check(&nest(7)), Some(Error::TooManyOps));
+    // Who lets one path have more may have it.
+    let flat = of((0..20_000)
+        .map(|n: u32| {
+            let key = n.to_be_bytes();
+            RequestOp::Put(PutRequest { key: key[..].into(), ..PutRequest::default() })
+        })
+        .collect());
+    let wide = Store::new(Limits { max_txn_ops: 20_000, ..Limits::default() });
+    assert_eq!(wide.validate(&Command::Txn(flat)), Ok(()));
+}

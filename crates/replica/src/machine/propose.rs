@@ -143,11 +143,13 @@ impl Replica {
         }
     }
 
-    /// Requests in the log of a new leader that are not applied.
+    /// Requests in the log of a new leader that may not be committed: no more than one step may go
+    /// through. A request among those that are committed and not applied may be appended once more;
+    /// it is applied once, as every repeated one.
     pub(super) fn read_tail(&mut self) {
         self.tail.clear();
-        let last = self.raft.last().0;
-        for entry in self.raft.entries(self.applied.next(), last) {
+        let from = self.applied.max(self.raft.commit()).next();
+        for entry in self.raft.entries(from, self.raft.last().0) {
             let data = entry.kind == EntryKind::Data;
             if let Some(Ok(envelope)) = data.then(|| Envelope::decode(&entry.payload)) {
                 self.tail.insert(envelope.id, None);

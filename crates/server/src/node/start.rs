@@ -1,6 +1,7 @@
 //! From a configuration to a running member.
 
 use super::End;
+use super::asked::Queue;
 use super::handle::{Handle, Phase};
 use super::input::{Input, Word};
 use super::show::Shown;
@@ -107,6 +108,8 @@ fn live(
     phase: &watch::Sender<Phase>,
     report: &mpsc::Sender<Result<Started, StartError>>,
 ) -> Result<(), StartError> {
+    // Dropped last, also when what follows panics: until then somebody may write here.
+    let held_lock;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let local = tokio::task::LocalSet::new();
     if !place.has("journal") {
@@ -117,6 +120,7 @@ fn live(
         drop(local.block_on(&runtime, Listeners::bind(&config))?);
     }
     let Held { lock, opened } = open(&config, place)?;
+    held_lock = lock;
     // The directory's name, which quorum texts use; the flag's may be another by now.
     if let Some(member) = opened.bootstrap.member(opened.identity.member) {
         config.name.clone_from(&member.name);
@@ -157,7 +161,7 @@ fn live(
     })?;
     drop(local);
     drop(runtime);
-    drop(lock);
+    drop(held_lock);
     if let End::Failed(text) | End::Removed(text) = &end {
         tracing::error!("stopped: {text}");
     }
@@ -368,6 +372,7 @@ fn build(
         quota_bytes,
         metrics,
         phase: phase.clone(),
+        asked: Queue::default(),
         late: Vec::new(),
     };
     Ok((voter, parts, queue))

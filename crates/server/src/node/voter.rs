@@ -2,7 +2,8 @@
 //! out the effects.
 
 use super::End;
-use super::input::{Asked, Checkpointed, Control, Input, Told, Word};
+use super::asked::Queue;
+use super::input::{Checkpointed, Control, Input, Told, Word};
 use super::show::Shown;
 use crate::board::Board;
 use crate::config::Config;
@@ -54,6 +55,8 @@ pub(super) struct Voter {
     pub(super) quota_bytes: u64,
     pub(super) metrics: Arc<Metrics>,
     pub(super) phase: watch::Sender<Phase>,
+    /// Requests of clients that are for a later step.
+    pub(super) asked: Queue,
     /// Requests of this batch that came too late.
     pub(super) late: Vec<Token>,
 }
@@ -81,6 +84,7 @@ impl Voter {
                 timer.as_mut().reset(deadline);
             }
             let is_applying = self.replica.is_applying();
+            let goes_on = is_applying || !self.asked.is_empty();
             tokio::select! {
                 biased;
                 n = inbox.recv_many(&mut batch, BATCH_MAX) => {
@@ -88,8 +92,8 @@ impl Voter {
                         return End::Stopped;
                     }
                 }
-                // A long entry goes on at once; the timer would round up to a millisecond.
-                () = tokio::task::yield_now(), if is_applying => {}
+                // What is left goes on at once; the timer would round up to a millisecond.
+                () = tokio::task::yield_now(), if goes_on => {}
                 () = &mut timer => {}
             }
             for input in batch.drain(..) {
@@ -97,6 +101,7 @@ impl Voter {
                     return end;
                 }
             }
+            self.asked.take(Moment::now(), &mut events, &mut self.late);
             self.want_checkpoint(&mut events);
             let now = self.now();
             events.extend(self.publish(now));
@@ -132,6 +137,7 @@ impl Voter {
                 Input::Control(Control::Kill) => return End::Killed,
                 Input::Removed(text) => return End::Removed(text),
                 Input::Failed(text) => return End::Failed(text),
+                Input::PutBack(text) => return self.put_back(text),
                 Input::Control(Control::Look(look)) => look(&self.replica),
                 // Nobody is left who would carry it out.
                 _ => {}
@@ -159,15 +165,7 @@ impl Voter {
 
     fn take(&mut self, input: Input, events: &mut Vec<Event>) -> Option<End> {
         match input {
-            Input::Asked(all) => {
-                for Asked { event, late_at } in all {
-                    if late_at.is_some_and(|at| at <= Moment::now()) {
-                        self.late.extend(token_of(&event));
-                    } else {
-                        events.push(event);
-                    }
-                }
-            }
+            Input::Asked(all) => self.asked.extend(all),
             Input::Event(event) => events.push(event),
             // Its room is free again: until the step that follows, nothing is read.
             Input::Peer(message, _room) => {
@@ -190,11 +188,7 @@ impl Voter {
                 events.push(Event::Install(installed));
             }
             Input::Removed(text) => return Some(End::Removed(text)),
-            Input::PutBack(text) => {
-                // Started often enough it would look new again.
-                self.peers.notes.forswear(self.peers.met.borrow().forswear(&text));
-                return Some(End::Failed(text));
-            }
+            Input::PutBack(text) => return Some(self.put_back(text)),
             Input::Repaired(index) => {
                 self.tap.say(self.now(), || What::Repaired { index: index.0 });
                 tracing::warn!("repaired: all up to index {index} is here again, voting");
@@ -230,6 +224,12 @@ impl Voter {
             Control::Look(look) => look(&self.replica),
         }
         None
+    }
+
+    /// Started often enough it would look new again.
+    fn put_back(&self, why: String) -> End {
+        self.peers.notes.forswear(self.peers.met.borrow().forswear(&why));
+        End::Failed(why)
     }
 
     /// What a member that has left says last.
@@ -274,15 +274,5 @@ impl Voter {
     /// Those of the batch that came too late, to be told so.
     pub(super) fn late(&mut self) -> impl Iterator<Item = (Token, Told)> {
         self.late.drain(..).map(|token| (token, Told::Late))
-    }
-}
-
-fn token_of(event: &Event) -> Option<Token> {
-    match event {
-        Event::Propose { token, .. }
-        | Event::ReadBarrier { token }
-        | Event::Confirm { token }
-        | Event::Change { token, .. } => Some(*token),
-        _ => None,
     }
 }

@@ -9,7 +9,7 @@ use crate::disk::Files;
 use crate::node::input::Input;
 use base::NodeId;
 use base::codec::Get;
-use base::limits::{CHECKPOINT_BYTES_MAX, CHECKPOINT_CHUNK_BYTES};
+use base::limits::{CHECKPOINT_BYTES_MAX, CHECKPOINT_CHUNK_BYTES, CHECKPOINTS_TAKEN_MAX};
 use bytes::{Bytes, BytesMut};
 use member::checkpoints::{Incoming, decode_offer, encode_offer};
 use member::meet::Seen;
@@ -18,7 +18,7 @@ use std::fmt;
 use std::io::{self, Write as _};
 use std::net::{TcpStream, ToSocketAddrs as _};
 use std::rc::Rc;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::Instant;
 
 fn invalid(text: impl Into<String>) -> io::Error {
@@ -193,10 +193,20 @@ fn at_work<T>(stream: &TcpStream, work: impl FnOnce() -> T) -> T {
     })
 }
 
+/// Room for one more checkpoint, until it is dropped.
+fn place(taking: &Arc<()>) -> Option<Arc<()>> {
+    (Arc::strong_count(taking) <= CHECKPOINTS_TAKEN_MAX).then(|| Arc::clone(taking))
+}
+
 /// Takes over an accepted connection after its handshake.
 pub fn receive(stream: tokio::net::TcpStream, from: NodeId, buffer: BytesMut, shared: &Shared) {
     let (files, inbox) = (shared.files.clone(), shared.inbox.clone());
+    // Closed, the sender begins again later.
+    let Some(place) = place(&shared.state.taking) else {
+        return tracing::warn!("checkpoint from {:x}: too many are coming in", from.0);
+    };
     let work = move || {
+        let _place = place;
         let taken = stream.into_std().and_then(|stream| {
             stream.set_nonblocking(false)?;
             take(stream, buffer, &files)
@@ -278,6 +288,16 @@ fn take_file(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn so_many_checkpoints_are_taken_in_at_once_and_no_more() {
+        let all = Arc::new(());
+        let mut places: Vec<_> = (0..CHECKPOINTS_TAKEN_MAX).map_while(|_| place(&all)).collect();
+        assert_eq!(places.len(), CHECKPOINTS_TAKEN_MAX);
+        assert!(place(&all).is_none());
+        places.pop();
+        assert!(place(&all).is_some(), "one has ended");
+    }
 
     struct Gone;
 

@@ -141,7 +141,7 @@ impl Link {
     /// Encodes straight into the outgoing buffer; `flush` follows once per batch.
     pub fn push(&self, message: &PeerMessage) {
         let mut out = self.out.borrow_mut();
-        if !self.is_connected() || out.len() > OUTGOING_BYTES_MAX {
+        if !self.is_connected() || out.len() - self.taken.get() > OUTGOING_BYTES_MAX {
             return;
         }
         frame::encode(Kind::Message, &mut out, |out| message.encode(out));
@@ -170,6 +170,10 @@ impl Link {
         if taken == out.len() {
             out.clear();
             out.shrink_to(1 << 20);
+            self.taken.set(0);
+        } else if taken > out.len() / 2 {
+            // What is gone goes, also of a link that never has nothing to write.
+            out.drain(..taken);
             self.taken.set(0);
         }
         Ok(())
@@ -405,6 +409,31 @@ mod tests {
             let _ = done.send(());
         });
         ended.recv_timeout(Duration::from_secs(20)).expect("the link gives up");
+    }
+
+    #[tokio::test]
+    async fn what_a_peer_has_taken_counts_for_nothing_also_where_something_always_waits() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("bound");
+        let link = Link::new(NodeId(1), vec![address.to_string()]);
+        let stream = Rc::new(TcpStream::connect(address).await.expect("connects"));
+        let (peer, _) = listener.accept().await.expect("accepts");
+        link.hold(Some(Rc::clone(&stream)));
+        let mut sent = 0;
+        let mut into = vec![0; 1 << 20];
+        while sent < 2 * OUTGOING_BYTES_MAX {
+            // More than the socket takes at once, each time before all is taken.
+            let frame = [7; 1 << 20];
+            link.out.borrow_mut().extend_from_slice(&frame);
+            sent += frame.len();
+            let _ = link.write(&stream);
+            assert!(link.out.borrow().len() <= 64 << 20, "what is gone goes");
+            while link.out.borrow().len() - link.taken.get() > 4 << 20 {
+                peer.readable().await.expect("readable");
+                let _ = peer.try_read(&mut into);
+                let _ = link.write(&stream);
+            }
+        }
     }
 
     #[tokio::test]

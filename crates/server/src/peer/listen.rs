@@ -100,6 +100,10 @@ async fn answer_newcomer(stream: &TcpStream, body: &[u8], shared: &Shared) -> io
 
 fn start(stream: TcpStream, hello: &Hello, buffer: BytesMut, shared: &Rc<Shared>) {
     let from = hello.member;
+    // It may have left while it was answered.
+    if !shared.has_place(from) {
+        return;
+    }
     shared.learn_way_back(hello);
     if let Some(link) = shared.members.link(from) {
         link.wake();

@@ -57,6 +57,16 @@ impl Members {
     }
 }
 
+/// Whether `peer` may be read, beside those that are.
+pub(super) fn has_place(
+    peer: NodeId,
+    others: impl Iterator<Item = NodeId>,
+    is_member: impl Fn(NodeId) -> bool,
+) -> bool {
+    let strangers = others.filter(|id| *id != peer && !is_member(*id)).count();
+    is_member(peer) || strangers < STRANGERS_MAX
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -72,5 +82,16 @@ mod tests {
         let stay = members.strangers(|id| id != NodeId(3));
         assert_eq!(stay.len(), STRANGERS_MAX - 1);
         assert!(members.takes_in(NodeId(most), &at));
+    }
+
+    #[test]
+    fn streams_of_strangers_are_bounded_and_members_and_who_comes_back_have_their_place() {
+        let most = STRANGERS_MAX as u64;
+        let read =
+            |peer, others: u64| has_place(NodeId(peer), (0..others).map(NodeId), |id| id.0 < 3);
+        assert!(read(99, most + 2), "three of them are members");
+        assert!(!read(99, most + 3));
+        assert!(read(2, most + 3), "a member");
+        assert!(read(7, most + 3), "one of them, once more");
     }
 }

@@ -5,19 +5,20 @@ use super::addresses::addresses;
 use super::frame::Kind;
 use super::handshakes::Handshakes;
 use super::link::{Host, Link, Met};
-use super::members::Members;
+use super::members::{Members, has_place};
 use crate::disk::{Files, Notes};
 use crate::metrics::Metrics;
 use crate::node::input::Input;
 use base::NodeId;
+use base::limits::REFUSALS_TOLD_MAX;
 use cluster::Configuration;
 use consensus::raft::Raft;
 use member::{Hello, Peers, Purpose, Unwelcome, Unwritten};
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::AbortHandle;
@@ -47,9 +48,30 @@ pub struct State {
     pub incoming: RefCell<BTreeMap<NodeId, AbortHandle>>,
     /// The configuration, or what a peer says of itself, is another than when last looked at.
     pub news: Cell<bool>,
-    last_refusal: RefCell<String>,
+    told: RefCell<Refusals>,
+    /// One for each checkpoint that is being taken in.
+    pub(super) taking: Arc<()>,
     /// Whose turn it is to be looked at and written down.
     meeting: Arc<Mutex<()>>,
+}
+
+/// Refusals that were logged lately.
+#[derive(Default)]
+struct Refusals {
+    lines: BTreeSet<String>,
+    since: Option<Instant>,
+}
+
+/// After that time a refusal is news again.
+const TOLD_FOR: Duration = Duration::from_secs(60);
+
+impl Refusals {
+    fn tells(&mut self, line: String, now: Instant) -> bool {
+        if self.since.is_none_or(|since| now.duration_since(since) >= TOLD_FOR) {
+            (self.lines, self.since) = (BTreeSet::new(), Some(now));
+        }
+        self.lines.len() < REFUSALS_TOLD_MAX && self.lines.insert(line)
+    }
 }
 
 impl Host for Shared {
@@ -128,12 +150,12 @@ impl Shared {
         }
     }
 
-    /// Logs a refusal once, however often the peer comes back with it.
+    /// Logs a refusal once, however often the peer comes back with it, and of so many no others
+    /// before some time has passed: what a stranger says is no reason to fill a log.
     pub(super) fn log_refusal(&self, from: &str, text: &str) {
-        let line = format!("refused {from}: {text}");
-        if *self.state.last_refusal.borrow() != line {
-            tracing::error!("{line}");
-            *self.state.last_refusal.borrow_mut() = line;
+        let mut told = self.state.told.borrow_mut();
+        if told.tells(format!("refused {from}: {text}"), Instant::now()) {
+            tracing::error!("refused {from}: {text}");
         }
     }
 
@@ -183,6 +205,18 @@ impl Shared {
         }
     }
 
+    /// Whether a stream of this peer may be read on: of members, and of so many others, since ids
+    /// are what a stranger chooses. Nobody who has left.
+    pub(super) fn has_place(&self, peer: NodeId) -> bool {
+        let met = self.met.borrow();
+        if met.gone().iter().any(|(gone, _)| *gone == peer) {
+            return false;
+        }
+        let mut incoming = self.state.incoming.borrow_mut();
+        incoming.retain(|_, task| !task.is_finished());
+        has_place(peer, incoming.keys().copied(), |id| met.is_member(id))
+    }
+
     /// A peer came in: it can be answered also when the configuration here does not know it, or
     /// has it elsewhere.
     pub fn learn_way_back(self: &Rc<Self>, hello: &Hello) {
@@ -209,4 +243,22 @@ impl Shared {
 
 fn host(shared: &Rc<Shared>) -> Rc<dyn Host> {
     Rc::<Shared>::clone(shared)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_told_once_a_minute_and_so_many_of_them() {
+        let (mut told, start) = (Refusals::default(), Instant::now());
+        let line = |n: usize| format!("refused host: {n}");
+        for n in [0, 1, 0, 1] {
+            let first = !told.lines.contains(&line(n));
+            assert_eq!(told.tells(line(n), start), first, "two kinds in turn are two lines");
+        }
+        assert!((2..REFUSALS_TOLD_MAX).all(|n| told.tells(line(n), start)));
+        assert!(!told.tells(line(REFUSALS_TOLD_MAX), start + TOLD_FOR / 2));
+        assert!(told.tells(line(0), start + TOLD_FOR), "news again");
+    }
 }

@@ -71,3 +71,17 @@ pub(crate) fn page(recording: &Recording, query: &str) -> (u16, String) {
     page.events.iter().for_each(|event| trace::write(event, &mut lines));
     (200, lines)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_has_so_many_events_whoever_asks_for_more() {
+        let max = |query: &str| Asked::read(query).map(|asked| asked.max);
+        assert_eq!(max(""), Ok(PAGE_EVENTS_MAX));
+        assert_eq!(max("max=7"), Ok(7));
+        assert_eq!(max(&format!("from=3&max={}", PAGE_EVENTS_MAX + 1)), Ok(PAGE_EVENTS_MAX));
+        assert!(max("max=-1").is_err() && max("most=1").is_err());
+    }
+}

@@ -75,7 +75,7 @@ impl World {
         from: usize,
         to: usize,
         said: Lived,
-        look: impl FnOnce(&mut Peers) -> Looked,
+        look: impl Fn(&mut Peers) -> Looked,
     ) -> bool {
         let current = self.nodes[from].lived() == Some(said);
         let Some(met) = self.look_at(to, look) else { return false };
@@ -107,17 +107,24 @@ impl World {
         }
     }
 
-    /// Looks, and writes down what the look asks for.
+    /// Looks, writes down what the look asks for, and looks again: only who is known comes in.
     fn look_at(
         &mut self,
         here: usize,
-        look: impl FnOnce(&mut Peers) -> Looked,
+        look: impl Fn(&mut Peers) -> Looked,
     ) -> Option<Result<(), Unwelcome>> {
         let mut root = self.nodes[here].disk.dir("");
         let peers = &mut self.nodes[here].up_mut()?.peers;
-        Some(look(peers).and_then(|unwritten| {
-            unwritten.map_or(Ok(()), |first| first.write(&mut root).map(|met| peers.keep(met)))
-        }))
+        loop {
+            match look(peers) {
+                Ok(Some(first)) => match first.write(&mut root) {
+                    Ok(written) => peers.keep(written),
+                    Err(unwelcome) => return Some(Err(unwelcome)),
+                },
+                Ok(None) => return Some(Ok(())),
+                Err(unwelcome) => return Some(Err(unwelcome)),
+            }
+        }
     }
 
     /// What `here` remembers from now on: it is durable.
