@@ -445,9 +445,16 @@ mod tests {
         assert_eq!(run(&delete("dead", "")), 13);
         assert_eq!(run(&delete("before", "")), 14);
         assert_eq!(run(&delete("again", "")), 15);
-        // At the revision that is compacted two keys die, and one of them lives again.
+        // At the revision that is compacted two keys die, one of them lives again, and a third
+        // one does not outlive it.
         let Command::Delete(both) = delete("last", "\0") else { unreachable!() };
-        let success = vec![RequestOp::Delete(both), RequestOp::Put(put("twice"))];
+        let Command::Delete(brief) = delete("z", "\0") else { unreachable!() };
+        let success = vec![
+            RequestOp::Delete(both),
+            RequestOp::Put(put("twice")),
+            RequestOp::Put(put("z")),
+            RequestOp::Delete(brief),
+        ];
         assert_eq!(run(&Command::Txn(TxnRequest { success, ..TxnRequest::default() })), 16);
         for key in ["again", "before", "hot", "last"] {
             run(&Command::Put(put(key)));
@@ -465,5 +472,27 @@ mod tests {
         // A watch may start at 16: what died there is told.
         assert_eq!(left(&whole, "last"), (vec![(16, died)], alive(20)));
         assert_eq!(left(&whole, "twice").1, alive(16));
+        assert_eq!(left(&whole, "z"), (vec![], Some((16, died))));
+    }
+
+    /// etcd skips nothing when nothing is to be kept: then what waits to be removed would show.
+    #[test]
+    fn where_nothing_lives_nothing_that_is_compacted_is_hashed() {
+        let mut store = Store::new(Limits::default());
+        for (index, key) in (1..).zip([b"a", b"b", b"c", b"d"]) {
+            let put = PutRequest { key: Blob::from(&key[..]), ..PutRequest::default() };
+            step(&mut store, index, Some(&Command::Put(put)));
+        }
+        let (key, range_end) = (Blob::from(&b"a"[..]), Blob::from(&b"\0"[..]));
+        let all = DeleteRequest { key, range_end, prev_kv: false };
+        let put = PutRequest { key: Blob::from(&b"z"[..]), ..PutRequest::default() };
+        let success = vec![RequestOp::Put(put), RequestOp::Delete(all)];
+        let txn = Command::Txn(TxnRequest { success, ..TxnRequest::default() });
+        step(&mut store, 5, Some(&txn));
+        step(&mut store, 6, Some(&Command::Compact { revision: 6 }));
+        assert!(store.is_sweeping());
+        let hash = store.hash_kv(6).unwrap().hash;
+        assert_eq!(hash, base::crc::crc32c(b"key"), "of no row");
+        assert_looks_like(&store, &whole(&store), 0);
     }
 }

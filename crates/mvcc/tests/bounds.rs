@@ -1,5 +1,6 @@
 //! What is just taken, and what is just refused.
 
+use base::limits::TXN_ANSWER_BYTES_MAX;
 use base::{Blob, ClusterTime};
 use mvcc::{
     AlarmAction, AlarmKind, Command, Compare, CompareOp, CompareTarget, DeleteRequest, Error,
@@ -296,4 +297,27 @@ fn refusals_are_told_in_the_words_of_etcd() {
             "requested lease not found",
         ]
     );
+}
+
+#[test]
+fn a_transaction_answers_with_as_much_as_can_be_sent_and_not_a_byte_more() {
+    let each = usize::try_from(TXN_ANSWER_BYTES_MAX / 64).unwrap();
+    assert_eq!(each as u64 * 64, TXN_ANSWER_BYTES_MAX);
+    let read = |key: u8, end: u8| {
+        let (key, range_end) = (Blob::from(&[key][..]), Blob::from(&[end][..]));
+        RequestOp::Range(RangeRequest { key, range_end, ..RangeRequest::default() })
+    };
+    for (last, fits) in [(each, true), (each + 1, false)] {
+        let mut n = Node::of_quota(0);
+        n.put(b'a', each).unwrap();
+        n.put(b'b', last).unwrap();
+        // 62 times the first one, and then both at once.
+        let mut ops = vec![read(b'a', b'b'); 62];
+        ops.push(read(b'a', b'c'));
+        let only_reads = n.store.view().read_txn(&txn(ops.clone(), vec![]), 128);
+        assert_eq!(only_reads.err(), (!fits).then_some(Error::TooManyOps));
+        ops.push(RequestOp::Put(put(b'c', KEY_BYTES)));
+        assert_eq!(n.run(Command::Txn(txn(ops, vec![]))).is_ok(), fits);
+        assert_eq!(n.store.revision(), 3 + i64::from(fits), "all of it or nothing");
+    }
 }
