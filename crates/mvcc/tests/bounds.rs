@@ -230,6 +230,29 @@ fn a_lease_is_granted_from_the_minimum_to_the_longest_there_is() {
 }
 
 #[test]
+fn leases_and_their_keys_come_in_pages_of_any_length() {
+    let mut n = Node::of_quota(0);
+    let ids = [i64::MIN, -1, 1, i64::MAX];
+    for id in [1, i64::MAX, -1, i64::MIN] {
+        n.run(Command::LeaseGrant { id, ttl: 9 }).unwrap();
+    }
+    let page = |after, max| n.store.leases_page(after, max);
+    assert_eq!((page(None, 9), page(None, 2)), (ids.to_vec(), ids[..2].to_vec()));
+    assert_eq!((page(Some(-1), 9), page(Some(0), 1)), (ids[2..].to_vec(), vec![1]));
+    assert_eq!((page(Some(1), 9), page(Some(i64::MAX), 9)), (vec![i64::MAX], vec![]));
+    for (key, lease) in [(b'c', 1), (b'a', 1), (b'b', 1), (b'd', -1), (b'c', -1)] {
+        n.run(Command::Put(PutRequest { lease, ..put(key, KEY_BYTES) })).unwrap();
+    }
+    let page = |id, after: Option<&Blob>, max| -> Vec<u8> {
+        n.store.lease_keys_page(id, after, max).iter().map(|key| key[0]).collect()
+    };
+    let (a, b) = (Blob::from(&b"a"[..]), Blob::from(&b"aa"[..]));
+    assert_eq!((page(1, None, 9), page(1, None, 1)), (b"ab".to_vec(), b"a".to_vec()));
+    assert_eq!((page(1, Some(&a), 9), page(1, Some(&b), 9)), (b"b".to_vec(), b"b".to_vec()));
+    assert_eq!((page(-1, None, 9), page(2, None, 9)), (b"cd".to_vec(), vec![]), "c went over");
+}
+
+#[test]
 fn each_list_of_a_transaction_is_bounded_and_so_is_its_depth() {
     let check = |max_txn_ops, txn| {
         let n = Node::with(Limits { max_txn_ops, ..Limits::default() });
