@@ -491,6 +491,10 @@ mod tests {
         assert_eq!(levels_of(64 * 32), [vec![2], vec![full; 2], vec![full; 64]]);
         let mut map = Map::default();
         (0..64 * 32u64).rev().for_each(|key| assert_eq!(map.insert(key, key), None));
+        let mut halved = ascending(32);
+        assert_eq!(halved.remove(&7), Some(7));
+        [40, 7].iter().for_each(|key| assert_eq!(halved.insert(*key, *key), None));
+        assert_eq!(levels(&halved), [vec![2], vec![16, 17]], "a key between others");
         for level in &levels(&map)[1..] {
             assert!(level.iter().all(|size| (full / 2..=full).contains(size)), "{level:?}");
         }
