@@ -449,6 +449,16 @@ mod tests {
         map.remove_run(&[]);
         map.insert_run(Vec::new());
         assert_eq!(leaves(&map), is);
+        // Of twenty leaves the first and the last have something that lives.
+        let mut map = Map::default();
+        map.insert_run((0..640u64).map(|key| (key, u64::from(key % 639 == 0))).collect());
+        let (before, mut seen) = (map.clone(), Vec::new());
+        map.walk_live(&0, |key, _| {
+            seen.push(*key);
+            true
+        });
+        let (was, is) = (leaves(&before), leaves(&map));
+        assert_eq!((seen, &was[1..19]), (vec![0, 639], &is[1..19]), "what is dead is passed by");
     }
 
     #[test]
