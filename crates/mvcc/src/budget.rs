@@ -45,3 +45,26 @@ impl Budget {
 pub(crate) const fn units(bytes: usize) -> u64 {
     1 + bytes as u64 / 1024
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_costs_one_unit_and_each_whole_kib_of_it_one_more() {
+        let costs = [0, 1, 1023, 1024, 2047, 2048, 1 << 20].map(units);
+        assert_eq!(costs, [1, 1, 1, 2, 2, 3, 1025]);
+    }
+
+    #[test]
+    fn a_budget_is_spent_to_nothing_and_never_below() {
+        let mut budget = Budget::new(3);
+        assert_eq!((budget.batch(2), budget.batch(3), budget.batch(9)), (2, 3, 3));
+        budget.spend(2);
+        assert!(budget.is_left() && budget.left() == 1);
+        assert_eq!(budget.batch(9), 1);
+        budget.spend(5);
+        assert!(!budget.is_left() && budget.left() == 0);
+        assert_eq!((budget.batch(9), Budget::endless().batch(9)), (0, 9));
+    }
+}

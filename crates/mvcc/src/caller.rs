@@ -66,6 +66,9 @@ mod tests {
         for caller in [Caller::nobody(), long(1).unwrap(), long(USER_BYTES_MAX).unwrap()] {
             let mut bytes = Vec::new();
             caller.encode(&mut bytes);
+            let rules = if caller.user().is_empty() { 0 } else { 7 };
+            assert_eq!(caller.auth_revision(), rules, "nobody is let in by no rules");
+            assert!(bytes.ends_with(&rules.to_le_bytes()));
             let mut input = Get::new(&bytes);
             assert_eq!(Caller::decode(&mut input), Ok(caller));
             assert_eq!(input.finish(), Ok(()));

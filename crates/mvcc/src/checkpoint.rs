@@ -318,6 +318,7 @@ fn event_of(view: &View, record: &Arc<Record>) -> Event {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::AlarmKind;
 
     #[test]
     fn versions_that_no_command_makes_are_refused() {
@@ -357,5 +358,96 @@ mod tests {
             let (what, value) = ("checkpoint format", u64::from(form));
             assert_eq!(refused, Some(DecodeError::Unknown { what, value }));
         }
+    }
+
+    /// The header of a store at revision 9 that was compacted at 5, with other numbers in it.
+    fn header_with(numbers: &[(usize, i64)]) -> Result<Header, DecodeError> {
+        let five = Sweep { passed: 3, target: 5 };
+        let view = View { revision: 9, compact_revision: 5, sweep: five, ..View::empty() };
+        let mut record = view.header();
+        for (at, number) in numbers {
+            let mut bytes = Vec::new();
+            bytes.put_i64(*number);
+            record[2 + 8 * at..][..8].copy_from_slice(&bytes);
+        }
+        get_header(&mut View::empty(), &record)
+    }
+
+    #[test]
+    fn a_header_is_refused_when_its_revisions_or_its_removal_are_none_that_a_store_has() {
+        let (revision, compacted, passed, target) = (0, 1, 2, 3);
+        let is_read = |numbers: &[(usize, i64)]| header_with(numbers).is_ok();
+        assert!(is_read(&[]));
+        // All that was made may be compacted, and nothing that was not.
+        assert!(is_read(&[(revision, 5)]) && !is_read(&[(revision, 4)]));
+        // A removal goes from what it passed to its target, and no further than the compaction.
+        assert!(is_read(&[(passed, 5)]) && !is_read(&[(passed, 6)]));
+        assert!(is_read(&[(target, 3)]) && !is_read(&[(target, 2)]));
+        assert!(is_read(&[(target, 4)]) && !is_read(&[(target, 6)]));
+        // The first removal of all begins behind -2, and before it nothing is compacted.
+        assert!(is_read(&[(passed, -2)]) && !is_read(&[(passed, -3)]));
+        let fresh = [(revision, 1), (compacted, -1), (passed, -1), (target, -1)];
+        assert!(is_read(&fresh));
+        assert!(!is_read(&[(revision, 0), fresh[1], fresh[2], fresh[3]]));
+        assert!(!is_read(&[(compacted, -2), (passed, -2), (target, -2)]));
+    }
+
+    #[test]
+    fn a_header_that_goes_on_behind_its_end_or_has_alarms_out_of_order_is_refused() {
+        let header = |alarms: &[(u64, AlarmKind)]| {
+            let alarms = Vec::from(alarms);
+            View { alarms, ..View::empty() }.header()
+        };
+        let read = |record: &[u8]| get_header(&mut View::empty(), record).map(|_| ());
+        let order = Err(DecodeError::Invalid { what: "checkpoint: order of the alarms" });
+        let (first, second) = ((1, AlarmKind::NoSpace), (1, AlarmKind::Corrupt));
+        assert_eq!(read(&header(&[first, second])), Ok(()));
+        assert_eq!(read(&header(&[second, first])), order);
+        assert_eq!(read(&header(&[first, first])), order, "one alarm is listed once");
+        let mut longer = header(&[first]);
+        longer.push(0);
+        assert!(read(&longer).is_err());
+        assert_eq!(read(&longer[..longer.len() - 2]), Err(DecodeError::Truncated));
+    }
+
+    #[test]
+    fn a_lease_that_nobody_can_be_granted_is_refused() {
+        let mut view = View::empty();
+        let mut restore = |id: i64, ttl: i64| {
+            let mut bytes = Vec::new();
+            put_lease(&Lease { id, ttl, deadline: 9, renewal: 1 }, &mut bytes);
+            restore_lease(&mut view, &mut Get::new(&bytes)).is_ok()
+        };
+        assert!(!restore(0, 5), "lease 0 is none");
+        assert!(!restore(1, 0) && !restore(1, -5) && !restore(1, TTL_MAX + 1));
+        assert!(restore(1, 1) && restore(-2, TTL_MAX));
+        assert!(!restore(1, 1), "granted once");
+    }
+
+    #[test]
+    fn versions_that_come_twice_or_without_their_newest_are_refused() {
+        let bytes = |key: &[u8], mod_revision: i64, sub: i64| {
+            let (key, create_revision, version) = (key.into(), 2, 1);
+            let kv =
+                KeyValue { key, create_revision, mod_revision, version, ..KeyValue::default() };
+            let mut bytes = Vec::new();
+            put_version(&kv, sub, false, &mut bytes);
+            bytes
+        };
+        let mut view = View { revision: 9, ..View::empty() };
+        let newest = bytes(b"k", 5, 1);
+        assert_eq!(restore_current(&mut view, &mut Get::new(&newest)), Ok(()));
+        let twice = Err(DecodeError::Invalid { what: "checkpoint: a key twice" });
+        assert_eq!(restore_current(&mut view, &mut Get::new(&bytes(b"k", 6, 0))), twice);
+        let mut old =
+            |key: &[u8], at, sub| restore_old(&mut view, &mut Get::new(&bytes(key, at, sub)));
+        let what = "checkpoint: a superseded version without its newest";
+        let alone = Err(DecodeError::Invalid { what });
+        assert_eq!(old(b"l", 4, 0), alone);
+        assert_eq!((old(b"k", 6, 0), old(b"k", 5, 2)), (alone, alone), "a later one");
+        assert_eq!(old(b"k", 5, 1), alone, "the newest itself");
+        assert_eq!((old(b"k", 5, 0), old(b"k", 4, 0)), (Ok(()), Ok(())));
+        let twice = Err(DecodeError::Invalid { what: "checkpoint: a superseded version twice" });
+        assert_eq!(old(b"k", 4, 0), twice);
     }
 }

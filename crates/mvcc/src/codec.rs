@@ -303,3 +303,28 @@ fn get_compare(input: &mut Get<'_>) -> Result<Compare, DecodeError> {
         },
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_deepest_nest_of_transactions_is_read_and_one_deeper_is_refused() {
+        let nested = |depth: usize| {
+            let op = |request| TxnOp::Txn(request);
+            (0..depth).fold(TxnRequest::default(), |inner, _| TxnRequest {
+                success: Vec::from([op(inner)]),
+                ..TxnRequest::default()
+            })
+        };
+        let read = |command: &Command| {
+            let mut bytes = Vec::new();
+            command.encode(&mut bytes);
+            Command::decode(&mut Get::new(&bytes))
+        };
+        let deepest = Command::Txn(nested(TXN_DEPTH_MAX));
+        assert_eq!(read(&deepest).as_ref(), Ok(&deepest));
+        let refused = Err(DecodeError::Invalid { what: "depth of nested transactions" });
+        assert_eq!(read(&Command::Txn(nested(TXN_DEPTH_MAX + 1))), refused);
+    }
+}

@@ -106,3 +106,55 @@ impl Digest {
         self.hasher.finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec::Vec;
+
+    type Field = dyn Fn(&mut Hasher, u8);
+
+    #[test]
+    fn whatever_width_a_field_has_it_counts() {
+        let of = |put: &dyn Fn(&mut Hasher)| {
+            let mut hasher = Hasher::new(0);
+            put(&mut hasher);
+            hasher.put_u8(9);
+            hasher.finish()
+        };
+        let none = of(&|_| ());
+        let puts: [&Field; 6] = [
+            &|out, v| out.put_u8(v),
+            &|out, v| out.put_u16(v.into()),
+            &|out, v| out.put_u32(v.into()),
+            &|out, v| out.put_u64(v.into()),
+            &|out, v| out.put_i64(v.into()),
+            &|out, v| out.put_bytes(&[v]),
+        ];
+        for put in puts {
+            let hashes: Vec<u64> = (0..3).map(|v| of(&|out| put(out, v))).collect();
+            assert!(hashes.iter().all(|hash| *hash != none), "also a zero is a field");
+            assert!(hashes[0] != hashes[1] && hashes[1] != hashes[2] && hashes[0] != hashes[2]);
+        }
+    }
+
+    #[test]
+    fn a_digest_goes_on_from_the_chain_and_names_its_index() {
+        let of = |chain, index| Digest::new(chain, LogIndex(index)).finish();
+        assert_ne!(of(1, 5), of(2, 5));
+        assert_ne!(of(1, 5), of(1, 6));
+        let mut digest = Digest::new(1, LogIndex(5));
+        let mut seen = Vec::from([digest.finish()]);
+        digest.number(0);
+        seen.push(digest.finish());
+        digest.version(0);
+        seen.push(digest.finish());
+        digest.answered(&KeyValue::default());
+        seen.push(digest.finish());
+        digest.result(&Err(Error::NoSpace));
+        seen.push(digest.finish());
+        seen.sort_unstable();
+        assert!(seen.is_sorted_by(|a, b| a < b), "each part of it counts");
+        assert!(digest.is_on() && !Digest::off().is_on());
+    }
+}

@@ -31,3 +31,25 @@ impl core::fmt::Debug for Discard {
         write!(f, "Discard({})", self.0.len())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::sync::Arc;
+
+    #[test]
+    fn what_is_discarded_lives_until_the_whole_is_dropped() {
+        let (mut all, mut more) = (Discard::default(), Discard::default());
+        assert!(all.is_empty());
+        let values = [Arc::new(1), Arc::new(2)];
+        all.push(values[0].clone());
+        more.push(values[1].clone());
+        all.append(more);
+        assert!(!all.is_empty());
+        assert_eq!(alloc::format!("{all:?}"), "Discard(2)");
+        let held = || values.each_ref().map(Arc::strong_count);
+        assert_eq!(held(), [2, 2]);
+        drop(all);
+        assert_eq!(held(), [1, 1]);
+    }
+}

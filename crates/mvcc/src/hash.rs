@@ -104,3 +104,73 @@ fn bytes_field(field: u8, value: &[u8], out: &mut Vec<u8>) {
         out.extend_from_slice(value);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base::Blob;
+
+    #[test]
+    fn a_row_is_written_as_protobuf_writes_it() {
+        let kv = KeyValue {
+            key: b"k"[..].into(),
+            value: Blob::from([b'v'; 300]),
+            create_revision: 127,
+            mod_revision: 128,
+            version: 16_384,
+            lease: -1,
+        };
+        let mut bytes = Vec::new();
+        marshal(&kv, false, &mut bytes);
+        let mut wanted = b"\x0a\x01k\x10\x7f\x18\x80\x01\x20\x80\x80\x01\x2a\xac\x02".to_vec();
+        wanted.extend([b'v'; 300]);
+        wanted.extend(b"\x30\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01");
+        assert_eq!(bytes, wanted);
+        bytes.clear();
+        marshal(&kv, true, &mut bytes);
+        assert_eq!(bytes, b"\x0a\x01k", "a tombstone holds its key alone");
+    }
+
+    #[test]
+    fn a_revision_key_is_big_endian_and_says_whether_the_key_died() {
+        let mut bytes = Vec::new();
+        revision_key(0x0102, 0x0304, false, &mut bytes);
+        assert_eq!(bytes, b"\0\0\0\0\0\0\x01\x02_\0\0\0\0\0\0\x03\x04");
+        bytes.clear();
+        revision_key(1, 0, true, &mut bytes);
+        assert_eq!(bytes, b"\0\0\0\0\0\0\0\x01_\0\0\0\0\0\0\0\0t");
+    }
+
+    fn of(parts: &[&[u8]]) -> u64 {
+        let mut hasher = Hasher::new(0);
+        parts.iter().for_each(|part| hasher.bytes(part));
+        hasher.finish()
+    }
+
+    #[test]
+    fn every_byte_and_where_one_part_ends_counts() {
+        let bytes: Vec<u8> = (1..=20).collect();
+        for len in 0..=20 {
+            let whole = of(&[&bytes[..len]]);
+            for at in 0..len {
+                let mut other = bytes[..len].to_vec();
+                other[at] ^= 1;
+                assert_ne!(of(&[&other]), whole, "byte {at} of {len}");
+                assert_ne!(of(&[&bytes[..at], &bytes[at..len]]), whole, "cut at {at} of {len}");
+            }
+            let zero = [&bytes[..len], &[0]].concat();
+            assert_ne!(of(&[&zero]), whole, "a zero behind {len}");
+        }
+        assert_ne!(of(&[b"ab", b"c"]), of(&[b"a", b"bc"]), "neighbours cannot trade bytes");
+    }
+
+    /// Members of different releases compare them, and checkpoints hold them.
+    #[test]
+    fn the_hash_is_the_same_in_every_release() {
+        let mut hasher = Hasher::new(7);
+        hasher.word(1);
+        hasher.int(-1);
+        hasher.bytes(b"what a key may be");
+        assert_eq!(hasher.finish(), 12_218_083_446_039_085_055);
+    }
+}

@@ -297,16 +297,15 @@ fn remove_in<K: Key + Clone + Borrow<Q>, V: Clone + Weight, Q: Key + ?Sized>(
     }
 }
 
-/// Joins a small child with a neighbour when both fit one node.
+/// Joins a small child with a neighbour when both fit one node. The one before it counts too: what
+/// is removed in order finds the one behind it still full.
 fn merge<K: Key + Clone, V: Clone + Weight>(children: &mut Slots<K, Child<K, V>>, at: usize) {
-    let left = if at + 1 < children.len() { at } else { at.saturating_sub(1) };
-    if left + 1 >= children.len() {
+    let size = |at: usize| children.get(at).map(|slot| slot.value.node.size());
+    let both = |left: usize| Some(size(left)? + size(left + 1)?);
+    let fit = |left: &usize| both(*left).is_some_and(|both| both <= FANOUT_MAX);
+    let Some(left) = [Some(at), at.checked_sub(1)].into_iter().flatten().find(fit) else {
         return;
-    }
-    let size = |at: usize| children[at].value.node.size();
-    if size(left) + size(left + 1) > FANOUT_MAX {
-        return;
-    }
+    };
     let right = children.remove(left + 1);
     let target = children.value_mut(left);
     match (Arc::make_mut(&mut target.node), Arc::unwrap_or_clone(right.node)) {
@@ -454,5 +453,92 @@ mod tests {
             }
         }
         assert!(twin.len() > 500, "the map is deep enough to mean something");
+    }
+
+    /// Sizes of the nodes of each level, from the root to the leaves.
+    pub(super) fn levels<K, V>(map: &Map<K, V>) -> Vec<Vec<usize>> {
+        let (mut level, mut found) = (vec![&*map.root], Vec::new());
+        while !level.is_empty() {
+            let (mut sizes, mut below) = (Vec::new(), Vec::new());
+            for node in level {
+                match node {
+                    Node::Leaf(entries) => sizes.push(entries.len()),
+                    Node::Inner(children) => {
+                        sizes.push(children.len());
+                        below.extend(children.iter().map(|slot| &*slot.value.node));
+                    }
+                }
+            }
+            found.push(sizes);
+            level = below;
+        }
+        found
+    }
+
+    /// The map of the keys 0, 1, ... in nodes that are full.
+    fn ascending(keys: u64) -> Map<u64, u64> {
+        let mut map = Map::default();
+        (0..keys).for_each(|key| assert_eq!(map.insert(key, key), None));
+        map
+    }
+
+    #[test]
+    fn keys_that_come_in_order_fill_the_nodes_and_others_leave_them_at_least_half_full() {
+        let full = FANOUT_MAX;
+        let levels_of = |keys| levels(&ascending(keys));
+        assert_eq!(levels_of(32), [[full]]);
+        assert_eq!(levels_of(33), [vec![2], vec![full, 1]]);
+        assert_eq!(levels_of(64 * 32), [vec![2], vec![full; 2], vec![full; 64]]);
+        let mut map = Map::default();
+        (0..64 * 32u64).rev().for_each(|key| assert_eq!(map.insert(key, key), None));
+        let mut halved = ascending(32);
+        assert_eq!(halved.remove(&7), Some(7));
+        [40, 7].iter().for_each(|key| assert_eq!(halved.insert(*key, *key), None));
+        assert_eq!(levels(&halved), [vec![2], vec![16, 17]], "a key between others");
+        for level in &levels(&map)[1..] {
+            assert!(level.iter().all(|size| (full / 2..=full).contains(size)), "{level:?}");
+        }
+    }
+
+    #[test]
+    fn a_small_node_joins_a_neighbour_when_one_node_holds_both() {
+        // The left one keeps so many, and then the right one loses a key at a time.
+        for (left, joined) in [(24, true), (25, false)] {
+            let mut map = ascending(64);
+            (left..32).for_each(|key| assert!(map.remove(&key).is_some()));
+            (32..55).for_each(|key| assert!(map.remove(&key).is_some()));
+            assert_eq!(levels(&map), [vec![2], vec![left as usize, 9]], "not small yet");
+            assert!(map.remove(&55).is_some());
+            let apart = [vec![2], vec![left as usize, 8]];
+            assert_eq!(levels(&map) == apart, !joined);
+            assert!(!joined || levels(&map) == [[32]], "as full as a node can be");
+            assert!(map.iter().map(|(key, _)| *key).eq((0..left).chain(56..64)));
+        }
+        // The first of three joins the one behind it, the last one the one before.
+        for (small, kept) in [(0, [12, 32]), (64, [32, 12])] {
+            let mut map = ascending(96);
+            (36..64).for_each(|key| assert!(map.remove(&key).is_some()));
+            assert_eq!(levels(&map)[1], [32, 4, 32], "its neighbours are full");
+            (small..small + 24).for_each(|key| assert!(map.remove(&key).is_some()));
+            assert_eq!(levels(&map)[1], kept);
+        }
+    }
+
+    #[test]
+    fn a_map_that_shrinks_gives_its_nodes_back() {
+        let in_order: Vec<u64> = (0..64 * 32).filter(|key| key % 16 > 0).collect();
+        let (mut back, mut mixed) = (in_order.clone(), in_order.clone());
+        back.reverse();
+        mixed.sort_by_key(|key| (key % 16, *key));
+        for order in [in_order, back, mixed] {
+            let mut map = ascending(64 * 32);
+            for key in order {
+                assert_eq!(map.remove(&key), Some(key));
+            }
+            assert_eq!(map.len(), 128);
+            let leaves = levels(&map).pop().unwrap();
+            assert!(leaves.len() <= 16, "128 keys in {leaves:?}");
+            assert!(map.remove(&5).is_none() && map.len() == 128, "it is not there");
+        }
     }
 }

@@ -112,7 +112,7 @@ impl Recent {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Command, KeyRange, Limits, PutRequest, Store};
+    use crate::{Before, Command, Event, EventKind, KeyRange, KeyValue, Limits, PutRequest, Store};
     use base::{Blob, ClusterTime, LogIndex};
 
     /// A store at this revision, compacted there, and what each put changed.
@@ -171,5 +171,45 @@ mod tests {
         assert_eq!(at(&recent, 9), Some(Vec::from([9])));
         recent.clear();
         assert_eq!(at(&recent, 9), None);
+    }
+
+    /// One revision that deletes so many keys of two bytes.
+    fn long(revision: i64, events: usize) -> Arc<Changes> {
+        let kv = KeyValue {
+            key: b"kk"[..].into(),
+            value: b"vvv"[..].into(),
+            mod_revision: revision,
+            ..KeyValue::default()
+        };
+        let (kind, prev_kv) = (EventKind::Put, Before::default());
+        let event = Event { kind, kv: kv.into(), prev_kv };
+        Arc::new(Changes { revision, events: alloc::vec![event; events] })
+    }
+
+    #[test]
+    fn an_event_weighs_its_key_and_value_and_what_is_beside_them() {
+        let one = EVENT_OVERHEAD + 2 + 3;
+        let weight = |events, max| bytes_of(&long(2, events), max);
+        assert_eq!([weight(1, 9999), weight(3, 9999)], [one, 3 * one]);
+        assert_eq!(weight(3, one), 2 * one, "the second one is too much: enough is known");
+        assert_eq!(weight(3, 2 * one - 1), 2 * one);
+        assert_eq!(weight(3, 2 * one), 3 * one, "that much is not too much");
+    }
+
+    #[test]
+    fn what_takes_long_to_free_is_handed_out_and_the_rest_is_freed_here() {
+        let lens = [FREED_HERE_MAX, FREED_HERE_MAX + 1, 1, FREED_HERE_MAX + 2, 1];
+        let mut recent = Recent::new(0);
+        for (revision, events) in (2..).zip(lens) {
+            recent.push(&[long(revision, events)]);
+        }
+        let gone = |recent: &mut Recent| -> Vec<i64> {
+            recent.take_gone().iter().map(|changes| changes.revision).collect()
+        };
+        assert_eq!(gone(&mut recent), [3, 5]);
+        assert_eq!(gone(&mut recent), [0; 0], "once");
+        recent.push(&[long(7, FREED_HERE_MAX + 1)]);
+        recent.clear();
+        assert_eq!(gone(&mut recent), [7], "whoever forgets all frees no more here");
     }
 }

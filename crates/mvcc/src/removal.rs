@@ -29,3 +29,24 @@ impl Sweep {
         self.target.min(self.passed.saturating_add(1))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pass_keeps_its_target_and_the_next_one_passes_that_once_more() {
+        let sweep = Sweep { passed: 3, target: 7 };
+        assert_eq!(sweep.next_pass(9), sweep, "a later compaction waits");
+        let sweep = Sweep { passed: 7, target: 7 };
+        assert_eq!(sweep.next_pass(9), Sweep { passed: 6, target: 9 });
+        assert_eq!(Sweep::done(-1).next_pass(4), Sweep { passed: -2, target: 4 }, "the first");
+    }
+
+    #[test]
+    fn changes_are_kept_from_behind_what_is_passed_and_those_of_the_target_for_good() {
+        let kept_from = |passed| Sweep { passed, target: 7 }.kept_from();
+        assert_eq!([kept_from(-2), kept_from(3), kept_from(6)], [-1, 4, 7]);
+        assert_eq!(Sweep::done(7).kept_from(), 7);
+    }
+}

@@ -246,11 +246,13 @@ impl View {
 mod tests {
     use super::{Slice, SweepWork};
     use crate::budget::Budget;
+    use crate::version::Record;
     use crate::{
         Command, DeleteRequest, KeyRange, Limits, PutRequest, RangeRequest, RequestOp, Store,
         TxnRequest,
     };
     use alloc::vec;
+    use alloc::vec::Vec;
     use base::{Blob, ClusterTime, LogIndex, Prng};
 
     fn key(p: &mut Prng) -> Blob {
@@ -397,5 +399,100 @@ mod tests {
         }
         assert!(!store.is_sweeping());
         assert_eq!(store.view.old.len(), 1, "the version in sight at the compact revision");
+    }
+
+    /// A version's revision, and whether the key died there.
+    type Mark = (i64, bool);
+
+    /// What a removal leaves of one key: its superseded versions, and its newest.
+    fn left(store: &Store, key: &str) -> (Vec<Mark>, Option<Mark>) {
+        let of = |record: &Record| (record.kv.mod_revision, record.tombstone);
+        let is_its = |record: &Record| *record.kv.key == *key.as_bytes();
+        let old = store.view.old.iter().map(|(old, ())| &**old);
+        let old = old.filter(|record| is_its(record)).map(|record| of(record)).collect();
+        (old, store.view.current.get(key.as_bytes()).map(|record| of(record)))
+    }
+
+    fn whole(store: &Store) -> Store {
+        let mut whole = Store::with_view(Limits::default(), store.view());
+        for _ in 0..2 {
+            assert!(SweepWork::new(Slice::WHOLE).run(&mut whole.view, &mut Budget::endless()));
+        }
+        assert!(!whole.is_sweeping());
+        whole
+    }
+
+    #[test]
+    fn what_is_compacted_counts_no_more_before_it_is_removed() {
+        let blob = |key: &str| Blob::from(key.as_bytes());
+        let put = |key: &str| PutRequest { key: blob(key), ..PutRequest::default() };
+        let delete = |key: &str, end: &str| {
+            let (key, range_end) = (blob(key), blob(end));
+            Command::Delete(DeleteRequest { key, range_end, prev_kv: false })
+        };
+        let mut store = Store::new(Limits::default());
+        let mut run = |command: &Command| {
+            let index = store.applied_index().0 + 1;
+            step(&mut store, index, Some(command));
+            store.revision()
+        };
+        for _ in 0..6 {
+            run(&Command::Put(put("hot")));
+        }
+        for key in ["again", "before", "dead", "last", "twice"] {
+            run(&Command::Put(put(key)));
+        }
+        assert_eq!(run(&delete("dead", "")), 13);
+        assert_eq!(run(&delete("before", "")), 14);
+        assert_eq!(run(&delete("again", "")), 15);
+        // At the revision that is compacted two keys die, one of them lives again, and a third
+        // one does not outlive it.
+        let Command::Delete(both) = delete("last", "\0") else { unreachable!() };
+        let Command::Delete(brief) = delete("z", "\0") else { unreachable!() };
+        let success = vec![
+            RequestOp::Delete(both),
+            RequestOp::Put(put("twice")),
+            RequestOp::Put(put("z")),
+            RequestOp::Delete(brief),
+        ];
+        assert_eq!(run(&Command::Txn(TxnRequest { success, ..TxnRequest::default() })), 16);
+        for key in ["again", "before", "hot", "last"] {
+            run(&Command::Put(put(key)));
+        }
+        assert_eq!(run(&Command::Compact { revision: 16 }), 20);
+        assert!(store.is_sweeping());
+        let whole = whole(&store);
+        assert!(whole.view.old.len() < store.view.old.len());
+        assert_looks_like(&store, &whole, 0);
+        let (alive, died) = (|at| Some((at, false)), true);
+        assert_eq!(left(&whole, "dead"), (vec![], None), "it died before");
+        assert_eq!(left(&whole, "before"), (vec![], alive(18)));
+        assert_eq!(left(&whole, "again"), (vec![], alive(17)));
+        assert_eq!(left(&whole, "hot"), (vec![(7, false)], alive(19)), "the one in sight then");
+        // A watch may start at 16: what died there is told.
+        assert_eq!(left(&whole, "last"), (vec![(16, died)], alive(20)));
+        assert_eq!(left(&whole, "twice").1, alive(16));
+        assert_eq!(left(&whole, "z"), (vec![], Some((16, died))));
+    }
+
+    /// etcd skips nothing when nothing is to be kept: then what waits to be removed would show.
+    #[test]
+    fn where_nothing_lives_nothing_that_is_compacted_is_hashed() {
+        let mut store = Store::new(Limits::default());
+        for (index, key) in (1..).zip([b"a", b"b", b"c", b"d"]) {
+            let put = PutRequest { key: Blob::from(&key[..]), ..PutRequest::default() };
+            step(&mut store, index, Some(&Command::Put(put)));
+        }
+        let (key, range_end) = (Blob::from(&b"a"[..]), Blob::from(&b"\0"[..]));
+        let all = DeleteRequest { key, range_end, prev_kv: false };
+        let put = PutRequest { key: Blob::from(&b"z"[..]), ..PutRequest::default() };
+        let success = vec![RequestOp::Put(put), RequestOp::Delete(all)];
+        let txn = Command::Txn(TxnRequest { success, ..TxnRequest::default() });
+        step(&mut store, 5, Some(&txn));
+        step(&mut store, 6, Some(&Command::Compact { revision: 6 }));
+        assert!(store.is_sweeping());
+        let hash = store.hash_kv(6).unwrap().hash;
+        assert_eq!(hash, base::crc::crc32c(b"key"), "of no row");
+        assert_looks_like(&store, &whole(&store), 0);
     }
 }

@@ -273,4 +273,44 @@ mod tests {
             assert!(Arc::ptr_eq(&place, &place.place()), "one without a value serves itself");
         }
     }
+
+    #[test]
+    fn what_was_before_is_known_compared_and_shown_as_its_key_and_value() {
+        let kv = KeyValue { key: key(1), mod_revision: 7, ..KeyValue::default() };
+        let later = KeyValue { mod_revision: 8, ..kv.clone() };
+        let (none, some) = (Before::default(), Before::from(Some(kv.clone())));
+        assert!(none.is_none() && !none.is_some() && none.as_ref().is_none());
+        assert!(some.is_some() && !some.is_none() && some.as_ref() == Some(&kv));
+        let record = Record { kv: kv.clone(), sub: 3, tombstone: false };
+        assert_eq!(some, Before::from(Some(Arc::new(record))), "shared or not");
+        assert_ne!(some, Before::from(Some(later.clone())));
+        assert_eq!(none, Before::from(None::<KeyValue>), "of no store either");
+        assert_ne!(some, none);
+        assert!(some == Some(kv.clone()) && none == None::<KeyValue>);
+        assert!(some != Some(later) && some != None::<KeyValue> && none != Some(kv.clone()));
+        let shown = [alloc::format!("{some:?}"), alloc::format!("{none:?}")];
+        assert_eq!(shown, [alloc::format!("{:?}", Some(kv)), "None".into()]);
+    }
+
+    #[test]
+    fn a_tombstone_adds_nothing_to_a_count_and_each_field_counts_in_the_hash() {
+        let record = |kv: KeyValue, sub, tombstone| Record { kv, sub, tombstone };
+        let kv = KeyValue { key: key(1), mod_revision: 7, ..KeyValue::default() };
+        let weight = |tombstone| Arc::new(record(kv.clone(), 0, tombstone)).weight();
+        assert_eq!((weight(false), weight(true)), (1, 0));
+        let all = [
+            record(kv.clone(), 0, false),
+            record(kv.clone(), 0, true),
+            record(kv.clone(), 1, false),
+            record(KeyValue { key: key(2), ..kv.clone() }, 0, false),
+            record(KeyValue { value: key(1), ..kv.clone() }, 0, false),
+            record(KeyValue { create_revision: 1, ..kv.clone() }, 0, false),
+            record(KeyValue { mod_revision: 8, ..kv.clone() }, 0, false),
+            record(KeyValue { version: 1, ..kv.clone() }, 0, false),
+            record(KeyValue { lease: 1, ..kv }, 0, false),
+        ];
+        let mut hashes = all.each_ref().map(Record::hash);
+        hashes.sort_unstable();
+        assert!(hashes.is_sorted_by(|a, b| a < b), "no two are the same");
+    }
 }

@@ -176,6 +176,7 @@ fn keys_only_drops_the_lease_unless_sorted_by_value() {
     n.run(Command::Put(PutRequest { lease: 7, ..put("k", "v") })).unwrap();
     let r = RangeRequest { keys_only: true, ..all() };
     assert_eq!(n.store.read(&r).unwrap().kvs[0].lease, 0);
+    assert_eq!(n.store.range(&r), n.store.read(&r), "one by two names");
     let r = RangeRequest { sort_target: SortTarget::Value, ..r };
     let answer = n.store.read(&r).unwrap();
     assert_eq!((answer.kvs[0].lease, &*answer.kvs[0].value), (7, b"".as_slice()));
@@ -285,12 +286,15 @@ fn a_full_store_refuses_without_applying_and_recovers_by_compaction_alone() {
     n.put("k", "1");
     n.put("k", "2");
     n.put("k", "3");
+    assert_eq!(n.store.alarm_ends(), None);
     assert_eq!(n.run(Command::Put(put("k", "4"))), Err(Error::NoSpace));
     assert_eq!((n.store.revision(), n.store.alarms().len()), (4, 1));
+    assert_eq!(n.store.alarm_ends(), None, "time alone makes no room");
     assert_eq!(n.run(Command::LeaseGrant { id: 1, ttl: 9 }), Err(Error::NoSpace));
     n.run(Command::Compact { revision: 4 }).unwrap();
     assert_eq!(n.store.alarms().len(), 1, "who disarms it after compacting finds it");
     n.put("k", "4");
+    assert_eq!(n.store.alarm_ends(), Some(ClusterTime(30_000_000_000)));
     n.now += 29_000_000_000;
     n.run(Command::LeaseRenew { ids: vec![] }).unwrap();
     assert_eq!(n.store.alarms().len(), 1);

@@ -3,7 +3,7 @@
 use base::{Blob, ClusterTime, LogIndex, Prng};
 use mvcc::{
     Budget, Command, Counted, DeleteRequest, Limits, PutRequest, RangeRequest, RangeWork,
-    RequestOp, Store, TxnRequest, View,
+    RequestOp, SortOrder, SortTarget, Store, TxnRequest, View,
 };
 
 const KEYS: u64 = 400;
@@ -148,4 +148,56 @@ fn what_another_store_had_counted_is_no_reason_to_stop() {
     let counted = Counted { from: self::key(190), count: 0 };
     let (found, _) = run(&view, work.knowing(&view, counted), 50);
     assert_eq!(found.kvs.len(), 5);
+}
+
+#[test]
+fn a_change_is_looked_back_at_where_that_is_half_the_price_of_the_keys() {
+    let mut store = Store::new(Limits::default());
+    let mut fill = |n: u64| {
+        let index = store.applied_index().next();
+        let _ = store.apply(index, ClusterTime(index.0), &Command::Put(put(key(n))));
+        (store.view(), store.revision())
+    };
+    (0..10).for_each(|n| drop(fill(n)));
+    let (_, revision) = fill(0);
+    let count = |view: &View, range_end: Blob| {
+        let (key, count_only) = (key(0), true);
+        let r = RangeRequest { key, range_end, count_only, revision, ..RangeRequest::default() };
+        let work = RangeWork::start(view, &r).expect("it can be read");
+        let (found, units) = run(view, work, 1000);
+        (found.count, units)
+    };
+    let costs: Vec<_> = (1..=5).map(|n| count(&fill(100 + n).0, key(10))).collect();
+    // A change costs two units, and ten keys ten.
+    assert_eq!(costs, [(10, 2), (10, 4), (10, 6), (10, 8), (10, 10)]);
+    let (view, _) = fill(0);
+    assert_eq!(count(&view, key(10)), (10, 10), "six are dearer than the keys");
+    assert_eq!(count(&view, key(200)), (10, 12), "and not dearer than fifteen keys");
+    assert_eq!(count(&view, Blob::default()), (1, 1), "one key is looked up");
+    assert_eq!(count(&view, key(0)), (0, 0), "there is no such key");
+}
+
+#[test]
+fn only_a_first_page_in_the_order_of_keys_says_what_is_behind_it() {
+    let mut p = Prng::new(3);
+    let view = store(&mut p, 900).view();
+    let (start, range_end) = (key(0), Blob::from(&b"l"[..]));
+    let page = RangeRequest { key: start, range_end, limit: 7, ..RangeRequest::default() };
+    let behind = |r: &RangeRequest| Counted::behind(r, &view.read(r).expect("it can be read"));
+    let found = view.read(&page).expect("it can be read");
+    let from = next(&found).expect("there is more");
+    let count = found.count as usize - 7;
+    assert!(count > 0);
+    assert_eq!(behind(&page), Some(Counted { from, count }));
+    let ascending = RangeRequest { sort_order: SortOrder::Ascend, ..page.clone() };
+    assert_eq!(behind(&ascending), behind(&page));
+    let others = [
+        RangeRequest { limit: 0, ..page.clone() },
+        RangeRequest { count_only: true, ..page.clone() },
+        RangeRequest { sort_order: SortOrder::Descend, ..page.clone() },
+        RangeRequest { sort_target: SortTarget::Mod, ..ascending },
+        RangeRequest { min_mod_revision: 1, ..page.clone() },
+        RangeRequest { max_create_revision: 999, ..page },
+    ];
+    assert_eq!(others.each_ref().map(behind), [const { None }; 6]);
 }

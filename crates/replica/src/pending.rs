@@ -209,7 +209,9 @@ mod tests {
         assert_eq!(seqs(&writes.offer(Nanos(1), LEADER, Some(Nanos(11)))), [1, 2, 3]);
         writes.park(4, Token(4), write(), Nanos(200));
         assert_eq!(seqs(&writes.offer(Nanos(5), LEADER, Some(Nanos(15)))), [4]);
+        assert_eq!(writes.command(2), Some(&write().1), "whoever applies it need not decode it");
         assert!(writes.remove(2).is_some());
+        assert_eq!((writes.command(2), writes.command(5)), (None, None));
         assert_eq!(writes.offer_at(), Some(Nanos(11)));
         assert_eq!(seqs(&writes.offer(Nanos(10), LEADER, Some(Nanos(20)))), []);
         assert_eq!(seqs(&writes.offer(Nanos(11), LEADER, Some(Nanos(21)))), [1, 3]);

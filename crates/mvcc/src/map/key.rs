@@ -294,3 +294,112 @@ impl<K: Key, T> Slots<K, T> {
         debug_assert!(self.items.is_sorted_by_key(|slot| slot.hint), "hints rise with the keys");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+
+    fn blob(key: &str) -> Blob {
+        Blob::from(key.as_bytes())
+    }
+
+    #[test]
+    fn the_head_is_what_keys_share_and_the_hint_the_eight_bytes_behind_it() {
+        let key = blob("/registry/pods");
+        assert_eq!(key.common(&blob("/registry/nodes")), 10);
+        assert_eq!(key.common(&key), 14);
+        assert_eq!(key.common(&blob("/reg")), 4);
+        assert_eq!(key.hint(0), u64::from_be_bytes(*b"/registr"));
+        assert_eq!(key.hint(6), u64::from_be_bytes(*b"try/pods"));
+        assert_eq!(key.hint(10), u64::from_be_bytes(*b"pods\0\0\0\0"));
+        assert_eq!((key.hint(14), key.hint(15)), (0, 0), "one that ends within the head is first");
+        let old = |key: &str| Old::at(blob(key), 7, 1);
+        assert_eq!(old("/registry/pods").common(&old("/registry/nodes")), 10);
+        assert_eq!(old("/registry/pods").hint(10), key.hint(10));
+        assert_eq!(old("abc").cmp_head(&old("abd"), 2), Ordering::Equal);
+        assert_eq!(old("abc").cmp_head(&old("abd"), 3), Ordering::Less);
+        let is = |key: &str, head| blob(key).cmp_head(&blob("/registry/"), head);
+        assert_eq!(is("/registry/pods", 10), Ordering::Equal);
+        assert_eq!((is("/reg", 10), is("/s", 10), is("/a", 10)), {
+            (Ordering::Less, Ordering::Greater, Ordering::Less)
+        });
+        assert_eq!(is("/a", 0), Ordering::Equal, "without a head nothing is compared");
+    }
+
+    #[test]
+    fn numbers_are_their_own_hint_and_negative_ones_come_first() {
+        let rising = [i64::MIN, -2, -1, 0, 1, i64::MAX].map(|number| number.hint(0));
+        assert!(rising.is_sorted_by(|a, b| a < b));
+        assert_eq!((3_u64.hint(0), 3_u64.common(&3)), (3, 0));
+    }
+
+    #[test]
+    fn a_first_part_that_all_share_is_the_first_byte_of_the_head() {
+        let pair = |lease: i64, key: &str| (lease, blob(key));
+        assert_eq!(pair(7, "abc").common(&pair(7, "abd")), 3);
+        assert_eq!(pair(7, "abc").common(&pair(8, "abc")), 0);
+        assert_eq!(pair(7, "abc").hint(0), 7_i64.hint(0));
+        assert_eq!(pair(7, "abc").hint(3), u64::from_be_bytes(*b"c\0\0\0\0\0\0\0"));
+        let order = |a: (i64, Blob), head| a.cmp_head(&pair(7, "abc"), head);
+        assert_eq!((order(pair(8, "a"), 0), order(pair(7, "z"), 1)), {
+            (Ordering::Equal, Ordering::Equal)
+        });
+        assert_eq!((order(pair(6, "z"), 2), order(pair(7, "z"), 2)), {
+            (Ordering::Less, Ordering::Greater)
+        });
+    }
+
+    fn slots(keys: &[&str]) -> Slots<Blob, ()> {
+        Slots::new(keys.iter().map(|key| (blob(key), ())))
+    }
+
+    #[test]
+    fn a_node_has_the_longest_head_of_its_keys_whatever_becomes_of_them() {
+        let mut node = slots(&["abc1", "abc2"]);
+        let hints = |node: &Slots<Blob, ()>| -> Vec<u8> {
+            node.iter().map(|slot| slot.hint.to_be_bytes()[0]).collect()
+        };
+        assert_eq!((node.head, hints(&node)), (3, b"12".to_vec()));
+        node.insert(2, blob("abc3"), ());
+        assert_eq!((node.head, hints(&node)), (3, b"123".to_vec()));
+        node.insert(3, blob("abd"), ());
+        assert_eq!((node.head, hints(&node)), (2, b"cccd".to_vec()));
+        node.set_key(0, blob("abb"));
+        assert_eq!((node.head, hints(&node)), (2, b"bccd".to_vec()));
+        node.set_key(0, blob("a"));
+        assert_eq!((node.head, hints(&node)), (1, b"\0bbb".to_vec()));
+        let mut right = node.split_off(1);
+        assert_eq!((node.head, right.head, hints(&right)), (1, 2, b"ccd".to_vec()));
+        right.append(slots(&["b"]));
+        assert_eq!((right.head, hints(&right)), (0, b"aaab".to_vec()));
+    }
+
+    #[test]
+    fn a_node_has_room_for_four_for_twelve_or_for_all() {
+        let mut node = Slots::<u64, ()>::default();
+        let mut rooms = Vec::new();
+        for key in 0..=FANOUT_MAX as u64 {
+            node.insert(key as usize, key, ());
+            rooms.push(node.items.capacity());
+        }
+        let wanted = [vec![4; 4], vec![12; 8], vec![33; 21]].concat();
+        assert_eq!(rooms, wanted);
+    }
+
+    #[test]
+    fn what_a_node_cannot_hold_goes_into_as_few_others_as_it_takes() {
+        let cut = |keys: u64, full| {
+            let mut node = Slots::new((0..keys).map(|key| (key, ())));
+            let rights = node.cut(full);
+            let sizes: Vec<usize> =
+                core::iter::once(&node).chain(&rights).map(|x| x.len()).collect();
+            let all = core::iter::once(&node).chain(&rights).flat_map(|x| x.iter());
+            assert!(all.map(|slot| slot.key).eq(0..keys), "all of them in order");
+            sizes
+        };
+        assert_eq!((cut(32, true), cut(32, false)), (vec![32], vec![32]));
+        assert_eq!((cut(33, true), cut(33, false)), (vec![32, 1], vec![17, 16]));
+        assert_eq!((cut(70, true), cut(70, false)), (vec![32, 32, 6], vec![24, 24, 22]));
+    }
+}

@@ -326,8 +326,10 @@ impl<K: Key, V: Weight> Run<K, V> for Remove<'_, K> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::levels;
     use super::*;
     use alloc::collections::BTreeMap;
+    use alloc::vec;
     use base::Prng;
 
     type Twin = BTreeMap<u64, u64>;
@@ -447,5 +449,53 @@ mod tests {
         map.remove_run(&[]);
         map.insert_run(Vec::new());
         assert_eq!(leaves(&map), is);
+        // Of twenty leaves the first and the last have something that lives.
+        let mut map = Map::default();
+        map.insert_run((0..640u64).map(|key| (key, u64::from(key % 639 == 0))).collect());
+        let (before, mut seen) = (map.clone(), Vec::new());
+        map.walk_live(&0, |key, _| {
+            seen.push(*key);
+            true
+        });
+        let (was, is) = (leaves(&before), leaves(&map));
+        assert_eq!((seen, &was[1..19]), (vec![0, 639], &is[1..19]), "what is dead is passed by");
+    }
+
+    #[test]
+    fn a_run_behind_all_keys_fills_the_nodes_and_one_between_them_leaves_room() {
+        let mut map = Map::default();
+        map.insert_run((0..96u64).map(|key| (key * 100, key)).collect());
+        assert_eq!(levels(&map), [vec![3], vec![32; 3]]);
+        map.insert_run((1..40u64).map(|key| (key, key)).collect());
+        assert_eq!(levels(&map)[1], [24, 24, 23, 32, 32]);
+        map.insert_run((0..33u64).map(|key| (10_000 + key, key)).collect());
+        assert_eq!(levels(&map)[1], [24, 24, 23, 32, 32, 32, 1]);
+    }
+
+    #[test]
+    fn a_run_of_removals_joins_small_nodes_and_lets_go_of_empty_ones() {
+        let full = |keys: u64| {
+            let mut map = Map::default();
+            map.insert_run((0..keys).map(|key| (key, key)).collect());
+            map
+        };
+        for (left, joined) in [(24, true), (25, false)] {
+            let mut map = full(64);
+            map.remove_run(&(left..32).collect::<Vec<u64>>());
+            map.remove_run(&(40..63).collect::<Vec<u64>>());
+            assert_eq!(levels(&map), [vec![2], vec![left as usize, 9]], "not small yet");
+            map.remove_run(&[63]);
+            assert_eq!(levels(&map).len(), if joined { 1 } else { 2 });
+            check(&map.root, true);
+        }
+        let mut map = full(96);
+        map.remove_run(&(32..63).collect::<Vec<u64>>());
+        map.remove_run(&[63]);
+        assert_eq!(levels(&map), [vec![2], vec![32; 2]]);
+        // All but the last key of every other leaf at once.
+        let mut map = full(64 * 32);
+        map.remove_run(&(0..64 * 32).filter(|key| key % 64 < 63).collect::<Vec<u64>>());
+        assert!(levels(&map).pop().unwrap().len() <= 2, "32 keys in {:?}", levels(&map));
+        check(&map.root, true);
     }
 }

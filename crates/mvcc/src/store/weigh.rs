@@ -80,3 +80,137 @@ fn keys(
         left.spend(record.map_or(1, |record| units(record.kv.value.len())));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        AlarmAction, AlarmKind, Compare, CompareOp, CompareTarget, DeleteRequest, Limits,
+        PutRequest, RangeRequest, Store,
+    };
+    use alloc::vec::Vec;
+    use base::{ClusterTime, LogIndex};
+    use core::slice;
+
+    fn put(key: &[u8], bytes: usize, lease: i64) -> PutRequest {
+        let value = Blob::from(alloc::vec![b'v'; bytes]);
+        PutRequest { key: key.into(), value, lease, ..PutRequest::default() }
+    }
+
+    fn delete(key: &[u8], range_end: &[u8], prev_kv: bool) -> DeleteRequest {
+        DeleteRequest { key: key.into(), range_end: range_end.into(), prev_kv }
+    }
+
+    fn range(key: &[u8], range_end: &[u8]) -> RangeRequest {
+        RangeRequest { key: key.into(), range_end: range_end.into(), ..RangeRequest::default() }
+    }
+
+    fn apply(store: &mut Store, command: &Command) {
+        let index = store.applied_index().next();
+        assert!(store.apply(index, ClusterTime(1), command).result.is_ok());
+    }
+
+    /// Three keys of a KiB, one that died, and two that are attached to lease 7: revisions 2 to 8.
+    fn store() -> Store {
+        let mut store = Store::new(Limits::default());
+        for key in [b"a", b"b", b"c", b"d"] {
+            apply(&mut store, &Command::Put(put(key, 1024, 0)));
+        }
+        apply(&mut store, &Command::Delete(delete(b"d", b"", false)));
+        apply(&mut store, &Command::LeaseGrant { id: 7, ttl: 9 });
+        for key in [b"x", b"y"] {
+            apply(&mut store, &Command::Put(put(key, 0, 7)));
+        }
+        assert_eq!(store.revision(), 8);
+        store
+    }
+
+    /// The least budget in which it is done at once.
+    fn cost(store: &Store, command: Option<&Command>) -> u64 {
+        let fits = |units| fits(&store.view, command, Budget::new(units));
+        let least = (1..999).find(|units| fits(*units)).expect("all here are short");
+        assert!((least..999).all(fits), "in any larger one too");
+        least
+    }
+
+    #[test]
+    fn short_is_what_touches_few_keys_and_few_bytes() {
+        let store = store();
+        let cost = |command: Command| cost(&store, Some(&command));
+        assert_eq!(cost(Command::Put(put(b"k", 1023, 0))), 1);
+        assert_eq!(cost(Command::Put(put(b"k", 2048, 0))), 3);
+        let deletes = |end: &[u8], prev_kv| cost(Command::Delete(delete(b"a", end, prev_kv)));
+        assert_eq!((deletes(b"", false), deletes(b"", true)), (2, 3));
+        assert_eq!((deletes(b"e", false), deletes(b"e", true)), (4, 7), "but for what died");
+        assert_eq!(cost(Command::Delete(delete(b"no", b"", true))), 1);
+        assert_eq!(cost(Command::LeaseGrant { id: 1, ttl: 9 }), 1);
+        let (action, kind) = (AlarmAction::Get, AlarmKind::None);
+        assert_eq!(cost(Command::Alarm { action, member: 0, kind }), 1);
+        assert_eq!(cost(Command::LeaseRenew { ids: Vec::from([7, 8, 9]) }), 3);
+        let revoke = |id| cost(Command::LeaseRevoke { id, renewal: None });
+        assert_eq!((revoke(7), revoke(8)), (3, 1), "each key that is attached");
+        let all = fits(&store.view, None, Budget::new(1));
+        assert!(all && fits(&store.view, None, Budget::endless()));
+    }
+
+    #[test]
+    fn a_transaction_is_as_long_as_all_that_it_may_do() {
+        let store = store();
+        let txn = |success: &[RequestOp], failure: &[RequestOp]| TxnRequest {
+            compare: Vec::new(),
+            success: success.into(),
+            failure: failure.into(),
+        };
+        let cost = |txn: TxnRequest| cost(&store, Some(&Command::Txn(txn)));
+        let one = |op: RequestOp| cost(txn(&[op], &[])) - 1;
+        assert_eq!(cost(txn(&[], &[])), 1);
+        let small = RequestOp::Put(put(b"k", 0, 0));
+        assert_eq!(cost(txn(slice::from_ref(&small), &[small.clone(), small.clone()])), 4);
+        assert_eq!(one(RequestOp::Put(put(b"k", 1024, 0))), 2);
+        assert_eq!(one(RequestOp::Delete(delete(b"a", b"", true))), 3);
+        assert_eq!(one(RequestOp::Txn(txn(&[small], &[]))), 2);
+        let read = range(b"a", b"e");
+        assert_eq!(one(RequestOp::Range(read.clone())), 7, "the bytes of all that it finds");
+        let counts = |revision| RangeRequest { count_only: true, revision, ..read.clone() };
+        let of = [0, -1, 3].map(|revision| one(RequestOp::Range(counts(revision))));
+        assert_eq!(of, [4, 4, 8], "in the past each key is looked at, dead or alive");
+        let (op, target) = (CompareOp::Equal, CompareTarget::Version(1));
+        let range_end = Blob::from(&b"e"[..]);
+        let compare = Compare { key: b"a"[..].into(), range_end, op, target };
+        let compare = Vec::from([compare]);
+        assert_eq!(cost(TxnRequest { compare, ..TxnRequest::default() }), 1 + 4);
+    }
+
+    #[test]
+    fn a_removal_under_way_makes_every_entry_longer_by_its_slice() {
+        let mut store = store();
+        let compact = |revision| Command::Compact { revision };
+        // Its own look, its last event shown anew, and two units for each event in its slices.
+        let costs = [2, 3, 8].map(|revision| cost(&store, Some(&compact(revision))));
+        assert_eq!(costs, [2 + 2, 2 + 4, 2 + 8]);
+        apply(&mut store, &compact(8));
+        assert!(store.is_sweeping() && store.view.sweep.passed == 4);
+        let small = Command::Put(put(b"k", 0, 0));
+        assert_eq!(cost(&store, Some(&small)), 1 + 2, "one revision by the way");
+        assert_eq!(cost(&store, None), 4, "and two by one without a command: enough keys");
+        store.advance(LogIndex(99), ClusterTime(1));
+        store.advance(LogIndex(100), ClusterTime(1));
+        assert!(!store.is_sweeping());
+        assert_eq!((cost(&store, Some(&small)), cost(&store, None)), (1, 1));
+        // The next one passes what is left of the last target too.
+        apply(&mut store, &small);
+        assert_eq!(cost(&store, Some(&compact(9))), 2 + 4);
+    }
+
+    #[test]
+    fn many_events_of_one_revision_are_passed_whole() {
+        let mut store = Store::new(Limits::default());
+        let puts: Vec<RequestOp> =
+            (0..20).map(|n| RequestOp::Put(put(&[b'a' + n], 0, 0))).collect();
+        apply(&mut store, &Command::Txn(TxnRequest { success: puts, ..TxnRequest::default() }));
+        apply(&mut store, &Command::Put(put(b"k", 0, 0)));
+        let compact = |revision| Command::Compact { revision };
+        let costs = [2, 3].map(|revision| cost(&store, Some(&compact(revision))));
+        assert_eq!(costs, [21 + 40, 2 + 40], "no other revision is begun behind so many");
+    }
+}
