@@ -486,3 +486,42 @@ impl AppendOutcome {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+
+    #[test]
+    fn an_entry_takes_as_many_bytes_as_it_says_and_a_count_that_the_rest_cannot_hold_is_refused() {
+        let entry = |index: u64, len: usize| Entry {
+            index: LogIndex(index),
+            ballot: Ballot::new(3, 1),
+            kind: EntryKind::Data,
+            payload: vec![7; len].into(),
+        };
+        for len in [0, 1, 1000] {
+            let mut bytes = vec![];
+            entry(1, len).encode(&mut bytes);
+            assert_eq!(bytes.len(), entry(1, len).size());
+            assert_eq!(Entry::decode(&mut Get::new(&bytes)), Ok(entry(1, len)));
+        }
+        // As many empty ones as their bytes hold, and a forged count of one more.
+        let mut bytes = vec![];
+        bytes.put_u64(4);
+        bytes.put_ballot(Ballot::new(3, 1));
+        bytes.put_u64(4);
+        bytes.put_u64(9);
+        let at = bytes.len();
+        bytes.put_u32(2);
+        (5..7).for_each(|index| entry(index, 0).encode(&mut bytes));
+        let read = |bytes: &[u8]| match Body::decode_append(&mut Get::new(bytes)) {
+            Ok(Body::Append { entries, round: 9, .. }) => Ok(entries),
+            Ok(other) => panic!("{other:?}"),
+            Err(error) => Err(error),
+        };
+        assert_eq!(read(&bytes), Ok(vec![entry(5, 0), entry(6, 0)]));
+        bytes[at] = 3;
+        assert_eq!(read(&bytes), Err(DecodeError::Truncated));
+    }
+}
