@@ -1,13 +1,11 @@
 //! Checks that need no state, so that they can be made before proposing and again at apply.
 
 use crate::command::{Command, Error};
+pub(crate) use crate::types::TXN_DEPTH_MAX;
 use crate::types::{DeleteRequest, PutRequest, RangeRequest, RequestOp, TxnRequest};
 use alloc::collections::{BTreeMap, BTreeSet};
 use base::limits::TXN_OPERATIONS_MAX;
 use core::ops::Bound::{Excluded, Included, Unbounded};
-
-/// Deepest nesting of transactions, whatever `max_txn_ops` says: recursion stays bounded.
-pub(crate) const TXN_DEPTH_MAX: usize = 128;
 
 /// Operations of a transaction on all paths together, where each path may have so many: it is
 /// checked and begun as one piece.

@@ -109,8 +109,8 @@ impl Store {
         self.view.clone()
     }
 
-    /// Static checks, to refuse before proposing. `apply` makes them again, but for the bound on all
-    /// paths together.
+    /// Static checks, to refuse before proposing. `apply` makes them again, but for the bound on
+    /// all paths together.
     ///
     /// # Errors
     /// What etcd's door answers: `EmptyKey`, `TooManyOps`, `DuplicateKey`, ...

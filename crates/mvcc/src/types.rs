@@ -1,10 +1,12 @@
 //! Requests, answers and events, in etcd's vocabulary but free of protobuf.
 
-use crate::check::TXN_DEPTH_MAX;
 pub use crate::key_value::KeyValue;
 use crate::version::{After, Before};
 use alloc::vec::Vec;
 use base::Blob;
+
+/// Deepest nesting of transactions, whatever `max_txn_ops` says: recursion stays bounded.
+pub(crate) const TXN_DEPTH_MAX: usize = 128;
 
 /// What happened to a key (`mvccpb.Event.EventType`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

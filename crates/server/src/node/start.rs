@@ -315,20 +315,19 @@ fn build(
     started: Instant,
 ) -> Result<(Voter, desk::Parts, UnboundedReceiver<Input>), StartError> {
     let Ends { inbox, queue, desk, words } = ends;
-    let identity = opened.identity;
-    let (seed, config) = (entropy(), Arc::new(config));
+    let (identity, seed, config) = (opened.identity, entropy(), Arc::new(config));
     let settings = replica_settings(&config, &identity, seed);
     let raft = &opened.recovered.raft;
     let quota_bytes = limit(&raft.base_config, LIMIT_QUOTA, config.quota_backend_bytes);
     let policy = Policy { entries: config.snapshot_count, bytes_min: config.checkpoint_bytes_min };
-    let (base, bytes) = (raft.base, opened.checkpoint_bytes);
-    let checkpoint = CheckpointState::new(policy, base, bytes, opened.journal.bytes());
+    let checkpoint =
+        CheckpointState::new(policy, raft.base, opened.checkpoint_bytes, opened.journal.bytes());
     let (recording, tap) = record(&config, (&identity, &opened.bootstrap), raft, started)?;
-    let replica = member::open::revive(settings, opened.recovered, opened.repair.as_ref());
-    let replica = replica.map_err(StartError::Disk)?;
-    let (metrics, disk_metrics) = (Arc::<Metrics>::default(), Arc::<DiskMetrics>::default());
+    let replica = member::open::revive(settings, opened.recovered, opened.repair.as_ref())
+        .map_err(StartError::Disk)?;
+    let (counts, disk_metrics) = (Arc::<Metrics>::default(), Arc::<DiskMetrics>::default());
     let disk = Log::start(opened.journal, place.clone(), inbox.clone(), Arc::clone(&disk_metrics))?;
-    let counts = Arc::clone(&metrics);
+    let metrics = Arc::clone(&counts);
     let peers = shared(&config, place, &identity, opened.bootstrap, inbox.clone(), counts)?;
     peers.follow(replica.raft());
     let shown = Shown::new(&replica, &peers);
