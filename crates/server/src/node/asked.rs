@@ -1,11 +1,50 @@
-//! What clients asked for and no step has taken in yet.
+//! What clients asked for and no step has taken in yet, here or through a peer.
 
-use super::input::Asked;
+use super::input::{Asked, Input};
 use base::Token;
 use base::limits::STEP_OPERATIONS_MAX;
-use replica::Event;
+use replica::{Event, PeerBody};
 use std::collections::VecDeque;
 use std::time::Instant;
+
+/// Bytes of a forwarded command that count as an operation.
+const OPERATION_BYTES: usize = 64;
+
+/// Operations, about, that a peer's clients ask for by this input.
+fn forwarded(input: &Input) -> usize {
+    let Input::Peer(message, _) = input else { return 0 };
+    let PeerBody::Forward(writes) = &message.body else { return 0 };
+    writes.iter().map(|write| 1 + write.command.len() / OPERATION_BYTES).sum()
+}
+
+/// What came in and is for this step or a later one, in order.
+#[derive(Default)]
+pub(super) struct Inputs {
+    all: VecDeque<Input>,
+    operations: usize,
+}
+
+impl Inputs {
+    pub(super) fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    /// Takes in what has arrived, and begins the share of a step.
+    pub(super) fn begin(&mut self, arrived: &mut Vec<Input>) {
+        self.all.extend(arrived.drain(..));
+        self.operations = 0;
+    }
+
+    /// The next one, if this step may look at it.
+    pub(super) fn next(&mut self) -> Option<Input> {
+        if self.operations >= STEP_OPERATIONS_MAX {
+            return None;
+        }
+        let input = self.all.pop_front()?;
+        self.operations += forwarded(&input);
+        Some(input)
+    }
+}
 
 /// Requests in order; each step takes a share, so that none is long.
 #[derive(Default)]
@@ -52,7 +91,10 @@ fn token_of(event: &Event) -> Option<Token> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::peer::intake::Intake;
+    use base::{Blob, Incarnation, NodeId, RequestId};
     use mvcc::{Caller, Command, PutRequest, RequestOp, TxnRequest};
+    use replica::{Forwarded, PeerMessage};
 
     fn ask(token: u64, puts: usize, late_at: Option<Instant>) -> Asked {
         let put = || RequestOp::Put(PutRequest::default());
@@ -80,5 +122,30 @@ mod tests {
         }
         assert!(queue.is_empty());
         assert_eq!(late, [Token(90)]);
+    }
+
+    #[tokio::test]
+    async fn what_peers_forward_is_taken_in_by_shares_too_and_in_its_order() {
+        let intake = Intake::default();
+        let mut arrived = Vec::new();
+        for seq in 0..5 {
+            let id = RequestId { origin: NodeId(2), incarnation: Incarnation(1), seq };
+            let command = Blob::from(vec![7; STEP_OPERATIONS_MAX * OPERATION_BYTES / 2]);
+            let write = Forwarded { id, caller: Caller::nobody(), command };
+            let body = PeerBody::Forward(vec![write]);
+            let message = PeerMessage { from: NodeId(2), to: NodeId(1), body };
+            arrived.push(Input::Peer(message, intake.take(1).await));
+            arrived.push(Input::PeerFound(NodeId(seq)));
+        }
+        let mut inputs = Inputs::default();
+        let mut steps = Vec::new();
+        loop {
+            inputs.begin(&mut arrived);
+            steps.push(std::iter::from_fn(|| inputs.next()).count());
+            if inputs.is_empty() {
+                break;
+            }
+        }
+        assert_eq!(steps, [3, 4, 3], "two forwards and what stands before the next one");
     }
 }

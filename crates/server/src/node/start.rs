@@ -1,7 +1,7 @@
 //! From a configuration to a running member.
 
 use super::End;
-use super::asked::Queue;
+use super::asked::{Inputs, Queue};
 use super::handle::{Handle, Phase};
 use super::input::{Input, Word};
 use super::show::Shown;
@@ -305,6 +305,13 @@ fn record(
     Ok((recording, tap))
 }
 
+/// When the next checkpoint is.
+fn due(config: &Config, opened: &Opened) -> CheckpointState {
+    let policy = Policy { entries: config.snapshot_count, bytes_min: config.checkpoint_bytes_min };
+    let base = opened.recovered.raft.base;
+    CheckpointState::new(policy, base, opened.checkpoint_bytes, opened.journal.bytes())
+}
+
 /// Both sides of a member that was opened, and what the voter hears from.
 fn build(
     (config, front): (Config, MakeFront),
@@ -315,13 +322,11 @@ fn build(
     started: Instant,
 ) -> Result<(Voter, desk::Parts, UnboundedReceiver<Input>), StartError> {
     let Ends { inbox, queue, desk, words } = ends;
-    let (identity, seed, config) = (opened.identity, entropy(), Arc::new(config));
+    let (identity, seed, config) = (opened.identity.clone(), entropy(), Arc::new(config));
     let settings = replica_settings(&config, &identity, seed);
     let raft = &opened.recovered.raft;
     let quota_bytes = limit(&raft.base_config, LIMIT_QUOTA, config.quota_backend_bytes);
-    let policy = Policy { entries: config.snapshot_count, bytes_min: config.checkpoint_bytes_min };
-    let checkpoint =
-        CheckpointState::new(policy, raft.base, opened.checkpoint_bytes, opened.journal.bytes());
+    let checkpoint = due(&config, &opened);
     let (recording, tap) = record(&config, (&identity, &opened.bootstrap), raft, started)?;
     let replica = member::open::revive(settings, opened.recovered, opened.repair.as_ref())
         .map_err(StartError::Disk)?;
@@ -371,6 +376,7 @@ fn build(
         quota_bytes,
         metrics,
         phase: phase.clone(),
+        inputs: Inputs::default(),
         asked: Queue::default(),
         late: Vec::new(),
     };

@@ -2,7 +2,7 @@
 //! out the effects.
 
 use super::End;
-use super::asked::Queue;
+use super::asked::{Inputs, Queue};
 use super::input::{Checkpointed, Control, Input, Told, Word};
 use super::show::Shown;
 use crate::board::Board;
@@ -55,7 +55,9 @@ pub(super) struct Voter {
     pub(super) quota_bytes: u64,
     pub(super) metrics: Arc<Metrics>,
     pub(super) phase: watch::Sender<Phase>,
-    /// Requests of clients that are for a later step.
+    /// What has arrived and is for a later step.
+    pub(super) inputs: Inputs,
+    /// Requests of clients that are.
     pub(super) asked: Queue,
     /// Requests of this batch that came too late.
     pub(super) late: Vec<Token>,
@@ -84,10 +86,10 @@ impl Voter {
                 timer.as_mut().reset(deadline);
             }
             let is_applying = self.replica.is_applying();
-            let goes_on = is_applying || !self.asked.is_empty();
+            let goes_on = is_applying || !self.asked.is_empty() || !self.inputs.is_empty();
             tokio::select! {
                 biased;
-                n = inbox.recv_many(&mut batch, BATCH_MAX) => {
+                n = inbox.recv_many(&mut batch, BATCH_MAX), if self.inputs.is_empty() => {
                     if n == 0 {
                         return End::Stopped;
                     }
@@ -96,7 +98,8 @@ impl Voter {
                 () = tokio::task::yield_now(), if goes_on => {}
                 () = &mut timer => {}
             }
-            for input in batch.drain(..) {
+            self.inputs.begin(&mut batch);
+            while let Some(input) = self.inputs.next() {
                 if let Some(end) = self.take(input, &mut events) {
                     return end;
                 }
