@@ -28,14 +28,13 @@ fn differences(table: &str, limits: &str, functions: &BTreeSet<String>) -> Vec<S
             problems.push(format!("{TABLE}: no row has {name}"));
         }
     }
-    for row in table.lines().filter(|line| line.starts_with('|')) {
+    let is_row = |line: &&str| line.starts_with("| ") && !line.starts_with(HEAD);
+    for row in table.lines().filter(is_row) {
         let named = row.split('`').skip(1).step_by(2);
         // Sentences; shorter words are crates and files.
         let tests = named.filter(|name| name.matches('_').count() > 3 && is_lower(name));
         let tests: Vec<&str> = tests.collect();
-        let is_row =
-            row.matches('|').count() > 4 && !row.starts_with("|---") && !row.contains(HEAD);
-        if is_row && tests.is_empty() {
+        if tests.is_empty() {
             problems.push(format!("{TABLE}: no test is named in: {row}"));
         }
         for test in tests {

@@ -1,8 +1,7 @@
 //! Checks that need no state, so that they can be made before proposing and again at apply.
 
 use crate::command::{Command, Error};
-pub(crate) use crate::types::TXN_DEPTH_MAX;
-use crate::types::{DeleteRequest, PutRequest, RangeRequest, RequestOp, TxnRequest};
+use crate::types::{DeleteRequest, PutRequest, RangeRequest, RequestOp, TXN_DEPTH_MAX, TxnRequest};
 use alloc::collections::{BTreeMap, BTreeSet};
 use base::limits::TXN_OPERATIONS_MAX;
 use core::ops::Bound::{Excluded, Included, Unbounded};

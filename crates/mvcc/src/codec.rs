@@ -1,10 +1,9 @@
 //! Commands as bytes: a version, a kind, then fixed fields. Any bytes decode or are refused.
 
-use crate::check::TXN_DEPTH_MAX;
 use crate::command::{AlarmAction, AlarmKind, Command};
 use crate::types::{
     Compare, CompareOp, CompareTarget, DeleteRequest, PutRequest, RangeRequest, SortOrder,
-    SortTarget, TxnOp, TxnRequest,
+    SortTarget, TXN_DEPTH_MAX, TxnOp, TxnRequest,
 };
 use alloc::vec::Vec;
 use base::codec::{DecodeError, Get, Put};

@@ -270,9 +270,7 @@ impl TxnRequest {
         let branches = self.success.iter().chain(&self.failure);
         1 + self.compare.len() + branches.map(nested).sum::<usize>()
     }
-}
 
-impl TxnRequest {
     /// True when both branches hold ranges only. As in etcd a nested transaction counts as a
     /// write, also where it only reads: it goes through the log, is bound to the size of a write
     /// and is refused under the CORRUPT alarm.

@@ -1,24 +1,16 @@
 //! One sentence per trap of etcd's contract.
 
+#[path = "words/requests.rs"]
+mod requests;
+
 use base::codec::Get;
-use base::{Blob, ClusterTime, LogIndex};
+use base::{ClusterTime, LogIndex};
 use mvcc::{
-    AlarmAction, AlarmKind, Command, Compare, CompareOp, CompareTarget, DeleteRequest, Error,
-    EventKind, KeyRange, Limits, PutRequest, RangeRequest, RangeResponse, RequestOp, Response,
-    ResponseOp, SortOrder, SortTarget, Store, TxnRequest,
+    AlarmAction, AlarmKind, Command, Compare, CompareOp, CompareTarget, Error, EventKind, KeyRange,
+    Limits, PutRequest, RangeRequest, RangeResponse, RequestOp, Response, ResponseOp, SortOrder,
+    SortTarget, Store, TxnRequest,
 };
-
-fn b(text: &str) -> Blob {
-    Blob::from(text.as_bytes())
-}
-
-fn put(key: &str, value: &str) -> PutRequest {
-    PutRequest { key: b(key), value: b(value), ..PutRequest::default() }
-}
-
-fn delete(key: &str, end: &str) -> DeleteRequest {
-    DeleteRequest { key: b(key), range_end: b(end), prev_kv: false }
-}
+use requests::{b, delete, put};
 
 fn all() -> RangeRequest {
     RangeRequest { key: b("\0"), range_end: b("\0"), ..RangeRequest::default() }

@@ -1,22 +1,14 @@
 //! Numbers that members, tools and etcd compare: they are the same in every release.
 
-use base::{Blob, ClusterTime};
+#[path = "words/requests.rs"]
+mod requests;
+
+use base::ClusterTime;
 use mvcc::{
     AlarmAction, AlarmKind, Command, Compare, CompareOp, CompareTarget, DeleteRequest, Limits,
     PutRequest, RangeRequest, RequestOp, Store, TxnRequest,
 };
-
-fn b(text: &str) -> Blob {
-    Blob::from(text.as_bytes())
-}
-
-fn put(key: &str, value: &str) -> PutRequest {
-    PutRequest { key: b(key), value: b(value), ..PutRequest::default() }
-}
-
-fn delete(key: &str, end: &str) -> DeleteRequest {
-    DeleteRequest { key: b(key), range_end: b(end), prev_kv: false }
-}
+use requests::{b, delete, put};
 
 fn run(store: &mut Store, command: &Command) -> bool {
     let index = store.applied_index().next();

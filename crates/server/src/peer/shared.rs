@@ -66,11 +66,11 @@ struct Refusals {
 const TOLD_FOR: Duration = Duration::from_secs(60);
 
 impl Refusals {
-    fn tells(&mut self, line: String, now: Instant) -> bool {
+    fn tells(&mut self, line: &str, now: Instant) -> bool {
         if self.since.is_none_or(|since| now.duration_since(since) >= TOLD_FOR) {
             (self.lines, self.since) = (BTreeSet::new(), Some(now));
         }
-        self.lines.len() < REFUSALS_TOLD_MAX && self.lines.insert(line)
+        self.lines.len() < REFUSALS_TOLD_MAX && self.lines.insert(line.to_owned())
     }
 }
 
@@ -153,9 +153,9 @@ impl Shared {
     /// Logs a refusal once, however often the peer comes back with it, and of so many no others
     /// before some time has passed: what a stranger says is no reason to fill a log.
     pub(super) fn log_refusal(&self, from: &str, text: &str) {
-        let mut told = self.state.told.borrow_mut();
-        if told.tells(format!("refused {from}: {text}"), Instant::now()) {
-            tracing::error!("refused {from}: {text}");
+        let line = format!("refused {from}: {text}");
+        if self.state.told.borrow_mut().tells(&line, Instant::now()) {
+            tracing::error!("{line}");
         }
     }
 
@@ -255,10 +255,10 @@ mod tests {
         let line = |n: usize| format!("refused host: {n}");
         for n in [0, 1, 0, 1] {
             let first = !told.lines.contains(&line(n));
-            assert_eq!(told.tells(line(n), start), first, "two kinds in turn are two lines");
+            assert_eq!(told.tells(&line(n), start), first, "two kinds in turn are two lines");
         }
-        assert!((2..REFUSALS_TOLD_MAX).all(|n| told.tells(line(n), start)));
-        assert!(!told.tells(line(REFUSALS_TOLD_MAX), start + TOLD_FOR / 2));
-        assert!(told.tells(line(0), start + TOLD_FOR), "news again");
+        assert!((2..REFUSALS_TOLD_MAX).all(|n| told.tells(&line(n), start)));
+        assert!(!told.tells(&line(REFUSALS_TOLD_MAX), start + TOLD_FOR / 2));
+        assert!(told.tells(&line(0), start + TOLD_FOR), "news again");
     }
 }
