@@ -98,6 +98,11 @@ pub const WRITE_BYTES_MAX: usize = 16 << 20;
 pub const RECORD_BYTES_MAX: usize = 256 << 20;
 /// What a checkpoint states besides the data: configuration, dedupe window, cluster time.
 pub const CHECKPOINT_META_BYTES_MAX: usize = 64 << 20;
+/// A version or a leaf of the index, as a value or index file has it: a key and its value, or what
+/// an index says of one key.
+pub const STORED_BYTES_MAX: usize = 64 << 20;
+/// What an index file states besides the index.
+pub const INDEX_META_BYTES_MAX: usize = 1 << 20;
 /// Body of one batch of the journal.
 pub const JOURNAL_BATCH_BYTES_MAX: usize = 1 << 30;
 
@@ -282,6 +287,10 @@ const _: () = {
     assert!(CONFIG_BYTES_MAX <= COMMAND_BYTES_MAX, "whatever carries a command carries one");
     assert!(2 * CONFIG_BYTES_MAX < CHECKPOINT_META_BYTES_MAX, "the rest has room beside it");
     assert!(CHECKPOINT_META_BYTES_MAX <= u32::MAX as usize, "its length is a u32");
+    // What a command writes is kept, one version each.
+    assert!(COMMAND_BYTES_MAX + AROUND_BYTES_MAX < STORED_BYTES_MAX);
+    assert!(STORED_BYTES_MAX + AROUND_BYTES_MAX < u32::MAX as usize, "its length is a u32");
+    assert!(INDEX_META_BYTES_MAX <= u32::MAX as usize, "its length is a u32");
     // An append is in flight before the next one waits for it.
     assert!(APPEND_BYTES_MAX < INFLIGHT_BYTES_MAX);
     // The handshake names a member with all its URLs, and what its cluster was born with: 64

@@ -1,19 +1,22 @@
 //! Checkpoint files: written once, verified whole, read in chunks.
 
 use crate::digest::Digest;
-use crate::{StoreError, StoreErrorKind};
+use crate::disk::{read_up_to, remove_all, sync_names};
+use crate::draft::Draft;
+use crate::frame::{self, Form};
+use crate::{StoreError, StoreErrorKind, disk};
 use base::codec::{DecodeError, Get, Put};
 use base::crc::{crc32c, crc32c_append};
 use base::limits::CHECKPOINT_META_BYTES_MAX as META_BYTES_MAX;
 use base::{Ballot, LogIndex, NodeId, Term, planted};
 use wal::{Disk, DiskFile, Shape, remove_named};
 
-const MAGIC: &[u8; 8] = b"QCKPT\0\0\0";
-const VERSION: u32 = 1;
+const FORM: Form = Form { magic: b"QCKPT\0\0\0", version: 1 };
 const BLOCK_TAG: u32 = u32::from_le_bytes(*b"QCBK");
-const FOOTER_TAG: u32 = u32::from_le_bytes(*b"QCFT");
+const FOOTER_TAG: [u8; 4] = *b"QCFT";
 const BLOCK_HEADER_BYTES: usize = 16;
-pub(crate) const FOOTER_BYTES: usize = 44;
+/// Blocks and records.
+type Footer = frame::Footer<2>;
 /// Meta besides its two byte strings.
 const META_FIXED_BYTES: usize = 56;
 /// A block is closed when its body reaches this many bytes.
@@ -103,15 +106,12 @@ pub fn write_checkpoint(
     records: impl IntoIterator<Item = Vec<u8>>,
 ) -> Result<CheckpointFile, StoreError> {
     let tmp = format!("checkpoint-{}.tmp", stem(meta.index, meta.ballot));
-    let file = disk.create(&tmp).map_err(|e| StoreError::io(&tmp, "create", &e))?;
-    let mut writer =
-        Writer { file, name: &tmp, offset: 0, digest: Digest::default(), blocks: 0, records: 0 };
+    let mut writer = Writer { draft: Draft::begin(disk, HALF, tmp)?, blocks: 0, records: 0 };
     writer.header(meta)?;
     let (mut body, mut count) = (Vec::new(), 0);
     for record in records {
         if u32::try_from(record.len() + 4).is_err() {
-            let what = "a record above 4 GiB";
-            return Err(StoreError::new(StoreErrorKind::Invalid, &tmp, writer.offset, what));
+            return Err(writer.draft.invalid("a record above 4 GiB"));
         }
         let full = body.len() + 4 + record.len() > BLOCK_BYTES;
         if full && count > 0 {
@@ -125,44 +125,30 @@ pub fn write_checkpoint(
     if count > 0 {
         writer.block(&body, count)?;
     }
-    let (len, digest) = writer.footer()?;
     let name = checkpoint_name(meta.index, meta.ballot);
-    publish(disk, &tmp, &name)?;
+    let footer = (FOOTER_TAG, [writer.blocks, writer.records], 0);
+    let (len, digest) = writer.draft.finish(disk, &name, footer)?;
     Ok(CheckpointFile { name, index: meta.index, ballot: meta.ballot, len, digest })
 }
 
-struct Writer<'a> {
-    file: Box<dyn DiskFile>,
-    name: &'a str,
-    offset: u64,
-    digest: Digest,
+struct Writer {
+    draft: Draft,
     blocks: u64,
     records: u64,
 }
 
-impl Writer<'_> {
-    fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
-        let done = self.file.write_at(self.offset, bytes);
-        done.map_err(|e| StoreError::io(self.name, "write", &e))?;
-        self.digest.add(bytes);
-        self.offset += bytes.len() as u64;
-        Ok(())
-    }
-
+impl Writer {
     fn header(&mut self, meta: &CheckpointMeta) -> Result<(), StoreError> {
         // The reader refuses a longer one: it must never become the newest checkpoint.
         if meta.config.len() + meta.extra.len() > META_BYTES_MAX - META_FIXED_BYTES {
-            let what = format!("meta above {META_BYTES_MAX} bytes");
-            return Err(StoreError::new(StoreErrorKind::Invalid, self.name, 0, what));
+            return Err(self.draft.invalid(format!("meta above {META_BYTES_MAX} bytes")));
         }
         let encoded = meta.encode();
         assert!(encoded.len() <= META_BYTES_MAX, "the bound was checked");
-        let mut out = MAGIC.to_vec();
-        out.put_u32(VERSION);
+        let mut out = FORM.begin();
         out.put_bytes(&encoded);
-        let crc = crc32c(&out);
-        out.put_u32(crc);
-        self.write(&out)
+        frame::seal(&mut out);
+        self.draft.write(&out)
     }
 
     fn block(&mut self, body: &[u8], count: u32) -> Result<(), StoreError> {
@@ -172,31 +158,11 @@ impl Writer<'_> {
         head.put_u32(len);
         head.put_u32(count);
         head.put_u32(block_crc(self.blocks, len, count, body));
-        self.write(&head)?;
-        self.write(body)?;
+        self.draft.write(&head)?;
+        self.draft.write(body)?;
         self.blocks += 1;
         self.records += u64::from(count);
         Ok(())
-    }
-
-    fn footer(mut self) -> Result<(u64, u64), StoreError> {
-        let digest = std::mem::take(&mut self.digest).finish();
-        let len = self.offset + FOOTER_BYTES as u64;
-        let mut out = Vec::with_capacity(FOOTER_BYTES);
-        out.put_u32(FOOTER_TAG);
-        out.put_u64(self.blocks);
-        out.put_u64(self.records);
-        out.put_u64(len);
-        out.put_u64(digest);
-        out.put_u32(0);
-        let crc = crc32c(&out);
-        out.put_u32(crc);
-        assert_eq!(out.len(), FOOTER_BYTES, "the layout of the format page");
-        self.write(&out)?;
-        if !planted!(RenameBeforeSync) {
-            self.file.sync().map_err(|e| StoreError::io(self.name, "sync", &e))?;
-        }
-        Ok((len, digest))
     }
 }
 
@@ -205,13 +171,6 @@ fn block_crc(block: u64, len: u32, count: u32, body: &[u8]) -> u32 {
     crc = crc32c_append(crc, &len.to_le_bytes());
     crc = crc32c_append(crc, &count.to_le_bytes());
     crc32c_append(crc, body)
-}
-
-/// Gives a synced file its final name, durably.
-pub(crate) fn publish(disk: &mut dyn Disk, tmp: &str, name: &str) -> Result<(), StoreError> {
-    disk.rename(tmp, name)
-        .and_then(|()| if planted!(NamesNotSynced) { Ok(()) } else { disk.sync_dir() })
-        .map_err(|e| StoreError::io(name, "rename into place", &e))
 }
 
 /// What a directory holds.
@@ -238,7 +197,7 @@ pub fn list(disk: &mut dyn Disk) -> Result<Listing, StoreError> {
 
 /// Index, ballot and name of every complete checkpoint, oldest first.
 pub(crate) fn names(disk: &mut dyn Disk) -> Result<Vec<(LogIndex, Ballot, String)>, StoreError> {
-    let names = disk.list().map_err(|e| StoreError::io("", "list", &e))?;
+    let names = disk::names(disk)?;
     let parsed = |name: String| parse_name(&name).map(|(index, ballot)| (index, ballot, name));
     let mut found: Vec<_> = names.into_iter().filter_map(parsed).collect();
     found.sort();
@@ -251,8 +210,8 @@ pub(crate) fn describe(
     ballot: Ballot,
     name: String,
 ) -> Result<CheckpointFile, StoreError> {
-    let mut file = disk.open(&name).map_err(|e| StoreError::io(&name, "open", &e))?;
-    let footer = Footer::read(file.as_mut(), &name)?;
+    let mut file = disk::open(disk, &name)?;
+    let footer = read_footer(file.as_mut(), &name)?;
     let (len, digest) = (footer.len, footer.digest);
     Ok(CheckpointFile { name, index, ballot, len, digest })
 }
@@ -278,16 +237,12 @@ pub fn remove_older(disk: &mut dyn Disk, keep: usize) -> Result<(), StoreError> 
         let removed = remove_named(disk, CHECKPOINT, old);
         removed.map_err(|e| StoreError::io(old, "remove", &e))?;
     }
-    disk.sync_dir().map_err(|e| StoreError::io("", "sync the directory", &e))
+    sync_names(disk)
 }
 
 /// Removes half-written files; for start-up. Received parts are kept for resuming.
 pub fn clean(disk: &mut dyn Disk) -> Result<(), StoreError> {
-    let names = disk.list().map_err(|e| StoreError::io("", "list", &e))?;
-    for half in names.iter().filter_map(|name| HALF.own(name)) {
-        disk.remove(&half).map_err(|e| StoreError::io(half.name(), "remove", &e))?;
-    }
-    Ok(())
+    remove_all(disk, |name| HALF.own(name)).map(|_| ())
 }
 
 /// The meta and all records, verified whole. Errors: `Io`, `Corrupt`, `Unknown`.
@@ -302,72 +257,16 @@ pub fn read_checkpoint(
 
 /// Opens a checkpoint for streaming. Errors: `Io`, `Corrupt`, `Unknown`.
 pub fn open_checkpoint(disk: &mut dyn Disk, name: &str) -> Result<Reader, StoreError> {
-    let file = disk.open(name).map_err(|e| StoreError::io(name, "open", &e))?;
-    Reader::new(file, name)
+    Reader::new(disk::open(disk, name)?, name)
 }
 
-pub(crate) fn read_up_to(
-    file: &mut dyn DiskFile,
-    name: &str,
-    offset: u64,
-    len: usize,
-) -> Result<Vec<u8>, StoreError> {
-    let fail = |e: std::io::Error| StoreError::io(name, "read", &e);
-    // Never allocate for bytes that are not there: `len` may come from damaged bytes.
-    let there = file.len().map_err(fail)?.saturating_sub(offset);
-    let len = len.min(usize::try_from(there).unwrap_or(usize::MAX));
-    let mut bytes = vec![0; len];
-    let mut done = 0;
-    while done < len {
-        let n = file.read_at(offset + done as u64, &mut bytes[done..]).map_err(fail)?;
-        if n == 0 {
-            break;
-        }
-        done += n;
+fn read_footer(file: &mut dyn DiskFile, name: &str) -> Result<Footer, StoreError> {
+    let footer = Footer::read(file, name, FOOTER_TAG)?;
+    if footer.seal != 0 {
+        let at = footer.len - Footer::BYTES as u64;
+        return Err(StoreError::corrupt(name, at, "footer: its last word is not zero"));
     }
-    bytes.truncate(done);
-    Ok(bytes)
-}
-
-pub(crate) fn read_all(disk: &mut dyn Disk, name: &str) -> Result<Vec<u8>, StoreError> {
-    let mut file = disk.open(name).map_err(|e| StoreError::io(name, "open", &e))?;
-    read_up_to(file.as_mut(), name, 0, usize::MAX)
-}
-
-pub(crate) struct Footer {
-    blocks: u64,
-    records: u64,
-    pub len: u64,
-    pub digest: u64,
-}
-
-impl Footer {
-    pub fn read(file: &mut dyn DiskFile, name: &str) -> Result<Self, StoreError> {
-        let len = file.len().map_err(|e| StoreError::io(name, "length", &e))?;
-        let at = len.saturating_sub(FOOTER_BYTES as u64);
-        let bytes = read_up_to(file, name, at, FOOTER_BYTES)?;
-        let footer = Self::decode(&bytes)
-            .map_err(|e| StoreError::corrupt(name, at, format!("footer: {e}")))?;
-        if footer.len != len {
-            let what = format!("{len} bytes long; its footer says {}", footer.len);
-            return Err(StoreError::corrupt(name, at, what));
-        }
-        Ok(footer)
-    }
-
-    fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let mut get = Get::new(bytes);
-        let crc = crc32c(get.clone().take(FOOTER_BYTES - 4)?);
-        let tag = get.u32()?;
-        let footer =
-            Self { blocks: get.u64()?, records: get.u64()?, len: get.u64()?, digest: get.u64()? };
-        let zero = get.u32()?;
-        if get.u32()? != crc || tag != FOOTER_TAG || zero != 0 {
-            return Err(DecodeError::Invalid { what: "checksum" });
-        }
-        get.finish()?;
-        Ok(footer)
-    }
+    Ok(footer)
 }
 
 /// Streams the records of a checkpoint, verifying each block, and the whole at the end: only
@@ -388,26 +287,16 @@ pub struct Reader {
 
 impl Reader {
     pub(crate) fn new(mut file: Box<dyn DiskFile>, name: &str) -> Result<Self, StoreError> {
-        let footer = Footer::read(file.as_mut(), name)?;
-        let head = read_up_to(file.as_mut(), name, 0, 16)?;
-        let mut get = Get::new(&head);
+        let footer = read_footer(file.as_mut(), name)?;
         let cut = |e: DecodeError| StoreError::corrupt(name, 0, format!("header: {e}"));
-        let magic = get.take(8).map_err(cut)?;
-        let (version, len) = (get.u32().map_err(cut)?, get.u32().map_err(cut)?);
-        if magic != MAGIC || len as usize > META_BYTES_MAX {
+        let head = read_up_to(file.as_mut(), name, 0, 16)?;
+        let len = Get::new(&head[head.len().min(12)..]).u32().map_err(cut)? as usize;
+        if !head.starts_with(FORM.magic) || len > META_BYTES_MAX {
             return Err(StoreError::corrupt(name, 0, "not a checkpoint header"));
         }
-        let bytes = read_up_to(file.as_mut(), name, 0, 16 + len as usize + 4)?;
-        let (content, crc) =
-            bytes.split_last_chunk::<4>().ok_or(DecodeError::Truncated).map_err(cut)?;
-        if content.len() != 16 + len as usize || crc32c(content) != u32::from_le_bytes(*crc) {
-            return Err(StoreError::corrupt(name, 0, "header checksum"));
-        }
-        if version != VERSION {
-            let what = format!("version {version}; this build reads {VERSION}");
-            return Err(StoreError::new(StoreErrorKind::Unknown, name, 8, what));
-        }
-        let meta = CheckpointMeta::decode(&content[16..]).map_err(cut)?;
+        let bytes = read_up_to(file.as_mut(), name, 0, 16 + len + 4)?;
+        let (mut get, _) = FORM.open(name, &bytes)?;
+        let meta = get.bytes().and_then(CheckpointMeta::decode).map_err(cut)?;
         // A misdirected write may put another checkpoint here, whole if it is small.
         if parse_name(name).is_some_and(|named| named != (meta.index, meta.ballot)) {
             let what = format!("holds the checkpoint at {} of {}", meta.index, meta.ballot);
@@ -444,10 +333,10 @@ impl Reader {
 
     /// Loads the next block; false at the verified end.
     fn block(&mut self) -> Result<bool, StoreError> {
-        let end = self.footer.len - FOOTER_BYTES as u64;
+        let end = self.footer.len - Footer::BYTES as u64;
         if self.offset >= end {
             let whole = std::mem::take(&mut self.digest).finish() == self.footer.digest;
-            let counted = self.blocks == self.footer.blocks && self.records == self.footer.records;
+            let counted = [self.blocks, self.records] == self.footer.counts;
             if !whole || !counted || self.offset != end {
                 return Err(self.corrupt("the whole does not match its footer"));
             }

@@ -1,16 +1,15 @@
 //! Who this data directory belongs to.
 
-use crate::checkpoint::{publish, read_all};
-use crate::{StoreError, StoreErrorKind};
+use crate::disk::{again, publish, read_all};
+use crate::frame::{Form, seal};
+use crate::{StoreError, disk};
 use base::codec::{DecodeError, Get, Put};
-use base::crc::crc32c;
 use base::limits::PEERS_MET_MAX;
 use base::{Incarnation, NodeId};
 use wal::Disk;
 
 const NAME: &str = "identity";
-const MAGIC: &[u8; 8] = b"QIDNT\0\0\0";
-const VERSION: u32 = 3;
+const FORM: Form = Form { magic: b"QIDNT\0\0\0", version: 3 };
 
 /// A peer as this member knows it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,8 +41,7 @@ pub struct Identity {
 
 impl Identity {
     fn encode(&self) -> Vec<u8> {
-        let mut out = MAGIC.to_vec();
-        out.put_u32(VERSION);
+        let mut out = FORM.begin();
         out.put_u64(self.cluster);
         out.put_u64(self.member.0);
         out.put_u64(self.birth);
@@ -57,13 +55,11 @@ impl Identity {
         }
         out.put_bytes(self.void.as_bytes());
         out.put_u64(self.journal_key);
-        let crc = crc32c(&out);
-        out.put_u32(crc);
+        seal(&mut out);
         out
     }
 
-    fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let mut get = Get::new(bytes);
+    fn decode(mut get: Get<'_>) -> Result<Self, DecodeError> {
         let mut identity = Self {
             cluster: get.u64()?,
             member: NodeId(get.u64()?),
@@ -92,34 +88,16 @@ impl Identity {
 /// The identity, or `None` in a directory that has never had one. Errors: `Io`, `Corrupt`,
 /// `Unknown`.
 pub fn read_identity(disk: &mut dyn Disk) -> Result<Option<Identity>, StoreError> {
-    // A wrong read is no damage.
-    match read_once(disk) {
-        Err(error) if error.kind == StoreErrorKind::Corrupt => read_once(disk),
-        other => other,
-    }
+    again(|| read_once(disk))
 }
 
 fn read_once(disk: &mut dyn Disk) -> Result<Option<Identity>, StoreError> {
-    let names = disk.list().map_err(|e| StoreError::io(NAME, "list", &e))?;
-    if !names.iter().any(|n| n == NAME) {
+    if !disk::names(disk)?.iter().any(|n| n == NAME) {
         return Ok(None);
     }
     let bytes = read_all(disk, NAME)?;
-    let Some((content, crc)) = bytes.split_last_chunk::<4>() else {
-        return Err(StoreError::corrupt(NAME, 0, "cut short"));
-    };
-    if crc32c(content) != u32::from_le_bytes(*crc) || !content.starts_with(MAGIC) {
-        return Err(StoreError::corrupt(NAME, 0, "checksum"));
-    }
-    let mut get = Get::new(&content[MAGIC.len()..]);
-    let version = get.u32().map_err(|e| StoreError::corrupt(NAME, 8, e.to_string()))?;
-    if version != VERSION {
-        let what = format!("version {version}; this build reads {VERSION}");
-        return Err(StoreError::new(StoreErrorKind::Unknown, NAME, 8, what));
-    }
-    Identity::decode(&content[MAGIC.len() + 4..])
-        .map(Some)
-        .map_err(|e| StoreError::corrupt(NAME, 12, e.to_string()))
+    let (fields, _) = FORM.open(NAME, &bytes)?;
+    Identity::decode(fields).map(Some).map_err(|e| StoreError::corrupt(NAME, 12, e.to_string()))
 }
 
 /// Replaces the identity atomically and durably. Errors: `Io`.

@@ -1,6 +1,7 @@
 //! A checkpoint on its way from a peer.
 
-use crate::checkpoint::{CheckpointFile, Reader, checkpoint_name, publish, stem};
+use crate::checkpoint::{CheckpointFile, Reader, checkpoint_name, stem};
+use crate::disk::{self, publish};
 use crate::{CheckpointMeta, StoreError, StoreErrorKind};
 use wal::{Disk, DiskFile, Shape, remove_named};
 
@@ -100,8 +101,7 @@ fn verify(
     name: &str,
     offer: &CheckpointFile,
 ) -> Result<CheckpointMeta, StoreError> {
-    let file = disk.open(name).map_err(|e| StoreError::io(name, "open", &e))?;
-    let mut reader = Reader::new(file, name)?;
+    let mut reader = Reader::new(disk::open(disk, name)?, name)?;
     for record in reader.by_ref() {
         record?;
     }

@@ -1,16 +1,16 @@
 //! The hard state of a member that repairs a damaged disk, and what it keeps aside meanwhile
 //! (`docs/design/repair.md`).
 
-use crate::checkpoint::{CHECKPOINT, publish, read_all};
-use crate::{Home, StoreError, StoreErrorKind};
+use crate::checkpoint::CHECKPOINT;
+use crate::disk::{again, publish, read_all, remove_all};
+use crate::frame::{Form, seal};
+use crate::{Home, StoreError, disk};
 use base::codec::{DecodeError, Get, Put};
-use base::crc::crc32c;
 use base::{Ballot, LogIndex};
 use wal::{ASIDE, Disk, Ours, SEGMENT, Shape, remove_named};
 
 const NAME: &str = "repair";
-const MAGIC: &[u8; 8] = b"QREPR\0\0\0";
-const VERSION: u32 = 1;
+const FORM: Form = Form { magic: b"QREPR\0\0\0", version: 1 };
 pub(crate) const REPAIR: Shape = Shape { prefix: NAME, groups: 0, suffix: "" };
 
 /// What the member promised and acknowledged at most when its disk was damaged. While the file
@@ -31,20 +31,17 @@ pub struct Repair {
 
 impl Repair {
     fn encode(&self) -> Vec<u8> {
-        let mut out = MAGIC.to_vec();
-        out.put_u32(VERSION);
+        let mut out = FORM.begin();
         out.put_ballot(self.ballot);
         out.put_u64(self.index.0);
         out.put_u64(self.key);
         out.put_u64(self.since);
         out.put_bytes(self.damage.as_bytes());
-        let crc = crc32c(&out);
-        out.put_u32(crc);
+        seal(&mut out);
         out
     }
 
-    fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let mut get = Get::new(bytes);
+    fn decode(mut get: Get<'_>) -> Result<Self, DecodeError> {
         let (ballot, index) = (get.ballot()?, get.index()?);
         let (key, since) = (get.u64()?, get.u64()?);
         let damage = get.str()?.to_owned();
@@ -69,31 +66,16 @@ fn aside(name: &str) -> Option<Ours> {
 
 /// The repair under way, if there is one. Errors: `Io`, `Corrupt`, `Unknown`.
 pub(crate) fn read_repair(disk: &mut dyn Disk) -> Result<Option<Repair>, StoreError> {
-    match read_once(disk) {
-        Err(error) if error.kind == StoreErrorKind::Corrupt => read_once(disk),
-        other => other,
-    }
+    again(|| read_once(disk))
 }
 
 fn read_once(disk: &mut dyn Disk) -> Result<Option<Repair>, StoreError> {
-    let names = disk.list().map_err(|e| StoreError::io(NAME, "list", &e))?;
-    if !names.iter().any(|n| n == NAME) {
+    if !disk::names(disk)?.iter().any(|n| n == NAME) {
         return Ok(None);
     }
     let bytes = read_all(disk, NAME)?;
-    let Some((content, crc)) = bytes.split_last_chunk::<4>() else {
-        return Err(StoreError::corrupt(NAME, 0, "cut short"));
-    };
-    if crc32c(content) != u32::from_le_bytes(*crc) || !content.starts_with(MAGIC) {
-        return Err(StoreError::corrupt(NAME, 0, "checksum"));
-    }
-    let mut get = Get::new(&content[MAGIC.len()..]);
-    let version = get.u32().map_err(|e| StoreError::corrupt(NAME, 8, e.to_string()))?;
-    if version != VERSION {
-        let what = format!("version {version}; this build reads {VERSION}");
-        return Err(StoreError::new(StoreErrorKind::Unknown, NAME, 8, what));
-    }
-    let decoded = Repair::decode(&content[MAGIC.len() + 4..]);
+    let (fields, _) = FORM.open(NAME, &bytes)?;
+    let decoded = Repair::decode(fields);
     decoded.map(Some).map_err(|e| StoreError::corrupt(NAME, 12, e.to_string()))
 }
 
@@ -124,16 +106,13 @@ pub fn end_repair(home: &dyn Home) -> Result<(), StoreError> {
 
 /// Removes what was set aside in one directory. Errors: `Io`.
 pub(crate) fn sweep(disk: &mut dyn Disk) -> Result<(), StoreError> {
-    let names = disk.list().map_err(|e| StoreError::io("", "list", &e))?;
-    for aside in names.iter().filter_map(|name| aside(name)) {
-        disk.remove(&aside).map_err(|e| StoreError::io(aside.name(), "remove", &e))?;
-    }
-    Ok(())
+    remove_all(disk, aside).map(|_| ())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::StoreErrorKind;
     use wal::MemDisk;
 
     struct Everywhere(MemDisk);
