@@ -95,22 +95,21 @@ impl Scan<'_> {
 
     /// The block that begins there, if one does.
     fn block(&mut self, at: u64) -> Result<Option<(u64, Found)>, StoreError> {
-        let head = Head::of(&read_up_to(self.file, self.name, at, HEAD_BYTES)?);
-        let Some(head) = head.filter(|head| self.is_likely(head, at)) else { return Ok(None) };
-        let len = head.block_bytes();
-        let mut read = || {
-            let bytes = read_up_to(self.file, self.name, at, len as usize)?;
-            let found = Verified::of(self.seal, bytes);
-            found.ok_or_else(|| StoreError::corrupt(self.name, at, "no block"))
+        let none = || StoreError::corrupt(self.name, at, "no block");
+        let mut vain = 0;
+        let read = sound(again(|| {
+            let head = Head::of(&read_up_to(self.file, self.name, at, HEAD_BYTES)?);
+            let (len, budget) = (self.len, self.budget);
+            let head = head.filter(|head| is_likely(head, len - at, budget)).ok_or_else(none)?;
+            vain = head.block_bytes();
+            let bytes = read_up_to(self.file, self.name, at, vain as usize)?;
+            Verified::of(self.seal, bytes).ok_or_else(none)
+        }))?;
+        let Some(block) = read else {
+            self.budget = self.budget.saturating_sub(vain);
+            return Ok(None);
         };
-        let block = match again(&mut read) {
-            Ok(block) => block,
-            Err(error) if error.kind == StoreErrorKind::Corrupt => {
-                self.budget = self.budget.saturating_sub(len);
-                return Ok(None);
-            }
-            Err(error) => return Err(error),
-        };
+        let len = block.head.block_bytes();
         let Head { tag, count: records, number, .. } = block.head;
         let mut ages = None;
         if tag == VERSIONS.tag() {
@@ -119,16 +118,6 @@ impl Scan<'_> {
             ages = Some(versions.ages());
         }
         Ok(Some((number, Found { tag, at: at..at + len, records, ages })))
-    }
-
-    /// Whether a head may be one, as far as it says itself.
-    fn is_likely(&self, head: &Head, at: u64) -> bool {
-        let len = head.block_bytes();
-        KINDS.iter().any(|kind| kind.tag() == head.tag)
-            && head.is_bounded()
-            && len <= self.len - at
-            && len <= self.budget
-            && head.number < self.len / HEAD_BYTES as u64
     }
 
     /// Where the next tag of a block stands, from there on; otherwise the end.
@@ -178,6 +167,13 @@ impl Scan<'_> {
     }
 }
 
+/// Whether a head may be one, before so many bytes, as far as it says itself.
+fn is_likely(head: &Head, left: u64, budget: u64) -> bool {
+    KINDS.iter().any(|kind| kind.tag() == head.tag)
+        && head.is_bounded()
+        && head.block_bytes() <= left.min(budget)
+}
+
 /// What was read, unless it is damaged. Errors: `Io`.
 fn sound<T>(read: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
     match read {
@@ -208,7 +204,7 @@ fn key_section(found: &BTreeMap<u64, Found>, footer_at: Option<u64>) -> Option<S
 fn complement(mut ranges: Vec<Range<u64>>, len: u64) -> Vec<Range<u64>> {
     ranges.sort_by_key(|range| range.start);
     let (mut lost, mut at) = (Vec::new(), 0);
-    for range in ranges.into_iter().chain([len..len]) {
+    for range in ranges.into_iter().chain(std::iter::once(len..len)) {
         if at < range.start {
             lost.push(at..range.start);
         }

@@ -6,8 +6,8 @@ use base::{LogIndex, Prng};
 use std::ops::Range;
 use std::sync::Arc;
 use store::{
-    Age, IndexFile, IndexReader, IndexWriter, Interval, StoreError, ValueFile, ValueReader,
-    ValueTable, ValueWriter,
+    Age, IndexFile, IndexReader, IndexWriter, Interval, Salvaged, StoreError, ValueFile,
+    ValueReader, ValueTable, ValueWriter,
 };
 use wal::{Disk, MemDisk};
 
@@ -127,6 +127,12 @@ pub fn checksum(seal: u32, block: &[u8]) -> u32 {
     crc32c_append(crc32c_append(seal, &block[..4]), &block[8..])
 }
 
+/// What was lost, if it is one range.
+pub fn lost(salvaged: &Salvaged) -> Option<Range<u64>> {
+    assert!(salvaged.lost.len() <= 1, "{:?}", salvaged.lost);
+    salvaged.lost.first().cloned()
+}
+
 /// Where the blocks of versions are.
 pub fn version_blocks(disk: &MemDisk, interval: Interval) -> Vec<Range<usize>> {
     let bytes = disk.bytes(&interval.name()).unwrap();
@@ -157,9 +163,10 @@ pub fn try_index(
     writer.finish(disk)
 }
 
-pub fn read_index(
-    disk: &MemDisk,
-) -> Result<(IndexFile, Vec<u8>, Vec<Vec<u8>>), StoreError> {
+/// What an index is, its meta and its pieces.
+pub type Indexed = (IndexFile, Vec<u8>, Vec<Vec<u8>>);
+
+pub fn read_index(disk: &MemDisk) -> Result<Indexed, StoreError> {
     let mut reader = IndexReader::open(&mut disk.clone(), INDEX)?;
     let pieces = reader.by_ref().map(|piece| piece.map(|piece| piece.to_vec()));
     let pieces = pieces.collect::<Result<_, _>>()?;

@@ -18,6 +18,8 @@ pub struct Plan {
     pub short: Option<usize>,
     /// The read numbered so, from 0, shows a byte that is not there.
     pub wrong: Option<u64>,
+    /// Where in what it reads.
+    pub place: usize,
     pub reads: u64,
     /// Bytes that may still be written.
     pub room: Option<u64>,
@@ -79,15 +81,15 @@ impl DiskFile for OddFile {
         self.file.len()
     }
     fn read_at(&mut self, offset: u64, into: &mut [u8]) -> io::Result<usize> {
-        let (short, wrong) = {
+        let (short, wrong, place) = {
             let mut plan = self.disk.plan.lock().unwrap();
             plan.reads += 1;
-            (plan.short, plan.wrong == Some(plan.reads - 1))
+            (plan.short, plan.wrong == Some(plan.reads - 1), plan.place)
         };
         let len = short.map_or(into.len(), |short| short.min(into.len()));
         let n = self.file.read_at(offset, &mut into[..len])?;
         if wrong && n > 0 {
-            into[n / 2] ^= 0x40;
+            into[place.min(n - 1)] ^= 0x40;
         }
         Ok(n)
     }

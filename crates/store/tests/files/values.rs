@@ -9,9 +9,7 @@ use base::Prng;
 use base::limits::STORED_BYTES_MAX;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use store::{
-    Age, Interval, StoreErrorKind, ValueFile, ValueReader, ValueTable, ValueWriter,
-};
+use store::{Age, Interval, StoreErrorKind, ValueFile, ValueReader, ValueTable, ValueWriter};
 use wal::{Disk, MemDisk};
 
 #[test]
