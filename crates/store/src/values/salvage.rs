@@ -106,7 +106,8 @@ impl Scan<'_> {
             Verified::of(self.seal, bytes).ok_or_else(none)
         }))?;
         let Some(block) = read else {
-            self.budget = self.budget.saturating_sub(vain);
+            // It was read twice.
+            self.budget = self.budget.saturating_sub(2 * vain);
             return Ok(None);
         };
         let len = block.head.block_bytes();
