@@ -107,8 +107,11 @@ impl Source<'_> {
         let Some(block) = Verified::of(self.seal, bytes) else {
             return corrupt(format!("block {number} does not verify"));
         };
-        if block.head.tag != tag || block.head.number != number {
+        if block.head.number != number {
             return corrupt(format!("block {} stands where {number} should", block.head.number));
+        }
+        if block.head.tag != tag {
+            return corrupt(format!("block {number} is of another kind"));
         }
         Ok(block)
     }

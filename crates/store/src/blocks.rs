@@ -32,10 +32,19 @@ pub(crate) struct Blocks {
 }
 
 impl Blocks {
-    /// Writes the header, all but its checksum, and fills blocks of `kind`. Errors: `Io`.
-    pub fn begin(mut draft: Draft, mut header: Vec<u8>, kind: Kind) -> Result<Self, StoreError> {
+    /// Writes this header, and its checksum, and fills blocks of `kind`. Where that fails, nothing
+    /// is left, as far as that goes. Errors: `Io`.
+    pub fn begin(
+        disk: &mut dyn Disk,
+        mut draft: Draft,
+        mut header: Vec<u8>,
+        kind: Kind,
+    ) -> Result<Self, StoreError> {
         let seal = frame::seal(&mut header);
-        draft.write(&header)?;
+        if let Err(error) = draft.write(&header) {
+            let _ = draft.discard(disk);
+            return Err(error);
+        }
         Ok(Self { draft, seal, kind, number: 0, body: Vec::new(), count: 0 })
     }
 

@@ -68,7 +68,7 @@ impl IndexWriter {
         header.put_bytes(meta);
         assert_eq!(header.len(), FIXED_BYTES + meta.len(), "the layout of the format page");
         let draft = Draft::begin(disk, HALF_INDEX, format!("index-{:016x}.tmp", index.0))?;
-        Ok(Self { blocks: Blocks::begin(draft, header, PIECES)?, index, pieces: 0 })
+        Ok(Self { blocks: Blocks::begin(disk, draft, header, PIECES)?, index, pieces: 0 })
     }
 
     /// Bytes written so far.
@@ -76,7 +76,8 @@ impl IndexWriter {
         self.blocks.offset()
     }
 
-    /// The next piece. Errors: `Io`, `Invalid` (above `STORED_BYTES_MAX`; nothing was added).
+    /// The next piece. Errors: `Io` (then it is to be discarded), `Invalid` (above
+    /// `STORED_BYTES_MAX`; nothing was added).
     pub fn piece(&mut self, piece: &[u8]) -> Result<(), StoreError> {
         self.blocks.piece(piece)?;
         self.pieces += 1;
@@ -120,18 +121,14 @@ fn read_ends(file: &mut dyn DiskFile, name: &str) -> Result<Ends, StoreError> {
     }
     let header = read_up_to(file, name, 0, FIXED_BYTES + len as usize + 4)?;
     let (mut get, seal) = FORM.open(name, &header)?;
-    let mut decode = || {
-        let (index, meta) = (get.index()?, get.bytes()?.to_vec());
-        get.clone().finish()?;
-        Ok::<_, DecodeError>((index, meta))
-    };
+    let mut decode = || Ok::<_, DecodeError>((get.index()?, get.bytes()?.to_vec()));
     let (index, meta) = decode().map_err(|e| corrupt(&format!("header: {e}")))?;
     if name_of(index) != name {
         return Err(StoreError::corrupt(name, 12, format!("holds the index at {index}")));
     }
     let footer = Footer::read(file, name, FOOTER_TAG)?;
     let Footer { counts: [blocks, pieces], len, digest, .. } = footer;
-    if footer.seal != seal || len < (header.len() + Footer::BYTES) as u64 {
+    if footer.seal != seal {
         return Err(StoreError::corrupt(name, len, "the footer of another file"));
     }
     let about = IndexFile { index, pieces, len, digest };

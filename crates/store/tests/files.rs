@@ -14,6 +14,8 @@ mod make;
 mod odd;
 #[path = "files/salvage.rs"]
 mod salvage;
+#[path = "files/sealed.rs"]
+mod sealed;
 #[path = "files/shelf.rs"]
 mod shelf;
 #[path = "files/values.rs"]

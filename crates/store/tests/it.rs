@@ -66,6 +66,20 @@ fn a_flip_of_any_byte_of_a_checkpoint_is_refused() {
 }
 
 #[test]
+fn the_zero_of_a_checkpoints_footer_is_one() {
+    let mut disk = MemDisk::new();
+    let file = write_checkpoint(&mut disk, &meta(1), records(3, 20)).unwrap();
+    let mut bytes = disk.bytes(&file.name).unwrap();
+    let end = bytes.len();
+    bytes[end - 8] = 1;
+    let crc = base::crc::crc32c(&bytes[end - 44..end - 4]);
+    bytes[end - 4..].copy_from_slice(&crc.to_le_bytes());
+    disk.create(&file.name).unwrap().write_at(0, &bytes).unwrap();
+    let error = read_checkpoint(&mut disk, &file.name).unwrap_err();
+    assert_eq!((error.kind, error.offset), (StoreErrorKind::Corrupt, file.len - 44));
+}
+
+#[test]
 fn a_checkpoint_in_the_place_of_another_is_damage() {
     let mut disk = MemDisk::new();
     let old = write_checkpoint(&mut disk, &meta(1), records(0, 0)).unwrap();

@@ -32,7 +32,7 @@ impl ValueWriter {
         let Interval { first, generation, .. } = interval;
         let half = format!("values-{first:016x}-{generation:016x}.tmp");
         let draft = Draft::begin(disk, HALF_VALUES, half)?;
-        let blocks = Blocks::begin(draft, header(interval), VERSIONS)?;
+        let blocks = Blocks::begin(disk, draft, header(interval), VERSIONS)?;
         let (table, last, keys_at) = (Vec::new(), None, None);
         Ok(Self { blocks, interval, versions: 0, pieces: 0, last, table, keys_at })
     }
@@ -42,7 +42,8 @@ impl ValueWriter {
         self.blocks.offset()
     }
 
-    /// The next version. Errors: `Io`, `Invalid` (above `STORED_BYTES_MAX`; nothing was added).
+    /// The next version. Errors: `Io` (then it is to be discarded), `Invalid` (above
+    /// `STORED_BYTES_MAX`; nothing was added).
     ///
     /// Panics when it is not behind the one before it, outside the interval, or behind a piece.
     pub fn put(&mut self, age: Age, version: &[u8]) -> Result<(), StoreError> {

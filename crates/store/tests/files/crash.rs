@@ -145,14 +145,7 @@ fn a_disk_that_is_full_is_reported_and_leaves_nothing() {
 
 /// As whoever writes does: what failed is discarded.
 fn put_values(disk: &mut Odd, all: &All, told: &[Vec<u8>]) -> Result<ValueFile, StoreError> {
-    // Room for the header, or nothing was begun that could be discarded.
-    let mut writer = match ValueWriter::begin(disk, INTERVAL) {
-        Ok(writer) => writer,
-        Err(error) => {
-            clean_shelf(disk).unwrap();
-            return Err(error);
-        }
-    };
+    let mut writer = ValueWriter::begin(disk, INTERVAL)?;
     let versions = all.iter().try_for_each(|(age, version)| writer.put(*age, version));
     let done = versions.and_then(|()| told.iter().try_for_each(|piece| writer.piece(piece)));
     match done {

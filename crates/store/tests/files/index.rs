@@ -144,7 +144,7 @@ fn an_index_is_read_with_short_reads_and_in_spite_of_a_wrong_one() {
         let reader = IndexReader::open(&mut odd, INDEX).unwrap();
         let found: Vec<Vec<u8>> = reader.map(|piece| piece.unwrap().to_vec()).collect();
         assert_eq!(found, all);
-        odd.plan.lock().unwrap().reads
+        odd.told().reads
     };
     read(Plan { short: Some(3), ..Plan::default() });
     let places: BTreeSet<usize> = [0, 2, 8, 9, 20, 21, 999].into();

@@ -21,6 +21,9 @@ pub struct Plan {
     /// Where in what it reads.
     pub place: usize,
     pub reads: u64,
+    /// Bytes asked for, by all reads and by the longest.
+    pub asked: usize,
+    pub longest: usize,
     /// Bytes that may still be written.
     pub room: Option<u64>,
     pub refused: Option<Refused>,
@@ -40,6 +43,11 @@ impl Odd {
     fn check(&self, what: Refused) -> io::Result<()> {
         let refused = self.plan.lock().unwrap().refused == Some(what);
         if refused { Err(io::Error::other(format!("refused: {what:?}"))) } else { Ok(()) }
+    }
+
+    /// What was read so far.
+    pub fn told(&self) -> Plan {
+        self.plan.lock().unwrap().clone()
     }
 
     fn file(&self, file: Box<dyn DiskFile>) -> Box<dyn DiskFile> {
@@ -84,6 +92,8 @@ impl DiskFile for OddFile {
         let (short, wrong, place) = {
             let mut plan = self.disk.plan.lock().unwrap();
             plan.reads += 1;
+            plan.asked += into.len();
+            plan.longest = plan.longest.max(into.len());
             (plan.short, plan.wrong == Some(plan.reads - 1), plan.place)
         };
         let len = short.map_or(into.len(), |short| short.min(into.len()));

@@ -4,11 +4,11 @@ use super::make::{
     All, BLOCK, HEAD, HEADER, INTERVAL, checksum, keys, lost, pieces, put, some, version_blocks,
     versions, walk, write,
 };
+use super::odd::{Odd, Plan};
 use base::Prng;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-use store::{Age, Salvaged, ValueFile, ValueReader, ValueTable};
+use store::{Age, Interval, Salvaged, ValueFile, ValueReader, ValueTable};
 use wal::MemDisk;
 
 fn rebuild(disk: &MemDisk, known: &ValueFile) -> Salvaged {
@@ -84,30 +84,110 @@ fn a_key_section_is_offered_where_all_of_it_is_there_and_nowhere_else() {
     }
 }
 
-#[test]
-fn values_that_look_like_blocks_are_taken_for_none_and_cost_a_bounded_time() {
+/// Of one version that is made of this without end, whose block is damaged.
+fn looked_at(unit: &[u8]) -> (usize, Salvaged) {
     let disk = MemDisk::new();
-    // Heads without end, each of a block as long as may be.
-    let mut head = b"QVBK".to_vec();
-    head.extend([1, 2, 3, 4]);
-    head.extend((4u32 << 20).to_le_bytes());
-    head.extend([1, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0]);
-    assert_eq!(head.len(), HEAD);
     let all: All = vec![
         ((10, 0), vec![1; BLOCK]),
-        ((11, 0), head.repeat((8 << 20) / HEAD)),
+        ((11, 0), unit.repeat((4 << 20) / unit.len())),
         ((12, 0), vec![2; BLOCK]),
     ];
     let known = write(&disk, INTERVAL, &all, &[]);
     let blocks = version_blocks(&disk, INTERVAL);
-    let begun = Instant::now();
-    disk.flip(&INTERVAL.name(), known.len - 1, 1);
-    assert_eq!(rebuild(&disk, &known).table.blocks(), 3, "whole, they are not looked into");
-    disk.flip(&INTERVAL.name(), blocks[1].start as u64 + 9, 1);
-    let salvaged = rebuild(&disk, &known);
-    assert!(begun.elapsed() < Duration::from_secs(20));
+    assert!(disk.flip(&INTERVAL.name(), known.len - 1, 1));
+    assert_eq!(rebuild(&disk, &known).table.blocks(), 3, "whole, it is not looked into");
+    assert!(disk.flip(&INTERVAL.name(), blocks[1].start as u64 + 9, 1));
+    let mut odd = Odd::new(&disk, Plan::default());
+    let salvaged = ValueTable::rebuild(&mut odd, &known).unwrap();
     assert_eq!(salvaged.table.first_age(0), Some((10, 0)));
     assert_eq!(salvaged.lost[0].start, blocks[1].start as u64);
+    (odd.told().asked / known.len as usize, salvaged)
+}
+
+#[test]
+fn values_that_look_like_blocks_are_taken_for_none_and_cost_a_bounded_time() {
+    // Heads without end, of blocks as long as may be here, or longer.
+    let head = |len: u32| {
+        let mut head = b"QVBK".to_vec();
+        head.extend([1, 2, 3, 4]);
+        head.extend(len.to_le_bytes());
+        head.extend([1, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(head.len(), HEAD);
+        head
+    };
+    for unit in [head(2 << 20), head(u32::MAX), head(0), b"QVBK".to_vec()] {
+        let (times, salvaged) = looked_at(&unit);
+        assert!((2..=10).contains(&times), "{times} times its length was read");
+        assert_eq!(salvaged.table.blocks(), 1, "it was given up before the third one");
+    }
+    // What looks like nothing is read once, and so is what is behind it.
+    let (times, salvaged) = looked_at(b"QVB");
+    assert!(times <= 2, "{times} times");
+    assert_eq!(salvaged.table.blocks(), 2);
+}
+
+#[test]
+fn the_next_block_is_found_wherever_it_begins() {
+    for long in (4060..4120).chain(8150..8230) {
+        let disk = MemDisk::new();
+        let all: All = vec![((10, 0), vec![1; long]), ((11, 0), vec![2; 5000])];
+        let known = write(&disk, INTERVAL, &all, &[]);
+        assert!(disk.flip(&INTERVAL.name(), HEADER as u64, 1));
+        let salvaged = rebuild(&disk, &known);
+        assert_eq!(salvaged.table.first_age(0), Some((11, 0)), "{long} bytes");
+        assert_eq!(lost(&salvaged), Some(40..(HEADER + HEAD + 16 + long) as u64));
+    }
+}
+
+#[test]
+fn header_and_footer_of_another_file_are_lost_as_they_stand() {
+    let (disk, all) = (MemDisk::new(), some(&mut Prng::new(4), 9, 90, 0));
+    let known = write(&disk, INTERVAL, &all, &[]);
+    let footer = known.len - 68..known.len;
+    for other in [
+        ValueFile { digest: 1, ..known.clone() },
+        ValueFile { versions: 8, ..known.clone() },
+        ValueFile { len: known.len + 1, ..known.clone() },
+    ] {
+        let salvaged = rebuild(&disk, &other);
+        assert_eq!((salvaged.table.blocks(), lost(&salvaged)), (1, Some(footer.clone())));
+    }
+    // Of the same name.
+    let interval = Interval { end: 9001, ..INTERVAL };
+    let salvaged = rebuild(&disk, &ValueFile { interval, ..known.clone() });
+    assert_eq!((salvaged.table.blocks(), lost(&salvaged)), (0, Some(0..known.len)));
+}
+
+#[test]
+fn a_key_section_without_versions_ends_at_the_footer() {
+    let disk = MemDisk::new();
+    let told = pieces(&mut Prng::new(3), 20);
+    let known = write(&disk, INTERVAL, &All::new(), &told);
+    assert!(disk.flip(&INTERVAL.name(), 9, 1));
+    let table = rebuild(&disk, &known).table;
+    assert_eq!((table.blocks(), table.pieces()), (0, Some(20)));
+    let mut reader = ValueReader::open(&mut disk.clone(), Arc::new(table)).unwrap();
+    assert_eq!(keys(&mut reader).unwrap(), told);
+    // Without either end of it, nobody can say whether that is all.
+    assert!(disk.flip(&INTERVAL.name(), known.len - 9, 1));
+    assert_eq!(rebuild(&disk, &known).table.pieces(), None);
+}
+
+#[test]
+fn a_key_section_whose_blocks_were_exchanged_is_not_offered() {
+    let disk = MemDisk::new();
+    let told: Vec<Vec<u8>> = (0..3).map(|at| vec![at; 64 << 10]).collect();
+    let known = write(&disk, INTERVAL, &vec![((10, 0), vec![1])], &told);
+    let bytes = disk.bytes(&INTERVAL.name()).unwrap();
+    let blocks = walk(&bytes, HEADER, 68);
+    let (first, second) = (blocks[1].3.clone(), blocks[2].3.clone());
+    put(&disk, &INTERVAL.name(), first.start, &bytes[second.clone()]);
+    put(&disk, &INTERVAL.name(), second.start, &bytes[first]);
+    let salvaged = rebuild(&disk, &known);
+    assert_eq!((salvaged.lost, salvaged.table.pieces()), (vec![], None));
+    let mut reader = super::make::open(&disk, &known).unwrap();
+    let error = keys(&mut reader).unwrap_err();
+    assert_eq!(error.what, "block 2 stands where 1 should");
 }
 
 #[test]
