@@ -128,6 +128,12 @@ bugs! {
     CompactOffByOne "compact-off-by-one",
     CompactDropsEvents "compact-drops-events",
     TxnReadMissesOwnWrite "txn-read-misses-own-write",
+    // data: layers
+    SettledOfAnotherState "settled-of-another-state",
+    MadeLostByMerge "made-lost-by-merge",
+    MergeAheadOfSweep "merge-ahead-of-sweep",
+    BelowForgotten "below-forgotten",
+    LivingCollected "living-collected",
     // disk
     TornBatchKept "torn-batch-kept",
     DamageCut "damage-cut",

@@ -6,7 +6,8 @@ use api::Message;
 use api::etcdserverpb as pb;
 use base::Blob;
 use door::{Batch, Place};
-use mvcc::{DeleteResponse, KeyValue, RangeResponse, ResponseOp, TxnResponse};
+use mvcc::{Before, DeleteResponse, Event, KeyValue, RangeResponse, ResponseOp, TxnResponse, View};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// One part of a message.
@@ -36,6 +37,41 @@ pub(super) struct Events {
     /// In front of what is not written yet, and how many those are.
     pub(super) written: Place,
     pub(super) left: usize,
+    /// Where it is looked up what was before them; none once all are measured.
+    pub(super) view: Option<Box<View>>,
+    /// What was before those that are measured and not written, if their watcher wants that.
+    pub(super) befores: VecDeque<Before>,
+}
+
+impl Events {
+    /// Bytes of the next so many, each as `length` says.
+    pub(super) fn measure(
+        &mut self,
+        count: usize,
+        mut length: impl FnMut(&Event, &Before) -> usize,
+    ) -> usize {
+        let Self { batch, measured, view, befores, .. } = self;
+        let mut bytes = 0;
+        for _ in 0..count {
+            let event = batch.next(measured).expect("so many were found");
+            let before = batch.before(event, view.as_deref());
+            bytes += length(event, &before);
+            if view.is_some() {
+                befores.push_back(before);
+            }
+        }
+        if befores.len() == self.left {
+            *view = None;
+        }
+        bytes
+    }
+
+    /// The next one, with what was before it.
+    pub(super) fn next(&mut self) -> Option<(&Event, Before)> {
+        self.left = self.left.checked_sub(1)?;
+        let event = self.batch.next(&mut self.written).expect("so many were found");
+        Some((event, self.befores.pop_front().unwrap_or_default()))
+    }
 }
 
 fn fields(message: &impl Message) -> Part {
@@ -102,8 +138,11 @@ pub(super) fn events(
     head: &pb::WatchResponse,
     (batch, place): (Arc<Batch>, Place),
     count: usize,
+    view: Option<View>,
 ) -> Vec<Part> {
     assert!(head.events.is_empty() && count <= batch.left(&place), "they are there, and once");
-    let events = Events { batch, measured: place, written: place, left: count };
+    assert_eq!(batch.wants_before(), view.is_some(), "what was before is looked up");
+    let (view, befores) = (view.map(Box::new), VecDeque::new());
+    let events = Events { batch, measured: place, written: place, left: count, view, befores };
     vec![fields(head), Part::Items(11, Items::Events(events))]
 }

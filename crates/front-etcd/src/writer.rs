@@ -1,7 +1,7 @@
 //! Writes the parts of a long answer in slices: first their length, which stands before all of
 //! them, then chunk after chunk.
 
-use super::parts::{Events, Items, Part};
+use super::parts::{Items, Part};
 use base::Blob;
 pub(super) use base::limits::CHUNK_BYTES;
 use bytes::Bytes;
@@ -73,7 +73,7 @@ trait Out {
         }
     }
 
-    fn event_item(&mut self, field: u8, (event, before): (&Event, Option<&KeyValue>)) {
+    fn event_item(&mut self, field: u8, event: &Event, before: Option<&KeyValue>) {
         let mut length = Length(0);
         length.event(event, before);
         self.head(field, length.0);
@@ -141,11 +141,12 @@ impl Items {
             Self::Leases(ids) => {
                 ids.as_slice()[from..to].iter().for_each(|id| length.lease_item(field, *id));
             }
-            Self::Events(Events { batch, measured, .. }) => {
-                for _ in from..to {
-                    let event = batch.next(measured).expect("so many were found");
-                    length.event_item(field, event);
-                }
+            Self::Events(events) => {
+                return events.measure(to - from, |event, before| {
+                    let mut length = Length(0);
+                    length.event_item(field, event, before.as_ref());
+                    length.0
+                });
             }
         }
         length.0
@@ -157,10 +158,8 @@ impl Items {
             Self::KeyValues(kvs) => kvs.next().map(|kv| out.key_value_item(field, &kv)),
             Self::Keys(keys) => keys.next().map(|key| out.key_item(field, &key)),
             Self::Leases(ids) => ids.next().map(|id| out.lease_item(field, id)),
-            Self::Events(Events { left: 0, .. }) => None,
-            Self::Events(Events { batch, written, left, .. }) => {
-                *left -= 1;
-                batch.next(written).map(|event| out.event_item(field, event))
+            Self::Events(events) => {
+                events.next().map(|(event, before)| out.event_item(field, event, before.as_ref()))
             }
         }
         .is_some()

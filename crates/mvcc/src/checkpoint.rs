@@ -2,13 +2,15 @@
 //! retained versions say.
 
 use crate::codec::{alarm_kind, list, put_count, unknown};
+use crate::layers::Layers;
 use crate::lease::{Lease, TTL_MAX};
+use crate::map::Map;
 use crate::removal::Sweep;
 use crate::response_codec::{get_key_value, key_value};
 use crate::space::Space;
 use crate::store::{Limits, Store};
-use crate::types::{Changes, Event, EventKind, KeyValue};
-use crate::version::{Before, Old, Record};
+use crate::types::KeyValue;
+use crate::version::Record;
 use crate::view::View;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -17,13 +19,13 @@ use base::{Blob, ClusterTime};
 
 /// A record ends once it is this long; one larger version makes one larger record.
 pub const RECORD_BYTES_TARGET: usize = 64 << 10;
-const FORMAT: u8 = 3;
+const FORMAT: u8 = 4;
 
 #[derive(Clone, Debug)]
 enum Stage {
     Header,
-    Current(Option<Blob>),
-    Old(Option<Old>),
+    /// Behind this version.
+    Versions(Option<(i64, u32)>),
     Leases(Option<i64>),
     End,
 }
@@ -36,7 +38,7 @@ pub struct CheckpointRecords {
 
 impl View {
     /// All of it as records of about [`RECORD_BYTES_TARGET`] bytes, made one by one: a header, then
-    /// newest versions, superseded ones and leases, each in order
+    /// versions in the order in which they were made, and leases
     /// (`docs/design/checkpoint-format.md`).
     pub fn checkpoint_records(&self) -> CheckpointRecords {
         CheckpointRecords { view: self.clone(), stage: Stage::Header }
@@ -49,15 +51,19 @@ impl View {
         out.put_u8(FORMAT);
         out.put_i64(self.revision);
         out.put_i64(self.compact_revision);
-        out.put_i64(self.sweep.passed);
+        out.put_i64(self.sweep.done);
         out.put_i64(self.sweep.target);
+        let upto = self.sweep.upto.clone();
+        let (key, (revision, sub)) = upto.unwrap_or_default();
+        out.put_bytes(&key);
+        out.put_i64(revision);
+        out.put_u32(sub);
         out.put_u64(self.applied.0);
         out.put_u64(self.now.0);
         out.put_u64(self.chain);
         out.put_u64(self.content_hash());
-        for len in [self.current.len(), self.old.len(), self.leases.len()] {
-            out.put_u64(len as u64);
-        }
+        out.put_u64(self.versions);
+        out.put_u64(self.leases.len() as u64);
         put_count(self.alarms.len(), &mut out);
         for (member, kind) in &self.alarms {
             out.put_u64(*member);
@@ -88,39 +94,22 @@ impl Iterator for CheckpointRecords {
             let next = match core::mem::replace(&mut self.stage, Stage::End) {
                 Stage::Header => {
                     out = view.header();
-                    Stage::Current(None)
+                    Stage::Versions(None)
                 }
-                Stage::Current(after) => {
-                    let low = after.clone().unwrap_or_default();
+                Stage::Versions(after) => {
                     let mut last = None;
-                    let rest = view.current.iter_from(&low, false);
-                    for (key, record) in rest.filter(|(key, _)| Some(*key) != after.as_ref()) {
+                    let rest = view.retained(after.map_or(0, |(revision, _)| revision));
+                    for record in rest.skip_while(|r| after.is_some_and(|after| r.age() <= after)) {
                         if out.is_empty() {
-                            out.put_u8(b'C');
+                            out.put_u8(b'V');
                         }
                         put_record(record, &mut out);
-                        last = Some(key.clone());
+                        last = Some(record.age());
                         if full(&out) {
                             break;
                         }
                     }
-                    if full(&out) { Stage::Current(last) } else { Stage::Old(None) }
-                }
-                Stage::Old(after) => {
-                    let low = after.clone().unwrap_or_else(Old::first);
-                    let mut last = None;
-                    let rest = view.old.iter_from(&low, false);
-                    for (old, ()) in rest.filter(|(old, ())| Some(*old) != after.as_ref()) {
-                        if out.is_empty() {
-                            out.put_u8(b'O');
-                        }
-                        put_record(old, &mut out);
-                        last = Some(old.clone());
-                        if full(&out) {
-                            break;
-                        }
-                    }
-                    if full(&out) { Stage::Old(last) } else { Stage::Leases(None) }
+                    if full(&out) { Stage::Versions(last) } else { Stage::Leases(None) }
                 }
                 Stage::Leases(after) => {
                     let low = after.unwrap_or(i64::MIN);
@@ -162,8 +151,7 @@ fn invalid<T>(what: &'static str) -> Result<T, DecodeError> {
 
 struct Header {
     content_hash: u64,
-    current: u64,
-    old: u64,
+    versions: u64,
     leases: u64,
 }
 
@@ -179,20 +167,19 @@ fn get_header(view: &mut View, record: &[u8]) -> Result<Header, DecodeError> {
     if view.revision < 1 || !(-1..=view.revision).contains(&view.compact_revision) {
         return invalid("checkpoint revisions");
     }
-    view.sweep = Sweep { passed: input.i64()?, target: input.i64()? };
-    let Sweep { passed, target } = view.sweep;
-    if passed < -2 || passed > target || target > view.compact_revision {
+    let (done, target) = (input.i64()?, input.i64()?);
+    let upto = (Blob::from(input.bytes()?), (input.i64()?, input.u32()?));
+    let upto = Some(upto).filter(|(key, _)| !key.is_empty());
+    let passes = done < target || (done == target && upto.is_none());
+    if done < -1 || !passes || target > view.compact_revision {
         return invalid("checkpoint: state of the removal");
     }
+    view.sweep = Sweep { done, target, upto };
     view.applied = input.index()?;
     view.now = ClusterTime(input.u64()?);
     view.chain = input.u64()?;
-    let header = Header {
-        content_hash: input.u64()?,
-        current: input.u64()?,
-        old: input.u64()?,
-        leases: input.u64()?,
-    };
+    let header =
+        Header { content_hash: input.u64()?, versions: input.u64()?, leases: input.u64()? };
     view.alarms = list(&mut input, |x| Ok((x.u64()?, alarm_kind(x)?)))?;
     if !view.alarms.is_sorted_by(|a, b| a < b) {
         return invalid("checkpoint: order of the alarms");
@@ -212,29 +199,40 @@ impl Store {
         records: impl IntoIterator<Item = Vec<u8>>,
     ) -> Result<Self, DecodeError> {
         let (mut view, mut records) = (View::empty(), records.into_iter());
+        let mut rows = Vec::new();
         let header = get_header(&mut view, &records.next().ok_or(DecodeError::Truncated)?)?;
         for record in records {
             let mut input = Get::new(&record);
             let kind = input.u8()?;
             while input.remaining() > 0 {
                 match kind {
-                    b'C' => restore_current(&mut view, &mut input)?,
-                    b'O' => restore_old(&mut view, &mut input)?,
+                    b'V' => restore_version(&mut view, &mut rows, &mut input)?,
                     b'L' => restore_lease(&mut view, &mut input)?,
                     other => return unknown("checkpoint record", other),
                 }
             }
         }
-        let lens = (view.current.len() as u64, view.old.len() as u64, view.leases.len() as u64);
-        if lens != (header.current, header.old, header.leases) {
+        if (view.versions, view.leases.len() as u64) != (header.versions, header.leases) {
             return invalid("checkpoint: number of records");
         }
         if view.content_hash() != header.content_hash {
             return invalid("checkpoint: content hash");
         }
-        rebuild_history(&mut view);
+        view.layers = Layers::of_records(rows, view.revision);
+        view.lease_keys = attached(&view.layers);
         Ok(Self::with_view(limits, view))
     }
+}
+
+/// (lease, key) of what lives and is attached.
+fn attached(layers: &Layers) -> Map<(i64, Blob), ()> {
+    let live = layers.iter_from(&Blob::default(), true);
+    let attached = live.filter(|key| key.newest().lease != 0);
+    let mut all: Vec<_> = attached.map(|key| ((key.newest().lease, key.key()), ())).collect();
+    all.sort_unstable();
+    let mut map = Map::default();
+    map.insert_run(all);
+    map
 }
 
 fn get_record(view: &View, input: &mut Get<'_>) -> Result<Arc<Record>, DecodeError> {
@@ -251,28 +249,24 @@ fn get_record(view: &View, input: &mut Get<'_>) -> Result<Arc<Record>, DecodeErr
     if (tombstone && !is_dead()) || (!tombstone && !lives) {
         return invalid("checkpoint: a version that no command makes");
     }
-    Ok(Arc::new(Record { kv, sub, tombstone }))
+    let (key, revision) = (kv.key.clone(), kv.mod_revision);
+    let record =
+        if tombstone { Record::tombstone(key, revision, sub) } else { Record::new(kv, sub) };
+    Ok(Arc::new(record))
 }
 
-fn restore_current(view: &mut View, input: &mut Get<'_>) -> Result<(), DecodeError> {
+/// Versions come in the order in which they were made.
+fn restore_version(
+    view: &mut View,
+    rows: &mut Vec<Arc<Record>>,
+    input: &mut Get<'_>,
+) -> Result<(), DecodeError> {
     let record = get_record(view, input)?;
-    if view.current.get(&record.kv.key).is_some() {
-        return invalid("checkpoint: a key twice");
+    if rows.last().is_some_and(|last| last.age() >= record.age()) {
+        return invalid("checkpoint: order of the versions");
     }
-    view.add_version(record);
-    Ok(())
-}
-
-fn restore_old(view: &mut View, input: &mut Get<'_>) -> Result<(), DecodeError> {
-    let record = get_record(view, input)?;
-    let newest = view.current.get(&record.kv.key);
-    if newest.is_none_or(|newest| newest.age() <= record.age()) {
-        return invalid("checkpoint: a superseded version without its newest");
-    }
-    if view.old.get(&Old(record.clone())).is_some() {
-        return invalid("checkpoint: a superseded version twice");
-    }
-    view.add_old(record);
+    view.count(&record.kv.key, &record.facts());
+    rows.push(record);
     Ok(())
 }
 
@@ -284,35 +278,6 @@ fn restore_lease(view: &mut View, input: &mut Get<'_>) -> Result<(), DecodeError
     }
     view.add_lease(Lease { id, ttl, deadline, renewal });
     Ok(())
-}
-
-/// The events of every revision that is kept, as the retained versions tell them.
-fn rebuild_history(view: &mut View) {
-    let all = view.current.iter().map(|(_, r)| r).chain(view.old.iter().map(|(old, ())| &old.0));
-    let mut rows: Vec<Arc<Record>> =
-        all.filter(|r| r.kv.mod_revision >= view.sweep.kept_from()).cloned().collect();
-    rows.sort_unstable_by_key(|r| (r.kv.mod_revision, r.sub));
-    let mut rest = rows.as_slice();
-    while let Some(first) = rest.first() {
-        let revision = first.kv.mod_revision;
-        let len = rest.iter().take_while(|r| r.kv.mod_revision == revision).count();
-        let (here, later) = rest.split_at(len);
-        assert!(!here.is_empty(), "the first is of its own revision");
-        let events = here.iter().map(|record| event_of(view, record)).collect();
-        let old = view.history.insert(revision, Arc::new(Changes { revision, events }));
-        assert!(old.is_none(), "revisions rise");
-        rest = later;
-    }
-}
-
-fn event_of(view: &View, record: &Arc<Record>) -> Event {
-    let kind = if record.tombstone { EventKind::Delete } else { EventKind::Put };
-    let mut event = Event { kind, kv: record.clone().into(), prev_kv: Before::default() };
-    let revision = record.kv.mod_revision;
-    if !event.is_create() && revision > view.compact_revision {
-        event.prev_kv = view.live_at(&record.kv.key, revision - 1).cloned().into();
-    }
-    event
 }
 
 #[cfg(test)]
@@ -362,7 +327,7 @@ mod tests {
 
     /// The header of a store at revision 9 that was compacted at 5, with other numbers in it.
     fn header_with(numbers: &[(usize, i64)]) -> Result<Header, DecodeError> {
-        let five = Sweep { passed: 3, target: 5 };
+        let five = Sweep { done: 3, target: 5, upto: None };
         let view = View { revision: 9, compact_revision: 5, sweep: five, ..View::empty() };
         let mut record = view.header();
         for (at, number) in numbers {
@@ -375,21 +340,37 @@ mod tests {
 
     #[test]
     fn a_header_is_refused_when_its_revisions_or_its_removal_are_none_that_a_store_has() {
-        let (revision, compacted, passed, target) = (0, 1, 2, 3);
+        let (revision, compacted, done, target) = (0, 1, 2, 3);
         let is_read = |numbers: &[(usize, i64)]| header_with(numbers).is_ok();
         assert!(is_read(&[]));
         // All that was made may be compacted, and nothing that was not.
         assert!(is_read(&[(revision, 5)]) && !is_read(&[(revision, 4)]));
-        // A removal goes from what it passed to its target, and no further than the compaction.
-        assert!(is_read(&[(passed, 5)]) && !is_read(&[(passed, 6)]));
+        // A removal goes from what is done to its target, and no further than the compaction.
+        assert!(is_read(&[(done, 5)]) && !is_read(&[(done, 6)]));
         assert!(is_read(&[(target, 3)]) && !is_read(&[(target, 2)]));
         assert!(is_read(&[(target, 4)]) && !is_read(&[(target, 6)]));
-        // The first removal of all begins behind -2, and before it nothing is compacted.
-        assert!(is_read(&[(passed, -2)]) && !is_read(&[(passed, -3)]));
-        let fresh = [(revision, 1), (compacted, -1), (passed, -1), (target, -1)];
+        // Before the first one nothing is compacted.
+        assert!(is_read(&[(done, -1)]) && !is_read(&[(done, -2)]));
+        let fresh = [(revision, 1), (compacted, -1), (done, -1), (target, -1)];
         assert!(is_read(&fresh));
         assert!(!is_read(&[(revision, 0), fresh[1], fresh[2], fresh[3]]));
-        assert!(!is_read(&[(compacted, -2), (passed, -2), (target, -2)]));
+        assert!(!is_read(&[(compacted, -2), (done, -2), (target, -2)]));
+    }
+
+    #[test]
+    fn a_removal_that_is_done_has_come_to_no_place() {
+        let place = Some((Blob::from(&b"k"[..]), (4, 1)));
+        let sweep = Sweep { done: 3, target: 5, upto: place };
+        let view = View { revision: 9, compact_revision: 5, sweep: sweep.clone(), ..View::empty() };
+        let mut record = view.header();
+        let mut read = View::empty();
+        assert!(get_header(&mut read, &record).is_ok());
+        assert_eq!(read.sweep, sweep);
+        let done = 2 + 8 * 2;
+        record[done..][..8].copy_from_slice(&5_i64.to_le_bytes());
+        let refused = get_header(&mut View::empty(), &record).err();
+        let what = "checkpoint: state of the removal";
+        assert_eq!(refused, Some(DecodeError::Invalid { what }));
     }
 
     #[test]
@@ -425,8 +406,8 @@ mod tests {
     }
 
     #[test]
-    fn versions_that_come_twice_or_without_their_newest_are_refused() {
-        let bytes = |key: &[u8], mod_revision: i64, sub: i64| {
+    fn versions_that_come_twice_or_out_of_order_are_refused() {
+        let put = |key: &[u8], mod_revision: i64, sub: i64| {
             let (key, create_revision, version) = (key.into(), 2, 1);
             let kv =
                 KeyValue { key, create_revision, mod_revision, version, ..KeyValue::default() };
@@ -435,19 +416,14 @@ mod tests {
             bytes
         };
         let mut view = View { revision: 9, ..View::empty() };
-        let newest = bytes(b"k", 5, 1);
-        assert_eq!(restore_current(&mut view, &mut Get::new(&newest)), Ok(()));
-        let twice = Err(DecodeError::Invalid { what: "checkpoint: a key twice" });
-        assert_eq!(restore_current(&mut view, &mut Get::new(&bytes(b"k", 6, 0))), twice);
-        let mut old =
-            |key: &[u8], at, sub| restore_old(&mut view, &mut Get::new(&bytes(key, at, sub)));
-        let what = "checkpoint: a superseded version without its newest";
-        let alone = Err(DecodeError::Invalid { what });
-        assert_eq!(old(b"l", 4, 0), alone);
-        assert_eq!((old(b"k", 6, 0), old(b"k", 5, 2)), (alone, alone), "a later one");
-        assert_eq!(old(b"k", 5, 1), alone, "the newest itself");
-        assert_eq!((old(b"k", 5, 0), old(b"k", 4, 0)), (Ok(()), Ok(())));
-        let twice = Err(DecodeError::Invalid { what: "checkpoint: a superseded version twice" });
-        assert_eq!(old(b"k", 4, 0), twice);
+        let mut rows = Vec::new();
+        let mut restore = |key: &[u8], at, sub| {
+            restore_version(&mut view, &mut rows, &mut Get::new(&put(key, at, sub)))
+        };
+        let order = Err(DecodeError::Invalid { what: "checkpoint: order of the versions" });
+        assert_eq!((restore(b"k", 5, 1), restore(b"k", 5, 1)), (Ok(()), order));
+        assert_eq!((restore(b"l", 5, 0), restore(b"a", 4, 9)), (order, order));
+        assert_eq!((restore(b"a", 5, 2), restore(b"k", 6, 0)), (Ok(()), Ok(())));
+        assert_eq!(view.versions, 3);
     }
 }

@@ -3,34 +3,26 @@
 use crate::budget::{Budget, units};
 use crate::command::Error;
 use crate::hash::{HashKv, marshal, revision_key};
-use crate::sorter::Sorter;
-use crate::version::{Old, Record};
+use crate::version::Record;
 use crate::view::View;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use base::{Blob, LogIndex, crc};
-
-type Rows = Vec<Arc<Record>>;
+use base::{LogIndex, crc};
 
 /// One hash, begun and not ended. It holds no view: whoever runs it gives it the one that it began
 /// on, each time.
 pub struct HashKvWork {
     revision: i64,
     applied: LogIndex,
-    rows: Sorter<Arc<Record>>,
+    /// The version gone through last.
+    after: Option<(i64, u32)>,
     stage: Stage,
 }
 
 enum Stage {
-    /// Behind this key of the newest versions, and then of the superseded ones.
-    Current(Option<Blob>),
-    Old(Option<Old>),
-    Sort,
-    /// Whether any of the rows is kept; those before this one are not.
-    Keeps(Rows, usize),
+    /// Whether any of the rows is kept.
+    Keeps,
     Hash {
-        rows: Rows,
-        at: usize,
         keep_any: bool,
         hash: u32,
     },
@@ -51,11 +43,7 @@ impl HashKvWork {
         }
         let revision = if revision == 0 { view.revision } else { revision };
         assert!(revision <= view.revision, "what is hashed is there");
-        let by_age = |a: &Arc<Record>, b: &Arc<Record>| {
-            (a.kv.mod_revision, a.sub).cmp(&(b.kv.mod_revision, b.sub))
-        };
-        let rows = Sorter::new(by_age, usize::MAX);
-        Ok(Self { revision, applied: view.applied, rows, stage: Stage::Current(None) })
+        Ok(Self { revision, applied: view.applied, after: None, stage: Stage::Keeps })
     }
 
     /// Goes on for as long as the budget lasts; the answer once it is whole.
@@ -67,107 +55,70 @@ impl HashKvWork {
             if !budget.is_left() {
                 return None;
             }
-            self.stage = match core::mem::replace(&mut self.stage, Stage::Done) {
-                Stage::Current(after) => self.take_current(view, after, budget),
-                Stage::Old(after) => self.take_old(view, after, budget),
-                Stage::Sort => {
-                    let rows = self.rows.finish(budget);
-                    rows.map_or(Stage::Sort, |rows| Stage::Keeps(rows, 0))
+            match self.stage {
+                Stage::Keeps => {
+                    let keep_any = self.keeps_any(view, budget)?;
+                    let hash = crc::crc32c(b"key");
+                    (self.stage, self.after) = (Stage::Hash { keep_any, hash }, None);
                 }
-                Stage::Keeps(rows, at) => self.keeps_any(view, rows, at, budget),
-                Stage::Hash { rows, at, keep_any, hash } => {
-                    let (at, hash) = self.hash(view, (&rows, at, keep_any), hash, budget);
-                    if at == rows.len() {
-                        let compact_revision = view.compact_revision;
-                        return Some(HashKv {
-                            hash,
-                            compact_revision,
-                            hash_revision: self.revision,
-                        });
+                Stage::Hash { keep_any, ref mut hash } => {
+                    let mut so_far = *hash;
+                    let done = self.hash(view, keep_any, &mut so_far, budget);
+                    self.stage = Stage::Hash { keep_any, hash: so_far };
+                    if !done {
+                        return None;
                     }
-                    Stage::Hash { rows, at, keep_any, hash }
+                    self.stage = Stage::Done;
+                    let (compact_revision, hash_revision) = (view.compact_revision, self.revision);
+                    return Some(HashKv { hash: so_far, compact_revision, hash_revision });
                 }
                 Stage::Done => unreachable!("it was answered"),
-            };
-        }
-    }
-
-    fn take(&mut self, view: &View, record: &Arc<Record>, budget: &mut Budget) {
-        budget.spend(1);
-        let is_void = || view.is_sweeping() && view.is_void(record);
-        if record.kv.mod_revision <= self.revision && !is_void() {
-            self.rows.push(record.clone());
-        }
-    }
-
-    fn take_current(&mut self, view: &View, after: Option<Blob>, budget: &mut Budget) -> Stage {
-        let from = after.clone().unwrap_or_default();
-        let mut all = view.current.iter_from(&from, false);
-        let mut last = after.as_ref();
-        while budget.is_left() {
-            let Some((key, record)) = all.next() else { return Stage::Old(None) };
-            if Some(key) != after.as_ref() {
-                self.take(view, record, budget);
             }
-            last = Some(key);
         }
-        Stage::Current(last.cloned())
     }
 
-    fn take_old(&mut self, view: &View, after: Option<Old>, budget: &mut Budget) -> Stage {
-        let from = after.clone().unwrap_or_else(Old::first);
-        let mut all = view.old.iter_from(&from, false);
-        let mut last = after.as_ref();
-        while budget.is_left() {
-            let Some((old, ())) = all.next() else { return Stage::Sort };
-            if Some(old) != after.as_ref() {
-                self.take(view, old, budget);
-            }
-            last = Some(old);
-        }
-        Stage::Old(last.map(Old::place))
+    /// The rows that are hashed, in order of age, behind the last one gone through.
+    fn rows<'a>(&self, view: &'a View) -> impl Iterator<Item = &'a Arc<Record>> + use<'a> {
+        let (after, upto) = (self.after, self.revision);
+        view.retained(after.map_or(0, |(revision, _)| revision))
+            .skip_while(move |row| after.is_some_and(|after| row.age() <= after))
+            .take_while(move |row| row.kv.mod_revision <= upto)
+            .filter(move |row| !view.is_void(row))
     }
 
     /// Whether the row is what is left of its key at the revision.
     fn keeps(&self, view: &View, row: &Record) -> bool {
-        assert!(row.kv.mod_revision <= self.revision, "later rows were not taken");
+        assert!(row.kv.mod_revision <= self.revision, "later rows are none");
         let kept = view.live_at(&row.kv.key, self.revision);
-        kept.is_some_and(|kept| (kept.kv.mod_revision, kept.sub) == (row.kv.mod_revision, row.sub))
+        kept.is_some_and(|kept| kept.age() == row.age())
     }
 
     /// etcd skips nothing when nothing is to be kept.
-    fn keeps_any(&self, view: &View, rows: Rows, mut at: usize, budget: &mut Budget) -> Stage {
-        let hash = crc::crc32c(b"key");
-        while budget.is_left() {
-            let Some(row) = rows.get(at) else {
-                return Stage::Hash { rows, at: 0, keep_any: false, hash };
-            };
-            budget.spend(1);
+    fn keeps_any(&mut self, view: &View, budget: &mut Budget) -> Option<bool> {
+        for row in self.rows(view) {
             if self.keeps(view, row) {
-                return Stage::Hash { rows, at: 0, keep_any: true, hash };
+                return Some(true);
             }
-            at += 1;
+            self.after = Some(row.age());
+            budget.spend(1);
+            if !budget.is_left() {
+                return None;
+            }
         }
-        Stage::Keeps(rows, at)
+        Some(false)
     }
 
-    /// How many rows are hashed then, and their hash.
-    fn hash(
-        &self,
-        view: &View,
-        (rows, mut at, keep_any): (&[Arc<Record>], usize, bool),
-        mut hash: u32,
-        budget: &mut Budget,
-    ) -> (usize, u32) {
+    /// Whether all rows are hashed by now.
+    fn hash(&mut self, view: &View, keep_any: bool, hash: &mut u32, budget: &mut Budget) -> bool {
         let mut bytes = Vec::new();
-        assert!(at <= rows.len(), "a row is hashed once");
-        while let Some(row) = rows.get(at)
-            && budget.is_left()
-        {
+        for row in self.rows(view) {
+            if !budget.is_left() {
+                return false;
+            }
             budget.spend(units(row.kv.value.len()));
-            at += 1;
             let main = row.kv.mod_revision;
-            debug_assert!(at < 2 || rows[at - 2].kv.mod_revision <= main, "in order of age");
+            assert!(self.after.is_none_or(|after| after < row.age()), "in order of age");
+            self.after = Some(row.age());
             if main <= view.compact_revision && keep_any && !self.keeps(view, row) {
                 continue;
             }
@@ -177,9 +128,9 @@ impl HashKvWork {
             bytes.clear();
             revision_key(main, row.sub.into(), row.tombstone, &mut bytes);
             marshal(&row.kv, row.tombstone, &mut bytes);
-            hash = crc::crc32c_append(hash, &bytes);
+            *hash = crc::crc32c_append(*hash, &bytes);
         }
-        (at, hash)
+        true
     }
 }
 

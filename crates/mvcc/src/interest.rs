@@ -137,7 +137,7 @@ impl Span {
         if range.single().is_some() {
             return None;
         }
-        let end = range.end().map_or(End::Open, |end| End::Before(end.into()));
+        let end = range.end().map_or(End::Open, |end| End::Before(end.clone()));
         Some(Self { start: range.start().into(), end })
     }
 }

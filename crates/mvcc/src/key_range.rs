@@ -61,22 +61,11 @@ impl KeyRange {
         matches!(self.end, End::Single).then_some(&*self.start)
     }
 
-    /// True when `key`, known to be at or after the start, is past the range.
-    pub(crate) fn is_past(&self, key: &[u8]) -> bool {
-        debug_assert!(*key >= *self.start, "who scans begins at the start");
+    /// The first key past the range, where it has such an end.
+    pub(crate) fn end(&self) -> Option<&Blob> {
         match &self.end {
-            End::Single => *key != *self.start,
-            End::Before(end) => *key >= **end,
-            End::Open => false,
-        }
-    }
-
-    /// The first key past the range; none when there is no end. Not for single keys.
-    pub(crate) fn end(&self) -> Option<&[u8]> {
-        match &self.end {
-            End::Single => unreachable!("single keys are looked up, not ranged over"),
             End::Before(end) => Some(end),
-            End::Open => None,
+            End::Single | End::Open => None,
         }
     }
 }

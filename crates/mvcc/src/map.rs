@@ -9,16 +9,17 @@ use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::borrow::Borrow;
-use key::{Key, Slots};
+pub(crate) use key::Key;
+use key::Slots;
 
 /// Entries of a leaf, or children of an inner node, at most.
 const FANOUT_MAX: usize = 32;
 /// A node at or below this is merged with a neighbour when both fit one node.
 const FANOUT_LOW: usize = 8;
 
-/// What an entry adds to the count of its range.
+/// What an entry adds to the count of its range: one number, or several side by side in one.
 pub(crate) trait Weight {
-    fn weight(&self) -> u64 {
+    fn weight(&self) -> u128 {
         0
     }
 }
@@ -34,7 +35,7 @@ enum Node<K, V> {
 
 #[derive(Clone)]
 struct Child<K, V> {
-    weight: u64,
+    weight: u128,
     node: Arc<Node<K, V>>,
 }
 
@@ -51,7 +52,7 @@ impl<K, V> Default for Map<K, V> {
 }
 
 impl<K, V: Weight> Node<K, V> {
-    fn weight(&self) -> u64 {
+    fn weight(&self) -> u128 {
         match self {
             Self::Leaf(entries) => entries.iter().map(|slot| slot.value.weight()).sum(),
             Self::Inner(children) => children.iter().map(|slot| slot.value.weight).sum(),
@@ -140,7 +141,7 @@ impl<K: Key + Clone, V: Clone + Weight> Map<K, V> {
     }
 
     /// Sum of weights of all keys before `key`.
-    pub fn weight_before<Q: Key + ?Sized>(&self, key: &Q) -> u64
+    pub fn weight_before<Q: Key + ?Sized>(&self, key: &Q) -> u128
     where
         K: Borrow<Q>,
     {
@@ -149,19 +150,44 @@ impl<K: Key + Clone, V: Clone + Weight> Map<K, V> {
             match &**node {
                 Node::Inner(children) => {
                     let at = child_of(children, key);
-                    sum += children[..at].iter().map(|slot| slot.value.weight).sum::<u64>();
+                    sum += children[..at].iter().map(|slot| slot.value.weight).sum::<u128>();
                     node = &children[at].value.node;
                 }
                 Node::Leaf(entries) => {
                     let before = &entries[..entries.before(key, false)];
-                    return sum + before.iter().map(|slot| slot.value.weight()).sum::<u64>();
+                    return sum + before.iter().map(|slot| slot.value.weight()).sum::<u128>();
                 }
             }
         }
     }
 
-    pub fn weight(&self) -> u64 {
+    pub fn weight(&self) -> u128 {
         self.root.weight()
+    }
+
+    /// The first key at which more than `n` is counted, that key included, of what `of` takes from
+    /// a weight.
+    pub fn select(&self, mut n: u128, of: impl Fn(u128) -> u128) -> Option<&K> {
+        let mut passes = |weight: u128| {
+            let here = of(weight);
+            let passed = here <= n;
+            if passed {
+                n -= here;
+            }
+            passed
+        };
+        let mut node = &self.root;
+        loop {
+            match &**node {
+                Node::Inner(children) => {
+                    node = &children.iter().find(|slot| !passes(slot.value.weight))?.value.node;
+                }
+                Node::Leaf(entries) => {
+                    let found = entries.iter().find(|slot| !passes(slot.value.weight()))?;
+                    return Some(&found.key);
+                }
+            }
+        }
     }
 
     /// All entries in order.
@@ -362,8 +388,8 @@ mod tests {
     use base::{Blob, Prng};
 
     impl Weight for u64 {
-        fn weight(&self) -> u64 {
-            self % 2
+        fn weight(&self) -> u128 {
+            u128::from(self % 2)
         }
     }
 
@@ -390,8 +416,10 @@ mod tests {
                 assert!(map.iter_from(&key, false).eq(twin.range(key..)));
                 let live = twin.range(key..).filter(|(_, v)| v.weight() > 0);
                 assert!(map.iter_from(&key, true).eq(live));
-                let before = twin.range(..key).map(|(_, v)| v.weight()).sum::<u64>();
+                let before = twin.range(..key).map(|(_, v)| v.weight()).sum::<u128>();
                 assert_eq!(map.weight_before(&key), before);
+                let nth = twin.iter().filter(|(_, v)| v.weight() > 0).nth(key as usize);
+                assert_eq!(map.select(key.into(), |w| w), nth.map(|(key, _)| key));
                 assert_eq!(map.floor(&key), twin.range(..=key).next_back());
                 assert_eq!(map.get(&key), twin.get(&key));
             }
@@ -424,7 +452,7 @@ mod tests {
             if round % 200 == 0 {
                 assert!(map.iter().eq(twin.iter()));
                 assert!(map.iter_from(&*probe, false).eq(twin.range(probe.clone()..)));
-                let before = twin.range(..probe.clone()).map(|(_, v)| v.weight()).sum::<u64>();
+                let before = twin.range(..probe.clone()).map(|(_, v)| v.weight()).sum::<u128>();
                 assert_eq!(map.weight_before(&*probe), before);
                 assert_eq!(map.floor(&*probe), twin.range(..=probe).next_back());
             }

@@ -3,7 +3,9 @@
 use crate::budget::Budget;
 use crate::check;
 use crate::command::Error;
+use crate::index::Facts;
 use crate::key_range::KeyRange;
+use crate::layers::KeyRef;
 use crate::sorter::{Order, Sorter};
 use crate::types::{KeyValue, RangeRequest, RangeResponse, SortOrder, SortTarget};
 use crate::view::View;
@@ -41,6 +43,10 @@ pub struct RangeWork {
     sorter: Option<Sorter<KeyValue>>,
     kvs: Vec<KeyValue>,
 }
+
+/// Versions are read so many at once: where they stand is no order, and the processor fetches many
+/// places while it waits for one.
+const READ_AHEAD: usize = 64;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
@@ -163,37 +169,71 @@ impl RangeWork {
 
     /// Looks at the keys of the range; at its end says what comes next.
     fn scan(&mut self, view: &View, budget: &mut Budget) -> Option<Stage> {
-        let after = self.after.take();
-        let mut last = after.as_ref();
-        let mut live = view.live(&self.range, last, self.revision, self.current);
-        loop {
+        let mut ahead = Vec::new();
+        let stage = self.scan_ahead(view, budget, &mut ahead);
+        self.read(view, &mut ahead);
+        stage
+    }
+
+    /// Leaves in `ahead` of which versions the values are still to be read.
+    fn scan_ahead(
+        &mut self,
+        view: &View,
+        budget: &mut Budget,
+        ahead: &mut Vec<Facts>,
+    ) -> Option<Stage> {
+        let (range, mut last) = (self.range.clone(), None);
+        for (key, facts) in view.live(&range, self.after.clone(), self.revision, self.current) {
             if self.count >= self.fetch && !matches!(self.rest, Rest::Looked) {
                 return Some(Stage::Count);
             }
             if !budget.is_left() {
-                self.after = last.cloned();
+                if let Some(last) = last {
+                    self.after = Some(KeyRef::key(&last));
+                }
                 return None;
             }
-            let Some((key, record)) = live.next() else { return Some(Stage::Sort) };
             budget.spend(1);
-            last = Some(key);
-            let Some(record) = record else { continue };
-            self.count += 1;
-            if self.count <= self.fetch && passes(&self.request, &record.kv) {
-                self.found += 1;
-                match &mut self.sorter {
-                    Some(sorter) => sorter.push(record.kv.clone()),
-                    None if self.limit.is_none_or(|limit| self.found <= limit) => {
-                        let mut kv = record.kv.clone();
-                        if self.request.keys_only {
-                            strip(&self.request, &mut kv);
-                        }
-                        self.kvs.push(kv);
-                    }
-                    None => {}
+            if let Some(facts) = facts {
+                self.count += 1;
+                if self.count <= self.fetch && passes(&self.request, &facts) {
+                    self.found += 1;
+                    self.take(view, &key, facts, ahead);
                 }
             }
+            last = Some(key);
         }
+        Some(Stage::Sort)
+    }
+
+    fn take(&mut self, view: &View, key: &KeyRef<'_>, facts: Facts, ahead: &mut Vec<Facts>) {
+        let is_wanted = self.limit.is_none_or(|limit| self.found <= limit);
+        match &self.sorter {
+            None if !is_wanted => {}
+            // No value is looked for that nobody wants.
+            None if self.request.keys_only => {
+                let mut kv = facts.key_value(key.key());
+                strip(&self.request, &mut kv);
+                self.kvs.push(kv);
+            }
+            _ => ahead.push(facts),
+        }
+        if ahead.len() == READ_AHEAD {
+            self.read(view, ahead);
+        }
+    }
+
+    fn read(&mut self, view: &View, ahead: &mut Vec<Facts>) {
+        let made: Vec<_> = ahead.iter().map(|facts| view.made(facts.mod_revision)).collect();
+        let records =
+            made.into_iter().zip(&*ahead).map(|(made, facts)| view.record_of(made, facts));
+        let records: Vec<_> = records.collect();
+        let kvs = records.into_iter().map(|record| record.kv.clone());
+        match &mut self.sorter {
+            Some(sorter) => kvs.for_each(|kv| sorter.push(kv)),
+            None => self.kvs.extend(kvs),
+        }
+        ahead.clear();
     }
 }
 
@@ -228,7 +268,7 @@ fn has_filters(r: &RangeRequest) -> bool {
     filters.iter().any(|revision| *revision != 0)
 }
 
-fn passes(r: &RangeRequest, kv: &KeyValue) -> bool {
+fn passes(r: &RangeRequest, kv: &Facts) -> bool {
     let within = |x: i64, min: i64, max: i64| (min == 0 || x >= min) && (max == 0 || x <= max);
     within(kv.mod_revision, r.min_mod_revision, r.max_mod_revision)
         && within(kv.create_revision, r.min_create_revision, r.max_create_revision)

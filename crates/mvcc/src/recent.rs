@@ -5,8 +5,8 @@
 //! So what a batch changed is kept beside the store for a while: the newest batch whole, earlier
 //! ones as long as all together are small.
 
+use crate::history::HistoryPage;
 use crate::types::Changes;
-use crate::view::HistoryPage;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -112,7 +112,7 @@ impl Recent {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Before, Command, Event, EventKind, KeyRange, KeyValue, Limits, PutRequest, Store};
+    use crate::{Command, Event, EventKind, KeyRange, KeyValue, Limits, PutRequest, Store};
     use base::{Blob, ClusterTime, LogIndex};
 
     /// A store at this revision, compacted there, and what each put changed.
@@ -181,8 +181,7 @@ mod tests {
             mod_revision: revision,
             ..KeyValue::default()
         };
-        let (kind, prev_kv) = (EventKind::Put, Before::default());
-        let event = Event { kind, kv: kv.into(), prev_kv };
+        let event = Event { kind: EventKind::Put, kv: kv.into() };
         Arc::new(Changes { revision, events: alloc::vec![event; events] })
     }
 

@@ -1,52 +1,39 @@
-//! How far the removal of what was compacted has come.
+//! Which versions a compaction leaves, and how far the sums over the retained ones have come with
+//! that.
 
-/// How far the removal has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+use crate::index::Facts;
+use base::Blob;
+
+/// How far what is dead is out of the sums.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Sweep {
-    /// Revisions up to here are passed.
-    pub passed: i64,
-    /// Where this pass ends: a compact revision, perhaps not the last one.
+    /// Whatever is dead at this compact revision is.
+    pub done: i64,
+    /// Where the pass under way takes them to: a compact revision, perhaps not the last one.
     pub target: i64,
+    /// The last version that the pass has looked at, by key and then by age.
+    pub upto: Option<(Blob, (i64, u32))>,
 }
 
 impl Sweep {
     pub const fn done(compact_revision: i64) -> Self {
-        Self { passed: compact_revision, target: compact_revision }
+        Self { done: compact_revision, target: compact_revision, upto: None }
     }
 
-    /// Once a pass is through, the next one begins at once.
-    pub fn next_pass(self, compact_revision: i64) -> Self {
-        if self.passed < self.target {
-            return self;
+    /// The compact revision at which this version is looked at: dead by then it is not retained.
+    pub fn compacted(&self, key: &[u8], age: (i64, u32)) -> i64 {
+        match &self.upto {
+            Some((upto, last)) if (key, age) <= (upto, *last) => self.target,
+            _ => self.done,
         }
-        // The changes of the last target were kept, and are passed once more.
-        Self { passed: self.target.saturating_sub(1), target: compact_revision }
-    }
-
-    /// The oldest revision whose changes are still kept.
-    pub fn kept_from(self) -> i64 {
-        assert!(self.passed <= self.target, "a pass ends at its target");
-        self.target.min(self.passed.saturating_add(1))
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_pass_keeps_its_target_and_the_next_one_passes_that_once_more() {
-        let sweep = Sweep { passed: 3, target: 7 };
-        assert_eq!(sweep.next_pass(9), sweep, "a later compaction waits");
-        let sweep = Sweep { passed: 7, target: 7 };
-        assert_eq!(sweep.next_pass(9), Sweep { passed: 6, target: 9 });
-        assert_eq!(Sweep::done(-1).next_pass(4), Sweep { passed: -2, target: 4 }, "the first");
-    }
-
-    #[test]
-    fn changes_are_kept_from_behind_what_is_passed_and_those_of_the_target_for_good() {
-        let kept_from = |passed| Sweep { passed, target: 7 }.kept_from();
-        assert_eq!([kept_from(-2), kept_from(3), kept_from(6)], [-1, 4, 7]);
-        assert_eq!(Sweep::done(7).kept_from(), 7);
-    }
+/// Whether nobody can see a version any more once all up to `compacted` is compacted: of every key
+/// there stay the newest version at or before that revision and all later ones. A tombstone goes,
+/// unless it is of the revision itself: a watch may still start there.
+pub(crate) fn is_dead(version: &Facts, newer: Option<&Facts>, compacted: i64) -> bool {
+    assert!(newer.is_none_or(|newer| version.age() < newer.age()), "it is newer");
+    let superseded = newer.is_some_and(|newer| newer.mod_revision <= compacted);
+    superseded || (version.tombstone && version.mod_revision < compacted)
 }

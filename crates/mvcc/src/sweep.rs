@@ -1,244 +1,233 @@
-//! Compaction in two steps: what is compacted is out of sight at once, and is removed in slices by
-//! the applies that follow.
+//! Compaction in two steps: what is compacted is out of sight at once, and leaves the sums over
+//! what is retained in slices, by the applies that follow. Out of memory it goes when a layer
+//! settles.
 //!
-//! The retained versions are under the content hash and the quota, so every member must remove the
-//! same ones at the same applied index, also one that was restored from a checkpoint in between.
-//! So one pass has one target: a compaction that comes meanwhile waits for the next pass. Passing
-//! a revision removes the versions that it superseded and no others: however often a key was
-//! written a slice costs the same, and every version ahead is still held, so that a restored
-//! member has the same revisions and keys ahead as everybody.
+//! Those sums are under the content hash and the quota, so every member must take the same
+//! versions out at the same applied index, also one that was restored from a checkpoint in between,
+//! and whatever has settled where. So a pass goes through the versions in the order of keys and has
+//! one target: a compaction that comes meanwhile waits for the next pass. What a slice costs counts
+//! only those that were retained until then.
 
 use crate::budget::Budget;
 use crate::command::Error;
-use crate::removal::Sweep;
-use crate::types::{Changes, Event};
-use crate::version::{Before, Old, Record};
+use crate::index::Facts;
+use crate::removal::{Sweep, is_dead};
+use crate::version::Record;
 use crate::view::View;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 use base::{Blob, planted};
 
-/// What one apply passes at most; always a revision whole.
+/// Retained versions that one apply looks at, at most.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Slice {
-    pub revisions: u32,
-    /// Once so many keys were visited no further revision is begun.
-    pub keys: usize,
-}
+pub(crate) struct Slice(usize);
 
 impl Slice {
     /// By an apply that has a command of its own to carry out.
-    pub const BUSY: Self =
-        if cfg!(test) { Self { revisions: 1, keys: 9 } } else { Self { revisions: 16, keys: 512 } };
+    pub const BUSY: Self = Self(if cfg!(test) { 3 } else { 256 });
     /// By a compaction itself, and by an entry without a command.
-    pub const IDLE: Self = if cfg!(test) {
-        Self { revisions: 3, keys: 2 }
-    } else {
-        Self { revisions: 256, keys: 2048 }
-    };
+    pub const IDLE: Self = Self(if cfg!(test) { 5 } else { 2048 });
     #[cfg(test)]
-    const WHOLE: Self = Self { revisions: u32::MAX, keys: usize::MAX };
+    const WHOLE: Self = Self(usize::MAX);
 }
 
-/// The removal of one slice.
+/// One slice.
 pub(crate) struct SweepWork {
     slice: Slice,
-    revisions: u32,
-    visited: usize,
+    looked: usize,
     /// Where its pass ends; none before it has begun.
     target: Option<i64>,
-    /// The revision being passed, and how many of its events are.
-    at: Option<(Arc<Changes>, usize)>,
+}
+
+/// What is taken out of the sums.
+#[derive(Default)]
+struct Sums {
+    versions: u64,
+    hash: u64,
+    bytes: u64,
+}
+
+/// Why a look at the versions of a key ends.
+enum Stop {
+    OutOfBudget,
+    Sliced,
 }
 
 impl SweepWork {
     pub fn new(slice: Slice) -> Self {
-        Self { slice, revisions: 0, visited: 0, target: None, at: None }
+        Self { slice, looked: 0, target: None }
     }
 
     /// True once the slice is done.
     pub fn run(&mut self, view: &mut View, budget: &mut Budget) -> bool {
-        loop {
-            if let Some((changes, upto)) = &mut self.at {
-                let (at, target) = (changes.revision, view.sweep.target);
-                assert_eq!(self.target, Some(target), "a pass keeps its target");
-                assert!(view.sweep.passed < at && at <= target, "revisions are passed in order");
-                assert!(*upto <= changes.events.len(), "an event is passed once");
-                // A key that it changed twice is nothing new the second time.
-                while let Some(event) = changes.events.get(*upto) {
-                    if !budget.is_left() {
-                        return false;
-                    }
-                    *upto += 1;
-                    budget.spend(view.pass_key(&event.kv.key, at, target));
-                }
-                if at < target || planted!(CompactDropsEvents) {
-                    let gone = view.history.remove(&at);
-                    assert!(gone.is_some(), "what is passed was kept until then");
-                }
-                view.sweep.passed = at;
-                self.at = None;
-            }
-            if !self.next_revision(view) {
-                return true;
-            }
+        if self.target.is_none() && !view.is_sweeping() {
+            return true;
         }
-    }
-
-    /// Begins another revision; false when there is none, or enough is done.
-    fn next_revision(&mut self, view: &mut View) -> bool {
-        if !self.goes_on() || (self.target.is_none() && !view.is_sweeping()) {
-            return false;
-        }
-        // A slice ends with its pass.
         let target = *self.target.get_or_insert_with(|| {
             assert!(view.sweep.target <= view.compact_revision, "only what is compacted is passed");
-            view.sweep = view.sweep.next_pass(view.compact_revision);
+            if view.sweep.done == view.sweep.target {
+                view.sweep.target = view.compact_revision;
+            }
             view.sweep.target
         });
-        assert!(view.sweep.passed <= target && target <= view.compact_revision);
-        let next = view.history.iter_from(&(view.sweep.passed + 1), false).next();
-        let Some((_, changes)) = next.filter(|(at, _)| **at <= target) else {
-            view.sweep.passed = target;
-            return false;
-        };
-        self.revisions += 1;
-        self.visited += changes.events.len();
-        self.at = Some((changes.clone(), 0));
-        true
+        assert_eq!(target, view.sweep.target, "a pass keeps its target");
+        let (mut sums, mut upto) = (Sums::default(), view.sweep.upto.clone());
+        let stop = self.look(view, budget, &mut sums, &mut upto);
+        assert!(view.versions >= sums.versions && view.size_bytes >= sums.bytes, "it was counted");
+        view.versions -= sums.versions;
+        view.size_bytes -= sums.bytes;
+        view.versions_hash = view.versions_hash.wrapping_sub(sums.hash);
+        match stop {
+            // A slice ends with its pass.
+            None => view.sweep = Sweep::done(target),
+            Some(_) => view.sweep.upto = upto,
+        }
+        !matches!(stop, Some(Stop::OutOfBudget))
     }
 
-    fn goes_on(&self) -> bool {
-        self.revisions < self.slice.revisions && self.visited < self.slice.keys
-    }
-
-    /// Spends what a slice of the entry will do, and one more for a compaction at `compacts`.
-    pub fn weigh(view: &View, slice: Slice, compacts: Option<i64>, left: &mut Budget) {
-        if !view.is_sweeping() && compacts.is_none() {
-            return;
-        }
-        let compact_revision = compacts.unwrap_or(view.compact_revision);
-        let Sweep { passed, target } = view.sweep.next_pass(compact_revision);
-        let mut work = Self::new(slice);
-        if compacts.is_some() {
-            work.slice.revisions = work.slice.revisions.saturating_add(Slice::IDLE.revisions);
-            work.slice.keys = work.slice.keys.saturating_add(Slice::IDLE.keys);
-        }
-        // Whatever was begun by then: a pass may end and another one follow.
-        for (at, changes) in view.history.iter_from(&(passed + 1), false) {
-            if *at > target.max(compact_revision) || !work.goes_on() || !left.is_left() {
-                return;
-            }
-            work.revisions += 1;
-            work.visited += changes.events.len();
-            left.spend(2 * changes.events.len() as u64);
-        }
-    }
-}
-
-/// A compaction: what is compacted goes out of sight.
-pub(crate) struct CompactWork {
-    /// Changes of the compact revision, if there are any, and how they are shown from then on.
-    last: Option<Arc<Changes>>,
-    events: Vec<Event>,
-    revision: i64,
-}
-
-impl CompactWork {
-    /// # Errors
-    /// `Compacted`, `FutureRevision`.
-    pub fn new(view: &View, revision: i64) -> Result<Self, Error> {
-        if revision <= view.compact_revision {
-            return Err(Error::Compacted);
-        }
-        if revision > view.revision {
-            return Err(Error::FutureRevision);
-        }
-        let last = view.history.get(&revision).cloned();
-        assert!(last.as_ref().is_none_or(|last| last.revision == revision), "under its number");
-        Ok(Self { last, events: Vec::new(), revision })
-    }
-
-    /// Keeps in sight, of every key, the newest version at or before the revision and all later
-    /// ones. A tombstone goes, unless it is of the revision itself: a watch may still start there.
-    pub fn run(&mut self, view: &mut View, budget: &mut Budget) -> bool {
-        let (revision, events) = (self.revision, &mut self.events);
-        assert!(view.compact_revision < revision, "the compact revision only rises");
-        assert!(revision <= view.revision, "what is to come cannot be compacted");
-        if let Some(last) = &self.last {
-            assert!(events.len() <= last.events.len(), "an event is taken once");
-            while let Some(event) = last.events.get(events.len()) {
-                if !budget.is_left() {
-                    return false;
+    /// Looks at versions behind `upto`, and moves that; none when there are no more.
+    fn look(
+        &mut self,
+        view: &View,
+        budget: &mut Budget,
+        sums: &mut Sums,
+        upto: &mut Option<(Blob, (i64, u32))>,
+    ) -> Option<Stop> {
+        let first = upto.as_ref().map_or_else(Blob::default, |(key, _)| key.clone());
+        for key in view.layers.iter_from(&first, false) {
+            let key = key.key();
+            let passed = upto.as_ref().filter(|(last, _)| *last == key).map(|(_, age)| *age);
+            let from = passed.map_or(i64::MIN, |(revision, _)| revision);
+            let (mut version, mut stop) = (None::<Facts>, None);
+            view.layers.each_from(&key, from, |newer| {
+                if passed.is_some_and(|passed| newer.age() <= passed) {
+                    return true;
                 }
-                budget.spend(1);
-                // What was before the compact revision is no longer there to be shown.
-                let (kind, kv) = (event.kind, event.kv.clone());
-                events.push(Event { kind, kv, prev_kv: Before::default() });
+                if let Some(version) = version.replace(*newer) {
+                    stop = self.judge(view, &key, (&version, Some(newer)), budget, sums);
+                    *upto = Some((key.clone(), version.age()));
+                }
+                stop.is_none()
+            });
+            if stop.is_some() {
+                return stop;
             }
-            let events = core::mem::take(events);
-            let shown = view.history.insert(revision, Arc::new(Changes { revision, events }));
-            assert!(shown.is_some(), "it takes the place of what was shown before");
+            // The newest of its key.
+            let Some(version) = version else { continue };
+            let stop = self.judge(view, &key, (&version, None), budget, sums);
+            *upto = Some((key, version.age()));
+            if stop.is_some() {
+                return stop;
+            }
         }
-        view.compact_revision = revision;
-        true
+        None
     }
 
-    /// What it will take.
-    pub fn weigh(view: &View, revision: i64) -> u64 {
-        1 + view.history.get(&revision).map_or(0, |changes| changes.events.len() as u64)
+    fn judge(
+        &mut self,
+        view: &View,
+        key: &Blob,
+        (version, newer): (&Facts, Option<&Facts>),
+        budget: &mut Budget,
+        sums: &mut Sums,
+    ) -> Option<Stop> {
+        let Sweep { done, target, .. } = view.sweep;
+        let target = target + i64::from(planted!(CompactOffByOne));
+        budget.spend(1);
+        if !is_dead(version, newer, done) {
+            self.looked += 1;
+            if is_dead(version, newer, target) {
+                sums.versions += 1;
+                sums.hash = sums.hash.wrapping_add(version.hash);
+                sums.bytes += version.bytes(key);
+            }
+            if self.looked == self.slice.0 {
+                return Some(Stop::Sliced);
+            }
+        }
+        if budget.is_left() { None } else { Some(Stop::OutOfBudget) }
     }
+
+    /// Spends what a slice of the entry will do, and one more for a compaction.
+    pub fn weigh(view: &View, slice: Slice, compacts: bool, left: &mut Budget) {
+        if compacts {
+            left.spend(view.versions.min(Slice::IDLE.0 as u64));
+        }
+        if compacts || view.is_sweeping() {
+            // It goes by what is dead and has not settled, all of it perhaps.
+            let dead = view.layers.len() as u64 - view.versions;
+            left.spend(dead + view.versions.min(slice.0 as u64));
+        }
+    }
+}
+
+/// What is compacted goes out of sight.
+///
+/// # Errors
+/// `Compacted`, `FutureRevision`.
+pub(crate) fn compact(view: &mut View, revision: i64) -> Result<(), Error> {
+    if revision <= view.compact_revision {
+        return Err(Error::Compacted);
+    }
+    if revision > view.revision {
+        return Err(Error::FutureRevision);
+    }
+    view.compact_revision = revision;
+    Ok(())
 }
 
 impl View {
-    /// True while compacted versions wait to be removed; entries without a command, such as a
-    /// leader's marks, remove most at once.
+    /// True while compacted versions wait to be taken out of the sums; entries without a command,
+    /// such as a leader's marks, do most of that at once.
     pub fn is_sweeping(&self) -> bool {
-        self.sweep.passed < self.sweep.target || self.sweep.target < self.compact_revision
+        self.sweep.done < self.sweep.target || self.sweep.target < self.compact_revision
     }
 
-    /// Removes what revision `at` superseded of a key that it changed; a tombstone of `at` too,
-    /// before the target. The units of work that it took.
-    fn pass_key(&mut self, key: &Blob, at: i64, target: i64) -> u64 {
-        assert!(at <= target && target <= self.compact_revision, "no later version is removed");
-        let at = at + i64::from(planted!(CompactOffByOne));
-        // A key deleted by the last target is gone altogether after its second visit.
-        let Some(newest) = self.current.get(&**key).cloned() else {
-            return 1;
-        };
-        let from = Old::at(key.clone(), i64::MIN, 0);
-        let mut gone: Vec<Old> = self
-            .old
-            .iter_from(&from, false)
-            .map(|(old, ())| old)
-            .take_while(|old| old.kv.key == *key && old.kv.mod_revision <= at)
-            .cloned()
-            .collect();
-        if newest.kv.mod_revision > at {
-            // The newest passed version is among the superseded ones.
-            if gone.last().is_some_and(|x| !x.tombstone || x.kv.mod_revision == target) {
-                gone.pop();
-            }
-        } else if newest.tombstone && newest.kv.mod_revision < target {
-            self.current.remove(&**key).expect("it was just found");
-            self.forget(&newest);
-        }
-        let units = 1 + gone.len() as u64;
-        for old in gone {
-            self.old.remove(&old).expect("it was just found");
-            self.forget(&old);
-        }
-        units
+    /// The one that superseded this version, if one did.
+    fn newer(&self, record: &Record) -> Option<Facts> {
+        let mut newer = None;
+        self.layers.each_from(&record.kv.key, record.kv.mod_revision, |facts| {
+            newer = Some(*facts).filter(|facts| facts.age() > record.age());
+            newer.is_none()
+        });
+        newer
+    }
+
+    fn is_dead(&self, record: &Record, compacted: i64) -> bool {
+        // No later one is dead.
+        record.kv.mod_revision <= compacted
+            && is_dead(&record.facts(), self.newer(record).as_ref(), compacted)
+    }
+
+    /// Whether the sums count it.
+    pub(crate) fn is_retained(&self, record: &Record) -> bool {
+        self.layers.knows(record)
+            && !self.is_dead(record, self.sweep.compacted(&record.kv.key, record.age()))
     }
 
     /// True for a version that compaction has put out of sight.
     pub(crate) fn is_void(&self, record: &Record) -> bool {
-        let (compacted, at) = (self.compact_revision, record.kv.mod_revision);
-        if at > compacted || (record.tombstone && at == compacted) {
-            return false;
-        }
-        let kept = self.live_at(&record.kv.key, compacted);
-        kept.is_none_or(|kept| (kept.kv.mod_revision, kept.sub) != (at, record.sub))
+        self.is_dead(record, self.compact_revision)
+    }
+
+    /// Leaves of a key's versions, newest first, those that are retained, and tells of the others.
+    pub(crate) fn retain(
+        &self,
+        key: &[u8],
+        versions: &mut Vec<Facts>,
+        mut gone: impl FnMut(&Facts),
+    ) {
+        let mut newer: Option<Facts> = None;
+        versions.retain(|version| {
+            let ahead = planted!(MergeAheadOfSweep);
+            let swept = self.sweep.compacted(key, version.age());
+            let compacted = if ahead { self.compact_revision } else { swept };
+            let dead = is_dead(version, newer.as_ref(), compacted);
+            newer = Some(*version);
+            if dead {
+                gone(version);
+            }
+            !dead
+        });
     }
 }
 
@@ -246,10 +235,9 @@ impl View {
 mod tests {
     use super::{Slice, SweepWork};
     use crate::budget::Budget;
-    use crate::version::Record;
     use crate::{
-        Command, DeleteRequest, KeyRange, Limits, PutRequest, RangeRequest, RequestOp, Store,
-        TxnRequest,
+        Command, DeleteRequest, KeyRange, Limits, PutRequest, RangeRequest, RequestOp, Settling,
+        Store, TxnRequest,
     };
     use alloc::vec;
     use alloc::vec::Vec;
@@ -332,18 +320,29 @@ mod tests {
 
     #[test]
     fn compaction_is_seen_at_once_and_removal_is_equal_on_every_member_at_every_index() {
-        let (mut waits, mut restores) = (0, 0);
+        let (mut waits, mut restores, mut settles) = (0, 0, 0);
         for seed in 0..40 {
             let mut p = Prng::new(seed);
             let mut store = Store::new(Limits::default());
-            // A twin that removes everything at once, and a member that keeps coming back from
-            // checkpoints.
+            // A twin that removes everything at once, a member that keeps coming back from
+            // checkpoints, and one in which what was made settles now and then.
             let mut whole = Store::new(Limits::default());
             let mut member = Store::new(Limits::default());
+            let (mut settler, mut settling) = (Store::new(Limits::default()), None);
             for index in 1..=90 {
                 let command = command(&mut p, store.revision());
-                for store in [&mut store, &mut whole, &mut member] {
+                for store in [&mut store, &mut whole, &mut member, &mut settler] {
                     step(store, index, command.as_ref());
+                }
+                if p.below(4) == 0 {
+                    settling = match settling.take() {
+                        None => settler.settle(1),
+                        Some(begun) => {
+                            drop(settler.settled(Settling::run(&begun)));
+                            settles += 1;
+                            None
+                        }
+                    };
                 }
                 for _ in 0..2 {
                     let mut work = SweepWork::new(Slice::WHOLE);
@@ -360,6 +359,12 @@ mod tests {
                 assert_eq!(store.size_bytes(), member.size_bytes(), "seed {seed} at {index}");
                 assert_eq!(store.chain_hash(), member.chain_hash(), "seed {seed} at {index}");
                 assert_eq!(store.view.sweep, member.view.sweep);
+                assert_eq!(store.content_hash(), settler.content_hash(), "seed {seed} at {index}");
+                assert_eq!(store.size_bytes(), settler.size_bytes(), "seed {seed} at {index}");
+                assert_eq!(store.chain_hash(), settler.chain_hash(), "seed {seed} at {index}");
+                assert_eq!(store.view.sweep, settler.view.sweep);
+                assert_looks_like(&settler, &whole, seed);
+                assert!(store.view.retained(0).eq(settler.view.retained(0)), "seed {seed}");
                 assert!(store.size_bytes() >= whole.size_bytes());
                 assert_looks_like(&store, &whole, seed);
                 assert_looks_like(&member, &whole, seed);
@@ -371,10 +376,10 @@ mod tests {
             }
             assert!(!store.is_sweeping(), "seed {seed}: entries without a command finish it");
             assert_eq!(store.content_hash(), whole.content_hash(), "seed {seed}");
-            assert_eq!(store.view.old.len(), whole.view.old.len(), "seed {seed}");
-            assert_eq!(store.view.history.len(), whole.view.history.len(), "seed {seed}");
+            assert_eq!(store.view.versions, whole.view.versions, "seed {seed}");
+            assert!(store.view.retained(0).eq(whole.view.retained(0)), "seed {seed}");
         }
-        assert!(waits > 400 && restores > 40, "{waits} {restores}");
+        assert!(waits > 400 && restores > 40 && settles > 300, "{waits} {restores} {settles}");
     }
 
     #[test]
@@ -388,17 +393,17 @@ mod tests {
         for n in 1..=60 {
             step(&mut store, n.into(), Some(&Command::Put(put(n))));
         }
-        let mut kept = store.view.old.len();
-        assert_eq!(kept, 59);
+        let mut kept = store.view.versions;
+        assert_eq!(kept, 60);
         step(&mut store, 61, Some(&Command::Compact { revision: 60 }));
         for index in 62..200 {
-            let now = store.view.old.len();
-            assert!(kept - now <= 2 * Slice::IDLE.revisions as usize, "{kept} to {now}");
+            let now = store.view.versions;
+            assert!(kept - now <= 2 * Slice::IDLE.0 as u64, "{kept} to {now}");
             kept = now;
             step(&mut store, index, None);
         }
         assert!(!store.is_sweeping());
-        assert_eq!(store.view.old.len(), 1, "the version in sight at the compact revision");
+        assert_eq!(store.view.versions, 2, "with the version in sight at the compact revision");
     }
 
     /// A version's revision, and whether the key died there.
@@ -406,11 +411,11 @@ mod tests {
 
     /// What a removal leaves of one key: its superseded versions, and its newest.
     fn left(store: &Store, key: &str) -> (Vec<Mark>, Option<Mark>) {
-        let of = |record: &Record| (record.kv.mod_revision, record.tombstone);
-        let is_its = |record: &Record| *record.kv.key == *key.as_bytes();
-        let old = store.view.old.iter().map(|(old, ())| &**old);
-        let old = old.filter(|record| is_its(record)).map(|record| of(record)).collect();
-        (old, store.view.current.get(key.as_bytes()).map(|record| of(record)))
+        let mut all = store.view.layers.versions(&Blob::from(key.as_bytes()));
+        store.view.retain(key.as_bytes(), &mut all, |_| {});
+        let mut all = all.iter().map(|facts| (facts.mod_revision, facts.tombstone));
+        let newest = all.next();
+        (all.rev().collect(), newest)
     }
 
     fn whole(store: &Store) -> Store {
@@ -462,7 +467,7 @@ mod tests {
         assert_eq!(run(&Command::Compact { revision: 16 }), 20);
         assert!(store.is_sweeping());
         let whole = whole(&store);
-        assert!(whole.view.old.len() < store.view.old.len());
+        assert!(whole.view.versions < store.view.versions);
         assert_looks_like(&store, &whole, 0);
         let (alive, died) = (|at| Some((at, false)), true);
         assert_eq!(left(&whole, "dead"), (vec![], None), "it died before");

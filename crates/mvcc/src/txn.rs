@@ -8,6 +8,7 @@ use crate::digest::Digest;
 use crate::discard::Discard;
 use crate::key_range::KeyRange;
 use crate::key_value::version_bytes;
+use crate::layers::KeyRef;
 use crate::range::RangeWork;
 use crate::store::end::DeleteWork;
 use crate::store::write::{Writer, check_put};
@@ -350,7 +351,7 @@ impl TxnWork {
                         let left = self.answer_bytes.checked_sub(bytes);
                         self.answer_bytes = left.ok_or(Error::TooManyOps)?;
                         if w.digest.is_on() {
-                            budget.spend(units(kv.value.len()));
+                            budget.spend(1);
                             w.digest.answered(kv);
                         }
                         *upto += 1;
@@ -391,35 +392,38 @@ impl CompareWork {
     fn run(&mut self, compare: &Compare, view: &View, budget: &mut Budget) -> Option<bool> {
         let range = KeyRange::new(compare.key.clone(), compare.range_end.clone());
         let at = view.revision() + i64::from(planted!(CompareAfterWrite));
-        let after = self.after.take();
-        let mut last = after.as_ref();
-        let mut live = view.live(&range, last, at, at);
+        let mut last = None;
+        let mut live = view.live(&range, self.after.clone(), at, at);
         loop {
             if !budget.is_left() {
-                self.after = last.cloned();
+                if let Some(last) = last {
+                    self.after = Some(KeyRef::key(&last));
+                }
                 return None;
             }
             budget.spend(1);
-            let Some((key, record)) = live.next() else { break };
+            let Some((key, facts)) = live.next() else { break };
             last = Some(key);
-            let Some(record) = record else { continue };
+            let Some(facts) = facts else { continue };
             self.found = true;
-            if !holds_for(compare, &record.kv) {
+            let value = || &view.record(&facts).kv.value;
+            if !holds_for(compare, &facts.key_value(Blob::default()), value) {
                 return Some(false);
             }
         }
         // A value cannot be compared with nothing: false even for NOT_EQUAL.
         let is_value = matches!(compare.target, CompareTarget::Value(_));
-        Some(self.found || (!is_value && holds_for(compare, &KeyValue::default())))
+        let (nothing, no_value) = (KeyValue::default(), Blob::default());
+        Some(self.found || (!is_value && holds_for(compare, &nothing, || &no_value)))
     }
 }
 
-fn holds_for(compare: &Compare, kv: &KeyValue) -> bool {
+fn holds_for<'a>(compare: &Compare, kv: &KeyValue, value: impl FnOnce() -> &'a Blob) -> bool {
     let order = match &compare.target {
         CompareTarget::Version(x) => kv.version.cmp(x),
         CompareTarget::Create(x) => kv.create_revision.cmp(x),
         CompareTarget::Mod(x) => kv.mod_revision.cmp(x),
-        CompareTarget::Value(x) => kv.value.cmp(x),
+        CompareTarget::Value(x) => value().cmp(x),
         CompareTarget::Lease(x) => kv.lease.cmp(x),
     };
     match compare.op {

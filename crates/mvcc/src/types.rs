@@ -1,7 +1,7 @@
 //! Requests, answers and events, in etcd's vocabulary but free of protobuf.
 
 pub use crate::key_value::KeyValue;
-use crate::version::{After, Before};
+use crate::version::After;
 use alloc::vec::Vec;
 use base::Blob;
 
@@ -22,10 +22,9 @@ pub enum EventKind {
 pub struct Event {
     /// Put or delete.
     pub kind: EventKind,
-    /// The key as of this revision.
+    /// The key as of this revision. What it was before is to be looked up: see
+    /// [`crate::View::before`].
     pub kv: After,
-    /// The key before this revision; none at creation or when compaction removed it.
-    pub prev_kv: Before,
 }
 
 impl Event {

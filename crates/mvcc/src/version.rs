@@ -1,8 +1,8 @@
 //! Versions of keys, shared between the store and whoever is told of them.
 
 use crate::hash::Hasher;
-use crate::key_value::{KeyValue, version_bytes};
-use crate::map::Weight;
+use crate::index::Facts;
+use crate::key_value::KeyValue;
 use alloc::sync::Arc;
 use base::Blob;
 use core::cmp::Ordering;
@@ -16,15 +16,15 @@ pub(crate) struct Record {
     /// Position within its revision: no list of events in memory is as long as this counts.
     pub sub: u32,
     pub tombstone: bool,
-}
-
-impl Weight for Arc<Record> {
-    fn weight(&self) -> u64 {
-        u64::from(!self.tombstone)
-    }
+    /// Of all of it.
+    hash: u64,
 }
 
 impl Record {
+    pub fn new(kv: KeyValue, sub: u32) -> Self {
+        Self { hash: hash_of(&kv, sub, false), kv, sub, tombstone: false }
+    }
+
     pub fn tombstone(key: Blob, mod_revision: i64, sub: u32) -> Self {
         assert!(!key.is_empty() && mod_revision > 1, "a command ends a key");
         let kv = KeyValue {
@@ -35,30 +35,37 @@ impl Record {
             value: Blob::default(),
             lease: 0,
         };
-        Self { kv, sub, tombstone: true }
+        Self { hash: hash_of(&kv, sub, true), kv, sub, tombstone: true }
     }
 
-    pub fn hash(&self) -> u64 {
-        let mut hasher = Hasher::new(1);
-        hasher.bytes(&self.kv.key);
-        hasher.bytes(&self.kv.value);
-        for number in [self.kv.create_revision, self.kv.mod_revision, self.kv.version] {
-            hasher.int(number);
-        }
-        hasher.int(self.kv.lease);
-        hasher.int(self.sub.into());
-        hasher.word(u64::from(self.tombstone));
-        hasher.finish()
-    }
-
-    /// What orders the versions of one key.
+    /// What orders all versions.
     pub fn age(&self) -> (i64, u32) {
         (self.kv.mod_revision, self.sub)
     }
 
-    pub fn bytes(&self) -> u64 {
-        version_bytes(self.kv.key.len(), self.kv.value.len())
+    pub fn hash(&self) -> u64 {
+        self.hash
     }
+
+    /// What the index knows of it.
+    pub fn facts(&self) -> Facts {
+        let KeyValue { create_revision, mod_revision, version, lease, .. } = self.kv;
+        let value_len = u32::try_from(self.kv.value.len()).expect("a value is far below 4 GiB");
+        let (sub, hash, tombstone) = (self.sub, self.hash(), self.tombstone);
+        Facts { mod_revision, sub, create_revision, version, lease, value_len, hash, tombstone }
+    }
+}
+
+fn hash_of(kv: &KeyValue, sub: u32, tombstone: bool) -> u64 {
+    let mut hasher = Hasher::new(1);
+    hasher.bytes(&kv.key);
+    hasher.bytes(&kv.value);
+    for number in [kv.create_revision, kv.mod_revision, kv.version, kv.lease] {
+        hasher.int(number);
+    }
+    hasher.int(sub.into());
+    hasher.word(u64::from(tombstone));
+    hasher.finish()
 }
 
 /// A superseded version in the order of all: by key, then by age. The version itself, since a key
@@ -70,17 +77,12 @@ impl Old {
     /// A place in that order, whether there is a version or not.
     pub fn at(key: Blob, mod_revision: i64, sub: u32) -> Self {
         let kv = KeyValue { key, mod_revision, ..KeyValue::default() };
-        Self(Arc::new(Record { kv, sub, tombstone: true }))
-    }
-
-    /// The place before all versions.
-    pub fn first() -> Self {
-        Self::at(Blob::default(), i64::MIN, 0)
+        Self(Arc::new(Record { kv, sub, tombstone: true, hash: 0 }))
     }
 
     /// The same place without its value, which whoever only keeps the place must not keep.
     pub fn place(&self) -> Self {
-        let Record { kv, sub, tombstone } = &*self.0;
+        let Record { kv, sub, tombstone, .. } = &*self.0;
         if *tombstone { self.clone() } else { Self::at(kv.key.clone(), kv.mod_revision, *sub) }
     }
 }
@@ -134,7 +136,7 @@ impl From<Arc<Record>> for After {
 impl From<KeyValue> for After {
     /// Of one that no store has.
     fn from(kv: KeyValue) -> Self {
-        Self(Arc::new(Record { kv, sub: 0, tombstone: false }))
+        Self(Arc::new(Record::new(kv, 0)))
     }
 }
 
@@ -185,7 +187,7 @@ impl From<Option<Arc<Record>>> for Before {
 impl From<Option<KeyValue>> for Before {
     /// Of one that no store has.
     fn from(kv: Option<KeyValue>) -> Self {
-        Self(kv.map(|kv| Arc::new(Record { kv, sub: 0, tombstone: false })))
+        Self(kv.map(|kv| Arc::new(Record::new(kv, 0))))
     }
 }
 
@@ -235,14 +237,15 @@ mod tests {
         let deletes = run(&mut store, &Command::Delete(all));
         assert_eq!(deletes.events.len(), puts.len());
         let view = store.view();
-        let old = view.old.iter().map(|(old, ())| old);
-        for ((put, delete), old) in puts.iter().zip(&deletes.events).zip(old) {
+        for (put, delete) in puts.iter().zip(&deletes.events) {
             let put = &put.events[0];
             assert_eq!((put.kind, delete.kind), (EventKind::Put, EventKind::Delete));
-            assert!(Arc::ptr_eq(&put.kv.0, old), "what was put is what was superseded");
-            assert!(delete.prev_kv.0.as_ref().is_some_and(|prev| Arc::ptr_eq(prev, old)));
-            let newest = view.current.get(&delete.kv.key).expect("it has a tombstone");
-            assert!(newest.tombstone && Arc::ptr_eq(&delete.kv.0, newest));
+            let old = view.version_at(&put.kv.key, put.kv.mod_revision).expect("it is retained");
+            assert!(Arc::ptr_eq(&put.kv.0, view.record(&old)), "what was put is what is kept");
+            let prev = view.before(delete).0.expect("it lived");
+            assert!(Arc::ptr_eq(&prev, view.record(&old)), "and what was before");
+            let newest = view.layers.at(&delete.kv.key, i64::MAX).expect("it has a tombstone");
+            assert!(newest.tombstone && Arc::ptr_eq(&delete.kv.0, view.record(&newest)));
         }
     }
 
@@ -262,7 +265,7 @@ mod tests {
         let kv = KeyValue { value: Blob::from([7; 99]), ..KeyValue::default() };
         let old = |key: Blob, mod_revision, sub| {
             let kv = KeyValue { key, mod_revision, ..kv.clone() };
-            Old(Arc::new(Record { kv, sub, tombstone: false }))
+            Old(Arc::new(Record::new(kv, sub)))
         };
         let rising = [old(key(1), 2, 9), old(key(1), 3, 0), old(key(1), 3, 1), old(key(2), 1, 0)];
         assert!(rising.is_sorted_by(|a, b| a < b && a != b));
@@ -281,7 +284,7 @@ mod tests {
         let (none, some) = (Before::default(), Before::from(Some(kv.clone())));
         assert!(none.is_none() && !none.is_some() && none.as_ref().is_none());
         assert!(some.is_some() && !some.is_none() && some.as_ref() == Some(&kv));
-        let record = Record { kv: kv.clone(), sub: 3, tombstone: false };
+        let record = Record::new(kv.clone(), 3);
         assert_eq!(some, Before::from(Some(Arc::new(record))), "shared or not");
         assert_ne!(some, Before::from(Some(later.clone())));
         assert_eq!(none, Before::from(None::<KeyValue>), "of no store either");
@@ -293,12 +296,10 @@ mod tests {
     }
 
     #[test]
-    fn a_tombstone_adds_nothing_to_a_count_and_each_field_counts_in_the_hash() {
-        let record = |kv: KeyValue, sub, tombstone| Record { kv, sub, tombstone };
+    fn each_field_counts_in_the_hash() {
+        let record = |kv: KeyValue, sub, tombstone| hash_of(&kv, sub, tombstone);
         let kv = KeyValue { key: key(1), mod_revision: 7, ..KeyValue::default() };
-        let weight = |tombstone| Arc::new(record(kv.clone(), 0, tombstone)).weight();
-        assert_eq!((weight(false), weight(true)), (1, 0));
-        let all = [
+        let mut hashes = [
             record(kv.clone(), 0, false),
             record(kv.clone(), 0, true),
             record(kv.clone(), 1, false),
@@ -309,7 +310,6 @@ mod tests {
             record(KeyValue { version: 1, ..kv.clone() }, 0, false),
             record(KeyValue { lease: 1, ..kv }, 0, false),
         ];
-        let mut hashes = all.each_ref().map(Record::hash);
         hashes.sort_unstable();
         assert!(hashes.is_sorted_by(|a, b| a < b), "no two are the same");
     }

@@ -1,61 +1,30 @@
 //! The state at one moment: everything a read needs, and nothing that a read can change.
 
-use crate::command::{AlarmKind, Error};
+use crate::command::AlarmKind;
 use crate::hash::Hasher;
+use crate::index::Facts;
 use crate::key_range::KeyRange;
 use crate::key_value::VERSION_OVERHEAD_BYTES;
+use crate::layers::{KeyRef, Layers};
 use crate::lease::{Lease, LeaseTtl};
-use crate::map::{Map, Weight};
+use crate::made;
+use crate::map::Map;
 use crate::removal::Sweep;
 use crate::space::{ALARM_OWN, Space};
-use crate::types::Changes;
-use crate::version::{Old, Record};
+use crate::version::Record;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use base::{Blob, ClusterTime, LogIndex, planted};
 
-impl Weight for Arc<Changes> {}
-
-/// A stretch of history; see [`View::history_page`] and [`View::history_stretch`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HistoryPage {
-    /// In order.
-    pub changes: Vec<Arc<Changes>>,
-    /// First revision not looked at; past the view's revision when there is none.
-    pub next: i64,
-}
-
-impl HistoryPage {
-    /// Those ahead of `from` that have no more than `events_max` events together, but for one.
-    pub(crate) fn stretch<'a>(
-        ahead: impl Iterator<Item = &'a Arc<Changes>>,
-        from: i64,
-        events_max: usize,
-    ) -> Self {
-        let (mut page, mut events) = (Self { changes: Vec::new(), next: from }, 0);
-        for changes in ahead {
-            events += changes.events.len();
-            if events > events_max && !page.changes.is_empty() {
-                break;
-            }
-            page.changes.push(changes.clone());
-            page.next = changes.revision + 1;
-        }
-        assert!(page.next >= from, "a page goes on");
-        page
-    }
-}
-
 /// An immutable picture of the store. Cloning copies a few pointers; holding one blocks nobody.
 #[derive(Clone)]
 pub struct View {
-    /// Newest version of every key that has one retained, tombstones included.
-    pub(crate) current: Map<Blob, Arc<Record>>,
-    /// Retained versions that a later one superseded.
-    pub(crate) old: Map<Old, ()>,
-    /// Changes of every revision from the compact revision on, and those that still have to be
-    /// passed by the removal.
-    pub(crate) history: Map<i64, Arc<Changes>>,
+    /// Every retained version, tombstones included, without its value.
+    pub(crate) layers: Layers,
+    /// Of those that are retained.
+    pub(crate) versions: u64,
+    /// Those of the revision that is being made.
+    pub(crate) making: Vec<Arc<Record>>,
     pub(crate) leases: Map<i64, Lease>,
     /// (lease, key) of every attached live key.
     pub(crate) lease_keys: Map<(i64, Blob), ()>,
@@ -78,9 +47,9 @@ pub struct View {
 impl View {
     pub(crate) fn empty() -> Self {
         Self {
-            current: Map::default(),
-            old: Map::default(),
-            history: Map::default(),
+            layers: Layers::default(),
+            versions: 0,
+            making: Vec::new(),
             leases: Map::default(),
             lease_keys: Map::default(),
             deadlines: Map::default(),
@@ -100,24 +69,25 @@ impl View {
 
     /// What holds between the fields after every entry, whatever the log says.
     pub(crate) fn check(&self) {
-        let (compacted, sweep) = (self.compact_revision, self.sweep);
+        let (compacted, sweep) = (self.compact_revision, &self.sweep);
         assert!(self.revision >= 1, "revision 1 is the empty store");
         assert!((-1..=self.revision).contains(&compacted), "what is compacted was made");
-        assert!(sweep.passed <= sweep.target, "a pass ends at its target");
+        assert!(sweep.done <= sweep.target, "a pass leads on");
+        assert!(sweep.upto.is_none() || sweep.done < sweep.target, "who passes has a target");
         assert!(sweep.target <= compacted, "only what is compacted is removed");
         assert_eq!(self.leases.len(), self.deadlines.len(), "every lease has its deadline");
-        let versions = (self.current.len() + self.old.len()) as u64;
+        let versions = self.versions;
         let least = versions * VERSION_OVERHEAD_BYTES;
         assert!(self.size_bytes >= least, "the quota counts every retained version");
         assert!(versions > 0 || self.size_bytes == 0, "and nothing else");
-        let live = self.current.weight();
-        assert!(live <= self.current.len() as u64, "a key lives once");
+        assert!(versions <= self.layers.len() as u64, "what is retained is there");
+        let live = self.layers.live();
+        assert!(live <= versions, "a key lives once");
         let attached = self.lease_keys.len() as u64;
         assert!(attached <= live || planted!(AttachmentKept), "only live keys are attached");
-        assert!(self.history.len() as u64 <= self.revision.unsigned_abs(), "one entry a revision");
-        let kept = sweep.kept_from()..=self.revision;
-        let ends = || self.history.iter().next().into_iter().chain(self.history.floor(&i64::MAX));
-        debug_assert!(ends().all(|(at, _)| kept.contains(at)), "what is passed is gone");
+        assert!(self.making.is_empty(), "a revision is made by one entry");
+        let newest = self.layers.last_made();
+        assert!(newest.is_none_or(|at| at <= self.revision), "none is to come");
     }
 
     /// 1 when fresh.
@@ -189,18 +159,17 @@ impl View {
 
     /// Live keys of the range now; O(log n).
     pub(crate) fn count_newest(&self, range: &KeyRange) -> usize {
-        if let Some(key) = range.single() {
-            return usize::from(self.live_at(key, i64::MAX).is_some());
+        if range.single().is_some() {
+            return usize::from(self.live_at(range.first(), i64::MAX).is_some());
         }
         if range.is_empty() {
             return 0;
         }
         assert!(!range.is_empty(), "its start is before its end");
-        let before = self.current.weight_before(range.start());
-        let upto = range
-            .end()
-            .map_or_else(|| self.current.weight(), |end| self.current.weight_before(end));
-        assert!(before <= upto && upto <= self.current.weight(), "weights add up along the keys");
+        let before = self.layers.live_before(range.first());
+        let upto =
+            range.end().map_or_else(|| self.layers.live(), |end| self.layers.live_before(end));
+        assert!(before <= upto && upto <= self.layers.live(), "weights add up along the keys");
         usize::try_from(upto - before).expect("fits memory")
     }
 
@@ -210,158 +179,52 @@ impl View {
     pub(crate) fn live<'a>(
         &'a self,
         range: &'a KeyRange,
-        after: Option<&'a Blob>,
+        after: Option<Blob>,
         revision: i64,
         current: i64,
-    ) -> impl Iterator<Item = (&'a Blob, Option<&'a Arc<Record>>)> + 'a {
+    ) -> impl Iterator<Item = (KeyRef<'a>, Option<Facts>)> + 'a {
         let only_live = revision >= current;
         let empty = range.is_empty();
-        self.current
-            .iter_from(after.map_or(range.start(), |after| &**after), only_live)
-            .skip_while(move |(key, _)| Some(*key) == after)
-            .take_while(move |(key, _)| !empty && !range.is_past(key))
-            .map(move |(key, newest)| {
-                let record = self.version_at(key, newest, revision);
-                (key, record.filter(|record| !record.tombstone))
+        self.layers
+            .iter_from(after.as_ref().unwrap_or_else(|| range.first()), only_live)
+            .skip_while(move |key| after.as_ref().is_some_and(|after| key.is(after)))
+            .take_while(move |key| !empty && !key.is_past(range))
+            .map(move |key| {
+                let newest = key.newest();
+                let is_it = newest.mod_revision <= revision;
+                let facts = if is_it { Some(newest) } else { key.at(revision) };
+                (key, facts.filter(|facts| !facts.tombstone))
             })
     }
 
-    /// The newest version at or before `revision` of a key whose newest of all is `newest`.
-    fn version_at<'a>(
-        &'a self,
-        key: &Blob,
-        newest: &'a Arc<Record>,
-        revision: i64,
-    ) -> Option<&'a Arc<Record>> {
-        debug_assert!(newest.kv.key == *key, "a key's newest version is its own");
-        if newest.kv.mod_revision <= revision {
-            return Some(newest);
-        }
-        let (found, ()) = self.old.floor(&Old::at(key.clone(), revision, u32::MAX))?;
-        let is_its = found.kv.key == *key;
-        assert!(!is_its || found.kv.mod_revision <= revision, "later versions are behind it");
-        is_its.then_some(&found.0)
+    /// The newest version at or before `revision` of a key.
+    pub(crate) fn version_at(&self, key: &Blob, revision: i64) -> Option<Facts> {
+        let found = self.layers.at(key, revision)?;
+        assert!(found.mod_revision <= revision, "later versions are behind it");
+        Some(found)
     }
 
     /// The live version of `key` at or before `revision`.
-    pub(crate) fn live_at(&self, key: &[u8], revision: i64) -> Option<&Arc<Record>> {
-        let newest = self.current.get(key)?;
-        self.version_at(&newest.kv.key, newest, revision).filter(|record| !record.tombstone)
+    pub(crate) fn live_at(&self, key: &Blob, revision: i64) -> Option<Facts> {
+        self.version_at(key, revision).filter(|facts| !facts.tombstone)
     }
 
-    /// Up to `max` revisions, from `from` on, that touch `range`. Fewer than `max` means that the
-    /// caller has seen everything up to [`View::revision`]. Looks at every revision there is, if
-    /// need be: [`View::history_page`] is bounded.
+    /// A retained version, its value with it.
     ///
-    /// # Errors
-    /// `Compacted` when `from` is below the compact revision.
-    pub fn history(
-        &self,
-        from: i64,
-        range: &KeyRange,
-        max: usize,
-    ) -> Result<Vec<Arc<Changes>>, Error> {
-        if from < self.compact_revision {
-            return Err(Error::Compacted);
-        }
-        let changes = self.history.iter_from(&from, false).map(|(_, changes)| changes);
-        Ok(changes.filter(|changes| changes.touches(range)).take(max).cloned().collect())
+    /// Panics when nobody retains it.
+    pub(crate) fn record(&self, facts: &Facts) -> &Arc<Record> {
+        self.record_of(self.made(facts.mod_revision), facts)
     }
 
-    /// As `history`, but looks at no more than `scan_max` revisions; goes on at `next`.
-    ///
-    /// # Errors
-    /// `Compacted` when `from` is below the compact revision.
-    pub fn history_page(
-        &self,
-        from: i64,
-        range: &KeyRange,
-        max: usize,
-        scan_max: usize,
-    ) -> Result<HistoryPage, Error> {
-        assert!(max > 0 && scan_max > 0, "a page makes progress");
-        if from < self.compact_revision {
-            return Err(Error::Compacted);
-        }
-        let end = self.revision.saturating_add(1).max(from);
-        let mut page = HistoryPage { changes: Vec::new(), next: end };
-        if let Some(key) = range.single() {
-            self.history_of_key(key, max, from, &mut page);
-            return Ok(page);
-        }
-        let mut ahead = self.history.iter_from(&from, false).map(|(_, changes)| changes);
-        for changes in ahead.by_ref().take(scan_max) {
-            if changes.touches(range) {
-                page.changes.push(changes.clone());
-            }
-            if page.changes.len() == max {
-                page.next = changes.revision + 1;
-                return Ok(page);
-            }
-        }
-        page.next = ahead.next().map_or(end, |changes| changes.revision);
-        assert!(from <= page.next && page.next <= end, "a page goes on, to the head at most");
-        Ok(page)
+    /// The versions of a revision, of the one that is being made too.
+    pub(crate) fn made(&self, revision: i64) -> &[Arc<Record>] {
+        if revision > self.revision { &self.making } else { self.layers.of(revision) }
     }
 
-    /// What follows from `from` on: all revisions, or, of a single key, those that changed it. No
-    /// more than `events_max` events, but for one revision.
-    ///
-    /// # Errors
-    /// `Compacted` when `from` is below the compact revision.
-    pub fn history_stretch(
-        &self,
-        from: i64,
-        range: &KeyRange,
-        events_max: usize,
-    ) -> Result<HistoryPage, Error> {
-        if from < self.compact_revision {
-            return Err(Error::Compacted);
-        }
-        let end = self.revision.saturating_add(1).max(from);
-        let mut page;
-        let is_all = if let Some(key) = range.single() {
-            let mut found = HistoryPage { changes: Vec::new(), next: end };
-            self.history_of_key(key, events_max.max(1), from, &mut found);
-            page = HistoryPage::stretch(found.changes.iter(), from, events_max);
-            page.changes.len() == found.changes.len() && found.next == end
-        } else {
-            let ahead = self.history.iter_from(&from, false).map(|(_, changes)| changes);
-            page = HistoryPage::stretch(ahead, from, events_max);
-            let last = self.history.floor(&i64::MAX).map(|(at, _)| *at);
-            last.is_none_or(|last| last < page.next)
-        };
-        if is_all {
-            page.next = end;
-        }
-        assert!(from <= page.next && page.next <= end, "a page goes on, to the head at most");
-        Ok(page)
-    }
-
-    /// The versions of one key name its revisions: nothing else is looked at.
-    fn history_of_key(&self, key: &[u8], max: usize, from: i64, page: &mut HistoryPage) {
-        let Some(newest) = self.current.get(key) else { return };
-        let low = Old::at(newest.kv.key.clone(), from, 0);
-        let old = self.old.iter_from(&low, false).map(|(old, ())| old);
-        let old = old.take_while(|old| *old.kv.key == *key);
-        let newest = Some(newest.kv.mod_revision).filter(|at| *at >= from);
-        let mut revisions: Vec<i64> = Vec::new();
-        for revision in old.map(|old| old.kv.mod_revision).chain(newest) {
-            // A revision that changed the key twice is one.
-            if revisions.last() == Some(&revision) {
-                continue;
-            }
-            if revisions.len() == max {
-                page.next = revision;
-                break;
-            }
-            revisions.push(revision);
-        }
-        assert!(revisions.len() <= max, "a page is bounded");
-        assert!(revisions.is_sorted_by(|a, b| a < b), "each revision once, in order");
-        assert!(revisions.last().is_none_or(|last| *last < page.next), "what is next is later");
-        let kept = "every retained version from the compact revision on has its changes";
-        page.changes.extend(revisions.iter().map(|r| self.history.get(r).expect(kept).clone()));
+    pub(crate) fn record_of<'a>(&self, made: &'a [Arc<Record>], facts: &Facts) -> &'a Arc<Record> {
+        let record = made::find(made, facts.sub).expect("what the index knows is retained");
+        debug_assert!(record.facts() == *facts, "and is what it knows");
+        record
     }
 
     /// What is left of a lease at cluster time `now`; none for an unknown one. One past its

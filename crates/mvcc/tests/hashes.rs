@@ -73,14 +73,14 @@ fn the_chain_of_the_same_commands_is_the_same_in_every_release() {
         0xd949_84ef_95ca_a200,
         0xf197_b0dc_249e_3df2,
         0x3a13_6325_1404_fe5e,
-        0xfd6d_26e8_b99d_dc4f,
-        0xc495_9979_6911_4481,
-        0x9d6d_1376_1168_6f17,
-        0x265b_0891_acdb_ff83,
-        0x19f2_1a86_53e8_32aa,
-        0x3852_d8dc_1907_fd1a,
-        0x1900_89df_d74f_a867,
-        0x47cc_6670_2b38_bf2e,
+        0x3232_2566_454e_dd5c,
+        0x56ea_4906_a228_1f87,
+        0x2b8b_f619_bc0d_6cc2,
+        0x8d5a_f4be_b752_cbb4,
+        0xfbf_db76_47be_7c15,
+        0xb065_6f02_933d_87c2,
+        0x6bd4_630d_e619_8d8f,
+        0x7b5f_016b_889c_de3d,
     ];
     assert_eq!(chains, pinned);
     assert_eq!(store.content_hash(), 2_631_368_736_794_286_848);

@@ -116,8 +116,11 @@ fn command(p: &mut Prng) -> Command {
     }
 }
 
+/// An event, and what was before it.
+type Ended = (Event, KeyValue);
+
 /// Key by key what the command does; the events, and the values it answers.
-fn plain(twin: &mut Twin, command: &Command, revision: i64) -> (Vec<Event>, Vec<Vec<KeyValue>>) {
+fn plain(twin: &mut Twin, command: &Command, revision: i64) -> (Vec<Ended>, Vec<Vec<KeyValue>>) {
     let mut events = Vec::new();
     let mut end = |twin: &mut Twin, goes: &dyn Fn(&KeyValue) -> bool| {
         let keys: Vec<Blob> =
@@ -126,8 +129,7 @@ fn plain(twin: &mut Twin, command: &Command, revision: i64) -> (Vec<Event>, Vec<
         for key in keys {
             let before = twin.remove(&key).expect("it was just there");
             let kv = KeyValue { key, mod_revision: revision, ..KeyValue::default() }.into();
-            let prev_kv = Some(before.clone()).into();
-            events.push(Event { kind: EventKind::Delete, kv, prev_kv });
+            events.push((Event { kind: EventKind::Delete, kv }, before.clone()));
             ended.push(before);
         }
         ended
@@ -210,6 +212,10 @@ fn long_removals_do_what_they_would_do_key_by_key() {
             let revision = node.store.revision();
             let (events, answers) = plain(&mut twin, &command, revision);
             (most, long) = (most.max(events.len()), long + u32::from(events.len() > 256));
+            for (event, before) in &events {
+                assert_eq!(node.store.before(event), Some(before.clone()), "seed {seed}");
+            }
+            let events: Vec<Event> = events.into_iter().map(|(event, _)| event).collect();
             let changes = (!events.is_empty()).then_some(Changes { revision, events });
             assert_eq!(applied.changes.as_deref(), changes.as_ref(), "seed {seed}: {command:?}");
             assert_eq!(answered(applied.result.expect("it is taken")), answers, "seed {seed}");

@@ -148,9 +148,15 @@ proptest! {
     ) {
         let mut store = Store::new(Limits::default());
         let mut twin = Twin { revision: 1, compacted: -1, ..Twin::default() };
-        let mut views = Vec::new();
+        let (mut views, mut settling) = (Vec::new(), None);
         for (at, op) in ops.iter().enumerate() {
             step(&mut store, &mut twin, at as u64 + 1, op);
+            // What was made goes into the index now and then, some commands later.
+            match at % 40 {
+                9 => settling = store.settle(1),
+                30 => drop(settling.take().map(|begun| store.settled(begun.run()))),
+                _ => {}
+            }
             if hold_views && at % 7 == 0 {
                 views.push((store.content_hash(), store.view()));
             }

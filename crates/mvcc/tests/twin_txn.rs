@@ -327,6 +327,7 @@ pub fn life(seed: u64, met: &mut Met) {
     let mut p = Prng::new(seed);
     let mut store = Store::new(Limits::default());
     let mut twin = Twin { revision: 1, ..Twin::default() };
+    let mut settling: Option<(u64, Settling)> = None;
     for index in 1..=60 {
         twin.index = index;
         twin.now += p.below(2 * SECOND);
@@ -357,6 +358,14 @@ pub fn life(seed: u64, met: &mut Met) {
             Err(error) => drop(met.refused.insert(format!("{error:?}"))),
         }
         agree(&store, &twin);
+        // What was made goes into the index now and then, some entries later.
+        match settling.take() {
+            Some((due, begun)) if due <= index => drop(store.settled(Settling::run(&begun))),
+            None if seed.is_multiple_of(2) => {
+                settling = store.settle(5).map(|begun| (index + 4, begun))
+            }
+            waits => settling = waits,
+        }
     }
 }
 

@@ -10,7 +10,7 @@ const VERSION: u8 = 2;
 /// rolling upgrade never lets two members apply one entry differently. Since 2 the alarms that
 /// clients raise and the quota's own are apart; since 3 the chain hash takes a digest that grows
 /// with the work, and a removal counts events. `docs/design/apply.md` has them all.
-pub const APPLY_LEVEL: u16 = 3;
+pub const APPLY_LEVEL: u16 = 4;
 
 /// One replicated request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -117,7 +117,7 @@ mod tests {
     #[test]
     fn a_version_a_level_a_kind_and_a_mark_with_words_are_refused_by_name() {
         let (command, mark) = (encoded(EnvelopeBody::Command(b"abc")), encoded(EnvelopeBody::Mark));
-        assert_eq!(command[..4], [VERSION, 3, 0, 0]);
+        assert_eq!(command[..4], [VERSION, 4, 0, 0]);
         assert_eq!(Envelope::decode(&command).expect("own").body, EnvelopeBody::Command(b"abc"));
         assert_eq!(Envelope::decode(&mark).expect("own").body, EnvelopeBody::Mark);
         let with = |at: usize, byte: u8| {
@@ -127,7 +127,7 @@ mod tests {
         };
         let unknown = |what, value| DecodeError::Unknown { what, value };
         assert_eq!(with(0, 1), unknown("entry version", 1));
-        assert_eq!(with(1, 4), unknown("apply level", 4));
+        assert_eq!(with(1, 3), unknown("apply level", 3));
         assert_eq!(with(3, 2), unknown("entry kind", 2));
         assert_eq!(with(3, 1), DecodeError::Trailing);
     }

@@ -55,6 +55,8 @@ pub enum Event {
         /// At most what is applied here.
         index: LogIndex,
     },
+    /// What came of [`Effects::settle`].
+    Settled(Box<mvcc::Settled>),
     /// A checkpoint received from the leader is durable, verified and loaded.
     Install(Box<Installed>),
     /// The transfer of a checkpoint to a peer ended.
@@ -104,6 +106,9 @@ pub struct Effects {
     pub changes: Vec<Arc<Changes>>,
     /// The checkpoint that [`Event::TakeCheckpoint`] asked for.
     pub checkpoint: Option<CheckpointJob>,
+    /// What is to be merged elsewhere, whenever there is time: [`Event::Settled`] brings what came
+    /// of it. Nothing waits for that.
+    pub settle: Option<mvcc::Settling>,
     /// Peers that need the latest checkpoint.
     pub snapshots: Vec<NodeId>,
     /// What happened, while [`crate::Replica::set_tracing`] has it on.
@@ -135,6 +140,7 @@ impl Effects {
             && self.replies.is_empty()
             && self.changes.is_empty()
             && self.checkpoint.is_none()
+            && self.settle.is_none()
             && self.snapshots.is_empty()
             && self.trace.is_empty()
             && self.diverged.is_none()
@@ -236,6 +242,11 @@ mod tests {
     use alloc::vec;
     use base::Nanos;
 
+    fn a_put() -> Command {
+        let put = mvcc::PutRequest { key: b"k"[..].into(), ..mvcc::PutRequest::default() };
+        Command::Put(put)
+    }
+
     #[test]
     fn effects_are_empty_only_when_there_is_nothing_of_any_kind_to_carry_out() {
         let (node, index) = (NodeId(2), LogIndex(3));
@@ -253,6 +264,9 @@ mod tests {
             config: crate::machine::alone::configuration(&["a"], "1 of (a)"),
             extra: vec![],
         };
+        let mut store = mvcc::Store::new(mvcc::Limits::default());
+        store.apply(index, base::ClusterTime(1), &a_put());
+        let settling = store.settle(1).expect("something is fresh");
         let message = PeerMessage { from: NodeId(1), to: node, body: PeerBody::Removed };
         let trace = TraceEvent { node, at: Nanos::ZERO, kind: TraceKind::Installed { index } };
         let halt = Halt { index, why: String::new() };
@@ -266,6 +280,7 @@ mod tests {
             Effects { replies: vec![(Token(1), Reply::Barrier)], ..none() },
             Effects { changes: vec![changes], ..none() },
             Effects { checkpoint: Some(job), ..none() },
+            Effects { settle: Some(settling), ..none() },
             Effects { snapshots: vec![node], ..none() },
             Effects { trace: vec![trace], ..none() },
             Effects { diverged: Some(index), ..none() },

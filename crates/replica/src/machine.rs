@@ -20,6 +20,7 @@ use crate::{
     CheckpointJob, Effects, Event, PeerBody, PeerMessage, Refusal, RefusalReason, Reply,
     TraceEvent, TraceKind,
 };
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -52,6 +53,9 @@ pub struct ReplicaSettings {
     /// Units of work ([`mvcc::Budget`]) on committed entries in one step. What is longer goes on in
     /// the steps that follow at once, so that nothing else waits for it.
     pub apply_budget: u64,
+    /// Versions that are made, or ended by a compaction, before they are merged with the others:
+    /// this many at least.
+    pub settle_versions: usize,
     /// Emit trace events from the start; [`Replica::set_tracing`] changes that.
     pub trace: bool,
 }
@@ -112,6 +116,8 @@ pub struct Replica {
     applied_ballot: Ballot,
     /// The entry after the applied one, under way.
     running: Option<apply::Running>,
+    /// What came of a merge while a long entry was under way.
+    settled: Option<Box<mvcc::Settled>>,
     writes: Writes,
     seq_next: u64,
     /// Writes of this batch for the leader's log, own and forwarded.
@@ -176,6 +182,7 @@ impl Replica {
             applied,
             applied_ballot,
             running: None,
+            settled: None,
             writes: Writes::default(),
             seq_next: 1,
             batch: Vec::new(),
@@ -243,6 +250,7 @@ impl Replica {
         self.ask_standing();
         self.start_read_round();
         self.settle(out);
+        self.merge(out);
         self.check();
     }
 
@@ -334,6 +342,7 @@ impl Replica {
             }
             Event::TakeCheckpoint => out.checkpoint = Some(self.checkpoint()),
             Event::CheckpointWritten { index } => self.on_checkpoint_written(index),
+            Event::Settled(settled) => self.settled = Some(settled),
             Event::Install(installed) => self.on_install(*installed, out),
             Event::SnapshotSent { to, ok } => {
                 self.sending.remove(&to);

@@ -69,6 +69,7 @@ impl Follower {
             leaderless_wait: Nanos::from_millis(30_000),
             catchup_entries: 100,
             apply_budget: 1000,
+            settle_versions: 20,
             trace: false,
         };
         let raft = Recovered {

@@ -139,6 +139,7 @@ fn start(extra: Vec<u8>) -> bool {
         leaderless_wait: Nanos::from_millis(1000),
         catchup_entries: 10,
         apply_budget: 1000,
+        settle_versions: 20,
         trace: false,
     };
     let raft = Recovered {

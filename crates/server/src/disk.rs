@@ -5,7 +5,6 @@ pub mod log;
 pub mod notes;
 pub mod open;
 pub mod place;
-pub mod thread;
 
 pub use files::Files;
 pub use log::Log;

@@ -14,6 +14,7 @@ mod desk;
 pub mod disk;
 mod entropy;
 mod error;
+mod jobs;
 pub mod metrics;
 pub mod node;
 pub mod peer;

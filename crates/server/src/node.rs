@@ -8,6 +8,7 @@ mod asked;
 mod effects;
 mod handle;
 pub mod input;
+mod merger;
 mod show;
 pub mod start;
 mod stop;

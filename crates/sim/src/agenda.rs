@@ -31,6 +31,10 @@ pub enum What {
         node: u8,
         life: u32,
     },
+    MergeDone {
+        node: u8,
+        life: u32,
+    },
     /// The next chunk of a checkpoint on its way.
     Chunk(u32),
     PeerLost {

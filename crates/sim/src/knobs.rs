@@ -66,6 +66,8 @@ pub struct Knobs {
     /// Units of work on committed entries in one step of a member; the first member's. The others
     /// have other ones, so that equal states are of different slices.
     pub apply_budget: u64,
+    /// Versions that wait for a merge; the first member's, as for the slices.
+    pub settle_versions: usize,
     /// Time that one step on a long entry takes.
     pub apply_pause: Nanos,
     /// Units of work on a read in one slice; between two of them other things happen.
@@ -183,6 +185,7 @@ impl Knobs {
             checkpoint_entries: 200,
             catchup_entries: 50,
             apply_budget: 1000,
+            settle_versions: 50,
             apply_pause: Nanos(100_000),
             read_budget: 1000,
             read_pause: Nanos(100_000),
@@ -263,6 +266,8 @@ impl Knobs {
     pub(crate) fn draw_late(&mut self, seed: u64) {
         self.draw_slices(&mut Prng::new(seed ^ 0x736c_6963_6573_2121));
         self.draw_chores(&mut Prng::new(seed ^ 0x6368_6f72_6573_2121));
+        let r = &mut Prng::new(seed ^ 0x7365_7474_6c65_2121);
+        self.settle_versions = [1, 3, 10, 60][r.below(4) as usize];
     }
 
     fn draw_slices(&mut self, r: &mut Prng) {

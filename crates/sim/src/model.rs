@@ -92,11 +92,12 @@ impl Model {
         if *kv != expected {
             return Err(format!("revision {revision} holds {kv:?}, expected {expected:?}"));
         }
-        let before = self.at(&kv.key, revision - 1).filter(|_| !event.is_create());
-        if event.prev_kv.as_ref() != before {
-            let prev = &event.prev_kv;
-            return Err(format!("revision {revision}: previous {prev:?}, expected {before:?}"));
-        }
         Ok(())
+    }
+
+    /// What an event is told to have been before.
+    pub fn before(&self, event: &Event) -> Option<&KeyValue> {
+        let before = self.at(&event.kv.key, event.kv.mod_revision - 1);
+        before.filter(|_| !event.is_create())
     }
 }

@@ -126,6 +126,8 @@ pub struct Member {
     pub checkpoint: CheckpointState,
     /// The checkpoint being written.
     pub saving: Option<CheckpointJob>,
+    /// What is being merged; more than one where another state came meanwhile.
+    pub merging: VecDeque<mvcc::Settling>,
     pub transfers: Transfers,
     pub chores: Chores,
 }
@@ -203,6 +205,7 @@ impl Member {
             idle_due: false,
             checkpoint,
             saving: None,
+            merging: VecDeque::new(),
             transfers: Transfers::default(),
             chores: Chores::new(rule),
         }

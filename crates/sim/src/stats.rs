@@ -14,6 +14,7 @@ pub struct Stats {
     pub watch_events: u64,
     pub elections: u64,
     pub checkpoints: u64,
+    pub merges: u64,
     pub installs: u64,
     pub starts: u64,
     /// Torn tails cut at a start.
@@ -75,6 +76,7 @@ impl Stats {
         self.watch_events += other.watch_events;
         self.elections += other.elections;
         self.checkpoints += other.checkpoints;
+        self.merges += other.merges;
         self.installs += other.installs;
         self.starts += other.starts;
         self.cuts += other.cuts;

@@ -203,6 +203,7 @@ impl World {
             What::LogDone { node, life } => self.log_done(usize::from(node), life),
             What::LogIdle { node, life } => self.log_idle(usize::from(node), life),
             What::CheckpointDone { node, life } => self.checkpoint_done(usize::from(node), life),
+            What::MergeDone { node, life } => self.merge_done(usize::from(node), life),
             What::Chunk(transfer) => self.chunk(transfer),
             What::PeerLost { node, life, peer } => {
                 let event = replica::Event::PeerLost(self.nodes[usize::from(peer)].id);

@@ -3,7 +3,7 @@
 use super::wanted::{Wanted, bytes_of};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use mvcc::{Changes, Event, KeyValue};
+use mvcc::{Before, Changes, Event, View};
 
 /// Events for one watcher: whole revisions, in order, at least one event. It holds the revisions
 /// and no list of what in them is wanted, so that a large one is as small as any.
@@ -72,22 +72,31 @@ impl Batch {
     }
 
     /// All of it in parts of at most `bytes_max`, but for one event at least.
-    pub fn fragments(&self, bytes_max: usize) -> impl Iterator<Item = Fragment<'_>> {
+    pub fn fragments(
+        &self,
+        bytes_max: usize,
+        view: Option<&View>,
+    ) -> impl Iterator<Item = Fragment<'_>> {
         let mut place = self.start();
         core::iter::from_fn(move || {
-            let (part, behind) = self.fragment(place, bytes_max)?;
+            let (part, behind) = self.fragment(place, bytes_max, view)?;
             place = behind;
             Some(part)
         })
     }
 
     /// The part behind a place, and the place behind that; none when that was all.
-    pub fn fragment(&self, from: Place, bytes_max: usize) -> Option<(Fragment<'_>, Place)> {
+    pub fn fragment(
+        &self,
+        from: Place,
+        bytes_max: usize,
+        view: Option<&View>,
+    ) -> Option<(Fragment<'_>, Place)> {
         let (mut behind, mut bytes, mut count) = (from, 0, 0);
         loop {
             let mut next = behind;
-            let Some((event, _)) = self.next(&mut next) else { break };
-            bytes += bytes_of(&self.wanted, event);
+            let Some(event) = self.next(&mut next) else { break };
+            bytes += bytes_of(event, &self.before(event, view));
             if bytes > bytes_max && count > 0 {
                 break;
             }
@@ -98,9 +107,23 @@ impl Batch {
         (count > 0).then_some((Fragment { batch: self, from, count, more }, behind))
     }
 
-    /// The event behind a place, with the version before it where the watcher wants that and
-    /// there was one; moves the place behind it.
-    pub fn next(&self, place: &mut Place) -> Option<(&Event, Option<&KeyValue>)> {
+    /// What was before an event, where the watcher wants that and it is still there. Nothing of it
+    /// is held for a watcher: it is looked up when the event is told.
+    ///
+    /// Panics when the watcher wants it and there is no view.
+    pub fn before(&self, event: &Event, view: Option<&View>) -> Before {
+        let view = view.filter(|_| self.wanted.prev_kv);
+        assert_eq!(view.is_some(), self.wanted.prev_kv, "what is wanted is looked for");
+        view.map_or_else(Before::default, |view| view.before(event))
+    }
+
+    /// Whether its watcher wants to be told what was before its events.
+    pub fn wants_before(&self) -> bool {
+        self.wanted.prev_kv
+    }
+
+    /// The event behind a place; moves the place behind it.
+    pub fn next(&self, place: &mut Place) -> Option<&Event> {
         if self.left(place) == 0 {
             return None;
         }
@@ -114,18 +137,18 @@ impl Batch {
             place.at = (change, n + 1);
             if self.wanted.wants(event) {
                 place.given += 1;
-                return Some((event, event.prev_kv.as_ref().filter(|_| self.wanted.prev_kv)));
+                return Some(event);
             }
         }
     }
 }
 
 impl<'a> Fragment<'a> {
-    /// Each event, with the version before it where the watcher wants that and there was one.
-    pub fn events(self) -> impl Iterator<Item = (&'a Event, Option<&'a KeyValue>)> {
+    /// Each event, with what [`Batch::before`] says.
+    pub fn events(self, view: Option<&View>) -> impl Iterator<Item = (&'a Event, Before)> {
         let mut place = self.from;
         let events = core::iter::from_fn(move || self.batch.next(&mut place));
-        events.take(self.count)
+        events.take(self.count).map(move |event| (event, self.batch.before(event, view)))
     }
 
     /// How many those are.

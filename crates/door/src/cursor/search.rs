@@ -1,7 +1,7 @@
 //! Going through a stretch of history for one watcher, a few events at a time.
 
 use super::batch::Batch;
-use super::wanted::{Bounds, Wanted, bytes_of};
+use super::wanted::{Bounds, Wanted, bytes_about};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use base::planted;
@@ -93,7 +93,7 @@ impl Search {
                     }
                     self.met.1 = true;
                     self.count += 1;
-                    self.bytes += bytes_of(wanted, event);
+                    self.bytes += bytes_about(wanted, event);
                 }
             }
             if self.met.1 {

@@ -1,6 +1,6 @@
 //! What a watcher is to see, and how much of that at a time.
 
-use mvcc::{Event, EventKind, KeyRange, KeyValue};
+use mvcc::{Before, Event, EventKind, KeyRange, KeyValue};
 
 /// Bytes of a key with its value beside the two themselves, in any front's form at most.
 pub(crate) const KEY_VALUE_OVERHEAD_BYTES: usize = 64;
@@ -33,11 +33,20 @@ impl Wanted {
     }
 }
 
-/// Bytes of an event as the watcher is told it, about.
-pub(super) fn bytes_of(wanted: &Wanted, event: &Event) -> usize {
-    let size = |kv: &KeyValue| KEY_VALUE_OVERHEAD_BYTES + kv.key.len() + kv.value.len();
-    let before = event.prev_kv.as_ref().filter(|_| wanted.prev_kv);
-    EVENT_OVERHEAD_BYTES + size(&event.kv) + before.map_or(0, size)
+/// Bytes of an event as the watcher is told it, at most about; what was before it is as large as
+/// what came of it, until somebody looks.
+pub(super) fn bytes_about(wanted: &Wanted, event: &Event) -> usize {
+    let after = size(&event.kv);
+    EVENT_OVERHEAD_BYTES + after + if wanted.prev_kv { after } else { 0 }
+}
+
+/// The same once what was before it is known.
+pub(super) fn bytes_of(event: &Event, before: &Before) -> usize {
+    EVENT_OVERHEAD_BYTES + size(&event.kv) + before.as_ref().map_or(0, size)
+}
+
+fn size(kv: &KeyValue) -> usize {
+    KEY_VALUE_OVERHEAD_BYTES + kv.key.len() + kv.value.len()
 }
 
 /// How much one step of a cursor may look at and give; each is positive.

@@ -232,7 +232,7 @@ impl Stage {
         match told {
             Told::Events { watcher, batch } => {
                 let twin = place.twins.get_mut(&watcher).expect("whoever is told is there");
-                twin.got.extend(batch.whole().events().map(|(event, _)| seen(event)));
+                twin.got.extend(batch.whole().events(None).map(|(event, _)| seen(event)));
                 let expected = twin.expected(&self.history, i64::MAX);
                 assert!(expected.starts_with(&twin.got), "in order, once, without a gap");
                 self.note("events");

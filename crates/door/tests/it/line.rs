@@ -140,7 +140,7 @@ impl Line {
 }
 
 fn tell(part: Fragment<'_>, lines: &mut Vec<String>) {
-    for (event, _) in part.events() {
+    for (event, _) in part.events(None) {
         let (revision, key) = (event.kv.mod_revision, text(&event.kv.key));
         lines.push(match event.kind {
             EventKind::Put => format!("PUT {revision} {key} {}", text(&event.kv.value)),

@@ -232,7 +232,7 @@ impl Session {
         let form = (self.form.shape(), self.header());
         let bytes_max = self.hub.message_bytes_max;
         let mut fed = Some(Box::new(Fed { errand, active: Vec::new(), piece: None }));
-        let mut writing = None;
+        let (mut writing, mut view) = (None, Some(self.hub.door.view()));
         let step = move || {
             let Fed { errand, active, piece } = &mut **fed.as_mut()?;
             if writing.is_none() {
@@ -244,7 +244,9 @@ impl Session {
                     active.push(watcher);
                     owed.push(Owed { watcher, in_parts: in_parts.contains(&watcher), batch });
                 }
-                writing = Some(Box::new(Writing::new(form, bytes_max, owed)));
+                let mut begun = Box::new(Writing::new(form, bytes_max, owed));
+                begun.look_in(|| view.take().expect("it is begun once"));
+                writing = Some(begun);
             }
             let mut rest = writing.take()?;
             if !rest.is_done() {
@@ -267,6 +269,8 @@ impl Session {
         let Some(permit) = self.hub.permits.take(&self.bell) else {
             return self.answers.push_front(Answer::Rest(writing));
         };
+        let mut writing = writing;
+        writing.look_in(|| self.hub.door.view());
         let mut writing = Some(writing);
         let step = move || {
             let written = writing.as_mut()?.step()?;
@@ -332,8 +336,10 @@ impl Session {
         let bytes_max = if fragment { self.hub.message_bytes_max } else { usize::MAX };
         let mut header = self.header();
         header.revision = batch.revision();
-        for part in batch.fragments(bytes_max) {
-            let events = part.events().map(|(event, before)| convert::event(event, before));
+        let view = batch.wants_before().then(|| self.hub.door.view());
+        for part in batch.fragments(bytes_max, view.as_ref()) {
+            let events = part.events(view.as_ref());
+            let events = events.map(|(event, before)| convert::event(event, &before));
             self.answer(pb::WatchResponse {
                 header: Some(header),
                 watch_id: id,

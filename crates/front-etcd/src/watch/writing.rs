@@ -6,6 +6,7 @@ use super::super::writer::{CHUNK_BYTES, Writer};
 use api::etcdserverpb as pb;
 use bytes::Bytes;
 use door::{Batch, Place};
+use mvcc::View;
 use net::{Shape, Status};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -30,6 +31,8 @@ pub(super) struct Writing {
     message: Option<Writer>,
     /// What is written and not handed over.
     ready: Vec<u8>,
+    /// Of the data now; none between two pieces, since a client may take its time.
+    view: Option<View>,
 }
 
 impl Writing {
@@ -39,8 +42,14 @@ impl Writing {
         owed: Vec<Owed>,
     ) -> Self {
         let owed = owed.into_iter().map(|o| (o.watcher, o.in_parts, Arc::new(o.batch))).collect();
-        let ready = Vec::new();
-        Self { shape, header, part_bytes_max, owed, place: None, message: None, ready }
+        let (place, message, ready, view) = (None, None, Vec::new(), None);
+        Self { shape, header, part_bytes_max, owed, place, message, ready, view }
+    }
+
+    /// Has what was before its events looked up in this view, for the piece that follows.
+    pub(super) fn look_in(&mut self, view: impl FnOnce() -> View) {
+        let wants = self.owed.iter().any(|(_, _, batch)| batch.wants_before());
+        self.view = wants.then(view);
     }
 
     /// All is handed over.
@@ -55,6 +64,14 @@ impl Writing {
     /// A message is too long.
     pub(super) fn step(&mut self) -> Option<Result<Bytes, Status>> {
         assert!(!self.is_done(), "who is done is not asked");
+        let piece = self.go_on();
+        if piece.is_some() {
+            self.view = None;
+        }
+        piece
+    }
+
+    fn go_on(&mut self) -> Option<Result<Bytes, Status>> {
         while self.ready.len() < CHUNK_BYTES {
             let Some(message) = &mut self.message else {
                 if !self.begin() {
@@ -80,10 +97,11 @@ impl Writing {
     /// Begins the next message; false when there is none.
     fn begin(&mut self) -> bool {
         let Some((watcher, in_parts, batch)) = self.owed.front() else { return false };
-        let bytes_max = if *in_parts { self.part_bytes_max } else { usize::MAX };
+        let view = self.view.as_ref().filter(|_| batch.wants_before());
         let from = self.place.unwrap_or_else(|| batch.start());
         let (count, behind) = if *in_parts {
-            let (part, behind) = batch.fragment(from, bytes_max).expect("it has events left");
+            let part = batch.fragment(from, self.part_bytes_max, view);
+            let (part, behind) = part.expect("it has events left");
             (part.count(), Some(behind).filter(|_| part.more))
         } else {
             (batch.count(), None)
@@ -94,7 +112,7 @@ impl Writing {
             fragment: behind.is_some(),
             ..Default::default()
         };
-        let parts = parts::events(&head, (Arc::clone(batch), from), count);
+        let parts = parts::events(&head, (Arc::clone(batch), from), count, view.cloned());
         self.message = Some(Writer::new(self.shape, parts));
         self.place = behind;
         if behind.is_none() {

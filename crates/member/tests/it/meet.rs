@@ -33,6 +33,7 @@ pub fn committed(config: Configuration, own: Life) -> Replica {
         leaderless_wait: Nanos::from_millis(2000),
         catchup_entries: 10,
         apply_budget: 1000,
+        settle_versions: 20,
         trace: false,
     };
     let mut store = mvcc::Store::new(mvcc::Limits::default());

@@ -228,11 +228,6 @@ impl<K: Key, T> Slots<K, T> {
         }
     }
 
-    pub fn slot_mut(&mut self, at: usize) -> (&K, &mut T) {
-        let Slot { key, value, .. } = &mut self.items[at];
-        (key, value)
-    }
-
     pub fn remove(&mut self, at: usize) -> T {
         self.items.remove(at).value
     }

@@ -3,7 +3,8 @@
 use super::{has_filters, is_in_key_order};
 use crate::budget::Budget;
 use crate::key_range::KeyRange;
-use crate::types::{EventKind, RangeRequest, RangeResponse};
+use crate::layers::KeyRef;
+use crate::types::{RangeRequest, RangeResponse};
 use crate::view::View;
 use base::Blob;
 
@@ -94,40 +95,39 @@ impl Rest {
             Self::Looked => unreachable!("who looks at each key has counted them"),
             Self::Newest => Some(view.count_newest(range)),
             Self::Behind { counted, before, after, passed } => {
-                let from = after.take();
-                let mut last = from.as_ref();
-                for (key, record) in view.live(before, last, revision, view.revision) {
+                let mut last = None;
+                for (key, facts) in view.live(before, after.clone(), revision, view.revision) {
                     if !budget.is_left() {
-                        *after = last.cloned();
+                        if let Some(last) = last {
+                            *after = Some(KeyRef::key(&last));
+                        }
                         return None;
                     }
                     budget.spend(1);
                     last = Some(key);
-                    *passed += usize::from(record.is_some());
+                    *passed += usize::from(facts.is_some());
                 }
                 // Less only where a store with other data was put in its place meanwhile.
                 Some(counted.count.saturating_sub(*passed))
             }
             Self::Since { revision: from, event, grown } => {
-                for (at, changes) in view.history.iter_from(from, false) {
-                    if *at > *from {
+                for (at, records) in view.told_from(*from) {
+                    if at > *from {
                         *event = 0;
                     }
-                    let left = &changes.events[*event..];
+                    let left = &records[*event..];
                     let batch = &left[..left.len().min(budget.batch(usize::MAX))];
                     budget.spend(1 + batch.len() as u64);
-                    for event in batch.iter().filter(|event| range.matches(&event.kv.key)) {
-                        *grown += match event.kind {
-                            EventKind::Put => i64::from(event.kv.version == 1),
-                            EventKind::Delete => -1,
-                        };
+                    for record in batch.iter().filter(|record| range.matches(&record.kv.key)) {
+                        let grows = i64::from(record.kv.version == 1);
+                        *grown += if record.tombstone { -1 } else { grows };
                     }
-                    (*from, *event) = (*at, *event + batch.len());
-                    if *event < changes.events.len() {
+                    (*from, *event) = (at, *event + batch.len());
+                    if *event < records.len() {
                         return None;
                     }
                     if !budget.is_left() {
-                        (*from, *event) = (*at + 1, 0);
+                        (*from, *event) = (at + 1, 0);
                         return None;
                     }
                 }

@@ -12,7 +12,7 @@ use crate::discard::Discard;
 use crate::lease::{Lease, TTL_MAX};
 use crate::space::{ALARM_OWN, Space};
 use crate::store::{Applied, Limits};
-use crate::sweep::{CompactWork, Slice, SweepWork};
+use crate::sweep::{Slice, SweepWork, compact};
 use crate::txn::TxnWork;
 use crate::types::{Changes, Event};
 use crate::view::View;
@@ -39,7 +39,6 @@ enum Stage {
     Txn(Box<TxnWork>),
     Revoke(RevokeWork),
     Renew(Vec<(i64, i64)>),
-    Compact(CompactWork),
     /// Of what a compaction left; then the command has its answer.
     CompactSweep(SweepWork),
     Sweep(SweepWork),
@@ -127,12 +126,6 @@ impl Task {
         command: &Command,
         budget: &mut Budget,
     ) -> Stage {
-        if let Stage::Compact(mut work) = stage {
-            if work.run(view, budget) {
-                return Stage::CompactSweep(SweepWork::new(Slice::IDLE));
-            }
-            return Stage::Compact(work);
-        }
         let (events, digest) = (&mut self.events, &mut self.digest);
         let mut w = Writer { view, events, digest };
         let result = match (&mut stage, command) {
@@ -206,10 +199,10 @@ fn begin(w: &mut Writer<'_>, limits: &Limits, command: &Command) -> Result<Begun
             return Ok(Begun::Stage(Stage::Delete(DeleteWork::new(request))));
         }
         Command::Txn(_) => return Ok(Begun::Stage(Stage::Txn(Box::new(TxnWork::new())))),
-        Command::Compact { revision } => match CompactWork::new(w.view, *revision) {
-            Ok(work) => return Ok(Begun::Stage(Stage::Compact(work))),
-            Err(error) => Err(error),
-        },
+        Command::Compact { revision } => {
+            compact(w.view, *revision)?;
+            return Ok(Begun::Stage(Stage::CompactSweep(SweepWork::new(Slice::IDLE))));
+        }
         Command::LeaseGrant { id, ttl } => grant(w.view, limits, *id, *ttl),
         Command::LeaseRevoke { id, renewal } => match RevokeWork::new(w.view, *id, *renewal) {
             Ok(work) => return Ok(Begun::Stage(Stage::Revoke(work))),

@@ -3,7 +3,7 @@
 use crate::budget::{Budget, units};
 use crate::command::Command;
 use crate::key_range::KeyRange;
-use crate::sweep::{CompactWork, Slice, SweepWork};
+use crate::sweep::{Slice, SweepWork};
 use crate::types::{RequestOp, TxnRequest};
 use crate::view::View;
 use base::Blob;
@@ -14,7 +14,7 @@ pub(super) fn fits(view: &View, command: Option<&Command>, budget: Budget) -> bo
         return true;
     }
     let mut left = Budget::new(budget.left() + 1);
-    let mut compacts = None;
+    let compacts = matches!(command, Some(Command::Compact { .. }));
     match command {
         Some(Command::Put(request)) => left.spend(units(request.value.len())),
         Some(Command::Delete(request)) => {
@@ -22,16 +22,14 @@ pub(super) fn fits(view: &View, command: Option<&Command>, budget: Budget) -> bo
             keys(view, (&request.key, &request.range_end), (true, bytes), &mut left);
         }
         Some(Command::Txn(request)) => txn(view, request, &mut left),
-        Some(Command::Compact { revision }) => {
-            left.spend(CompactWork::weigh(view, *revision));
-            compacts = Some(*revision);
-        }
         Some(Command::LeaseRevoke { id, .. }) => {
             let attached = view.lease_keys_after(*id, None).take(left.batch(usize::MAX));
             left.spend(1 + attached.count() as u64);
         }
         Some(Command::LeaseRenew { ids }) => left.spend(ids.len() as u64),
-        Some(Command::LeaseGrant { .. } | Command::Alarm { .. }) => left.spend(1),
+        Some(Command::LeaseGrant { .. } | Command::Alarm { .. } | Command::Compact { .. }) => {
+            left.spend(1);
+        }
         None => {}
     }
     let own = if command.is_some() { Slice::BUSY } else { Slice::IDLE };
@@ -73,11 +71,11 @@ fn keys(
         return left.spend(view.count_newest(&range) as u64);
     }
     let current = if is_newest { 0 } else { i64::MAX };
-    for (_, record) in view.live(&range, None, i64::MAX - 1, current) {
+    for (_, facts) in view.live(&range, None, i64::MAX - 1, current) {
         if !left.is_left() {
             return;
         }
-        left.spend(record.map_or(1, |record| units(record.kv.value.len())));
+        left.spend(facts.map_or(1, |facts| units(facts.value_len as usize)));
     }
 }
 
@@ -182,35 +180,26 @@ mod tests {
     }
 
     #[test]
-    fn a_removal_under_way_makes_every_entry_longer_by_its_slice() {
+    fn a_removal_under_way_makes_every_entry_longer_by_its_slice_and_by_what_is_dead() {
         let mut store = store();
         let compact = |revision| Command::Compact { revision };
-        // Its own look, its last event shown anew, and two units for each event in its slices.
-        let costs = [2, 3, 8].map(|revision| cost(&store, Some(&compact(revision))));
-        assert_eq!(costs, [2 + 2, 2 + 4, 2 + 8]);
-        apply(&mut store, &compact(8));
-        assert!(store.is_sweeping() && store.view.sweep.passed == 4);
         let small = Command::Put(put(b"k", 0, 0));
-        assert_eq!(cost(&store, Some(&small)), 1 + 2, "one revision by the way");
-        assert_eq!(cost(&store, None), 4, "and two by one without a command: enough keys");
+        assert_eq!((cost(&store, Some(&small)), cost(&store, None)), (1, 1));
+        for _ in 0..9 {
+            apply(&mut store, &small);
+        }
+        // Its own look, and as many versions as its slices look at.
+        let (busy, idle) = (3, 5);
+        assert_eq!(cost(&store, Some(&compact(8))), 1 + idle + busy);
+        apply(&mut store, &compact(8));
+        assert!(store.is_sweeping());
+        let dead = store.view.layers.len() as u64 - store.view.versions;
+        assert_eq!(dead, 2, "what died, and its end");
+        assert_eq!(cost(&store, Some(&small)), 1 + busy + dead);
+        assert_eq!(cost(&store, None), store.view.versions.min(idle) + dead);
         store.advance(LogIndex(99), ClusterTime(1));
         store.advance(LogIndex(100), ClusterTime(1));
         assert!(!store.is_sweeping());
         assert_eq!((cost(&store, Some(&small)), cost(&store, None)), (1, 1));
-        // The next one passes what is left of the last target too.
-        apply(&mut store, &small);
-        assert_eq!(cost(&store, Some(&compact(9))), 2 + 4);
-    }
-
-    #[test]
-    fn many_events_of_one_revision_are_passed_whole() {
-        let mut store = Store::new(Limits::default());
-        let puts: Vec<RequestOp> =
-            (0..20).map(|n| RequestOp::Put(put(&[b'a' + n], 0, 0))).collect();
-        apply(&mut store, &Command::Txn(TxnRequest { success: puts, ..TxnRequest::default() }));
-        apply(&mut store, &Command::Put(put(b"k", 0, 0)));
-        let compact = |revision| Command::Compact { revision };
-        let costs = [2, 3].map(|revision| cost(&store, Some(&compact(revision))));
-        assert_eq!(costs, [21 + 40, 2 + 40], "no other revision is begun behind so many");
     }
 }

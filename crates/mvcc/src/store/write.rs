@@ -2,10 +2,11 @@
 
 use crate::command::Error;
 use crate::digest::Digest;
+use crate::index::Facts;
 use crate::lease::Lease;
-use crate::map::Map;
+use crate::made::Made;
 use crate::types::{Changes, Event, EventKind, KeyValue, PutRequest, PutResponse};
-use crate::version::{Old, Record};
+use crate::version::Record;
 use crate::view::View;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -27,8 +28,9 @@ impl Writer<'_> {
         let events = core::mem::take(self.events);
         let changes = Arc::new(Changes { revision: self.view.revision, events });
         debug_assert!(changes.events.iter().all(|e| e.kv.mod_revision == changes.revision));
-        let old = self.view.history.insert(changes.revision, changes.clone());
-        assert!(old.is_none(), "a revision is made once");
+        let made = Made::new(core::mem::take(&mut self.view.making)).expect("each event is of one");
+        assert_eq!(made.records().len(), changes.events.len(), "and each has its event");
+        self.view.layers.add_made(changes.revision, made);
         Some(changes)
     }
 
@@ -40,62 +42,49 @@ impl Writer<'_> {
     pub fn put(&mut self, request: &PutRequest) -> PutResponse {
         assert!(!request.key.is_empty(), "requests are checked before they run");
         let revision = self.view.revision + 1;
-        let prev = self.view.live_at(&request.key, revision).cloned();
-        let old = prev.as_ref().map(|record| &record.kv);
+        let old = self.view.live_at(&request.key, revision);
+        let is_asked = request.prev_kv || request.ignore_value;
+        let prev = old.filter(|_| is_asked).map(|old| self.view.record(&old).kv.clone());
         // A transaction may have deleted the key since the check: nothing is left to keep then.
+        let kept = prev.as_ref().filter(|_| request.ignore_value);
         let value = if request.ignore_value {
-            old.map_or_else(Blob::default, |kv| kv.value.clone())
+            kept.map_or_else(Blob::default, |kv| kv.value.clone())
         } else {
             request.value.clone()
         };
-        let lease = if request.ignore_lease { old.map_or(0, |kv| kv.lease) } else { request.lease };
+        let lease =
+            if request.ignore_lease { old.map_or(0, |old| old.lease) } else { request.lease };
         let kv = KeyValue {
-            key: old.map_or_else(|| request.key.clone(), |kv| kv.key.clone()),
-            create_revision: old.map_or(revision, |kv| kv.create_revision),
+            key: request.key.clone(),
+            create_revision: old.map_or(revision, |old| old.create_revision),
             mod_revision: revision,
-            version: old.map_or(1, |kv| kv.version + 1),
+            version: old.map_or(1, |old| old.version + 1),
             value,
             lease,
         };
         assert!(kv.create_revision <= revision && kv.version > 0, "a put makes a live key");
-        let prev_kv = old.filter(|_| request.prev_kv).cloned();
-        self.write(kv, prev);
+        let prev_kv = prev.filter(|_| request.prev_kv);
+        self.write(kv, old);
         prev_kv.iter().for_each(|kv| self.digest.answered(kv));
         self.digest.number(revision);
         PutResponse { revision, prev_kv }
     }
 
     /// `prev` is what lives under the key now, this command's own writes included.
-    fn write(&mut self, kv: KeyValue, prev: Option<Arc<Record>>) {
+    fn write(&mut self, kv: KeyValue, old: Option<Facts>) {
         let revision = self.view.revision + 1;
         assert_eq!(kv.mod_revision, revision, "a command's writes share one revision");
         assert!(!kv.key.is_empty(), "every key has a name");
-        assert!(prev.as_ref().is_none_or(|prev| prev.kv.key == kv.key), "its own earlier value");
-        let is_create = kv.create_revision == revision;
-        let prev = prev.filter(|_| !is_create);
-        let prev_kv = prev.and_then(|prev| before(&self.view.old, prev, revision)).into();
         let sub = u32::try_from(self.events.len()).expect("fits memory");
-        let record = Arc::new(Record { kv, sub, tombstone: false });
-        let hash = self.view.add_version(record.clone());
+        let record = Arc::new(Record::new(kv, sub));
+        let hash = self.view.add_version(&record, old.as_ref());
         self.digest.version(hash);
+        self.view.making.push(record.clone());
         if self.events.is_empty() {
-            self.events.reserve_exact(1); // mostly the only one, and kept for long
+            self.events.reserve_exact(1); // mostly the only one
         }
-        self.events.push(Event { kind: EventKind::Put, kv: record.into(), prev_kv });
+        self.events.push(Event { kind: EventKind::Put, kv: record.into() });
     }
-}
-
-/// What a watcher is shown as the value before `revision`, as in etcd, of a key that lives as
-/// `prev` by now. Only a command that wrote the key twice has to look further back than that.
-pub(super) fn before(old: &Map<Old, ()>, prev: Arc<Record>, revision: i64) -> Option<Arc<Record>> {
-    assert!(prev.kv.mod_revision <= revision, "no later version is there");
-    if prev.kv.mod_revision < revision {
-        return Some(prev);
-    }
-    let (found, ()) = old.floor(&Old::at(prev.kv.key.clone(), revision - 1, u32::MAX))?;
-    let is_its = found.kv.key == prev.kv.key;
-    assert!(!is_its || found.kv.mod_revision < revision, "later versions are behind it");
-    (is_its && !found.tombstone).then(|| found.0.clone())
 }
 
 /// In etcd's order: of two faults a client is told about the lease.
@@ -128,37 +117,26 @@ impl View {
         Some(lease)
     }
 
-    /// Makes `record` the newest version of its key; its hash.
-    pub(crate) fn add_version(&mut self, record: Arc<Record>) -> u64 {
-        let (bytes, hash) = (record.bytes(), record.hash());
-        assert!(!record.tombstone || record.kv.lease == 0, "nothing is attached to a dead key");
-        self.versions_hash = self.versions_hash.wrapping_add(hash);
-        self.size_bytes += bytes;
-        if record.kv.lease != 0 {
-            self.lease_keys.insert((record.kv.lease, record.kv.key.clone()), ());
+    /// Makes `record` the newest version of its key, which lives as `old`; its hash.
+    pub(crate) fn add_version(&mut self, record: &Arc<Record>, old: Option<&Facts>) -> u64 {
+        let (key, facts) = (&record.kv.key, record.facts());
+        assert!(!facts.tombstone || facts.lease == 0, "nothing is attached to a dead key");
+        self.count(key, &facts);
+        if facts.lease != 0 {
+            self.lease_keys.insert((facts.lease, key.clone()), ());
         }
-        let (lease, age) = (record.kv.lease, record.age());
-        let Some(old) = self.current.insert(record.kv.key.clone(), record) else { return hash };
-        if old.kv.lease != 0 && old.kv.lease != lease && !planted!(AttachmentKept) {
-            self.lease_keys.remove(&(old.kv.lease, old.kv.key.clone()));
+        self.layers.push(record.clone(), old.is_some());
+        let old = old.map_or(0, |old| old.lease);
+        if old != 0 && old != facts.lease && !planted!(AttachmentKept) {
+            self.lease_keys.remove(&(old, key.clone()));
         }
-        assert!(old.age() < age, "a newer version supersedes an older one");
-        let twice = self.old.insert(Old(old), ());
-        assert!(twice.is_none(), "a version is superseded once");
-        hash
+        facts.hash
     }
 
-    /// A superseded version out of a checkpoint.
-    pub(crate) fn add_old(&mut self, record: Arc<Record>) {
-        self.versions_hash = self.versions_hash.wrapping_add(record.hash());
-        self.size_bytes += record.bytes();
-        let twice = self.old.insert(Old(record), ());
-        assert!(twice.is_none(), "who restores refuses a version that comes twice");
-    }
-
-    pub(crate) fn forget(&mut self, record: &Record) {
-        self.versions_hash = self.versions_hash.wrapping_sub(record.hash());
-        assert!(self.size_bytes >= record.bytes(), "what is forgotten was counted");
-        self.size_bytes -= record.bytes();
+    /// Takes a version into the sums.
+    pub(crate) fn count(&mut self, key: &Blob, facts: &Facts) {
+        self.versions_hash = self.versions_hash.wrapping_add(facts.hash);
+        self.size_bytes += facts.bytes(key);
+        self.versions += 1;
     }
 }

@@ -178,7 +178,7 @@ fn history(view: &View, words: &[&str]) -> Vec<String> {
         Ok(page) => {
             let wanted = |changes: &mvcc::Changes| {
                 let events = changes.matching(&range).cloned().collect();
-                show::changes(&mvcc::Changes { revision: changes.revision, events })
+                show::changes(&mvcc::Changes { revision: changes.revision, events }, view)
             };
             let mut lines: Vec<String> =
                 page.changes.iter().flat_map(|changes| wanted(changes)).collect();

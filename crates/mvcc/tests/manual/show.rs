@@ -3,7 +3,7 @@
 use base::Blob;
 use mvcc::{
     AlarmKind, Changes, Error, Event, EventKind, KeyValue, RangeResponse, Response, ResponseOp,
-    TxnResponse,
+    TxnResponse, View,
 };
 
 /// Text as it is, a long one by its length.
@@ -110,12 +110,13 @@ pub fn alarm((member, kind): &(u64, AlarmKind)) -> String {
 }
 
 /// What a watcher of everything is told of one revision.
-pub fn changes(changes: &Changes) -> Vec<String> {
-    changes.events.iter().map(|e| format!("revision {}: {}", changes.revision, event(e))).collect()
+pub fn changes(changes: &Changes, view: &View) -> Vec<String> {
+    let line = |e| format!("revision {}: {}", changes.revision, event(e, view));
+    changes.events.iter().map(line).collect()
 }
 
-fn event(event: &Event) -> String {
-    let before = match event.prev_kv.as_ref() {
+fn event(event: &Event, view: &View) -> String {
+    let before = match view.before(event).as_ref() {
         Some(before) => format!(", was {}", kv(before)),
         None => String::new(),
     };

@@ -71,6 +71,7 @@ impl Sum {
         };
         seen("leadership changed 3 times", stats.elections > 3);
         seen("checkpoint written", stats.checkpoints > 0);
+        seen("layers merged", stats.merges > 0);
         seen("checkpoint installed from a peer", stats.installs > 0);
         seen("torn tail cut", stats.cuts > 0);
         seen("unknown outcome", stats.ops_unknown > 0);

@@ -49,6 +49,7 @@ pub fn settings() -> ReplicaSettings {
         leaderless_wait: Nanos::from_millis(2000),
         catchup_entries: 10,
         apply_budget: 100,
+        settle_versions: 20,
         trace: false,
     }
 }

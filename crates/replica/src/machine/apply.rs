@@ -82,6 +82,20 @@ impl Replica {
         out.discard.push(self.running.take().map(|running| running.job));
     }
 
+    /// Keeps what is applied in few layers: takes in what was merged, and has what is due merged. A
+    /// long entry goes by the layers that it began on.
+    pub(super) fn merge(&mut self, out: &mut Effects) {
+        if self.halted || self.running.is_some() {
+            return;
+        }
+        if let Some(settled) = self.settled.take() {
+            out.discard.append(self.store.settled(*settled));
+        }
+        if let Some(settling) = self.store.settle(self.settings.settle_versions) {
+            out.settle = Some(settling);
+        }
+    }
+
     /// Whether there is more to apply at once: until then the machine wants to be stepped.
     pub fn is_applying(&self) -> bool {
         let committed = self.raft.commit().min(self.standing.limit());

@@ -34,6 +34,7 @@ enum What {
     Frame(usize, usize, Vec<u8>),
     Persisted(usize, u64, Ticket),
     Checkpoint(usize, u64, Box<Checkpoint>),
+    Merged(usize, u64, Box<mvcc::Settled>),
     /// The newest checkpoint of one goes to another.
     Snapshot(usize, usize),
 }
@@ -232,6 +233,7 @@ impl Cluster {
             leaderless_wait: Nanos::from_millis(3000),
             catchup_entries: 10,
             apply_budget: self.apply_budget,
+            settle_versions: 3,
             trace: true,
         };
         let (base, base_ballot, base_config, store, extra) = match disk.checkpoint {
@@ -403,6 +405,11 @@ impl Cluster {
                     self.step(node, Event::Persisted(ticket));
                 }
             }
+            What::Merged(node, life, settled) => {
+                if self.lives[node] == life && self.runs(node) {
+                    self.step(node, Event::Settled(settled));
+                }
+            }
             What::Checkpoint(node, life, checkpoint) => {
                 let newest = self.disks[node].checkpoint.as_ref().map(|c| c.index);
                 if self.lives[node] == life && self.runs(node) && newest < Some(checkpoint.index) {
@@ -465,12 +472,21 @@ impl Cluster {
             let known = *self.hashes.entry(status.applied).or_insert(hashes);
             assert_eq!(known, hashes, "node {node} differs at applied index {}", status.applied);
         }
+        self.carry_out(node, out);
+    }
+
+    fn carry_out(&mut self, node: usize, mut out: Effects) {
         if let Some(job) = out.checkpoint.take() {
             let CheckpointJob { view, index, ballot, config, extra } = job;
             let records = view.checkpoint_records().collect::<Vec<_>>();
             let checkpoint = Checkpoint { index, ballot, config, records, extra };
             let at = self.now.plus(Nanos(1 + self.prng.below(50_000_000)));
             self.push(at, What::Checkpoint(node, self.lives[node], Box::new(checkpoint)));
+        }
+        if let Some(settling) = out.settle.take() {
+            let at = self.now.plus(Nanos(5_000_000));
+            let settled = Box::new(settling.run());
+            self.push(at, What::Merged(node, self.lives[node], settled));
         }
         for to in out.snapshots {
             let at = self.now.plus(Nanos(1 + self.prng.below(50_000_000)));

@@ -1,7 +1,7 @@
 //! The log thread: carries out the journal lane (`member::lane`), with the disk's own time.
 
 use super::Place;
-use super::thread::Thread;
+use crate::jobs::Thread;
 use crate::metrics::DiskMetrics;
 use crate::node::input::{Input, Vital};
 use base::LogIndex;

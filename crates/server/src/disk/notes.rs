@@ -2,7 +2,7 @@
 //! voting: whom it has met, and that a repair is over.
 
 use super::Place;
-use super::thread::Thread;
+use crate::jobs::Thread;
 use crate::node::input::{Input, Vital};
 use base::LogIndex;
 use member::{Remembered, Unwelcome, Unwritten};

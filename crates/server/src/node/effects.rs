@@ -34,6 +34,9 @@ impl Voter {
         for peer in effects.snapshots.drain(..) {
             self.send_checkpoint(peer);
         }
+        if let Some(settling) = effects.settle.take() {
+            self.merger.merge(settling);
+        }
         if let Some(job) = effects.checkpoint.take() {
             self.peers.files.write_checkpoint(job, self.inbox.clone());
         }

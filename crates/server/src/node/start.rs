@@ -4,6 +4,7 @@ use super::End;
 use super::asked::{Inputs, Queue};
 use super::handle::{Handle, Phase};
 use super::input::{Input, Word};
+use super::merger::Merger;
 use super::show::Shown;
 use super::voter::Voter;
 use crate::bootstrap;
@@ -227,6 +228,8 @@ impl Listeners {
 
 /// Units of work on committed entries in one step: a few milliseconds.
 const APPLY_UNITS_MAX: u64 = 1000;
+/// Versions in maps before they are merged with the others: a few tens of MiB with their values.
+const SETTLE_VERSIONS: usize = 1 << 16;
 
 fn replica_settings(config: &Config, identity: &Identity, seed: u64) -> ReplicaSettings {
     let raft = Settings {
@@ -248,6 +251,7 @@ fn replica_settings(config: &Config, identity: &Identity, seed: u64) -> ReplicaS
         leaderless_wait: Nanos::from_millis(2 * config.election_timeout_ms),
         catchup_entries: config.snapshot_catchup_entries,
         apply_budget: APPLY_UNITS_MAX,
+        settle_versions: SETTLE_VERSIONS,
         trace: config.record > 0,
     }
 }
@@ -337,7 +341,7 @@ fn build(
     peers.follow(replica.raft());
     let shown = Shown::new(&replica, &peers);
     let board = shown.board(&replica, quota_bytes);
-    let threads = Arc::new(Threads::start()?);
+    let (threads, merger) = (Arc::new(Threads::start()?), Merger::start(inbox.clone())?);
     let parts = desk::Parts {
         config: Arc::clone(&config),
         front,
@@ -363,6 +367,7 @@ fn build(
         board,
         shown,
         threads,
+        merger,
         started,
         tap,
         cut: BTreeSet::new(),

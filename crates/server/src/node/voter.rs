@@ -4,6 +4,7 @@
 use super::End;
 use super::asked::{Inputs, Queue};
 use super::input::{Checkpointed, Control, Input, Told, Word};
+use super::merger::Merger;
 use super::show::Shown;
 use crate::board::Board;
 use crate::config::Config;
@@ -39,6 +40,7 @@ pub(super) struct Voter {
     pub(super) board: Arc<Board>,
     pub(super) shown: Shown,
     pub(super) threads: Arc<Threads>,
+    pub(super) merger: Merger,
     pub(super) started: Moment,
     pub(super) tap: Tap,
     pub(super) cut: BTreeSet<NodeId>,

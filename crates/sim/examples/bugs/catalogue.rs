@@ -130,6 +130,11 @@ entries! {
     "digest-by-slice" LIVES, 0 "the chain hash depends on how the work is cut";
     "slice-skips-key" CUTS, 0 "a delete that goes on in another slice leaves out a key";
     "running-in-checkpoint" INSTALLS, 0 "a checkpoint's window holds the entry under way";
+    "settled-of-another-state" INSTALLS, 0 "what was merged of an earlier state is taken";
+    "made-lost-by-merge" LIVES, 0 "what was made while layers were merged is lost";
+    "merge-ahead-of-sweep" LIVES, 0 "a merge leaves out what the sums still count";
+    "below-forgotten" LIVES, 0 "a key written twice since a merge counts twice";
+    "living-collected" LIVES, 0 "a volume that is collected loses a version that lives";
     "lease-early" LEASES, 1 "deadlines leave out the clock-rate bound (etcd #14758)";
     "revoke-over-renewal" TWIN, 1 "an expiry ends a lease renewed since (etcd #15247)";
     "renews-the-dead" LIVES, 0 "renewing a revoked lease succeeds (etcd 3.6.5)";

@@ -2,7 +2,7 @@
 //! left out below a promise, and from where it was left.
 
 use crate::model::Model;
-use mvcc::{Event, EventKind, KeyRange};
+use mvcc::{Before, Event, EventKind, KeyRange};
 
 /// What a client asked to see.
 #[derive(Clone, Debug)]
@@ -34,7 +34,8 @@ pub enum Heard {
     },
     /// `more`: the rest of these events is in the next message.
     Events {
-        events: Vec<Event>,
+        /// Each with what was before it, where that was wanted.
+        events: Vec<(Event, Before)>,
         revision: i64,
         more: bool,
     },
@@ -56,7 +57,7 @@ pub struct Watching {
     /// Everything up to here has been seen; none before the first answer.
     seen: Option<i64>,
     /// Fragments of a batch that is not complete.
-    parts: Vec<Event>,
+    parts: Vec<(Event, Before)>,
     closed: bool,
 }
 
@@ -141,7 +142,7 @@ impl Watching {
         let until = after.iter().take_while(|changes| changes.revision <= revision);
         let mut expected = until.flat_map(|changes| &changes.events).filter(|e| self.wants(e));
         let compacted = model.compacted;
-        for got in &parts {
+        for (got, before) in &parts {
             let at = got.kv.mod_revision;
             let Some(want) = expected.next() else {
                 return Err(("watch is unique", format!("{got:?} nobody expects to {revision}")));
@@ -153,9 +154,9 @@ impl Watching {
                 return Err(("watch is reliable", format!("got {got:?}, expected {want:?}")));
             }
             // The version before may be gone with a compaction at this revision or above.
-            let lost = got.prev_kv.is_none() && at <= compacted;
-            let old = want.prev_kv.as_ref().filter(|_| self.wanted.prev_kv);
-            if got.prev_kv.as_ref() != old && !lost {
+            let lost = before.is_none() && at <= compacted;
+            let old = model.before(want).filter(|_| self.wanted.prev_kv);
+            if before.as_ref() != old && !lost {
                 return Err(("watch tells what was before", format!("{got:?}, not {old:?}")));
             }
         }
@@ -179,7 +180,7 @@ impl Watching {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mvcc::{Before, Changes, KeyValue};
+    use mvcc::{Changes, KeyValue};
     use std::sync::Arc;
 
     fn put(key: &'static str, revision: i64) -> Event {
@@ -190,7 +191,7 @@ mod tests {
             version: 1,
             ..KeyValue::default()
         };
-        Event { kind: EventKind::Put, kv: kv.into(), prev_kv: Before::default() }
+        Event { kind: EventKind::Put, kv: kv.into() }
     }
 
     /// Revision 2 puts a and b, 3 puts c.
@@ -213,7 +214,8 @@ mod tests {
     }
 
     fn events(events: &[Event], revision: i64, more: bool) -> Heard {
-        Heard::Events { events: events.to_vec(), revision, more }
+        let events = events.iter().map(|event| (event.clone(), Before::default())).collect();
+        Heard::Events { events, revision, more }
     }
 
     fn rule(watching: &mut Watching, heard: &Heard) -> Option<&'static str> {
@@ -256,8 +258,9 @@ mod tests {
         assert_eq!(rule(&mut w, &events(&both, 2, false)), Some("watch is ordered"));
         let again = Heard::Created { from: 3, revision: 3 };
         assert_eq!(rule(&mut w, &again), Some("watch is resumable"));
-        let old = Event { prev_kv: Some(KeyValue::default()).into(), ..put("a", 2) };
-        let told = events(&[old, put("b", 2)], 2, false);
+        let mut told = events(&both, 2, false);
+        let Heard::Events { events, .. } = &mut told else { unreachable!("it was made as one") };
+        events[0].1 = Some(KeyValue::default()).into();
         assert_eq!(rule(&mut open(false), &told), Some("watch tells what was before"));
     }
 }

@@ -40,6 +40,23 @@ impl World {
         self.agenda.push(self.now.plus(took), What::CheckpointDone { node: node as u8, life });
     }
 
+    pub(super) fn begin_merge(&mut self, node: usize, settling: mvcc::Settling) {
+        let took = Nanos(self.disk_time(node).0 * 2);
+        let life = self.nodes[node].life;
+        let Some(member) = self.nodes[node].up_mut() else { return };
+        member.merging.push_back(settling);
+        self.agenda.push(self.now.plus(took), What::MergeDone { node: node as u8, life });
+    }
+
+    pub(super) fn merge_done(&mut self, node: usize, life: u32) {
+        let place = &mut self.nodes[node];
+        let member = if place.life == life { place.up_mut() } else { None };
+        if let Some(settling) = member.and_then(|member| member.merging.pop_front()) {
+            self.stats.merges += 1;
+            self.give(node, life, Event::Settled(Box::new(settling.run())));
+        }
+    }
+
     pub(super) fn checkpoint_done(&mut self, node: usize, life: u32) {
         let now = self.now;
         let place = &mut self.nodes[node];

@@ -167,6 +167,7 @@ impl World {
             leaderless_wait: Nanos(knobs.election.0 * 3),
             catchup_entries: knobs.catchup_entries,
             apply_budget: knobs.apply_budget * (1 + node as u64 % 3),
+            settle_versions: knobs.settle_versions * (1 + node % 3),
             trace: true,
         }
     }

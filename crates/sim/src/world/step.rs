@@ -257,6 +257,9 @@ impl World {
         for peer in effects.snapshots.drain(..) {
             self.send_checkpoint(node, peer);
         }
+        if let Some(settling) = effects.settle.take() {
+            self.begin_merge(node, settling);
+        }
         if let Some(job) = effects.checkpoint.take() {
             self.begin_checkpoint(node, job);
         }

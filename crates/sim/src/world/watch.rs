@@ -6,7 +6,7 @@ use crate::agenda::What;
 use crate::judge::{Heard, Wanted, Watching};
 use base::{Blob, Nanos};
 use door::{Feed, Fragment, Sight, StreamId, Told};
-use mvcc::{Changes, Event, KeyRange};
+use mvcc::{Changes, KeyRange, View};
 use std::sync::Arc;
 
 /// Each watcher has a stream of its own, and this number there.
@@ -274,8 +274,9 @@ impl World {
                 feed.end(&errand);
                 all = errand.take_told();
             }
+            let view = store.view();
             for told in all {
-                if !self.tell_what_was_found(number, told) {
+                if !self.tell_what_was_found(number, told, &view) {
                     return;
                 }
             }
@@ -283,7 +284,7 @@ impl World {
     }
 
     /// Sends what the feed told; false when the watcher has ended.
-    fn tell_what_was_found(&mut self, number: usize, told: Told) -> bool {
+    fn tell_what_was_found(&mut self, number: usize, told: Told, view: &View) -> bool {
         let watcher = &mut self.watchers[number];
         let batch = match told {
             Told::Events { batch, .. } => batch,
@@ -302,15 +303,12 @@ impl World {
         };
         watcher.active = true;
         let message = |part: Fragment<'_>| {
-            let event = |(event, before): (&Event, Option<&mvcc::KeyValue>)| Event {
-                prev_kv: before.cloned().into(),
-                ..event.clone()
-            };
-            let events = part.events().map(event).collect();
+            let events = part.events(Some(view)).map(|(event, before)| (event.clone(), before));
+            let events = events.collect();
             Heard::Events { events, revision: batch.revision(), more: part.more }
         };
         let messages: Vec<Heard> = if watcher.client.wanted.fragment {
-            batch.fragments(FRAGMENT_BYTES_MAX).map(message).collect()
+            batch.fragments(FRAGMENT_BYTES_MAX, Some(view)).map(message).collect()
         } else {
             vec![message(batch.whole())]
         };
