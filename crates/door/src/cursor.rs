@@ -9,7 +9,7 @@ mod wanted;
 
 use base::planted;
 pub use batch::{Batch, Fragment, Place};
-use mvcc::{Error, Recent, View};
+use mvcc::{Error, InMemory, Recent, View};
 pub(crate) use search::Search;
 pub(crate) use wanted::KEY_VALUE_OVERHEAD_BYTES;
 pub use wanted::{Bounds, Wanted};
@@ -91,8 +91,9 @@ impl Cursor {
         if self.in_sync(end) {
             return Ok(None);
         }
-        let page = view.history_stretch(self.next, &self.wanted.range, bounds.events_max)?;
-        Ok(Some(Search::new(page, end)))
+        let (range, max) = (&self.wanted.range, bounds.events_max);
+        let page = view.history_stretch(self.next, range, max, &mut InMemory)?;
+        Ok(Some(Search::new(page.expect("all is in memory"), end)))
     }
 
     /// As [`Cursor::look`], of the changes heard last; none where [`Cursor::follow`] fails.

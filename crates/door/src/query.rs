@@ -7,7 +7,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use base::{Blob, ClusterTime};
 use mvcc::{
-    Budget, Counted, Error, HashKv, HashKvWork, RangeRequest, RangeResponse, RangeWork,
+    Budget, Counted, Error, HashKv, HashKvWork, InMemory, RangeRequest, RangeResponse, RangeWork,
     ReadTxnWork, TxnRequest, TxnResponse, View,
 };
 
@@ -127,10 +127,15 @@ impl Reading {
     /// # Errors
     /// What the data model refuses once it has looked.
     pub fn run(&mut self, budget: &mut Budget) -> Option<Result<Found, Error>> {
+        let values = &mut InMemory;
         match &mut self.part {
-            Part::Range(work) => work.run(&self.view, budget).map(|range| Ok(Found::Range(range))),
-            Part::Txn(work) => work.run(budget).map(|found| found.map(Found::Txn)),
-            Part::Hash(work) => work.run(&self.view, budget).map(|hash| Ok(Found::Hash(hash))),
+            Part::Range(work) => {
+                work.run(&self.view, values, budget).map(|range| Ok(Found::Range(range)))
+            }
+            Part::Txn(work) => work.run(values, budget).map(|found| found.map(Found::Txn)),
+            Part::Hash(work) => {
+                work.run(&self.view, values, budget).map(|hash| Ok(Found::Hash(hash)))
+            }
             Part::Lease { id, keys, now } => {
                 let view = &self.view;
                 if let Some(keys) = keys {

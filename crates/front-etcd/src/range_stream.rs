@@ -15,7 +15,7 @@ use bytes::Bytes;
 use door::{Door, Refusal, apart};
 use later::{Asker, Later, promise};
 use mvcc::{
-    Budget, Counted, Error, KeyValue, RangeRequest, RangeResponse, RangeWork, SortOrder,
+    Budget, Counted, Error, InMemory, KeyValue, RangeRequest, RangeResponse, RangeWork, SortOrder,
     SortTarget, View,
 };
 use net::{Call, DRAIN_MAX, Source, Status, Turn};
@@ -284,7 +284,7 @@ impl Reader {
                 }
             }
         };
-        let read = work.run(view, budget);
+        let read = work.run(view, &mut InMemory, budget);
         if read.is_none() {
             self.work = Some(work);
         }

@@ -8,8 +8,8 @@
 
 use base::{Blob, ClusterTime, LogIndex};
 use mvcc::{
-    Applied, Budget, Caller, Command, DeleteRequest, Discard, Limits, Progress, PutRequest, Recent,
-    Store,
+    Applied, Budget, Caller, Command, DeleteRequest, Discard, InMemory, Limits, Progress,
+    PutRequest, Recent, Store,
 };
 use std::time::{Duration, Instant};
 
@@ -42,7 +42,7 @@ impl Machine {
         let mut slices = Vec::new();
         let mut start = Instant::now();
         let request = Some((Caller::nobody(), command));
-        let mut progress = self.store.begin(at, request, &mut Budget::new(BUDGET));
+        let mut progress = self.store.begin(at, request, &mut InMemory, &mut Budget::new(BUDGET));
         loop {
             slices.push(start.elapsed());
             match progress {
@@ -53,7 +53,7 @@ impl Machine {
                 }
                 Progress::Running(job) => {
                     start = Instant::now();
-                    progress = self.store.run(job, &mut Budget::new(BUDGET));
+                    progress = self.store.run(job, &mut InMemory, &mut Budget::new(BUDGET));
                 }
             }
         }

@@ -10,8 +10,10 @@ use crate::response_codec::{get_key_value, key_value};
 use crate::space::Space;
 use crate::store::{Limits, Store};
 use crate::types::KeyValue;
+use crate::values::{InMemory, record};
 use crate::version::Record;
 use crate::view::View;
+use crate::walk::{Step, Walk};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use base::codec::{DecodeError, Get, Put};
@@ -24,8 +26,7 @@ const FORMAT: u8 = 4;
 #[derive(Clone, Debug)]
 enum Stage {
     Header,
-    /// Behind this version.
-    Versions(Option<(i64, u32)>),
+    Versions(Walk),
     Leases(Option<i64>),
     End,
 }
@@ -94,22 +95,21 @@ impl Iterator for CheckpointRecords {
             let next = match core::mem::replace(&mut self.stage, Stage::End) {
                 Stage::Header => {
                     out = view.header();
-                    Stage::Versions(None)
+                    Stage::Versions(Walk::new((0, 0)))
                 }
-                Stage::Versions(after) => {
-                    let mut last = None;
-                    let rest = view.retained(after.map_or(0, |(revision, _)| revision));
-                    for record in rest.skip_while(|r| after.is_some_and(|after| r.age() <= after)) {
+                Stage::Versions(mut walk) => {
+                    while !full(&out) {
+                        let step = walk.next(&view.layers, &mut InMemory);
+                        let Step::Version(record) = step else { break };
+                        if !view.is_retained(&record) {
+                            continue;
+                        }
                         if out.is_empty() {
                             out.put_u8(b'V');
                         }
-                        put_record(record, &mut out);
-                        last = Some(record.age());
-                        if full(&out) {
-                            break;
-                        }
+                        put_record(&record, &mut out);
                     }
-                    if full(&out) { Stage::Versions(last) } else { Stage::Leases(None) }
+                    if full(&out) { Stage::Versions(walk) } else { Stage::Leases(None) }
                 }
                 Stage::Leases(after) => {
                     let low = after.unwrap_or(i64::MIN);
@@ -239,20 +239,10 @@ fn get_record(view: &View, input: &mut Get<'_>) -> Result<Arc<Record>, DecodeErr
     let kv = get_key_value(input)?;
     let (sub, tombstone) = (input.i64()?, input.bool()?);
     let sub = u32::try_from(sub).or_else(|_| invalid("checkpoint version"))?;
-    if kv.key.is_empty() || !(2..=view.revision).contains(&kv.mod_revision) {
+    if kv.mod_revision > view.revision {
         return invalid("checkpoint version");
     }
-    let lives = (2..=kv.mod_revision).contains(&kv.create_revision)
-        && (1..=kv.mod_revision).contains(&kv.version);
-    let dead = KeyValue { mod_revision: kv.mod_revision, ..KeyValue::default() };
-    let is_dead = || KeyValue { key: Blob::default(), ..kv.clone() } == dead;
-    if (tombstone && !is_dead()) || (!tombstone && !lives) {
-        return invalid("checkpoint: a version that no command makes");
-    }
-    let (key, revision) = (kv.key.clone(), kv.mod_revision);
-    let record =
-        if tombstone { Record::tombstone(key, revision, sub) } else { Record::new(kv, sub) };
-    Ok(Arc::new(record))
+    record(kv, sub, tombstone)
 }
 
 /// Versions come in the order in which they were made.

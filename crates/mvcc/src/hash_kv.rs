@@ -3,8 +3,10 @@
 use crate::budget::{Budget, units};
 use crate::command::Error;
 use crate::hash::{HashKv, marshal, revision_key};
+use crate::values::{InMemory, Values};
 use crate::version::Record;
 use crate::view::View;
+use crate::walk::{Step, Walk};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use base::{LogIndex, crc};
@@ -14,8 +16,8 @@ use base::{LogIndex, crc};
 pub struct HashKvWork {
     revision: i64,
     applied: LogIndex,
-    /// The version gone through last.
-    after: Option<(i64, u32)>,
+    /// Where it goes on.
+    walk: Walk,
     stage: Stage,
 }
 
@@ -43,13 +45,20 @@ impl HashKvWork {
         }
         let revision = if revision == 0 { view.revision } else { revision };
         assert!(revision <= view.revision, "what is hashed is there");
-        Ok(Self { revision, applied: view.applied, after: None, stage: Stage::Keeps })
+        let walk = Walk::new((0, 0));
+        Ok(Self { revision, applied: view.applied, walk, stage: Stage::Keeps })
     }
 
-    /// Goes on for as long as the budget lasts; the answer once it is whole.
+    /// Goes on for as long as the budget lasts, and what it needs is at hand; the answer once it is
+    /// whole.
     ///
     /// Panics when `view` is not the one that the work began on.
-    pub fn run(&mut self, view: &View, budget: &mut Budget) -> Option<HashKv> {
+    pub fn run(
+        &mut self,
+        view: &View,
+        values: &mut dyn Values,
+        budget: &mut Budget,
+    ) -> Option<HashKv> {
         assert_eq!(view.applied, self.applied, "one view is hashed");
         loop {
             if !budget.is_left() {
@@ -57,13 +66,13 @@ impl HashKvWork {
             }
             match self.stage {
                 Stage::Keeps => {
-                    let keep_any = self.keeps_any(view, budget)?;
+                    let keep_any = self.keeps_any(view, values, budget)?;
                     let hash = crc::crc32c(b"key");
-                    (self.stage, self.after) = (Stage::Hash { keep_any, hash }, None);
+                    (self.stage, self.walk) = (Stage::Hash { keep_any, hash }, Walk::new((0, 0)));
                 }
                 Stage::Hash { keep_any, ref mut hash } => {
                     let mut so_far = *hash;
-                    let done = self.hash(view, keep_any, &mut so_far, budget);
+                    let done = self.hash(view, keep_any, &mut so_far, (values, budget));
                     self.stage = Stage::Hash { keep_any, hash: so_far };
                     if !done {
                         return None;
@@ -77,13 +86,19 @@ impl HashKvWork {
         }
     }
 
-    /// The rows that are hashed, in order of age, behind the last one gone through.
-    fn rows<'a>(&self, view: &'a View) -> impl Iterator<Item = &'a Arc<Record>> + use<'a> {
-        let (after, upto) = (self.after, self.revision);
-        view.retained(after.map_or(0, |(revision, _)| revision))
-            .skip_while(move |row| after.is_some_and(|after| row.age() <= after))
-            .take_while(move |row| row.kv.mod_revision <= upto)
-            .filter(move |row| !view.is_void(row))
+    /// The next row that is hashed, in order of age; Err when what follows is not at hand.
+    fn row(&mut self, view: &View, values: &mut dyn Values) -> Result<Option<Arc<Record>>, ()> {
+        loop {
+            match self.walk.next(&view.layers, values) {
+                Step::Missing => return Err(()),
+                Step::End => return Ok(None),
+                Step::Version(row) if row.kv.mod_revision > self.revision => return Ok(None),
+                Step::Version(row) if view.is_retained(&row) && !view.is_void(&row) => {
+                    return Ok(Some(row));
+                }
+                Step::Version(_) => {}
+            }
+        }
     }
 
     /// Whether the row is what is left of its key at the revision.
@@ -94,32 +109,40 @@ impl HashKvWork {
     }
 
     /// etcd skips nothing when nothing is to be kept.
-    fn keeps_any(&mut self, view: &View, budget: &mut Budget) -> Option<bool> {
-        for row in self.rows(view) {
-            if self.keeps(view, row) {
+    fn keeps_any(
+        &mut self,
+        view: &View,
+        values: &mut dyn Values,
+        budget: &mut Budget,
+    ) -> Option<bool> {
+        while budget.is_left() {
+            let Some(row) = self.row(view, values).ok()? else { return Some(false) };
+            if self.keeps(view, &row) {
                 return Some(true);
             }
-            self.after = Some(row.age());
             budget.spend(1);
-            if !budget.is_left() {
-                return None;
-            }
         }
-        Some(false)
+        None
     }
 
     /// Whether all rows are hashed by now.
-    fn hash(&mut self, view: &View, keep_any: bool, hash: &mut u32, budget: &mut Budget) -> bool {
+    fn hash(
+        &mut self,
+        view: &View,
+        keep_any: bool,
+        hash: &mut u32,
+        (values, budget): (&mut dyn Values, &mut Budget),
+    ) -> bool {
         let mut bytes = Vec::new();
-        for row in self.rows(view) {
-            if !budget.is_left() {
-                return false;
-            }
+        while budget.is_left() {
+            let row = match self.row(view, values) {
+                Err(()) => return false,
+                Ok(None) => return true,
+                Ok(Some(row)) => row,
+            };
             budget.spend(units(row.kv.value.len()));
             let main = row.kv.mod_revision;
-            assert!(self.after.is_none_or(|after| after < row.age()), "in order of age");
-            self.after = Some(row.age());
-            if main <= view.compact_revision && keep_any && !self.keeps(view, row) {
+            if main <= view.compact_revision && keep_any && !self.keeps(view, &row) {
                 continue;
             }
             if main == view.compact_revision && row.tombstone {
@@ -130,17 +153,17 @@ impl HashKvWork {
             marshal(&row.kv, row.tombstone, &mut bytes);
             *hash = crc::crc32c_append(*hash, &bytes);
         }
-        true
+        false
     }
 }
 
 impl View {
-    /// etcd's `HashKV` at `revision`, at once.
+    /// etcd's `HashKV` at `revision`, at once, of a store that has all in memory.
     ///
     /// # Errors
     /// As [`HashKvWork::start`].
     pub fn hash_kv(&self, revision: i64) -> Result<HashKv, Error> {
         let mut work = HashKvWork::start(self, revision)?;
-        Ok(work.run(self, &mut Budget::endless()).expect("the budget is endless"))
+        Ok(work.run(self, &mut InMemory, &mut Budget::endless()).expect("the budget is endless"))
     }
 }

@@ -3,8 +3,10 @@
 use crate::command::Error;
 use crate::key_range::KeyRange;
 use crate::types::{Changes, Event, EventKind};
+use crate::values::{InMemory, Values};
 use crate::version::{Before, Record};
 use crate::view::View;
+use crate::walk::{Step, Walk};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use base::{Blob, planted};
@@ -39,22 +41,65 @@ impl HistoryPage {
     }
 }
 
+/// Goes through versions revision by revision.
+struct Revisions {
+    walk: Walk,
+    open: Vec<Arc<Record>>,
+}
+
+impl Revisions {
+    fn new(from: i64) -> Self {
+        Self { walk: Walk::new((from, 0)), open: Vec::new() }
+    }
+
+    /// What the next revision made, dead versions among it; none behind the last one. Err when it
+    /// is not at hand.
+    fn next(
+        &mut self,
+        view: &View,
+        values: &mut dyn Values,
+    ) -> Result<Option<Vec<Arc<Record>>>, Missing> {
+        loop {
+            let record = match self.walk.next(&view.layers, values) {
+                Step::Missing => return Err(Missing),
+                Step::End if self.open.is_empty() => return Ok(None),
+                Step::End => return Ok(Some(core::mem::take(&mut self.open))),
+                Step::Version(record) => record,
+            };
+            let is_next = |first: &Arc<Record>| first.kv.mod_revision < record.kv.mod_revision;
+            if self.open.first().is_some_and(is_next) {
+                return Ok(Some(core::mem::replace(&mut self.open, Vec::from([record]))));
+            }
+            self.open.push(record);
+        }
+    }
+}
+
+/// What follows is not at hand.
+struct Missing;
+
 impl View {
-    /// Every retained version in the order in which they were made, from this revision on.
-    pub(crate) fn retained(&self, from: i64) -> impl Iterator<Item = &Arc<Record>> {
-        let all = self.layers.made_from(from).flat_map(|(_, records)| records);
+    /// Every retained version in the order in which they were made, from this revision on, of a
+    /// store that has all in memory.
+    #[cfg(test)]
+    pub(crate) fn retained(&self, from: i64) -> impl Iterator<Item = Arc<Record>> + use<'_> {
+        let mut walk = Walk::new((from, 0));
+        let all = core::iter::from_fn(move || match walk.next(&self.layers, &mut InMemory) {
+            Step::Version(record) => Some(record),
+            _ => None,
+        });
         all.filter(|record| self.is_retained(record))
     }
 
-    /// The versions that watchers are told of, revision by revision, from this one on. Of the
-    /// compact revision that is what a compaction leaves of it, removed or not by now.
-    pub(crate) fn told_from(&self, from: i64) -> impl Iterator<Item = (i64, &[Arc<Record>])> {
-        let from = from.max(self.compact_revision + i64::from(planted!(CompactDropsEvents)));
-        self.layers.made_from(from)
+    /// The first revision that watchers are still told of. Of the compact revision they are told
+    /// what a compaction leaves of it, removed or not by now.
+    fn told_from(&self) -> i64 {
+        self.compact_revision + i64::from(planted!(CompactDropsEvents))
     }
 
-    /// What watchers are told of one of them.
-    fn changes(&self, revision: i64, records: &[Arc<Record>]) -> Arc<Changes> {
+    /// What watchers are told of one revision.
+    fn changes(&self, records: &[Arc<Record>]) -> Arc<Changes> {
+        let revision = records[0].kv.mod_revision;
         let stays = |record: &Record| {
             let is_last = || self.version_at(&record.kv.key, revision).map(|x| x.age());
             revision > self.compact_revision || is_last() == Some(record.age())
@@ -72,20 +117,22 @@ impl View {
 
     /// What lived under the key of an event just before it, as etcd looks it up when it tells a
     /// watcher that asked for it. None for a creation, and none once the event's revision is
-    /// compacted: what was before that is gone.
+    /// compacted: what was before that is gone. Nothing at all when it is not at hand.
     ///
     /// Panics when the view is older than what it is asked for.
-    pub fn before(&self, event: &Event) -> Before {
+    pub fn before(&self, event: &Event, values: &mut dyn Values) -> Option<Before> {
         let revision = event.kv.mod_revision;
         assert!(self.revision >= revision - 1, "an event is told from a view that has it");
         let is_there = !event.is_create() && revision > self.compact_revision;
-        let prev = is_there.then(|| self.live_at(&event.kv.key, revision - 1)).flatten();
-        prev.map(|prev| self.record(&prev).clone()).into()
+        match is_there.then(|| self.live_at(&event.kv.key, revision - 1)).flatten() {
+            None => Some(Before::default()),
+            Some(prev) => Some(Some(self.version(&prev, values)?).into()),
+        }
     }
 
-    /// Up to `max` revisions, from `from` on, that touch `range`. Fewer than `max` means that the
-    /// caller has seen everything up to [`View::revision`]. Looks at every revision there is, if
-    /// need be: [`View::history_page`] is bounded.
+    /// All revisions from `from` on that touch `range`, up to `max` of them, of a store that has
+    /// all in memory. Fewer than `max` means that the caller has seen everything up to
+    /// [`View::revision`].
     ///
     /// # Errors
     /// `Compacted` when `from` is below the compact revision.
@@ -95,11 +142,7 @@ impl View {
         range: &KeyRange,
         max: usize,
     ) -> Result<Vec<Arc<Changes>>, Error> {
-        if from < self.compact_revision {
-            return Err(Error::Compacted);
-        }
-        let touching = self.told_from(from).filter(|(_, records)| touches(records, range));
-        Ok(touching.take(max).map(|(at, records)| self.changes(at, records)).collect())
+        Ok(self.history_page(from, range, max.max(1), usize::MAX)?.changes)
     }
 
     /// As `history`, but looks at no more than `scan_max` revisions; goes on at `next`.
@@ -120,26 +163,29 @@ impl View {
         let end = self.revision.saturating_add(1).max(from);
         let mut page = HistoryPage { changes: Vec::new(), next: end };
         if range.single().is_some() {
-            self.history_of_key(range.first(), max, from, &mut page);
+            let there = self.history_of_key(range.first(), max, from, &mut page, &mut InMemory);
+            assert!(there.is_ok(), "all is in memory");
             return Ok(page);
         }
-        let mut ahead = self.told_from(from);
-        for (at, records) in ahead.by_ref().take(scan_max) {
-            if touches(records, range) {
-                page.changes.push(self.changes(at, records));
+        let mut ahead = Revisions::new(from.max(self.told_from()));
+        let mut looked = 0;
+        while let Ok(Some(records)) = ahead.next(self, &mut InMemory) {
+            let at = records[0].kv.mod_revision;
+            if looked == scan_max || page.changes.len() == max {
+                page.next = at;
+                break;
             }
-            if page.changes.len() == max {
-                page.next = at + 1;
-                return Ok(page);
+            looked += 1;
+            if touches(&records, range) {
+                page.changes.push(self.changes(&records));
             }
         }
-        page.next = ahead.next().map_or(end, |(at, _)| at);
         assert!(from <= page.next && page.next <= end, "a page goes on, to the head at most");
         Ok(page)
     }
 
     /// What follows from `from` on: all revisions, or, of a single key, those that changed it. No
-    /// more than `events_max` events, but for one revision.
+    /// more than `events_max` events, but for one revision. None when that is not at hand.
     ///
     /// # Errors
     /// `Compacted` when `from` is below the compact revision.
@@ -148,41 +194,56 @@ impl View {
         from: i64,
         range: &KeyRange,
         events_max: usize,
-    ) -> Result<HistoryPage, Error> {
+        values: &mut dyn Values,
+    ) -> Result<Option<HistoryPage>, Error> {
         if from < self.compact_revision {
             return Err(Error::Compacted);
         }
+        Ok(self.stretch(from, range, events_max, values).ok())
+    }
+
+    fn stretch(
+        &self,
+        from: i64,
+        range: &KeyRange,
+        events_max: usize,
+        values: &mut dyn Values,
+    ) -> Result<HistoryPage, Missing> {
         let end = self.revision.saturating_add(1).max(from);
         let mut page = HistoryPage { changes: Vec::new(), next: end };
-        let is_all = if range.single().is_some() {
+        if range.single().is_some() {
             let mut found = HistoryPage { changes: Vec::new(), next: end };
-            self.history_of_key(range.first(), events_max.max(1), from, &mut found);
+            self.history_of_key(range.first(), events_max.max(1), from, &mut found, values)?;
             page = HistoryPage::stretch(found.changes.iter(), from, events_max);
-            page.changes.len() == found.changes.len() && found.next == end
-        } else {
-            let mut events = 0;
-            let mut ahead = self.told_from(from).take_while(|(_, records)| {
-                events += records.len();
-                events <= events_max || events == records.len()
-            });
-            for (at, records) in ahead.by_ref() {
-                page.changes.push(self.changes(at, records));
-                page.next = at + 1;
+            if page.changes.len() == found.changes.len() {
+                page.next = found.next;
             }
-            let last = self.layers.last_made();
-            last.is_none_or(|last| last < page.next)
-        };
-        if is_all {
-            page.next = end;
+            return Ok(page);
+        }
+        let (mut ahead, mut events) = (Revisions::new(from.max(self.told_from())), 0);
+        while let Some(records) = ahead.next(self, values)? {
+            events += records.len();
+            if events > events_max && !page.changes.is_empty() {
+                page.next = records[0].kv.mod_revision;
+                break;
+            }
+            page.changes.push(self.changes(&records));
         }
         assert!(from <= page.next && page.next <= end, "a page goes on, to the head at most");
         Ok(page)
     }
 
     /// The versions of one key name its revisions: nothing else is looked at.
-    fn history_of_key(&self, key: &Blob, max: usize, from: i64, page: &mut HistoryPage) {
+    fn history_of_key(
+        &self,
+        key: &Blob,
+        max: usize,
+        from: i64,
+        page: &mut HistoryPage,
+        values: &mut dyn Values,
+    ) -> Result<(), Missing> {
         let mut revisions: Vec<i64> = Vec::new();
-        self.layers.each_from(key, from, |facts| {
+        self.layers.each_from(key, from.max(self.told_from()), |facts| {
             // A revision that changed the key twice is one.
             if revisions.last() == Some(&facts.mod_revision) {
                 return true;
@@ -197,9 +258,13 @@ impl View {
         assert!(revisions.len() <= max, "a page is bounded");
         assert!(revisions.is_sorted_by(|a, b| a < b), "each revision once, in order");
         assert!(revisions.last().is_none_or(|last| *last < page.next), "what is next is later");
-        let told = |at: i64| self.told_from(at).next().filter(|(found, _)| *found == at);
-        let told = revisions.into_iter().filter_map(told);
-        page.changes.extend(told.map(|(at, records)| self.changes(at, records)));
+        for revision in revisions {
+            let records = Revisions::new(revision).next(self, values)?;
+            let records = records.expect("a version of it is retained");
+            assert_eq!(records[0].kv.mod_revision, revision, "and is found there");
+            page.changes.push(self.changes(&records));
+        }
+        Ok(())
     }
 }
 

@@ -11,7 +11,8 @@ mod merged;
 use crate::index::{Facts, Index};
 use crate::made::Made;
 use crate::map::Map;
-use crate::shelf::{Age, Shelf, Volume};
+use crate::shelf::{Memory, Place, Shelf};
+use crate::values::Age;
 use crate::version::Record;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -143,27 +144,35 @@ impl Layers {
         self.fresh.add_made(revision, made);
     }
 
-    /// The versions of a revision, in order; dead ones may be among them.
-    pub fn of(&self, revision: i64) -> &[Arc<Record>] {
+    /// Where the versions of a revision are, dead ones among them.
+    pub fn of(&self, revision: i64) -> Place<'_> {
         if revision > self.settles {
-            self.fresh.of(revision)
+            Place::Here(self.fresh.of(revision))
         } else if revision > self.based {
-            self.settling.of(revision)
+            Place::Here(self.settling.of(revision))
         } else {
             self.shelf.of(revision)
         }
     }
 
-    /// All versions from this revision on, revision by revision; dead ones may be among them.
-    pub fn made_from(&self, revision: i64) -> impl Iterator<Item = (i64, &[Arc<Record>])> {
-        let here = self.settling.made_from(revision).chain(self.fresh.made_from(revision));
-        self.shelf.from(revision).chain(here)
+    /// Where the first versions at or behind this age are, dead ones among them: some of them, in
+    /// order. None when there are none.
+    pub fn from(&self, age: Age) -> Option<Place<'_>> {
+        self.shelf.from(age).or_else(|| {
+            let here = self.settling.from(age).or_else(|| self.fresh.from(age));
+            here.map(Place::Here)
+        })
     }
 
-    /// The last revision of which a version is here.
-    pub fn last_made(&self) -> Option<i64> {
+    /// No revision behind this one is here.
+    pub fn last_made(&self) -> i64 {
         let here = self.fresh.last_made().or_else(|| self.settling.last_made());
-        here.or_else(|| self.shelf.last())
+        here.unwrap_or(self.based)
+    }
+
+    /// Whether all versions of this revision and of later ones are in memory.
+    pub fn is_in_memory(&self, revision: i64) -> bool {
+        revision > self.based || self.shelf.is_in_memory(revision)
     }
 
     /// Whether this version, which is on the shelf or in the maps, was left out by no merge.
@@ -219,12 +228,12 @@ impl Layers {
                 }
             });
         });
-        let is_kept = |record: &Record| index.has(&record.kv.key, record.age());
+        let is_kept = |record: &&Arc<Record>| index.has(&record.kv.key, record.age());
         let made = self.settling.made_from(i64::MIN).flat_map(|(_, records)| records);
-        let kept = made.filter(|record| is_kept(record)).cloned().collect();
-        let first = based + 1;
-        let volume = (based < self.settles).then(|| Volume::new(first, self.settles + 1, kept));
-        let shelf = self.shelf.with(volume, &gone, is_kept);
+        let kept = made.filter(is_kept).cloned().collect();
+        let (first, end) = (based + 1, self.settles + 1);
+        let volume = (first < end).then(|| Memory::new(first, end, kept));
+        let shelf = self.shelf.with(volume, &gone);
         (index, shelf)
     }
 
@@ -253,8 +262,7 @@ impl Layers {
             (of_one[0].kv.key.clone(), of_one.iter().map(|record| record.facts()).collect())
         });
         layers.base = Index::build(keys);
-        layers.shelf =
-            Shelf::default().with(Some(Volume::new(0, revision + 1, records)), &[], |_| true);
+        layers.shelf = Shelf::default().with(Some(Memory::new(0, revision + 1, records)), &[]);
         (layers.fresh, layers.settling) = (Fresh::behind(revision), Fresh::behind(revision));
         (layers.based, layers.settles) = (revision, revision);
         layers

@@ -11,7 +11,13 @@
 #![deny(missing_docs)]
 extern crate alloc;
 #[cfg(test)]
+extern crate self as mvcc;
+#[cfg(test)]
 extern crate std;
+
+#[cfg(test)]
+#[path = "../tests/words/drive.rs"]
+mod drive;
 
 mod budget;
 mod caller;
@@ -45,8 +51,10 @@ mod sweep;
 mod table;
 mod txn;
 mod types;
+mod values;
 mod version;
 mod view;
+mod walk;
 
 pub use budget::Budget;
 pub use caller::Caller;
@@ -63,7 +71,7 @@ pub use key_value::VERSION_OVERHEAD_BYTES;
 pub use lease::LeaseTtl;
 pub use range::{Counted, RangeWork};
 pub use recent::{FREED_HERE_MAX, Recent};
-pub use settle::{Settled, Settling};
+pub use settle::{Kept, NotAtHand, Settled, Settling, Worn};
 pub use store::{Applied, Done, Job, Limits, Progress, Store};
 pub use txn::ReadTxnWork;
 pub use types::{
@@ -71,5 +79,6 @@ pub use types::{
     KeyValue, PutRequest, PutResponse, RangeRequest, RangeResponse, RequestOp, ResponseOp,
     SortOrder, SortTarget, TxnOp, TxnRequest, TxnResponse,
 };
+pub use values::{Age, File, InMemory, Values, Version, Wanted};
 pub use version::{After, Before};
 pub use view::View;

@@ -8,7 +8,10 @@ use crate::key_range::KeyRange;
 use crate::layers::KeyRef;
 use crate::sorter::{Order, Sorter};
 use crate::types::{KeyValue, RangeRequest, RangeResponse, SortOrder, SortTarget};
-use crate::view::View;
+use crate::values::{InMemory, Values};
+use crate::version::Record;
+use crate::view::{self, View};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use base::{Blob, LogIndex, planted};
 use rest::Rest;
@@ -40,8 +43,16 @@ pub struct RangeWork {
     stage: Stage,
     /// How keys are counted that need not be looked at.
     rest: Rest,
-    sorter: Option<Sorter<KeyValue>>,
+    sorter: Option<Sorter<Item>>,
+    /// Versions of which the value is still to be read.
+    ahead: Vec<Facts>,
     kvs: Vec<KeyValue>,
+}
+
+/// A version on its way through a sort, its value with it only where the order is that of values.
+struct Item {
+    kv: KeyValue,
+    facts: Facts,
 }
 
 /// Versions are read so many at once: where they stand is no order, and the processor fetches many
@@ -51,10 +62,10 @@ const READ_AHEAD: usize = 64;
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Scan,
+    /// All keys are looked at, the last values are to be read; then whether the rest is counted.
+    Read(bool),
     Count,
     Sort,
-    /// Of what only the sort needed; up to this place it is done.
-    Strip(usize),
     Done,
 }
 
@@ -101,6 +112,7 @@ impl RangeWork {
             after: None,
             stage: Stage::Scan,
             sorter,
+            ahead: Vec::new(),
             kvs: Vec::new(),
         })
     }
@@ -113,38 +125,32 @@ impl RangeWork {
         self
     }
 
-    /// Goes on for as long as the budget lasts; the answer once it is whole.
+    /// Goes on for as long as the budget lasts, and the values that it needs are at hand; the
+    /// answer once it is whole.
     ///
     /// Panics when `view` is not the one that the work began on, and after the answer.
-    pub fn run(&mut self, view: &View, budget: &mut Budget) -> Option<RangeResponse> {
+    pub fn run(
+        &mut self,
+        view: &View,
+        values: &mut dyn Values,
+        budget: &mut Budget,
+    ) -> Option<RangeResponse> {
         assert_eq!(view.applied, self.applied, "a range is read from one view");
         assert!(self.stage != Stage::Done, "it was answered");
         if self.stage == Stage::Scan {
-            self.stage = self.scan(view, budget)?;
+            self.stage = Stage::Read(self.scan(view, values, budget)?);
+        }
+        if let Stage::Read(counts) = self.stage {
+            self.read(view, values)?;
+            self.stage = if counts { Stage::Count } else { Stage::Sort };
         }
         if self.stage == Stage::Count {
-            let live = self.rest.count(view, (&self.range, self.revision), budget)?;
+            let live = self.rest.count(view, (&self.range, self.revision), values, budget)?;
             self.count = self.count.max(live);
             self.stage = Stage::Sort;
         }
         if self.stage == Stage::Sort {
-            if let Some(sorter) = &mut self.sorter {
-                self.kvs = sorter.finish(budget)?;
-            }
-            self.stage = Stage::Strip(0);
-        }
-        if let Stage::Strip(from) = self.stage
-            && self.sorter.is_some()
-            && self.request.keys_only
-        {
-            let upto = self.kvs.len().min(from.saturating_add(budget.batch(usize::MAX)));
-            assert!(from <= upto, "a value is stripped once");
-            self.kvs[from..upto].iter_mut().for_each(|kv| strip(&self.request, kv));
-            budget.spend((upto - from) as u64);
-            self.stage = Stage::Strip(upto);
-            if upto < self.kvs.len() {
-                return None;
-            }
+            self.sort(view, values, budget)?;
         }
         self.stage = Stage::Done;
         self.check_answer();
@@ -167,25 +173,15 @@ impl RangeWork {
         assert!(whole, "without a limit all that was found is answered");
     }
 
-    /// Looks at the keys of the range; at its end says what comes next.
-    fn scan(&mut self, view: &View, budget: &mut Budget) -> Option<Stage> {
-        let mut ahead = Vec::new();
-        let stage = self.scan_ahead(view, budget, &mut ahead);
-        self.read(view, &mut ahead);
-        stage
-    }
-
-    /// Leaves in `ahead` of which versions the values are still to be read.
-    fn scan_ahead(
-        &mut self,
-        view: &View,
-        budget: &mut Budget,
-        ahead: &mut Vec<Facts>,
-    ) -> Option<Stage> {
+    /// Looks at the keys of the range; at its end whether the rest is counted.
+    fn scan(&mut self, view: &View, values: &mut dyn Values, budget: &mut Budget) -> Option<bool> {
+        if self.ahead.len() == READ_AHEAD {
+            self.read(view, values)?;
+        }
         let (range, mut last) = (self.range.clone(), None);
         for (key, facts) in view.live(&range, self.after.clone(), self.revision, self.current) {
             if self.count >= self.fetch && !matches!(self.rest, Rest::Looked) {
-                return Some(Stage::Count);
+                return Some(true);
             }
             if !budget.is_left() {
                 if let Some(last) = last {
@@ -198,17 +194,22 @@ impl RangeWork {
                 self.count += 1;
                 if self.count <= self.fetch && passes(&self.request, &facts) {
                     self.found += 1;
-                    self.take(view, &key, facts, ahead);
+                    self.take(&key, facts);
                 }
+            }
+            if self.ahead.len() == READ_AHEAD && self.read(view, values).is_none() {
+                self.after = Some(key.key());
+                return None;
             }
             last = Some(key);
         }
-        Some(Stage::Sort)
+        Some(false)
     }
 
-    fn take(&mut self, view: &View, key: &KeyRef<'_>, facts: Facts, ahead: &mut Vec<Facts>) {
+    fn take(&mut self, key: &KeyRef<'_>, facts: Facts) {
         let is_wanted = self.limit.is_none_or(|limit| self.found <= limit);
-        match &self.sorter {
+        let by_value = self.request.sort_target == SortTarget::Value;
+        match &mut self.sorter {
             None if !is_wanted => {}
             // No value is looked for that nobody wants.
             None if self.request.keys_only => {
@@ -216,35 +217,73 @@ impl RangeWork {
                 strip(&self.request, &mut kv);
                 self.kvs.push(kv);
             }
-            _ => ahead.push(facts),
-        }
-        if ahead.len() == READ_AHEAD {
-            self.read(view, ahead);
+            Some(sorter) if !by_value => {
+                sorter.push(Item { kv: facts.key_value(key.key()), facts });
+            }
+            _ => self.ahead.push(facts),
         }
     }
 
-    fn read(&mut self, view: &View, ahead: &mut Vec<Facts>) {
-        let made: Vec<_> = ahead.iter().map(|facts| view.made(facts.mod_revision)).collect();
-        let records =
-            made.into_iter().zip(&*ahead).map(|(made, facts)| view.record_of(made, facts));
-        let records: Vec<_> = records.collect();
-        let kvs = records.into_iter().map(|record| record.kv.clone());
-        match &mut self.sorter {
-            Some(sorter) => kvs.for_each(|kv| sorter.push(kv)),
-            None => self.kvs.extend(kvs),
+    /// Takes in those whose values were to be read, all or none: they are looked for together.
+    fn read(&mut self, view: &View, values: &mut dyn Values) -> Option<()> {
+        let records = read(view, &self.ahead, values)?;
+        for (record, facts) in records.into_iter().zip(self.ahead.drain(..)) {
+            let kv = record.kv.clone();
+            match &mut self.sorter {
+                Some(sorter) => sorter.push(Item { kv, facts }),
+                None => self.kvs.push(kv),
+            }
         }
-        ahead.clear();
+        Some(())
+    }
+
+    /// What is sorted comes into its order; then the values of those are read that are answered.
+    fn sort(&mut self, view: &View, values: &mut dyn Values, budget: &mut Budget) -> Option<()> {
+        if let Some(sorter) = &mut self.sorter {
+            let mut items = sorter.finish(budget)?.into_iter();
+            self.sorter = None;
+            if self.request.sort_target != SortTarget::Value && !self.request.keys_only {
+                self.ahead = items.map(|item| item.facts).collect();
+            } else {
+                let kvs = items.by_ref().map(|mut item| {
+                    if self.request.keys_only {
+                        strip(&self.request, &mut item.kv);
+                    }
+                    item.kv
+                });
+                self.kvs = kvs.collect();
+            }
+        }
+        while !self.ahead.is_empty() {
+            if !budget.is_left() {
+                return None;
+            }
+            let some = self.ahead.len().min(READ_AHEAD);
+            let records = read(view, &self.ahead[..some], values)?;
+            budget.spend(some as u64);
+            self.kvs.extend(records.into_iter().map(|record| record.kv.clone()));
+            self.ahead.drain(..some);
+        }
+        Some(())
     }
 }
 
+/// The versions with these facts, unless one of them is not at hand; then all have been asked for.
+fn read(view: &View, ahead: &[Facts], values: &mut dyn Values) -> Option<Vec<Arc<Record>>> {
+    let places: Vec<_> = ahead.iter().map(|facts| view.made(facts.mod_revision)).collect();
+    let both = places.iter().zip(ahead);
+    let records: Vec<_> = both.map(|(place, facts)| view::of(place, facts, values)).collect();
+    records.into_iter().collect()
+}
+
 impl View {
-    /// A plain range, the way `KV.Range` answers it.
+    /// A plain range, the way `KV.Range` answers it, of a store that has all in memory.
     ///
     /// # Errors
     /// `EmptyKey`, `Compacted`, `FutureRevision`.
     pub fn read(&self, request: &RangeRequest) -> Result<RangeResponse, Error> {
         let mut work = RangeWork::start(self, request)?;
-        Ok(work.run(self, &mut Budget::endless()).expect("the budget is endless"))
+        Ok(work.run(self, &mut InMemory, &mut Budget::endless()).expect("the budget is endless"))
     }
 
     /// The same as [`View::read`].
@@ -276,19 +315,19 @@ fn passes(r: &RangeRequest, kv: &Facts) -> bool {
 
 /// None for the order of keys. A target other than the key with order NONE sorts ascending. Equal
 /// ones stay in the order of keys.
-fn order_of(r: &RangeRequest) -> Option<Order<KeyValue>> {
+fn order_of(r: &RangeRequest) -> Option<Order<Item>> {
     let is_down = r.sort_order == SortOrder::Descend;
     Some(match (r.sort_target, is_down) {
         (SortTarget::Key, false) => return None,
-        (SortTarget::Key, true) => |a, b| b.key.cmp(&a.key),
-        (SortTarget::Version, false) => |a, b| a.version.cmp(&b.version),
-        (SortTarget::Version, true) => |a, b| b.version.cmp(&a.version),
-        (SortTarget::Create, false) => |a, b| a.create_revision.cmp(&b.create_revision),
-        (SortTarget::Create, true) => |a, b| b.create_revision.cmp(&a.create_revision),
-        (SortTarget::Mod, false) => |a, b| a.mod_revision.cmp(&b.mod_revision),
-        (SortTarget::Mod, true) => |a, b| b.mod_revision.cmp(&a.mod_revision),
-        (SortTarget::Value, false) => |a, b| a.value.cmp(&b.value),
-        (SortTarget::Value, true) => |a, b| b.value.cmp(&a.value),
+        (SortTarget::Key, true) => |a, b| b.kv.key.cmp(&a.kv.key),
+        (SortTarget::Version, false) => |a, b| a.kv.version.cmp(&b.kv.version),
+        (SortTarget::Version, true) => |a, b| b.kv.version.cmp(&a.kv.version),
+        (SortTarget::Create, false) => |a, b| a.kv.create_revision.cmp(&b.kv.create_revision),
+        (SortTarget::Create, true) => |a, b| b.kv.create_revision.cmp(&a.kv.create_revision),
+        (SortTarget::Mod, false) => |a, b| a.kv.mod_revision.cmp(&b.kv.mod_revision),
+        (SortTarget::Mod, true) => |a, b| b.kv.mod_revision.cmp(&a.kv.mod_revision),
+        (SortTarget::Value, false) => |a, b| a.kv.value.cmp(&b.kv.value),
+        (SortTarget::Value, true) => |a, b| b.kv.value.cmp(&a.kv.value),
     })
 }
 

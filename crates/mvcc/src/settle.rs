@@ -3,9 +3,13 @@
 
 use crate::discard::Discard;
 use crate::index::Index;
-use crate::shelf::Shelf;
+use crate::shelf::{Anew, Memory, Shelf, Volume};
 use crate::store::Store;
+use crate::values::{File, InMemory, Values, Version};
 use crate::view::View;
+use crate::walk::{Step, Walk};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
 use base::{LogIndex, planted};
 
 /// What settles, as it stood when that began.
@@ -21,10 +25,116 @@ pub struct Settled {
 impl Settling {
     /// Merges it, and leaves out what is not retained any more. Takes time in proportion to what
     /// is retained.
-    pub fn run(&self) -> Settled {
+    pub fn merge(&self) -> Settled {
         let Self(view) = self;
         let merged = view.layers.merged(|key, versions, gone| view.retain(key, versions, gone));
         Settled { merged, begun: view.applied }
+    }
+
+    /// The same for a store that has all in memory: what is worn is made anew.
+    pub fn run(&self) -> Settled {
+        let mut settled = self.merge();
+        while let Some(worn) = settled.worn() {
+            let mut kept = settled.kept(&worn);
+            let records = core::iter::from_fn(|| kept.next(&settled, &mut InMemory).ok().flatten());
+            let records = records.map(|version| version.0).collect();
+            let volume = Memory::new(worn.first, worn.end, records);
+            settled.renew(&worn, Volume::Memory(Arc::new(volume)));
+        }
+        settled
+    }
+}
+
+/// Volumes that are to be made anew as one: they are more dead than alive, or small.
+#[derive(Debug)]
+pub struct Worn {
+    anew: Anew,
+    /// Of the interval that they hold together.
+    pub first: i64,
+    /// The revision behind it.
+    pub end: i64,
+}
+
+/// Goes through the versions that are kept of worn volumes.
+#[derive(Debug)]
+pub struct Kept {
+    walk: Walk,
+    end: i64,
+    /// For a planted bug only.
+    lost: bool,
+}
+
+/// What follows is not at hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotAtHand;
+
+impl Kept {
+    /// The next one, in order of age; none behind the last.
+    ///
+    /// # Errors
+    /// It is not at hand.
+    pub fn next(
+        &mut self,
+        settled: &Settled,
+        values: &mut dyn Values,
+    ) -> Result<Option<Version>, NotAtHand> {
+        let (index, shelf) = &settled.merged;
+        loop {
+            match self.walk.next(shelf, values) {
+                Step::Missing => return Err(NotAtHand),
+                Step::End => return Ok(None),
+                Step::Version(record) if record.kv.mod_revision >= self.end => return Ok(None),
+                Step::Version(record) if index.has(&record.kv.key, record.age()) => {
+                    if core::mem::take(&mut self.lost) {
+                        continue;
+                    }
+                    return Ok(Some(Version(record)));
+                }
+                Step::Version(_) => {}
+            }
+        }
+    }
+}
+
+impl Settled {
+    /// What is worth to be made anew.
+    pub fn worn(&self) -> Option<Worn> {
+        let anew = self.merged.1.worn()?;
+        let (first, end, _) = self.merged.1.interval(&anew);
+        Some(Worn { anew, first, end })
+    }
+
+    /// What is kept of it.
+    pub fn kept(&self, worn: &Worn) -> Kept {
+        let lost = planted!(LivingCollected);
+        Kept { walk: Walk::new((worn.first, 0)), end: worn.end, lost }
+    }
+
+    fn renew(&mut self, worn: &Worn, volume: Volume) {
+        self.merged.1 = self.merged.1.replaced(&worn.anew, volume);
+    }
+
+    /// This file is in the place of what is worn.
+    ///
+    /// Panics when it does not hold what is kept of it.
+    pub fn renewed(&mut self, worn: &Worn, file: File) {
+        self.renew(worn, Volume::File(Arc::new(file)));
+    }
+
+    /// Has all that is in memory put into files; values are read from there then.
+    ///
+    /// # Errors
+    /// As `put`.
+    pub fn store<E>(
+        &mut self,
+        mut put: impl FnMut(i64, i64, &[Version]) -> Result<File, E>,
+    ) -> Result<(), E> {
+        let all: Vec<_> = self.merged.1.in_memory().collect();
+        for (at, first, end, versions) in all {
+            let file = put(first, end, &versions)?;
+            self.merged.1 = self.merged.1.stored(at, file);
+        }
+        Ok(())
     }
 }
 

@@ -1,6 +1,7 @@
 //! The machine: applies commands in log order.
 
 pub(crate) mod end;
+mod hand;
 mod quota;
 mod task;
 mod weigh;
@@ -12,6 +13,7 @@ use crate::check;
 use crate::command::{Command, Error, Response};
 use crate::discard::Discard;
 use crate::types::Changes;
+use crate::values::{InMemory, Values};
 use crate::view::View;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -70,7 +72,7 @@ pub struct Job {
 pub enum Progress {
     /// All of it is applied, and shows.
     Done(Done),
-    /// The budget ended first: [`Store::run`] goes on with it.
+    /// The budget ended first, or a version was not at hand: [`Store::run`] goes on with it.
     Running(Box<Job>),
 }
 
@@ -122,37 +124,44 @@ impl Store {
     }
 
     /// Begins the entry at `index`, stamped `now`, with a caller's command or without one (empty,
-    /// configuration). What is done within the budget is done at once. For anything longer the
-    /// store stays as it is until [`Store::run`] is through. The state after the entry is a
-    /// function of the log only, whatever the budgets are.
+    /// configuration). What is done within the budget and needs nothing that may not be at hand is
+    /// done at once. For anything else the store stays as it is until [`Store::run`] is through.
+    /// The state after the entry is a function of the log only, whatever the budgets are.
     ///
     /// Panics when the entry is not behind all that was applied.
     pub fn begin(
         &mut self,
         (index, now): (LogIndex, ClusterTime),
         request: Option<(Caller, Command)>,
+        values: &mut dyn Values,
         budget: &mut Budget,
     ) -> Progress {
         let of = request.as_ref().map(|(caller, command)| (caller, command));
-        if weigh::fits(&self.view, of.map(|(_, command)| command), *budget) {
+        let command = of.map(|(_, command)| command);
+        if weigh::fits(&self.view, command, *budget) && hand::is_whole(&self.view, command) {
             return Progress::Done(self.at_once((index, now), of, budget));
         }
         let (mut view, base) = (self.view.clone(), self.view.applied);
         view.move_to(index, now);
         assert!(self.view.applied == base, "nobody sees an entry before it is done");
         let task = Task::new(&view, of.map(|(caller, _)| caller));
-        self.run(Box::new(Job { request, view, task, base }), budget)
+        self.run(Box::new(Job { request, view, task, base }), values, budget)
     }
 
     /// Goes on with an entry that was begun. What it did shows once it is done, and at once.
     ///
     /// Panics when the store is not the one that it began on.
-    pub fn run(&mut self, mut job: Box<Job>, budget: &mut Budget) -> Progress {
+    pub fn run(
+        &mut self,
+        mut job: Box<Job>,
+        values: &mut dyn Values,
+        budget: &mut Budget,
+    ) -> Progress {
         assert!(job.base == self.view.applied, "an entry is applied to the state before it");
         assert!(job.view.applied > job.base, "a job is of a later entry");
         let Job { request, view, task, .. } = &mut *job;
         let command = request.as_ref().map(|(_, command)| command);
-        if !task.run(view, &self.limits, command, budget) {
+        if !task.run(view, &self.limits, command, (values, budget)) {
             if planted!(HalfJobShown) {
                 let applied = self.view.applied;
                 self.view = View { applied, ..job.view.clone() };
@@ -181,8 +190,9 @@ impl Store {
         let mut task = Task::new(&self.view, request.map(|(caller, _)| caller));
         let command = request.map(|(_, command)| command);
         let mut work = Budget::endless();
-        let done = task.run(&mut self.view, &self.limits, command, &mut work);
-        assert!(done, "the budget is endless");
+        let all = (&mut InMemory as &mut dyn Values, &mut work);
+        let done = task.run(&mut self.view, &self.limits, command, all);
+        assert!(done, "the budget is endless, and all is at hand");
         budget.spend(Budget::endless().left() - work.left());
         Done { applied: task.outcome(), discard: core::mem::take(&mut task.discard) }
     }
@@ -192,7 +202,7 @@ impl Store {
         self.at_once((index, now), None, &mut Budget::endless());
     }
 
-    /// All of an entry with a command of nobody.
+    /// All of an entry with a command of nobody, of a store that has all in memory.
     pub fn apply(&mut self, index: LogIndex, now: ClusterTime, command: &Command) -> Applied {
         let done =
             self.at_once((index, now), Some((&Caller::nobody(), command)), &mut Budget::endless());

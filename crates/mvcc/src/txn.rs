@@ -16,6 +16,7 @@ use crate::types::{
     Compare, CompareOp, CompareTarget, KeyValue, PutRequest, RangeRequest, RangeResponse,
     RequestOp, ResponseOp, TxnRequest, TxnResponse,
 };
+use crate::values::{InMemory, Values};
 use crate::view::View;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -161,7 +162,7 @@ impl TxnWork {
             let txn: &TxnRequest = nest.last().expect("the root is there");
             let at = self.frames.len() - 1;
             let Some(succeeded) = self.frames[at].succeeded else {
-                if !self.enter(txn, w.view, budget) {
+                if !self.enter(txn, w, budget) {
                     return Ok(false);
                 }
                 continue;
@@ -213,10 +214,10 @@ impl TxnWork {
     }
 
     /// Finds out which branch is taken; true once that is known.
-    fn enter(&mut self, txn: &TxnRequest, view: &View, budget: &mut Budget) -> bool {
+    fn enter(&mut self, txn: &TxnRequest, w: &mut Writer<'_>, budget: &mut Budget) -> bool {
         let late = planted!(CompareAfterWrite) && self.pass == Pass::Run && self.frames.len() > 1;
         let succeeded = if self.pass == Pass::Compare || late {
-            let Some(succeeded) = self.compare(txn, view, budget) else { return false };
+            let Some(succeeded) = self.compare(txn, w, budget) else { return false };
             self.path.push(succeeded);
             succeeded
         } else {
@@ -238,14 +239,19 @@ impl TxnWork {
         assert!(whole || planted!(CompareAfterWrite), "every pass meets what the first one met");
     }
 
-    fn compare(&mut self, txn: &TxnRequest, view: &View, budget: &mut Budget) -> Option<bool> {
+    fn compare(
+        &mut self,
+        txn: &TxnRequest,
+        w: &mut Writer<'_>,
+        budget: &mut Budget,
+    ) -> Option<bool> {
         let frame = self.frames.last_mut().expect("the root is there");
         while let Some(compare) = txn.compare.get(frame.next) {
             let mut work = match core::mem::replace(&mut self.op, Op::None) {
                 Op::Compare(work) => work,
                 _ => CompareWork::default(),
             };
-            match work.run(compare, view, budget) {
+            match work.run(compare, w.view, w.values, budget) {
                 None => {
                     self.op = Op::Compare(work);
                     return None;
@@ -310,8 +316,9 @@ impl TxnWork {
                 ResponseOp::Range(answer)
             }
             RequestOp::Put(put) => {
+                let Some(answer) = w.put(put) else { return Ok(false) };
                 budget.spend(units(put.value.len()));
-                ResponseOp::Put(w.put(put))
+                ResponseOp::Put(answer)
             }
             RequestOp::Delete(delete) => {
                 let mut work = match core::mem::replace(&mut self.op, Op::None) {
@@ -339,7 +346,7 @@ impl TxnWork {
         loop {
             match &mut self.op {
                 Op::Range(work) => {
-                    let Some(answer) = work.run(w.view, budget) else { return Ok(None) };
+                    let Some(answer) = work.run(w.view, w.values, budget) else { return Ok(None) };
                     self.op = Op::Answered(answer, 0);
                 }
                 Op::Answered(answer, upto) => {
@@ -389,10 +396,16 @@ struct CompareWork {
 
 impl CompareWork {
     /// Whether the compare holds, once it is known.
-    fn run(&mut self, compare: &Compare, view: &View, budget: &mut Budget) -> Option<bool> {
+    fn run(
+        &mut self,
+        compare: &Compare,
+        view: &View,
+        values: &mut dyn Values,
+        budget: &mut Budget,
+    ) -> Option<bool> {
         let range = KeyRange::new(compare.key.clone(), compare.range_end.clone());
         let at = view.revision() + i64::from(planted!(CompareAfterWrite));
-        let mut last = None;
+        let (mut last, no_value) = (None, Blob::default());
         let mut live = view.live(&range, self.after.clone(), at, at);
         loop {
             if !budget.is_left() {
@@ -403,27 +416,52 @@ impl CompareWork {
             }
             budget.spend(1);
             let Some((key, facts)) = live.next() else { break };
-            last = Some(key);
-            let Some(facts) = facts else { continue };
-            self.found = true;
-            let value = || &view.record(&facts).kv.value;
-            if !holds_for(compare, &facts.key_value(Blob::default()), value) {
-                return Some(false);
+            if let Some(facts) = facts {
+                let is_value = matches!(compare.target, CompareTarget::Value(_));
+                let record = if is_value { Some(view.version(&facts, values)) } else { None };
+                if matches!(record, Some(None)) {
+                    if let Some(last) = last {
+                        self.after = Some(KeyRef::key(&last));
+                    }
+                    return None;
+                }
+                self.found = true;
+                let record = record.flatten();
+                let value = record.as_ref().map_or(&no_value, |record| &record.kv.value);
+                if !holds_for(compare, &facts.key_value(Blob::default()), value) {
+                    return Some(false);
+                }
             }
+            last = Some(key);
         }
         // A value cannot be compared with nothing: false even for NOT_EQUAL.
         let is_value = matches!(compare.target, CompareTarget::Value(_));
-        let (nothing, no_value) = (KeyValue::default(), Blob::default());
-        Some(self.found || (!is_value && holds_for(compare, &nothing, || &no_value)))
+        Some(self.found || (!is_value && holds_for(compare, &KeyValue::default(), &no_value)))
     }
 }
 
-fn holds_for<'a>(compare: &Compare, kv: &KeyValue, value: impl FnOnce() -> &'a Blob) -> bool {
+/// Which branch is taken, where every compare is of one key and of no value.
+pub(crate) fn at_a_glance(view: &View, txn: &TxnRequest) -> Option<bool> {
+    let single = |c: &Compare| c.range_end.is_empty();
+    let is_value = |c: &Compare| matches!(c.target, CompareTarget::Value(_));
+    if !txn.compare.iter().all(|c| single(c) && !is_value(c)) {
+        return None;
+    }
+    let no_value = Blob::default();
+    Some(txn.compare.iter().all(|compare| {
+        let facts = view.live_at(&compare.key, view.revision());
+        let nothing = KeyValue::default;
+        let kv = facts.map_or_else(nothing, |facts| facts.key_value(Blob::default()));
+        holds_for(compare, &kv, &no_value)
+    }))
+}
+
+fn holds_for(compare: &Compare, kv: &KeyValue, value: &Blob) -> bool {
     let order = match &compare.target {
         CompareTarget::Version(x) => kv.version.cmp(x),
         CompareTarget::Create(x) => kv.create_revision.cmp(x),
         CompareTarget::Mod(x) => kv.mod_revision.cmp(x),
-        CompareTarget::Value(x) => value().cmp(x),
+        CompareTarget::Value(x) => value.cmp(x),
         CompareTarget::Lease(x) => kv.lease.cmp(x),
     };
     match compare.op {
@@ -468,26 +506,33 @@ impl ReadTxnWork {
         Ok(Self { request: request.clone(), view: view.clone(), work: TxnWork::new() })
     }
 
-    /// Goes on for as long as the budget lasts; the answer once it is whole.
+    /// Goes on for as long as the budget lasts, and what it needs is at hand; the answer once it is
+    /// whole.
     ///
     /// # Errors
     /// `Compacted`, `FutureRevision`; `TooManyOps` for an answer that is too large.
-    pub fn run(&mut self, budget: &mut Budget) -> Option<Result<TxnResponse, Error>> {
+    pub fn run(
+        &mut self,
+        values: &mut dyn Values,
+        budget: &mut Budget,
+    ) -> Option<Result<TxnResponse, Error>> {
         let (mut events, mut digest) = (Vec::new(), Digest::off());
-        let mut w = Writer { view: &mut self.view, events: &mut events, digest: &mut digest };
+        let (view, events, digest) = (&mut self.view, &mut events, &mut digest);
+        let mut w = Writer { view, values, events, digest };
         let done = self.work.run(&self.request, &mut w, budget, &mut Discard::default());
-        assert!(events.is_empty(), "it only reads");
+        assert!(w.events.is_empty(), "it only reads");
         done
     }
 }
 
 impl View {
-    /// Evaluates a transaction that writes in no branch, without the log.
+    /// Evaluates a transaction that writes in no branch, without the log, of a store that has all
+    /// in memory.
     ///
     /// # Errors
     /// As [`ReadTxnWork`].
     pub fn read_txn(&self, txn: &TxnRequest, max_ops: usize) -> Result<TxnResponse, Error> {
         let mut work = ReadTxnWork::start(self, txn, max_ops)?;
-        work.run(&mut Budget::endless()).expect("the budget is endless")
+        work.run(&mut InMemory, &mut Budget::endless()).expect("the budget is endless")
     }
 }

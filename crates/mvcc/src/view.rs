@@ -10,7 +10,11 @@ use crate::lease::{Lease, LeaseTtl};
 use crate::made;
 use crate::map::Map;
 use crate::removal::Sweep;
+use crate::shelf::Place;
 use crate::space::{ALARM_OWN, Space};
+#[cfg(test)]
+use crate::values::InMemory;
+use crate::values::{Values, Version, Wanted};
 use crate::version::Record;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -42,6 +46,21 @@ pub struct View {
     pub(crate) versions_hash: u64,
     pub(crate) leases_hash: u64,
     pub(crate) size_bytes: u64,
+}
+
+/// The version with these facts at its place, if it is at hand.
+pub(crate) fn of(place: &Place<'_>, facts: &Facts, values: &mut dyn Values) -> Option<Arc<Record>> {
+    let record = match place {
+        Place::Here(records) => made::find(records, facts.sub).cloned(),
+        Place::File(file) => {
+            let wanted = Wanted { age: facts.age(), hash: facts.hash };
+            let Version(found) = values.version(file, wanted)?;
+            Some(found)
+        }
+    };
+    let record = record.expect("what the index knows is retained");
+    assert!(record.hash() == facts.hash, "and is what it knows");
+    Some(record)
 }
 
 impl View {
@@ -86,8 +105,7 @@ impl View {
         let attached = self.lease_keys.len() as u64;
         assert!(attached <= live || planted!(AttachmentKept), "only live keys are attached");
         assert!(self.making.is_empty(), "a revision is made by one entry");
-        let newest = self.layers.last_made();
-        assert!(newest.is_none_or(|at| at <= self.revision), "none is to come");
+        assert!(self.layers.last_made() <= self.revision, "none is to come");
     }
 
     /// 1 when fresh.
@@ -209,22 +227,27 @@ impl View {
         self.version_at(key, revision).filter(|facts| !facts.tombstone)
     }
 
-    /// A retained version, its value with it.
+    /// Where the versions of a revision are, of the one that is being made too.
+    pub(crate) fn made(&self, revision: i64) -> Place<'_> {
+        if revision > self.revision { Place::Here(&self.making) } else { self.layers.of(revision) }
+    }
+
+    /// A retained version, its value with it; none when it is not at hand.
     ///
     /// Panics when nobody retains it.
-    pub(crate) fn record(&self, facts: &Facts) -> &Arc<Record> {
-        self.record_of(self.made(facts.mod_revision), facts)
+    pub(crate) fn version(&self, facts: &Facts, values: &mut dyn Values) -> Option<Arc<Record>> {
+        of(&self.made(facts.mod_revision), facts, values)
     }
 
-    /// The versions of a revision, of the one that is being made too.
-    pub(crate) fn made(&self, revision: i64) -> &[Arc<Record>] {
-        if revision > self.revision { &self.making } else { self.layers.of(revision) }
+    /// Whether a retained version is in memory.
+    pub(crate) fn is_here(&self, facts: &Facts) -> bool {
+        matches!(self.made(facts.mod_revision), Place::Here(_))
     }
 
-    pub(crate) fn record_of<'a>(&self, made: &'a [Arc<Record>], facts: &Facts) -> &'a Arc<Record> {
-        let record = made::find(made, facts.sub).expect("what the index knows is retained");
-        debug_assert!(record.facts() == *facts, "and is what it knows");
-        record
+    /// The same of a store that has all in memory.
+    #[cfg(test)]
+    pub(crate) fn record(&self, facts: &Facts) -> Arc<Record> {
+        self.version(facts, &mut InMemory).expect("it is in memory")
     }
 
     /// What is left of a lease at cluster time `now`; none for an unknown one. One past its

@@ -2,8 +2,8 @@
 
 use base::{Blob, ClusterTime, LogIndex, Prng};
 use mvcc::{
-    Changes, Command, DeleteRequest, Error, KeyRange, Limits, PutRequest, RequestOp, Store,
-    TxnRequest,
+    Changes, Command, DeleteRequest, Error, HistoryPage, InMemory, KeyRange, Limits, PutRequest,
+    RequestOp, Store, TxnRequest,
 };
 use std::sync::Arc;
 
@@ -41,6 +41,17 @@ fn events(changes: &[Arc<Changes>]) -> usize {
     changes.iter().map(|changes| changes.events.len()).sum()
 }
 
+/// Of a store that has all in memory.
+fn stretch(
+    store: &Store,
+    from: i64,
+    range: &KeyRange,
+    events_max: usize,
+) -> Result<HistoryPage, Error> {
+    let page = store.history_stretch(from, range, events_max, &mut InMemory)?;
+    Ok(page.expect("all is in memory"))
+}
+
 #[test]
 fn stretches_put_together_are_the_history_and_none_could_be_longer() {
     let ranges = [("c", ""), ("e", ""), ("no", ""), ("a", "d"), ("a", "\0"), ("z", "\0")];
@@ -65,7 +76,7 @@ fn stretches_put_together_are_the_history_and_none_could_be_longer() {
             for max in [0, 1, 2, 3, 7, usize::MAX] {
                 let (mut next, mut found) = (first, Vec::new());
                 while next < end {
-                    let page = store.history_stretch(next, range, max).unwrap();
+                    let page = stretch(&store, next, range, max).unwrap();
                     assert!(next < page.next && page.next <= end);
                     assert!(
                         page.changes.iter().all(|one| (next..page.next).contains(&one.revision))
@@ -83,9 +94,9 @@ fn stretches_put_together_are_the_history_and_none_could_be_longer() {
                 }
                 assert_eq!(found, wanted, "seed {seed}: {range:?} by {max}");
             }
-            let head = store.history_stretch(end, range, 9).unwrap();
+            let head = stretch(&store, end, range, 9).unwrap();
             assert_eq!((head.changes.len(), head.next), (0, end));
-            let later = store.history_stretch(end + 5, range, 9).unwrap();
+            let later = stretch(&store, end + 5, range, 9).unwrap();
             assert_eq!((later.changes.len(), later.next), (0, end + 5), "nobody goes back");
         }
     }
@@ -105,9 +116,9 @@ fn what_is_compacted_is_no_history_and_the_compact_revision_is() {
         for from in [1, 3, 4] {
             assert_eq!(store.history(from, &range, 9).err(), Some(Error::Compacted));
             assert_eq!(store.history_page(from, &range, 9, 9).err(), Some(Error::Compacted));
-            assert_eq!(store.history_stretch(from, &range, 9).err(), Some(Error::Compacted));
+            assert_eq!(stretch(&store, from, &range, 9).err(), Some(Error::Compacted));
         }
-        let pages = [store.history_page(5, &range, 9, 9), store.history_stretch(5, &range, 9)];
+        let pages = [store.history_page(5, &range, 9, 9), stretch(&store, 5, &range, 9)];
         for page in pages {
             let page = page.unwrap();
             assert_eq!((&page.changes, page.next), (&store.history(5, &range, 9).unwrap(), 8));

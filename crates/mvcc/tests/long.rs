@@ -3,9 +3,9 @@
 
 use base::{Blob, ClusterTime, LogIndex, Prng};
 use mvcc::{
-    Applied, Budget, Caller, Changes, Command, DeleteRequest, Event, EventKind, KeyRange, KeyValue,
-    Limits, Progress, PutRequest, RangeRequest, RequestOp, Response, ResponseOp, Store, TxnRequest,
-    View,
+    Applied, Budget, Caller, Changes, Command, DeleteRequest, Event, EventKind, InMemory, KeyRange,
+    KeyValue, Limits, Progress, PutRequest, RangeRequest, RequestOp, Response, ResponseOp, Store,
+    TxnRequest, View,
 };
 use std::collections::BTreeMap;
 
@@ -25,7 +25,7 @@ impl Node {
         self.index += 1;
         let at = (LogIndex(self.index), ClusterTime(self.index));
         let request = Some((Caller::nobody(), command.clone()));
-        let mut progress = self.store.begin(at, request, &mut budget());
+        let mut progress = self.store.begin(at, request, &mut InMemory, &mut budget());
         loop {
             match progress {
                 Progress::Done(done) => {
@@ -33,7 +33,9 @@ impl Node {
                     assert!(applied.result.is_ok(), "{:?}", applied.result);
                     return applied;
                 }
-                Progress::Running(job) => progress = self.store.run(job, &mut budget()),
+                Progress::Running(job) => {
+                    progress = self.store.run(job, &mut InMemory, &mut budget())
+                }
             }
         }
     }
@@ -213,7 +215,8 @@ fn long_removals_do_what_they_would_do_key_by_key() {
             let (events, answers) = plain(&mut twin, &command, revision);
             (most, long) = (most.max(events.len()), long + u32::from(events.len() > 256));
             for (event, before) in &events {
-                assert_eq!(node.store.before(event), Some(before.clone()), "seed {seed}");
+                let told = node.store.before(event, &mut InMemory).expect("all is in memory");
+                assert_eq!(told, Some(before.clone()), "seed {seed}");
             }
             let events: Vec<Event> = events.into_iter().map(|(event, _)| event).collect();
             let changes = (!events.is_empty()).then_some(Changes { revision, events });

@@ -2,7 +2,7 @@
 
 use base::{Blob, ClusterTime, LogIndex, Prng};
 use mvcc::{
-    Budget, Command, Counted, DeleteRequest, Limits, PutRequest, RangeRequest, RangeWork,
+    Budget, Command, Counted, DeleteRequest, InMemory, Limits, PutRequest, RangeRequest, RangeWork,
     RequestOp, SortOrder, SortTarget, Store, TxnRequest, View,
 };
 
@@ -48,7 +48,7 @@ fn run(view: &View, mut work: RangeWork, slice: u64) -> (mvcc::RangeResponse, u6
     let mut units = 0;
     loop {
         let mut budget = Budget::new(slice);
-        let found = work.run(view, &mut budget);
+        let found = work.run(view, &mut InMemory, &mut budget);
         units += slice - budget.left();
         if let Some(found) = found {
             return (found, units);

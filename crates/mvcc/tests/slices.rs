@@ -1,12 +1,16 @@
 //! How the work of an entry is cut never shows: any budgets give the state, the answers, the
 //! changes and the hashes of one that is applied in one go.
 
+#[path = "words/drive.rs"]
+mod drive;
+
 use base::{Blob, ClusterTime, LogIndex, Prng};
+use drive::Drive;
 use mvcc::{
     AlarmAction, AlarmKind, Applied, Budget, Caller, Command, Compare, CompareOp, CompareTarget,
-    DeleteRequest, HashKvWork, KeyRange, KeyValue, Limits, Progress, PutRequest, RangeRequest,
-    RangeResponse, RangeWork, ReadTxnWork, RequestOp, SortOrder, SortTarget, Store, TxnRequest,
-    View,
+    DeleteRequest, HashKvWork, InMemory, KeyRange, KeyValue, Limits, Progress, PutRequest,
+    RangeRequest, RangeResponse, RangeWork, ReadTxnWork, RequestOp, Settled, Settling, SortOrder,
+    SortTarget, Store, TxnRequest, Version, View,
 };
 
 const KEYS: u64 = 40;
@@ -142,6 +146,7 @@ fn sliced(
     let mut progress = store.begin(
         at,
         command.cloned().map(|command| (Caller::nobody(), command)),
+        &mut InMemory,
         &mut Budget::new(budget()),
     );
     loop {
@@ -150,7 +155,7 @@ fn sliced(
             Progress::Running(job) => {
                 assert_eq!(shown(store), before, "an entry shows once it is done");
                 slices += 1;
-                progress = store.run(job, &mut Budget::new(budget()));
+                progress = store.run(job, &mut InMemory, &mut Budget::new(budget()));
             }
         }
     }
@@ -333,8 +338,9 @@ fn reads_of_a_view_are_equal_at_any_budget_and_as_etcd_makes_them() {
                 let max = [1, 3, 50][p.below(3) as usize];
                 let request = range(&mut p, view.revision());
                 let whole = view.read(&request);
-                let cut = RangeWork::start(&view, &request)
-                    .map(|mut work| to_end(|budget| work.run(&view, budget), &mut p, max));
+                let cut = RangeWork::start(&view, &request).map(|mut work| {
+                    to_end(|budget| work.run(&view, &mut InMemory, budget), &mut p, max)
+                });
                 assert_eq!(cut, whole, "seed {seed}: {request:?}");
                 if let Ok(whole) = whole {
                     full += u64::from(whole.kvs.len() > 8);
@@ -343,8 +349,9 @@ fn reads_of_a_view_are_equal_at_any_budget_and_as_etcd_makes_them() {
                     assert_eq!(whole, plain(&view, &request), "seed {seed}: {request:?}");
                 }
                 let revision = view.revision() - p.below(40) as i64;
-                let cut = HashKvWork::start(&view, revision)
-                    .map(|mut work| to_end(|budget| work.run(&view, budget), &mut p, max));
+                let cut = HashKvWork::start(&view, revision).map(|mut work| {
+                    to_end(|budget| work.run(&view, &mut InMemory, budget), &mut p, max)
+                });
                 assert_eq!(cut, view.hash_kv(revision), "seed {seed}");
                 let reads = |p: &mut Prng| {
                     let reads = (0..p.below(5)).map(|_| RequestOp::Range(range(p, revision + 3)));
@@ -355,11 +362,150 @@ fn reads_of_a_view_are_equal_at_any_budget_and_as_etcd_makes_them() {
                     success: reads(&mut p),
                     failure: reads(&mut p),
                 };
-                let cut = ReadTxnWork::start(&view, &txn, 128)
-                    .and_then(|mut work| to_end(|budget| work.run(budget), &mut p, max));
+                let cut = ReadTxnWork::start(&view, &txn, 128).and_then(|mut work| {
+                    to_end(|budget| work.run(&mut InMemory, budget), &mut p, max)
+                });
                 assert_eq!(cut, view.read_txn(&txn, 128), "seed {seed}: {txn:?}");
             }
         }
     }
     assert!(full > 60 && limited > 100 && old > 400, "{full} {limited} {old}");
+}
+
+/// Puts all into files that a merge left in memory, and makes anew what is worn.
+fn store_in(drive: &mut Drive, settled: &mut Settled) {
+    let put = |first, end, versions: &[Version]| Ok::<_, ()>(drive.put(first, end, versions));
+    settled.store(put).expect("a map takes everything");
+    while let Some(worn) = settled.worn() {
+        let (mut kept, mut versions) = (settled.kept(&worn), Vec::new());
+        loop {
+            match kept.next(settled, drive) {
+                Ok(Some(version)) => versions.push(version),
+                Ok(None) => break,
+                Err(_) => assert!(drive.fetch(), "what is not at hand was asked for"),
+            }
+        }
+        let file = drive.put(worn.first, worn.end, &versions);
+        settled.renewed(&worn, file);
+    }
+}
+
+/// Applies the entry to a store that has a part of its versions in files.
+fn cold(
+    store: &mut Store,
+    at: (LogIndex, ClusterTime),
+    command: Option<&Command>,
+    drive: &mut Drive,
+    mut budget: impl FnMut() -> u64,
+) -> Option<Applied> {
+    let request = command.cloned().map(|command| (Caller::nobody(), command));
+    let mut progress = store.begin(at, request, drive, &mut Budget::new(budget()));
+    for _ in 0..100_000 {
+        match progress {
+            Progress::Done(done) => return done.applied,
+            Progress::Running(job) => {
+                drive.fetch();
+                progress = store.run(job, drive, &mut Budget::new(budget()));
+            }
+        }
+    }
+    panic!("it goes on for ever: {command:?}");
+}
+
+/// Runs to the end, with what is missing fetched in between.
+fn fetched<T>(
+    mut run: impl FnMut(&mut Drive, &mut Budget) -> Option<T>,
+    drive: &mut Drive,
+    p: &mut Prng,
+) -> T {
+    for _ in 0..100_000 {
+        if let Some(done) = run(drive, &mut Budget::new(1 + p.below(40))) {
+            return done;
+        }
+        drive.fetch();
+    }
+    panic!("it goes on for ever")
+}
+
+#[test]
+fn what_is_in_files_is_read_as_if_it_were_in_memory() {
+    let (mut fetches, mut stored, mut ok) = (0, 0, 0);
+    for seed in 0..120 {
+        let mut p = Prng::new(2000 + seed);
+        let limits = Limits::default();
+        let (mut whole, mut store) = (Store::new(limits), Store::new(limits));
+        let (mut drive, mut settling) = (Drive::default(), None);
+        let max = [1, 5, 40, 4000][seed as usize % 4];
+        for index in 1..=120 {
+            let command = command(&mut p, whole.revision());
+            let at = (LogIndex(index), ClusterTime(index * 100_000_000));
+            let one = match &command {
+                Some(command) => Some(whole.apply(at.0, at.1, command)),
+                None => {
+                    whole.advance(at.0, at.1);
+                    None
+                }
+            };
+            let other = cold(&mut store, at, command.as_ref(), &mut drive, || 1 + p.below(max));
+            let of = |applied: Option<Applied>| applied.map(|a| (a.result, a.changes));
+            let (one, other) = (of(one), of(other));
+            ok += u64::from(one.as_ref().is_some_and(|(result, _)| result.is_ok()));
+            assert_eq!(one, other, "seed {seed} at {index}: {command:?}");
+            assert_equal(&whole, &store, seed);
+            if p.below(3) == 0 {
+                drive.forget();
+            }
+            settling = match settling.take() {
+                None => store.settle(1 + p.below(9) as usize),
+                Some(begun) if p.below(2) == 0 => Some(begun),
+                Some(begun) => {
+                    let mut settled = Settling::merge(&begun);
+                    store_in(&mut drive, &mut settled);
+                    drop(store.settled(settled));
+                    stored += 1;
+                    None
+                }
+            };
+            if index % 10 == 0 {
+                assert_reads(&whole.view(), &store.view(), &mut drive, &mut p);
+            }
+        }
+        fetches += drive.fetches;
+    }
+    assert!(fetches > 10_000 && stored > 1000 && ok > 6000, "{fetches} {stored} {ok}");
+}
+
+/// Reads of all kinds find the same in both.
+fn assert_reads(whole: &View, view: &View, drive: &mut Drive, p: &mut Prng) {
+    for _ in 0..6 {
+        let request = range(p, view.revision());
+        let found = RangeWork::start(view, &request)
+            .map(|mut work| fetched(|drive, budget| work.run(view, drive, budget), drive, p));
+        assert_eq!(found, whole.read(&request), "{request:?}");
+    }
+    let revision = view.revision() - p.below(40) as i64;
+    let found = HashKvWork::start(view, revision)
+        .map(|mut work| fetched(|drive, budget| work.run(view, drive, budget), drive, p));
+    assert_eq!(found, whole.hash_kv(revision));
+    let success = (0..p.below(5)).map(|_| RequestOp::Range(range(p, revision + 3))).collect();
+    let compare = (0..p.below(3)).map(|_| compare(p)).collect();
+    let txn = TxnRequest { compare, success, ..TxnRequest::default() };
+    let found = ReadTxnWork::start(view, &txn, 128)
+        .and_then(|mut work| fetched(|drive, budget| work.run(drive, budget), drive, p));
+    assert_eq!(found, whole.read_txn(&txn, 128), "{txn:?}");
+    for range in [KeyRange::new(&b"k"[..], &b"\0"[..]), KeyRange::new(key(p), Blob::default())] {
+        let from = (view.compact_revision() + p.below(30) as i64).max(0);
+        let events_max = 1 + p.below(9) as usize;
+        let page = fetched(
+            |drive, _| view.history_stretch(from, &range, events_max, drive).transpose(),
+            drive,
+            p,
+        );
+        let wanted = whole.history_stretch(from, &range, events_max, &mut InMemory);
+        assert_eq!(page.clone().ok(), wanted.unwrap_or_default());
+        for event in page.iter().flat_map(|page| &page.changes).flat_map(|one| &one.events) {
+            let before = fetched(|drive, _| view.before(event, drive), drive, p);
+            assert_eq!(Some(before), whole.before(event, &mut InMemory));
+        }
+    }
 }

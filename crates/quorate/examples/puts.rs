@@ -41,7 +41,8 @@ impl Machine {
         self.index += 1;
         let at = (LogIndex(self.index), ClusterTime(self.index));
         let request = Some((Caller::nobody(), command));
-        let mut progress = self.store.begin(at, request, &mut Budget::new(budget));
+        let mut progress =
+            self.store.begin(at, request, &mut mvcc::InMemory, &mut Budget::new(budget));
         let mut slices = 1;
         loop {
             match progress {
@@ -51,7 +52,7 @@ impl Machine {
                 }
                 Progress::Running(job) => {
                     slices += 1;
-                    progress = self.store.run(job, &mut Budget::new(budget));
+                    progress = self.store.run(job, &mut mvcc::InMemory, &mut Budget::new(budget));
                 }
             }
         }

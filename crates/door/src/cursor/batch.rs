@@ -3,7 +3,7 @@
 use super::wanted::{Wanted, bytes_of};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use mvcc::{Before, Changes, Event, View};
+use mvcc::{Before, Changes, Event, InMemory, View};
 
 /// Events for one watcher: whole revisions, in order, at least one event. It holds the revisions
 /// and no list of what in them is wanted, so that a large one is as small as any.
@@ -114,7 +114,8 @@ impl Batch {
     pub fn before(&self, event: &Event, view: Option<&View>) -> Before {
         let view = view.filter(|_| self.wanted.prev_kv);
         assert_eq!(view.is_some(), self.wanted.prev_kv, "what is wanted is looked for");
-        view.map_or_else(Before::default, |view| view.before(event))
+        let before = view.map(|view| view.before(event, &mut InMemory));
+        before.map_or_else(Before::default, |before| before.expect("all is in memory"))
     }
 
     /// Whether its watcher wants to be told what was before its events.

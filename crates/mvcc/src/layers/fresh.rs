@@ -4,6 +4,7 @@ use crate::index::Facts;
 use crate::made::Made;
 use crate::map::{Map, Weight};
 use crate::table::Table;
+use crate::values::Age;
 use crate::version::{Old, Record};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -60,6 +61,16 @@ impl Fresh {
     /// Of revisions behind this one.
     pub fn behind(revision: i64) -> Self {
         Self { behind: revision, ..Self::default() }
+    }
+
+    /// The versions of the first revision that has some at or behind this age.
+    pub fn from(&self, (revision, sub): Age) -> Option<&[Arc<Record>]> {
+        let ahead = |(at, records): (i64, _)| -> &[Arc<Record>] {
+            let records: &[Arc<Record>] = records;
+            let earlier = |record: &&Arc<Record>| at == revision && record.sub < sub;
+            &records[records.iter().take_while(earlier).count()..]
+        };
+        self.made_from(revision).map(ahead).find(|records| !records.is_empty())
     }
 
     /// Takes what a revision made, which is behind all others.

@@ -118,7 +118,7 @@ impl Twin {
                 .sum::<usize>()
         );
         for facts in all {
-            let made = layers.of(facts.mod_revision);
+            let Place::Here(made) = layers.of(facts.mod_revision) else { panic!("in memory") };
             let found = made.iter().find(|record| record.age() == facts.age()).unwrap();
             assert!(found.facts() == facts && found.kv.key == *probe && layers.knows(found));
         }

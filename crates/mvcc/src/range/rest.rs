@@ -5,7 +5,9 @@ use crate::budget::Budget;
 use crate::key_range::KeyRange;
 use crate::layers::KeyRef;
 use crate::types::{RangeRequest, RangeResponse};
+use crate::values::Values;
 use crate::view::View;
+use crate::walk::{Step, Walk};
 use base::Blob;
 
 /// What an earlier read of the same revision and the same end has counted.
@@ -35,7 +37,7 @@ pub(super) enum Rest {
     /// What was counted before, less the live keys in front of the range.
     Behind { counted: Counted, before: KeyRange, after: Option<Blob>, passed: usize },
     /// The newest versions, less what came and went since the revision read.
-    Since { revision: i64, event: usize, grown: i64 },
+    Since { revision: i64, walk: Walk, grown: i64 },
     /// By looking at each key.
     Looked,
 }
@@ -52,8 +54,10 @@ impl Rest {
         if revision >= current {
             return Self::Newest;
         }
-        let since = Self::Since { revision: revision + 1, event: 0, grown: 0 };
-        let is_near = since.price(view, range) < Self::Looked.price(view, range);
+        let revision = revision + 1;
+        let since = Self::Since { revision, walk: Walk::new((revision, 0)), grown: 0 };
+        let is_near = since.price(view, range) < Self::Looked.price(view, range)
+            && view.layers.is_in_memory(revision);
         // A transaction's own changes are not yet in the history.
         if is_near && current == view.revision { since } else { Self::Looked }
     }
@@ -89,6 +93,7 @@ impl Rest {
         &mut self,
         view: &View,
         (range, revision): (&KeyRange, i64),
+        values: &mut dyn Values,
         budget: &mut Budget,
     ) -> Option<usize> {
         match self {
@@ -110,30 +115,27 @@ impl Rest {
                 // Less only where a store with other data was put in its place meanwhile.
                 Some(counted.count.saturating_sub(*passed))
             }
-            Self::Since { revision: from, event, grown } => {
-                for (at, records) in view.told_from(*from) {
-                    if at > *from {
-                        *event = 0;
-                    }
-                    let left = &records[*event..];
-                    let batch = &left[..left.len().min(budget.batch(usize::MAX))];
-                    budget.spend(1 + batch.len() as u64);
-                    for record in batch.iter().filter(|record| range.matches(&record.kv.key)) {
+            Self::Since { walk, grown, .. } => {
+                while budget.is_left() {
+                    let record = match walk.next(&view.layers, values) {
+                        Step::Missing => return None,
+                        Step::End => return Some(Self::less(view, range, *grown)),
+                        Step::Version(record) => record,
+                    };
+                    budget.spend(KEYS_A_CHANGE as u64);
+                    if range.matches(&record.kv.key) {
                         let grows = i64::from(record.kv.version == 1);
                         *grown += if record.tombstone { -1 } else { grows };
                     }
-                    (*from, *event) = (at, *event + batch.len());
-                    if *event < records.len() {
-                        return None;
-                    }
-                    if !budget.is_left() {
-                        (*from, *event) = (at + 1, 0);
-                        return None;
-                    }
                 }
-                let newest = i64::try_from(view.count_newest(range)).expect("fits memory");
-                Some(usize::try_from(newest - *grown).expect("what was there was counted"))
+                None
             }
         }
+    }
+
+    /// Live keys of the range before it grew by so many.
+    fn less(view: &View, range: &KeyRange, grown: i64) -> usize {
+        let newest = i64::try_from(view.count_newest(range)).expect("fits memory");
+        usize::try_from(newest - grown).expect("what was there was counted")
     }
 }

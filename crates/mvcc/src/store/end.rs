@@ -18,9 +18,8 @@ use base::{Blob, planted};
 const BATCH_MAX: usize = 256;
 
 impl Writer<'_> {
-    /// Puts tombstones in the place of these live versions, whose keys go in order; `each` is
-    /// shown what was there.
-    fn end(&mut self, keys: &[(Blob, Facts)], mut each: impl FnMut(&mut Digest, &View, &Facts)) {
+    /// Puts tombstones in the place of these live versions, whose keys go in order.
+    fn end(&mut self, keys: &[(Blob, Facts)], mut each: impl FnMut(&mut Digest)) {
         assert!(keys.is_sorted_by(|a, b| a.0 < b.0), "keys go in order");
         let revision = self.view.revision + 1;
         let (mut run, mut detached) = (Vec::with_capacity(keys.len()), Vec::new());
@@ -39,7 +38,7 @@ impl Writer<'_> {
             run.push(record.clone());
             let kv = record.into();
             self.events.push(Event { kind: EventKind::Delete, kv });
-            each(self.digest, self.view, newest);
+            each(self.digest);
         }
         assert!(detached.len() <= run.len(), "a key is attached to one lease");
         self.view.layers.push_run(&run);
@@ -100,14 +99,17 @@ impl DeleteWork {
                 }
             }
             let Some((last, _)) = keys.last() else { break };
+            // All are asked for before one of them is waited for.
+            let asked = keys.iter().filter(|_| self.prev_kv);
+            let prevs: Vec<_> = asked.map(|(_, newest)| w.view.version(newest, w.values)).collect();
+            let mut prevs = prevs.into_iter().collect::<Option<Vec<_>>>()?.into_iter();
             self.after = Some(last.clone());
             self.deleted += keys.len();
-            let (prev_kv, prev_kvs) = (self.prev_kv, &mut self.prev_kvs);
-            w.end(&keys, |digest, view, newest| {
-                if prev_kv {
-                    let kv = view.record(newest).kv.clone();
-                    digest.answered(&kv);
-                    prev_kvs.push(kv);
+            let prev_kvs = &mut self.prev_kvs;
+            w.end(&keys, |digest| {
+                if let Some(prev) = prevs.next() {
+                    digest.answered(&prev.kv);
+                    prev_kvs.push(prev.kv.clone());
                 }
             });
         }
@@ -153,7 +155,7 @@ impl RevokeWork {
                 assert!(newest.is_some() || planted!(AttachmentKept), "what is attached is there");
                 live.extend(newest.map(|newest| (key.clone(), newest)));
             }
-            w.end(&live, |_, _, _| {});
+            w.end(&live, |_| {});
             match keys.last() {
                 Some(last) if keys.len() == max => self.after = Some(last.clone()),
                 _ => break,

@@ -15,6 +15,7 @@ use crate::store::{Applied, Limits};
 use crate::sweep::{Slice, SweepWork, compact};
 use crate::txn::TxnWork;
 use crate::types::{Changes, Event};
+use crate::values::{Asked, InMemory, Values};
 use crate::view::View;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -35,6 +36,7 @@ pub(super) struct Task {
 
 enum Stage {
     Begin,
+    Put,
     Delete(DeleteWork),
     Txn(Box<TxnWork>),
     Revoke(RevokeWork),
@@ -80,16 +82,17 @@ impl Task {
         }
     }
 
-    /// True once all is done.
+    /// True once all is done; false when the budget ended first, or something is not at hand.
     pub fn run(
         &mut self,
         view: &mut View,
         limits: &Limits,
         command: Option<&Command>,
-        budget: &mut Budget,
+        (values, budget): (&mut dyn Values, &mut Budget),
     ) -> bool {
+        let mut values = Asked { values, missed: false };
         loop {
-            if !budget.is_left() {
+            if !budget.is_left() || values.missed {
                 return false;
             }
             let next = match (core::mem::replace(&mut self.stage, Stage::End), command) {
@@ -100,7 +103,9 @@ impl Task {
                     Stage::Sweep(work)
                 }
                 (Stage::End, _) | (_, None) => unreachable!("a task ends once"),
-                (stage, Some(command)) => self.work(stage, view, limits, command, budget),
+                (stage, Some(command)) => {
+                    self.work(stage, view, limits, command, (&mut values, budget))
+                }
             };
             self.stage = next;
         }
@@ -117,17 +122,18 @@ impl Task {
         true
     }
 
-    /// The stage that follows; the same one when the budget ended first.
+    /// The stage that follows; the same one when the budget ended first, or something is not at
+    /// hand.
     fn work(
         &mut self,
         mut stage: Stage,
         view: &mut View,
         limits: &Limits,
         command: &Command,
-        budget: &mut Budget,
+        (values, budget): (&mut dyn Values, &mut Budget),
     ) -> Stage {
         let (events, digest) = (&mut self.events, &mut self.digest);
-        let mut w = Writer { view, events, digest };
+        let mut w = Writer { view, values, events, digest };
         let result = match (&mut stage, command) {
             (Stage::Begin, _) => {
                 budget.spend(1);
@@ -137,6 +143,7 @@ impl Task {
                     Ok(Begun::Done(result)) => Some(result),
                 }
             }
+            (Stage::Put, Command::Put(request)) => w.put(request).map(|r| Ok(Response::Put(r))),
             (Stage::Delete(work), _) => work.run(&mut w, budget).map(|r| Ok(Response::Delete(r))),
             (Stage::Txn(work), Command::Txn(txn)) => {
                 let done = work.run(txn, &mut w, budget, &mut self.discard);
@@ -163,7 +170,7 @@ impl Task {
 
     fn close(&mut self, view: &mut View, result: Result<Response, Error>) -> Stage {
         let (events, digest) = (&mut self.events, &mut self.digest);
-        self.changes = Writer { view, events, digest }.finish();
+        self.changes = Writer { view, values: &mut InMemory, events, digest }.finish();
         let changed = self.changes.is_some();
         assert!(self.result.is_none(), "a command is answered once");
         assert!(result.is_ok() || !changed, "a refused command changes nothing");
@@ -194,7 +201,11 @@ fn begin(w: &mut Writer<'_>, limits: &Limits, command: &Command) -> Result<Begun
         quota::admit(w.view, limits, cost)?;
     }
     let done = match command {
-        Command::Put(request) => check_put(w.view, request).map(|()| Response::Put(w.put(request))),
+        Command::Put(request) => match check_put(w.view, request).map(|()| w.put(request)) {
+            Ok(None) => return Ok(Begun::Stage(Stage::Put)),
+            Ok(Some(answer)) => Ok(Response::Put(answer)),
+            Err(error) => Err(error),
+        },
         Command::Delete(request) => {
             return Ok(Begun::Stage(Stage::Delete(DeleteWork::new(request))));
         }

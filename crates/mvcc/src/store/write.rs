@@ -6,6 +6,7 @@ use crate::index::Facts;
 use crate::lease::Lease;
 use crate::made::Made;
 use crate::types::{Changes, Event, EventKind, KeyValue, PutRequest, PutResponse};
+use crate::values::Values;
 use crate::version::Record;
 use crate::view::View;
 use alloc::sync::Arc;
@@ -14,6 +15,7 @@ use base::{Blob, planted};
 
 pub(crate) struct Writer<'a> {
     pub view: &'a mut View,
+    pub values: &'a mut dyn Values,
     pub events: &'a mut Vec<Event>,
     pub digest: &'a mut Digest,
 }
@@ -39,12 +41,16 @@ impl Writer<'_> {
         self.view.revision + i64::from(!self.events.is_empty())
     }
 
-    pub fn put(&mut self, request: &PutRequest) -> PutResponse {
+    /// None, and nothing is written, when the version before is needed and not at hand.
+    pub fn put(&mut self, request: &PutRequest) -> Option<PutResponse> {
         assert!(!request.key.is_empty(), "requests are checked before they run");
         let revision = self.view.revision + 1;
         let old = self.view.live_at(&request.key, revision);
         let is_asked = request.prev_kv || request.ignore_value;
-        let prev = old.filter(|_| is_asked).map(|old| self.view.record(&old).kv.clone());
+        let prev = match old.filter(|_| is_asked) {
+            Some(old) => Some(self.view.version(&old, self.values)?.kv.clone()),
+            None => None,
+        };
         // A transaction may have deleted the key since the check: nothing is left to keep then.
         let kept = prev.as_ref().filter(|_| request.ignore_value);
         let value = if request.ignore_value {
@@ -67,7 +73,7 @@ impl Writer<'_> {
         self.write(kv, old);
         prev_kv.iter().for_each(|kv| self.digest.answered(kv));
         self.digest.number(revision);
-        PutResponse { revision, prev_kv }
+        Some(PutResponse { revision, prev_kv })
     }
 
     /// `prev` is what lives under the key now, this command's own writes included.

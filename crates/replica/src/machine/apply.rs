@@ -11,7 +11,7 @@ use base::codec::{DecodeError, Get};
 use base::limits::HASHES_MAX;
 use base::{ClusterTime, LogIndex, NodeId, RequestId, planted};
 use consensus::raft::{Entry, EntryKind};
-use mvcc::{Budget, Caller, Command, Progress};
+use mvcc::{Budget, Caller, Command, InMemory, Progress};
 use quorum::NodeSet;
 
 /// Every so many entries the members compare their chain hashes.
@@ -59,7 +59,9 @@ impl Replica {
         let mut budget = Budget::new(self.settings.apply_budget);
         while budget.is_left() && self.is_applying() {
             let (entering, progress) = match self.running.take() {
-                Some(Running { entering, job }) => (entering, self.store.run(job, &mut budget)),
+                Some(Running { entering, job }) => {
+                    (entering, self.store.run(job, &mut InMemory, &mut budget))
+                }
                 None => match self.begin_next(&mut budget) {
                     Ok(begun) => begun,
                     Err(why) => {
@@ -120,7 +122,7 @@ impl Replica {
         {
             self.dedupe.insert(id);
         }
-        let progress = self.store.begin((index, time), request, budget);
+        let progress = self.store.begin((index, time), request, &mut InMemory, budget);
         Ok((Entering { entry, what }, progress))
     }
 
