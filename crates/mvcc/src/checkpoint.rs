@@ -2,15 +2,18 @@
 //! retained versions say.
 
 use crate::codec::{alarm_kind, list, put_count, unknown};
+use crate::index::{Facts, Index};
 use crate::layers::Layers;
 use crate::lease::{Lease, TTL_MAX};
+use crate::made::Made;
 use crate::map::Map;
 use crate::removal::Sweep;
 use crate::response_codec::{get_key_value, key_value};
+use crate::shelf::Shelf;
 use crate::space::Space;
 use crate::store::{Limits, Store};
 use crate::types::KeyValue;
-use crate::values::{InMemory, record};
+use crate::values::{File, InMemory, IndexFile, record};
 use crate::version::Record;
 use crate::view::View;
 use crate::walk::{Step, Walk};
@@ -21,11 +24,14 @@ use base::{Blob, ClusterTime};
 
 /// A record ends once it is this long; one larger version makes one larger record.
 pub const RECORD_BYTES_TARGET: usize = 64 << 10;
-const FORMAT: u8 = 4;
+const FORMAT: u8 = 5;
 
 #[derive(Clone, Debug)]
 enum Stage {
     Header,
+    Files,
+    /// So many of those that have not settled are written.
+    Unsettled(usize),
     Versions(Walk),
     Leases(Option<i64>),
     End,
@@ -35,14 +41,23 @@ enum Stage {
 pub struct CheckpointRecords {
     view: View,
     stage: Stage,
+    is_manifest: bool,
 }
 
 impl View {
+    /// As [`View::checkpoint_records`], where what has settled is in files: those are named, and
+    /// what is in memory is written. None where a part of it is in memory alone.
+    pub fn manifest_records(&self) -> Option<CheckpointRecords> {
+        let _files = self.layers.files()?;
+        let stage = Stage::Header;
+        Some(CheckpointRecords { view: self.clone(), stage, is_manifest: true })
+    }
+
     /// All of it as records of about [`RECORD_BYTES_TARGET`] bytes, made one by one: a header, then
     /// versions in the order in which they were made, and leases
     /// (`docs/design/checkpoint-format.md`).
     pub fn checkpoint_records(&self) -> CheckpointRecords {
-        CheckpointRecords { view: self.clone(), stage: Stage::Header }
+        CheckpointRecords { view: self.clone(), stage: Stage::Header, is_manifest: false }
     }
 
     fn header(&self) -> Vec<u8> {
@@ -75,6 +90,43 @@ impl View {
     }
 }
 
+/// What has settled: the file of the index, and those of the versions.
+fn files(layers: &Layers) -> Vec<u8> {
+    let (index, files) = layers.files().expect("a manifest names files");
+    let mut out = Vec::from([b'F']);
+    out.put_u64(index.index.0);
+    out.put_u64(index.len);
+    out.put_u64(index.digest);
+    for (file, dead) in files {
+        out.put_i64(file.first);
+        out.put_i64(file.end);
+        out.put_u64(file.generation);
+        out.put_u64(file.versions);
+        out.put_u64(file.len);
+        out.put_u64(file.digest);
+        out.put_u64(dead as u64);
+    }
+    out
+}
+
+fn get_files(input: &mut Get<'_>) -> Result<(IndexFile, Shelf), DecodeError> {
+    let index = IndexFile { index: input.index()?, len: input.u64()?, digest: input.u64()? };
+    let mut files = Vec::new();
+    while input.remaining() > 0 {
+        let file = File {
+            first: input.i64()?,
+            end: input.i64()?,
+            generation: input.u64()?,
+            versions: input.u64()?,
+            len: input.u64()?,
+            digest: input.u64()?,
+        };
+        let dead = usize::try_from(input.u64()?);
+        files.push((file, dead.or_else(|_| invalid("checkpoint: files"))?));
+    }
+    Ok((index, Shelf::of_files(files).map_or_else(|| invalid("checkpoint: files"), Ok)?))
+}
+
 fn put_record(record: &Record, out: &mut Vec<u8>) {
     put_version(&record.kv, record.sub.into(), record.tombstone, out);
 }
@@ -95,7 +147,27 @@ impl Iterator for CheckpointRecords {
             let next = match core::mem::replace(&mut self.stage, Stage::End) {
                 Stage::Header => {
                     out = view.header();
-                    Stage::Versions(Walk::new((0, 0)))
+                    let whole = Stage::Versions(Walk::new((0, 0)));
+                    if self.is_manifest { Stage::Files } else { whole }
+                }
+                Stage::Files => {
+                    out = files(&view.layers);
+                    Stage::Unsettled(0)
+                }
+                Stage::Unsettled(done) => {
+                    let mut upto = done;
+                    // Dead ones too: they are what ended others.
+                    for record in view.layers.unsettled().skip(done) {
+                        if out.is_empty() {
+                            out.put_u8(b'V');
+                        }
+                        put_record(record, &mut out);
+                        upto += 1;
+                        if full(&out) {
+                            break;
+                        }
+                    }
+                    if full(&out) { Stage::Unsettled(upto) } else { Stage::Leases(None) }
                 }
                 Stage::Versions(mut walk) => {
                     while !full(&out) {
@@ -190,7 +262,8 @@ fn get_header(view: &mut View, record: &[u8]) -> Result<Header, DecodeError> {
 }
 
 impl Store {
-    /// Rebuilds the store and verifies counts and the content hash in full.
+    /// Rebuilds the store of what [`View::checkpoint_records`] gave, and verifies counts and the
+    /// content hash in full.
     ///
     /// # Errors
     /// Records that are short, unknown, out of order, or not what the header vouches for.
@@ -198,19 +271,47 @@ impl Store {
         limits: Limits,
         records: impl IntoIterator<Item = Vec<u8>>,
     ) -> Result<Self, DecodeError> {
+        Self::reopen(limits, records, |_| Ok([]))
+    }
+
+    /// The same of a manifest; `pieces` gives those of the index in this file. Values are not read.
+    ///
+    /// # Errors
+    /// As `restore`, and those of `pieces`.
+    pub fn reopen<P: IntoIterator<Item = Blob>>(
+        limits: Limits,
+        records: impl IntoIterator<Item = Vec<u8>>,
+        pieces: impl FnOnce(&IndexFile) -> Result<P, DecodeError>,
+    ) -> Result<Self, DecodeError> {
         let (mut view, mut records) = (View::empty(), records.into_iter());
-        let mut rows = Vec::new();
+        let (mut rows, mut files) = (Vec::new(), None);
         let header = get_header(&mut view, &records.next().ok_or(DecodeError::Truncated)?)?;
         for record in records {
             let mut input = Get::new(&record);
             let kind = input.u8()?;
             while input.remaining() > 0 {
                 match kind {
-                    b'V' => restore_version(&mut view, &mut rows, &mut input)?,
+                    b'F' if files.is_none() && rows.is_empty() => {
+                        files = Some(get_files(&mut input)?);
+                    }
+                    b'V' => restore_version(&view, &mut rows, &mut input)?,
                     b'L' => restore_lease(&mut view, &mut input)?,
                     other => return unknown("checkpoint record", other),
                 }
             }
+        }
+        match files {
+            Some((index, shelf)) => {
+                let pieces = pieces(&index)?;
+                view.reopen((index, shelf), pieces.into_iter(), rows)?;
+            }
+            None => {
+                rows.iter().for_each(|row| view.count(&row.kv.key, &row.facts()));
+                view.layers = Layers::of_records(rows, view.revision);
+            }
+        }
+        if view.leases.len() > 0 {
+            view.lease_keys = attached(&view.layers);
         }
         if (view.versions, view.leases.len() as u64) != (header.versions, header.leases) {
             return invalid("checkpoint: number of records");
@@ -218,9 +319,71 @@ impl Store {
         if view.content_hash() != header.content_hash {
             return invalid("checkpoint: content hash");
         }
-        view.layers = Layers::of_records(rows, view.revision);
-        view.lease_keys = attached(&view.layers);
         Ok(Self::with_view(limits, view))
+    }
+}
+
+impl View {
+    /// Takes up what settled, and on top of it what had not.
+    fn reopen(
+        &mut self,
+        (file, shelf): (IndexFile, Shelf),
+        pieces: impl Iterator<Item = Blob>,
+        rows: Vec<Arc<Record>>,
+    ) -> Result<(), DecodeError> {
+        let (end, known) = shelf.sums();
+        let (mut unknown, mut latest) = (0, 0);
+        let mut sums = Sums::default();
+        let base = Index::of_pieces(pieces, |key, versions| {
+            sums.add(self, key, versions.to_vec());
+            latest = versions.iter().map(|facts| facts.mod_revision).fold(latest, i64::max);
+            unknown += versions.iter().filter(|x| !shelf.covers(x.mod_revision)).count();
+        })?;
+        let based = end - 1;
+        if base.len() != known || unknown > 0 || latest > based || based > self.revision {
+            return invalid("checkpoint: an index of other files");
+        }
+        self.layers = Layers::of_files((base, file), shelf, based);
+        if rows.first().is_some_and(|first| first.kv.mod_revision <= based) {
+            return invalid("checkpoint: a version that had settled");
+        }
+        for made in rows.chunk_by(|a, b| a.kv.mod_revision == b.kv.mod_revision) {
+            for record in made {
+                let old = self.layers.at(&record.kv.key, i64::MAX);
+                let lives = old.is_some_and(|old| !old.tombstone);
+                self.layers.push(record.clone(), lives);
+            }
+            let revision = made[0].kv.mod_revision;
+            self.layers.add_made(revision, Made::new(made.to_vec()).expect("a chunk has one"));
+        }
+        // What has not settled may have ended what had.
+        let (mut before, mut after) = (Sums::default(), Sums::default());
+        for key in self.layers.unsettled_keys() {
+            before.add(self, key, self.layers.settled_versions(key));
+            after.add(self, key, self.layers.versions(key));
+        }
+        self.versions = sums.versions + after.versions - before.versions;
+        self.size_bytes = sums.bytes + after.bytes - before.bytes;
+        self.versions_hash = sums.hash.wrapping_add(after.hash).wrapping_sub(before.hash);
+        Ok(())
+    }
+}
+
+/// Over versions that are retained.
+#[derive(Default)]
+struct Sums {
+    versions: u64,
+    bytes: u64,
+    hash: u64,
+}
+
+impl Sums {
+    /// Of all of a key, newest first, those that are retained.
+    fn add(&mut self, view: &View, key: &Blob, mut versions: Vec<Facts>) {
+        view.retain(key, &mut versions, |_| {});
+        self.versions += versions.len() as u64;
+        self.bytes += versions.iter().map(|facts| facts.bytes(key)).sum::<u64>();
+        self.hash = versions.iter().fold(self.hash, |sum, facts| sum.wrapping_add(facts.hash));
     }
 }
 
@@ -247,7 +410,7 @@ fn get_record(view: &View, input: &mut Get<'_>) -> Result<Arc<Record>, DecodeErr
 
 /// Versions come in the order in which they were made.
 fn restore_version(
-    view: &mut View,
+    view: &View,
     rows: &mut Vec<Arc<Record>>,
     input: &mut Get<'_>,
 ) -> Result<(), DecodeError> {
@@ -255,7 +418,6 @@ fn restore_version(
     if rows.last().is_some_and(|last| last.age() >= record.age()) {
         return invalid("checkpoint: order of the versions");
     }
-    view.count(&record.kv.key, &record.facts());
     rows.push(record);
     Ok(())
 }
@@ -405,15 +567,15 @@ mod tests {
             put_version(&kv, sub, false, &mut bytes);
             bytes
         };
-        let mut view = View { revision: 9, ..View::empty() };
+        let view = View { revision: 9, ..View::empty() };
         let mut rows = Vec::new();
         let mut restore = |key: &[u8], at, sub| {
-            restore_version(&mut view, &mut rows, &mut Get::new(&put(key, at, sub)))
+            restore_version(&view, &mut rows, &mut Get::new(&put(key, at, sub)))
         };
         let order = Err(DecodeError::Invalid { what: "checkpoint: order of the versions" });
         assert_eq!((restore(b"k", 5, 1), restore(b"k", 5, 1)), (Ok(()), order));
         assert_eq!((restore(b"l", 5, 0), restore(b"a", 4, 9)), (order, order));
         assert_eq!((restore(b"a", 5, 2), restore(b"k", 6, 0)), (Ok(()), Ok(())));
-        assert_eq!(view.versions, 3);
+        assert_eq!(rows.len(), 3);
     }
 }

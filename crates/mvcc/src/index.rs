@@ -10,6 +10,7 @@ mod num;
 use crate::map::{self, Map, Weight};
 use alloc::vec::Vec;
 use base::Blob;
+use base::codec::DecodeError;
 use core::cmp::Ordering;
 pub(crate) use facts::Facts;
 pub(crate) use leaf::Group;
@@ -23,7 +24,6 @@ struct Place {
 }
 
 impl Place {
-    #[cfg(test)]
     fn newest(key: &Blob) -> Self {
         Self { key: key.clone(), age: (i64::MAX, u32::MAX) }
     }
@@ -32,7 +32,6 @@ impl Place {
         Self { key: key.clone(), age: (i64::MIN, 0) }
     }
 
-    #[cfg(test)]
     /// The last place before it under the same key.
     fn before(&self) -> Option<Self> {
         let age = match self.age {
@@ -154,7 +153,6 @@ impl Index {
         Groups { leaves, leaf: first, only_live }
     }
 
-    #[cfg(test)]
     /// The versions of the key, newest first.
     pub fn versions(&self, key: &Blob) -> Vec<Facts> {
         let mut found = Vec::new();
@@ -164,7 +162,6 @@ impl Index {
         found
     }
 
-    #[cfg(test)]
     /// The leaves that hold versions of the key, newest first, and where in them.
     fn parts(&self, key: &Blob) -> Vec<(Place, Leaf, usize)> {
         let mut parts = Vec::new();
@@ -254,6 +251,58 @@ impl Index {
         assert!(part.is_none(), "the newest version of every key is somewhere");
         keys.for_each(|(key, versions)| add(&mut all, key, versions));
         all.done()
+    }
+
+    /// Its leaves as bytes, in order.
+    pub fn pieces(&self) -> impl Iterator<Item = &[u8]> {
+        self.leaves.iter().map(|(_, leaf)| leaf.as_bytes())
+    }
+
+    /// An index of what [`Index::pieces`] gave; `each` is shown every key and its versions, newest
+    /// first.
+    ///
+    /// # Errors
+    /// Anything else.
+    pub fn of_pieces(
+        pieces: impl Iterator<Item = Blob>,
+        mut each: impl FnMut(&Blob, &[Facts]),
+    ) -> Result<Self, DecodeError> {
+        let wrong = DecodeError::Invalid { what: "piece of the index" };
+        let (mut leaves, mut count) = (Vec::new(), 0);
+        // The last key, and its versions so far where newer ones are to come.
+        let (mut last, mut part) = (Blob::default(), Vec::<Facts>::new());
+        for piece in pieces {
+            let leaf = Leaf::read(&piece).ok_or(wrong)?;
+            for (at, group) in (0..leaf.len()).map(|at| (at, leaf.group(at))) {
+                let mut versions: Vec<Facts> = group.versions().collect();
+                count += versions.len();
+                let goes_on = at == 0 && !part.is_empty() && group.is(&last);
+                let newer = versions.last().map(Facts::age);
+                if goes_on && newer > part.first().map(Facts::age) {
+                    versions.append(&mut part);
+                }
+                // Whatever was not taken up has no newest version anywhere.
+                let key = group.key();
+                if !part.is_empty() || (!goes_on && key <= last) {
+                    return Err(wrong);
+                }
+                if group.has_newest {
+                    each(&key, &versions);
+                } else if at + 1 == leaf.len() {
+                    part = versions;
+                } else {
+                    return Err(wrong);
+                }
+                last = key;
+            }
+            leaves.push((leaf.first(), leaf));
+        }
+        if !part.is_empty() {
+            return Err(wrong);
+        }
+        let mut index = Self { versions: count, ..Self::default() };
+        index.leaves.insert_run(leaves);
+        Ok(index)
     }
 
     /// Of keys in order, each with its versions, newest first.

@@ -12,7 +12,7 @@ use crate::index::{Facts, Index};
 use crate::made::Made;
 use crate::map::Map;
 use crate::shelf::{Memory, Place, Shelf};
-use crate::values::Age;
+use crate::values::{Age, File, IndexFile};
 use crate::version::Record;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -29,6 +29,8 @@ pub(crate) struct Layers {
     /// Where the store stood when that began.
     settles_since: Option<LogIndex>,
     base: Index,
+    /// The file that the index is in, if it is in one.
+    base_file: Option<IndexFile>,
     shelf: Shelf,
     /// The index holds all versions up to this revision, `settling` all up to the other.
     based: i64,
@@ -63,7 +65,6 @@ impl Layers {
         here.map(|record| record.facts()).or_else(|| self.base.at(key, revision))
     }
 
-    #[cfg(test)]
     /// Every retained version of the key, newest first.
     pub fn versions(&self, key: &Blob) -> Vec<Facts> {
         let mut all = Vec::new();
@@ -238,7 +239,11 @@ impl Layers {
     }
 
     /// Puts the index and the shelf in the place of what they were merged from; what goes.
-    pub fn settled(&mut self, (base, shelf): (Index, Shelf)) -> impl Send + Sync + 'static {
+    pub fn settled(
+        &mut self,
+        (base, shelf): (Index, Shelf),
+        file: Option<IndexFile>,
+    ) -> impl Send + Sync + 'static {
         assert!(self.settles_since.is_some(), "it was merged from what settles");
         let fresh = Fresh::behind(self.settles);
         let old = (
@@ -247,10 +252,44 @@ impl Layers {
             core::mem::replace(&mut self.settling, fresh),
         );
         (self.based, self.settles_since) = (self.settles, None);
+        self.base_file = file;
         if planted!(MadeLostByMerge) {
             self.fresh = Fresh::behind(self.settles);
         }
         old
+    }
+
+    /// The files that hold all that has settled, and that of the index; none where a part is in
+    /// memory alone.
+    pub fn files(&self) -> Option<(IndexFile, impl Iterator<Item = (&File, usize)>)> {
+        let (file, files) = (self.base_file?, self.shelf.files()?);
+        Some((file, files))
+    }
+
+    /// Every version that has not settled, in order of age.
+    pub fn unsettled(&self) -> impl Iterator<Item = &Arc<Record>> {
+        let layers = [&self.settling, &self.fresh].into_iter();
+        layers.flat_map(|layer| layer.made_from(i64::MIN)).flat_map(|(_, records)| records)
+    }
+
+    /// Keys of which a version has not settled.
+    pub fn unsettled_keys(&self) -> impl Iterator<Item = &Blob> {
+        let fresh = self.fresh.tops.iter().map(|(key, _)| key);
+        let settling = self.settling.tops.iter().map(|(key, _)| key);
+        settling.filter(|key| self.fresh.newest(key).is_none()).chain(fresh)
+    }
+
+    /// Versions of the key in the index, newest first.
+    pub fn settled_versions(&self, key: &Blob) -> Vec<Facts> {
+        self.base.versions(key)
+    }
+
+    /// What settled up to a revision, in an index and in files.
+    pub fn of_files((base, file): (Index, IndexFile), shelf: Shelf, based: i64) -> Self {
+        let (fresh, settling) = (Fresh::behind(based), Fresh::behind(based));
+        let base_file = Some(file);
+        let (settles, settles_since) = (based, None);
+        Self { fresh, settling, settles_since, base, base_file, shelf, based, settles }
     }
 
     /// All of it, in order of age and made up to `revision`, in an index and on a shelf.

@@ -79,6 +79,6 @@ pub use types::{
     KeyValue, PutRequest, PutResponse, RangeRequest, RangeResponse, RequestOp, ResponseOp,
     SortOrder, SortTarget, TxnOp, TxnRequest, TxnResponse,
 };
-pub use values::{Age, File, InMemory, Values, Version, Wanted};
+pub use values::{Age, File, InMemory, IndexFile, Values, Version, Wanted};
 pub use version::{After, Before};
 pub use view::View;

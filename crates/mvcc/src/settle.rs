@@ -5,7 +5,7 @@ use crate::discard::Discard;
 use crate::index::Index;
 use crate::shelf::{Anew, Memory, Shelf, Volume};
 use crate::store::Store;
-use crate::values::{File, InMemory, Values, Version};
+use crate::values::{File, InMemory, IndexFile, Values, Version};
 use crate::view::View;
 use crate::walk::{Step, Walk};
 use alloc::sync::Arc;
@@ -20,6 +20,7 @@ pub struct Settled {
     merged: (Index, Shelf),
     /// Where the store stood when that began.
     begun: LogIndex,
+    file: Option<IndexFile>,
 }
 
 impl Settling {
@@ -28,7 +29,7 @@ impl Settling {
     pub fn merge(&self) -> Settled {
         let Self(view) = self;
         let merged = view.layers.merged(|key, versions, gone| view.retain(key, versions, gone));
-        Settled { merged, begun: view.applied }
+        Settled { merged, begun: view.applied, file: None }
     }
 
     /// The same for a store that has all in memory: what is worn is made anew.
@@ -121,6 +122,21 @@ impl Settled {
         self.renew(worn, Volume::File(Arc::new(file)));
     }
 
+    /// Where the store stood when the merge began: a name for its index.
+    pub fn begun(&self) -> LogIndex {
+        self.begun
+    }
+
+    /// The index as pieces, to be kept in a file.
+    pub fn index_pieces(&self) -> impl Iterator<Item = &[u8]> {
+        self.merged.0.pieces()
+    }
+
+    /// The index is in this file.
+    pub fn indexed(&mut self, file: IndexFile) {
+        self.file = Some(file);
+    }
+
     /// Has all that is in memory put into files; values are read from there then.
     ///
     /// # Errors
@@ -162,11 +178,11 @@ impl Store {
     /// What goes is returned. To be called between two entries, never while a job runs.
     pub fn settled(&mut self, settled: Settled) -> Discard {
         let mut discard = Discard::default();
-        let Settled { merged, begun } = settled;
+        let Settled { merged, begun, file } = settled;
         if self.view.layers.settling_since() == Some(begun)
             || (planted!(SettledOfAnotherState) && self.view.layers.settling_since().is_some())
         {
-            discard.push(self.view.layers.settled(merged));
+            discard.push(self.view.layers.settled(merged, file));
             self.view.check();
         } else {
             discard.push(merged);

@@ -108,6 +108,43 @@ impl Shelf {
         })
     }
 
+    /// All volumes, each with the number of those in it that the index knows no longer; none where
+    /// one is in memory.
+    pub fn files(&self) -> Option<impl Iterator<Item = (&File, usize)>> {
+        let file = |shelved: &'_ Shelved| match &shelved.volume {
+            Volume::File(_) => true,
+            Volume::Memory(_) => false,
+        };
+        self.0.iter().all(file).then(|| {
+            self.0.iter().filter_map(|shelved| match &shelved.volume {
+                Volume::File(file) => Some((&**file, shelved.dead)),
+                Volume::Memory(_) => None,
+            })
+        })
+    }
+
+    /// Of files by rising revisions; none where they leave a gap, or there are none.
+    pub fn of_files(files: Vec<(File, usize)>) -> Option<Self> {
+        let follows = |a: &(File, usize), b: &(File, usize)| a.0.end == b.0.first;
+        let is_one = |(file, dead): &(File, usize)| {
+            file.first < file.end && u64::try_from(*dead).is_ok_and(|dead| dead <= file.versions)
+        };
+        let shelved = |(file, dead)| Shelved { volume: Volume::File(Arc::new(file)), dead };
+        let sound = !files.is_empty() && files.iter().all(is_one) && files.is_sorted_by(follows);
+        sound.then(|| Self(Arc::new(files.into_iter().map(shelved).collect())))
+    }
+
+    /// Whether a volume is of this revision.
+    pub fn covers(&self, revision: i64) -> bool {
+        self.volumes_from(revision).next().is_some_and(|one| one.volume.first() <= revision)
+    }
+
+    /// The revision behind the last one, and how many versions the index knows.
+    pub fn sums(&self) -> (i64, usize) {
+        let known = self.0.iter().map(|shelved| shelved.volume.len() - shelved.dead).sum();
+        (self.0.last().map_or(0, |last| last.volume.end()), known)
+    }
+
     /// With a volume of later revisions, if there is one. `gone` are those that the index knows
     /// since then no longer.
     pub fn with(&self, volume: Option<Memory>, gone: &[Age]) -> Self {

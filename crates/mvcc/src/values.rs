@@ -6,8 +6,8 @@ use crate::types::KeyValue;
 use crate::version::Record;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use base::Blob;
 use base::codec::{DecodeError, Get, Put};
+use base::{Blob, LogIndex};
 use core::fmt;
 
 /// Where a version stands among all: its revision, and its position within that.
@@ -25,6 +25,17 @@ pub struct File {
     pub generation: u64,
     /// Versions in it.
     pub versions: u64,
+    /// Its length in bytes.
+    pub len: u64,
+    /// Of what is in it.
+    pub digest: u64,
+}
+
+/// An index in a file, as [`crate::Settled::index_pieces`] gave it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IndexFile {
+    /// Where the store stood when its merge began.
+    pub index: LogIndex,
     /// Its length in bytes.
     pub len: u64,
     /// Of what is in it.

@@ -4,13 +4,14 @@
 #[path = "words/drive.rs"]
 mod drive;
 
+use base::codec::DecodeError;
 use base::{Blob, ClusterTime, LogIndex, Prng};
 use drive::Drive;
 use mvcc::{
     AlarmAction, AlarmKind, Applied, Budget, Caller, Command, Compare, CompareOp, CompareTarget,
-    DeleteRequest, HashKvWork, InMemory, KeyRange, KeyValue, Limits, Progress, PutRequest,
-    RangeRequest, RangeResponse, RangeWork, ReadTxnWork, RequestOp, Settled, Settling, SortOrder,
-    SortTarget, Store, TxnRequest, Version, View,
+    DeleteRequest, HashKvWork, InMemory, IndexFile, KeyRange, KeyValue, Limits, Progress,
+    PutRequest, RangeRequest, RangeResponse, RangeWork, ReadTxnWork, RequestOp, Settled, Settling,
+    SortOrder, SortTarget, Store, TxnRequest, Version, View,
 };
 
 const KEYS: u64 = 40;
@@ -429,12 +430,12 @@ fn fetched<T>(
 
 #[test]
 fn what_is_in_files_is_read_as_if_it_were_in_memory() {
-    let (mut fetches, mut stored, mut ok) = (0, 0, 0);
+    let (mut fetches, mut stored, mut ok, mut reopens) = (0, 0, 0, 0);
     for seed in 0..120 {
         let mut p = Prng::new(2000 + seed);
         let limits = Limits::default();
         let (mut whole, mut store) = (Store::new(limits), Store::new(limits));
-        let (mut drive, mut settling) = (Drive::default(), None);
+        let (mut drive, mut settling, mut indexes) = (Drive::default(), None, Vec::new());
         let max = [1, 5, 40, 4000][seed as usize % 4];
         for index in 1..=120 {
             let command = command(&mut p, whole.revision());
@@ -461,11 +462,29 @@ fn what_is_in_files_is_read_as_if_it_were_in_memory() {
                 Some(begun) => {
                     let mut settled = Settling::merge(&begun);
                     store_in(&mut drive, &mut settled);
+                    if p.below(5) > 0 {
+                        indexes.push(index_of(&mut settled));
+                    }
                     drop(store.settled(settled));
                     stored += 1;
                     None
                 }
             };
+            if p.below(12) == 0
+                && let Some(records) = store.manifest_records()
+            {
+                // It starts again; what was merged just then is lost.
+                let records = records.collect::<Vec<_>>();
+                store = reopened(&records, &indexes).expect("it is whole");
+                (settling, reopens) = (None, reopens + 1);
+                assert_equal(&whole, &store, seed);
+                let leases = |store: &Store| {
+                    let keys = |id: &i64| store.lease_keys_page(*id, None, usize::MAX);
+                    store.leases_page(None, usize::MAX).iter().map(keys).collect::<Vec<_>>()
+                };
+                assert_eq!(leases(&whole), leases(&store), "seed {seed}");
+                assert_damage_is_noticed(&records, &indexes, &mut p);
+            }
             if index % 10 == 0 {
                 assert_reads(&whole.view(), &store.view(), &mut drive, &mut p);
             }
@@ -473,6 +492,42 @@ fn what_is_in_files_is_read_as_if_it_were_in_memory() {
         fetches += drive.fetches;
     }
     assert!(fetches > 10_000 && stored > 1000 && ok > 6000, "{fetches} {stored} {ok}");
+    assert!(reopens > 400, "{reopens}");
+}
+
+/// Every index that was kept, by its name.
+type Indexes = Vec<(IndexFile, Vec<Blob>)>;
+
+fn index_of(settled: &mut Settled) -> (IndexFile, Vec<Blob>) {
+    let pieces: Vec<Blob> = settled.index_pieces().map(Blob::from).collect();
+    let len = pieces.iter().map(|piece| piece.len() as u64).sum();
+    let file = IndexFile { index: settled.begun(), len, digest: 7 };
+    settled.indexed(file);
+    (file, pieces)
+}
+
+fn reopened(records: &[Vec<u8>], indexes: &Indexes) -> Result<Store, DecodeError> {
+    Store::reopen(Limits::default(), records.to_vec(), |file| {
+        let found = indexes.iter().rev().find(|(known, _)| known == file);
+        Ok(found.expect("it was kept").1.clone())
+    })
+}
+
+/// Of another index, or of another byte in it: it is refused, or at least nothing panics.
+fn assert_damage_is_noticed(records: &[Vec<u8>], indexes: &Indexes, p: &mut Prng) {
+    let mut damaged = indexes.clone();
+    for (_, pieces) in &mut damaged {
+        for piece in pieces {
+            let mut bytes = piece.to_vec();
+            let at = p.below(bytes.len() as u64) as usize;
+            bytes[at] ^= 1 << p.below(8);
+            if p.below(4) == 0 {
+                bytes.truncate(p.below(bytes.len() as u64) as usize);
+            }
+            *piece = bytes.into();
+        }
+    }
+    let _ = reopened(records, &damaged);
 }
 
 /// Reads of all kinds find the same in both.

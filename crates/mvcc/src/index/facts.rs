@@ -1,7 +1,7 @@
 //! What the index knows of a version, and its form in a leaf: against the version that came after
 //! it, most of it is nothing.
 
-use super::num::{get_i64, get_u64, get_word, put_i64, put_u64};
+use super::num::{get_i64, get_u64, get_word, put_i64, put_u64, take};
 use crate::key_value::{KeyValue, version_bytes};
 use alloc::vec::Vec;
 use base::Blob;
@@ -95,15 +95,14 @@ impl Facts {
         bytes[0] & TOMBSTONE != 0
     }
 
-    /// Takes one off the front of what [`Facts::encode`] wrote.
-    pub fn decode(after: Option<&Self>, base: i64, bytes: &mut &[u8]) -> Self {
+    /// Takes one off the front of what [`Facts::encode`] wrote; none of what nobody writes.
+    pub fn decode(after: Option<&Self>, base: i64, bytes: &mut &[u8]) -> Option<Self> {
         let after = after.filter(|after| !after.tombstone);
-        let flags = bytes[0];
-        *bytes = &bytes[1..];
+        let flags = take(bytes, 1)?[0];
         let has = |bit: u8| flags & bit != 0;
-        let mod_revision = base - get_i64(bytes);
-        let sub = if has(HAS_SUB) { get_u64(bytes) as u32 } else { 0 };
-        let hash = get_word(bytes);
+        let mod_revision = base.checked_sub(get_i64(bytes)?)?;
+        let sub = if has(HAS_SUB) { u32::try_from(get_u64(bytes)?).ok()? } else { 0 };
+        let hash = get_word(bytes)?;
         let mut facts = Self {
             mod_revision,
             sub,
@@ -115,22 +114,30 @@ impl Facts {
             tombstone: has(TOMBSTONE),
         };
         if facts.tombstone {
-            return facts;
+            return Some(facts);
         }
         let create = after.map_or(mod_revision, |after| after.create_revision);
         let version = after.map_or(1, |after| after.version - 1);
         facts.create_revision =
-            if has(SAME_CREATE) { create } else { mod_revision - get_i64(bytes) };
-        facts.version = if has(NEXT_VERSION) { version } else { get_i64(bytes) };
+            if has(SAME_CREATE) { create } else { mod_revision.checked_sub(get_i64(bytes)?)? };
+        facts.version = if has(NEXT_VERSION) { version } else { get_i64(bytes)? };
         if has(HAS_LEASE) {
-            facts.lease = get_word(bytes).cast_signed();
+            facts.lease = get_word(bytes)?.cast_signed();
         } else if has(SAME_LEASE) {
             facts.lease = after.map_or(0, |after| after.lease);
         }
         facts.value_len = match after.filter(|_| has(SAME_LEN)) {
             Some(after) => after.value_len,
-            None => get_u64(bytes) as u32,
+            None => u32::try_from(get_u64(bytes)?).ok()?,
         };
-        facts
+        Some(facts)
+    }
+
+    /// Whether a command can have made it.
+    pub fn is_possible(&self) -> bool {
+        let Self { mod_revision, create_revision, version, lease, .. } = *self;
+        let lives =
+            (2..=mod_revision).contains(&create_revision) && (1..=mod_revision).contains(&version);
+        mod_revision >= 2 && (lives || (self.tombstone && (version, lease) == (0, 0)))
     }
 }

@@ -10,11 +10,13 @@ use super::facts::Facts;
 use super::num::{get_u64, put_u64, take};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use base::Blob;
 use core::cmp::Ordering;
 
 /// A leaf that grows beyond this is cut; one group or version of any size makes a larger one.
 pub(super) const LEAF_BYTES_MAX: usize = 4096;
 const HEADER: usize = 24;
+const SOUND: &str = "a leaf is made here, or was gone through when it was read";
 
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Leaf(Arc<[u8]>);
@@ -36,8 +38,25 @@ impl<'a> Group<'a> {
         self.head.cmp(&key[..head]).then_with(|| self.rest.cmp(&key[head..]))
     }
 
+    pub fn is(&self, key: &[u8]) -> bool {
+        self.cmp_key(key) == Ordering::Equal
+    }
+
     pub fn key(&self) -> Arc<[u8]> {
         [self.head, self.rest].concat().into()
+    }
+
+    /// How many versions it has, if its bytes are those and nothing else.
+    fn check(&self) -> Option<usize> {
+        let (mut after, mut bytes) = (None::<Facts>, self.body);
+        for _ in 0..self.len {
+            let facts = Facts::decode(after.as_ref(), self.base, &mut bytes)?;
+            if !facts.is_possible() || after.is_some_and(|after| after.age() <= facts.age()) {
+                return None;
+            }
+            after = Some(facts);
+        }
+        (self.len > 0 && bytes.is_empty()).then_some(self.len)
     }
 
     /// Newest first.
@@ -67,7 +86,7 @@ impl Iterator for Versions<'_> {
 
     fn next(&mut self) -> Option<Facts> {
         self.left = self.left.checked_sub(1)?;
-        let facts = Facts::decode(self.after.as_ref(), self.base, &mut self.bytes);
+        let facts = Facts::decode(self.after.as_ref(), self.base, &mut self.bytes).expect(SOUND);
         self.after = Some(facts);
         Some(facts)
     }
@@ -141,18 +160,56 @@ impl Leaf {
     }
 
     pub fn group(&self, at: usize) -> Group<'_> {
-        let mut bytes = &self.0[self.body() + self.place(at)..];
-        let rest = get_u64(&mut bytes) as usize;
-        let rest = take(&mut bytes, rest);
-        let count = get_u64(&mut bytes);
-        Group {
+        let bytes = &self.0[self.body() + self.place(at)..];
+        self.group_in(bytes).expect(SOUND)
+    }
+
+    fn group_in<'a>(&'a self, mut bytes: &'a [u8]) -> Option<Group<'a>> {
+        let rest = usize::try_from(get_u64(&mut bytes)?).ok()?;
+        let rest = take(&mut bytes, rest)?;
+        let count = get_u64(&mut bytes)?;
+        Some(Group {
             head: self.head(),
             rest,
             has_newest: count & 1 == 1,
-            len: (count >> 1) as usize,
+            len: usize::try_from(count >> 1).ok()?,
             base: self.base(),
             body: bytes,
+        })
+    }
+
+    /// A leaf that was written somewhere: whatever is asked of it has an answer then. None of bytes
+    /// that no leaf has.
+    pub fn read(bytes: &[u8]) -> Option<Self> {
+        let leaf = Self(bytes.into());
+        let word = |at: usize| {
+            let word = bytes.get(at..at + 4)?;
+            Some(u32::from_le_bytes(word.try_into().ok()?) as usize)
+        };
+        let (count, head) = (word(0)?, word(4)?);
+        let body = HEADER.checked_add(count.checked_mul(4)?)?.checked_add(head)?;
+        let len = bytes.len().checked_sub(body).filter(|_| count > 0)?;
+        let (mut live, mut versions, mut last) = (0, 0, None::<Blob>);
+        for at in 0..count {
+            let (from, upto) = (leaf.place(at), leaf.place(at + 1));
+            if from >= upto || upto > len || (at == 0 && from > 0) {
+                return None;
+            }
+            let group = leaf.group_in(&bytes[body + from..body + upto])?;
+            versions += group.check()?;
+            live += usize::from(group.is_live());
+            let key = group.key();
+            if key.is_empty() || last.is_some_and(|last| last >= key) {
+                return None;
+            }
+            last = Some(key);
         }
+        ((live, versions) == (word(16)?, word(20)?)).then_some(leaf)
+    }
+
+    /// All of it.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
     }
 
     /// The group of `key`, or where it would be.
@@ -169,7 +226,7 @@ impl Leaf {
         while low < high {
             let middle = low.midpoint(high);
             let mut bytes = &body[self.u32_at(HEADER + 4 * middle)..];
-            let rest = get_u64(&mut bytes) as usize;
+            let rest = get_u64(&mut bytes).expect(SOUND) as usize;
             match bytes[..rest].cmp(key) {
                 Ordering::Equal => return Ok(middle),
                 Ordering::Less => low = middle + 1,

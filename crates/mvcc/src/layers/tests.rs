@@ -71,7 +71,7 @@ impl Twin {
             self.merged = Some(self.layers.merged(|_, versions, gone| kept(versions, gone)));
         } else {
             let based = self.layers.settles;
-            drop(self.layers.settled(self.merged.take().unwrap()));
+            drop(self.layers.settled(self.merged.take().unwrap(), None));
             // What was there by then is as the merge left it.
             for (key, all) in &mut self.keys {
                 let left = self.layers.versions(key);

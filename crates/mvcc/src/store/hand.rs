@@ -3,7 +3,7 @@
 
 use crate::command::Command;
 use crate::key_range::KeyRange;
-use crate::types::{Compare, CompareTarget, RequestOp, TxnRequest};
+use crate::types::{Compare, CompareTarget, RequestOp, SortTarget, TxnRequest};
 use crate::view::View;
 use base::Blob;
 
@@ -40,7 +40,8 @@ fn is_whole_txn(view: &View, txn: &TxnRequest) -> bool {
     }
     let done = |op: &RequestOp| match op {
         RequestOp::Range(r) => {
-            let values = !r.count_only && !r.keys_only;
+            let by_value = r.sort_target == SortTarget::Value;
+            let values = !r.count_only && (!r.keys_only || by_value);
             !values || keys(view, &r.key, &r.range_end, r.revision <= 0)
         }
         RequestOp::Put(r) => {
