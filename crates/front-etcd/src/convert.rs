@@ -7,9 +7,8 @@ use base::Blob;
 use bytes::Bytes;
 use door::Header;
 use mvcc::{
-    Before, Compare, CompareOp, CompareTarget, DeleteRequest, Event, EventKind, KeyValue,
-    PutRequest, RangeRequest, RangeResponse, RequestOp, ResponseOp, SortOrder, SortTarget,
-    TxnRequest,
+    Compare, CompareOp, CompareTarget, DeleteRequest, Event, EventKind, KeyValue, PutRequest,
+    RangeRequest, RangeResponse, RequestOp, ResponseOp, SortOrder, SortTarget, TxnRequest,
 };
 
 /// Values above this are shared with the answer instead of copied into it; bytes.
@@ -180,7 +179,7 @@ pub fn key_value(kv: &KeyValue) -> mvccpb::KeyValue {
     }
 }
 
-pub fn event(event: &Event, before: &Before) -> mvccpb::Event {
+pub fn event(event: &Event, before: Option<&KeyValue>) -> mvccpb::Event {
     let kind = match event.kind {
         EventKind::Put => mvccpb::event::EventType::Put,
         EventKind::Delete => mvccpb::event::EventType::Delete,
@@ -188,7 +187,7 @@ pub fn event(event: &Event, before: &Before) -> mvccpb::Event {
     mvccpb::Event {
         r#type: kind as i32,
         kv: Some(key_value(&event.kv)),
-        prev_kv: before.as_ref().map(key_value),
+        prev_kv: before.map(key_value),
     }
 }
 

@@ -26,51 +26,58 @@ pub(super) enum Items {
     Keys(std::vec::IntoIter<Blob>),
     /// Ids, each a message of its own.
     Leases(std::vec::IntoIter<i64>),
-    Events(Events),
+    Events(Box<Events>),
 }
 
-/// Events of a watcher, which are found in their revisions as they are measured and written.
+/// Events of a watcher, which are found in their revisions as they are measured and written. What
+/// was before them is looked up once, to be measured: what is written is the same then, and the
+/// view is held no longer than that, however slowly a client takes the message.
 pub(super) struct Events {
-    pub(super) batch: Arc<Batch>,
-    /// In front of what is not measured yet.
-    pub(super) measured: Place,
+    batch: Arc<Batch>,
+    /// None where nobody looks back, and once all is measured.
+    view: Option<View>,
+    /// Of what is measured and not written yet, where somebody looks back.
+    before: VecDeque<Before>,
+    /// In front of what is not measured yet, and how many those are.
+    measured: Place,
+    unmeasured: usize,
     /// In front of what is not written yet, and how many those are.
-    pub(super) written: Place,
-    pub(super) left: usize,
-    /// Where it is looked up what was before them; none once all are measured.
-    pub(super) view: Option<Box<View>>,
-    /// What was before those that are measured and not written, if their watcher wants that.
-    pub(super) befores: VecDeque<Before>,
+    written: Place,
+    left: usize,
 }
 
 impl Events {
-    /// Bytes of the next so many, each as `length` says.
-    pub(super) fn measure(
-        &mut self,
-        count: usize,
-        mut length: impl FnMut(&Event, &Before) -> usize,
-    ) -> usize {
-        let Self { batch, measured, view, befores, .. } = self;
-        let mut bytes = 0;
-        for _ in 0..count {
-            let event = batch.next(measured).expect("so many were found");
-            let before = batch.before(event, view.as_deref());
-            bytes += length(event, &before);
-            if view.is_some() {
-                befores.push_back(before);
-            }
-        }
-        if befores.len() == self.left {
-            *view = None;
-        }
-        bytes
+    /// How many are not written yet.
+    pub(super) fn left(&self) -> usize {
+        self.left
     }
 
-    /// The next one, with what was before it.
-    pub(super) fn next(&mut self) -> Option<(&Event, Before)> {
+    pub(super) fn looks_back(&self) -> bool {
+        self.batch.looks_back()
+    }
+
+    /// The next one to be measured; there is one.
+    pub(super) fn measure(&mut self) -> (&Event, Before) {
+        let event = self.batch.next(&mut self.measured).expect("so many were found");
+        let before = self.batch.before(event, self.view.as_ref());
+        if self.batch.looks_back() {
+            self.before.push_back(before.clone());
+        }
+        self.unmeasured -= 1;
+        if self.unmeasured == 0 {
+            self.view = None;
+        }
+        (event, before)
+    }
+
+    /// The next one to be written, once all are measured.
+    pub(super) fn write(&mut self) -> Option<(&Event, Before)> {
+        assert!(self.unmeasured == 0, "what is written was measured");
         self.left = self.left.checked_sub(1)?;
-        let event = self.batch.next(&mut self.written).expect("so many were found");
-        Some((event, self.befores.pop_front().unwrap_or_default()))
+        let event = self.batch.next(&mut self.written)?;
+        let before = self.before.pop_front();
+        assert_eq!(before.is_some(), self.batch.looks_back(), "it was looked up once");
+        Some((event, before.unwrap_or_default()))
     }
 }
 
@@ -133,16 +140,24 @@ pub(super) fn leases(parts: &mut Vec<Part>, header: pb::ResponseHeader, ids: Vec
     parts.push(Part::Items(2, Items::Leases(ids.into_iter())));
 }
 
-/// So many events behind a place of a batch.
+/// So many events behind a place of a batch, with what the view has from before.
 pub(super) fn events(
     head: &pb::WatchResponse,
     (batch, place): (Arc<Batch>, Place),
     count: usize,
-    view: Option<View>,
+    view: Option<&View>,
 ) -> Vec<Part> {
     assert!(head.events.is_empty() && count <= batch.left(&place), "they are there, and once");
-    assert_eq!(batch.wants_before(), view.is_some(), "what was before is looked up");
-    let (view, befores) = (view.map(Box::new), VecDeque::new());
-    let events = Events { batch, measured: place, written: place, left: count, view, befores };
-    vec![fields(head), Part::Items(11, Items::Events(events))]
+    assert!(count > 0, "a message is made of something");
+    let looked_up = if batch.looks_back() { count } else { 0 };
+    let events = Events {
+        view: view.filter(|_| batch.looks_back()).cloned(),
+        batch,
+        before: VecDeque::with_capacity(looked_up),
+        measured: place,
+        unmeasured: count,
+        written: place,
+        left: count,
+    };
+    vec![fields(head), Part::Items(11, Items::Events(Box::new(events)))]
 }

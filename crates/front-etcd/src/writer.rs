@@ -5,12 +5,14 @@ use super::parts::{Items, Part};
 use base::Blob;
 pub(super) use base::limits::CHUNK_BYTES;
 use bytes::Bytes;
-use mvcc::{Event, EventKind, KeyValue};
+use mvcc::{Before, Event, EventKind, KeyValue};
 use net::{Shape, Status};
 use std::collections::VecDeque;
 
 /// Items that are measured or written in one slice, at most a millisecond.
 const SLICE_ITEMS: usize = 16_384;
+/// Of them, one that is looked up in the store.
+const LOOKED_UP_ITEMS: usize = 16;
 
 /// Where fields go: to be written, or only to be measured, so that both are told of them once.
 trait Out {
@@ -65,19 +67,19 @@ trait Out {
     }
 
     /// `mvccpb.Event`.
-    fn event(&mut self, event: &Event, before: Option<&KeyValue>) {
+    fn event(&mut self, event: &Event, before: &Before) {
         self.int(1, i64::from(event.kind == EventKind::Delete));
         self.key_value_item(2, &event.kv);
-        if let Some(before) = before {
+        if let Some(before) = before.as_ref() {
             self.key_value_item(3, before);
         }
     }
 
-    fn event_item(&mut self, field: u8, event: &Event, before: Option<&KeyValue>) {
+    fn event_item(&mut self, field: u8, (event, before): (&Event, Before)) {
         let mut length = Length(0);
-        length.event(event, before);
+        length.event(event, &before);
         self.head(field, length.0);
-        self.event(event, before);
+        self.event(event, &before);
     }
 
     /// `LeaseStatus`.
@@ -122,7 +124,15 @@ impl Items {
             Self::KeyValues(kvs) => kvs.len(),
             Self::Keys(keys) => keys.len(),
             Self::Leases(ids) => ids.len(),
-            Self::Events(events) => events.left,
+            Self::Events(events) => events.left(),
+        }
+    }
+
+    /// What it costs to measure one.
+    fn cost(&self) -> usize {
+        match self {
+            Self::Events(events) if events.looks_back() => LOOKED_UP_ITEMS,
+            _ => 1,
         }
     }
 
@@ -142,11 +152,7 @@ impl Items {
                 ids.as_slice()[from..to].iter().for_each(|id| length.lease_item(field, *id));
             }
             Self::Events(events) => {
-                return events.measure(to - from, |event, before| {
-                    let mut length = Length(0);
-                    length.event_item(field, event, before.as_ref());
-                    length.0
-                });
+                (from..to).for_each(|_| length.event_item(field, events.measure()));
             }
         }
         length.0
@@ -158,9 +164,7 @@ impl Items {
             Self::KeyValues(kvs) => kvs.next().map(|kv| out.key_value_item(field, &kv)),
             Self::Keys(keys) => keys.next().map(|key| out.key_item(field, &key)),
             Self::Leases(ids) => ids.next().map(|id| out.lease_item(field, id)),
-            Self::Events(events) => {
-                events.next().map(|(event, before)| out.event_item(field, event, before.as_ref()))
-            }
+            Self::Events(events) => events.write().map(|event| out.event_item(field, event)),
         }
         .is_some()
     }
@@ -197,10 +201,11 @@ impl Measure {
                 Part::Fields(bytes) => (bytes.len(), true),
                 Part::Message(..) => (0, true),
                 Part::Items(field, items) => {
-                    let more = items.measure(*field, self.items, left);
-                    let count = left.min(items.len() - self.items);
+                    let cost = items.cost();
+                    let count = left.div_ceil(cost).min(items.len() - self.items);
+                    let more = items.measure(*field, self.items, count);
                     self.items += count;
-                    left -= count;
+                    left = left.saturating_sub(count * cost);
                     (more, self.items == items.len())
                 }
             };

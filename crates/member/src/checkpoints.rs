@@ -5,9 +5,11 @@
 //! votes.
 
 use crate::limits::store_limits;
+use crate::shelf::{self, Shelf, Tables};
 use base::codec::{DecodeError, Get, Put};
-use base::planted;
+use base::{Ballot, LogIndex, planted};
 use cluster::Configuration;
+use mvcc::View;
 use replica::{CheckpointJob, Installed};
 use store::{CheckpointFile, CheckpointMeta, Home, StoreError, StoreErrorKind};
 use wal::{Disk, DiskFile, MemDisk};
@@ -15,6 +17,8 @@ use wal::{Disk, DiskFile, MemDisk};
 /// Checkpoints kept: the newest, and the one before it while it may be on its way to a peer.
 const KEEP: usize = 2;
 const PART: &str = "checkpoints";
+/// Of those that are made for a peer alone.
+const OUT: &str = "outgoing";
 
 fn part(home: &dyn Home) -> Result<Box<dyn Disk>, StoreError> {
     home.disk(PART).map_err(|error| io(PART, &error))
@@ -37,17 +41,11 @@ pub fn clean(home: &dyn Home) -> Result<(), StoreError> {
 /// # Errors
 /// Those of the disk.
 pub fn write(home: &dyn Home, job: &CheckpointJob) -> Result<CheckpointFile, StoreError> {
-    let meta = CheckpointMeta {
-        index: job.index,
-        ballot: job.ballot,
-        revision: job.view.revision(),
-        chain_hash: job.view.chain_hash(),
-        content_hash: job.view.content_hash(),
-        config: job.config.encode(),
-        extra: job.extra.clone(),
-    };
+    let meta = meta_of(&job.view, (job.index, job.ballot), &job.config, job.extra.clone());
     let mut disk = part(home)?;
-    let records = job.view.checkpoint_records();
+    // Where what has settled is in files they are named; their values are not written again.
+    let records = job.view.manifest_records();
+    let records = records.unwrap_or_else(|| job.view.checkpoint_records());
     let file = store::write_checkpoint(disk.as_mut(), &meta, records)?;
     store::remove_older(disk.as_mut(), KEEP)?;
     Ok(file)
@@ -65,7 +63,7 @@ pub fn load(home: &dyn Home, file: &CheckpointFile) -> Result<Installed, StoreEr
     let meta = reader.meta().clone();
     let config = Configuration::decode(&meta.config)
         .map_err(|error| named(StoreErrorKind::Invalid, &error))?;
-    let mut failed: Option<StoreError> = None;
+    let (mut failed, mut index_failed, mut no_index) = (None, None, None);
     let records = std::iter::from_fn(|| match reader.next()? {
         Ok(record) => Some(record),
         Err(error) => {
@@ -73,14 +71,22 @@ pub fn load(home: &dyn Home, file: &CheckpointFile) -> Result<Installed, StoreEr
             None
         }
     });
-    let restored = mvcc::Store::restore(store_limits(&config), records);
-    if let Some(error) = failed {
+    let restored = mvcc::Store::reopen(store_limits(&config), records, |index| {
+        shelf::pieces(home, index, &mut index_failed).map_err(|error| {
+            no_index = Some(error);
+            DecodeError::Invalid { what: "index" }
+        })
+    });
+    if let Some(error) = failed.or(no_index).or(index_failed) {
         return Err(error);
     }
     let store = restored.map_err(|error| named(StoreErrorKind::Invalid, &error))?;
     if (store.chain_hash(), store.content_hash()) != (meta.chain_hash, meta.content_hash) {
         let what = "the state is not the one its header vouches for";
         return Err(named(StoreErrorKind::Corrupt, &what));
+    }
+    if let Some((_, files)) = store.files() {
+        shelf::prove(home, &files, &Tables::default())?;
     }
     if store.applied_index() != meta.index && !planted!(CheckpointIndexAhead) {
         let what = "the state is not that of its place in the log";
@@ -106,8 +112,48 @@ pub fn offer(
     if hollow && !planted!(WitnessSentData) {
         return emptied(disk.as_mut(), &latest);
     }
+    let second = store::open_checkpoint(disk.as_mut(), &latest.name)?.nth(1).transpose()?;
+    if second.is_some_and(|record| mvcc::names_files(&record)) {
+        return whole(home, &latest);
+    }
     let file = disk.open(&latest.name).map_err(|error| io(&latest.name, &error))?;
     Ok((latest, file))
+}
+
+/// One that names files, with all that is in them: to be sent. It goes once it is no longer open.
+fn whole(
+    home: &dyn Home,
+    latest: &CheckpointFile,
+) -> Result<(CheckpointFile, Box<dyn DiskFile>), StoreError> {
+    let Installed { index, ballot, config, store, extra } = load(home, latest)?;
+    let meta = meta_of(&store, (index, ballot), &config, extra);
+    let mut records = store.checkpoint_records_of(Shelf::open(home, Tables::default())?);
+    let mut disk = home.disk(OUT).map_err(|error| io(OUT, &error))?;
+    let file = store::write_checkpoint(disk.as_mut(), &meta, records.by_ref())?;
+    let trouble = records.missed().and_then(Shelf::take_trouble);
+    let open = disk.open(&file.name).map_err(|error| io(&file.name, &error));
+    store::remove_checkpoint(disk.as_mut(), &file)?;
+    match trouble {
+        Some(error) => Err(error),
+        None => Ok((file, open?)),
+    }
+}
+
+fn meta_of(
+    view: &View,
+    (index, ballot): (LogIndex, Ballot),
+    config: &Configuration,
+    extra: Vec<u8>,
+) -> CheckpointMeta {
+    CheckpointMeta {
+        index,
+        ballot,
+        revision: view.revision(),
+        chain_hash: view.chain_hash(),
+        content_hash: view.content_hash(),
+        config: config.encode(),
+        extra,
+    }
 }
 
 fn emptied(

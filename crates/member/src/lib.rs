@@ -27,6 +27,7 @@ pub mod open;
 pub mod publish;
 #[cfg(test)]
 mod sample;
+pub mod shelf;
 pub mod stop;
 pub mod transfers;
 mod unwelcome;

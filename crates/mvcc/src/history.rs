@@ -116,18 +116,24 @@ impl View {
     }
 
     /// What lived under the key of an event just before it, as etcd looks it up when it tells a
-    /// watcher that asked for it. None for a creation, and none once the event's revision is
-    /// compacted: what was before that is gone. Nothing at all when it is not at hand.
-    ///
-    /// Panics when the view is older than what it is asked for.
-    pub fn before(&self, event: &Event, values: &mut dyn Values) -> Option<Before> {
+    /// watcher that asked for it. None for a creation, none once the event's revision is compacted,
+    /// since what was before that is gone, and none of what is to come. Nothing at all when it is
+    /// not at hand.
+    pub fn before_of(&self, event: &Event, values: &mut dyn Values) -> Option<Before> {
         let revision = event.kv.mod_revision;
-        assert!(self.revision >= revision - 1, "an event is told from a view that has it");
-        let is_there = !event.is_create() && revision > self.compact_revision;
-        match is_there.then(|| self.live_at(&event.kv.key, revision - 1)).flatten() {
+        let is_known = (self.compact_revision + 1..=self.revision + 1).contains(&revision);
+        let prev = (is_known && !event.is_create())
+            .then(|| self.live_at(&event.kv.key, revision - 1))
+            .flatten();
+        match prev {
             None => Some(Before::default()),
             Some(prev) => Some(Some(self.version(&prev, values)?).into()),
         }
+    }
+
+    /// The same of a store that has all in memory.
+    pub fn before(&self, event: &Event) -> Before {
+        self.before_of(event, &mut InMemory).expect("all is in memory")
     }
 
     /// All revisions from `from` on that touch `range`, up to `max` of them, of a store that has

@@ -59,7 +59,7 @@ mod walk;
 pub use budget::Budget;
 pub use caller::Caller;
 pub use check::operations_max;
-pub use checkpoint::{CheckpointRecords, RECORD_BYTES_TARGET};
+pub use checkpoint::{CheckpointRecords, RECORD_BYTES_TARGET, names_files};
 pub use command::{AlarmAction, AlarmKind, Command, Error, Response};
 pub use discard::Discard;
 pub use hash::HashKv;

@@ -190,3 +190,36 @@ impl Store {
         discard
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Command, Limits, PutRequest};
+    use base::ClusterTime;
+
+    fn put(store: &mut Store, n: u8) {
+        let key = [n][..].into();
+        let put = Command::Put(PutRequest { key, ..PutRequest::default() });
+        store.apply(store.applied_index().next(), ClusterTime(1), &put);
+    }
+
+    #[test]
+    fn what_was_merged_of_an_earlier_state_is_let_go_of() {
+        let mut store = Store::new(Limits::default());
+        (1..9).for_each(|n| put(&mut store, n));
+        let early = store.settle(1).expect("something is fresh").run();
+        // A checkpoint comes in its place, and begins to settle too.
+        let mut later = Store::new(Limits::default());
+        (1..12).for_each(|n| put(&mut later, n));
+        let late = later.settle(1).expect("something is fresh").run();
+        drop(later.settled(early));
+        assert!(later.view.layers.settling_since().is_some(), "its own is still to come");
+        drop(later.settled(late));
+        assert!(later.view.layers.settling_since().is_none());
+        assert_eq!((later.view.layers.base_len(), later.view.layers.fresh_len()), (11, 0));
+        assert!(later.settle(1).is_none(), "nothing is left to settle");
+        put(&mut later, 1);
+        assert!(later.settle(2).is_none(), "one version is not worth it");
+        assert!(later.settle(1).is_some() && later.settle(1).is_none(), "one at a time");
+    }
+}

@@ -215,7 +215,7 @@ impl fmt::Debug for Before {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Changes, Command, DeleteRequest, EventKind, InMemory, Limits, PutRequest, Store};
+    use crate::{Changes, Command, DeleteRequest, EventKind, Limits, PutRequest, Store};
     use alloc::vec::Vec;
     use base::ClusterTime;
 
@@ -242,7 +242,7 @@ mod tests {
             assert_eq!((put.kind, delete.kind), (EventKind::Put, EventKind::Delete));
             let old = view.version_at(&put.kv.key, put.kv.mod_revision).expect("it is retained");
             assert!(Arc::ptr_eq(&put.kv.0, &view.record(&old)), "what was put is what is kept");
-            let prev = view.before(delete, &mut InMemory).and_then(|before| before.0);
+            let prev = view.before(delete).0;
             let prev = prev.expect("it lived");
             assert!(Arc::ptr_eq(&prev, &view.record(&old)), "and what was before");
             let newest = view.layers.at(&delete.kv.key, i64::MAX).expect("it has a tombstone");

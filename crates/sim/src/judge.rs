@@ -29,7 +29,7 @@ use std::sync::Arc;
 use witness::Passed;
 
 pub use configs::{Ruling, place};
-pub use watch::{Heard, Wanted, Watching};
+pub use watch::{Heard, Shown, Wanted, Watching};
 pub use words::client_url;
 
 /// A promise that was broken.
@@ -165,7 +165,7 @@ impl Judge {
             }
         }
         for change in changes {
-            self.changed(at, change, effects);
+            self.changed(at, replica, change, effects);
         }
         let witness = self.configs.is_witness(id);
         if witness && (moved || !changes.is_empty()) {
@@ -287,8 +287,33 @@ impl Judge {
         self.enter(at, Entry { ballot, chain: before, revision, content: None });
     }
 
-    fn changed(&mut self, at: Nanos, changes: &Arc<Changes>, effects: &mut Effects<'_>) {
+    fn changed(
+        &mut self,
+        at: Nanos,
+        replica: &Replica,
+        changes: &Arc<Changes>,
+        effects: &mut Effects<'_>,
+    ) {
         self.checks += 1;
+        self.took(at, changes, effects);
+        self.looks_back(at, replica, changes);
+    }
+
+    /// What a watcher would be told now of what was before.
+    fn looks_back(&mut self, at: Nanos, replica: &Replica, changes: &Changes) {
+        let (store, revision) = (replica.store(), changes.revision);
+        // One that has become a witness since has no data.
+        let in_sight = (store.compact_revision() + 1..=store.revision()).contains(&revision);
+        for event in &changes.events {
+            let (before, expected) = (store.before(event), self.model.before(event));
+            if before.as_ref() != expected.filter(|_| in_sight) {
+                let what = format!("{event:?} was {before:?}, expected {expected:?}");
+                return self.blame(at, "etcd's history", what);
+            }
+        }
+    }
+
+    fn took(&mut self, at: Nanos, changes: &Arc<Changes>, effects: &mut Effects<'_>) {
         if let Some(known) = self.model.changes(changes.revision) {
             if known != changes {
                 let what = format!("revision {} is {changes:?} and {known:?}", changes.revision);

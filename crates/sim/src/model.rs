@@ -51,6 +51,12 @@ impl Model {
         versions[..end].last()?.kv.as_ref()
     }
 
+    /// What lived before an event, whatever was compacted since.
+    pub fn before(&self, event: &Event) -> Option<&KeyValue> {
+        let before = self.at(&event.kv.key, event.kv.mod_revision - 1);
+        before.filter(|_| !event.is_create())
+    }
+
     /// Takes the next revision, or says why it cannot be what etcd's rules produce.
     pub fn push(&mut self, changes: &Arc<Changes>) -> Result<(), String> {
         let revision = self.revision() + 1;
@@ -93,11 +99,5 @@ impl Model {
             return Err(format!("revision {revision} holds {kv:?}, expected {expected:?}"));
         }
         Ok(())
-    }
-
-    /// What an event is told to have been before.
-    pub fn before(&self, event: &Event) -> Option<&KeyValue> {
-        let before = self.at(&event.kv.key, event.kv.mod_revision - 1);
-        before.filter(|_| !event.is_create())
     }
 }

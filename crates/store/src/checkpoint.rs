@@ -240,6 +240,12 @@ pub fn remove_older(disk: &mut dyn Disk, keep: usize) -> Result<(), StoreError> 
     sync_names(disk)
 }
 
+/// Removes this one. Who has it open reads on. Errors: `Io`.
+pub fn remove_checkpoint(disk: &mut dyn Disk, file: &CheckpointFile) -> Result<(), StoreError> {
+    let removed = remove_named(disk, CHECKPOINT, &file.name);
+    removed.map_err(|e| StoreError::io(&file.name, "remove", &e))
+}
+
 /// Removes half-written files; for start-up. Received parts are kept for resuming.
 pub fn clean(disk: &mut dyn Disk) -> Result<(), StoreError> {
     remove_all(disk, |name| HALF.own(name)).map(|_| ())

@@ -3,10 +3,12 @@
 use super::wanted::{Wanted, bytes_of};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use mvcc::{Before, Changes, Event, InMemory, View};
+use mvcc::{Before, Changes, Event, View};
 
 /// Events for one watcher: whole revisions, in order, at least one event. It holds the revisions
-/// and no list of what in them is wanted, so that a large one is as small as any.
+/// and no list of what in them is wanted, so that a large one is as small as any. It has no view
+/// either, which would make the store copy what it changes: versions before the events are looked
+/// up by whoever tells them, in a view of that moment.
 #[derive(Clone, Debug)]
 pub struct Batch {
     pub(super) changes: Vec<Arc<Changes>>,
@@ -45,7 +47,7 @@ impl Batch {
         self.revision
     }
 
-    /// Its size in any front's form, about.
+    /// Its size in any front's form, about: an estimate, where it looks back.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
@@ -53,6 +55,11 @@ impl Batch {
     /// How many events it has.
     pub fn count(&self) -> usize {
         self.count
+    }
+
+    /// Its watcher wants the versions before its events: whoever tells them needs a view.
+    pub fn looks_back(&self) -> bool {
+        self.wanted.prev_kv
     }
 
     /// Before its first event.
@@ -71,7 +78,8 @@ impl Batch {
         Fragment { batch: self, from: self.start(), count: self.count, more: false }
     }
 
-    /// All of it in parts of at most `bytes_max`, but for one event at least.
+    /// All of it in parts of at most `bytes_max`, with what the view has from before, but for one
+    /// event at least.
     pub fn fragments(
         &self,
         bytes_max: usize,
@@ -82,6 +90,15 @@ impl Batch {
             let (part, behind) = self.fragment(place, bytes_max, view)?;
             place = behind;
             Some(part)
+        })
+    }
+
+    /// Whether all of it, with what the view has from before, is no more than `bytes_max`.
+    pub fn fits(&self, bytes_max: usize, view: Option<&View>) -> bool {
+        let mut bytes = 0;
+        self.whole().events(view).all(|(event, before)| {
+            bytes += bytes_of(event, &before);
+            bytes <= bytes_max
         })
     }
 
@@ -107,20 +124,13 @@ impl Batch {
         (count > 0).then_some((Fragment { batch: self, from, count, more }, behind))
     }
 
-    /// What was before an event, where the watcher wants that and it is still there. Nothing of it
-    /// is held for a watcher: it is looked up when the event is told.
-    ///
-    /// Panics when the watcher wants it and there is no view.
+    /// The version before one of its events, where the watcher wants that and the view has one. The
+    /// view is there wherever it looks back.
     pub fn before(&self, event: &Event, view: Option<&View>) -> Before {
-        let view = view.filter(|_| self.wanted.prev_kv);
-        assert_eq!(view.is_some(), self.wanted.prev_kv, "what is wanted is looked for");
-        let before = view.map(|view| view.before(event, &mut InMemory));
-        before.map_or_else(Before::default, |before| before.expect("all is in memory"))
-    }
-
-    /// Whether its watcher wants to be told what was before its events.
-    pub fn wants_before(&self) -> bool {
-        self.wanted.prev_kv
+        if !self.looks_back() {
+            return Before::default();
+        }
+        view.expect("who tells what was before has a view").before(event)
     }
 
     /// The event behind a place; moves the place behind it.
@@ -145,8 +155,11 @@ impl Batch {
 }
 
 impl<'a> Fragment<'a> {
-    /// Each event, with what [`Batch::before`] says.
-    pub fn events(self, view: Option<&View>) -> impl Iterator<Item = (&'a Event, Before)> {
+    /// Each event, with the version before it: see [`Batch::before`].
+    pub fn events<'v>(
+        self,
+        view: Option<&'v View>,
+    ) -> impl Iterator<Item = (&'a Event, Before)> + use<'a, 'v> {
         let mut place = self.from;
         let events = core::iter::from_fn(move || self.batch.next(&mut place));
         events.take(self.count).map(move |event| (event, self.batch.before(event, view)))

@@ -1,7 +1,7 @@
 //! Going through a stretch of history for one watcher, a few events at a time.
 
 use super::batch::Batch;
-use super::wanted::{Bounds, Wanted, bytes_about};
+use super::wanted::{Bounds, Wanted, estimate};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use base::planted;
@@ -62,7 +62,7 @@ impl Search {
         self.page.changes.iter().map(|changes| changes.events.len()).sum()
     }
 
-    /// Of what is wanted and was found so far.
+    /// Of what is wanted and was found so far: an estimate, where versions before are wanted too.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
@@ -93,7 +93,7 @@ impl Search {
                     }
                     self.met.1 = true;
                     self.count += 1;
-                    self.bytes += bytes_about(wanted, event);
+                    self.bytes += estimate(wanted, event);
                 }
             }
             if self.met.1 {

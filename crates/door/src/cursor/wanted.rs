@@ -12,7 +12,7 @@ const EVENT_OVERHEAD_BYTES: usize = 24;
 pub struct Wanted {
     /// The keys it watches.
     pub range: KeyRange,
-    /// The version before each event too.
+    /// The version before each event too, as far as it is there when the event is told.
     pub prev_kv: bool,
     /// Without what was put.
     pub no_put: bool,
@@ -33,20 +33,20 @@ impl Wanted {
     }
 }
 
-/// Bytes of an event as the watcher is told it, at most about; what was before it is as large as
-/// what came of it, until somebody looks.
-pub(super) fn bytes_about(wanted: &Wanted, event: &Event) -> usize {
-    let after = size(&event.kv);
-    EVENT_OVERHEAD_BYTES + after + if wanted.prev_kv { after } else { 0 }
+fn size(kv: &KeyValue) -> usize {
+    KEY_VALUE_OVERHEAD_BYTES + kv.key.len() + kv.value.len()
 }
 
-/// The same once what was before it is known.
+/// Bytes of an event as a watcher is told it, in any front's form at most.
 pub(super) fn bytes_of(event: &Event, before: &Before) -> usize {
     EVENT_OVERHEAD_BYTES + size(&event.kv) + before.as_ref().map_or(0, size)
 }
 
-fn size(kv: &KeyValue) -> usize {
-    KEY_VALUE_OVERHEAD_BYTES + kv.key.len() + kv.value.len()
+/// As [`bytes_of`], of what is not looked up: the version before is taken to be as long as the
+/// event itself.
+pub(super) fn estimate(wanted: &Wanted, event: &Event) -> usize {
+    let before = if wanted.prev_kv && !event.is_create() { size(&event.kv) } else { 0 };
+    bytes_of(event, &Before::default()) + before
 }
 
 /// How much one step of a cursor may look at and give; each is positive.

@@ -25,7 +25,8 @@ pub(super) struct Member {
 /// has happened.
 pub struct Errand {
     whose: (StreamId, u64),
-    /// Until it is done: to hold it makes whoever writes copy.
+    /// Until it is done, or until whoever tells what came of it has looked back in it: to hold it
+    /// makes whoever writes copy.
     view: Option<View>,
     members: Vec<Member>,
     /// Members that are done with.
@@ -95,7 +96,11 @@ impl Errand {
             }
         }
         assert!(self.reached <= self.members.len(), "nobody else is reached");
-        self.view = None;
+        let looks_back =
+            |told: &Told| matches!(told, Told::Events { batch, .. } if batch.looks_back());
+        if !self.told.iter().any(looks_back) {
+            self.view = None;
+        }
         // Who was not reached begins anew.
         let left = &mut self.members[self.reached..];
         left.iter_mut().for_each(|member| member.search = None);
@@ -156,6 +161,12 @@ impl Errand {
         }
         self.told = others;
         batches
+    }
+
+    /// Takes the picture that it read from, for whoever tells at once what came of it. None where
+    /// nobody looks back, and where it has grown old.
+    pub fn take_view(&mut self) -> Option<View> {
+        self.view.take()
     }
 
     /// What came of it, by value.

@@ -479,3 +479,44 @@ fn a_live_watcher_has_its_place_where_the_feed_stands_when_the_store_is_replaced
     assert_eq!((batch.revision(), batch.count()), (6, 1));
     assert_eq!(feed.quiet(stream, 1), Some(7));
 }
+
+#[test]
+fn an_errand_leaves_its_picture_to_whoever_looks_back_unless_that_has_grown_old() {
+    let mut store = Store::new(Limits::default());
+    let mut run = |command: &Command| {
+        let index = store.applied_index().next();
+        assert!(store.apply(index, ClusterTime(1), command).result.is_ok());
+        store.view()
+    };
+    let number = |n: u16| Blob::from(n.to_be_bytes());
+    for n in 0..2_000 {
+        run(&Command::Put(PutRequest { key: number(n), ..PutRequest::default() }));
+    }
+    let remove = |from: u16, to: u16| {
+        let (key, range_end) = (number(from), number(to));
+        Command::Delete(DeleteRequest { key, range_end, prev_kv: false })
+    };
+    run(&remove(0, 10)); // 2002, then what takes more slices than an errand has
+    let view = run(&remove(10, 2_000));
+    for (prev_kv, start, steps, left) in
+        [(true, 2_002, 1, true), (false, 2_002, 1, false), (true, 2_003, 20, false)]
+    {
+        let mut feed = Feed::new(limits(), 1);
+        let stream = feed.open();
+        let range = KeyRange::new(number(0), number(if start == 2_002 { 10 } else { 2_000 }));
+        let wanted = Wanted { range, prev_kv, no_put: false, no_delete: false };
+        feed.watch((stream, 1), wanted, start, 2_003);
+        assert!(feed.next(stream, no_view).is_none(), "it lags");
+        let mut errand = feed.begin(stream, || view.clone()).expect("one lags");
+        assert_eq!(1 + (0..99).take_while(|_| !errand.step()).count(), steps);
+        let view = errand.take_view();
+        assert_eq!(view.is_some(), left, "{prev_kv} from {start}");
+        assert!(errand.take_view().is_none(), "once");
+        let batches = errand.take_batches();
+        let [(1, batch)] = &batches[..] else { panic!("{batches:?}") };
+        if let Some(view) = &view {
+            let mut events = batch.whole().events(Some(view));
+            assert!(events.all(|(_, before)| before.is_some()) && batch.looks_back());
+        }
+    }
+}

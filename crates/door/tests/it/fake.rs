@@ -130,6 +130,13 @@ impl FakeDoor {
         assert!(applied.result.is_ok());
     }
 
+    /// Lets go of what compaction has ended.
+    pub fn settle(&self) {
+        let mut store = self.store.borrow_mut();
+        let settled = store.settle(1).map(|settling| settling.run());
+        drop(settled.map(|settled| store.settled(settled)));
+    }
+
     fn next(&self, command: &Command) -> mvcc::Applied {
         let index = self.index.borrow().next();
         *self.index.borrow_mut() = index;

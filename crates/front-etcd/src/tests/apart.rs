@@ -181,6 +181,18 @@ fn fill_and_remove(door: &FakeDoor, keys: usize, value_bytes: usize) {
     door.batch(&[Command::Delete(DeleteRequest { key, range_end, prev_kv: false })]);
 }
 
+/// A watcher of removals of `k...` who wants to know what was before.
+fn looks_back(fragment: bool) -> pb::WatchRequest {
+    create(pb::WatchCreateRequest {
+        key: "k".into(),
+        range_end: "l".into(),
+        filters: vec![pb::watch_create_request::FilterType::Noput as i32],
+        prev_kv: true,
+        fragment,
+        ..Default::default()
+    })
+}
+
 #[test]
 fn a_large_removal_is_written_apart_in_chunks_for_as_many_as_have_a_permit() {
     const KEYS: usize = 2_000;
@@ -189,13 +201,7 @@ fn a_large_removal_is_written_apart_in_chunks_for_as_many_as_have_a_permit() {
         for _ in 0..PERMITS_MAX + 3 {
             let mut client = Client::connect(address).await;
             let mut watch = client.watch().await;
-            watch.send(&create(pb::WatchCreateRequest {
-                key: "k".into(),
-                range_end: "l".into(),
-                filters: vec![pb::watch_create_request::FilterType::Noput as i32],
-                prev_kv: true,
-                ..Default::default()
-            }));
+            watch.send(&looks_back(false));
             assert!(watch.next().await.created);
             clients.push((client, watch));
         }
@@ -228,6 +234,98 @@ fn a_large_removal_is_written_apart_in_chunks_for_as_many_as_have_a_permit() {
             read.await.unwrap();
         }
     });
+}
+
+#[test]
+fn a_short_event_is_written_apart_where_what_was_before_it_is_long() {
+    with_door(Limits::default(), |address, door| async move {
+        let mut client = Client::connect(address).await;
+        let mut watch = client.watch().await;
+        watch.send(&looks_back(false));
+        assert!(watch.next().await.created);
+        write(&mut client, "k", vec![7; 1_000]).await;
+        write(&mut client, "k1", vec![7; 100_000]).await;
+        door.idle.set(true);
+        let remove =
+            |key: &'static str| pb::DeleteRangeRequest { key: key.into(), ..Default::default() };
+        let _: pb::DeleteRangeResponse = client.call("KV/DeleteRange", &remove("k")).await.unwrap();
+        let length = |answer: &pb::WatchResponse| {
+            let before = answer.events[0].prev_kv.as_ref();
+            (answer.events.len(), before.map(|before| before.value.len()))
+        };
+        assert_eq!(length(&watch.next().await), (1, Some(1_000)), "at once");
+        let _: pb::DeleteRangeResponse =
+            client.call("KV/DeleteRange", &remove("k1")).await.unwrap();
+        until(|| door.works() == 1).await;
+        write(&mut client, "k2", "2").await;
+        let _: pb::DeleteRangeResponse =
+            client.call("KV/DeleteRange", &remove("k2")).await.unwrap();
+        assert_eq!(door.works(), 1, "what follows waits");
+        door.work();
+        let long = watch.next().await;
+        assert_eq!((length(&long), long.header.unwrap().revision), ((1, Some(100_000)), 5));
+        let next = watch.next().await;
+        assert_eq!((length(&next), next.header.unwrap().revision), ((1, Some(1)), 7));
+    });
+}
+
+#[test]
+fn a_message_that_was_begun_tells_what_was_before_though_it_is_compacted_meanwhile() {
+    const KEYS: usize = 2_000;
+    for fragment in [false, true] {
+        // A part has half a MiB and a bit, a piece of it that is written at a time half of that.
+        let limits = Limits { request_bytes_max: 1_000, ..Limits::default() };
+        with_door(limits, |address, door| async move {
+            let set = |value: &Blob| {
+                let (key, value) = (Blob::from(&b"z"[..]), value.clone());
+                door.apply(&Command::Put(PutRequest { key, value, ..PutRequest::default() }));
+            };
+            let old = Blob::from(&[7; 100][..]);
+            set(&old);
+            let mut client = Client::connect(address).await;
+            let mut watch = client.watch().await;
+            watch.send(&looks_back(fragment));
+            assert!(watch.next().await.created);
+            door.idle.set(true);
+            fill_and_remove(&door, KEYS, 1_000);
+            // What was put is looked through, then the message is begun, and nobody reads it yet.
+            for _ in 0..2 {
+                until(|| door.works() == 1).await;
+                door.work();
+            }
+            set(&Blob::default());
+            door.apply(&Command::Compact { revision: 24 });
+            (0..16).for_each(|_| set(&Blob::default()));
+            door.settle();
+            assert_eq!(std::sync::Arc::strong_count(&old), 1, "no picture is held meanwhile");
+            let reads = tokio::task::spawn_local(async move {
+                let (_client, mut watch, mut told) = (client, watch, Vec::new());
+                loop {
+                    let part = watch.next().await;
+                    let has = |event: &api::mvccpb::Event| event.prev_kv.is_some();
+                    let known = part.events.iter().filter(|event| has(event)).count();
+                    assert!(known == 0 || known == part.events.len(), "each of one view");
+                    told.push((part.events.len(), known > 0));
+                    if !part.fragment {
+                        break told;
+                    }
+                }
+            });
+            while !reads.is_finished() {
+                until(|| door.works() > 0 || reads.is_finished()).await;
+                door.work();
+            }
+            let told = reads.await.unwrap();
+            assert_eq!(told.iter().map(|(count, _)| count).sum::<usize>(), KEYS);
+            let known: Vec<bool> = told.into_iter().map(|(_, known)| known).collect();
+            assert!(known[0] && known.is_sorted_by(|a, b| a >= b), "{known:?}");
+            assert_eq!(
+                known.last() == Some(&false),
+                fragment,
+                "what was not begun is another view's"
+            );
+        });
+    }
 }
 
 #[test]

@@ -10,7 +10,7 @@ use super::writing::{Owed, Writing};
 use api::error::EtcdError;
 use api::etcdserverpb as pb;
 use api::etcdserverpb::watch_request::RequestUnion;
-use base::limits::ANSWERS_MAX;
+use base::limits::{ANSWERS_MAX, STREAM_AT_ONCE_BYTES_MAX};
 use bytes::Bytes;
 use door::{Batch, Errand, StreamId, Told, apart};
 use later::{Asker, Later};
@@ -39,12 +39,14 @@ enum Answer {
 /// What was written, and what was not yet.
 type Piece = (Result<Bytes, Status>, Box<Writing>);
 
-/// What was read for watchers that lagged, and the first of it written.
+/// What was read for watchers that lagged, and the first of it written, unless the picture that it
+/// was read from has grown too old to look back in.
 struct Fed {
     errand: Errand,
     /// Who is told something.
     active: Vec<i64>,
-    piece: Option<Piece>,
+    written: Option<Result<Bytes, Status>>,
+    rest: Option<Box<Writing>>,
 }
 
 /// What is made on another thread; dropped, it ends.
@@ -203,7 +205,7 @@ impl Session {
         }
         let is_free = || self.hub.permits.is_free(&self.bell);
         match self.answers.front() {
-            Some(Answer::Rest(_)) => is_free(),
+            Some(Answer::Rest(_)) => self.apart.is_none() && is_free(),
             Some(_) => true,
             None => {
                 let mut feed = self.hub.feed.borrow_mut();
@@ -231,11 +233,11 @@ impl Session {
         let in_parts: BTreeSet<i64> = errand.watchers().filter(in_parts).collect();
         let form = (self.form.shape(), self.header());
         let bytes_max = self.hub.message_bytes_max;
-        let mut fed = Some(Box::new(Fed { errand, active: Vec::new(), piece: None }));
-        let (mut writing, mut view) = (None, Some(self.hub.door.view()));
+        let fed = Fed { errand, active: Vec::new(), written: None, rest: None };
+        let mut fed = Some(Box::new(fed));
         let step = move || {
-            let Fed { errand, active, piece } = &mut **fed.as_mut()?;
-            if writing.is_none() {
+            let Fed { errand, active, written, rest } = &mut **fed.as_mut()?;
+            if rest.is_none() {
                 if !errand.step() {
                     return None;
                 }
@@ -244,17 +246,12 @@ impl Session {
                     active.push(watcher);
                     owed.push(Owed { watcher, in_parts: in_parts.contains(&watcher), batch });
                 }
-                let mut begun = Box::new(Writing::new(form, bytes_max, owed));
-                begun.look_in(|| view.take().expect("it is begun once"));
-                writing = Some(begun);
+                let view = errand.take_view();
+                *rest = Some(Box::new(Writing::new(form, bytes_max, owed, view)));
             }
-            let mut rest = writing.take()?;
-            if !rest.is_done() {
-                let Some(written) = rest.step() else {
-                    writing = Some(rest);
-                    return None;
-                };
-                *piece = Some((written, rest));
+            let writing = rest.as_mut()?;
+            if !writing.is_done() && !writing.lacks_view() {
+                *written = Some(writing.step()?);
             }
             fed.take()
         };
@@ -263,14 +260,15 @@ impl Session {
         self.apart = Some((Apart::Reading(later), permit));
     }
 
-    /// Has the next piece written, as soon as that has its turn.
-    fn go_on_writing(&mut self, writing: Box<Writing>) {
-        assert!(self.apart.is_none(), "nothing is read while something is to be written");
-        let Some(permit) = self.hub.permits.take(&self.bell) else {
+    /// Has the next piece written, as soon as that has its turn and nothing is read any more.
+    fn go_on_writing(&mut self, mut writing: Box<Writing>) {
+        let is_free = self.apart.is_none();
+        let Some(permit) = is_free.then(|| self.hub.permits.take(&self.bell)).flatten() else {
             return self.answers.push_front(Answer::Rest(writing));
         };
-        let mut writing = writing;
-        writing.look_in(|| self.hub.door.view());
+        if writing.lacks_view() {
+            writing.see(self.hub.door.view());
+        }
         let mut writing = Some(writing);
         let step = move || {
             let written = writing.as_mut()?.step()?;
@@ -304,16 +302,12 @@ impl Session {
     }
 
     fn take_back(&mut self, fed: Fed) {
-        let Fed { mut errand, active, piece } = fed;
+        let Fed { mut errand, active, written, rest } = fed;
         let awaited = self.hub.feed.borrow_mut().end(&errand);
         assert!(awaited, "what is not awaited is dropped");
         active.into_iter().for_each(|id| self.is_active(id));
-        if let Some((written, rest)) = piece {
-            self.answers.push_back(Answer::Written(written));
-            if !rest.is_done() {
-                self.answers.push_back(Answer::Rest(rest));
-            }
-        }
+        self.answers.extend(written.map(Answer::Written));
+        self.answers.extend(rest.filter(|rest| !rest.is_done()).map(Answer::Rest));
         errand.take_told().into_iter().for_each(|told| self.tell(told));
     }
 
@@ -325,21 +319,27 @@ impl Session {
         match told {
             Told::Progress(revision) => self.push_progress(-1, revision),
             Told::Compacted { watcher, revision } => self.compacted(watcher, revision),
-            Told::Events { watcher, batch } => self.events(watcher, &batch),
+            Told::Events { watcher, batch } => self.events(watcher, batch),
         }
     }
 
-    /// Events that are few enough to be written at once.
-    fn events(&mut self, id: i64, batch: &Batch) {
+    /// Events that are few enough to be written at once, unless what was before them is long.
+    fn events(&mut self, id: i64, batch: Batch) {
         self.is_active(id);
         let fragment = self.watchers.get(&id).is_some_and(|watcher| watcher.fragment);
         let bytes_max = if fragment { self.hub.message_bytes_max } else { usize::MAX };
         let mut header = self.header();
+        let view = batch.looks_back().then(|| self.hub.door.view());
+        if view.is_some() && !batch.fits(STREAM_AT_ONCE_BYTES_MAX, view.as_ref()) {
+            let form = (self.form.shape(), header);
+            let owed = vec![Owed { watcher: id, in_parts: fragment, batch }];
+            let writing = Writing::new(form, self.hub.message_bytes_max, owed, None);
+            return self.answers.push_back(Answer::Rest(Box::new(writing)));
+        }
         header.revision = batch.revision();
-        let view = batch.wants_before().then(|| self.hub.door.view());
         for part in batch.fragments(bytes_max, view.as_ref()) {
             let events = part.events(view.as_ref());
-            let events = events.map(|(event, before)| convert::event(event, &before));
+            let events = events.map(|(event, before)| convert::event(event, before.as_ref()));
             self.answer(pb::WatchResponse {
                 header: Some(header),
                 watch_id: id,

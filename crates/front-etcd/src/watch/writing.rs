@@ -18,7 +18,8 @@ pub(super) struct Owed {
     pub(super) batch: Batch,
 }
 
-/// Batches as messages, one after the other. What is held of them is references.
+/// Batches as messages, one after the other. What is held of them is references, and between two
+/// pieces no view.
 pub(super) struct Writing {
     shape: Shape,
     header: pb::ResponseHeader,
@@ -31,7 +32,7 @@ pub(super) struct Writing {
     message: Option<Writer>,
     /// What is written and not handed over.
     ready: Vec<u8>,
-    /// Of the data now; none between two pieces, since a client may take its time.
+    /// Where whoever looks back does, until this piece is written.
     view: Option<View>,
 }
 
@@ -40,21 +41,27 @@ impl Writing {
         (shape, header): (Shape, pb::ResponseHeader),
         part_bytes_max: usize,
         owed: Vec<Owed>,
+        view: Option<View>,
     ) -> Self {
         let owed = owed.into_iter().map(|o| (o.watcher, o.in_parts, Arc::new(o.batch))).collect();
-        let (place, message, ready, view) = (None, None, Vec::new(), None);
-        Self { shape, header, part_bytes_max, owed, place, message, ready, view }
-    }
-
-    /// Has what was before its events looked up in this view, for the piece that follows.
-    pub(super) fn look_in(&mut self, view: impl FnOnce() -> View) {
-        let wants = self.owed.iter().any(|(_, _, batch)| batch.wants_before());
-        self.view = wants.then(view);
+        let ready = Vec::new();
+        Self { shape, header, part_bytes_max, owed, place: None, message: None, ready, view }
     }
 
     /// All is handed over.
     pub(super) fn is_done(&self) -> bool {
         self.message.is_none() && self.owed.is_empty() && self.ready.is_empty()
+    }
+
+    /// A message may begin in the next piece that needs a view, and there is none.
+    pub(super) fn lacks_view(&self) -> bool {
+        self.view.is_none() && self.owed.iter().any(|(_, _, batch)| batch.looks_back())
+    }
+
+    /// What was before the events of the next piece is as this view has it.
+    pub(super) fn see(&mut self, view: View) {
+        assert!(self.view.is_none(), "a piece has one view");
+        self.view = Some(view);
     }
 
     /// One slice; the next piece once there is enough, which may be several messages and may end
@@ -63,12 +70,10 @@ impl Writing {
     /// # Errors
     /// A message is too long.
     pub(super) fn step(&mut self) -> Option<Result<Bytes, Status>> {
-        assert!(!self.is_done(), "who is done is not asked");
-        let piece = self.go_on();
-        if piece.is_some() {
-            self.view = None;
-        }
-        piece
+        assert!(!self.is_done() && !self.lacks_view(), "it can go on");
+        let piece = self.go_on()?;
+        self.view = None;
+        Some(piece)
     }
 
     fn go_on(&mut self) -> Option<Result<Bytes, Status>> {
@@ -97,11 +102,11 @@ impl Writing {
     /// Begins the next message; false when there is none.
     fn begin(&mut self) -> bool {
         let Some((watcher, in_parts, batch)) = self.owed.front() else { return false };
-        let view = self.view.as_ref().filter(|_| batch.wants_before());
+        let view = self.view.as_ref();
         let from = self.place.unwrap_or_else(|| batch.start());
         let (count, behind) = if *in_parts {
-            let part = batch.fragment(from, self.part_bytes_max, view);
-            let (part, behind) = part.expect("it has events left");
+            let (part, behind) =
+                batch.fragment(from, self.part_bytes_max, view).expect("it has events left");
             (part.count(), Some(behind).filter(|_| part.more))
         } else {
             (batch.count(), None)
@@ -112,7 +117,7 @@ impl Writing {
             fragment: behind.is_some(),
             ..Default::default()
         };
-        let parts = parts::events(&head, (Arc::clone(batch), from), count, view.cloned());
+        let parts = parts::events(&head, (Arc::clone(batch), from), count, view);
         self.message = Some(Writer::new(self.shape, parts));
         self.place = behind;
         if behind.is_none() {

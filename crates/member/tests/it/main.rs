@@ -5,3 +5,4 @@ mod home;
 mod meet;
 mod open;
 mod publish;
+mod shelf;

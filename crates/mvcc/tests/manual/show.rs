@@ -2,8 +2,8 @@
 
 use base::Blob;
 use mvcc::{
-    AlarmKind, Changes, Error, Event, EventKind, InMemory, KeyValue, RangeResponse, Response,
-    ResponseOp, TxnResponse, View,
+    AlarmKind, Changes, Error, Event, EventKind, KeyValue, RangeResponse, Response, ResponseOp,
+    TxnResponse, View,
 };
 
 /// Text as it is, a long one by its length.
@@ -116,7 +116,7 @@ pub fn changes(changes: &Changes, view: &View) -> Vec<String> {
 }
 
 fn event(event: &Event, view: &View) -> String {
-    let before = view.before(event, &mut InMemory).expect("all is in memory");
+    let before = view.before(event);
     let before = match before.as_ref() {
         Some(before) => format!(", was {}", kv(before)),
         None => String::new(),

@@ -25,6 +25,8 @@ const MARKED: &str = "witnesses witness-lives test:consensus/it/script";
 const VAIN: &str = "lives uniform test:consensus/it/script";
 const INSTALLS: &str = "lives uniform test:replica/it/slices";
 const CUTS: &str = "lives uniform test:mvcc/slices/any_budgets";
+const MERGED: &str = "lives uniform test:mvcc/lib/what_was_merged";
+const SWEPT: &str = "test:mvcc/lib/compaction_is_seen";
 const TWIN: &str = "twin";
 
 struct Entry {
@@ -130,9 +132,9 @@ entries! {
     "digest-by-slice" LIVES, 0 "the chain hash depends on how the work is cut";
     "slice-skips-key" CUTS, 0 "a delete that goes on in another slice leaves out a key";
     "running-in-checkpoint" INSTALLS, 0 "a checkpoint's window holds the entry under way";
-    "settled-of-another-state" INSTALLS, 0 "what was merged of an earlier state is taken";
+    "settled-of-another-state" MERGED, 0 "a merge of an earlier state is taken";
     "made-lost-by-merge" LIVES, 0 "what was made while layers were merged is lost";
-    "merge-ahead-of-sweep" LIVES, 0 "a merge leaves out what the sums still count";
+    "merge-ahead-of-sweep" SWEPT, 0 "a merge leaves out what the sums still count";
     "below-forgotten" LIVES, 0 "a key written twice since a merge counts twice";
     "living-collected" LIVES, 0 "a volume that is collected loses a version that lives";
     "lease-early" LEASES, 1 "deadlines leave out the clock-rate bound (etcd #14758)";

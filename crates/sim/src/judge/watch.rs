@@ -24,6 +24,16 @@ impl Wanted {
     }
 }
 
+/// An event as a watcher is told it.
+#[derive(Clone, Debug)]
+pub struct Shown {
+    pub event: Event,
+    /// What was before it, if that was asked for and is there.
+    pub before: Before,
+    /// Compact revision of the picture that this was looked up in.
+    pub compacted: i64,
+}
+
 /// One message of a stream.
 #[derive(Clone, Debug)]
 pub enum Heard {
@@ -34,8 +44,7 @@ pub enum Heard {
     },
     /// `more`: the rest of these events is in the next message.
     Events {
-        /// Each with what was before it, where that was wanted.
-        events: Vec<(Event, Before)>,
+        events: Vec<Shown>,
         revision: i64,
         more: bool,
     },
@@ -57,7 +66,7 @@ pub struct Watching {
     /// Everything up to here has been seen; none before the first answer.
     seen: Option<i64>,
     /// Fragments of a batch that is not complete.
-    parts: Vec<(Event, Before)>,
+    parts: Vec<Shown>,
     closed: bool,
 }
 
@@ -141,8 +150,7 @@ impl Watching {
         let after = model.changes_after(seen);
         let until = after.iter().take_while(|changes| changes.revision <= revision);
         let mut expected = until.flat_map(|changes| &changes.events).filter(|e| self.wants(e));
-        let compacted = model.compacted;
-        for (got, before) in &parts {
+        for Shown { event: got, before, compacted } in &parts {
             let at = got.kv.mod_revision;
             let Some(want) = expected.next() else {
                 return Err(("watch is unique", format!("{got:?} nobody expects to {revision}")));
@@ -153,11 +161,13 @@ impl Watching {
             if got.kind != want.kind || got.kv != want.kv {
                 return Err(("watch is reliable", format!("got {got:?}, expected {want:?}")));
             }
-            // The version before may be gone with a compaction at this revision or above.
-            let lost = before.is_none() && at <= compacted;
+            // The version before may be gone where it was looked for, with a compaction at this
+            // revision or above.
+            let lost = before.is_none() && (at..=model.compacted).contains(compacted);
             let old = model.before(want).filter(|_| self.wanted.prev_kv);
             if before.as_ref() != old && !lost {
-                return Err(("watch tells what was before", format!("{got:?}, not {old:?}")));
+                let what = format!("{got:?} was {before:?}, not {old:?}");
+                return Err(("watch tells what was before", what));
             }
         }
         match expected.next() {
@@ -214,8 +224,12 @@ mod tests {
     }
 
     fn events(events: &[Event], revision: i64, more: bool) -> Heard {
-        let events = events.iter().map(|event| (event.clone(), Before::default())).collect();
-        Heard::Events { events, revision, more }
+        let shown = |event: &Event| Shown {
+            event: event.clone(),
+            before: Before::default(),
+            compacted: -1,
+        };
+        Heard::Events { events: events.iter().map(shown).collect(), revision, more }
     }
 
     fn rule(watching: &mut Watching, heard: &Heard) -> Option<&'static str> {
@@ -258,9 +272,41 @@ mod tests {
         assert_eq!(rule(&mut w, &events(&both, 2, false)), Some("watch is ordered"));
         let again = Heard::Created { from: 3, revision: 3 };
         assert_eq!(rule(&mut w, &again), Some("watch is resumable"));
-        let mut told = events(&both, 2, false);
-        let Heard::Events { events, .. } = &mut told else { unreachable!("it was made as one") };
-        events[0].1 = Some(KeyValue::default()).into();
-        assert_eq!(rule(&mut open(false), &told), Some("watch tells what was before"));
+    }
+
+    /// Revision 2 puts a, 3 puts it again and 4 is told: what was before it is gone only for whom
+    /// a compaction at 4 or above took it, and it really was compacted there.
+    #[test]
+    fn what_was_before_is_the_version_that_lived_or_it_is_lost_to_a_compaction() {
+        let value = |revision| KeyValue {
+            create_revision: 2,
+            version: revision - 1,
+            ..(*put("a", revision).kv).clone()
+        };
+        let event = |revision| Event { kind: EventKind::Put, kv: value(revision).into() };
+        let told = |compacted_by_all: i64, before: Option<i64>, compacted: i64, prev_kv: bool| {
+            let mut model = Model::default();
+            for revision in 2..=4 {
+                let changes = Changes { revision, events: vec![event(revision)] };
+                model.push(&Arc::new(changes)).expect("a history");
+            }
+            model.compacted = compacted_by_all;
+            let mut watching = open(false);
+            watching.wanted.prev_kv = prev_kv;
+            watching.seen = Some(3);
+            let before = before.map(value).into();
+            let events = vec![Shown { event: event(4), before, compacted }];
+            let heard = Heard::Events { events, revision: 4, more: false };
+            watching.hear(&heard, &model).err().map(|(rule, _)| rule)
+        };
+        let wrong = Some("watch tells what was before");
+        assert_eq!(told(-1, Some(3), -1, true), None);
+        assert_eq!(told(-1, Some(2), -1, true), wrong);
+        assert_eq!(told(-1, None, -1, true), wrong);
+        assert_eq!(told(4, None, 4, true), None);
+        assert_eq!(told(4, None, 3, true), wrong, "it was there");
+        assert_eq!(told(3, None, 4, true), wrong, "nobody compacted it");
+        assert_eq!(told(4, Some(2), 4, true), wrong, "gone is not another");
+        assert_eq!([told(4, None, 3, false), told(4, Some(3), 3, false)], [None, wrong]);
     }
 }

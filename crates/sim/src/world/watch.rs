@@ -3,7 +3,7 @@
 
 use super::World;
 use crate::agenda::What;
-use crate::judge::{Heard, Wanted, Watching};
+use crate::judge::{Heard, Shown, Wanted, Watching};
 use base::{Blob, Nanos};
 use door::{Feed, Fragment, Sight, StreamId, Told};
 use mvcc::{Changes, KeyRange, View};
@@ -283,7 +283,8 @@ impl World {
         }
     }
 
-    /// Sends what the feed told; false when the watcher has ended.
+    /// Sends what the feed told, with what the view has from before; false when the watcher has
+    /// ended.
     fn tell_what_was_found(&mut self, number: usize, told: Told, view: &View) -> bool {
         let watcher = &mut self.watchers[number];
         let batch = match told {
@@ -303,9 +304,11 @@ impl World {
         };
         watcher.active = true;
         let message = |part: Fragment<'_>| {
-            let events = part.events(Some(view)).map(|(event, before)| (event.clone(), before));
-            let events = events.collect();
-            Heard::Events { events, revision: batch.revision(), more: part.more }
+            let compacted = view.compact_revision();
+            let events = part.events(Some(view));
+            let shown =
+                events.map(|(event, before)| Shown { event: event.clone(), before, compacted });
+            Heard::Events { events: shown.collect(), revision: batch.revision(), more: part.more }
         };
         let messages: Vec<Heard> = if watcher.client.wanted.fragment {
             batch.fragments(FRAGMENT_BYTES_MAX, Some(view)).map(message).collect()
