@@ -1,6 +1,6 @@
 //! What goes into the machine and what comes out of it.
 
-use crate::{PeerMessage, TraceEvent};
+use crate::{Fetch, PeerMessage, TraceEvent};
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use base::{Ballot, LogIndex, NodeId, Ticket, Token};
 use cluster::{Change, ChangeError, Configuration};
 use consensus::raft::{Halt, Persist};
-use mvcc::{Caller, Changes, Command, Response, View};
+use mvcc::{Caller, Changes, Command, Response, Version, View};
 
 /// Something that happened outside the machine.
 pub enum Event {
@@ -55,6 +55,10 @@ pub enum Event {
         /// At most what is applied here.
         index: LogIndex,
     },
+    /// What [`Effects::fetch`] asked for, each with what was read.
+    Fetched(Vec<(Fetch, Vec<Version>)>),
+    /// What [`Effects::fetch`] asked for cannot be read, and why: the entry cannot be applied here.
+    Unreadable(String),
     /// What came of [`Effects::settle`].
     Settled(Box<mvcc::Settled>),
     /// A checkpoint received from the leader is durable, verified and loaded.
@@ -109,6 +113,9 @@ pub struct Effects {
     /// What is to be merged elsewhere, whenever there is time: [`Event::Settled`] brings what came
     /// of it. Nothing waits for that.
     pub settle: Option<mvcc::Settling>,
+    /// Versions that the entry under way waits for: exactly one [`Event::Fetched`] or
+    /// [`Event::Unreadable`] is to follow. Everything but applying goes on meanwhile.
+    pub fetch: Vec<Fetch>,
     /// Peers that need the latest checkpoint.
     pub snapshots: Vec<NodeId>,
     /// What happened, while [`crate::Replica::set_tracing`] has it on.
@@ -141,6 +148,7 @@ impl Effects {
             && self.changes.is_empty()
             && self.checkpoint.is_none()
             && self.settle.is_none()
+            && self.fetch.is_empty()
             && self.snapshots.is_empty()
             && self.trace.is_empty()
             && self.diverged.is_none()
@@ -267,6 +275,8 @@ mod tests {
         let mut store = mvcc::Store::new(mvcc::Limits::default());
         store.apply(index, base::ClusterTime(1), &a_put());
         let settling = store.settle(1).expect("something is fresh");
+        let file = mvcc::File { first: 1, end: 3, generation: 1, versions: 1, len: 9, digest: 0 };
+        let fetch = Fetch::Versions(Arc::new(file), (2, 0));
         let message = PeerMessage { from: NodeId(1), to: node, body: PeerBody::Removed };
         let trace = TraceEvent { node, at: Nanos::ZERO, kind: TraceKind::Installed { index } };
         let halt = Halt { index, why: String::new() };
@@ -281,6 +291,7 @@ mod tests {
             Effects { changes: vec![changes], ..none() },
             Effects { checkpoint: Some(job), ..none() },
             Effects { settle: Some(settling), ..none() },
+            Effects { fetch: vec![fetch], ..none() },
             Effects { snapshots: vec![node], ..none() },
             Effects { trace: vec![trace], ..none() },
             Effects { diverged: Some(index), ..none() },

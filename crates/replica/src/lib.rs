@@ -26,11 +26,18 @@
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+#[cfg(test)]
+#[path = "../../mvcc/tests/words/drive.rs"]
+mod drive;
 
 pub mod clock;
 pub mod dedupe;
 pub mod envelope;
 mod event;
+mod hand;
 mod machine;
 mod message;
 mod pending;
@@ -41,6 +48,7 @@ pub use consensus::raft::Halt;
 pub use event::{
     CheckpointJob, Effects, Event, Installed, Refusal, RefusalReason, Reply, UnknownReason,
 };
+pub use hand::Fetch;
 pub use machine::{Replica, ReplicaRecovered, ReplicaSettings, Status};
 pub use message::{Forwarded, PeerBody, PeerMessage};
 pub use trace::{TraceEvent, TraceKind};

@@ -6,6 +6,8 @@ mod apply;
 mod change;
 mod check;
 mod extra;
+#[cfg(test)]
+mod fetch;
 mod propose;
 mod read;
 mod standing;
@@ -14,6 +16,7 @@ mod tests;
 
 use crate::clock::ClusterClock;
 use crate::dedupe::Dedupe;
+use crate::hand::Hand;
 use crate::pending::Writes;
 use crate::taken::Taken;
 use crate::{
@@ -116,6 +119,8 @@ pub struct Replica {
     applied_ballot: Ballot,
     /// The entry after the applied one, under way.
     running: Option<apply::Running>,
+    /// Versions that have left memory and that it needs.
+    hand: Hand,
     /// What came of a merge while a long entry was under way.
     settled: Option<Box<mvcc::Settled>>,
     writes: Writes,
@@ -182,6 +187,7 @@ impl Replica {
             applied,
             applied_ballot,
             running: None,
+            hand: Hand::default(),
             settled: None,
             writes: Writes::default(),
             seq_next: 1,
@@ -343,6 +349,8 @@ impl Replica {
             Event::TakeCheckpoint => out.checkpoint = Some(self.checkpoint()),
             Event::CheckpointWritten { index } => self.on_checkpoint_written(index),
             Event::Settled(settled) => self.settled = Some(settled),
+            Event::Fetched(fetched) => self.hand.take(fetched),
+            Event::Unreadable(why) => self.on_unreadable(why, out),
             Event::Install(installed) => self.on_install(*installed, out),
             Event::SnapshotSent { to, ok } => {
                 self.sending.remove(&to);

@@ -4,14 +4,16 @@
 use super::Replica;
 use super::extra::Extra;
 use crate::envelope::{Envelope, EnvelopeBody};
+use crate::hand::Hand;
 use crate::{Effects, Halt, Installed, PeerBody, PeerMessage, Reply, TraceKind, UnknownReason};
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
+use alloc::string::String;
 use base::codec::{DecodeError, Get};
 use base::limits::HASHES_MAX;
 use base::{ClusterTime, LogIndex, NodeId, RequestId, planted};
 use consensus::raft::{Entry, EntryKind};
-use mvcc::{Budget, Caller, Command, InMemory, Progress};
+use mvcc::{Budget, Caller, Command, Progress};
 use quorum::NodeSet;
 
 /// Every so many entries the members compare their chain hashes.
@@ -60,7 +62,7 @@ impl Replica {
         while budget.is_left() && self.is_applying() {
             let (entering, progress) = match self.running.take() {
                 Some(Running { entering, job }) => {
-                    (entering, self.store.run(job, &mut InMemory, &mut budget))
+                    (entering, self.store.run(job, &mut self.hand, &mut budget))
                 }
                 None => match self.begin_next(&mut budget) {
                     Ok(begun) => begun,
@@ -71,15 +73,34 @@ impl Replica {
                 },
             };
             match progress {
-                Progress::Running(job) => self.running = Some(Running { entering, job }),
-                Progress::Done(done) => self.applied(&entering, done, out),
+                Progress::Running(job) => {
+                    self.running = Some(Running { entering, job });
+                    if self.hand.waits() {
+                        out.fetch = self.hand.asked();
+                    }
+                }
+                Progress::Done(done) => {
+                    self.hand = Hand::default();
+                    self.applied(&entering, done, out);
+                }
             }
+        }
+    }
+
+    /// A version that the entry under way needs is damaged here. What it would do to the data
+    /// nobody can say here, so nothing more is said.
+    pub(super) fn on_unreadable(&mut self, why: String, out: &mut Effects) {
+        let Some(running) = &self.running else { return };
+        if self.hand.waits() {
+            let index = running.index();
+            self.halt(Halt { index, why }, out);
         }
     }
 
     /// What it would say from here on is not known to be true.
     pub(super) fn halt(&mut self, halt: Halt, out: &mut Effects) {
         self.halted = true;
+        self.hand = Hand::default();
         out.halted = Some(halt);
         out.discard.push(self.running.take().map(|running| running.job));
     }
@@ -98,10 +119,12 @@ impl Replica {
         }
     }
 
-    /// Whether there is more to apply at once: until then the machine wants to be stepped.
+    /// Whether there is more to apply at once: until then the machine wants to be stepped. Not
+    /// while what is next waits for versions to be fetched.
     pub fn is_applying(&self) -> bool {
         let committed = self.raft.commit().min(self.standing.limit());
-        !self.halted && (self.running.is_some() || self.applied < committed)
+        let is_behind = self.running.is_some() || self.applied < committed;
+        !self.halted && is_behind && !self.hand.waits()
     }
 
     fn begin_next(&mut self, budget: &mut Budget) -> Result<(Entering, Progress), DecodeError> {
@@ -122,7 +145,7 @@ impl Replica {
         {
             self.dedupe.insert(id);
         }
-        let progress = self.store.begin((index, time), request, &mut InMemory, budget);
+        let progress = self.store.begin((index, time), request, &mut self.hand, budget);
         Ok((Entering { entry, what }, progress))
     }
 
@@ -356,6 +379,7 @@ impl Replica {
         if !planted!(JobSurvivesInstall) {
             out.discard.push(self.running.take().map(|running| running.job));
         }
+        self.hand = Hand::default();
         self.dedupe = dedupe;
         self.clock = crate::clock::ClusterClock::new(stamp, self.now);
         assert!(index > self.applied, "a checkpoint takes a member forward");

@@ -34,6 +34,7 @@ impl Voter {
         for peer in effects.snapshots.drain(..) {
             self.send_checkpoint(peer);
         }
+        assert!(effects.fetch.is_empty(), "what settles stays in memory so far");
         if let Some(settling) = effects.settle.take() {
             self.merger.merge(settling);
         }

@@ -257,6 +257,7 @@ impl World {
         for peer in effects.snapshots.drain(..) {
             self.send_checkpoint(node, peer);
         }
+        assert!(effects.fetch.is_empty(), "what settles stays in memory so far");
         if let Some(settling) = effects.settle.take() {
             self.begin_merge(node, settling);
         }
