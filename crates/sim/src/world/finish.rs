@@ -199,6 +199,9 @@ impl World {
                 return self.blame("alive again", what);
             }
         }
+        if !self.voters().contains(node) {
+            self.stats.fault("let-go-while-asked");
+        }
     }
 
     /// A lease that nobody renews ends, at most a stated slack late: one mark interval, one

@@ -261,27 +261,11 @@ fn what_a_leader_was_to_publish_when_it_was_deposed_no_other_leader_is_offered()
 #[test]
 fn who_is_replaced_while_clients_ask_everywhere_owes_them_no_answer() {
     // sim: an operator's request that no leader had been offered went from member to member until
-    // one led again, after the faults. It removed a member that was still to be asked.
-    let full = Wishes { changes: true, ..Wishes::default() };
-    let short = Wishes {
-        ops: Some(397),
-        clients: Some(6),
-        faults: Some(vec![10, 11, 20, 29, 45, 46, 49, 50, 57, 58]),
-        still: vec![
-            Still::Loss,
-            Still::Duplicates,
-            Still::Replays,
-            Still::Damage,
-            Still::Watches,
-            Still::Compaction,
-        ],
-        ..full.clone()
-    };
-    for wishes in [full, short] {
-        let plan = Plan::new(386_001_053, Profile::Swarm, &wishes).expect("a safe plan");
-        let verdict = run(&plan, false).expect("it runs");
-        assert!(verdict.violation.is_none(), "{:?}", verdict.violation);
-        let left = verdict.stats.changes.get("member-left");
-        assert_eq!(left, Some(&1), "{:?}", verdict.stats.changes);
-    }
+    // one led again, after the faults. It removed a member that was still to be asked. The life
+    // goes another way since writes that fail clean up; a sweep that meets the case again counts
+    // `let-go-while-asked`.
+    let wishes = Wishes { changes: true, ..Wishes::default() };
+    let plan = Plan::new(386_001_053, Profile::Swarm, &wishes).expect("a safe plan");
+    let verdict = run(&plan, false).expect("it runs");
+    assert!(verdict.violation.is_none(), "{:?}", verdict.violation);
 }
