@@ -178,6 +178,15 @@ impl RangeWork {
         if self.ahead.len() == READ_AHEAD {
             self.read(view, values)?;
         }
+        if self.range.single().is_some() {
+            // Nothing is gone through for one key.
+            let key = self.range.first().clone();
+            budget.spend(1);
+            if let Some(facts) = view.live_at(&key, self.revision) {
+                self.found_live(facts, || key);
+            }
+            return Some(false);
+        }
         let (range, mut last) = (self.range.clone(), None);
         for (key, facts) in view.live(&range, self.after.clone(), self.revision, self.current) {
             if self.count >= self.fetch && !matches!(self.rest, Rest::Looked) {
@@ -191,11 +200,7 @@ impl RangeWork {
             }
             budget.spend(1);
             if let Some(facts) = facts {
-                self.count += 1;
-                if self.count <= self.fetch && passes(&self.request, &facts) {
-                    self.found += 1;
-                    self.take(&key, facts);
-                }
+                self.found_live(facts, || key.key());
             }
             if self.ahead.len() == READ_AHEAD && self.read(view, values).is_none() {
                 self.after = Some(key.key());
@@ -206,19 +211,27 @@ impl RangeWork {
         Some(false)
     }
 
-    fn take(&mut self, key: &KeyRef<'_>, facts: Facts) {
+    fn found_live(&mut self, facts: Facts, key: impl FnOnce() -> Blob) {
+        self.count += 1;
+        if self.count <= self.fetch && passes(&self.request, &facts) {
+            self.found += 1;
+            self.take(key, facts);
+        }
+    }
+
+    fn take(&mut self, key: impl FnOnce() -> Blob, facts: Facts) {
         let is_wanted = self.limit.is_none_or(|limit| self.found <= limit);
         let by_value = self.request.sort_target == SortTarget::Value;
         match &mut self.sorter {
             None if !is_wanted => {}
             // No value is looked for that nobody wants.
             None if self.request.keys_only => {
-                let mut kv = facts.key_value(key.key());
+                let mut kv = facts.key_value(key());
                 strip(&self.request, &mut kv);
                 self.kvs.push(kv);
             }
             Some(sorter) if !by_value => {
-                sorter.push(Item { kv: facts.key_value(key.key()), facts });
+                sorter.push(Item { kv: facts.key_value(key()), facts });
             }
             _ => self.ahead.push(facts),
         }
@@ -226,6 +239,11 @@ impl RangeWork {
 
     /// Takes in those whose values were to be read, all or none: they are looked for together.
     fn read(&mut self, view: &View, values: &mut dyn Values) -> Option<()> {
+        if let ([facts], None) = (&self.ahead[..], &self.sorter) {
+            self.kvs.push(view.version(facts, values)?.kv.clone());
+            self.ahead.clear();
+            return Some(());
+        }
         let records = read(view, &self.ahead, values)?;
         for (record, facts) in records.into_iter().zip(self.ahead.drain(..)) {
             let kv = record.kv.clone();
