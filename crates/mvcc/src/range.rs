@@ -12,7 +12,7 @@ use crate::values::{InMemory, Values};
 use crate::version::Record;
 use crate::view::{self, View};
 use alloc::sync::Arc;
-use alloc::vec::Vec;
+use alloc::vec::{self, Vec};
 use base::{Blob, LogIndex, planted};
 use rest::Rest;
 
@@ -44,6 +44,8 @@ pub struct RangeWork {
     /// How keys are counted that need not be looked at.
     rest: Rest,
     sorter: Option<Sorter<Item>>,
+    /// In its order, and still to be answered.
+    sorted: vec::IntoIter<Item>,
     /// Versions of which the value is still to be read.
     ahead: Vec<Facts>,
     kvs: Vec<KeyValue>,
@@ -112,6 +114,7 @@ impl RangeWork {
             after: None,
             stage: Stage::Scan,
             sorter,
+            sorted: Vec::new().into_iter(),
             ahead: Vec::new(),
             kvs: Vec::new(),
         })
@@ -255,32 +258,37 @@ impl RangeWork {
         Some(())
     }
 
-    /// What is sorted comes into its order; then the values of those are read that are answered.
+    /// What is sorted comes into its order, and into the answer a few at a time, with the values
+    /// that are answered and were not needed before.
     fn sort(&mut self, view: &View, values: &mut dyn Values, budget: &mut Budget) -> Option<()> {
         if let Some(sorter) = &mut self.sorter {
-            let mut items = sorter.finish(budget)?.into_iter();
+            self.sorted = sorter.finish(budget)?.into_iter();
             self.sorter = None;
-            if self.request.sort_target != SortTarget::Value && !self.request.keys_only {
-                self.ahead = items.map(|item| item.facts).collect();
+        }
+        let keys_only = self.request.keys_only;
+        let lacks_values = self.request.sort_target != SortTarget::Value && !keys_only;
+        while self.sorted.len() > 0 {
+            let some = self.sorted.len().min(budget.batch(READ_AHEAD));
+            if some == 0 {
+                return None;
+            }
+            budget.spend(some as u64);
+            if lacks_values {
+                let next = self.sorted.as_slice()[..some].iter();
+                let facts: Vec<Facts> = next.map(|item| item.facts).collect();
+                let records = read(view, &facts, values)?;
+                self.kvs.extend(records.into_iter().map(|record| record.kv.clone()));
+                self.sorted.by_ref().take(some).for_each(drop);
             } else {
-                let kvs = items.by_ref().map(|mut item| {
-                    if self.request.keys_only {
-                        strip(&self.request, &mut item.kv);
+                let request = &self.request;
+                let told = self.sorted.by_ref().take(some).map(|mut item| {
+                    if keys_only {
+                        strip(request, &mut item.kv);
                     }
                     item.kv
                 });
-                self.kvs = kvs.collect();
+                self.kvs.extend(told);
             }
-        }
-        while !self.ahead.is_empty() {
-            if !budget.is_left() {
-                return None;
-            }
-            let some = self.ahead.len().min(READ_AHEAD);
-            let records = read(view, &self.ahead[..some], values)?;
-            budget.spend(some as u64);
-            self.kvs.extend(records.into_iter().map(|record| record.kv.clone()));
-            self.ahead.drain(..some);
         }
         Some(())
     }

@@ -111,11 +111,8 @@ impl Shelf {
     /// All volumes, each with the number of those in it that the index knows no longer; none where
     /// one is in memory.
     pub fn files(&self) -> Option<impl Iterator<Item = (&File, usize)>> {
-        let file = |shelved: &'_ Shelved| match &shelved.volume {
-            Volume::File(_) => true,
-            Volume::Memory(_) => false,
-        };
-        self.0.iter().all(file).then(|| {
+        let is_file = |shelved: &Shelved| matches!(shelved.volume, Volume::File(_));
+        self.0.iter().all(is_file).then(|| {
             self.0.iter().filter_map(|shelved| match &shelved.volume {
                 Volume::File(file) => Some((&**file, shelved.dead)),
                 Volume::Memory(_) => None,

@@ -118,6 +118,18 @@ fn command(p: &mut Prng, revision: i64) -> Option<Command> {
     })
 }
 
+/// Applies the entry in one go.
+fn at_once(
+    store: &mut Store,
+    at: (LogIndex, ClusterTime),
+    command: Option<&Command>,
+) -> Option<Applied> {
+    if command.is_none() {
+        store.advance(at.0, at.1);
+    }
+    command.map(|command| store.apply(at.0, at.1, command))
+}
+
 /// Applies the entry in slices; meanwhile the store shows what it showed.
 fn sliced(
     store: &mut Store,
@@ -183,13 +195,7 @@ fn any_budgets_give_the_state_and_the_answers_of_one_go() {
         for index in 1..=120 {
             let command = command(&mut p, whole.revision());
             let at = (LogIndex(index), ClusterTime(index * 100_000_000));
-            let one = match &command {
-                Some(command) => Some(whole.apply(at.0, at.1, command)),
-                None => {
-                    whole.advance(at.0, at.1);
-                    None
-                }
-            };
+            let one = at_once(&mut whole, at, command.as_ref());
             let (other, slices) = sliced(&mut cut, at, command.as_ref(), || 1 + p.below(max));
             (most, long) = (most.max(slices), long + u64::from(slices > 1));
             let of = |applied: Option<Applied>| applied.map(|a| (a.result, a.changes));
@@ -440,13 +446,7 @@ fn what_is_in_files_is_read_as_if_it_were_in_memory() {
         for index in 1..=120 {
             let command = command(&mut p, whole.revision());
             let at = (LogIndex(index), ClusterTime(index * 100_000_000));
-            let one = match &command {
-                Some(command) => Some(whole.apply(at.0, at.1, command)),
-                None => {
-                    whole.advance(at.0, at.1);
-                    None
-                }
-            };
+            let one = at_once(&mut whole, at, command.as_ref());
             let other = cold(&mut store, at, command.as_ref(), &mut drive, || 1 + p.below(max));
             let of = |applied: Option<Applied>| applied.map(|a| (a.result, a.changes));
             let (one, other) = (of(one), of(other));
