@@ -77,6 +77,8 @@ pub const CHECKPOINTS_TAKEN_MAX: usize = 8;
 pub const REFUSALS_TOLD_MAX: usize = 64;
 /// Lines of the log that wait for its reader; more are dropped.
 pub const LOG_LINES_MAX: usize = 8 << 10;
+/// Versions that a member gives in the place of a damaged block of another one.
+pub const MEND_BYTES_MAX: usize = 32 << 20;
 /// Bytes of a checkpoint that one frame carries.
 pub const CHECKPOINT_CHUNK_BYTES: usize = 256 << 10;
 /// Largest checkpoint taken from a peer.
@@ -185,6 +187,9 @@ pub const STREAM_AT_ONCE_BYTES_MAX: usize = 64 << 10;
 /// Bytes of an answer that is written down at once. A longer one is written bit by bit, as whoever
 /// asked takes it.
 pub const AT_ONCE_BYTES_MAX: usize = 128 << 10;
+/// Reads that wait for a few versions to be read from files, no more bytes of each than of an
+/// answer that is written at once; others go on where long reads do.
+pub const FETCHING_MAX: usize = 64;
 /// Bytes of an answer that is written down at once though what was sent before lies untaken.
 pub const ROOMLESS_BYTES_MAX: usize = 4 << 10;
 /// Streams of ranges that hold all that was found, since it is in another order than the keys'.
@@ -334,6 +339,7 @@ const _: () = {
     assert!(READS_WAITING_MAX <= PENDING_MAX && READS_WAITING_MAX <= ASKED_MAX);
     // A turn, a chunk, a connection, all of them.
     assert!(COPIED_BYTES_MAX < OUTBOX_BYTES_MAX && OUTBOX_BYTES_MAX < CHUNK_BYTES);
+    assert!(MEND_BYTES_MAX + STORED_BYTES_MAX / 2 <= FRAME_BYTES_MAX);
     assert!(STREAM_AT_ONCE_BYTES_MAX <= AT_ONCE_BYTES_MAX && AT_ONCE_BYTES_MAX < CHUNK_BYTES);
     assert!(2 * CHUNK_BYTES < UNSENT_TOLERATED_BYTES_MAX, "one chunk taken, one ready");
     let event = 2 * REQUEST_BYTES_DEFAULT;

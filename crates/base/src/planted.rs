@@ -134,6 +134,7 @@ bugs! {
     MergeAheadOfSweep "merge-ahead-of-sweep",
     BelowForgotten "below-forgotten",
     LivingCollected "living-collected",
+    MendedInPart "mended-in-part",
     // disk
     TornBatchKept "torn-batch-kept",
     DamageCut "damage-cut",

@@ -14,7 +14,7 @@ use alloc::vec::Vec;
 use base::NodeId;
 use cluster::Change;
 use later::Promise;
-use mvcc::{AlarmKind, Caller, Changes, Command, Response, View};
+use mvcc::{AlarmKind, Caller, Changes, Command, Response, Values, View};
 
 /// Receives every applied revision, in order, exactly once, after it is visible in
 /// [`Door::view`]. An empty batch means that the store was replaced.
@@ -56,6 +56,8 @@ pub trait Door {
 
     /// An immutable picture of the data.
     fn view(&self) -> View;
+    /// Versions that have left memory, as far as they are at hand all the same.
+    fn at_hand(&self) -> Box<dyn Values>;
     /// What an answer that is given now says of where it comes from.
     fn header(&self) -> Header;
     /// How the member stands.

@@ -8,8 +8,8 @@ mod search;
 mod wanted;
 
 use base::planted;
-pub use batch::{Batch, Fragment, Place};
-use mvcc::{Error, InMemory, Recent, View};
+pub use batch::{Batch, Part, Place};
+use mvcc::{Error, Recent, Values, View};
 pub(crate) use search::Search;
 pub(crate) use wanted::KEY_VALUE_OVERHEAD_BYTES;
 pub use wanted::{Bounds, Wanted};
@@ -51,12 +51,15 @@ impl Cursor {
     }
 
     /// What it sees next of `view`; none when nothing that was looked at concerns it. Moves the
-    /// cursor, at most by so many events or one revision, so it may have to be asked again.
+    /// cursor, at most by so many events or one revision, so it may have to be asked again. All is
+    /// in memory.
     ///
     /// # Errors
     /// `Compacted` when what it should see next is gone.
+    #[cfg(test)]
     pub fn advance(&mut self, view: &View, bounds: &Bounds) -> Result<Option<Batch>, Error> {
-        let Some(mut search) = self.look(view, bounds)? else { return Ok(None) };
+        let looked = self.look(view, bounds, &mut mvcc::InMemory).expect("it is in memory");
+        let Some(mut search) = looked? else { return Ok(None) };
         let mut endless = usize::MAX;
         assert!(search.run(&self.wanted, bounds, &mut endless), "it is gone through");
         Ok(self.take(search))
@@ -82,18 +85,26 @@ impl Cursor {
         Ok(self.take(search))
     }
 
-    /// What is to be gone through next in `view`; none when it has seen all of that.
+    /// What is to be gone through next in `view`; nothing when it has seen all of that. None when
+    /// it is not at hand.
     ///
     /// # Errors
     /// `Compacted` when what it should see next is gone.
-    pub(crate) fn look(&self, view: &View, bounds: &Bounds) -> Result<Option<Search>, Error> {
+    pub(crate) fn look(
+        &self,
+        view: &View,
+        bounds: &Bounds,
+        values: &mut dyn Values,
+    ) -> Option<Result<Option<Search>, Error>> {
         let end = view.revision();
         if self.in_sync(end) {
-            return Ok(None);
+            return Some(Ok(None));
         }
         let (range, max) = (&self.wanted.range, bounds.events_max);
-        let page = view.history_stretch(self.next, range, max, &mut InMemory)?;
-        Ok(Some(Search::new(page.expect("all is in memory"), end)))
+        match view.history_stretch(self.next, range, max, values) {
+            Ok(page) => Some(Ok(Some(Search::new(page?, end)))),
+            Err(error) => Some(Err(error)),
+        }
     }
 
     /// As [`Cursor::look`], of the changes heard last; none where [`Cursor::follow`] fails.

@@ -22,10 +22,11 @@ pub use errand::Errand;
 
 use crate::cursor::{Batch, Bounds, Cursor, Wanted};
 use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use hearing::{Heard, Hearing, Run, Unheard};
-use mvcc::{Changes, Event, FREED_HERE_MAX, Interest, Recent, View};
+use mvcc::{Changes, Event, FREED_HERE_MAX, Interest, Recent, Values, View};
 use watchers::{At, Watchers};
 
 /// One stream of watchers, as its feed knows it.
@@ -75,6 +76,13 @@ pub enum Told {
         watcher: i64,
         /// Up to where.
         revision: i64,
+    },
+    /// What a watcher should see next cannot be read here, and so the watcher is gone.
+    Unreadable {
+        /// Who.
+        watcher: i64,
+        /// What, and where.
+        why: String,
     },
     /// Nothing at or below this revision will follow, for any watcher.
     Progress(i64),
@@ -353,7 +361,12 @@ impl Feed {
 
     /// What the stream tells next, as far as that is at hand; `view` is asked for a picture of the
     /// store once at most.
-    pub fn next(&mut self, stream: StreamId, view: impl Fn() -> View) -> Option<Told> {
+    pub fn next(
+        &mut self,
+        stream: StreamId,
+        view: impl Fn() -> View,
+        at_hand: &mut dyn Values,
+    ) -> Option<Told> {
         let watchers = self.streams.get_mut(&stream)?;
         let limits = &self.limits;
         let bounds = &Bounds { events_max: limits.at_hand_max, ..limits.bounds };
@@ -364,8 +377,10 @@ impl Feed {
             looks -= 1;
             let search = match cursor.hears(&self.recent, upto, bounds) {
                 Some(search) => Ok(Some(search)),
+                // What is not at hand is far.
                 None if upto - cursor.next() < limits.near_max => {
-                    cursor.look(picture.get_or_insert_with(&view), bounds)
+                    let view = picture.get_or_insert_with(&view);
+                    cursor.look(view, bounds, at_hand).unwrap_or(Ok(None))
                 }
                 None => Ok(None),
             };

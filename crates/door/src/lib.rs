@@ -31,7 +31,7 @@ pub use answer::Answer;
 pub use apart::apart;
 pub use ask::{ChangeListener, Door};
 pub use base::limits::{AT_ONCE_BYTES_MAX, COUNTED_BYTES_MAX, LONG_MAX, READS_WAITING_MAX};
-pub use cursor::{Batch, Bounds, Cursor, Fragment, Lags, Place, Wanted};
+pub use cursor::{Batch, Bounds, Cursor, Lags, Part, Place, Wanted};
 pub use facts::{Header, LeaseInfo, MemberInfo, Status};
 pub use feed::{Errand, Feed, FeedLimits, StreamId, Told};
 pub use mvcc::Caller;

@@ -7,8 +7,8 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use base::{Blob, ClusterTime};
 use mvcc::{
-    Budget, Counted, Error, HashKv, HashKvWork, InMemory, RangeRequest, RangeResponse, RangeWork,
-    ReadTxnWork, TxnRequest, TxnResponse, View,
+    Budget, Counted, Error, HashKv, HashKvWork, RangeRequest, RangeResponse, RangeWork,
+    ReadTxnWork, TxnRequest, TxnResponse, Values, View,
 };
 
 /// Keys or leases that are looked up in one go.
@@ -122,12 +122,30 @@ impl Reading {
         Self { part, ..self }
     }
 
-    /// Goes on for as long as the budget lasts; what was found once that is whole.
+    /// Goes on for as long as the budget lasts and what it needs is at hand; what was found once
+    /// that is whole.
     ///
     /// # Errors
-    /// What the data model refuses once it has looked.
-    pub fn run(&mut self, budget: &mut Budget) -> Option<Result<Found, Error>> {
-        let values = &mut InMemory;
+    /// What the data model refuses once it has looked, and what cannot be read.
+    pub fn run(
+        &mut self,
+        values: &mut dyn Values,
+        budget: &mut Budget,
+    ) -> Option<Result<Found, Refusal>> {
+        match self.go_on(values, budget) {
+            Some(found) => Some(found.map_err(Refusal::from)),
+            None => {
+                let why = values.take_trouble()?;
+                Some(Err(Refusal::not_applied(Reason::Unreadable(why))))
+            }
+        }
+    }
+
+    fn go_on(
+        &mut self,
+        values: &mut dyn Values,
+        budget: &mut Budget,
+    ) -> Option<Result<Found, Error>> {
         match &mut self.part {
             Part::Range(work) => {
                 work.run(&self.view, values, budget).map(|range| Ok(Found::Range(range)))

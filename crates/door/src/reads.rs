@@ -1,9 +1,11 @@
 //! Reads in their turn: only for whom they are still of use, only where there is room for the
 //! answer, and no more at a time than the rest of the member can wait for.
 //!
-//! Each begins with one slice where it was asked for, which is all that most need. What is not
-//! done by then goes on apart, from the picture it began on: one at a time for each connection, and
-//! no more than [`LONG_MAX`] in all, so that pictures have a bound. What was found is handed over
+//! Each begins with one slice where it was asked for, which is all that most need. Where little has
+//! left memory of what that needs, it is fetched, no picture is held meanwhile, and the read begins
+//! again. What is not done by then goes on apart, from the picture it began on: one at a time for
+//! each connection, and no more than [`LONG_MAX`] in all, so that pictures have a bound. What was
+//! found is handed over
 //! without one, and writing it down holds no place here; whoever is owed too much of other long
 //! answers waits with the next.
 
@@ -15,14 +17,15 @@ use crate::weight::of_found;
 use crate::work::{Made, Work};
 use alloc::boxed::Box;
 use alloc::rc::{Rc, Weak};
+use alloc::string::String;
 use alloc::vec::Vec;
 use base::Nanos;
-use base::limits::{AT_ONCE_BYTES_MAX, LONG_MAX};
+use base::limits::{AT_ONCE_BYTES_MAX, FETCHING_MAX, LONG_MAX};
 use core::cell::{Cell, RefCell};
 use core::task::{Context, Waker};
 use later::{Asker, Later, Promise, promise};
 use lines::{For, Lines};
-use mvcc::{Budget, Error};
+use mvcc::{Budget, Fetch, Fetched, Hand, Values};
 use pages::Pages;
 
 mod lines;
@@ -34,6 +37,10 @@ const TURN_MAX: Nanos = Nanos::from_millis(5);
 const FIRST_UNITS: u64 = 1000;
 /// Units of each slice apart: about a millisecond.
 const SLICE_UNITS: u64 = 4096;
+/// Versions that are fetched for a read; one that needs more goes on apart.
+const FETCH_MAX: usize = 64;
+/// How often they are: what it reads may change meanwhile, or turn out to be long.
+const FETCHES_MAX: u8 = 2;
 
 /// What a read is answered with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +57,9 @@ pub struct Finding {
 pub struct Read {
     query: Query,
     answer: Answer<Finding>,
+    /// What was fetched for it, how often.
+    hand: Hand,
+    fetches: u8,
 }
 
 impl Read {
@@ -61,7 +71,7 @@ impl Read {
         told: impl FnOnce(Result<Finding, Refusal>) -> U + 'static,
     ) -> (Self, Later<U>) {
         let (answer, later) = promise(asker, told);
-        (Self { query, answer }, later)
+        (Self { query, answer, hand: Hand::default(), fetches: 0 }, later)
     }
 
     /// Whoever asked, to be answered with a refusal in place of the read.
@@ -95,6 +105,8 @@ pub trait Stage {
     /// As the door's.
     fn header(&self) -> Header;
     /// As the door's.
+    fn at_hand(&self) -> Box<dyn Values>;
+    /// As the door's.
     fn run(&self, work: Box<dyn Work>, answer: Promise<Made>);
 }
 
@@ -108,6 +120,8 @@ pub struct Reads {
     lines: RefCell<Lines>,
     /// Whose long reads are under way.
     places: RefCell<Vec<usize>>,
+    /// Reads that versions are fetched for.
+    fetching: Cell<usize>,
     pages: RefCell<Pages>,
     /// Spent on reads since the queue had its last turn.
     spent: Cell<Nanos>,
@@ -134,9 +148,29 @@ impl Drop for Place {
 struct Looks(Reading);
 
 impl Work for Looks {
-    fn step(&mut self) -> Option<Made> {
-        let found = self.0.run(&mut Budget::new(SLICE_UNITS))?;
+    fn step(&mut self, values: &mut dyn Values) -> Option<Made> {
+        let found = self.0.run(values, &mut Budget::new(SLICE_UNITS))?;
         Some(Box::new(found.map(weighed)) as Made)
+    }
+}
+
+/// Reads a few versions, all of them at once.
+struct Fetches(Vec<Fetch>);
+
+impl Work for Fetches {
+    fn step(&mut self, values: &mut dyn Values) -> Option<Made> {
+        let fetched = Fetch::read_all(core::mem::take(&mut self.0), values);
+        Some(Box::new(fetched))
+    }
+}
+
+/// One that versions are fetched for, until they have come.
+struct Fetching(Rc<Reads>);
+
+impl Drop for Fetching {
+    fn drop(&mut self) {
+        assert!(self.0.fetching.get() > 0, "each was counted once");
+        self.0.fetching.set(self.0.fetching.get() - 1);
     }
 }
 
@@ -156,6 +190,7 @@ impl Reads {
             now: Box::new(now),
             lines: RefCell::default(),
             places: RefCell::default(),
+            fetching: Cell::new(0),
             pages: RefCell::default(),
             spent: Cell::new(Nanos::ZERO),
             waker: RefCell::default(),
@@ -225,23 +260,61 @@ impl Reads {
     /// The first slice, and the answer where that is all.
     fn first(&self, read: Read) {
         let began = (self.now)();
-        if let Some((mut reading, read, stage)) = self.begin(read) {
-            let found = reading.run(&mut Budget::new(FIRST_UNITS));
+        if let Some((mut reading, mut read, stage)) = self.begin(read) {
+            let mut at_hand = stage.at_hand();
+            let values = &mut read.hand.beside(&mut *at_hand);
+            let found = reading.run(values, &mut Budget::new(FIRST_UNITS));
             if let Some(Ok(found)) = &found {
                 self.pages.borrow_mut().note(&read.query, found);
             }
             match found.map(|found| found.map(weighed)) {
-                Some(Err(error)) => read.answer.keep(Err(error.into())),
+                Some(Err(refusal)) => read.answer.keep(Err(refusal)),
                 Some(Ok((found, bytes))) if bytes <= AT_ONCE_BYTES_MAX || may_be_long(&read) => {
                     read.answer.keep(Ok(Finding { header: stage.header(), found, bytes }));
                 }
                 // From the beginning, once there is room for it.
                 Some(Ok(_)) => self.wait(read, For::Place),
+                None if self.may_fetch(&read) => self.fetch(read, &*stage),
                 None => self.apart(reading, read),
             }
         }
         let took = (self.now)().since(began);
         self.spent.set(self.spent.get().plus(took));
+    }
+
+    /// Little of what it needs has left memory, and it is not longer than that.
+    fn may_fetch(&self, read: &Read) -> bool {
+        let Read { hand, fetches, .. } = read;
+        let bytes = hand.asked_bytes().is_some_and(|bytes| bytes <= AT_ONCE_BYTES_MAX as u64);
+        let is_short = hand.waits() && bytes && hand.asked().len() <= FETCH_MAX;
+        is_short && *fetches < FETCHES_MAX && self.fetching.get() < FETCHING_MAX
+    }
+
+    /// Has what it needs fetched; then it begins again.
+    fn fetch(&self, read: Read, stage: &dyn Stage) {
+        let Some(reads) = self.me.upgrade() else { return read.refuse(Refusal::stopped()) };
+        self.fetching.set(self.fetching.get() + 1);
+        let fetching = Fetching(reads);
+        let Read { query, answer, mut hand, fetches } = read;
+        let asked = hand.asked();
+        assert!(!asked.is_empty() && asked.len() <= FETCH_MAX, "a few are missing");
+        assert!(self.fetching.get() <= FETCHING_MAX, "and few reads wait for some");
+        let fetched = answer.before(move |made: Option<Made>, answer: Answer<Finding>| {
+            // None: whoever asked has left, or the member ends.
+            let Some(made) = made else { return };
+            let Fetching(reads) = &fetching;
+            let fetched = made.downcast::<Result<Fetched, String>>();
+            match *fetched.expect("it is what was fetched") {
+                Err(why) => answer.keep(Err(Refusal::not_applied(Reason::Unreadable(why)))),
+                Ok(fetched) => {
+                    hand.take(fetched);
+                    let fetches = fetches + 1;
+                    reads.serve(Read { query, answer, hand, fetches });
+                }
+            }
+            drop(fetching);
+        });
+        stage.run(Box::new(Fetches(asked)), fetched);
     }
 
     /// Goes on apart, now or when there is a place: then from the beginning, as no picture is held
@@ -259,13 +332,13 @@ impl Reads {
         assert_eq!(place.whose, read.asker().whose(), "it looks on in its own place");
         self.lines.borrow_mut().note_served(place.whose, For::Place);
         let tells = Weak::clone(&self.stage);
-        let Read { query, answer } = read;
+        let Read { query, answer, .. } = read;
         let found = answer.before(move |made: Option<Made>, answer: Answer<Finding>| {
             // None: whoever asked has left, or it panicked; the promise goes with its place.
             let (Some(made), Some(stage)) = (made, tells.upgrade()) else { return };
-            let found = made.downcast::<Result<Weighed, Error>>();
+            let found = made.downcast::<Result<Weighed, Refusal>>();
             match *found.expect("it is what was looked for") {
-                Err(error) => answer.keep(Err(error.into())),
+                Err(refusal) => answer.keep(Err(refusal)),
                 Ok((found, bytes)) => {
                     place.reads.pages.borrow_mut().note(&query, &found);
                     answer.keep(Ok(Finding { header: stage.header(), found, bytes }));

@@ -48,6 +48,8 @@ pub enum Reason {
     BadUrl,
     /// A change of members or quorum that was not begun.
     Change(ChangeError),
+    /// A version that is needed cannot be read here: which, and where. Nothing else is wrong.
+    Unreadable(String),
     /// Nothing here does what was asked.
     Unsupported,
 }
@@ -113,6 +115,7 @@ impl fmt::Display for Reason {
             Self::Witness => "this member is a witness and has no data",
             Self::Deadline => "too late for the caller",
             Self::BadUrl => "a member's URL is invalid",
+            Self::Unreadable(what) => return write!(f, "a value cannot be read: {what}"),
             Self::Unsupported => "not possible here",
         })
     }

@@ -6,7 +6,10 @@ use api::Message;
 use api::etcdserverpb as pb;
 use base::Blob;
 use door::{Batch, Place};
-use mvcc::{Before, DeleteResponse, Event, KeyValue, RangeResponse, ResponseOp, TxnResponse, View};
+use mvcc::{
+    Before, DeleteResponse, Event, KeyValue, NotAtHand, RangeResponse, ResponseOp, TxnResponse,
+    Values, View,
+};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -57,17 +60,24 @@ impl Events {
     }
 
     /// The next one to be measured; there is one.
-    pub(super) fn measure(&mut self) -> (&Event, Before) {
+    pub(super) fn measure(
+        &mut self,
+        values: &mut dyn Values,
+    ) -> Result<(&Event, Before), NotAtHand> {
         let event = self.batch.next(&mut self.measured).expect("so many were found");
-        let before = self.batch.before(event, self.view.as_ref());
-        if self.batch.looks_back() {
+        let looked_up = self.before.get(self.left - self.unmeasured);
+        let before = match looked_up {
+            Some(before) => before.clone(),
+            None => self.batch.before(event, self.view.as_ref(), values)?,
+        };
+        if self.batch.looks_back() && looked_up.is_none() {
             self.before.push_back(before.clone());
         }
         self.unmeasured -= 1;
         if self.unmeasured == 0 {
             self.view = None;
         }
-        (event, before)
+        Ok((event, before))
     }
 
     /// The next one to be written, once all are measured.
@@ -140,20 +150,21 @@ pub(super) fn leases(parts: &mut Vec<Part>, header: pb::ResponseHeader, ids: Vec
     parts.push(Part::Items(2, Items::Leases(ids.into_iter())));
 }
 
-/// So many events behind a place of a batch, with what the view has from before.
+/// So many events behind a place of a batch, with what was before them: as far as it was looked up
+/// already, and as the view has it.
 pub(super) fn events(
     head: &pb::WatchResponse,
     (batch, place): (Arc<Batch>, Place),
-    count: usize,
+    (count, before): (usize, Vec<Before>),
     view: Option<&View>,
 ) -> Vec<Part> {
     assert!(head.events.is_empty() && count <= batch.left(&place), "they are there, and once");
     assert!(count > 0, "a message is made of something");
-    let looked_up = if batch.looks_back() { count } else { 0 };
+    assert!(before.is_empty() || before.len() == count, "of all or of none");
     let events = Events {
         view: view.filter(|_| batch.looks_back()).cloned(),
         batch,
-        before: VecDeque::with_capacity(looked_up),
+        before: before.into(),
         measured: place,
         unmeasured: count,
         written: place,

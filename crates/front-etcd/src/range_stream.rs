@@ -12,11 +12,11 @@ use api::etcdserverpb as pb;
 use base::Blob;
 use base::limits::STREAM_AT_ONCE_BYTES_MAX;
 use bytes::Bytes;
-use door::{Door, Refusal, apart};
+use door::{Door, Reason, Refusal, apart};
 use later::{Asker, Later, promise};
 use mvcc::{
-    Budget, Counted, Error, InMemory, KeyValue, RangeRequest, RangeResponse, RangeWork, SortOrder,
-    SortTarget, View,
+    Budget, Counted, Error, KeyValue, RangeRequest, RangeResponse, RangeWork, SortOrder,
+    SortTarget, Values, View,
 };
 use net::{Call, DRAIN_MAX, Source, Status, Turn};
 use std::pin::Pin;
@@ -75,6 +75,8 @@ struct Reader {
     work: Option<RangeWork>,
     /// Keys behind the last chunk.
     rest: Option<Counted>,
+    /// What the next chunk needs is not all at hand.
+    is_cold: bool,
 }
 
 enum How {
@@ -157,6 +159,7 @@ impl Chunks {
             how,
             work: None,
             rest: None,
+            is_cold: false,
         }));
     }
 
@@ -175,31 +178,43 @@ impl Chunks {
             reader.view = Some(self.door.view());
         }
         if reader.is_short(self.door.header().revision) {
-            let chunk = match reader.run(&mut Budget::endless()).expect("the budget is endless") {
-                Ok(chunk) => chunk,
-                Err(error) => return Some(Err(refusal::status(&error.into()))),
-            };
-            let is_small = size(&chunk.range) <= STREAM_AT_ONCE_BYTES_MAX;
-            if is_small || !self.permits.is_free(self.cut.bell()) {
-                let message = chunk.message(header);
-                if !chunk.is_last {
-                    self.rest = Rest::Ready(reader);
+            // None where it is not at hand: what was begun is gone on with apart.
+            match reader.run(&mut *self.door.at_hand(), &mut Budget::endless()) {
+                None => reader.is_cold = true,
+                Some(Err(error)) => return Some(Err(refusal::status(&error.into()))),
+                Some(Ok(chunk)) => {
+                    let is_small = size(&chunk.range) <= STREAM_AT_ONCE_BYTES_MAX;
+                    if is_small || !self.permits.is_free(self.cut.bell()) {
+                        let message = chunk.message(header);
+                        if !chunk.is_last {
+                            self.rest = Rest::Ready(reader);
+                        }
+                        return Some(self.call.form.encode(&message));
+                    }
+                    read = Some(chunk);
                 }
-                return Some(self.call.form.encode(&message));
             }
-            read = Some(chunk);
         }
         let Some(permit) = self.permits.take(self.cut.bell()) else {
+            // No picture is held for who waits.
+            (reader.view, reader.work) = (None, None);
             self.rest = Rest::Ready(reader);
             return None;
         };
         let (shape, mut reader) = (self.call.form.shape(), Some(reader));
-        let step = move || {
+        let step = move |values: &mut dyn Values| {
             let chunk = match read.take() {
                 Some(chunk) => chunk,
-                None => match reader.as_mut()?.run(&mut Budget::new(SLICE_UNITS))? {
-                    Ok(chunk) => chunk,
-                    Err(error) => return Some((Err(refusal::status(&error.into())), None)),
+                None => match reader.as_mut()?.run(values, &mut Budget::new(SLICE_UNITS)) {
+                    Some(Ok(chunk)) => chunk,
+                    Some(Err(error)) => {
+                        return Some((Err(refusal::status(&error.into())), None));
+                    }
+                    None => {
+                        let why = Reason::Unreadable(values.take_trouble()?);
+                        let status = refusal::status(&Refusal::not_applied(why));
+                        return Some((Err(status), None));
+                    }
                 },
             };
             let frame = shape.encode(&chunk.message(header));
@@ -224,6 +239,9 @@ impl Reader {
     /// The next chunk is found without looking at more than its keys, where `newest` is the
     /// revision of the store by now.
     fn is_short(&self, newest: i64) -> bool {
+        if self.is_cold {
+            return false;
+        }
         let is_newest = [0, newest].contains(&self.request.revision) && newest == self.current;
         match self.how {
             How::Keys { .. } if self.request.range_end.is_empty() => true,
@@ -243,10 +261,14 @@ impl Reader {
     }
 
     /// Goes on with the next chunk for as long as the budget lasts.
-    fn run(&mut self, budget: &mut Budget) -> Option<Result<Chunk, Error>> {
+    fn run(
+        &mut self,
+        values: &mut dyn Values,
+        budget: &mut Budget,
+    ) -> Option<Result<Chunk, Error>> {
         let read = match &self.how {
             How::Read(_) => RangeResponse::default(),
-            How::Keys { .. } | How::Sorted => match self.read(budget)? {
+            How::Keys { .. } | How::Sorted => match self.read(values, budget)? {
                 Ok(read) => RangeResponse { revision: self.current, ..read },
                 Err(error) => {
                     self.view = None;
@@ -254,7 +276,7 @@ impl Reader {
                 }
             },
         };
-        self.view = None;
+        (self.view, self.is_cold) = (None, false);
         let (range, is_last) = match std::mem::replace(&mut self.how, How::Sorted) {
             How::Keys { left, count } => self.part_by_key(read, left, count),
             How::Sorted => self.part(read),
@@ -264,7 +286,11 @@ impl Reader {
         Some(Ok(Chunk { range, is_last }))
     }
 
-    fn read(&mut self, budget: &mut Budget) -> Option<Result<RangeResponse, Error>> {
+    fn read(
+        &mut self,
+        values: &mut dyn Values,
+        budget: &mut Budget,
+    ) -> Option<Result<RangeResponse, Error>> {
         let view = self.view.as_ref().expect("it is held while a chunk is read");
         let mut work = match self.work.take() {
             Some(work) => work,
@@ -276,7 +302,7 @@ impl Reader {
                     self.request.revision = self.current;
                 }
                 match RangeWork::start(view, &self.request) {
-                    Ok(work) => match self.rest.take() {
+                    Ok(work) => match self.rest.clone() {
                         Some(rest) => work.knowing(view, rest),
                         None => work,
                     },
@@ -284,7 +310,7 @@ impl Reader {
                 }
             }
         };
-        let read = work.run(view, &mut InMemory, budget);
+        let read = work.run(view, values, budget);
         if read.is_none() {
             self.work = Some(work);
         }
@@ -449,12 +475,14 @@ mod tests {
             how: How::Keys { left: None, count: None },
             work: None,
             rest: None,
+            is_cold: false,
         }
     }
 
     fn next(reader: &mut Reader, store: &Store) -> Result<Chunk, Error> {
         reader.view = Some(store.view());
-        let chunk = reader.run(&mut Budget::endless()).expect("the budget is endless");
+        let chunk =
+            reader.run(&mut mvcc::InMemory, &mut Budget::endless()).expect("the budget is endless");
         assert!(reader.view.is_none(), "nothing is held between chunks");
         chunk
     }

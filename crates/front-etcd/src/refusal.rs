@@ -3,7 +3,7 @@
 use api::error::{Code, EtcdError};
 use cluster::ChangeError;
 use door::{Door, Outcome, Reason, Refusal};
-use mvcc::Error;
+use mvcc::{Error, Values};
 use net::Status;
 
 /// etcd's text for a hand-over that did not end; it has no code there either.
@@ -66,6 +66,12 @@ pub(super) fn no_leader(door: &dyn Door) -> Status {
     status(&Refusal::not_applied(Reason::NoLeader).knowing(leader, missing))
 }
 
+/// A version that is to be told was not at hand where all that can be read is.
+pub(super) fn unreadable(values: &mut dyn Values) -> Status {
+    let why = values.take_trouble().expect("what can be read is read");
+    status(&Refusal::not_applied(Reason::Unreadable(why)))
+}
+
 /// The status a failed request is answered with.
 pub(super) fn status(refusal: &Refusal) -> Status {
     let (status, reason) = match &refusal.reason {
@@ -86,6 +92,10 @@ pub(super) fn status(refusal: &Refusal) -> Status {
         }
         Reason::BadUrl => (of(EtcdError::MemberBadUrls), ""),
         Reason::Change(error) => change_error(error),
+        Reason::Unreadable(what) => {
+            let text = format!("etcdserver: a value cannot be read on this member: {what}");
+            (Status::new(Code::DataLoss, text), "unreadable")
+        }
         Reason::Unsupported => (Status::new(Code::Unimplemented, "not possible here"), ""),
     };
     let status = status.outcome(match refusal.outcome {

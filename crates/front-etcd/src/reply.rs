@@ -131,8 +131,8 @@ type Made = (Result<Bytes, Status>, Option<Box<Writer>>);
 /// when the client has left.
 fn make(door: &dyn Door, writer: Box<Writer>) -> Later<Made> {
     let mut writer = Some(writer);
-    apart(door, Asker::nobody(), move || {
-        let chunk = writer.as_mut()?.step()?;
+    apart(door, Asker::nobody(), move |values| {
+        let chunk = writer.as_mut()?.step(values)?;
         let rest = writer.take().filter(|rest| chunk.is_ok() && !rest.is_done());
         Some((chunk, rest))
     })

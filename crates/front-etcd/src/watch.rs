@@ -133,7 +133,7 @@ impl Hub {
                 hub.tidy();
             }
         });
-        self.door.run(steps(|| Some(())), go_on);
+        self.door.run(steps(|_| Some(())), go_on);
     }
 
     fn ring(&self, rung: &BTreeSet<StreamId>) {

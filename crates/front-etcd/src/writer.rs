@@ -2,10 +2,11 @@
 //! them, then chunk after chunk.
 
 use super::parts::{Items, Part};
+use super::refusal;
 use base::Blob;
 pub(super) use base::limits::CHUNK_BYTES;
 use bytes::Bytes;
-use mvcc::{Before, Event, EventKind, KeyValue};
+use mvcc::{Before, Event, EventKind, KeyValue, NotAtHand, Values};
 use net::{Shape, Status};
 use std::collections::VecDeque;
 
@@ -138,7 +139,12 @@ impl Items {
 
     /// Bytes of `count` of them from the one at `from` on, or of all that are left. It is asked
     /// for one stretch behind the other.
-    fn measure(&mut self, field: u8, from: usize, count: usize) -> usize {
+    fn measure(
+        &mut self,
+        field: u8,
+        (from, count): (usize, usize),
+        values: &mut dyn Values,
+    ) -> Result<usize, NotAtHand> {
         let to = self.len().min(from + count);
         let mut length = Length(0);
         match self {
@@ -152,10 +158,12 @@ impl Items {
                 ids.as_slice()[from..to].iter().for_each(|id| length.lease_item(field, *id));
             }
             Self::Events(events) => {
-                (from..to).for_each(|_| length.event_item(field, events.measure()));
+                for _ in from..to {
+                    length.event_item(field, events.measure(values)?);
+                }
             }
         }
-        length.0
+        Ok(length.0)
     }
 
     /// Writes the next one and lets go of it; false when there was none.
@@ -193,17 +201,17 @@ struct Measure {
 
 impl Measure {
     /// Goes on for one slice; true once all is measured.
-    fn run(&mut self) -> bool {
+    fn run(&mut self, values: &mut dyn Values) -> Result<bool, NotAtHand> {
         let mut left = SLICE_ITEMS;
         while left > 0 {
-            let Some(part) = self.parts.get_mut(self.lengths.len() - 1) else { return true };
+            let Some(part) = self.parts.get_mut(self.lengths.len() - 1) else { return Ok(true) };
             let (more, is_whole) = match part {
                 Part::Fields(bytes) => (bytes.len(), true),
                 Part::Message(..) => (0, true),
                 Part::Items(field, items) => {
                     let cost = items.cost();
                     let count = left.div_ceil(cost).min(items.len() - self.items);
-                    let more = items.measure(*field, self.items, count);
+                    let more = items.measure(*field, (self.items, count), values)?;
                     self.items += count;
                     left = left.saturating_sub(count * cost);
                     (more, self.items == items.len())
@@ -215,7 +223,7 @@ impl Measure {
                 self.items = 0;
             }
         }
-        false
+        Ok(false)
     }
 
     /// The parts with a head in place of each message, and the length of all.
@@ -258,12 +266,14 @@ impl Writer {
     /// a message in the form of the call.
     ///
     /// # Errors
-    /// The answer is too long.
-    pub(super) fn step(&mut self) -> Option<Result<Bytes, Status>> {
+    /// The answer is too long, or a version that it tells cannot be read.
+    pub(super) fn step(&mut self, values: &mut dyn Values) -> Option<Result<Bytes, Status>> {
         let mut out = Vec::new();
         if let Stage::Measuring(measure) = &mut self.stage {
-            if !measure.run() {
-                return None;
+            match measure.run(values) {
+                Ok(true) => {}
+                Ok(false) => return None,
+                Err(NotAtHand) => return Some(Err(refusal::unreadable(values))),
             }
             let nothing = Measure { parts: Vec::new(), lengths: Vec::new(), items: 0 };
             let (parts, length) = std::mem::replace(measure, nothing).resolve();

@@ -4,8 +4,9 @@
 //! Everything here may take as long as the data is large; a shell calls it beside the thread that
 //! votes.
 
+use crate::archive::Archive;
 use crate::limits::store_limits;
-use crate::shelf::{self, Shelf, Tables};
+use crate::shelf::{self, Shelf};
 use base::codec::{DecodeError, Get, Put};
 use base::{Ballot, LogIndex, planted};
 use cluster::Configuration;
@@ -14,8 +15,8 @@ use replica::{CheckpointJob, Installed};
 use store::{CheckpointFile, CheckpointMeta, Home, StoreError, StoreErrorKind};
 use wal::{Disk, DiskFile, MemDisk};
 
-/// Checkpoints kept: the newest, and the one before it while it may be on its way to a peer.
-const KEEP: usize = 2;
+/// Checkpoints kept: whoever sends the one before holds it open, and what that names is gone.
+const KEEP: usize = 1;
 const PART: &str = "checkpoints";
 /// Of those that are made for a peer alone.
 const OUT: &str = "outgoing";
@@ -33,29 +34,46 @@ fn io(file: &str, error: &std::io::Error) -> StoreError {
 /// # Errors
 /// Those of the disk.
 pub fn clean(home: &dyn Home) -> Result<(), StoreError> {
-    store::clean(part(home)?.as_mut())
+    store::clean(part(home)?.as_mut())?;
+    if home.has(OUT) {
+        let mut out = home.disk(OUT).map_err(|error| io(OUT, &error))?;
+        store::clean(out.as_mut())?;
+        store::remove_all_checkpoints(out.as_mut())?;
+    }
+    Ok(())
 }
 
 /// Writes a checkpoint and drops those it makes superfluous. Durable on return.
 ///
 /// # Errors
 /// Those of the disk.
-pub fn write(home: &dyn Home, job: &CheckpointJob) -> Result<CheckpointFile, StoreError> {
+pub fn write(
+    home: &dyn Home,
+    job: &CheckpointJob,
+    archive: &Archive,
+) -> Result<CheckpointFile, StoreError> {
     let meta = meta_of(&job.view, (job.index, job.ballot), &job.config, job.extra.clone());
     let mut disk = part(home)?;
     // Where what has settled is in files they are named; their values are not written again.
     let records = job.view.manifest_records();
     let records = records.unwrap_or_else(|| job.view.checkpoint_records());
     let file = store::write_checkpoint(disk.as_mut(), &meta, records)?;
+    // Until here the view of the job held them.
+    archive.names(&job.view);
     store::remove_older(disk.as_mut(), KEEP)?;
     Ok(file)
 }
 
-/// Loads a checkpoint and verifies it in full.
+/// Loads a checkpoint and verifies it in full, but for the values of files that it names, which are
+/// held against the index when they are read.
 ///
 /// # Errors
 /// `Corrupt` for damage; `Invalid` for what this build cannot read; those of the disk.
-pub fn load(home: &dyn Home, file: &CheckpointFile) -> Result<Installed, StoreError> {
+pub fn load(
+    home: &dyn Home,
+    file: &CheckpointFile,
+    archive: &Archive,
+) -> Result<Installed, StoreError> {
     let named =
         |kind, what: &dyn std::fmt::Display| StoreError::new(kind, &file.name, 0, what.to_string());
     let mut disk = part(home)?;
@@ -86,7 +104,8 @@ pub fn load(home: &dyn Home, file: &CheckpointFile) -> Result<Installed, StoreEr
         return Err(named(StoreErrorKind::Corrupt, &what));
     }
     if let Some((_, files)) = store.files() {
-        shelf::prove(home, &files, &Tables::default())?;
+        archive.hold(&store);
+        shelf::prove(home, &files, archive.tables())?;
     }
     if store.applied_index() != meta.index && !planted!(CheckpointIndexAhead) {
         let what = "the state is not that of its place in the log";
@@ -95,16 +114,24 @@ pub fn load(home: &dyn Home, file: &CheckpointFile) -> Result<Installed, StoreEr
     Ok(Installed { index: meta.index, ballot: meta.ballot, config, store, extra: meta.extra })
 }
 
+/// Whether the newest one is sound, if there is any.
+pub(crate) fn prove_newest(home: &dyn Home) -> Result<(), StoreError> {
+    let mut disk = part(home)?;
+    let Some(newest) = store::latest(disk.as_mut())? else { return Ok(()) };
+    let mut records = store::open_checkpoint(disk.as_mut(), &newest.name)?;
+    records.try_for_each(|record| record.map(|_| ()))
+}
+
+/// A checkpoint that may be sent: its description and its open file.
+pub type Offered = (CheckpointFile, Box<dyn DiskFile>);
+
 /// The newest checkpoint for a peer: its description and its open file, which stays readable when
 /// the checkpoint is removed meanwhile. `hollow` has the same place in the log and no data, for a
 /// witness. The bytes are read as they are: the peer verifies them.
 ///
 /// # Errors
 /// There is none, or it cannot be read: no peer can be helped with it.
-pub fn offer(
-    home: &dyn Home,
-    hollow: bool,
-) -> Result<(CheckpointFile, Box<dyn DiskFile>), StoreError> {
+pub fn offer(home: &dyn Home, hollow: bool, archive: &Archive) -> Result<Offered, StoreError> {
     let mut disk = part(home)?;
     let latest = store::latest(disk.as_mut())?;
     let latest =
@@ -114,7 +141,7 @@ pub fn offer(
     }
     let second = store::open_checkpoint(disk.as_mut(), &latest.name)?.nth(1).transpose()?;
     if second.is_some_and(|record| mvcc::names_files(&record)) {
-        return whole(home, &latest);
+        return whole(home, &latest, archive);
     }
     let file = disk.open(&latest.name).map_err(|error| io(&latest.name, &error))?;
     Ok((latest, file))
@@ -124,13 +151,14 @@ pub fn offer(
 fn whole(
     home: &dyn Home,
     latest: &CheckpointFile,
-) -> Result<(CheckpointFile, Box<dyn DiskFile>), StoreError> {
-    let Installed { index, ballot, config, store, extra } = load(home, latest)?;
+    archive: &Archive,
+) -> Result<Offered, StoreError> {
+    let Installed { index, ballot, config, store, extra } = load(home, latest, archive)?;
     let meta = meta_of(&store, (index, ballot), &config, extra);
-    let mut records = store.checkpoint_records_of(Shelf::open(home, Tables::default())?);
+    let mut records = store.checkpoint_records_of(archive.reader(home)?);
     let mut disk = home.disk(OUT).map_err(|error| io(OUT, &error))?;
     let file = store::write_checkpoint(disk.as_mut(), &meta, records.by_ref())?;
-    let trouble = records.missed().and_then(Shelf::take_trouble);
+    let trouble = records.missed().and_then(Shelf::take_error);
     let open = disk.open(&file.name).map_err(|error| io(&file.name, &error));
     store::remove_checkpoint(disk.as_mut(), &file)?;
     match trouble {
@@ -156,10 +184,7 @@ fn meta_of(
     }
 }
 
-fn emptied(
-    disk: &mut dyn Disk,
-    latest: &CheckpointFile,
-) -> Result<(CheckpointFile, Box<dyn DiskFile>), StoreError> {
+fn emptied(disk: &mut dyn Disk, latest: &CheckpointFile) -> Result<Offered, StoreError> {
     let reader = store::open_checkpoint(disk, &latest.name)?;
     let meta = reader.meta();
     let config = Configuration::decode(&meta.config).map_err(|error| {
@@ -214,9 +239,9 @@ impl Incoming {
     ///
     /// # Errors
     /// A file that does not verify, or is not what was offered.
-    pub fn finish(self, home: &dyn Home) -> Result<Installed, StoreError> {
+    pub fn finish(self, home: &dyn Home, archive: &Archive) -> Result<Installed, StoreError> {
         let file = self.inner.finish(part(home)?.as_mut())?;
-        load(home, &file)
+        load(home, &file, archive)
     }
 }
 

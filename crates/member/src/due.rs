@@ -27,9 +27,24 @@ pub struct CheckpointState {
     pub written: u64,
     /// The one being written is awaited by a peer that no file here can help.
     needed: bool,
+    /// The number of the last one that was written for that.
+    replacement: u64,
     /// When leadership was given up last because none could be written, and how long it is kept
     /// from then on.
     handed_over: Option<(Nanos, Nanos)>,
+}
+
+/// What is done about a checkpoint that no peer can have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unfit {
+    /// There is a newer one by now, or soon.
+    Newer,
+    /// Another one is to be taken at once.
+    Replace,
+    /// Another member is to lead.
+    HandOver,
+    /// Another member was to lead just now, or does.
+    Helpless,
 }
 
 /// The first pause between two hand-overs for want of a checkpoint; it doubles.
@@ -39,8 +54,17 @@ const HAND_OVER_PAUSE_MAX: Nanos = Nanos::from_millis(600_000);
 impl CheckpointState {
     /// Of a start from a checkpoint of `bytes` at `index`; both are zero where there is none.
     pub fn new(policy: Policy, index: LogIndex, bytes: u64, journal_bytes: u64) -> Self {
-        let (running, written, needed, handed_over) = (false, 0, false, None);
-        Self { policy, index, bytes, journal_bytes, running, written, needed, handed_over }
+        Self {
+            policy,
+            index,
+            bytes,
+            journal_bytes,
+            running: false,
+            written: 0,
+            needed: false,
+            replacement: 0,
+            handed_over: None,
+        }
     }
 
     /// Whether one is to be taken now; it counts as begun then.
@@ -52,22 +76,31 @@ impl CheckpointState {
         wanted
     }
 
-    /// A peer could not have the newest one, `written` having been written when it was to be sent:
-    /// whether another one is to be taken at once. Journal and memory are good where only the file
-    /// is bad.
-    pub fn replaces(&mut self, written: u64) -> bool {
+    /// A peer could not have the newest one, `written` having been written when it was to be sent.
+    /// Journal and memory are good where only that file is bad: another one is taken. Where that
+    /// did not help, what it names is bad, and another member has to lead.
+    pub fn unfit(&mut self, written: u64, now: Nanos, leads: bool) -> Unfit {
         if self.running || self.written != written {
-            return false; // there is a newer one by now, or soon
+            return Unfit::Newer;
+        }
+        if written > 0 && self.replacement == written {
+            let hands_over = leads && self.hands_over(now);
+            return if hands_over { Unfit::HandOver } else { Unfit::Helpless };
         }
         (self.running, self.needed) = (true, true);
-        true
+        Unfit::Replace
     }
 
     /// One is durable; the journal may let go of everything up to the index returned.
     pub fn written(&mut self, index: LogIndex, bytes: u64) -> LogIndex {
         assert!(self.running, "what was written was asked for");
-        (self.running, self.needed, self.handed_over) = (false, false, None);
         self.written += 1;
+        if std::mem::take(&mut self.needed) {
+            self.replacement = self.written;
+        } else {
+            self.handed_over = None;
+        }
+        self.running = false;
         (self.index, self.bytes) = (self.index.max(index), bytes);
         index
     }
@@ -133,14 +166,31 @@ mod tests {
     #[test]
     fn one_that_no_peer_can_have_is_replaced_once_and_a_newer_one_is_left_alone() {
         let mut state = CheckpointState::new(POLICY, LogIndex(5), 0, 0);
-        assert!(state.replaces(0) && !state.replaces(0), "it is being written");
-        state.written(LogIndex(6), 10);
-        assert!(!state.replaces(0), "the complaint is of the one before");
-        assert!(state.replaces(1));
+        assert_eq!(state.unfit(0, at(0), true), Unfit::Replace);
+        assert_eq!(state.unfit(0, at(0), true), Unfit::Newer, "it is being written");
         assert!(state.failed(at(0), true), "somebody else must lead");
-        assert!(state.replaces(1) && !state.failed(at(1), true), "not again so soon");
-        assert!(state.replaces(1) && !state.failed(at(100), false), "who does not lead cannot");
+        assert_eq!(state.unfit(0, at(1), true), Unfit::Replace);
+        assert!(!state.failed(at(1), true), "not again so soon");
+        assert_eq!(state.unfit(0, at(100), true), Unfit::Replace);
+        assert!(!state.failed(at(100), false), "who does not lead cannot");
         assert!(!state.wants(LogIndex(50)), "there is no more journal than before");
+        assert_eq!(state.unfit(0, at(101), true), Unfit::Replace);
+        state.written(LogIndex(6), 10);
+        assert_eq!(state.unfit(0, at(101), true), Unfit::Newer, "the complaint is of another");
+    }
+
+    #[test]
+    fn where_another_one_does_not_help_another_member_leads() {
+        let mut state = CheckpointState::new(POLICY, LogIndex(5), 0, 1000);
+        assert_eq!(state.unfit(0, at(0), true), Unfit::Replace);
+        state.written(LogIndex(6), 10);
+        assert_eq!(state.unfit(1, at(0), false), Unfit::Helpless, "it does not lead");
+        assert_eq!(state.unfit(1, at(0), true), Unfit::HandOver);
+        assert_eq!(state.unfit(1, at(1), true), Unfit::Helpless, "nobody else did it better");
+        assert_eq!(state.unfit(1, at(11), true), Unfit::HandOver);
+        assert!(state.wants(LogIndex(90)));
+        state.written(LogIndex(90), 10);
+        assert_eq!(state.unfit(2, at(12), true), Unfit::Replace, "it may be a better one");
     }
 
     #[test]
@@ -155,8 +205,9 @@ mod tests {
         let mut exact = CheckpointState::new(POLICY, LogIndex(0), 0, 0);
         assert!(exact.hands_over(at(5)));
         assert!(!exact.hands_over(Nanos(at(15).0 - 1)) && exact.hands_over(at(15)));
-        assert!(state.replaces(0));
-        state.written(LogIndex(1), 1);
+        state.journal_bytes = 1000;
+        assert!(state.wants(LogIndex(99)));
+        state.written(LogIndex(99), 1);
         assert_eq!(moves(&mut state, 3600, 3610), 1);
     }
 }

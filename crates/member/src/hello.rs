@@ -9,14 +9,14 @@ use std::sync::Arc;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"quorate\n");
 /// Version of what members say to each other after the handshake.
-pub const PROTOCOL: u32 = 8;
+pub const PROTOCOL: u32 = 9;
 
 /// What a connection is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
     /// Messages, dialer to acceptor.
     Stream,
-    /// One checkpoint, dialer to acceptor.
+    /// One checkpoint, dialer to acceptor, or questions for damaged values.
     Bulk,
 }
 

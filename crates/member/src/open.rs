@@ -1,14 +1,14 @@
 //! A start: whose directory it is; begun, joined, opened or refused; what journal and checkpoint
 //! say together.
 //!
-//! Layout of a directory: `identity`, `journal/`, `checkpoints/`. The identity is written last, so
-//! a first start that broke off before it leaves at most a journal that nothing was written to,
-//! and that one may be begun again. Any other directory without an identity has lost it, and is
-//! refused.
+//! Layout of a directory: `identity`, `journal/`, `checkpoints/`, `values/`. The identity is
+//! written last, so a first start that broke off before it leaves at most a journal that nothing
+//! was written to, and that one may be begun again. Any other directory without an identity has
+//! lost it, and is refused.
 
 use crate::limits::store_limits;
 use crate::wanted::Wanted;
-use crate::{checkpoints, lane};
+use crate::{Archive, checkpoints, lane};
 use base::limits::BOOTSTRAP_BYTES_MAX;
 use base::{Ballot, Incarnation, LogIndex, NodeId, planted};
 use cluster::Configuration;
@@ -43,6 +43,8 @@ pub struct How<'a> {
     pub options: Options,
     pub on_damage: OnDamage,
     pub draws: Draws,
+    /// Values in memory that have settled, in bytes.
+    pub cache_bytes: usize,
 }
 
 /// Why a directory is not opened.
@@ -129,10 +131,13 @@ fn part(home: &dyn Home, name: &str) -> Result<Box<dyn Disk>, Refused> {
 
 fn clear(home: &dyn Home, root: &mut dyn Disk) -> Result<(), Refused> {
     let there = |name| home.has(name).then(|| part(home, name)).transpose();
-    let (mut journal, mut checkpoints) = (there("journal")?, there("checkpoints")?);
-    let checkpoints = checkpoints.as_mut().map(|disk| disk as &mut dyn Disk);
-    let lived =
-        store::clear(root, journal.as_mut().map(|disk| disk as &mut dyn Disk), checkpoints)?;
+    fn of(disk: &mut Option<Box<dyn Disk>>) -> Option<&mut dyn Disk> {
+        disk.as_mut().map(|disk| disk as &mut dyn Disk)
+    }
+    let mut journal = there("journal")?;
+    let (mut checkpoints, mut values) = (there("checkpoints")?, there("values")?);
+    let others = [of(&mut checkpoints), of(&mut values)];
+    let lived = store::clear(root, of(&mut journal), others)?;
     let more = lived.len().saturating_sub(1);
     lived.into_iter().next().map_or(Ok(()), |first| Err(Refused::Nameless { first, more }))
 }
@@ -163,6 +168,7 @@ pub struct Opened {
     pub bootstrap: Configuration,
     pub journal: Journal,
     pub recovered: ReplicaRecovered,
+    pub archive: Archive,
     /// The disk is damaged: no vote before the end of the repair is durable.
     pub repair: Option<store::Repair>,
     /// Size of the checkpoint it starts from.
@@ -205,7 +211,9 @@ pub fn open(home: &dyn Home, known: Known, how: &How<'_>) -> Result<Opened, Refu
     let may = |base: Option<&Installed>, records: &[Record]| {
         others_decide(identity.member, &bootstrap, base, records)
     };
-    let state = store::open(home, &ask, &mut |file| checkpoints::load(home, file), &may);
+    let archive = Archive::new(how.cache_bytes);
+    let load = &mut |file: &_| checkpoints::load(home, file, &archive);
+    let state = store::open(home, &ask, load, &may);
     let state = state.map_err(Refused::Files)?;
     let mut idle = None;
     if !fresh {
@@ -230,11 +238,13 @@ pub fn open(home: &dyn Home, known: Known, how: &How<'_>) -> Result<Opened, Refu
         }
     };
     let raft = joined(log, base)?;
+    archive.begin(home, &store)?;
     Ok(Opened {
         identity,
         bootstrap,
         journal: state.journal,
         recovered: ReplicaRecovered { raft, store, extra, known: state.known },
+        archive,
         repair: state.repair,
         checkpoint_bytes,
         fresh,

@@ -4,6 +4,8 @@
 //! goes with both. Nothing of it counts before a checkpoint names it, so a write that breaks off
 //! leaves files that nobody asks for.
 
+use crate::cache::Cache;
+use crate::wounds::{Mended, Name, Wounds, name};
 use base::{Blob, LogIndex};
 use mvcc::{Age, File, IndexFile, NotAtHand, Settled, Settling, Values, Version, Wanted};
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,8 +17,8 @@ use store::{
 use wal::Disk;
 
 const PART: &str = "values";
-/// Files that one reader has open.
-const OPEN_MAX: usize = 64;
+/// Files that are open and not being read.
+const IDLE_MAX: usize = 128;
 /// Versions, and bytes of them, that a reader takes in one go.
 const RUN_MAX: usize = 256;
 const RUN_BYTES_MAX: usize = 256 << 10;
@@ -38,62 +40,108 @@ fn corrupt(file: &File, what: impl std::fmt::Display) -> StoreError {
 }
 
 /// By first revision and generation.
-type ByName<T> = BTreeMap<(i64, u64), T>;
+type ByName<T> = BTreeMap<Name, T>;
 
-/// The tables of files that somebody reads; clones are one.
+/// What is known of files that somebody reads; clones are one.
 #[derive(Clone, Default)]
-pub struct Tables(Arc<Mutex<ByName<Arc<ValueTable>>>>);
+pub struct Tables(Arc<Mutex<Known>>);
+
+#[derive(Default)]
+struct Known {
+    tables: ByName<Arc<ValueTable>>,
+    /// Open, and not being read. A file that was removed gives its room back once none is left.
+    idle: ByName<Vec<ValueReader>>,
+    idle_count: usize,
+}
 
 impl Tables {
-    fn with<T>(&self, change: impl FnOnce(&mut ByName<Arc<ValueTable>>) -> T) -> T {
+    fn with<T>(&self, change: impl FnOnce(&mut Known) -> T) -> T {
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn table(&self, disk: &mut dyn Disk, file: &File) -> Result<Arc<ValueTable>, StoreError> {
-        let key = (file.first, file.generation);
-        if let Some(table) = self.with(|tables| tables.get(&key).cloned()) {
+        let key = name(file);
+        if let Some(table) = self.with(|known| known.tables.get(&key).cloned()) {
             return Ok(table);
         }
         let table = Arc::new(ValueTable::open(disk, &known(file))?);
-        self.with(|tables| tables.insert(key, Arc::clone(&table)));
+        self.with(|known| known.tables.insert(key, Arc::clone(&table)));
         Ok(table)
+    }
+
+    fn take(&self, disk: &mut dyn Disk, file: &File) -> Result<ValueReader, StoreError> {
+        let key = name(file);
+        let idle = self.with(|known| {
+            let idle = known.idle.get_mut(&key).and_then(Vec::pop);
+            known.idle_count -= usize::from(idle.is_some());
+            idle
+        });
+        match idle {
+            Some(reader) => Ok(reader),
+            None => {
+                let table = self.table(disk, file)?;
+                ValueReader::open(disk, table)
+            }
+        }
+    }
+
+    fn give_back(&self, file: &File, reader: ValueReader) {
+        let key = name(file);
+        self.with(|known| {
+            if known.idle_count < IDLE_MAX && known.tables.contains_key(&key) {
+                known.idle.entry(key).or_default().push(reader);
+                known.idle_count += 1;
+            }
+        });
+    }
+
+    fn retain(&self, kept: &BTreeSet<Name>) {
+        self.with(|known| {
+            known.tables.retain(|key, _| kept.contains(key));
+            known.idle.retain(|key, _| kept.contains(key));
+            known.idle_count = known.idle.values().map(Vec::len).sum();
+        });
     }
 }
 
-/// Reads versions from their files, as long as that takes.
+/// What all readers of a member share; clones are one.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub tables: Tables,
+    pub cache: Cache,
+    pub wounds: Wounds,
+}
+
+/// Reads versions from the cache or from their files, as long as that takes.
 pub struct Shelf {
     disk: Box<dyn Disk>,
-    tables: Tables,
-    open: ByName<ValueReader>,
+    shared: Shared,
     trouble: Option<StoreError>,
 }
 
 impl Shelf {
-    /// # Errors
-    /// Those of the disk.
-    pub fn open(home: &dyn Home, tables: Tables) -> Result<Self, StoreError> {
-        Ok(Self { disk: part(home)?, tables, open: BTreeMap::new(), trouble: None })
+    pub(crate) fn open(home: &dyn Home, shared: &Shared) -> Result<Self, StoreError> {
+        Ok(Self { disk: part(home)?, shared: shared.clone(), trouble: None })
     }
 
     /// Why the last version was not at hand, if it was not: it cannot be read.
-    pub fn take_trouble(&mut self) -> Option<StoreError> {
+    pub fn take_error(&mut self) -> Option<StoreError> {
         self.trouble.take()
     }
 
-    fn reader(&mut self, file: &File) -> Result<&mut ValueReader, StoreError> {
-        let key = (file.first, file.generation);
-        if !self.open.contains_key(&key) {
-            if self.open.len() == OPEN_MAX {
-                self.open.pop_first();
-            }
-            let table = self.tables.table(self.disk.as_mut(), file)?;
-            self.open.insert(key, ValueReader::open(self.disk.as_mut(), table)?);
-        }
-        Ok(self.open.get_mut(&key).expect("it was just opened"))
+    fn with<T>(
+        &mut self,
+        file: &File,
+        read: impl FnOnce(&mut ValueReader) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let mut reader = self.shared.tables.take(self.disk.as_mut(), file)?;
+        let found = read(&mut reader);
+        self.shared.tables.give_back(file, reader);
+        found
     }
 
     fn find(&mut self, file: &File, wanted: Wanted) -> Result<Version, StoreError> {
-        let block = self.reader(file)?.block_of(wanted.age)?;
+        let block = self.with(file, |reader| reader.block_of(wanted.age))?;
         let bytes = block.as_ref().and_then(|block| block.version(wanted.age));
         let bytes = bytes.ok_or_else(|| corrupt(file, format!("no version {:?}", wanted.age)))?;
         let version = Version::decode(bytes).map_err(|error| corrupt(file, error))?;
@@ -104,12 +152,17 @@ impl Shelf {
         }
     }
 
-    fn run(&mut self, file: &File, from: Age) -> Result<Vec<Version>, StoreError> {
+    fn run(reader: &mut ValueReader, file: &File, from: Age) -> Result<Vec<Version>, StoreError> {
         let mut found = Vec::new();
         let mut bytes_left = RUN_BYTES_MAX;
-        let mut versions = self.reader(file)?.versions_from(from);
+        let mut versions = reader.versions_from(from);
         while found.len() < RUN_MAX {
-            let Some((age, bytes)) = versions.next_version()? else { break };
+            let next = match versions.next_version() {
+                // What is sound before it comes first, so that it is met where it begins.
+                Err(_) if !found.is_empty() => break,
+                next => next?,
+            };
+            let Some((age, bytes)) = next else { break };
             let version = Version::decode(bytes).map_err(|error| corrupt(file, error))?;
             if version.age() != age {
                 return Err(corrupt(file, format!("another version stands at {age:?}")));
@@ -123,6 +176,54 @@ impl Shelf {
         Ok(found)
     }
 
+    /// Reads the blocks of a file from this one on, about so many bytes of them, and notes those
+    /// that do not verify. How many bytes it were, and which block is next.
+    pub(crate) fn scrub(
+        &mut self,
+        file: &File,
+        first: usize,
+        bytes_max: u64,
+    ) -> Result<(u64, Option<usize>), StoreError> {
+        let wounds = self.shared.wounds.clone();
+        let read = self.with(file, |reader| {
+            let (mut n, mut bytes) = (first, 0);
+            while n < reader.table().blocks() && bytes < bytes_max {
+                match reader.block(n) {
+                    Ok(block) => bytes += block.bytes().len() as u64,
+                    Err(error) if error.kind == StoreErrorKind::Corrupt => {
+                        wounds.note(file, reader.table().revisions(n));
+                    }
+                    Err(error) => return Err(error),
+                }
+                n += 1;
+            }
+            Ok((bytes, (n < reader.table().blocks()).then_some(n)))
+        });
+        match read {
+            Err(error) if error.kind == StoreErrorKind::Corrupt => {
+                self.shared.wounds.note(file, file.first..file.end);
+                Ok((file.len, None))
+            }
+            read => read,
+        }
+    }
+
+    /// Notes the first block from this age on that does not verify.
+    fn note(&mut self, file: &File, from: Age) {
+        let damaged = self.with(file, |reader| {
+            let first = reader.table().find(from).unwrap_or(0);
+            let damaged = (first..reader.table().blocks()).find(|n| reader.block(*n).is_err());
+            Ok(damaged.map(|n| reader.table().revisions(n)))
+        });
+        match damaged {
+            Ok(Some(revisions)) => self.shared.wounds.note(file, revisions),
+            // Read once more, it is sound.
+            Ok(None) => {}
+            // Nothing of it can be found.
+            Err(_) => self.shared.wounds.note(file, file.first..file.end),
+        }
+    }
+
     fn take<T>(&mut self, read: Result<T, StoreError>) -> Option<T> {
         read.map_err(|error| self.trouble = Some(error)).ok()
     }
@@ -130,51 +231,80 @@ impl Shelf {
 
 impl Values for Shelf {
     fn version(&mut self, file: &Arc<File>, wanted: Wanted) -> Option<Version> {
+        if let Some(cached) = self.shared.cache.find(wanted) {
+            return Some(cached);
+        }
         let found = self.find(file, wanted);
-        self.take(found)
+        if matches!(&found, Err(error) if error.kind == StoreErrorKind::Corrupt) {
+            self.note(file, wanted.age);
+            if let Some(given) = self.shared.wounds.given(wanted) {
+                return Some(given);
+            }
+        }
+        let found = self.take(found)?;
+        self.shared.cache.add(&found);
+        Some(found)
     }
 
     fn versions(&mut self, file: &Arc<File>, from: Age) -> Option<Vec<Version>> {
-        let found = self.run(file, from);
+        let found = self.with(file, |reader| Self::run(reader, file, from));
+        if matches!(&found, Err(error) if error.kind == StoreErrorKind::Corrupt) {
+            self.note(file, from);
+        }
         self.take(found)
+    }
+
+    fn take_trouble(&mut self) -> Option<String> {
+        self.take_error().map(|error| error.to_string())
     }
 }
 
-/// Merges what settles and puts all of it into files. Durable on return; takes time in proportion
-/// to what is retained.
-///
-/// # Errors
-/// Those of the disk, and damage of a file that is made anew.
-pub fn settle(
+/// Merges what settles and puts all of it into files, as long as it goes on. What is worn and
+/// damaged stays as it is.
+pub(crate) fn settle(
     home: &dyn Home,
     settling: &Settling,
-    tables: &Tables,
+    shared: &Shared,
+    goes_on: &dyn Fn() -> bool,
 ) -> Result<Settled, StoreError> {
     let mut settled = settling.merge();
     let mut names = Names { begun: settled.begun(), given: 0 };
-    let (mut disk, mut shelf) = (part(home)?, Shelf::open(home, tables.clone())?);
-    while let Some(worn) = settled.worn() {
+    let (mut disk, mut shelf) = (part(home)?, Shelf::open(home, shared)?);
+    let Shared { wounds, cache, .. } = shared;
+    // They leave memory with this, and were made lately.
+    settled.in_memory(|version| cache.add(version));
+    let mut mendable = wounds.mendable(|first, end| settled.settled_between(first, end));
+    let held: Vec<Arc<File>> = settled.files().cloned().collect();
+    let mut mending = held.iter().filter(|file| mendable.remove(&name(file)));
+    loop {
+        let mended = mending.next().and_then(|file| settled.anew(file));
+        let Some(worn) = mended.or_else(|| settled.worn()) else { break };
         let interval = names.next(worn.first, worn.end);
         let mut writer = ValueWriter::begin(disk.as_mut(), interval)?;
         let mut kept = settled.kept(&worn);
         let written = loop {
-            match kept.next(&settled, &mut shelf) {
+            let mut values = Mended { values: &mut shelf, wounds };
+            match kept.next(&settled, &mut values) {
                 Ok(None) => break Ok(()),
                 Ok(Some(version)) => {
-                    if let Err(error) = put(&mut writer, &version) {
+                    if let Err(error) = put(&mut writer, &version, goes_on) {
                         break Err(error);
                     }
                 }
-                Err(NotAtHand) => break Err(shelf.take_trouble().expect("it cannot be read")),
+                Err(NotAtHand) => break Err(shelf.take_error().expect("it cannot be read")),
             }
         };
-        let file = finish(disk.as_mut(), writer, written)?;
-        settled.renewed(&worn, file);
+        match finish(disk.as_mut(), writer, written) {
+            Ok(file) => settled.renewed(&worn, file),
+            Err(error) if error.kind == StoreErrorKind::Corrupt => settled.left(&kept),
+            Err(error) => return Err(error),
+        }
     }
     settled.store(|first, end, versions| {
         let mut writer = ValueWriter::begin(disk.as_mut(), names.next(first, end))?;
-        let written = versions.iter().try_for_each(|version| put(&mut writer, version));
-        finish(disk.as_mut(), writer, written)
+        let written = versions.iter().try_for_each(|version| put(&mut writer, version, goes_on));
+        let file = finish(disk.as_mut(), writer, written)?;
+        Ok::<_, StoreError>(file)
     })?;
     let index = write_index(disk.as_mut(), &settled)?;
     settled.indexed(index);
@@ -198,7 +328,14 @@ impl Names {
     }
 }
 
-fn put(writer: &mut ValueWriter, version: &Version) -> Result<(), StoreError> {
+fn put(
+    writer: &mut ValueWriter,
+    version: &Version,
+    goes_on: &dyn Fn() -> bool,
+) -> Result<(), StoreError> {
+    if !goes_on() {
+        return Err(StoreError::new(StoreErrorKind::Io, PART, 0, "the member stops"));
+    }
     let mut bytes = Vec::with_capacity(version.bytes() + 64);
     version.encode(&mut bytes);
     writer.put(version.age(), &bytes)
@@ -250,6 +387,12 @@ pub(crate) fn pieces<'a>(
     }))
 }
 
+/// Whether this index is there and whole.
+pub(crate) fn prove_index(home: &dyn Home, index: LogIndex) -> Result<(), StoreError> {
+    let mut reader = IndexReader::open(part(home)?.as_mut(), index)?;
+    reader.try_for_each(|piece| piece.map(|_| ()))
+}
+
 /// Whether all these files are there and are those that are meant.
 ///
 /// # Errors
@@ -259,24 +402,26 @@ pub(crate) fn prove(home: &dyn Home, files: &[File], tables: &Tables) -> Result<
     files.iter().try_for_each(|file| tables.table(disk.as_mut(), file).map(|_| ()))
 }
 
-/// Removes the files that neither these views go by nor this checkpoint, and what a write that
-/// broke off left.
-///
-/// # Errors
-/// Those of the disk.
-pub fn keep(
+/// Removes all value and index files but these, by first revision and generation, and by place in
+/// the log.
+pub(crate) fn keep(
     home: &dyn Home,
-    files: impl IntoIterator<Item = File>,
-    indexes: impl IntoIterator<Item = LogIndex>,
+    files: &BTreeSet<Name>,
+    indexes: &BTreeSet<LogIndex>,
     tables: &Tables,
 ) -> Result<(), StoreError> {
-    let files: Vec<File> = files.into_iter().collect();
-    let mut names: BTreeSet<String> =
-        files.iter().map(|file| known(file).interval.name()).collect();
-    let name = |index| store::IndexFile { index, pieces: 0, len: 0, digest: 0 }.name();
-    names.extend(indexes.into_iter().map(name));
-    let kept: BTreeSet<_> = files.iter().map(|file| (file.first, file.generation)).collect();
-    tables.with(|tables| tables.retain(|key, _| kept.contains(key)));
+    let value = |(first, generation): &Name| {
+        Interval { first: *first, end: *first + 1, generation: *generation }.name()
+    };
+    let index =
+        |index: &LogIndex| store::IndexFile { index: *index, pieces: 0, len: 0, digest: 0 }.name();
+    let names = files.iter().map(value).chain(indexes.iter().map(index)).collect();
+    tables.retain(files);
     store::keep_on_shelf(part(home)?.as_mut(), &names)?;
     Ok(())
+}
+
+/// Removes what a write that broke off left.
+pub(crate) fn clean(home: &dyn Home) -> Result<(), StoreError> {
+    store::clean_shelf(part(home)?.as_mut())
 }

@@ -1,13 +1,13 @@
 //! Checkpoints on their way to peers: one at a time to each, what a witness is sent, and whose
 //! fault it is when one is not taken.
 
-use crate::checkpoints;
+use crate::archive::Archive;
+use crate::checkpoints::{self, Offered};
 use crate::due::CheckpointState;
 use base::NodeId;
 use cluster::Compiled;
 use std::collections::BTreeSet;
 use store::{CheckpointFile, Home, StoreError};
-use wal::DiskFile;
 
 /// Whom one is on its way to.
 #[derive(Clone, Debug, Default)]
@@ -19,7 +19,7 @@ pub struct Sending {
     pub to: NodeId,
     /// Without data, for a witness.
     hollow: bool,
-    /// Checkpoints written here when it was begun, for [`CheckpointState::replaces`].
+    /// Checkpoints written here when it was begun, for [`CheckpointState::unfit`].
     pub written: u64,
 }
 
@@ -46,18 +46,20 @@ impl Sending {
     ///
     /// # Errors
     /// As [`checkpoints::offer`]: then the file here is unfit.
-    pub fn offer(
-        &self,
-        home: &dyn Home,
-    ) -> Result<(CheckpointFile, Box<dyn DiskFile>), StoreError> {
-        checkpoints::offer(home, self.hollow)
+    pub fn offer(&self, home: &dyn Home, archive: &Archive) -> Result<Offered, StoreError> {
+        checkpoints::offer(home, self.hollow, archive)
     }
 
     /// After the peer could not verify what it was sent: it may have been wrong before it left.
     /// What is wrong with the file here, if that is it.
-    pub fn look_again(&self, home: &dyn Home, offer: &CheckpointFile) -> Option<StoreError> {
+    pub fn look_again(
+        &self,
+        home: &dyn Home,
+        offer: &CheckpointFile,
+        archive: &Archive,
+    ) -> Option<StoreError> {
         // A hollow one is made for the transfer.
-        if self.hollow { None } else { checkpoints::load(home, offer).err() }
+        if self.hollow { None } else { checkpoints::load(home, offer, archive).err() }
     }
 }
 

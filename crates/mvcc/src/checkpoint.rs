@@ -12,6 +12,7 @@ use crate::values::{File, InMemory, IndexFile, Values};
 use crate::version::Record;
 use crate::view::View;
 use crate::walk::{Step, Walk};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use base::codec::Put;
 
@@ -64,6 +65,11 @@ impl View {
     pub fn files(&self) -> Option<(IndexFile, Vec<File>)> {
         let (index, files) = self.layers.files()?;
         Some((index, files.map(|(file, _)| file.clone()).collect()))
+    }
+
+    /// The files that it goes by, to tell by them whether it is there still.
+    pub fn held_files(&self) -> impl Iterator<Item = &Arc<File>> {
+        self.layers.held_files()
     }
 
     /// All of it as records of about [`RECORD_BYTES_TARGET`] bytes, made one by one: a header, then

@@ -253,6 +253,14 @@ impl Index {
         all.done()
     }
 
+    /// Every version, those of a key one behind the other. Whoever wants to know whose it is asks
+    /// for the key.
+    pub fn all(&self) -> impl Iterator<Item = (Group<'_>, Facts)> {
+        let leaves = self.leaves.iter().map(|(_, leaf)| leaf);
+        let groups = leaves.flat_map(|leaf| (0..leaf.len()).map(|at| leaf.group(at)));
+        groups.flat_map(|group| group.versions().map(move |facts| (group, facts)))
+    }
+
     /// Its leaves as bytes, in order.
     pub fn pieces(&self) -> impl Iterator<Item = &[u8]> {
         self.leaves.iter().map(|(_, leaf)| leaf.as_bytes())

@@ -12,8 +12,9 @@ use crate::index::{Facts, Index};
 use crate::made::Made;
 use crate::map::Map;
 use crate::shelf::{Memory, Place, Shelf};
-use crate::values::{Age, File, IndexFile};
+use crate::values::{Age, File, IndexFile, Wanted};
 use crate::version::Record;
+use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use base::{Blob, LogIndex, planted};
@@ -266,6 +267,22 @@ impl Layers {
         Some((file, files))
     }
 
+    pub fn held_files(&self) -> impl Iterator<Item = &Arc<File>> {
+        self.shelf.in_files()
+    }
+
+    /// Keys with a version of these revisions that has settled; goes through the whole index.
+    pub fn settled_keys(&self, first: i64, end: i64) -> BTreeSet<Blob> {
+        let within = |facts: &Facts| (first..end).contains(&facts.mod_revision);
+        let found = self.base.all().filter(|(_, facts)| within(facts));
+        found.map(|(group, _)| group.key()).collect()
+    }
+
+    /// Where the store stood when the index was begun that is in a file.
+    pub fn base_begun(&self) -> Option<LogIndex> {
+        self.base_file.map(|file| file.index)
+    }
+
     /// Every version that has not settled, in order of age.
     pub fn unsettled(&self) -> impl Iterator<Item = &Arc<Record>> {
         let layers = [&self.settling, &self.fresh].into_iter();
@@ -310,3 +327,9 @@ impl Layers {
 
 #[cfg(test)]
 mod tests;
+
+/// What an index has of these revisions.
+pub(crate) fn wanted_between(index: &Index, first: i64, end: i64) -> Vec<Wanted> {
+    let within = |facts: &Facts| (first..end).contains(&facts.mod_revision);
+    index.all().filter(|(_, facts)| within(facts)).map(|(_, facts)| Wanted::of(&facts)).collect()
+}

@@ -3,9 +3,10 @@
 
 use crate::discard::Discard;
 use crate::index::Index;
+use crate::layers;
 use crate::shelf::{Anew, Memory, Shelf, Volume};
 use crate::store::Store;
-use crate::values::{File, InMemory, IndexFile, Values, Version};
+use crate::values::{File, InMemory, IndexFile, Values, Version, Wanted};
 use crate::view::View;
 use crate::walk::{Step, Walk};
 use alloc::sync::Arc;
@@ -21,6 +22,8 @@ pub struct Settled {
     /// Where the store stood when that began.
     begun: LogIndex,
     file: Option<IndexFile>,
+    /// First revisions of what cannot be made anew.
+    left: Vec<i64>,
 }
 
 impl Settling {
@@ -29,7 +32,7 @@ impl Settling {
     pub fn merge(&self) -> Settled {
         let Self(view) = self;
         let merged = view.layers.merged(|key, versions, gone| view.retain(key, versions, gone));
-        Settled { merged, begun: view.applied, file: None }
+        Settled { merged, begun: view.applied, file: None, left: Vec::new() }
     }
 
     /// The same for a store that has all in memory: what is worn is made anew.
@@ -60,7 +63,6 @@ pub struct Worn {
 #[derive(Debug)]
 pub struct Kept {
     walk: Walk,
-    end: i64,
     /// For a planted bug only.
     lost: bool,
 }
@@ -70,6 +72,11 @@ pub struct Kept {
 pub struct NotAtHand;
 
 impl Kept {
+    /// The first revision of what could not be read, or of what is still to be.
+    fn reached(&self) -> i64 {
+        self.walk.reached().0
+    }
+
     /// The next one, in order of age; none behind the last.
     ///
     /// # Errors
@@ -84,7 +91,6 @@ impl Kept {
             match self.walk.next(shelf, values) {
                 Step::Missing => return Err(NotAtHand),
                 Step::End => return Ok(None),
-                Step::Version(record) if record.kv.mod_revision >= self.end => return Ok(None),
                 Step::Version(record) if index.has(&record.kv.key, record.age()) => {
                     if core::mem::take(&mut self.lost) {
                         continue;
@@ -100,15 +106,30 @@ impl Kept {
 impl Settled {
     /// What is worth to be made anew.
     pub fn worn(&self) -> Option<Worn> {
-        let anew = self.merged.1.worn()?;
+        let anew = self.merged.1.worn(&self.left)?;
         let (first, end, _) = self.merged.1.interval(&anew);
         Some(Worn { anew, first, end })
+    }
+
+    /// This file is to be made anew, if anything goes by it.
+    pub fn anew(&self, file: &File) -> Option<Worn> {
+        let is_it =
+            |held: &Arc<File>| (held.first, held.generation) == (file.first, file.generation);
+        let anew = self.merged.1.volume(is_it)?;
+        let (first, end, _) = self.merged.1.interval(&anew);
+        Some(Worn { anew, first, end })
+    }
+
+    /// What is retained of these revisions, without its values. Takes time in proportion to all
+    /// that is.
+    pub fn settled_between(&self, first: i64, end: i64) -> Vec<Wanted> {
+        layers::wanted_between(&self.merged.0, first, end)
     }
 
     /// What is kept of it.
     pub fn kept(&self, worn: &Worn) -> Kept {
         let lost = planted!(LivingCollected);
-        Kept { walk: Walk::new((worn.first, 0)), end: worn.end, lost }
+        Kept { walk: Walk::between((worn.first, 0), worn.end), lost }
     }
 
     fn renew(&mut self, worn: &Worn, volume: Volume) {
@@ -120,6 +141,16 @@ impl Settled {
     /// Panics when it does not hold what is kept of it.
     pub fn renewed(&mut self, worn: &Worn, file: File) {
         self.renew(worn, Volume::File(Arc::new(file)));
+    }
+
+    /// What is worn stays as it is, since the versions of it from this one on cannot be read.
+    pub fn left(&mut self, kept: &Kept) {
+        self.left.push(kept.reached());
+    }
+
+    /// The files that it goes by.
+    pub fn files(&self) -> impl Iterator<Item = &Arc<File>> {
+        self.merged.1.in_files()
     }
 
     /// Where the store stood when the merge began: a name for its index.
@@ -135,6 +166,12 @@ impl Settled {
     /// The index is in this file.
     pub fn indexed(&mut self, file: IndexFile) {
         self.file = Some(file);
+    }
+
+    /// Shows every version that is in memory until [`Settled::store`].
+    pub fn in_memory(&self, mut each: impl FnMut(&Version)) {
+        let volumes = self.merged.1.in_memory();
+        volumes.for_each(|(.., versions)| versions.iter().for_each(&mut each));
     }
 
     /// Has all that is in memory put into files; values are read from there then.
@@ -170,15 +207,28 @@ impl Store {
         if layers.settling_since().is_some() || !is_due {
             return None;
         }
+        Some(self.begin_to_settle())
+    }
+
+    /// As [`Store::settle`], though little is fresh: what has settled is to be written anew. None
+    /// too before anything was applied since the last time, since files are named by that.
+    pub fn settle_anew(&mut self) -> Option<Settling> {
+        let layers = &self.view.layers;
+        let goes_on = layers.base_begun().is_none_or(|begun| begun < self.view.applied);
+        let may = layers.settling_since().is_none() && goes_on;
+        may.then(|| self.begin_to_settle())
+    }
+
+    fn begin_to_settle(&mut self) -> Settling {
         self.view.layers.settle(self.view.revision, self.view.applied);
-        Some(Settling(self.view.clone()))
+        Settling(self.view.clone())
     }
 
     /// Puts in place what came of [`Store::settle`], unless another state has come in the meantime.
     /// What goes is returned. To be called between two entries, never while a job runs.
     pub fn settled(&mut self, settled: Settled) -> Discard {
         let mut discard = Discard::default();
-        let Settled { merged, begun, file } = settled;
+        let Settled { merged, begun, file, left: _ } = settled;
         if self.view.layers.settling_since() == Some(begun)
             || (planted!(SettledOfAnotherState) && self.view.layers.settling_since().is_some())
         {

@@ -165,10 +165,14 @@ impl Shelf {
 
     /// What is worth to be made anew, from the last on: a volume that is more dead than alive, and
     /// neighbours of one size, so that few are searched, and a version is copied a logarithmic
-    /// number of times.
-    pub fn worn(&self) -> Option<Anew> {
+    /// number of times. Not what holds one of these revisions.
+    pub fn worn(&self, left: &[i64]) -> Option<Anew> {
         let all = &self.0;
-        let is_dead = |at: &usize| 2 * all[*at].dead > all[*at].volume.len();
+        let is_left = |at: usize| {
+            let volume = &all[at].volume;
+            left.iter().any(|first| (volume.first()..volume.end()).contains(first))
+        };
+        let is_dead = |at: &usize| 2 * all[*at].dead > all[*at].volume.len() && !is_left(*at);
         if let Some(at) = (0..all.len()).rev().find(is_dead) {
             return Some(Anew(at..at + 1));
         }
@@ -181,7 +185,8 @@ impl Shelf {
         let these = (0..=from).rev().map(|from| from..from + JOINED).find(|these| {
             let (first, rest) = (bytes(these.start), these.clone().skip(1).map(bytes));
             let rest: u64 = rest.sum();
-            first <= 2 * rest && first + rest <= JOINED_BYTES_MAX
+            let is_small = first <= 2 * rest && first + rest <= JOINED_BYTES_MAX;
+            is_small && !these.clone().any(is_left)
         });
         these.map(Anew)
     }
@@ -213,6 +218,22 @@ impl Shelf {
         assert_eq!(of(&all[at].volume), of(&new), "the file holds what was in memory");
         all[at].volume = new;
         Self(Arc::new(all))
+    }
+
+    /// The volume in this file.
+    pub fn volume(&self, is_it: impl Fn(&Arc<File>) -> bool) -> Option<Anew> {
+        let is_it = |shelved: &Shelved| match &shelved.volume {
+            Volume::Memory(_) => false,
+            Volume::File(file) => is_it(file),
+        };
+        self.0.iter().position(is_it).map(|at| Anew(at..at + 1))
+    }
+
+    pub fn in_files(&self) -> impl Iterator<Item = &Arc<File>> {
+        self.0.iter().filter_map(|shelved| match &shelved.volume {
+            Volume::Memory(_) => None,
+            Volume::File(file) => Some(file),
+        })
     }
 
     /// Volumes that are in memory: where they stand, and what they hold.

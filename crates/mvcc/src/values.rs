@@ -1,9 +1,11 @@
 //! Versions that have left memory, as this room sees them: files by revision, which somebody else
 //! reads.
 
+use crate::index::Facts;
 use crate::response_codec::{get_key_value, key_value};
 use crate::types::KeyValue;
 use crate::version::Record;
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use base::codec::{DecodeError, Get, Put};
@@ -49,6 +51,15 @@ pub struct Wanted {
     pub age: Age,
     /// What it has to be.
     pub hash: u64,
+    /// Bytes of its value.
+    pub bytes: u32,
+}
+
+impl Wanted {
+    /// The version with these facts.
+    pub(crate) fn of(facts: &Facts) -> Self {
+        Self { age: facts.age(), hash: facts.hash, bytes: facts.value_len }
+    }
 }
 
 /// Where versions that have left memory are found. Whoever asks for one that is not at hand stops,
@@ -60,6 +71,11 @@ pub trait Values {
     /// The versions of a file from `from` on, in order: some of them, at least one as long as there
     /// are any. None when they are not at hand.
     fn versions(&mut self, file: &Arc<File>, from: Age) -> Option<Vec<Version>>;
+
+    /// Why what was asked for last was not at hand, where it cannot be read at all. Said once.
+    fn take_trouble(&mut self) -> Option<String> {
+        None
+    }
 }
 
 /// For whoever knows that all versions are in memory.
@@ -93,6 +109,10 @@ impl Values for Asked<'_> {
         let found = self.values.versions(file, from);
         self.missed |= found.is_none();
         found
+    }
+
+    fn take_trouble(&mut self) -> Option<String> {
+        self.values.take_trouble()
     }
 }
 

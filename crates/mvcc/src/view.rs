@@ -16,6 +16,7 @@ use crate::space::{ALARM_OWN, Space};
 use crate::values::InMemory;
 use crate::values::{Values, Version, Wanted};
 use crate::version::Record;
+use crate::walk::{Step, Walk};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use base::{Blob, ClusterTime, LogIndex, planted};
@@ -53,8 +54,7 @@ pub(crate) fn of(place: &Place<'_>, facts: &Facts, values: &mut dyn Values) -> O
     let record = match place {
         Place::Here(records) => made::find(records, facts.sub).cloned(),
         Place::File(file) => {
-            let wanted = Wanted { age: facts.age(), hash: facts.hash };
-            let Version(found) = values.version(file, wanted)?;
+            let Version(found) = values.version(file, Wanted::of(facts))?;
             Some(found)
         }
     };
@@ -237,6 +237,37 @@ impl View {
     /// Panics when nobody retains it.
     pub(crate) fn version(&self, facts: &Facts, values: &mut dyn Values) -> Option<Arc<Record>> {
         of(&self.made(facts.mod_revision), facts, values)
+    }
+
+    /// What has settled of these revisions and is retained, without its values. Takes time in
+    /// proportion to all that has.
+    pub fn settled_between(&self, first: i64, end: i64) -> Vec<Wanted> {
+        let mut wanted = Vec::new();
+        for key in self.layers.settled_keys(first, end) {
+            let mut versions = self.layers.versions(&key);
+            self.retain(&key, &mut versions, |_| {});
+            let within = |facts: &&Facts| (first..end).contains(&facts.mod_revision);
+            wanted.extend(versions.iter().filter(within).map(Wanted::of));
+        }
+        wanted
+    }
+
+    /// The versions of these revisions in the order in which they were made, those that are dead
+    /// and not gone yet among them; none when one is not at hand.
+    pub fn versions_between(
+        &self,
+        first: i64,
+        end: i64,
+        values: &mut dyn Values,
+    ) -> Option<Vec<Version>> {
+        let (mut walk, mut found) = (Walk::between((first, 0), end), Vec::new());
+        loop {
+            match walk.next(&self.layers, values) {
+                Step::Missing => return None,
+                Step::End => return Some(found),
+                Step::Version(record) => found.push(Version(record)),
+            }
+        }
     }
 
     /// Whether a retained version is in memory.

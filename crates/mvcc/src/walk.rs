@@ -14,6 +14,8 @@ const SOME: usize = 64;
 #[derive(Clone, Debug)]
 pub(crate) struct Walk {
     next: Age,
+    /// The revision that is not looked at any more.
+    end: i64,
     ready: VecDeque<Arc<Record>>,
 }
 
@@ -53,16 +55,31 @@ fn behind((revision, sub): Age) -> Age {
 impl Walk {
     /// From this age on.
     pub fn new(from: Age) -> Self {
-        Self { next: from, ready: VecDeque::new() }
+        Self::between(from, i64::MAX)
+    }
+
+    /// From this age on, and nothing of this revision: what is behind may not be readable.
+    pub fn between(from: Age, end: i64) -> Self {
+        Self { next: from, end, ready: VecDeque::new() }
+    }
+
+    /// All before this age was given.
+    pub fn reached(&self) -> Age {
+        self.ready.front().map_or(self.next, |record| record.age())
     }
 
     pub fn next(&mut self, ways: &impl Ways, values: &mut dyn Values) -> Step {
         loop {
             if let Some(record) = self.ready.pop_front() {
-                return Step::Version(record);
+                let is_in = record.kv.mod_revision < self.end;
+                return if is_in { Step::Version(record) } else { Step::End };
+            }
+            if self.next.0 >= self.end {
+                return Step::End;
             }
             match ways.from(self.next) {
                 None => return Step::End,
+                Some(Place::File(file)) if file.first >= self.end => return Step::End,
                 Some(Place::Here(records)) => {
                     self.ready.extend(records.iter().take(SOME).cloned());
                 }

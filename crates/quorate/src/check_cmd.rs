@@ -69,7 +69,7 @@ struct LinearArgs {
     #[arg(long, default_value = "60s", value_name = "TIME", value_parser = duration)]
     timeout: Duration,
     /// Give up on a file that needs more, for example 512MiB or 2GiB
-    #[arg(long, default_value = "1GiB", value_name = "SIZE", value_parser = size)]
+    #[arg(long, default_value = "1GiB", value_name = "SIZE", value_parser = crate::size::parse)]
     memory: u64,
     /// Draw the histories into this page
     #[arg(long, value_name = "FILE")]
@@ -228,21 +228,6 @@ fn duration(text: &str) -> Result<Duration, String> {
     ms.map(Duration::from_millis).ok_or_else(|| "more than a year".to_owned())
 }
 
-/// `512MiB`, `2GiB`, `100KiB`; a bare number counts bytes.
-fn size(text: &str) -> Result<u64, String> {
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = text.split_at(digits);
-    let scale = match unit {
-        "" | "B" => 1,
-        "K" | "KiB" | "KB" => 1 << 10,
-        "M" | "MiB" | "MB" => 1 << 20,
-        "G" | "GiB" | "GB" => 1_u64 << 30,
-        _ => return Err("a size such as 512MiB or 2GiB is expected".to_owned()),
-    };
-    let number: u64 = number.parse().map_err(|_| "a whole number is expected".to_owned())?;
-    number.checked_mul(scale).ok_or_else(|| "too large".to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -261,17 +246,12 @@ mod tests {
     }
 
     #[test]
-    fn times_and_sizes_have_units() {
+    fn times_have_units() {
         assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
         assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
         assert_eq!(duration("7"), Ok(Duration::from_secs(7)));
-        assert_eq!(size("3MiB"), Ok(3 << 20));
-        assert_eq!(size("10"), Ok(10));
         for wrong in ["", "ms", "5x", "-1s", "99999999999999999999s", "18446744073709551615h"] {
             assert!(duration(wrong).is_err(), "{wrong}");
-        }
-        for wrong in ["", "MiB", "5x", "18446744073709551615GiB"] {
-            assert!(size(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -62,6 +62,8 @@ const FLAGS: &[Flag] = &[
     used("snapshot-count", "log entries between checkpoints, at least (default: 10000)"),
     used("snapshot-catchup-entries", "entries kept for slow members (default: 5000)"),
     used("checkpoint-bytes-min", "journal bytes between checkpoints, at least (default: 64 MiB)"),
+    used("cache-bytes", "values kept in memory, e.g. 64MiB or 2GiB (default: 256MiB)"),
+    used("scrub-interval", "all files are read once in it, 0s: never (default: 168h)"),
     used("quota-backend-bytes", "space quota, 0 means the default of 2 GiB"),
     used("auto-compaction-mode", "periodic or revision"),
     used("auto-compaction-retention", "hours or a duration, or a number of revisions; 0: off"),
@@ -328,6 +330,9 @@ impl Parsed {
             snapshot_catchup_entries: self
                 .number("snapshot-catchup-entries", base.snapshot_catchup_entries)?,
             checkpoint_bytes_min: self.number("checkpoint-bytes-min", base.checkpoint_bytes_min)?,
+            settle_versions: base.settle_versions,
+            cache_bytes: self.size("cache-bytes", base.cache_bytes)?,
+            scrub_interval: self.duration("scrub-interval", base.scrub_interval)?,
             quota_backend_bytes: match self.number("quota-backend-bytes", 0i64)? {
                 0 => base.quota_backend_bytes,
                 n => u64::try_from(n).unwrap_or(u64::MAX),
@@ -360,6 +365,11 @@ impl Parsed {
                 "--initial-cluster-state: {other:?} is neither new nor existing"
             ))),
         }
+    }
+
+    fn size(&self, name: &str, default: u64) -> Result<u64, ConfigError> {
+        let Some(text) = self.text(name) else { return Ok(default) };
+        crate::size::parse(text).map_err(|why| ConfigError(format!("--{name}={text}: {why}")))
     }
 
     fn duration(&self, name: &str, default: Duration) -> Result<Duration, ConfigError> {

@@ -14,6 +14,7 @@ mod out;
 mod quorum_cmd;
 mod serve;
 mod sim_cmd;
+mod size;
 mod trace_cmd;
 
 use clap::{Parser, Subcommand};

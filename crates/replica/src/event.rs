@@ -1,6 +1,6 @@
 //! What goes into the machine and what comes out of it.
 
-use crate::{Fetch, PeerMessage, TraceEvent};
+use crate::{PeerMessage, TraceEvent};
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use base::{Ballot, LogIndex, NodeId, Ticket, Token};
 use cluster::{Change, ChangeError, Configuration};
 use consensus::raft::{Halt, Persist};
-use mvcc::{Caller, Changes, Command, Response, Version, View};
+use mvcc::{Caller, Changes, Command, Fetch, Fetched, Response, View};
 
 /// Something that happened outside the machine.
 pub enum Event {
@@ -56,11 +56,13 @@ pub enum Event {
         index: LogIndex,
     },
     /// What [`Effects::fetch`] asked for, each with what was read.
-    Fetched(Vec<(Fetch, Vec<Version>)>),
+    Fetched(Fetched),
     /// What [`Effects::fetch`] asked for cannot be read, and why: the entry cannot be applied here.
     Unreadable(String),
     /// What came of [`Effects::settle`].
     Settled(Box<mvcc::Settled>),
+    /// What has settled is to be written anew, though little is fresh: a file of it is damaged.
+    SettleAnew,
     /// A checkpoint received from the leader is durable, verified and loaded.
     Install(Box<Installed>),
     /// The transfer of a checkpoint to a peer ended.

@@ -37,7 +37,6 @@ pub mod clock;
 pub mod dedupe;
 pub mod envelope;
 mod event;
-mod hand;
 mod machine;
 mod message;
 mod pending;
@@ -48,7 +47,6 @@ pub use consensus::raft::Halt;
 pub use event::{
     CheckpointJob, Effects, Event, Installed, Refusal, RefusalReason, Reply, UnknownReason,
 };
-pub use hand::Fetch;
 pub use machine::{Replica, ReplicaRecovered, ReplicaSettings, Status};
 pub use message::{Forwarded, PeerBody, PeerMessage};
 pub use trace::{TraceEvent, TraceKind};

@@ -16,7 +16,6 @@ mod tests;
 
 use crate::clock::ClusterClock;
 use crate::dedupe::Dedupe;
-use crate::hand::Hand;
 use crate::pending::Writes;
 use crate::taken::Taken;
 use crate::{
@@ -31,6 +30,7 @@ use base::{Ballot, ClusterTime, Incarnation, LogIndex, Nanos, NodeId, planted};
 use cluster::ConfigError;
 use consensus::raft::{Raft, Ready, Recovered, Repair, Settings};
 use extra::Extra;
+use mvcc::Hand;
 use read::Reads;
 use standing::Standing;
 
@@ -123,6 +123,8 @@ pub struct Replica {
     hand: Hand,
     /// What came of a merge while a long entry was under way.
     settled: Option<Box<mvcc::Settled>>,
+    /// What has settled is to be written anew.
+    anew: bool,
     writes: Writes,
     seq_next: u64,
     /// Writes of this batch for the leader's log, own and forwarded.
@@ -188,6 +190,7 @@ impl Replica {
             applied_ballot,
             running: None,
             hand: Hand::default(),
+            anew: false,
             settled: None,
             writes: Writes::default(),
             seq_next: 1,
@@ -349,6 +352,7 @@ impl Replica {
             Event::TakeCheckpoint => out.checkpoint = Some(self.checkpoint()),
             Event::CheckpointWritten { index } => self.on_checkpoint_written(index),
             Event::Settled(settled) => self.settled = Some(settled),
+            Event::SettleAnew => self.anew = true,
             Event::Fetched(fetched) => self.hand.take(fetched),
             Event::Unreadable(why) => self.on_unreadable(why, out),
             Event::Install(installed) => self.on_install(*installed, out),

@@ -62,6 +62,13 @@ pub struct Config {
     pub snapshot_catchup_entries: u64,
     /// Journal bytes below which no checkpoint is taken, however many entries there are.
     pub checkpoint_bytes_min: u64,
+    /// Versions in maps before they are merged with the others into files: a few tens of MiB with
+    /// their values.
+    pub settle_versions: usize,
+    /// Values in memory beside those that were made lately.
+    pub cache_bytes: u64,
+    /// In which everything that is kept is read once, to find damage; zero: never.
+    pub scrub_interval: Duration,
     pub quota_backend_bytes: u64,
     pub auto_compaction: AutoCompaction,
     pub max_txn_ops: usize,
@@ -101,6 +108,9 @@ impl Config {
             snapshot_count: 10_000,
             snapshot_catchup_entries: 5_000,
             checkpoint_bytes_min: 64 << 20,
+            settle_versions: 1 << 16,
+            cache_bytes: 256 << 20,
+            scrub_interval: Duration::from_secs(7 * 24 * 3600),
             quota_backend_bytes: 2 << 30,
             auto_compaction: AutoCompaction::Off,
             max_txn_ops: 128,

@@ -64,6 +64,11 @@ pub struct DiskMetrics {
     pub entries: AtomicU64,
     /// Live size of the journal.
     pub journal_bytes: AtomicU64,
+    /// Bytes that the scrub has read, its passes, and when the last one ended, in seconds of the
+    /// calendar.
+    pub scrub_bytes: AtomicU64,
+    pub scrubs: AtomicU64,
+    pub scrub_last: AtomicU64,
 }
 
 /// What the voter and the desk count.

@@ -6,9 +6,12 @@
 
 mod asked;
 mod effects;
+mod fetcher;
 mod handle;
+mod helpers;
 pub mod input;
 mod merger;
+mod scrubber;
 mod show;
 pub mod start;
 mod stop;

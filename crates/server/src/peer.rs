@@ -4,6 +4,7 @@
 mod addresses;
 pub mod bulk;
 pub mod frame;
+mod greet;
 pub mod handshakes;
 pub mod intake;
 pub mod join;
@@ -11,6 +12,7 @@ pub mod limits;
 pub mod link;
 pub mod listen;
 pub mod members;
+pub mod mend;
 pub mod pulse;
 pub mod shared;
 

@@ -2,6 +2,7 @@
 
 use door::{Made, Work, frees};
 use later::Promise;
+use mvcc::Values;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,7 +14,7 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 /// Threads of one member. Two keep one long work from standing before all others.
-const THREADS: usize = 2;
+pub const THREADS: usize = 2;
 /// How often it is asked whether somebody still waits.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
@@ -67,14 +68,14 @@ impl Turns {
     }
 }
 
-/// Carries out works until it is closed.
-fn serve(turns: &Turns) {
+/// Carries out works until it is closed; what has left memory is read with `values`.
+fn serve(turns: &Turns, values: &mut dyn Values) {
     while let Some(mut item) = turns.next() {
         if item.unwanted.load(Ordering::Relaxed) {
             continue; // What it held is freed here.
         }
         // A work is read-only: after a panic nothing is half done but itself.
-        match catch_unwind(AssertUnwindSafe(|| item.work.step())) {
+        match catch_unwind(AssertUnwindSafe(|| item.work.step(values))) {
             Ok(None) => turns.push(item),
             Ok(made) => {
                 let _ = item.done.send((item.id, made));
@@ -91,14 +92,18 @@ fn serve(turns: &Turns) {
 pub struct Threads(Arc<Turns>);
 
 impl Threads {
+    /// Each with a reader of its own.
+    ///
     /// # Errors
     /// When the system gives no thread.
-    pub fn start() -> std::io::Result<Self> {
+    pub fn start(
+        readers: impl IntoIterator<Item = Box<dyn Values + Send>>,
+    ) -> std::io::Result<Self> {
         let turns = Arc::new(Turns::default());
         let threads = Self(Arc::clone(&turns));
-        for _ in 0..THREADS {
+        for mut reader in readers {
             let turns = Arc::clone(&turns);
-            crate::aside::spawn("quorate-pool", move || serve(&turns))?;
+            crate::aside::spawn("quorate-pool", move || serve(&turns, &mut *reader))?;
         }
         Ok(threads)
     }
@@ -212,11 +217,15 @@ mod tests {
     use later::{Asker, promise};
     use std::sync::mpsc;
 
+    fn readers() -> [Box<dyn Values + Send>; THREADS] {
+        [(); THREADS].map(|()| Box::new(mvcc::InMemory) as _)
+    }
+
     /// Says that it began, and never ends by itself.
     struct Endless(mpsc::Sender<&'static str>);
 
     impl Work for Endless {
-        fn step(&mut self) -> Option<Made> {
+        fn step(&mut self, _: &mut dyn Values) -> Option<Made> {
             let _ = self.0.send("slice");
             std::thread::sleep(Duration::from_millis(1));
             None
@@ -232,7 +241,7 @@ mod tests {
     struct Panics;
 
     impl Work for Panics {
-        fn step(&mut self) -> Option<Made> {
+        fn step(&mut self, _: &mut dyn Values) -> Option<Made> {
             panic!("on purpose")
         }
     }
@@ -244,7 +253,7 @@ mod tests {
     #[tokio::test]
     async fn a_work_that_nobody_wants_any_more_ends_and_short_ones_pass_long_ones() {
         local(async {
-            let threads = Arc::new(Threads::start().expect("threads"));
+            let threads = Arc::new(Threads::start(readers()).expect("threads"));
             let pool = Pool::new(threads);
             tokio::task::spawn_local(Rc::clone(&pool).tend());
             let (told, hears) = mpsc::channel();
@@ -257,7 +266,7 @@ mod tests {
                 .collect();
             let (answer, short) = promise(Asker::nobody(), |made: Made| made);
             let mut n = 0;
-            let count = move || {
+            let count = move |_: &mut dyn Values| {
                 n += 1;
                 (n == 3).then_some(())
             };
@@ -278,7 +287,7 @@ mod tests {
     #[tokio::test]
     async fn a_panic_ends_one_work_and_its_caller_hears_of_it() {
         local(async {
-            let pool = Pool::new(Arc::new(Threads::start().expect("threads")));
+            let pool = Pool::new(Arc::new(Threads::start(readers()).expect("threads")));
             tokio::task::spawn_local(Rc::clone(&pool).tend());
             for _ in 0..=THREADS {
                 let (answer, later) = promise(Asker::nobody(), |made: Made| made);

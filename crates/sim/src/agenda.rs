@@ -35,6 +35,20 @@ pub enum What {
         node: u8,
         life: u32,
     },
+    Scrub {
+        node: u8,
+        life: u32,
+    },
+    /// A peer is asked for what is damaged.
+    Mend {
+        node: u8,
+        life: u32,
+        tries: u8,
+    },
+    FetchDone {
+        node: u8,
+        life: u32,
+    },
     /// The next chunk of a checkpoint on its way.
     Chunk(u32),
     PeerLost {

@@ -133,6 +133,8 @@ impl Home for SimDisk {
         Ok(Box::new(self.dir(match part {
             "journal" => "journal/",
             "checkpoints" => "checkpoints/",
+            "values" => "values/",
+            "outgoing" => "outgoing/",
             _ => "",
         })))
     }

@@ -19,7 +19,7 @@ use cluster::{BallotRule, Configuration};
 use configs::Configs;
 use consensus::raft::{EntryKind, Trace};
 use lease::Leases;
-use mvcc::{Caller, Changes, Command, EventKind};
+use mvcc::{Caller, Changes, Command, EventKind, Values};
 use quorum::{Family, NodeSet, System};
 use replica::envelope::{Envelope, EnvelopeBody};
 use replica::{Replica, TraceEvent, TraceKind};
@@ -135,7 +135,7 @@ impl Judge {
         trace: &[TraceEvent],
         changes: &[Arc<Changes>],
         effects: &mut Effects<'_>,
-        ledgers: &[&Ledger],
+        (ledgers, at_hand): (&[&Ledger], &mut dyn Values),
     ) -> bool {
         let reconfigured = self.look_at_config(at, id, replica);
         let mut moved = false;
@@ -165,7 +165,7 @@ impl Judge {
             }
         }
         for change in changes {
-            self.changed(at, replica, change, effects);
+            self.changed(at, replica, change, (effects, at_hand));
         }
         let witness = self.configs.is_witness(id);
         if witness && (moved || !changes.is_empty()) {
@@ -292,20 +292,27 @@ impl Judge {
         at: Nanos,
         replica: &Replica,
         changes: &Arc<Changes>,
-        effects: &mut Effects<'_>,
+        (effects, at_hand): (&mut Effects<'_>, &mut dyn Values),
     ) {
         self.checks += 1;
         self.took(at, changes, effects);
-        self.looks_back(at, replica, changes);
+        self.looks_back(at, replica, changes, at_hand);
     }
 
-    /// What a watcher would be told now of what was before.
-    fn looks_back(&mut self, at: Nanos, replica: &Replica, changes: &Changes) {
+    /// What a watcher would be told now of what was before, as far as that is at hand.
+    fn looks_back(
+        &mut self,
+        at: Nanos,
+        replica: &Replica,
+        changes: &Changes,
+        at_hand: &mut dyn Values,
+    ) {
         let (store, revision) = (replica.store(), changes.revision);
         // One that has become a witness since has no data.
         let in_sight = (store.compact_revision() + 1..=store.revision()).contains(&revision);
         for event in &changes.events {
-            let (before, expected) = (store.before(event), self.model.before(event));
+            let Some(before) = store.before_of(event, at_hand) else { continue };
+            let expected = self.model.before(event);
             if before.as_ref() != expected.filter(|_| in_sight) {
                 let what = format!("{event:?} was {before:?}, expected {expected:?}");
                 return self.blame(at, "etcd's history", what);

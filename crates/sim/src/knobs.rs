@@ -68,6 +68,8 @@ pub struct Knobs {
     pub apply_budget: u64,
     /// Versions that wait for a merge; the first member's, as for the slices.
     pub settle_versions: usize,
+    /// Values in memory that have settled, in bytes.
+    pub cache_bytes: usize,
     /// Time that one step on a long entry takes.
     pub apply_pause: Nanos,
     /// Units of work on a read in one slice; between two of them other things happen.
@@ -186,6 +188,7 @@ impl Knobs {
             catchup_entries: 50,
             apply_budget: 1000,
             settle_versions: 50,
+            cache_bytes: 1 << 20,
             apply_pause: Nanos(100_000),
             read_budget: 1000,
             read_pause: Nanos(100_000),
@@ -268,6 +271,7 @@ impl Knobs {
         self.draw_chores(&mut Prng::new(seed ^ 0x6368_6f72_6573_2121));
         let r = &mut Prng::new(seed ^ 0x7365_7474_6c65_2121);
         self.settle_versions = [1, 3, 10, 60][r.below(4) as usize];
+        self.cache_bytes = [0, 1_000, 10_000, 1 << 20][r.below(4) as usize];
     }
 
     fn draw_slices(&mut self, r: &mut Prng) {

@@ -6,7 +6,11 @@ use base::{Ballot, Birth, Incarnation, Life, LogIndex, Nanos, NodeId};
 use consensus::raft::Persist;
 use door::{Bounds, Feed, FeedLimits, Rounds};
 use member::compaction::Rule;
-use member::{Born, CheckpointState, Compactor, Job, Lane, Peers, Publisher, Stop, Transfers};
+use member::shelf::Shelf;
+use member::{
+    Archive, Born, CheckpointState, Compactor, Job, Lane, Peers, Publisher, Stop, Transfers,
+};
+use mvcc::Fetch;
 use replica::{CheckpointJob, Event, Replica};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use wal::Journal;
@@ -39,6 +43,8 @@ pub struct Node {
     pub slow: u64,
     /// Its disk was damaged or put back: it repairs or refuses to start, and must never lie.
     pub damaged: bool,
+    /// Only values were hit: it finds out as it reads them, and asks others.
+    pub values_hit: bool,
     /// The highest revision a client may have read here, from this disk.
     pub shown: i64,
     /// The promise and index it repairs with; `None` when it takes part.
@@ -128,6 +134,11 @@ pub struct Member {
     pub saving: Option<CheckpointJob>,
     /// What is being merged; more than one where another state came meanwhile.
     pub merging: VecDeque<mvcc::Settling>,
+    /// What is being fetched for an entry.
+    pub fetching: VecDeque<(Vec<Fetch>, u32)>,
+    pub archive: Archive,
+    /// As the threads read it that do what is long.
+    pub shelf: Shelf,
     pub transfers: Transfers,
     pub chores: Chores,
 }
@@ -180,6 +191,7 @@ impl Member {
     pub fn new(
         replica: Replica,
         journal: Journal,
+        (archive, shelf): (Archive, Shelf),
         checkpoint: CheckpointState,
         (life, mut peers): (Life, Peers),
         (now, rate_ppm): (Nanos, i64),
@@ -206,6 +218,9 @@ impl Member {
             checkpoint,
             saving: None,
             merging: VecDeque::new(),
+            fetching: VecDeque::new(),
+            archive,
+            shelf,
             transfers: Transfers::default(),
             chores: Chores::new(rule),
         }

@@ -8,6 +8,7 @@ mod fault;
 mod finish;
 mod log;
 mod meet;
+mod mend;
 mod net;
 mod reads;
 mod repair;
@@ -204,6 +205,9 @@ impl World {
             What::LogIdle { node, life } => self.log_idle(usize::from(node), life),
             What::CheckpointDone { node, life } => self.checkpoint_done(usize::from(node), life),
             What::MergeDone { node, life } => self.merge_done(usize::from(node), life),
+            What::Scrub { node, life } => self.scrub(usize::from(node), life),
+            What::Mend { node, life, tries } => self.mend(usize::from(node), life, tries),
+            What::FetchDone { node, life } => self.fetch_done(usize::from(node), life),
             What::Chunk(transfer) => self.chunk(transfer),
             What::PeerLost { node, life, peer } => {
                 let event = replica::Event::PeerLost(self.nodes[usize::from(peer)].id);
@@ -270,6 +274,7 @@ fn node(slot: usize, plan: &Plan, random: &mut Streams) -> Node {
         rate_ppm: span,
         slow: 1,
         damaged: false,
+        values_hit: false,
         shown: 0,
         repairing: None,
         ending: None,

@@ -2,7 +2,9 @@
 //! of a member.
 
 use crate::checkpoint::CHECKPOINT;
+use crate::index::INDEX;
 use crate::repair::REPAIR;
+use crate::values::VALUES;
 use crate::{StoreError, StoreErrorKind, is_aside};
 use wal::{Disk, Ours, SEGMENT};
 
@@ -20,7 +22,7 @@ struct Remains {
 fn remains(
     root: &mut dyn Disk,
     journal: Option<&mut dyn Disk>,
-    checkpoints: Option<&mut dyn Disk>,
+    [checkpoints, values]: [Option<&mut dyn Disk>; 2],
 ) -> Result<Remains, StoreError> {
     let list = |disk: &mut dyn Disk| disk.list().map_err(|e| StoreError::io("", "list", &e));
     let mut found = Remains::default();
@@ -49,18 +51,24 @@ fn remains(
         let ours = names.iter().filter(|n| CHECKPOINT.own(n).is_some() || is_aside(n));
         found.of_a_life.extend(ours.map(|name| format!("checkpoints/{name}")));
     }
+    if let Some(values) = values {
+        let names = list(values)?;
+        let ours = names.iter().filter(|n| VALUES.own(n).is_some() || INDEX.own(n).is_some());
+        found.of_a_life.extend(ours.map(|name| format!("values/{name}")));
+    }
     Ok(found)
 }
 
 /// Looks at the parts that are there and makes way for a first start. What only a member that
-/// lived can have left is returned by name, and then nothing has changed. Errors: `Io`.
+/// lived can have left is returned by name, and then nothing has changed. `others` are those of
+/// checkpoints and of values. Errors: `Io`.
 pub fn clear(
     root: &mut dyn Disk,
     mut journal: Option<&mut dyn Disk>,
-    checkpoints: Option<&mut dyn Disk>,
+    others: [Option<&mut dyn Disk>; 2],
 ) -> Result<Vec<String>, StoreError> {
     let again = journal.as_mut().map(|disk| &mut **disk as &mut dyn Disk);
-    let found = remains(root, again, checkpoints)?;
+    let found = remains(root, again, others)?;
     if let (true, Some(unused), Some(journal)) = (found.of_a_life.is_empty(), found.unused, journal)
     {
         let removed = journal.remove(&unused).and_then(|()| journal.sync_dir());

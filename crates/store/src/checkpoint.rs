@@ -231,6 +231,15 @@ pub fn latest(disk: &mut dyn Disk) -> Result<Option<CheckpointFile>, StoreError>
 /// Removes all but the newest `keep` checkpoints, damaged or not. Errors: `Io`.
 pub fn remove_older(disk: &mut dyn Disk, keep: usize) -> Result<(), StoreError> {
     assert!(keep > 0, "the newest checkpoint is the state");
+    keep_newest(disk, keep)
+}
+
+/// Removes all checkpoints, damaged or not, of a directory that holds no state. Errors: `Io`.
+pub fn remove_all_checkpoints(disk: &mut dyn Disk) -> Result<(), StoreError> {
+    keep_newest(disk, 0)
+}
+
+fn keep_newest(disk: &mut dyn Disk, keep: usize) -> Result<(), StoreError> {
     let mut all = names(disk)?;
     all.truncate(all.len().saturating_sub(keep));
     for (_, _, old) in &all {

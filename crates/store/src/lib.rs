@@ -28,7 +28,7 @@ mod values;
 pub use begin::clear;
 pub use checkpoint::{
     CheckpointFile, CheckpointMeta, Listing, Reader, clean, latest, list, open_checkpoint,
-    read_checkpoint, remove_checkpoint, remove_older, write_checkpoint,
+    read_checkpoint, remove_all_checkpoints, remove_checkpoint, remove_older, write_checkpoint,
 };
 pub use error::{StoreError, StoreErrorKind};
 pub use home::Home;

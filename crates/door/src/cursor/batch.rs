@@ -3,7 +3,7 @@
 use super::wanted::{Wanted, bytes_of};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use mvcc::{Before, Changes, Event, View};
+use mvcc::{Before, Changes, Event, NotAtHand, Values, View};
 
 /// Events for one watcher: whole revisions, in order, at least one event. It holds the revisions
 /// and no list of what in them is wanted, so that a large one is as small as any. It has no view
@@ -30,12 +30,13 @@ pub struct Place {
     at: (usize, usize),
 }
 
-/// Some of the events of a batch.
-#[derive(Clone, Copy, Debug)]
-pub struct Fragment<'a> {
+/// Some of the events of a batch, with the versions before them where its watcher looks back.
+#[derive(Clone, Debug)]
+pub struct Part<'a> {
     batch: &'a Batch,
     from: Place,
     count: usize,
+    before: Vec<Before>,
     /// The rest of the batch follows.
     pub more: bool,
 }
@@ -74,63 +75,91 @@ impl Batch {
     }
 
     /// All of it.
-    pub fn whole(&self) -> Fragment<'_> {
-        Fragment { batch: self, from: self.start(), count: self.count, more: false }
+    ///
+    /// # Errors
+    /// As [`Batch::before`].
+    pub fn whole(
+        &self,
+        view: Option<&View>,
+        values: &mut dyn Values,
+    ) -> Result<Part<'_>, NotAtHand> {
+        let (part, _) =
+            self.part(self.start(), usize::MAX, view, values)?.expect("it has an event");
+        Ok(part)
     }
 
     /// All of it in parts of at most `bytes_max`, with what the view has from before, but for one
-    /// event at least.
-    pub fn fragments(
+    /// event at least. None where that is more than `whole_max` together.
+    ///
+    /// # Errors
+    /// What was before is not at hand.
+    pub fn parts(
         &self,
-        bytes_max: usize,
+        (bytes_max, whole_max): (usize, usize),
         view: Option<&View>,
-    ) -> impl Iterator<Item = Fragment<'_>> {
-        let mut place = self.start();
-        core::iter::from_fn(move || {
-            let (part, behind) = self.fragment(place, bytes_max, view)?;
+        values: &mut dyn Values,
+    ) -> Result<Option<Vec<Part<'_>>>, NotAtHand> {
+        let (mut parts, mut place, mut bytes) = (Vec::new(), self.start(), 0);
+        while let Some((part, behind)) = self.part(place, bytes_max, view, values)? {
+            bytes += part.events().map(|(event, before)| bytes_of(event, &before)).sum::<usize>();
+            if bytes > whole_max {
+                return Ok(None);
+            }
             place = behind;
-            Some(part)
-        })
-    }
-
-    /// Whether all of it, with what the view has from before, is no more than `bytes_max`.
-    pub fn fits(&self, bytes_max: usize, view: Option<&View>) -> bool {
-        let mut bytes = 0;
-        self.whole().events(view).all(|(event, before)| {
-            bytes += bytes_of(event, &before);
-            bytes <= bytes_max
-        })
+            parts.push(part);
+        }
+        Ok(Some(parts))
     }
 
     /// The part behind a place, and the place behind that; none when that was all.
-    pub fn fragment(
+    ///
+    /// # Errors
+    /// As [`Batch::before`].
+    pub fn part(
         &self,
         from: Place,
         bytes_max: usize,
         view: Option<&View>,
-    ) -> Option<(Fragment<'_>, Place)> {
+        values: &mut dyn Values,
+    ) -> Result<Option<(Part<'_>, Place)>, NotAtHand> {
         let (mut behind, mut bytes, mut count) = (from, 0, 0);
+        let mut all = Vec::new();
         loop {
             let mut next = behind;
             let Some(event) = self.next(&mut next) else { break };
-            bytes += bytes_of(event, &self.before(event, view));
+            let before = self.before(event, view, values)?;
+            bytes += bytes_of(event, &before);
             if bytes > bytes_max && count > 0 {
                 break;
             }
+            if self.looks_back() {
+                all.push(before);
+            }
             (behind, count) = (next, count + 1);
         }
+        assert!(all.is_empty() || all.len() == count, "of all events or of none");
         let more = self.left(&behind) > 0;
         assert_eq!(behind.given, from.given + count, "each event is given once");
-        (count > 0).then_some((Fragment { batch: self, from, count, more }, behind))
+        let part = Part { batch: self, from, count, before: all, more };
+        Ok((count > 0).then_some((part, behind)))
     }
 
     /// The version before one of its events, where the watcher wants that and the view has one. The
     /// view is there wherever it looks back.
-    pub fn before(&self, event: &Event, view: Option<&View>) -> Before {
+    ///
+    /// # Errors
+    /// It is not at hand.
+    pub fn before(
+        &self,
+        event: &Event,
+        view: Option<&View>,
+        values: &mut dyn Values,
+    ) -> Result<Before, NotAtHand> {
         if !self.looks_back() {
-            return Before::default();
+            return Ok(Before::default());
         }
-        view.expect("who tells what was before has a view").before(event)
+        let view = view.expect("who tells what was before has a view");
+        view.before_of(event, values).ok_or(NotAtHand)
     }
 
     /// The event behind a place; moves the place behind it.
@@ -154,19 +183,23 @@ impl Batch {
     }
 }
 
-impl<'a> Fragment<'a> {
+impl<'a> Part<'a> {
     /// Each event, with the version before it: see [`Batch::before`].
-    pub fn events<'v>(
-        self,
-        view: Option<&'v View>,
-    ) -> impl Iterator<Item = (&'a Event, Before)> + use<'a, 'v> {
-        let mut place = self.from;
+    pub fn events(&self) -> impl Iterator<Item = (&'a Event, Before)> + use<'a, '_> {
+        let (mut place, mut before) = (self.from, self.before.iter());
         let events = core::iter::from_fn(move || self.batch.next(&mut place));
-        events.take(self.count).map(move |event| (event, self.batch.before(event, view)))
+        events
+            .take(self.count)
+            .map(move |event| (event, before.next().cloned().unwrap_or_default()))
     }
 
     /// How many those are.
-    pub fn count(self) -> usize {
+    pub fn count(&self) -> usize {
         self.count
+    }
+
+    /// The versions before its events, in order; none where nobody looks back.
+    pub fn into_before(self) -> Vec<Before> {
+        self.before
     }
 }

@@ -1,7 +1,10 @@
 use super::*;
 use alloc::vec::Vec;
 use base::{Blob, ClusterTime, LogIndex};
-use mvcc::{Command, DeleteRequest, KeyRange, Limits, PutRequest, RequestOp, Store, TxnRequest};
+use mvcc::{
+    Before, Command, DeleteRequest, Event, KeyRange, Limits, PutRequest, RequestOp, Store,
+    TxnRequest,
+};
 
 const BOUNDS: Bounds = Bounds { revisions_max: 3, events_max: 10, bytes_target: 1 << 20 };
 
@@ -40,9 +43,21 @@ impl Stage {
         let moved = followed.or_else(|Lags| cursor.advance(&self.store.view(), bounds));
         let batch = moved.expect("history")?;
         let view = self.store.view();
-        let revisions = batch.whole().events(Some(&view)).map(|(event, _)| event.kv.mod_revision);
+        let revisions = events(&batch, Some(&view)).map(|(event, _)| event.kv.mod_revision);
         Some((revisions.collect(), batch.revision()))
     }
+}
+
+fn parts_of<'a>(batch: &'a Batch, bounds: (usize, usize), view: &View) -> Option<Vec<Part<'a>>> {
+    batch.parts(bounds, Some(view), &mut mvcc::InMemory).expect("all is in memory")
+}
+
+fn events<'a>(
+    batch: &'a Batch,
+    view: Option<&View>,
+) -> impl Iterator<Item = (&'a Event, Before)> + use<'a> {
+    let whole = batch.whole(view, &mut mvcc::InMemory).expect("all is in memory");
+    whole.events().collect::<Vec<_>>().into_iter()
 }
 
 fn all() -> Wanted {
@@ -128,7 +143,7 @@ fn filters_drop_kinds_and_the_version_before_comes_only_where_it_is_wanted() {
         let batch = cursor.advance(&stage.store.view(), &BOUNDS).expect("history");
         let batch = batch.expect("events");
         let view = Some(stage.store.view()).filter(|_| batch.looks_back());
-        let events = batch.whole().events(view.as_ref());
+        let events = events(&batch, view.as_ref());
         events.map(|(e, before)| (e.kv.mod_revision, before.is_some())).collect::<Vec<_>>()
     };
     assert_eq!(seen(all()), [(2, false), (3, true), (4, true)]);
@@ -148,13 +163,13 @@ fn a_batch_comes_apart_by_bytes_with_one_event_at_least_in_each_part() {
     let batch = batch.expect("events");
     let view = stage.store.view();
     let parts = |bytes_max| {
-        let parts = batch.fragments(bytes_max, Some(&view)).map(|part| (part.count(), part.more));
-        parts.collect::<Vec<_>>()
+        let parts = parts_of(&batch, (bytes_max, usize::MAX), &view).expect("all of it");
+        parts.iter().map(|part| (part.count(), part.more)).collect::<Vec<_>>()
     };
     assert_eq!(parts(1 << 20), [(4, false)]);
     assert_eq!(parts(200), [(2, true), (1, true), (1, false)]);
     assert_eq!(parts(1), [(1, true), (1, true), (1, true), (1, false)]);
-    assert_eq!(batch.whole().events(Some(&view)).count(), 4);
+    assert_eq!(events(&batch, Some(&view)).count(), 4);
     assert!((400..600).contains(&batch.bytes()), "{}", batch.bytes());
 }
 
@@ -171,11 +186,11 @@ fn what_was_before_is_of_the_moment_it_is_told_and_parts_are_as_long_as_that_is(
     let batch = cursor.advance(&stage.store.view(), &BOUNDS).expect("history").expect("events");
     assert!(batch.looks_back() && batch.bytes() < 1000, "a deletion is short by itself");
     let before = |view: &View| {
-        let events = batch.whole().events(Some(view));
+        let events = events(&batch, Some(view));
         events.map(|(_, before)| before.is_some()).collect::<Vec<_>>()
     };
-    let parts = |view: &View| batch.fragments(2500, Some(view)).count();
-    let fits = |view: &View| batch.fits(3000, Some(view));
+    let parts = |view: &View| parts_of(&batch, (2500, usize::MAX), view).expect("all").len();
+    let fits = |view: &View| parts_of(&batch, (usize::MAX, 3000), view).is_some();
     let early = stage.store.view();
     assert_eq!((before(&early), parts(&early), fits(&early)), (Vec::from([true; 3]), 2, false));
     stage.apply(&Command::Compact { revision: 5 });

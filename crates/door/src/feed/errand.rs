@@ -3,7 +3,7 @@
 use super::{StreamId, Told};
 use crate::cursor::{Batch, Bounds, Cursor, Search};
 use alloc::vec::Vec;
-use mvcc::View;
+use mvcc::{Values, View};
 
 /// Slices of one errand: so far too little was found, the picture it reads from grows old. Only
 /// what is begun is gone through to its end.
@@ -81,14 +81,15 @@ impl Errand {
 
     /// Goes on, by as many events as one step of a cursor may look at; true once it is done, which
     /// it is soon.
-    pub fn step(&mut self) -> bool {
+    /// What has left memory is read in `values`.
+    pub fn step(&mut self, values: &mut dyn Values) -> bool {
         let mut looks = self.bounds.events_max;
         self.slices += 1;
         while self.reached < self.members.len() && self.bytes < self.bytes_target {
             if self.slices >= SLICES_MAX {
                 self.view = None;
             }
-            match self.go_on(&mut looks) {
+            match self.go_on(values, &mut looks) {
                 Step::Paused => return false,
                 Step::Moved => {}
                 Step::Reached => self.reached += 1,
@@ -107,7 +108,7 @@ impl Errand {
         true
     }
 
-    fn go_on(&mut self, looks: &mut usize) -> Step {
+    fn go_on(&mut self, values: &mut dyn Values, looks: &mut usize) -> Step {
         let member = &mut self.members[self.reached];
         let (id, cursor) = (member.id, &mut member.cursor);
         if *looks == 0 {
@@ -115,10 +116,16 @@ impl Errand {
         }
         if member.search.is_none() {
             let Some(view) = &self.view else { return Step::Ended };
-            match cursor.look(view, &self.bounds) {
-                Ok(Some(search)) => member.search = Some(search),
-                Ok(None) => return Step::Reached,
-                Err(_) => {
+            match cursor.look(view, &self.bounds, values) {
+                None => {
+                    let why = values.take_trouble().expect("what can be read is read");
+                    self.told.push(Told::Unreadable { watcher: id, why });
+                    self.gone.push(id);
+                    return Step::Reached;
+                }
+                Some(Ok(Some(search))) => member.search = Some(search),
+                Some(Ok(None)) => return Step::Reached,
+                Some(Err(_)) => {
                     let revision = view.compact_revision();
                     self.told.push(Told::Compacted { watcher: id, revision });
                     self.gone.push(id);

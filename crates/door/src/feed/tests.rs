@@ -232,11 +232,13 @@ impl Stage {
         match told {
             Told::Events { watcher, batch } => {
                 let twin = place.twins.get_mut(&watcher).expect("whoever is told is there");
-                twin.got.extend(batch.whole().events(None).map(|(event, _)| seen(event)));
+                let part = batch.whole(None, &mut mvcc::InMemory).expect("nobody looks back");
+                twin.got.extend(part.events().map(|(event, _)| seen(event)));
                 let expected = twin.expected(&self.history, i64::MAX);
                 assert!(expected.starts_with(&twin.got), "in order, once, without a gap");
                 self.note("events");
             }
+            Told::Unreadable { why, .. } => panic!("all is in memory: {why}"),
             Told::Compacted { watcher, revision } => {
                 let twin = place.twins.remove(&watcher).expect("whoever is told is there");
                 assert_eq!(revision, self.store.view().compact_revision().min(revision));
@@ -271,7 +273,7 @@ impl Stage {
             place.errand = self.feed.begin(stream, || view.clone());
         }
         let had = place.errand.is_some();
-        let told = self.feed.next(stream, || view.clone());
+        let told = self.feed.next(stream, || view.clone(), &mut mvcc::InMemory);
         self.count.entry("while out").and_modify(|n| *n += u32::from(had && told.is_some()));
         if let Some(told) = told {
             self.tell(stream, told);
@@ -281,7 +283,7 @@ impl Stage {
     fn run(&mut self, stream: StreamId) {
         let place = self.streams.get_mut(&stream).expect("open");
         let Some(mut errand) = place.errand.take() else { return };
-        if !errand.step() {
+        if !errand.step(&mut mvcc::InMemory) {
             place.errand = Some(errand);
             return;
         }
@@ -415,10 +417,10 @@ fn a_change_costs_those_it_concerns_however_many_watch() {
     assert_eq!(feed.met, 0, "nobody is looked at");
     let rung = feed.hear(&[change(1_002, &Blob::from(&b"w00007"[..]))]);
     assert_eq!((rung.len(), feed.met), (1, 1));
-    let told = feed.next(stream, no_view);
+    let told = feed.next(stream, no_view, &mut mvcc::InMemory);
     let Some(Told::Events { watcher: 7, batch }) = told else { panic!("{told:?}") };
     assert_eq!((batch.revision(), batch.count()), (1_002, 1));
-    assert!(!feed.has_work(stream) && feed.next(stream, no_view).is_none());
+    assert!(!feed.has_work(stream) && feed.next(stream, no_view, &mut mvcc::InMemory).is_none());
     assert_eq!(feed.quiet(stream, 9), Some(1_002), "its place is where the feed stands");
 }
 
@@ -437,18 +439,18 @@ fn what_a_picture_showed_is_passed_over_when_it_is_heard() {
     let wanted = Wanted { range, prev_kv: false, no_put: false, no_delete: false };
     feed.watch((stream, 1), wanted.clone(), 2, 7);
     feed.watch((stream, 2), wanted, 0, 7);
-    assert!(feed.next(stream, no_view).is_none(), "it is far behind");
+    assert!(feed.next(stream, no_view, &mut mvcc::InMemory).is_none(), "it is far behind");
     let mut errand = feed.begin(stream, || store.view()).expect("one lags");
-    assert!(errand.step() && feed.end(&errand));
+    assert!(errand.step(&mut mvcc::InMemory) && feed.end(&errand));
     let told = errand.take_told();
     let [Told::Events { watcher: 1, batch }] = &told[..] else { panic!("{told:?}") };
     assert_eq!((batch.revision(), batch.count()), (7, 6));
     feed.want_progress(stream, 7);
     assert!(!feed.has_work(stream) && feed.quiet(stream, 1).is_none(), "4 to 7 were not heard");
     assert_eq!(feed.hear(&made[2..5]).len(), 1, "it is looked at once more");
-    assert!(!feed.has_work(stream) && feed.next(stream, no_view).is_none());
+    assert!(!feed.has_work(stream) && feed.next(stream, no_view, &mut mvcc::InMemory).is_none());
     assert_eq!(feed.hear(&made[5..]).len(), 1);
-    let told = feed.next(stream, no_view);
+    let told = feed.next(stream, no_view, &mut mvcc::InMemory);
     assert!(matches!(told, Some(Told::Progress(7))), "{told:?}");
 }
 
@@ -471,9 +473,9 @@ fn a_live_watcher_has_its_place_where_the_feed_stands_when_the_store_is_replaced
     assert!(run(5, &Command::Compact { revision: 5 }).is_none());
     assert!(run(6, &put(1)).is_some() && run(7, &put(2)).is_some());
     assert_eq!(feed.replaced(7).len(), 1);
-    assert!(feed.next(stream, no_view).is_none());
+    assert!(feed.next(stream, no_view, &mut mvcc::InMemory).is_none());
     let mut errand = feed.begin(stream, || store.view()).expect("it may have missed something");
-    assert!(errand.step() && feed.end(&errand));
+    assert!(errand.step(&mut mvcc::InMemory) && feed.end(&errand));
     let told = errand.take_told();
     let [Told::Events { watcher: 1, batch }] = &told[..] else { panic!("{told:?}") };
     assert_eq!((batch.revision(), batch.count()), (6, 1));
@@ -506,17 +508,17 @@ fn an_errand_leaves_its_picture_to_whoever_looks_back_unless_that_has_grown_old(
         let range = KeyRange::new(number(0), number(if start == 2_002 { 10 } else { 2_000 }));
         let wanted = Wanted { range, prev_kv, no_put: false, no_delete: false };
         feed.watch((stream, 1), wanted, start, 2_003);
-        assert!(feed.next(stream, no_view).is_none(), "it lags");
+        assert!(feed.next(stream, no_view, &mut mvcc::InMemory).is_none(), "it lags");
         let mut errand = feed.begin(stream, || view.clone()).expect("one lags");
-        assert_eq!(1 + (0..99).take_while(|_| !errand.step()).count(), steps);
+        assert_eq!(1 + (0..99).take_while(|_| !errand.step(&mut mvcc::InMemory)).count(), steps);
         let view = errand.take_view();
         assert_eq!(view.is_some(), left, "{prev_kv} from {start}");
         assert!(errand.take_view().is_none(), "once");
         let batches = errand.take_batches();
         let [(1, batch)] = &batches[..] else { panic!("{batches:?}") };
         if let Some(view) = &view {
-            let mut events = batch.whole().events(Some(view));
-            assert!(events.all(|(_, before)| before.is_some()) && batch.looks_back());
+            let part = batch.whole(Some(view), &mut mvcc::InMemory).expect("in memory");
+            assert!(part.events().all(|(_, before)| before.is_some()) && batch.looks_back());
         }
     }
 }

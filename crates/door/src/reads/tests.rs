@@ -1,3 +1,5 @@
+mod cold;
+
 use super::*;
 use alloc::sync::Arc;
 use base::limits::READS_WAITING_MAX;
@@ -64,6 +66,9 @@ impl Stage for Scene {
     }
     fn header(&self) -> Header {
         Header::default()
+    }
+    fn at_hand(&self) -> Box<dyn Values> {
+        Box::new(mvcc::InMemory)
     }
     fn run(&self, work: Box<dyn Work>, answer: Promise<Made>) {
         self.works.borrow_mut().push((work, answer));
@@ -135,7 +140,7 @@ impl Test {
     fn work(&self) {
         let (mut work, answer) = self.scene.works.borrow_mut().remove(0);
         while answer.is_wanted() {
-            if let Some(made) = work.step() {
+            if let Some(made) = work.step(&mut mvcc::InMemory) {
                 return answer.keep(made);
             }
         }
@@ -394,7 +399,7 @@ fn lists_of_leases_and_of_their_keys_are_found_in_slices_and_whole() {
             let mut reading = query.begin(view.clone(), base::ClusterTime(1), 128).unwrap();
             let mut slices = 1;
             loop {
-                match reading.run(&mut Budget::new(units)) {
+                match reading.run(&mut mvcc::InMemory, &mut Budget::new(units)) {
                     Some(found) => return (found.expect("it is there"), slices),
                     None => slices += 1,
                 }

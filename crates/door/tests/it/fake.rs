@@ -7,7 +7,7 @@ use door::{
     Reading, Reads, Reason, Refusal, Sight, Stage, Status, Work,
 };
 use later::Promise;
-use mvcc::{AlarmKind, Changes, Command, Limits, Response, Store, View};
+use mvcc::{AlarmKind, Changes, Command, InMemory, Limits, Response, Store, Values, View};
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -190,6 +190,10 @@ impl Stage for FakeDoor {
         Door::header(self)
     }
 
+    fn at_hand(&self) -> Box<dyn Values> {
+        Door::at_hand(self)
+    }
+
     fn run(&self, work: Box<dyn Work>, answer: Promise<Made>) {
         Door::run(self, work, answer);
     }
@@ -197,7 +201,7 @@ impl Stage for FakeDoor {
 
 fn carry_out(mut work: Box<dyn Work>, answer: Promise<Made>) {
     while answer.is_wanted() {
-        if let Some(made) = work.step() {
+        if let Some(made) = work.step(&mut mvcc::InMemory) {
             return answer.keep(made);
         }
     }
@@ -264,6 +268,10 @@ impl Door for FakeDoor {
             return self.works.borrow_mut().push((work, answer));
         }
         carry_out(work, answer);
+    }
+
+    fn at_hand(&self) -> Box<dyn Values> {
+        Box::new(InMemory)
     }
 
     fn view(&self) -> View {

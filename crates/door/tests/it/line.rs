@@ -12,13 +12,13 @@
 
 use base::Blob;
 use door::{
-    Bounds, Caller, Door, Feed, FeedLimits, Finding, Found, Fragment, Freshness, Outcome, Query,
-    Read, Refusal, StreamId, Told, Wanted,
+    Batch, Bounds, Caller, Door, Feed, FeedLimits, Finding, Found, Freshness, Outcome, Query, Read,
+    Refusal, StreamId, Told, Wanted,
 };
 use later::{Asker, Later, promise};
 use mvcc::{
-    Command, Compare, CompareOp, CompareTarget, DeleteRequest, Error, EventKind, KeyRange,
-    PutRequest, RangeRequest, RequestOp, Response, TxnRequest,
+    Command, Compare, CompareOp, CompareTarget, DeleteRequest, Error, EventKind, InMemory,
+    KeyRange, PutRequest, RangeRequest, RequestOp, Response, TxnRequest,
 };
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -129,9 +129,10 @@ impl Line {
         }
         let mut feed = self.feed.borrow_mut();
         while feed.has_work(self.stream) {
-            match feed.next(self.stream, || self.door.view()) {
-                Some(Told::Events { batch, .. }) => tell(batch.whole(), &mut lines),
+            match feed.next(self.stream, || self.door.view(), &mut InMemory) {
+                Some(Told::Events { batch, .. }) => tell(&batch, &mut lines),
                 Some(Told::Compacted { .. }) => lines.push(refused(&Error::Compacted.into())),
+                Some(Told::Unreadable { why, .. }) => panic!("{why}"),
                 Some(Told::Progress(_)) | None => {}
             }
         }
@@ -139,8 +140,9 @@ impl Line {
     }
 }
 
-fn tell(part: Fragment<'_>, lines: &mut Vec<String>) {
-    for (event, _) in part.events(None) {
+fn tell(batch: &Batch, lines: &mut Vec<String>) {
+    let whole = batch.whole(None, &mut InMemory).expect("nobody looks back");
+    for (event, _) in whole.events() {
         let (revision, key) = (event.kv.mod_revision, text(&event.kv.key));
         lines.push(match event.kind {
             EventKind::Put => format!("PUT {revision} {key} {}", text(&event.kv.value)),

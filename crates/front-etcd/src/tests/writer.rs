@@ -84,7 +84,7 @@ fn writer(reply: impl Reply) -> Writer {
 fn chunks(mut writer: Writer) -> Result<Vec<bytes::Bytes>, Status> {
     let mut chunks = Vec::new();
     while !writer.is_done() {
-        if let Some(chunk) = writer.step() {
+        if let Some(chunk) = writer.step(&mut mvcc::InMemory) {
             chunks.push(chunk?);
         }
     }
@@ -154,7 +154,7 @@ fn a_slice_measures_or_writes_a_bounded_number_of_items_and_what_is_written_is_l
     let mut writer = writer((pb::ResponseHeader::default(), range));
     let mut measured = 0;
     let first = loop {
-        match writer.step() {
+        match writer.step(&mut mvcc::InMemory) {
             Some(chunk) => break chunk.unwrap(),
             None => measured += 1,
         }
@@ -162,7 +162,7 @@ fn a_slice_measures_or_writes_a_bounded_number_of_items_and_what_is_written_is_l
     assert!(measured >= 5, "{measured} slices");
     assert!(first.len() < CHUNK_BYTES + 3_000, "{}", first.len());
     let before = std::sync::Arc::strong_count(&value);
-    writer.step().expect("a slice").unwrap();
+    writer.step(&mut mvcc::InMemory).expect("a slice").unwrap();
     let let_go = before - std::sync::Arc::strong_count(&value);
     assert!((2 * CHUNK_BYTES / 2_100..2 * CHUNK_BYTES / 1_900).contains(&let_go), "{let_go}");
 }

@@ -12,8 +12,9 @@ use api::etcdserverpb as pb;
 use api::etcdserverpb::watch_request::RequestUnion;
 use base::limits::{ANSWERS_MAX, STREAM_AT_ONCE_BYTES_MAX};
 use bytes::Bytes;
-use door::{Batch, Errand, StreamId, Told, apart};
+use door::{Batch, Errand, Reason, Refusal, StreamId, Told, apart};
 use later::{Asker, Later};
+use mvcc::Values;
 use net::{Form, Requests, Source, Status, Turn};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::pin::Pin;
@@ -177,7 +178,8 @@ impl Session {
         if self.answers.is_empty() {
             self.send_out();
             let view = || self.hub.door.view();
-            let told = self.hub.feed.borrow_mut().next(self.stream, view);
+            let mut at_hand = self.hub.door.at_hand();
+            let told = self.hub.feed.borrow_mut().next(self.stream, view, &mut *at_hand);
             // Who was just found to lag need not wait for another turn.
             self.send_out();
             if let Some(told) = told {
@@ -235,10 +237,10 @@ impl Session {
         let bytes_max = self.hub.message_bytes_max;
         let fed = Fed { errand, active: Vec::new(), written: None, rest: None };
         let mut fed = Some(Box::new(fed));
-        let step = move || {
+        let step = move |values: &mut dyn Values| {
             let Fed { errand, active, written, rest } = &mut **fed.as_mut()?;
             if rest.is_none() {
-                if !errand.step() {
+                if !errand.step(values) {
                     return None;
                 }
                 let mut owed = Vec::new();
@@ -251,7 +253,7 @@ impl Session {
             }
             let writing = rest.as_mut()?;
             if !writing.is_done() && !writing.lacks_view() {
-                *written = Some(writing.step()?);
+                *written = Some(writing.step(values)?);
             }
             fed.take()
         };
@@ -270,8 +272,8 @@ impl Session {
             writing.see(self.hub.door.view());
         }
         let mut writing = Some(writing);
-        let step = move || {
-            let written = writing.as_mut()?.step()?;
+        let step = move |values: &mut dyn Values| {
+            let written = writing.as_mut()?.step(values)?;
             Some((written, writing.take()?))
         };
         let later = apart(&*self.hub.door, Asker::nobody(), step);
@@ -319,6 +321,7 @@ impl Session {
         match told {
             Told::Progress(revision) => self.push_progress(-1, revision),
             Told::Compacted { watcher, revision } => self.compacted(watcher, revision),
+            Told::Unreadable { watcher, why } => self.unreadable(watcher, why),
             Told::Events { watcher, batch } => self.events(watcher, batch),
         }
     }
@@ -330,15 +333,18 @@ impl Session {
         let bytes_max = if fragment { self.hub.message_bytes_max } else { usize::MAX };
         let mut header = self.header();
         let view = batch.looks_back().then(|| self.hub.door.view());
-        if view.is_some() && !batch.fits(STREAM_AT_ONCE_BYTES_MAX, view.as_ref()) {
+        let whole_max = if view.is_some() { STREAM_AT_ONCE_BYTES_MAX } else { usize::MAX };
+        let mut at_hand = self.hub.door.at_hand();
+        let parts = batch.parts((bytes_max, whole_max), view.as_ref(), &mut *at_hand);
+        let Ok(Some(parts)) = parts else {
             let form = (self.form.shape(), header);
             let owed = vec![Owed { watcher: id, in_parts: fragment, batch }];
             let writing = Writing::new(form, self.hub.message_bytes_max, owed, None);
             return self.answers.push_back(Answer::Rest(Box::new(writing)));
-        }
+        };
         header.revision = batch.revision();
-        for part in batch.fragments(bytes_max, view.as_ref()) {
-            let events = part.events(view.as_ref());
+        for part in parts {
+            let events = part.events();
             let events = events.map(|(event, before)| convert::event(event, before.as_ref()));
             self.answer(pb::WatchResponse {
                 header: Some(header),
@@ -360,6 +366,20 @@ impl Session {
             watch_id: id,
             canceled: true,
             compact_revision,
+            ..Default::default()
+        });
+    }
+
+    /// What the watcher should see next cannot be read here. It may go on at another member.
+    fn unreadable(&mut self, id: i64, why: String) {
+        self.watchers.remove(&id);
+        let cancel_reason = refusal::status(&Refusal::not_applied(Reason::Unreadable(why))).text;
+        let header = Some(self.header());
+        self.answer(pb::WatchResponse {
+            header,
+            watch_id: id,
+            canceled: true,
+            cancel_reason: cancel_reason.into_owned(),
             ..Default::default()
         });
     }

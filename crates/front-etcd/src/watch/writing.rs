@@ -2,11 +2,12 @@
 //! time, and never more of it than a chunk.
 
 use super::super::parts;
+use super::super::refusal;
 use super::super::writer::{CHUNK_BYTES, Writer};
 use api::etcdserverpb as pb;
 use bytes::Bytes;
 use door::{Batch, Place};
-use mvcc::View;
+use mvcc::{NotAtHand, Values, View};
 use net::{Shape, Status};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -68,23 +69,24 @@ impl Writing {
     /// inside one.
     ///
     /// # Errors
-    /// A message is too long.
-    pub(super) fn step(&mut self) -> Option<Result<Bytes, Status>> {
+    /// A message is too long, or a version that it tells cannot be read.
+    pub(super) fn step(&mut self, values: &mut dyn Values) -> Option<Result<Bytes, Status>> {
         assert!(!self.is_done() && !self.lacks_view(), "it can go on");
-        let piece = self.go_on()?;
+        let piece = self.go_on(values)?;
         self.view = None;
         Some(piece)
     }
 
-    fn go_on(&mut self) -> Option<Result<Bytes, Status>> {
+    fn go_on(&mut self, values: &mut dyn Values) -> Option<Result<Bytes, Status>> {
         while self.ready.len() < CHUNK_BYTES {
             let Some(message) = &mut self.message else {
-                if !self.begin() {
-                    break;
+                match self.begin(values) {
+                    Ok(true) => continue,
+                    Ok(false) => break,
+                    Err(NotAtHand) => return Some(Err(refusal::unreadable(values))),
                 }
-                continue;
             };
-            let chunk = match message.step()? {
+            let chunk = match message.step(values)? {
                 Ok(chunk) => chunk,
                 Err(status) => return Some(Err(status)),
             };
@@ -100,16 +102,17 @@ impl Writing {
     }
 
     /// Begins the next message; false when there is none.
-    fn begin(&mut self) -> bool {
-        let Some((watcher, in_parts, batch)) = self.owed.front() else { return false };
+    fn begin(&mut self, values: &mut dyn Values) -> Result<bool, NotAtHand> {
+        let Some((watcher, in_parts, batch)) = self.owed.front() else { return Ok(false) };
         let view = self.view.as_ref();
         let from = self.place.unwrap_or_else(|| batch.start());
-        let (count, behind) = if *in_parts {
-            let (part, behind) =
-                batch.fragment(from, self.part_bytes_max, view).expect("it has events left");
-            (part.count(), Some(behind).filter(|_| part.more))
+        let (events, behind) = if *in_parts {
+            let part = batch.part(from, self.part_bytes_max, view, values)?;
+            let (part, behind) = part.expect("it has events left");
+            let behind = Some(behind).filter(|_| part.more);
+            ((part.count(), part.into_before()), behind)
         } else {
-            (batch.count(), None)
+            ((batch.count(), Vec::new()), None)
         };
         let head = pb::WatchResponse {
             header: Some(pb::ResponseHeader { revision: batch.revision(), ..self.header }),
@@ -117,12 +120,12 @@ impl Writing {
             fragment: behind.is_some(),
             ..Default::default()
         };
-        let parts = parts::events(&head, (Arc::clone(batch), from), count, view);
+        let parts = parts::events(&head, (Arc::clone(batch), from), events, view);
         self.message = Some(Writer::new(self.shape, parts));
         self.place = behind;
         if behind.is_none() {
             self.owed.pop_front();
         }
-        true
+        Ok(true)
     }
 }

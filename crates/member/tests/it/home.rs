@@ -63,6 +63,6 @@ pub fn start_as(place: &Place, mark: u32, wanted: &Wanted, born: Born) -> Result
         None => Known::begin(born, 100 + u64::from(mark)),
     };
     let draws = Draws { mark, key: 1000 + u64::from(mark) };
-    let how = How { wanted, options: SMALL, on_damage: OnDamage::Repair, draws };
+    let how = How { wanted, options: SMALL, on_damage: OnDamage::Repair, draws, cache_bytes: 0 };
     member::open::open(place, known, &how)
 }

@@ -2,14 +2,14 @@
 
 use crate::home::{Place, cluster};
 use base::{Ballot, Blob, ClusterTime, LogIndex, Prng};
-use member::shelf::{self, Shelf, Tables};
-use member::{Incoming, checkpoints, limits};
+use member::shelf::Shelf;
+use member::{Archive, Incoming, checkpoints, limits};
 use mvcc::{
     Budget, Command, DeleteRequest, File, KeyRange, PutRequest, RangeRequest, RangeResponse,
     RangeWork, Store, View,
 };
 use replica::CheckpointJob;
-use store::{Home, StoreError, StoreErrorKind};
+use store::{CheckpointFile, Home, StoreError, StoreErrorKind};
 use wal::Disk;
 
 fn key(n: u64) -> Blob {
@@ -36,14 +36,14 @@ struct Twins {
     whole: Store,
     store: Store,
     place: Place,
-    tables: Tables,
+    archive: Archive,
 }
 
 impl Twins {
     fn new() -> Self {
         let limits = limits::store_limits(&cluster(3));
         let (whole, store) = (Store::new(limits), Store::new(limits));
-        Self { whole, store, place: Place::default(), tables: Tables::default() }
+        Self { whole, store, place: Place::default(), archive: Archive::new(20_000) }
     }
 
     fn apply(&mut self, p: &mut Prng, entries: u64) -> Vec<(LogIndex, Command)> {
@@ -61,7 +61,7 @@ impl Twins {
 
     fn settle(&mut self) -> Result<(), StoreError> {
         let Some(settling) = self.store.settle(1) else { return Ok(()) };
-        let settled = shelf::settle(&self.place, &settling, &self.tables)?;
+        let settled = self.archive.settle(&self.place, &settling)?;
         drop(self.store.settled(settled));
         Ok(())
     }
@@ -76,10 +76,11 @@ impl Twins {
         }
     }
 
-    /// Files that no one goes by any more are removed.
-    fn keep(&self) -> Result<(), StoreError> {
-        let (index, files) = self.store.files().expect("all has settled in files");
-        shelf::keep(&self.place, files, [index.index], &self.tables)
+    /// Writes a checkpoint and removes the files that no one goes by any more.
+    fn checkpoint(&self) -> Result<CheckpointFile, StoreError> {
+        let file = checkpoints::write(&self.place, &self.job(), &self.archive)?;
+        self.archive.tidy(&self.place)?;
+        Ok(file)
     }
 }
 
@@ -89,7 +90,7 @@ fn read(
     shelf: &mut Shelf,
 ) -> Result<RangeResponse, StoreError> {
     let mut work = RangeWork::start(view, request).expect("it is asked for what is there");
-    work.run(view, shelf, &mut Budget::endless()).ok_or_else(|| shelf.take_trouble().expect("why"))
+    work.run(view, shelf, &mut Budget::endless()).ok_or_else(|| shelf.take_error().expect("why"))
 }
 
 fn all(revision: i64) -> RangeRequest {
@@ -102,7 +103,7 @@ fn assert_alike(twins: &Twins, store: &View) {
     assert_eq!(store.applied_index(), whole.applied_index());
     let hashes = |view: &View| (view.chain_hash(), view.content_hash(), view.size_bytes());
     assert_eq!(hashes(store), hashes(whole));
-    let mut shelf = Shelf::open(&twins.place, twins.tables.clone()).expect("a directory");
+    let mut shelf = twins.archive.reader(&twins.place).expect("a directory");
     for revision in whole.compact_revision().max(1)..=whole.revision() {
         let found = read(store, &all(revision), &mut shelf).expect("it is there");
         assert_eq!(found, whole.read(&all(revision)).expect("it was made"), "{revision}");
@@ -123,9 +124,9 @@ fn what_settled_is_read_from_files_named_by_checkpoints_started_from_and_sent() 
             let after = p.below(20);
             twins.apply(&mut p, after);
             assert_alike(&twins, &twins.store);
-            let file = checkpoints::write(&twins.place, &twins.job()).expect("room");
-            twins.keep().expect("they go");
-            let loaded = checkpoints::load(&twins.place, &file).expect("it is whole");
+            let file = twins.checkpoint().expect("room");
+            let loaded = checkpoints::load(&twins.place, &file, &twins.archive);
+            let loaded = loaded.expect("it is whole");
             assert_eq!((loaded.index, &loaded.extra[..]), (file.index, &b"dedupe"[..]));
             assert_alike(&twins, &loaded.store);
             if p.below(3) == 0 {
@@ -147,12 +148,13 @@ fn what_settled_is_read_from_files_named_by_checkpoints_started_from_and_sent() 
 /// A peer has no file of this member: it is sent what they hold.
 fn assert_is_sent_whole(twins: &Twins) {
     let there = Place::default();
-    let (offer, mut file) = checkpoints::offer(&twins.place, false).expect("there is one");
+    let (offer, mut file) =
+        checkpoints::offer(&twins.place, false, &twins.archive).expect("there is one");
     let mut bytes = vec![0; offer.len as usize];
     assert_eq!(file.read_at(0, &mut bytes).expect("it stays open"), bytes.len());
     let mut incoming = Incoming::begin(&there, &offer).expect("room");
     incoming.write(&bytes).expect("room");
-    let taken = incoming.finish(&there).expect("it verifies");
+    let taken = incoming.finish(&there, &Archive::new(0)).expect("it verifies");
     assert!(taken.store.files().is_none(), "all of it is in memory until it settles there");
     assert_alike(twins, &taken.store);
     assert!(twins.place.disk("outgoing").unwrap().list().unwrap().is_empty(), "no copy stays");
@@ -168,31 +170,29 @@ fn a_crash_anywhere_leaves_a_checkpoint_that_is_whole() {
         twins.apply(&mut p, 40);
         twins.settle().expect("room");
     }
-    checkpoints::write(&twins.place, &twins.job()).expect("room");
-    twins.keep().expect("they go");
+    twins.checkpoint().expect("room");
     let before = twins.store.applied_index();
     let entries = twins.apply(&mut p, 60);
     let (log, disk) = (twins.job(), twins.place.0.clone());
     let (mut olds, mut news) = (0, 0);
     for n in 1.. {
-        let place = Place(disk.fork());
+        let (place, archive) = (Place(disk.fork()), Archive::new(0));
         // A store of its own for each try: as it was started from the checkpoint, and went on.
         let file = store::latest(place.disk("checkpoints").unwrap().as_mut()).unwrap();
-        let mut store = checkpoints::load(&place, &file.expect("there is one")).unwrap().store;
+        let mut store =
+            checkpoints::load(&place, &file.expect("there is one"), &archive).unwrap().store;
         for (index, command) in &entries {
             store.apply(*index, ClusterTime(index.0), command);
         }
         let whole = Store::new(store.limits());
-        let mut tried = Twins { whole, store, place, tables: Tables::default() };
+        let mut tried = Twins { whole, store, place, archive };
         tried.place.0.fail_from(n);
-        let done = tried.settle().and_then(|()| {
-            checkpoints::write(&tried.place, &tried.job())?;
-            tried.keep()
-        });
+        let done = tried.settle().and_then(|()| tried.checkpoint());
         for seed in 0..3 {
             let place = Place(tried.place.0.crash(seed));
             let file = store::latest(place.disk("checkpoints").unwrap().as_mut()).unwrap();
-            let found = checkpoints::load(&place, &file.expect("there was one")).expect("whole");
+            let found = checkpoints::load(&place, &file.expect("there was one"), &Archive::new(0))
+                .expect("whole");
             let is_new = found.index == log.index;
             assert!(is_new || found.index == before, "no other");
             (olds, news) = (olds + u32::from(!is_new), news + u32::from(is_new));
@@ -210,14 +210,14 @@ fn a_damaged_value_is_named_and_costs_no_other_and_a_damaged_index_the_checkpoin
     let mut twins = Twins::new();
     twins.apply(&mut p, 200);
     twins.settle().expect("room");
-    let checkpoint = checkpoints::write(&twins.place, &twins.job()).expect("room");
+    let checkpoint = twins.checkpoint().expect("room");
     let (index, files) = twins.store.files().expect("in files");
     let file: &File = files.last().expect("one at least");
     let name = format!("values-{:016x}-{:016x}.qv", file.first, file.generation);
     let at = |name: &str| format!("values/{name}");
     let damaged = Place(twins.place.0.fork());
     assert!(damaged.0.flip(&at(&name), file.len / 2, 4));
-    let mut shelf = Shelf::open(&damaged, Tables::default()).expect("a directory");
+    let mut shelf = Archive::new(0).reader(&damaged).expect("a directory");
     let (mut sound, mut named) = (0, 0);
     for kv in twins.whole.read(&all(0)).expect("all").kvs {
         let request = RangeRequest { key: kv.key.clone(), ..RangeRequest::default() };
@@ -241,11 +241,15 @@ fn a_damaged_value_is_named_and_costs_no_other_and_a_damaged_index_the_checkpoin
         } else {
             assert!(damaged.0.flip(&at(&index), 70, 1));
         }
-        let error = checkpoints::load(&damaged, &checkpoint).err().expect("no start from that");
+        let error = checkpoints::load(&damaged, &checkpoint, &Archive::new(0))
+            .err()
+            .expect("no start from that");
         assert_eq!(error.file, index);
     }
     let damaged = Place(twins.place.0.fork());
     damaged.0.clone().lose(&at(&name)).expect("it was there");
-    let error = checkpoints::load(&damaged, &checkpoint).err().expect("nor without a file");
+    let error = checkpoints::load(&damaged, &checkpoint, &Archive::new(0))
+        .err()
+        .expect("nor without a file");
     assert_eq!(error.file, name);
 }

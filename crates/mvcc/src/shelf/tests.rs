@@ -20,7 +20,7 @@ fn record((mod_revision, sub): Age) -> Arc<Record> {
 
 /// All that is worn is made anew in memory, and then some volumes go into files.
 fn tidy(mut shelf: Shelf, twin: &Twin, drive: &mut Drive, p: &mut Prng) -> Shelf {
-    while let Some(anew) = shelf.worn() {
+    while let Some(anew) = shelf.worn(&[]) {
         let (first, end, kept) = shelf.interval(&anew);
         let records: Vec<_> = all(&shelf, drive, (first, 0))
             .into_iter()
@@ -101,7 +101,7 @@ fn assert_is(shelf: &Shelf, twin: &Twin, drive: &mut Drive, p: &mut Prng, end: i
         match shelf.of(age.0) {
             Place::Here(records) => assert!(records.contains(record)),
             Place::File(file) => {
-                let wanted = Wanted { age: *age, hash: record.hash() };
+                let wanted = Wanted { age: *age, hash: record.hash(), bytes: 0 };
                 assert!(drive.version(file, wanted).is_none() && drive.fetch(), "not yet");
                 assert_eq!(drive.version(file, wanted).unwrap().0, *record);
             }

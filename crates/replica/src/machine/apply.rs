@@ -4,7 +4,6 @@
 use super::Replica;
 use super::extra::Extra;
 use crate::envelope::{Envelope, EnvelopeBody};
-use crate::hand::Hand;
 use crate::{Effects, Halt, Installed, PeerBody, PeerMessage, Reply, TraceKind, UnknownReason};
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
@@ -13,6 +12,7 @@ use base::codec::{DecodeError, Get};
 use base::limits::HASHES_MAX;
 use base::{ClusterTime, LogIndex, NodeId, RequestId, planted};
 use consensus::raft::{Entry, EntryKind};
+use mvcc::Hand;
 use mvcc::{Budget, Caller, Command, Progress};
 use quorum::NodeSet;
 
@@ -114,8 +114,12 @@ impl Replica {
         if let Some(settled) = self.settled.take() {
             out.discard.append(self.store.settled(*settled));
         }
-        if let Some(settling) = self.store.settle(self.settings.settle_versions) {
-            out.settle = Some(settling);
+        let mut settling = self.store.settle(self.settings.settle_versions);
+        if settling.is_none() && self.anew {
+            settling = self.store.settle_anew();
+        }
+        if settling.is_some() {
+            (out.settle, self.anew) = (settling, false);
         }
     }
 

@@ -2,11 +2,11 @@
 
 use super::alone::{Alone, settings};
 use crate::drive::Drive;
-use crate::{Effects, Event, Fetch, ReplicaSettings, Reply};
+use crate::{Effects, Event, ReplicaSettings, Reply};
 use alloc::string::ToString;
 use alloc::vec::Vec;
 use base::{Blob, LogIndex, Token};
-use mvcc::{Caller, Command, PutRequest, Response, Version};
+use mvcc::{Caller, Command, Fetch, PutRequest, Response, Version};
 
 fn put(key: &'static str, value: &'static str, prev_kv: bool) -> Command {
     let (key, value) = (Blob::from(key.as_bytes()), Blob::from(value.as_bytes()));

@@ -66,7 +66,7 @@ impl Host for Desk {
         }
         let (recording, query) = (Arc::clone(&self.recording), query.to_owned());
         let made =
-            door::apart(self, Asker::nobody(), move || Some(record::page(&recording, &query)));
+            door::apart(self, Asker::nobody(), move |_| Some(record::page(&recording, &query)));
         let reply = |(code, text): (u16, String)| {
             let content_type =
                 if code == 200 { "application/jsonl" } else { "text/plain; charset=utf-8" };
@@ -93,6 +93,17 @@ impl Host for Desk {
         page.counter("etcd_disk_wal_write_bytes_total", load(&self.disk_metrics.write_bytes));
         page.counter("quorate_disk_wal_batches_total", load(&self.disk_metrics.batches));
         page.counter("quorate_disk_wal_entries_total", load(&self.disk_metrics.entries));
+        let cache = self.cache.stats();
+        page.gauge("quorate_value_cache_bytes", cache.bytes);
+        page.gauge("quorate_value_cache_versions", cache.versions);
+        page.counter("quorate_value_cache_hits_total", cache.found);
+        page.counter("quorate_value_cache_misses_total", cache.missed);
+        page.gauge("quorate_value_files", self.archive.count());
+        page.gauge("quorate_value_file_bytes", self.archive.bytes());
+        page.gauge("quorate_damaged_blocks", self.archive.wounds().len());
+        page.counter("quorate_scrub_bytes_total", load(&self.disk_metrics.scrub_bytes));
+        page.counter("quorate_scrub_passes_total", load(&self.disk_metrics.scrubs));
+        page.gauge("quorate_scrub_last_timestamp_seconds", load(&self.disk_metrics.scrub_last));
         page.gauge("quorate_repairing", u8::from(picture.repairing));
         page.counter("quorate_trace_events_total", self.recording.recorded.get());
         page.counter("quorate_trace_dropped_total", self.recording.dropped.get());

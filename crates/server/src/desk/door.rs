@@ -12,7 +12,7 @@ use door::{
     Reading, Reason, Refusal, Stage, Status, Work,
 };
 use later::Promise;
-use mvcc::{AlarmKind, Command, Response, View};
+use mvcc::{AlarmKind, Command, Response, Values, View};
 use replica::Event;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -50,6 +50,10 @@ impl Stage for Desk {
 
     fn header(&self) -> Header {
         Door::header(self)
+    }
+
+    fn at_hand(&self) -> Box<dyn Values> {
+        Door::at_hand(self)
     }
 
     fn run(&self, work: Box<dyn Work>, answer: Promise<Made>) {
@@ -135,6 +139,10 @@ impl Door for Desk {
 
     fn run(&self, work: Box<dyn Work>, answer: Promise<Made>) {
         self.pool.run(work, answer);
+    }
+
+    fn at_hand(&self) -> Box<dyn Values> {
+        Box::new(self.cache.clone())
     }
 
     fn view(&self) -> View {

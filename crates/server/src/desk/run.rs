@@ -10,6 +10,7 @@ use crate::pool::{Pool, Threads};
 use crate::record::Recording;
 use ::door::{Door, Reads, Stage};
 use base::{Nanos, NodeId, Prng};
+use member::Archive;
 use net::{Host, Limits, Server, Service};
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -46,6 +47,7 @@ pub struct Parts {
     pub words: UnboundedReceiver<Word>,
     pub listeners: Vec<TcpListener>,
     pub threads: Arc<Threads>,
+    pub archive: Archive,
     pub metrics: Arc<Metrics>,
     pub disk_metrics: Arc<DiskMetrics>,
     pub recording: Arc<Recording>,
@@ -130,6 +132,8 @@ impl Desk {
                 disk_metrics: parts.disk_metrics,
                 recording: parts.recording,
                 pool: Pool::new(parts.threads),
+                cache: parts.archive.cache(),
+                archive: parts.archive,
                 reads: Reads::new(stage, move || Nanos(nanos())),
                 pending: RefCell::default(),
                 held: RefCell::default(),

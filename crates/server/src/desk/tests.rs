@@ -31,6 +31,8 @@ fn desk() -> (Rc<Desk>, UnboundedReceiver<Input>) {
     let (voter, asked) = unbounded_channel();
     let (_, words) = unbounded_channel();
     let store = Store::new(Limits::default());
+    let archive = Archive::new(0);
+    let readers = [(); 2].map(|()| Box::new(archive.cache()) as _);
     let parts = Parts {
         config: Arc::new(Config::single("a")),
         front: front_etcd::Front::service,
@@ -41,7 +43,8 @@ fn desk() -> (Rc<Desk>, UnboundedReceiver<Input>) {
         voter,
         words,
         listeners: Vec::new(),
-        threads: Arc::new(crate::pool::Threads::start().expect("threads")),
+        threads: Arc::new(crate::pool::Threads::start(readers).expect("threads")),
+        archive,
         metrics: Arc::default(),
         disk_metrics: Arc::default(),
         recording: crate::record::Recording::new(trace::Head::default(), 0),

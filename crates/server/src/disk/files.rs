@@ -1,15 +1,16 @@
-//! Checkpoint files (`member::checkpoints`): written on a helper thread, never on the node's.
+//! Checkpoints and the files of what has settled: written on helper threads, never on the node's.
 
 use crate::disk::Place;
 use crate::node::input::{Checkpointed, Input};
-use member::checkpoints;
+use member::{Archive, checkpoints};
 use replica::CheckpointJob;
 use tokio::sync::mpsc::UnboundedSender;
 
-/// The directory of checkpoints. Clones name the same directory.
+/// The files of a member. Clones are one.
 #[derive(Clone)]
 pub struct Files {
     pub place: Place,
+    pub archive: Archive,
 }
 
 impl Files {
@@ -18,8 +19,10 @@ impl Files {
         let files = self.clone();
         let failed = inbox.clone();
         let work = move || {
-            let written = checkpoints::write(&files.place, &job);
+            let written = checkpoints::write(&files.place, &job, &files.archive);
             let written = written.map(|file| Checkpointed { index: file.index, bytes: file.len });
+            // What the job held may go before anybody hears of it.
+            drop(job);
             let _ = inbox.send(Input::Checkpointed(written.map_err(|error| error.to_string())));
         };
         if let Err(error) = crate::aside::spawn("quorate-save", work) {

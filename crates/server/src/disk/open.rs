@@ -38,6 +38,7 @@ pub fn open(config: &Config, place: &Place) -> Result<Held, StartError> {
         options: Options::default(),
         on_damage: config.on_damage,
         draws: Draws { mark: entropy() as u32, key: entropy() },
+        cache_bytes: usize::try_from(config.cache_bytes).unwrap_or(usize::MAX),
     };
     let opened = member::open::open(place, known, &how).map_err(refused)?;
     opened.notes.iter().chain(&opened.idle).for_each(|note| tracing::warn!("{note}"));

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use wal::{Disk, RealDisk};
 
-/// Stands in front of the real disk of one part (`""`, `journal` or `checkpoints`); for tests
+/// Stands in front of the real disk of one part, as [`store::Home`] names it; for tests
 /// that make a running member's disk fail.
 pub type Wrap = Arc<dyn Fn(&str, RealDisk) -> Box<dyn Disk> + Send + Sync>;
 

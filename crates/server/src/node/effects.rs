@@ -34,9 +34,11 @@ impl Voter {
         for peer in effects.snapshots.drain(..) {
             self.send_checkpoint(peer);
         }
-        assert!(effects.fetch.is_empty(), "what settles stays in memory so far");
+        if !effects.fetch.is_empty() {
+            self.helpers.fetcher.fetch(std::mem::take(&mut effects.fetch));
+        }
         if let Some(settling) = effects.settle.take() {
-            self.merger.merge(settling);
+            self.helpers.merger.merge(settling);
         }
         if let Some(job) = effects.checkpoint.take() {
             self.peers.files.write_checkpoint(job, self.inbox.clone());

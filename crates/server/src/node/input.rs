@@ -7,7 +7,7 @@ use base::{LogIndex, NodeId, Ticket, Token};
 use door::{MemberInfo, Refusal};
 use replica::{Event, Installed, PeerMessage, Replica};
 use std::sync::{Arc, mpsc};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc::UnboundedSender;
 
 /// Held by a thread without which there is no member: says so when it panics.
@@ -53,6 +53,17 @@ pub enum Input {
     CheckpointUnfit {
         written: u64,
     },
+    /// Values cannot be read here: others are to be asked for them.
+    Damaged,
+    /// Others were asked, after that pause: whether anything came of it.
+    Mended {
+        gave: bool,
+        pause: Duration,
+    },
+    /// An index in a file is damaged: it is to be written anew.
+    SettleAnew,
+    /// The newest checkpoint is: another one is to be taken.
+    CheckpointDamaged,
     SnapshotSent {
         to: NodeId,
         ok: bool,

@@ -3,8 +3,8 @@
 use super::End;
 use super::asked::{Inputs, Queue};
 use super::handle::{Handle, Phase};
+use super::helpers;
 use super::input::{Input, Word};
-use super::merger::Merger;
 use super::show::Shown;
 use super::voter::Voter;
 use crate::bootstrap;
@@ -19,7 +19,6 @@ use crate::peer::handshakes::Handshakes;
 use crate::peer::listen;
 use crate::peer::shared::State;
 use crate::peer::{Members, Shared};
-use crate::pool::Threads;
 use crate::record::{self, Recording, Tap};
 use base::limits::{APPEND_BYTES_MAX, HANDSHAKES_MAX, INFLIGHT_BYTES_MAX};
 use base::limits::{PENDING_BYTES_MAX, PENDING_MAX};
@@ -29,7 +28,7 @@ use consensus::raft::{Recovered, Settings};
 use member::limits::{LIMIT_QUOTA, limit};
 use member::meet::Said;
 use member::{CheckpointState, Opened, Peers, Policy, Publisher, Stop, Transfers};
-use replica::ReplicaSettings;
+use replica::{Replica, ReplicaRecovered, ReplicaSettings};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -158,6 +157,7 @@ fn live(
         }
         voter.disk.stop();
         voter.peers.notes.stop();
+        voter.helpers.scrubber.stop();
         Ok::<End, StartError>(end)
     })?;
     drop(local);
@@ -228,9 +228,6 @@ impl Listeners {
 
 /// Units of work on committed entries in one step: a few milliseconds.
 const APPLY_UNITS_MAX: u64 = 1000;
-/// Versions in maps before they are merged with the others: a few tens of MiB with their values.
-const SETTLE_VERSIONS: usize = 1 << 16;
-
 fn replica_settings(config: &Config, identity: &Identity, seed: u64) -> ReplicaSettings {
     let raft = Settings {
         id: identity.member,
@@ -251,18 +248,18 @@ fn replica_settings(config: &Config, identity: &Identity, seed: u64) -> ReplicaS
         leaderless_wait: Nanos::from_millis(2 * config.election_timeout_ms),
         catchup_entries: config.snapshot_catchup_entries,
         apply_budget: APPLY_UNITS_MAX,
-        settle_versions: SETTLE_VERSIONS,
+        settle_versions: config.settle_versions,
         trace: config.record > 0,
     }
 }
 
 fn shared(
     config: &Config,
-    place: &Place,
+    files: &Files,
     identity: &Identity,
     bootstrap: Configuration,
-    inbox: UnboundedSender<Input>,
-    metrics: Arc<Metrics>,
+    inbox: &UnboundedSender<Input>,
+    metrics: &Arc<Metrics>,
 ) -> Result<Rc<Shared>, StartError> {
     let texts = |urls: &[Url]| urls.iter().map(ToString::to_string).collect::<Vec<_>>();
     let said = Said {
@@ -272,17 +269,17 @@ fn shared(
     };
     let first = Arc::new(bootstrap);
     let met = Peers::new(identity.clone(), Arc::clone(&first), said);
-    let notes = Notes::start(place.clone(), inbox.clone())?;
+    let notes = Notes::start(files.place.clone(), inbox.clone())?;
     Ok(Rc::new(Shared {
         cluster: identity.cluster,
         member: identity.member,
         silence_max: Duration::from_millis(config.election_timeout_ms),
         config: first,
         met: RefCell::new(met),
-        files: Files { place: place.clone() },
+        files: files.clone(),
         notes,
-        inbox,
-        metrics,
+        inbox: inbox.clone(),
+        metrics: Arc::clone(metrics),
         members: Members::default(),
         handshakes: Handshakes::new(HANDSHAKES_MAX),
         state: State::default(),
@@ -316,6 +313,14 @@ fn due(config: &Config, opened: &Opened) -> CheckpointState {
     CheckpointState::new(policy, base, opened.checkpoint_bytes, opened.journal.bytes())
 }
 
+fn revived(
+    settings: ReplicaSettings,
+    recovered: ReplicaRecovered,
+    repair: Option<&store::Repair>,
+) -> Result<Replica, StartError> {
+    member::open::revive(settings, recovered, repair).map_err(StartError::Disk)
+}
+
 /// Both sides of a member that was opened, and what the voter hears from.
 fn build(
     (config, front): (Config, MakeFront),
@@ -327,21 +332,19 @@ fn build(
 ) -> Result<(Voter, desk::Parts, UnboundedReceiver<Input>), StartError> {
     let Ends { inbox, queue, desk, words } = ends;
     let (identity, seed, config) = (opened.identity.clone(), entropy(), Arc::new(config));
-    let settings = replica_settings(&config, &identity, seed);
-    let raft = &opened.recovered.raft;
+    let (raft, checkpoint) = (&opened.recovered.raft, due(&config, &opened));
     let quota_bytes = limit(&raft.base_config, LIMIT_QUOTA, config.quota_backend_bytes);
-    let checkpoint = due(&config, &opened);
     let (recording, tap) = record(&config, (&identity, &opened.bootstrap), raft, started)?;
-    let replica = member::open::revive(settings, opened.recovered, opened.repair.as_ref())
-        .map_err(StartError::Disk)?;
-    let (counts, disk_metrics) = (Arc::<Metrics>::default(), Arc::<DiskMetrics>::default());
+    let settings = replica_settings(&config, &identity, seed);
+    let replica = revived(settings, opened.recovered, opened.repair.as_ref())?;
+    let (metrics, disk_metrics) = (Arc::<Metrics>::default(), Arc::<DiskMetrics>::default());
     let disk = Log::start(opened.journal, place.clone(), inbox.clone(), Arc::clone(&disk_metrics))?;
-    let metrics = Arc::clone(&counts);
-    let peers = shared(&config, place, &identity, opened.bootstrap, inbox.clone(), counts)?;
+    let files = Files { place: place.clone(), archive: opened.archive };
+    let peers = shared(&config, &files, &identity, opened.bootstrap, &inbox, &metrics)?;
     peers.follow(replica.raft());
     let shown = Shown::new(&replica, &peers);
     let board = shown.board(&replica, quota_bytes);
-    let (threads, merger) = (Arc::new(Threads::start()?), Merger::start(inbox.clone())?);
+    let (threads, helpers) = helpers::start(&config, &files, &disk_metrics, &inbox)?;
     let parts = desk::Parts {
         config: Arc::clone(&config),
         front,
@@ -353,6 +356,7 @@ fn build(
         words,
         listeners,
         threads: Arc::clone(&threads),
+        archive: files.archive.clone(),
         metrics: Arc::clone(&metrics),
         disk_metrics,
         recording,
@@ -367,11 +371,12 @@ fn build(
         board,
         shown,
         threads,
-        merger,
+        helpers,
         started,
         tap,
         cut: BTreeSet::new(),
         transfers: Transfers::default(),
+        mending: false,
         checkpoint,
         replaced: false,
         stands: false,

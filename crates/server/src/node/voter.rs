@@ -3,19 +3,19 @@
 
 use super::End;
 use super::asked::{Inputs, Queue};
+use super::helpers::Helpers;
 use super::input::{Checkpointed, Control, Input, Told, Word};
-use super::merger::Merger;
 use super::show::Shown;
 use crate::board::Board;
 use crate::config::Config;
 use crate::disk::Log;
 use crate::metrics::Metrics;
 use crate::node::Phase;
-use crate::peer::Shared;
+use crate::peer::{Shared, mend};
 use crate::pool::Threads;
 use crate::record::Tap;
 use base::{Nanos, NodeId, Token};
-use member::{CheckpointState, Publisher, Stop, Transfers};
+use member::{CheckpointState, Publisher, Stop, Transfers, Unfit};
 use replica::{Effects, Event, Replica};
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -40,12 +40,14 @@ pub(super) struct Voter {
     pub(super) board: Arc<Board>,
     pub(super) shown: Shown,
     pub(super) threads: Arc<Threads>,
-    pub(super) merger: Merger,
+    pub(super) helpers: Helpers,
     pub(super) started: Moment,
     pub(super) tap: Tap,
     pub(super) cut: BTreeSet<NodeId>,
     /// Peers a checkpoint is on its way to.
     pub(super) transfers: Transfers,
+    /// Others are being asked for values that cannot be read here.
+    pub(super) mending: bool,
     pub(super) checkpoint: CheckpointState,
     /// The store was replaced by a checkpoint.
     pub(super) replaced: bool,
@@ -202,6 +204,20 @@ impl Voter {
             Input::PeerLost(node) => events.push(Event::PeerLost(node)),
             Input::PeerFound(node) => events.push(Event::PeerFound(node)),
             Input::CheckpointUnfit { written } => self.replace_checkpoint(written, events),
+            Input::Damaged => self.mend(Duration::ZERO),
+            Input::SettleAnew => events.push(Event::SettleAnew),
+            Input::CheckpointDamaged => {
+                self.replace_checkpoint(self.checkpoint.written, events);
+            }
+            Input::Mended { gave, pause } => {
+                self.mending = false;
+                if gave {
+                    events.push(Event::SettleAnew);
+                }
+                if !self.peers.files.archive.wounds().asks().is_empty() {
+                    self.mend((2 * pause).clamp(mend::PAUSE_MIN, mend::PAUSE_MAX));
+                }
+            }
             Input::SnapshotSent { to, ok } => {
                 self.transfers.end(to);
                 events.push(Event::SnapshotSent { to, ok });
@@ -251,9 +267,24 @@ impl Voter {
     }
 
     fn replace_checkpoint(&mut self, written: u64, events: &mut Vec<Event>) {
-        if self.checkpoint.replaces(written) {
-            tracing::error!("the newest checkpoint is gone or damaged: writing another one");
-            events.push(Event::TakeCheckpoint);
+        let leads = self.replica.raft().is_leader();
+        match self.checkpoint.unfit(written, self.now(), leads) {
+            Unfit::Newer | Unfit::Helpless => {}
+            Unfit::Replace => {
+                tracing::error!("the newest checkpoint is gone or damaged: writing another one");
+                events.push(Event::TakeCheckpoint);
+            }
+            Unfit::HandOver => {
+                tracing::error!("no peer can have what is kept here: another member is to lead");
+                events.push(Event::TransferLeader { to: None });
+            }
+        }
+    }
+
+    /// Has others asked for values that cannot be read here, unless they are being asked.
+    fn mend(&mut self, pause: Duration) {
+        if !std::mem::replace(&mut self.mending, true) {
+            mend::begin(self.replica.raft().config(), pause, &self.peers);
         }
     }
 
@@ -263,6 +294,7 @@ impl Voter {
                 tracing::info!("checkpoint at index {index}, {bytes} bytes");
                 self.tap.say(self.now(), || What::Checkpoint { index: index.0 });
                 self.disk.release(self.checkpoint.written(index, bytes));
+                self.helpers.merger.tidy();
                 events.push(Event::CheckpointWritten { index });
             }
             Err(text) => {

@@ -2,8 +2,10 @@
 //! both sides, so that heartbeats never queue behind them.
 
 use super::frame::{self, Kind};
+use super::greet::{greet_one, invalid};
 use super::limits;
-use super::link::{Host as _, check_answer, refused};
+use super::link::Host as _;
+use super::mend;
 use super::shared::Shared;
 use crate::disk::Files;
 use crate::node::input::Input;
@@ -12,18 +14,14 @@ use base::codec::Get;
 use base::limits::{CHECKPOINT_BYTES_MAX, CHECKPOINT_CHUNK_BYTES, CHECKPOINTS_TAKEN_MAX};
 use bytes::{Bytes, BytesMut};
 use member::checkpoints::{Incoming, decode_offer, encode_offer};
-use member::meet::Seen;
-use member::{Hello, Purpose, Sending};
+use member::{Purpose, Sending};
 use std::fmt;
 use std::io::{self, Write as _};
-use std::net::{TcpStream, ToSocketAddrs as _};
+use std::net::TcpStream;
 use std::rc::Rc;
 use std::sync::{Arc, mpsc};
 use std::time::Instant;
-
-fn invalid(text: impl Into<String>) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, text.into())
-}
+use tokio::sync::mpsc::UnboundedSender;
 
 /// Why a checkpoint did not reach its peer.
 #[derive(Debug)]
@@ -78,43 +76,6 @@ pub fn send(sending: Sending, shared: &Rc<Shared>) {
     }
 }
 
-fn connect(address: &str) -> Option<TcpStream> {
-    address
-        .to_socket_addrs()
-        .ok()?
-        .find_map(|addr| TcpStream::connect_timeout(&addr, limits::HANDSHAKE_MAX).ok())
-}
-
-/// The first of the addresses where the member answers: one may be up and deliver nothing.
-fn greet_one(
-    addresses: &[String],
-    hello: &Hello,
-    seen: &Seen,
-) -> io::Result<(TcpStream, BytesMut)> {
-    let mut last = io::Error::from(io::ErrorKind::NotConnected);
-    for address in addresses {
-        let Some(stream) = connect(address) else { continue };
-        match greet(stream, hello, seen) {
-            Ok(greeted) => return Ok(greeted),
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
-}
-
-fn greet(mut stream: TcpStream, hello: &Hello, seen: &Seen) -> io::Result<(TcpStream, BytesMut)> {
-    stream.set_read_timeout(Some(limits::HANDSHAKE_MAX))?;
-    stream.set_write_timeout(Some(limits::STALL_MAX))?;
-    let mut out = Vec::new();
-    let mut buffer = BytesMut::new();
-    frame::encode(Kind::Hello, &mut out, |out| hello.encode(out));
-    stream.write_all(&out)?;
-    let (kind, body) = frame::read_blocking(&mut stream, &mut buffer)?;
-    let other = check_answer(hello, kind, &body)?;
-    seen.allows(other.member, other.life()).map_err(refused)?;
-    Ok((stream, buffer))
-}
-
 fn transfer(
     mut stream: TcpStream,
     mut buffer: BytesMut,
@@ -123,7 +84,7 @@ fn transfer(
 ) -> Result<u64, Failed> {
     stream.set_read_timeout(Some(limits::STALL_MAX))?;
     let mut out = Vec::new();
-    let opened = sending.offer(&files.place);
+    let opened = sending.offer(&files.place, &files.archive);
     let (offer, mut file) = opened.map_err(|error| Failed::Here(error.to_string()))?;
     let size = offer.len;
     frame::encode(Kind::BulkBegin, &mut out, |out| encode_offer(&offer, out));
@@ -151,7 +112,7 @@ fn transfer(
     match await_word(&mut stream, &mut buffer)? {
         (Kind::BulkDone, body) if body.first() == Some(&1) => Ok(size),
         (Kind::BulkDone, body) => {
-            if let Some(error) = sending.look_again(&files.place, &offer) {
+            if let Some(error) = sending.look_again(&files.place, &offer, &files.archive) {
                 return Err(Failed::Here(error.to_string()));
             }
             let text = body.get(1..).unwrap_or_default();
@@ -209,10 +170,12 @@ pub fn receive(stream: tokio::net::TcpStream, from: NodeId, buffer: BytesMut, sh
         let _place = place;
         let taken = stream.into_std().and_then(|stream| {
             stream.set_nonblocking(false)?;
-            take(stream, buffer, &files)
+            take(stream, buffer, (&files, &inbox))
         });
         match taken {
-            Ok(installed) => {
+            // It asked for something.
+            Ok(None) => {}
+            Ok(Some(installed)) => {
                 tracing::info!("checkpoint at {} taken from {:x}", installed.index, from.0);
                 let _ = inbox.send(Input::Installed(Box::new(installed)));
             }
@@ -227,11 +190,16 @@ pub fn receive(stream: tokio::net::TcpStream, from: NodeId, buffer: BytesMut, sh
 fn take(
     mut stream: TcpStream,
     mut buffer: BytesMut,
-    files: &Files,
-) -> io::Result<replica::Installed> {
+    (files, inbox): (&Files, &UnboundedSender<Input>),
+) -> io::Result<Option<replica::Installed>> {
     stream.set_read_timeout(Some(limits::STALL_MAX))?;
-    let result = take_file(&mut stream, &mut buffer, files);
-    tell(&mut stream, result)
+    let (kind, body) = frame::read_blocking(&mut stream, &mut buffer)?;
+    if kind == Kind::MendAsk {
+        mend::serve(&mut stream, &mut buffer, body, (files, inbox))?;
+        return Ok(None);
+    }
+    let result = take_file(&mut stream, &mut buffer, (kind, &body), files);
+    tell(&mut stream, result).map(Some)
 }
 
 /// The sender hears how it went if it still can. What was taken is in place either way, and the
@@ -257,11 +225,11 @@ fn tell(
 fn take_file(
     stream: &mut TcpStream,
     buffer: &mut BytesMut,
+    (kind, body): (Kind, &[u8]),
     files: &Files,
 ) -> io::Result<replica::Installed> {
-    let (kind, body) = frame::read_blocking(stream, buffer)?;
     let offer = match kind {
-        Kind::BulkBegin => decode_offer(&body).map_err(|error| invalid(error.to_string()))?,
+        Kind::BulkBegin => decode_offer(body).map_err(|error| invalid(error.to_string()))?,
         kind => return Err(invalid(format!("unexpected {kind:?}"))),
     };
     if offer.len > CHECKPOINT_BYTES_MAX {
@@ -277,7 +245,7 @@ fn take_file(
         match frame::read_blocking(stream, buffer)? {
             (Kind::BulkChunk, body) => incoming.write(&body).map_err(io::Error::other)?,
             (Kind::BulkEnd, _) => {
-                let finished = at_work(stream, || incoming.finish(&files.place));
+                let finished = at_work(stream, || incoming.finish(&files.place, &files.archive));
                 return finished.map_err(io::Error::other);
             }
             (kind, _) => return Err(invalid(format!("unexpected {kind:?}"))),
@@ -341,8 +309,11 @@ mod tests {
         let mut out = Vec::new();
         frame::encode(Kind::BulkBegin, &mut out, |out| encode_offer(&offer, out));
         sender.write_all(&out).expect("it fits the kernel");
-        let files = Files { place: crate::disk::Place::new("/nowhere".into(), None) };
-        let taken = take_file(&mut stream, &mut BytesMut::new(), &files);
+        let place = crate::disk::Place::new("/nowhere".into(), None);
+        let files = Files { place, archive: member::Archive::new(0) };
+        let mut buffer = BytesMut::new();
+        let (kind, body) = frame::read_blocking(&mut stream, &mut buffer).expect("an offer");
+        let taken = take_file(&mut stream, &mut buffer, (kind, &body), &files);
         let error = taken.err().expect("it is refused");
         assert_eq!(error.to_string(), "checkpoint of 1099511627777 bytes is too large");
     }

@@ -42,6 +42,10 @@ pub enum Kind {
     Ping = 13,
     /// Bytes have come. The only thing that ever comes back on a stream.
     Pong = 14,
+    /// Revisions of which the dialer has lost values.
+    MendAsk = 15,
+    /// What the acceptor retains of them.
+    MendAnswer = 16,
 }
 
 impl Kind {
@@ -61,6 +65,8 @@ impl Kind {
             12 => Self::PutBack,
             13 => Self::Ping,
             14 => Self::Pong,
+            15 => Self::MendAsk,
+            16 => Self::MendAnswer,
             _ => return None,
         })
     }

@@ -17,4 +17,5 @@ mod reads;
 mod record;
 mod repair;
 mod restart;
+mod values;
 mod witness;

@@ -137,6 +137,7 @@ entries! {
     "merge-ahead-of-sweep" SWEPT, 0 "a merge leaves out what the sums still count";
     "below-forgotten" LIVES, 0 "a key written twice since a merge counts twice";
     "living-collected" LIVES, 0 "a volume that is collected loses a version that lives";
+    "mended-in-part" LIVES, 0 "a damaged block is made anew without what nobody gave";
     "lease-early" LEASES, 1 "deadlines leave out the clock-rate bound (etcd #14758)";
     "revoke-over-renewal" TWIN, 1 "an expiry ends a lease renewed since (etcd #15247)";
     "renews-the-dead" LIVES, 0 "renewing a revoked lease succeeds (etcd 3.6.5)";

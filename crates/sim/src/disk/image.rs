@@ -54,7 +54,10 @@ impl Inode {
             0
         } else if name.starts_with("journal/segment-") {
             self.vouched.min(self.durable.len())
-        } else if name.ends_with(".qc") || name == "identity" || name == "repair" {
+        } else if [".qc", ".qv", ".qx"].iter().any(|end| name.ends_with(end))
+            || name == "identity"
+            || name == "repair"
+        {
             if self.pending.is_empty() { self.durable.len() } else { 0 }
         } else {
             0

@@ -5,8 +5,10 @@ use crate::agenda::What;
 use crate::judge::place;
 use crate::node::Lived;
 use base::{Nanos, NodeId};
-use member::Sending;
 use member::checkpoints::{self, Incoming, decode_offer, encode_offer};
+use member::mend::{FETCH_PAUSE, FETCH_TRIES};
+use member::{Archive, Sending, Unfit};
+use mvcc::Fetch;
 use replica::{CheckpointJob, Event};
 use store::CheckpointFile;
 
@@ -41,20 +43,66 @@ impl World {
     }
 
     pub(super) fn begin_merge(&mut self, node: usize, settling: mvcc::Settling) {
-        let took = Nanos(self.disk_time(node).0 * 2);
-        let life = self.nodes[node].life;
         let Some(member) = self.nodes[node].up_mut() else { return };
         member.merging.push_back(settling);
+        self.merge_in(node, 2);
+    }
+
+    fn merge_in(&mut self, node: usize, times: u64) {
+        let took = Nanos(self.disk_time(node).0 * times);
+        let life = self.nodes[node].life;
         self.agenda.push(self.now.plus(took), What::MergeDone { node: node as u8, life });
     }
 
     pub(super) fn merge_done(&mut self, node: usize, life: u32) {
         let place = &mut self.nodes[node];
-        let member = if place.life == life { place.up_mut() } else { None };
-        if let Some(settling) = member.and_then(|member| member.merging.pop_front()) {
-            self.stats.merges += 1;
-            self.give(node, life, Event::Settled(Box::new(settling.run())));
+        if place.life != life {
+            return;
         }
+        let disk = place.disk.clone();
+        let Some(member) = place.up_mut() else { return };
+        let Some(settling) = member.merging.pop_front() else { return };
+        match member.archive.settle(&disk, &settling) {
+            Ok(settled) => {
+                self.stats.merges += 1;
+                self.give(node, life, Event::Settled(Box::new(settled)));
+            }
+            Err(_) if disk.machine().is_dead() => self.disk_failed(node, "merge"),
+            Err(_) => {
+                self.stats.fault("merge-again");
+                // Where another state has come, its own merge is next.
+                if member.merging.is_empty() {
+                    member.merging.push_front(settling);
+                }
+                self.merge_in(node, 20);
+            }
+        }
+    }
+
+    /// An entry waits for versions that have left memory.
+    pub(super) fn begin_fetch(&mut self, node: usize, all: Vec<Fetch>) {
+        let took = self.disk_time(node);
+        let life = self.nodes[node].life;
+        let Some(member) = self.nodes[node].up_mut() else { return };
+        member.fetching.push_back((all, 1));
+        self.agenda.push(self.now.plus(took), What::FetchDone { node: node as u8, life });
+    }
+
+    pub(super) fn fetch_done(&mut self, node: usize, life: u32) {
+        let place = &mut self.nodes[node];
+        let member = if place.life == life { place.up_mut() } else { None };
+        let Some(member) = member else { return };
+        let Some((all, tries)) = member.fetching.pop_front() else { return };
+        let read = Fetch::read_all(all.clone(), &mut member.shelf);
+        if read.is_err() && tries < FETCH_TRIES {
+            member.fetching.push_front((all, tries + 1));
+            self.stats.fault("entry-fetched-again");
+            self.begin_mending(node);
+            let at = self.now.plus(FETCH_PAUSE);
+            return self.agenda.push(at, What::FetchDone { node: node as u8, life });
+        }
+        self.stats.fault("entry-fetched");
+        self.give(node, life, read.map_or_else(Event::Unreadable, Event::Fetched));
     }
 
     pub(super) fn checkpoint_done(&mut self, node: usize, life: u32) {
@@ -66,7 +114,11 @@ impl World {
         let disk = place.disk.clone();
         let Some(member) = place.up_mut() else { return };
         let Some(job) = member.saving.take() else { return };
-        match checkpoints::write(&disk, &job) {
+        let written = checkpoints::write(&disk, &job, &member.archive);
+        drop(job);
+        // What is left of a removal that fails goes with the next one.
+        let tidied = written.and_then(|file| member.archive.tidy(&disk).map(|()| file));
+        match tidied {
             Ok(file) => {
                 let index = file.index;
                 let release = member.checkpoint.written(index, file.len);
@@ -92,14 +144,23 @@ impl World {
 
     /// The newest checkpoint here, `written` having been written when it was to be sent, is of no
     /// use to a peer.
-    fn unfit(&mut self, node: usize, life: u32, written: u64) {
-        let place = &mut self.nodes[node];
+    pub(super) fn unfit(&mut self, node: usize, life: u32, written: u64) {
+        let (now, place) = (self.now, &mut self.nodes[node]);
         if place.life != life {
             return;
         }
-        if place.up_mut().is_some_and(|member| member.checkpoint.replaces(written)) {
-            self.stats.fault("checkpoint-replaced");
-            self.give(node, life, Event::TakeCheckpoint);
+        let Some(member) = place.up_mut() else { return };
+        let (local, leads) = (member.local(now), member.replica.raft().is_leader());
+        match member.checkpoint.unfit(written, local, leads) {
+            Unfit::Newer | Unfit::Helpless => {}
+            Unfit::Replace => {
+                self.stats.fault("checkpoint-replaced");
+                self.give(node, life, Event::TakeCheckpoint);
+            }
+            Unfit::HandOver => {
+                self.stats.fault("handed-over");
+                self.give(node, life, Event::TransferLeader { to: None });
+            }
         }
     }
 
@@ -110,7 +171,8 @@ impl World {
         let Some(member) = self.nodes[node].up_mut() else { return };
         let begun = member.transfers.begin(to, member.replica.raft().config(), &member.checkpoint);
         let Some(sending) = begun else { return };
-        let Some((offer, bytes)) = offered(&disk, sending) else {
+        let offered = offered(&disk, sending, &member.archive);
+        let Some((offer, bytes)) = offered else {
             self.sent(node, life, target, false);
             return self.unfit(node, life, sending.written);
         };
@@ -192,7 +254,10 @@ impl World {
         let to = transfer.to;
         let disk = self.nodes[to].disk.clone();
         let incoming = transfer.incoming.take().expect("it is complete");
-        let installed = match incoming.finish(&disk) {
+        let Some(archive) = self.nodes[to].up().map(|member| member.archive.clone()) else {
+            return;
+        };
+        let installed = match incoming.finish(&disk, &archive) {
             Ok(installed) => installed,
             Err(error) => {
                 self.transfer_failed(&transfer, &error.to_string());
@@ -213,8 +278,11 @@ impl World {
     fn look_again(&mut self, transfer: &Transfer) {
         let sender = &self.nodes[transfer.from];
         let runs = sender.life == transfer.from_life && sender.runs();
-        let unfit = || transfer.sending.look_again(&sender.disk, &transfer.offer).is_some();
-        if runs && unfit() {
+        let unfit = |member: &crate::node::Member| {
+            let archive = &member.archive;
+            transfer.sending.look_again(&sender.disk, &transfer.offer, archive).is_some()
+        };
+        if runs && sender.up().is_some_and(unfit) {
             self.unfit(transfer.from, transfer.from_life, transfer.sending.written);
         }
     }
@@ -230,8 +298,12 @@ impl World {
 }
 
 /// The newest checkpoint with all its bytes; none where it cannot be read.
-fn offered(home: &dyn store::Home, sending: Sending) -> Option<(CheckpointFile, Vec<u8>)> {
-    let (offer, mut file) = sending.offer(home).ok()?;
+fn offered(
+    home: &dyn store::Home,
+    sending: Sending,
+    archive: &Archive,
+) -> Option<(CheckpointFile, Vec<u8>)> {
+    let (offer, mut file) = sending.offer(home, archive).ok()?;
     let mut bytes = vec![0; usize::try_from(offer.len).ok()?];
     let got = file.read_at(0, &mut bytes).ok()?;
     (got == bytes.len()).then_some((offer, bytes))

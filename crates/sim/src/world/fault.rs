@@ -209,6 +209,8 @@ impl World {
                 };
                 drop(machine);
                 done.map(|place| {
+                    let target = place.rsplit("over ").next().unwrap_or_default();
+                    self.nodes[node].values_hit |= target.contains(".qv");
                     self.tracer.node(self.now, node, || trace::What::Damage { place });
                     self.stop(node, Loss::None, "fault");
                 })

@@ -175,8 +175,8 @@ impl World {
         }
     }
 
-    /// One that the committed configuration has let go of meanwhile owes no answer; one that is
-    /// down does.
+    /// One that the committed configuration has let go of meanwhile owes no answer, nor does one
+    /// whose damaged disk has shown by now that it cannot go on; one that is down does.
     fn answers_at(&mut self, node: u8) {
         let client = u16::MAX - 1;
         // Each on its own: thirteen whose clients lose a frame now and then take their time.
@@ -191,7 +191,9 @@ impl World {
             let get = self.begin(client, Ask::Range(range), node);
             self.run_until(self.now.plus(self.timeouts(1)));
             let done = |world: &Self, op| world.outcome(op) == Outcome::Done;
-            if done(self, put) && done(self, get) {
+            let place = &self.nodes[usize::from(node)];
+            let is_lost = place.damaged && matches!(place.process, Process::Refused(_));
+            if is_lost || (done(self, put) && done(self, get)) {
                 return;
             }
             if self.now >= until {

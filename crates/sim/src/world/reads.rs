@@ -6,8 +6,8 @@ use super::World;
 use crate::agenda::What;
 use crate::client::{Answer, Outcome};
 use base::{Nanos, Token};
-use door::{Freshness, Query, Reading, Sight};
-use mvcc::Budget;
+use door::{Freshness, Query, Reading, Reason, Refusal, Sight};
+use mvcc::{Budget, Fetch, Fetched, Hand};
 use replica::{Event, Reply};
 use std::sync::Arc;
 
@@ -26,6 +26,19 @@ pub(super) struct Look {
     query: Query,
     /// None until it has its view.
     reading: Option<Reading>,
+    /// What was fetched for it, how often; what it waits for is fetched when it goes on.
+    hand: Hand,
+    fetches: u32,
+}
+
+/// How often versions are fetched for a read that begins anew then; after that they are read where
+/// it is.
+const FETCHES_MAX: u32 = 2;
+
+impl Look {
+    fn new(op: u32, node: u8, life: u32, query: Query) -> Self {
+        Self { op, node, life, query, reading: None, hand: Hand::default(), fetches: 0 }
+    }
 }
 
 impl World {
@@ -47,7 +60,7 @@ impl World {
             Err(refusal) => self.tell_client(number, Answer::Found(Err(refusal))),
             Ok(Freshness::Local) => {
                 let (op, life) = (number, place.life);
-                self.look_on(Look { op, node, life, query, reading: None });
+                self.look_on(Look::new(op, node, life, query));
             }
             Ok(Freshness::Linearizable) => {
                 let life = place.life;
@@ -101,7 +114,7 @@ impl World {
         let op = &self.ops[number as usize];
         let (op, node) = (number, op.node);
         let life = self.nodes[usize::from(node)].life;
-        self.look_later(Look { op, node, life, query, reading: None });
+        self.look_later(Look::new(op, node, life, query));
     }
 
     fn look_later(&mut self, look: Look) {
@@ -126,6 +139,13 @@ impl World {
             let look = self.looks.put(look);
             return self.agenda.push(self.now.plus(PAUSE), What::Look(look));
         }
+        let node = usize::from(look.node);
+        if look.hand.waits() {
+            match self.fetch(node, look.hand.asked()) {
+                Ok(fetched) => look.hand.take(fetched),
+                Err(refusal) => return self.found(look.op, Answer::Found(Err(refusal))),
+            }
+        }
         let mut reading = match look.reading.take() {
             Some(reading) => reading,
             None => match self.begin_reading(&look) {
@@ -134,15 +154,49 @@ impl World {
                 None => return,
             },
         };
-        match reading.run(&mut Budget::new(self.plan.knobs.read_budget)) {
+        let budget = &mut Budget::new(self.plan.knobs.read_budget);
+        let Some(member) = self.nodes[node].up_mut() else { return };
+        let found = if look.fetches < FETCHES_MAX {
+            reading.run(&mut look.hand.beside(&mut member.archive.cache()), budget)
+        } else {
+            reading.run(&mut member.shelf, budget)
+        };
+        match found {
             Some(found) => {
-                let found = found.map_err(door::Refusal::from);
+                if let Err(Refusal { reason: Reason::Unreadable(why), .. }) = &found {
+                    self.unreadable(node, why);
+                }
                 self.found(look.op, Answer::Found(found));
+            }
+            None if look.hand.waits() => {
+                self.stats.fault("read-fetched");
+                let fetches = look.fetches + 1;
+                self.look_later(Look { reading: None, fetches, ..look });
             }
             None => {
                 self.stats.fault("read-slice");
                 self.look_later(Look { reading: Some(reading), ..look });
             }
+        }
+    }
+
+    /// Reads versions that have left memory.
+    fn fetch(&mut self, node: usize, all: Vec<Fetch>) -> Result<Fetched, Refusal> {
+        let member = self.nodes[node].up_mut().expect("its life goes on");
+        Fetch::read_all(all, &mut member.shelf).map_err(|why| {
+            self.unreadable(node, &why);
+            Refusal::not_applied(Reason::Unreadable(why))
+        })
+    }
+
+    /// A value cannot be read, and is named: that is so only where a disk is damaged.
+    pub(super) fn unreadable(&mut self, node: usize, why: &str) {
+        self.stats.fault("unreadable");
+        self.begin_mending(node);
+        let place = &self.nodes[node];
+        if !place.damaged && !place.misreads {
+            let what = format!("{}: {why}", place.name);
+            self.blame("a sound disk is read", what);
         }
     }
 

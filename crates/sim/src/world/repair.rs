@@ -16,7 +16,10 @@ impl World {
         let Some(repair) = &opened.repair else {
             return match (place.repairing, ending) {
                 (None, _) => (),
-                (Some(_), Some(index)) => self.conclude_repair(node, index),
+                (Some(_), Some(index)) => {
+                    self.stats.fault("repair-ended-unseen");
+                    self.conclude_repair(node, index);
+                }
                 (Some(_), None) => {
                     let what = format!("{} forgot that it repairs", place.name);
                     self.blame("a repair is not forgotten", what);
@@ -122,7 +125,8 @@ impl World {
         let proven = place.repairing.take();
         let same = |(ballot, _): &(Ballot, _)| place.ledger.promise.term == ballot.term;
         let floor = proven.filter(same).map_or(LogIndex::ZERO, |(_, floor)| floor);
-        place.damaged = false;
+        // Values that were hit too are found by whoever reads them.
+        place.damaged = place.values_hit;
         place.ledger.excused = false;
         let held = place.ledger.last().max(place.ledger.covered);
         if held < index || index < floor {

@@ -58,7 +58,13 @@ impl World {
         let checkpoint = CheckpointState::new(policy, base, bytes, journal_bytes);
         let (clock, rule) = ((self.now, self.nodes[node].rate_ppm), self.plan.knobs.compaction);
         let peers = self.peers(node, opened.identity, opened.bootstrap);
-        let member = Member::new(replica, opened.journal, checkpoint, (life, peers), clock, rule);
+        let shelf = match opened.archive.reader(&self.nodes[node].disk) {
+            Ok(shelf) => shelf,
+            Err(error) => return self.not_started(node, error.to_string()),
+        };
+        let files = (opened.archive, shelf);
+        let mine = (life, peers);
+        let member = Member::new(replica, opened.journal, files, checkpoint, mine, clock, rule);
         self.nodes[node].process = Process::Up(Box::new(member));
         let life = self.nodes[node].life;
         self.tracer.node(self.now, node, || trace::What::Restart {
@@ -68,6 +74,7 @@ impl World {
             base: base.0,
             last,
         });
+        self.plan_scrub(node);
         self.check_state(node);
         self.begin_shown(node, opened.fresh);
         self.meet(node);
@@ -114,6 +121,7 @@ impl World {
             },
             on_damage: OnDamage::Repair,
             draws: Draws { mark: draws.next_u64() as u32, key: draws.next_u64() },
+            cache_bytes: self.plan.knobs.cache_bytes,
         };
         member::open::open(&place.disk, known, &how)
     }

@@ -3,7 +3,9 @@
 use super::World;
 use crate::agenda::What;
 use crate::client::{Answer, Outcome};
+use crate::disk::Loss;
 use crate::judge;
+use crate::node::Process;
 use base::{Nanos, Token};
 use consensus::raft::Trace;
 use door::Sight;
@@ -143,7 +145,7 @@ impl World {
             &effects.trace,
             &effects.changes,
             &mut known,
-            &ledgers,
+            (&ledgers, &mut member.archive.cache()),
         );
         self.look_for_the_late_written();
         if reconfigured && let Some(ruling) = self.judge.configs.of(id) {
@@ -257,7 +259,9 @@ impl World {
         for peer in effects.snapshots.drain(..) {
             self.send_checkpoint(node, peer);
         }
-        assert!(effects.fetch.is_empty(), "what settles stays in memory so far");
+        if !effects.fetch.is_empty() {
+            self.begin_fetch(node, std::mem::take(&mut effects.fetch));
+        }
         if let Some(settling) = effects.settle.take() {
             self.begin_merge(node, settling);
         }
@@ -270,12 +274,23 @@ impl World {
             self.end_repair(node, index);
         }
         if let Some(halt) = effects.halted.take() {
-            let what = format!("n{} stops at {}: {}", node + 1, halt.index, halt.why);
-            self.blame("no member contradicts the others", what);
+            self.halted(node, &halt);
         }
         if !self.stops_here(node) && std::mem::take(&mut effects.removed) {
             self.leave(node);
         }
+    }
+
+    /// A member whose disk is damaged may need a version that cannot be read.
+    fn halted(&mut self, node: usize, halt: &replica::Halt) {
+        if self.nodes[node].damaged && halt.why.contains(".qv") {
+            self.stats.fault("halted-unreadable");
+            self.stop(node, Loss::None, "unreadable");
+            self.nodes[node].process = Process::Refused(halt.why.clone());
+            return;
+        }
+        let what = format!("n{} stops at {}: {}", node + 1, halt.index, halt.why);
+        self.blame("no member contradicts the others", what);
     }
 
     fn persist(&mut self, node: usize, effects: &mut Effects) {

@@ -2,7 +2,7 @@
 
 use super::World;
 use crate::node::Node;
-use base::{NodeId, Prng};
+use base::{LogIndex, NodeId, Prng};
 use quorum::{Family, NodeSet};
 
 /// Minimal quorums looked at.
@@ -45,7 +45,20 @@ impl World {
             self.judge.configs.possible().any(|ruling| ruling.config.member(id).is_some())
         });
         let changing = !self.judge.configs.settled() || self.change_is_asked();
-        !counts || (!changing && self.judge.configs.always_decides(self.sound().minus(gone)))
+        let left = self.sound().minus(gone);
+        !counts || (!changing && self.judge.configs.always_decides(left) && self.has_all_data(left))
+    }
+
+    /// Whether one of these has all that is decided, and keeps data. Where all members do, whoever
+    /// may elect has one; where some are witnesses, those may have voted for what one alone has.
+    fn has_all_data(&self, places: NodeSet) -> bool {
+        let last = self.judge.applied();
+        let ballot = self.judge.ballot_at(last).unwrap_or_default();
+        places.iter().any(|place| {
+            let node = &self.nodes[usize::from(place)];
+            let holds = last == LogIndex::ZERO || node.ledger.holds(last, ballot);
+            holds && !node.ledger.excused && !self.judge.configs.is_witness(node.id)
+        })
     }
 
     fn one_of(family: &Family, random: &mut Prng) -> NodeSet {

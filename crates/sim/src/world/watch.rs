@@ -5,8 +5,8 @@ use super::World;
 use crate::agenda::What;
 use crate::judge::{Heard, Shown, Wanted, Watching};
 use base::{Blob, Nanos};
-use door::{Feed, Fragment, Sight, StreamId, Told};
-use mvcc::{Changes, KeyRange, View};
+use door::{Feed, Part, Sight, StreamId, Told};
+use mvcc::{Changes, KeyRange, Values as _, View};
 use std::sync::Arc;
 
 /// Each watcher has a stream of its own, and this number there.
@@ -265,12 +265,12 @@ impl World {
             if !feed.has_work(place) {
                 return;
             }
-            let told = feed.next(place, || store.view());
+            let told = feed.next(place, || store.view(), &mut member.archive.cache());
             let mut all: Vec<Told> = told.into_iter().collect();
             if all.is_empty()
                 && let Some(mut errand) = feed.begin(place, || store.view())
             {
-                while !errand.step() {}
+                while !errand.step(&mut member.shelf) {}
                 feed.end(&errand);
                 all = errand.take_told();
             }
@@ -289,6 +289,10 @@ impl World {
         let watcher = &mut self.watchers[number];
         let batch = match told {
             Told::Events { batch, .. } => batch,
+            Told::Unreadable { why, .. } => {
+                self.unreadable_here(number, &why);
+                return false;
+            }
             Told::Progress(revision) => {
                 self.tell(number, Heard::Progress { revision });
                 return true;
@@ -303,20 +307,37 @@ impl World {
             }
         };
         watcher.active = true;
-        let message = |part: Fragment<'_>| {
+        let message = |part: &Part<'_>| {
             let compacted = view.compact_revision();
-            let events = part.events(Some(view));
-            let shown =
-                events.map(|(event, before)| Shown { event: event.clone(), before, compacted });
+            let shown = part.events().map(|(event, before)| Shown {
+                event: event.clone(),
+                before,
+                compacted,
+            });
             Heard::Events { events: shown.collect(), revision: batch.revision(), more: part.more }
         };
-        let messages: Vec<Heard> = if watcher.client.wanted.fragment {
-            batch.fragments(FRAGMENT_BYTES_MAX, Some(view)).map(message).collect()
-        } else {
-            vec![message(batch.whole())]
+        let bytes_max =
+            if watcher.client.wanted.fragment { FRAGMENT_BYTES_MAX } else { usize::MAX };
+        let node = usize::from(watcher.node);
+        let Some(member) = self.nodes[node].up_mut() else { return false };
+        let parts = batch.parts((bytes_max, usize::MAX), Some(view), &mut member.shelf);
+        let Ok(parts) = parts else {
+            let why = member.shelf.take_trouble().expect("what can be read is read");
+            self.unreadable_here(number, &why);
+            return false;
         };
+        let messages: Vec<Heard> = parts.iter().flatten().map(message).collect();
         messages.into_iter().for_each(|heard| self.tell(number, heard));
         true
+    }
+
+    /// What a watcher is to see cannot be read here: its client goes elsewhere.
+    fn unreadable_here(&mut self, number: usize, why: &str) {
+        self.unreadable(usize::from(self.watchers[number].node), why);
+        self.unwatch(number);
+        self.tell(number, Heard::Canceled);
+        let at = self.now.plus(Nanos::from_millis(2));
+        self.agenda.push(at, What::Rewatch(number as u16));
     }
 
     /// A message reaches its client.

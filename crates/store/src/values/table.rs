@@ -142,6 +142,17 @@ impl ValueTable {
         (self.entries[n], self.numbers.get(n).copied().unwrap_or(n as u64))
     }
 
+    /// The revisions of which a block holds versions: others may hold more of the first and the
+    /// last of them.
+    pub fn revisions(&self, n: usize) -> Range<i64> {
+        let first = if n == 0 { self.about.interval.first } else { self.entries[n].revision };
+        let end = match self.entries.get(n + 1) {
+            None => self.about.interval.end,
+            Some(next) => next.revision + i64::from(next.sub > 0),
+        };
+        first..end
+    }
+
     /// Age of the first version of a block, if there are so many.
     pub fn first_age(&self, n: usize) -> Option<Age> {
         self.entries.get(n).map(Entry::age)

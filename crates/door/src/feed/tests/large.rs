@@ -50,15 +50,18 @@ fn a_large_change_is_heard_in_slices_and_fed_by_errands_whoever_watches() {
     assert!(feed.met <= 2 * WATCHERS as u64, "a watcher is met once a run: {}", feed.met);
     assert_eq!(feed.take_gone().len(), 1, "long ones are freed elsewhere");
     feed.want_progress(stream, 2);
-    assert!(feed.next(stream, no_view).is_none(), "nothing large is made at hand");
+    assert!(
+        feed.next(stream, no_view, &mut mvcc::InMemory).is_none(),
+        "nothing large is made at hand"
+    );
     let mut told = 0;
     while feed.has_work(stream) {
-        match feed.next(stream, no_view) {
+        match feed.next(stream, no_view, &mut mvcc::InMemory) {
             Some(Told::Progress(2)) => assert_eq!(told, WATCHERS, "not before what is owed"),
             None => {
                 let Some(mut errand) = feed.begin(stream, || store.view()) else { continue };
                 let mut slices = 1;
-                while !errand.step() {
+                while !errand.step(&mut mvcc::InMemory) {
                     slices += 1;
                 }
                 assert!(slices >= KEYS / 100, "{slices}");
@@ -118,9 +121,9 @@ fn watchers_that_come_back_together_are_fed_by_few_errands() {
     }
     let (mut errands, mut told) = (0, 0);
     while feed.has_work(stream) {
-        assert!(feed.next(stream, || store.view()).is_none());
+        assert!(feed.next(stream, || store.view(), &mut mvcc::InMemory).is_none());
         let Some(mut errand) = feed.begin(stream, || store.view()) else { continue };
-        while !errand.step() {}
+        while !errand.step(&mut mvcc::InMemory) {}
         assert!(feed.end(&errand));
         told += errand.take_batches().len() as u64;
         errands += 1;
@@ -147,6 +150,6 @@ fn what_waits_to_be_heard_is_bounded_and_looked_up_instead() {
         drop(feed.go_on());
     }
     feed.want_progress(stream, 1);
-    assert!(feed.next(stream, no_view).is_none() && feed.wants_errand(stream));
+    assert!(feed.next(stream, no_view, &mut mvcc::InMemory).is_none() && feed.wants_errand(stream));
     assert_eq!(feed.head, 1 + many, "all of them are accounted for");
 }
