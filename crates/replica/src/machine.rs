@@ -180,6 +180,7 @@ impl Replica {
         raft.set_tracing(settings.trace);
         assert!(raft.commit() >= applied, "a checkpoint holds what is committed");
         let standing = Standing::new(recovered.known, raft.last().0);
+        let anew = apply::is_all_in_memory(&recovered.store);
         Ok(Self {
             settings,
             raft,
@@ -190,7 +191,7 @@ impl Replica {
             applied_ballot,
             running: None,
             hand: Hand::default(),
-            anew: false,
+            anew,
             settled: None,
             writes: Writes::default(),
             seq_next: 1,

@@ -380,6 +380,8 @@ impl Replica {
             installed.store
         };
         out.discard.push(core::mem::replace(&mut self.store, store));
+        // All of it came into memory.
+        self.anew = is_all_in_memory(&self.store);
         if !planted!(JobSurvivesInstall) {
             out.discard.push(self.running.take().map(|running| running.job));
         }
@@ -401,6 +403,11 @@ impl Replica {
             }
         }
     }
+}
+
+/// Whether there is data, and none of it in files, which is where it belongs.
+pub(super) fn is_all_in_memory(store: &mvcc::Store) -> bool {
+    store.revision() > 1 && store.files().is_none()
 }
 
 #[cfg(test)]

@@ -416,6 +416,23 @@ fn a_checkpoint_is_taken_only_with_its_own_data_and_under_ballots_that_can_be() 
 }
 
 #[test]
+fn data_that_came_into_memory_settles_at_once_though_little_is_fresh() {
+    let mut installed = checkpoint(3, 3);
+    installed.store = mvcc::Store::new(mvcc::Limits::default());
+    for index in 1..=3u8 {
+        let put = mvcc::PutRequest { key: [index][..].into(), ..mvcc::PutRequest::default() };
+        let at = (LogIndex(index.into()), ClusterTime(5));
+        assert!(installed.store.apply(at.0, at.1, &mvcc::Command::Put(put)).result.is_ok());
+    }
+    let mut alone = leaderless();
+    let out = alone.step(Event::Install(installed.into()));
+    assert!(out.settle.is_some(), "it is to be put into files");
+    assert!(alone.step(Event::Tick).settle.is_none(), "once");
+    let out = leaderless().step(Event::Install(checkpoint(7, 7).into()));
+    assert!(out.settle.is_none(), "there is nothing");
+}
+
+#[test]
 fn a_write_whose_answer_went_into_a_checkpoint_is_unknown_and_others_wait_on() {
     let mut alone = leaderless();
     alone.now = ms(100);
