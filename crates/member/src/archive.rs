@@ -10,7 +10,7 @@ use base::LogIndex;
 use mvcc::{File, Settled, Settling, View};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use store::{Home, StoreError};
 
 #[derive(Default)]
@@ -29,6 +29,8 @@ struct Held {
 pub struct Archive {
     shared: Shared,
     held: Arc<Mutex<Held>>,
+    /// Whoever makes a checkpoint for a peer: two would be one file.
+    making: Arc<Mutex<()>>,
     /// Nothing more is to be merged.
     ended: Arc<AtomicBool>,
 }
@@ -39,7 +41,7 @@ impl Archive {
     pub fn new(cache_bytes: usize) -> Self {
         let (tables, cache) = (Tables::default(), Cache::new(cache_bytes));
         let shared = Shared { tables, cache, wounds: Wounds::default() };
-        Self { shared, held: Arc::default(), ended: Arc::default() }
+        Self { shared, held: Arc::default(), making: Arc::default(), ended: Arc::default() }
     }
 
     fn with<T>(&self, change: impl FnOnce(&mut Held) -> T) -> T {
@@ -114,6 +116,11 @@ impl Archive {
         self.names(view);
         shelf::clean(home)?;
         self.tidy(home)
+    }
+
+    /// Held while a checkpoint is made for a peer.
+    pub(crate) fn making(&self) -> MutexGuard<'_, ()> {
+        self.making.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What this view goes by stays for as long as it does.

@@ -153,6 +153,7 @@ fn whole(
     latest: &CheckpointFile,
     archive: &Archive,
 ) -> Result<Offered, StoreError> {
+    let _made_alone = archive.making();
     let Installed { index, ballot, config, store, extra } = load(home, latest, archive)?;
     let meta = meta_of(&store, (index, ballot), &config, extra);
     let mut records = store.checkpoint_records_of(archive.reader(home)?);

@@ -2,10 +2,12 @@
 
 use super::input::{Input, Vital};
 use crate::jobs::Thread;
+use member::mend::{FETCH_PAUSE, FETCH_TRIES};
 use member::shelf::Shelf;
 use mvcc::Fetch;
 use replica::Event;
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
 
 /// The member's end of the thread.
@@ -16,14 +18,12 @@ impl Fetcher {
     ///
     /// # Errors
     /// When the system gives no thread.
-    pub fn start(shelf: Shelf, inbox: UnboundedSender<Input>) -> std::io::Result<Self> {
+    pub fn start(mut shelf: Shelf, inbox: UnboundedSender<Input>) -> std::io::Result<Self> {
         Thread::start(|queue: Receiver<Vec<Fetch>>| {
             crate::aside::spawn("quorate-fetch", move || {
                 let _vital = Vital("fetch", inbox.clone());
-                let mut shelf = shelf;
-                for all in queue {
-                    let read = Fetch::read_all(all, &mut shelf);
-                    let event = read.map_or_else(Event::Unreadable, Event::Fetched);
+                while let Ok(all) = queue.recv() {
+                    let Some(event) = read(&mut shelf, all, &queue) else { return };
                     let _ = inbox.send(Input::Event(event));
                 }
             })
@@ -33,5 +33,26 @@ impl Fetcher {
 
     pub fn fetch(&self, all: Vec<Fetch>) {
         self.0.send(all);
+    }
+}
+
+/// What is damaged may be given by others soon; none when the member ends.
+fn read(shelf: &mut Shelf, mut all: Vec<Fetch>, queue: &Receiver<Vec<Fetch>>) -> Option<Event> {
+    let mut tries = 1;
+    loop {
+        let why = match Fetch::read_all(all.clone(), shelf) {
+            Ok(fetched) => return Some(Event::Fetched(fetched)),
+            Err(why) => why,
+        };
+        if tries == FETCH_TRIES {
+            return Some(Event::Unreadable(why));
+        }
+        tracing::error!("an entry waits for a value that cannot be read: {why}");
+        match queue.recv_timeout(Duration::from_nanos(FETCH_PAUSE.0)) {
+            Err(RecvTimeoutError::Disconnected) => return None,
+            Err(RecvTimeoutError::Timeout) => tries += 1,
+            // Another state has come, and another entry.
+            Ok(others) => (all, tries) = (others, 1),
+        }
     }
 }

@@ -13,7 +13,7 @@ use base::NodeId;
 use base::codec::Get;
 use base::limits::{CHECKPOINT_BYTES_MAX, CHECKPOINT_CHUNK_BYTES, CHECKPOINTS_TAKEN_MAX};
 use bytes::{Bytes, BytesMut};
-use member::checkpoints::{Incoming, decode_offer, encode_offer};
+use member::checkpoints::{Incoming, Offered, decode_offer, encode_offer};
 use member::{Purpose, Sending};
 use std::fmt;
 use std::io::{self, Write as _};
@@ -59,9 +59,13 @@ pub fn send(sending: Sending, shared: &Rc<Shared>) {
     let (files, inbox) = (shared.files.clone(), shared.inbox.clone());
     let seen = shared.met.borrow().seen();
     let work = move || {
-        let sent = greet_one(&addresses, &hello, &seen)
-            .map_err(Failed::There)
-            .and_then(|(stream, buffer)| transfer(stream, buffer, &files, sending));
+        // What is sent is made first, which may take long: who is greeted waits for no more than a
+        // moment.
+        let offered = sending.offer(&files.place, &files.archive);
+        let sent = offered.map_err(|error| Failed::Here(error.to_string())).and_then(|offered| {
+            let greeted = greet_one(&addresses, &hello, &seen).map_err(Failed::There)?;
+            transfer(greeted, offered, &files, sending)
+        });
         match &sent {
             Ok(bytes) => tracing::info!("checkpoint of {bytes} bytes sent to {:x}", to.0),
             Err(error) => tracing::warn!("checkpoint to {:x}: {error}", to.0),
@@ -77,15 +81,13 @@ pub fn send(sending: Sending, shared: &Rc<Shared>) {
 }
 
 fn transfer(
-    mut stream: TcpStream,
-    mut buffer: BytesMut,
+    (mut stream, mut buffer): (TcpStream, BytesMut),
+    (offer, mut file): Offered,
     files: &Files,
     sending: Sending,
 ) -> Result<u64, Failed> {
     stream.set_read_timeout(Some(limits::STALL_MAX))?;
     let mut out = Vec::new();
-    let opened = sending.offer(&files.place, &files.archive);
-    let (offer, mut file) = opened.map_err(|error| Failed::Here(error.to_string()))?;
     let size = offer.len;
     frame::encode(Kind::BulkBegin, &mut out, |out| encode_offer(&offer, out));
     stream.write_all(&out)?;
