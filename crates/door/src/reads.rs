@@ -5,9 +5,8 @@
 //! left memory of what that needs, it is fetched, no picture is held meanwhile, and the read begins
 //! again. What is not done by then goes on apart, from the picture it began on: one at a time for
 //! each connection, and no more than [`LONG_MAX`] in all, so that pictures have a bound. What was
-//! found is handed over
-//! without one, and writing it down holds no place here; whoever is owed too much of other long
-//! answers waits with the next.
+//! found is handed over without one, and writing it down holds no place here; whoever is owed too
+//! much of other long answers waits with the next.
 
 use crate::answer::Answer;
 use crate::facts::Header;

@@ -12,7 +12,7 @@ use api::etcdserverpb as pb;
 use base::Blob;
 use base::limits::STREAM_AT_ONCE_BYTES_MAX;
 use bytes::Bytes;
-use door::{Door, Reason, Refusal, apart};
+use door::{Door, Refusal, apart};
 use later::{Asker, Later, promise};
 use mvcc::{
     Budget, Counted, Error, KeyValue, RangeRequest, RangeResponse, RangeWork, SortOrder,
@@ -211,9 +211,8 @@ impl Chunks {
                         return Some((Err(refusal::status(&error.into())), None));
                     }
                     None => {
-                        let why = Reason::Unreadable(values.take_trouble()?);
-                        let status = refusal::status(&Refusal::not_applied(why));
-                        return Some((Err(status), None));
+                        let why = values.take_trouble()?;
+                        return Some((Err(refusal::unreadable(why)), None));
                     }
                 },
             };

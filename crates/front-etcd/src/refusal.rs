@@ -66,10 +66,14 @@ pub(super) fn no_leader(door: &dyn Door) -> Status {
     status(&Refusal::not_applied(Reason::NoLeader).knowing(leader, missing))
 }
 
-/// A version that is to be told was not at hand where all that can be read is.
-pub(super) fn unreadable(values: &mut dyn Values) -> Status {
-    let why = values.take_trouble().expect("what can be read is read");
+/// A version that is to be told cannot be read here.
+pub(super) fn unreadable(why: String) -> Status {
     status(&Refusal::not_applied(Reason::Unreadable(why)))
+}
+
+/// One was not at hand where all that can be read is.
+pub(super) fn not_read(values: &mut dyn Values) -> Status {
+    unreadable(values.take_trouble().expect("what can be read is read"))
 }
 
 /// The status a failed request is answered with.

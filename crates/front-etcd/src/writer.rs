@@ -273,7 +273,7 @@ impl Writer {
             match measure.run(values) {
                 Ok(true) => {}
                 Ok(false) => return None,
-                Err(NotAtHand) => return Some(Err(refusal::unreadable(values))),
+                Err(NotAtHand) => return Some(Err(refusal::not_read(values))),
             }
             let nothing = Measure { parts: Vec::new(), lengths: Vec::new(), items: 0 };
             let (parts, length) = std::mem::replace(measure, nothing).resolve();

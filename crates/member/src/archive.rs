@@ -5,7 +5,7 @@
 
 use crate::cache::Cache;
 use crate::shelf::{self, Shared, Shelf, Tables};
-use crate::wounds::{Name, Wounds, name};
+use crate::wounds::{Name, Wounds};
 use base::LogIndex;
 use mvcc::{File, Settled, Settling, View};
 use std::collections::BTreeSet;
@@ -22,6 +22,16 @@ struct Held {
     /// Indexes that were written since the one that it names, and that one: they have rising places
     /// in the log.
     indexes: BTreeSet<LogIndex>,
+}
+
+impl Held {
+    /// Forgets the files that nobody goes by: whoever goes by one holds it too.
+    fn prune(&mut self) {
+        let Self { files, named, .. } = self;
+        files.sort_unstable_by_key(|file| (file.name(), Arc::as_ptr(file)));
+        files.dedup_by(|a, b| Arc::ptr_eq(a, b));
+        files.retain(|file| Arc::strong_count(file) > 1 || named.contains(&file.name()));
+    }
 }
 
 /// Clones are one.
@@ -78,12 +88,10 @@ impl Archive {
     /// The files that somebody goes by, in order.
     pub(crate) fn files(&self) -> Vec<Arc<File>> {
         let mut files = self.with(|held| {
-            held.files
-                .retain(|file| Arc::strong_count(file) > 1 || held.named.contains(&name(file)));
+            held.prune();
             held.files.clone()
         });
-        files.sort_unstable_by_key(|file| name(file));
-        files.dedup_by_key(|file| name(file));
+        files.dedup_by_key(|file| file.name());
         files
     }
 
@@ -133,7 +141,7 @@ impl Archive {
     pub(crate) fn names(&self, view: &View) {
         let (index, files) = view.files().map_or((None, Vec::new()), |(i, f)| (Some(i.index), f));
         self.with(|held| {
-            held.named = files.iter().map(name).collect();
+            held.named = files.iter().map(File::name).collect();
             if let Some(index) = index {
                 held.indexes = held.indexes.split_off(&index);
                 held.indexes.insert(index);
@@ -161,14 +169,10 @@ impl Archive {
     /// Those of the disk.
     pub fn tidy(&self, home: &dyn Home) -> Result<(), StoreError> {
         let (names, indexes) = self.with(|held| {
+            held.prune();
             let Held { files, named, indexes } = held;
-            files.sort_unstable_by_key(|file| name(file));
-            files.dedup_by(|a, b| Arc::ptr_eq(a, b));
-            // Whoever goes by one holds it too.
-            files.retain(|file| Arc::strong_count(file) > 1);
-            let names: BTreeSet<Name> =
-                files.iter().map(|file| name(file)).chain(named.iter().copied()).collect();
-            (names, indexes.clone())
+            let files = files.iter().map(|file| file.name());
+            (files.chain(named.iter().copied()).collect(), indexes.clone())
         });
         self.shared.wounds.retain(&names);
         shelf::keep(home, &names, &indexes, &self.shared.tables)

@@ -4,7 +4,7 @@
 use crate::archive::Archive;
 use crate::checkpoints;
 use crate::shelf;
-use crate::wounds::{Name, name};
+use crate::wounds::Name;
 use store::{Home, StoreError, StoreErrorKind};
 
 /// Where a pass is.
@@ -42,7 +42,7 @@ impl Scrub {
     ) -> Result<Scrubbed, StoreError> {
         let from = self.at.unwrap_or(((i64::MIN, 0), 0));
         let files = archive.files();
-        let Some(file) = files.iter().find(|file| name(file) >= from.0) else {
+        let Some(file) = files.iter().find(|file| file.name() >= from.0) else {
             self.at = None;
             return Ok(Scrubbed::All {
                 index: is_sound(
@@ -51,10 +51,10 @@ impl Scrub {
                 checkpoint: is_sound(checkpoints::prove_newest(home))?,
             });
         };
-        let first = if name(file) == from.0 { from.1 } else { 0 };
+        let first = if file.name() == from.0 { from.1 } else { 0 };
         let (bytes, next) = archive.reader(home)?.scrub(file, first, bytes_max)?;
         self.at = Some(match next {
-            Some(block) => (name(file), block),
+            Some(block) => (file.name(), block),
             None => ((file.first, file.generation + 1), 0),
         });
         Ok(Scrubbed::Some(bytes))

@@ -5,7 +5,7 @@
 //! leaves files that nobody asks for.
 
 use crate::cache::Cache;
-use crate::wounds::{Mended, Name, Wounds, name};
+use crate::wounds::{Mended, Name, Wounds};
 use base::{Blob, LogIndex};
 use mvcc::{Age, File, IndexFile, NotAtHand, Settled, Settling, Values, Version, Wanted};
 use std::collections::{BTreeMap, BTreeSet};
@@ -60,7 +60,7 @@ impl Tables {
     }
 
     fn table(&self, disk: &mut dyn Disk, file: &File) -> Result<Arc<ValueTable>, StoreError> {
-        let key = name(file);
+        let key = file.name();
         if let Some(table) = self.with(|known| known.tables.get(&key).cloned()) {
             return Ok(table);
         }
@@ -70,7 +70,7 @@ impl Tables {
     }
 
     fn take(&self, disk: &mut dyn Disk, file: &File) -> Result<ValueReader, StoreError> {
-        let key = name(file);
+        let key = file.name();
         let idle = self.with(|known| {
             let idle = known.idle.get_mut(&key).and_then(Vec::pop);
             known.idle_count -= usize::from(idle.is_some());
@@ -86,7 +86,7 @@ impl Tables {
     }
 
     fn give_back(&self, file: &File, reader: ValueReader) {
-        let key = name(file);
+        let key = file.name();
         self.with(|known| {
             if known.idle_count < IDLE_MAX && known.tables.contains_key(&key) {
                 known.idle.entry(key).or_default().push(reader);
@@ -275,7 +275,7 @@ pub(crate) fn settle(
     settled.in_memory(|version| cache.add(version));
     let mut mendable = wounds.mendable(|first, end| settled.settled_between(first, end));
     let held: Vec<Arc<File>> = settled.files().cloned().collect();
-    let mut mending = held.iter().filter(|file| mendable.remove(&name(file)));
+    let mut mending = held.iter().filter(|file| mendable.remove(&file.name()));
     loop {
         let mended = mending.next().and_then(|file| settled.anew(file));
         let Some(worn) = mended.or_else(|| settled.worn()) else { break };

@@ -16,10 +16,6 @@ pub type Name = (i64, u64);
 /// Bytes of versions that are kept here at most; more is asked for once these are in a file.
 const GIVEN_BYTES_MAX: usize = 64 << 20;
 
-pub(crate) fn name(file: &File) -> Name {
-    (file.first, file.generation)
-}
-
 #[derive(Default)]
 struct Wound {
     /// Revisions that are missing, by the first of them, and whether all of it was given.
@@ -31,6 +27,12 @@ struct All {
     wounds: BTreeMap<Name, Wound>,
     given: BTreeMap<Age, Version>,
     bytes: usize,
+}
+
+impl All {
+    fn given(&self, wanted: &Wanted) -> Option<&Version> {
+        self.given.get(&wanted.age).filter(|version| version.hash() == wanted.hash)
+    }
 }
 
 /// Called when damage is met that was not known.
@@ -56,7 +58,7 @@ impl Wounds {
     pub(crate) fn note(&self, file: &File, revisions: Range<i64>) {
         assert!(!revisions.is_empty(), "a block holds something");
         let is_new = self.with(|all| {
-            let missing = &mut all.wounds.entry(name(file)).or_default().missing;
+            let missing = &mut all.wounds.entry(file.name()).or_default().missing;
             let known = missing.get(&revisions.start).is_some_and(|(end, _)| *end >= revisions.end);
             if !known {
                 missing.insert(revisions.start, (revisions.end, false));
@@ -97,13 +99,11 @@ impl Wounds {
     /// needed of some revisions.
     pub(crate) fn mendable(&self, wanted: impl Fn(i64, i64) -> Vec<Wanted>) -> BTreeSet<Name> {
         self.with(|all| {
-            let is_there =
-                |w: &Wanted| all.given.get(&w.age).is_some_and(|version| version.hash() == w.hash);
             let whole = |wound: &Wound| {
                 let mut missing = wound.missing.iter();
                 missing.all(|(first, (end, is_given))| {
-                    let all_there = wanted(*first, *end).iter().all(is_there);
-                    *is_given && (all_there || planted!(MendedInPart))
+                    let all_there = || wanted(*first, *end).iter().all(|w| all.given(w).is_some());
+                    *is_given && (all_there() || planted!(MendedInPart))
                 })
             };
             let names = all.wounds.iter().filter(|(_, wound)| whole(wound));
@@ -125,9 +125,8 @@ impl Wounds {
                     all.bytes -= twice.bytes();
                 }
             }
-            let is_there =
-                |w: &Wanted| all.given.get(&w.age).is_some_and(|version| version.hash() == w.hash);
-            let whole = wanted.iter().all(is_there) || planted!(MendedInPart);
+            let all_there = wanted.iter().all(|w| all.given(w).is_some());
+            let whole = all_there || planted!(MendedInPart);
             let missing = all.wounds.values_mut().flat_map(|wound| &mut wound.missing);
             let these = missing
                 .filter(|(first, (end, _))| **first == revisions.start && *end == revisions.end);
@@ -138,15 +137,14 @@ impl Wounds {
 
     /// What was given in the place of this one.
     pub(crate) fn given(&self, wanted: Wanted) -> Option<Version> {
-        let given = self.with(|all| all.given.get(&wanted.age).cloned());
-        given.filter(|version| version.hash() == wanted.hash)
+        self.with(|all| all.given(&wanted).cloned())
     }
 
     /// Versions from `from` on of damaged revisions that were given, and where those end: of the
     /// first behind `from`, as there is nothing sound before.
     fn run(&self, file: &File, from: Age) -> Option<(Vec<Version>, i64)> {
         self.with(|all| {
-            let missing = &all.wounds.get(&name(file))?.missing;
+            let missing = &all.wounds.get(&file.name())?.missing;
             let next = missing.iter().find(|(_, (end, _))| *end > from.0);
             let (_, (end, _)) = next.filter(|(_, (_, is_given))| *is_given)?;
             let given = all.given.range(from..(*end, 0)).map(|(_, version)| version.clone());

@@ -19,8 +19,8 @@ pub enum Fetch {
 impl Fetch {
     fn key(&self) -> Key {
         match self {
-            Self::Version(file, wanted) => (file.first, file.generation, false, wanted.age),
-            Self::Versions(file, from) => (file.first, file.generation, true, *from),
+            Self::Version(file, wanted) => (file.name(), false, wanted.age),
+            Self::Versions(file, from) => (file.name(), true, *from),
         }
     }
 
@@ -50,8 +50,8 @@ impl Fetch {
 /// What was read for each.
 pub type Fetched = Vec<(Fetch, Vec<Version>)>;
 
-/// First revision and generation of the file, whether it is a run, and where that begins.
-type Key = (i64, u64, bool, Age);
+/// The file's name, whether it is a run, and where that begins.
+type Key = ((i64, u64), bool, Age);
 
 /// Of one entry or read: it gives what was fetched, and notes what is still to be.
 #[derive(Debug, Default)]

@@ -253,12 +253,13 @@ impl Index {
         all.done()
     }
 
-    /// Every version, those of a key one behind the other. Whoever wants to know whose it is asks
-    /// for the key.
-    pub fn all(&self) -> impl Iterator<Item = (Group<'_>, Facts)> {
+    /// Every version of these revisions, and the group that says whose it is, in the order of keys.
+    /// Goes through all of it.
+    pub fn between(&self, first: i64, end: i64) -> impl Iterator<Item = (Group<'_>, Facts)> {
         let leaves = self.leaves.iter().map(|(_, leaf)| leaf);
         let groups = leaves.flat_map(|leaf| (0..leaf.len()).map(|at| leaf.group(at)));
-        groups.flat_map(|group| group.versions().map(move |facts| (group, facts)))
+        let all = groups.flat_map(|group| group.versions().map(move |facts| (group, facts)));
+        all.filter(move |(_, facts)| (first..end).contains(&facts.mod_revision))
     }
 
     /// Its leaves as bytes, in order.

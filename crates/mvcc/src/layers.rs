@@ -12,7 +12,7 @@ use crate::index::{Facts, Index};
 use crate::made::Made;
 use crate::map::Map;
 use crate::shelf::{Memory, Place, Shelf};
-use crate::values::{Age, File, IndexFile, Wanted};
+use crate::values::{Age, File, IndexFile};
 use crate::version::Record;
 use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
@@ -273,9 +273,7 @@ impl Layers {
 
     /// Keys with a version of these revisions that has settled; goes through the whole index.
     pub fn settled_keys(&self, first: i64, end: i64) -> BTreeSet<Blob> {
-        let within = |facts: &Facts| (first..end).contains(&facts.mod_revision);
-        let found = self.base.all().filter(|(_, facts)| within(facts));
-        found.map(|(group, _)| group.key()).collect()
+        self.base.between(first, end).map(|(group, _)| group.key()).collect()
     }
 
     /// Where the store stood when the index was begun that is in a file.
@@ -327,9 +325,3 @@ impl Layers {
 
 #[cfg(test)]
 mod tests;
-
-/// What an index has of these revisions.
-pub(crate) fn wanted_between(index: &Index, first: i64, end: i64) -> Vec<Wanted> {
-    let within = |facts: &Facts| (first..end).contains(&facts.mod_revision);
-    index.all().filter(|(_, facts)| within(facts)).map(|(_, facts)| Wanted::of(&facts)).collect()
-}

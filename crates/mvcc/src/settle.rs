@@ -3,7 +3,6 @@
 
 use crate::discard::Discard;
 use crate::index::Index;
-use crate::layers;
 use crate::shelf::{Anew, Memory, Shelf, Volume};
 use crate::store::Store;
 use crate::values::{File, InMemory, IndexFile, Values, Version, Wanted};
@@ -106,24 +105,23 @@ impl Kept {
 impl Settled {
     /// What is worth to be made anew.
     pub fn worn(&self) -> Option<Worn> {
-        let anew = self.merged.1.worn(&self.left)?;
-        let (first, end, _) = self.merged.1.interval(&anew);
-        Some(Worn { anew, first, end })
+        Some(self.interval(self.merged.1.worn(&self.left)?))
     }
 
     /// This file is to be made anew, if anything goes by it.
     pub fn anew(&self, file: &File) -> Option<Worn> {
-        let is_it =
-            |held: &Arc<File>| (held.first, held.generation) == (file.first, file.generation);
-        let anew = self.merged.1.volume(is_it)?;
+        Some(self.interval(self.merged.1.volume(file)?))
+    }
+
+    fn interval(&self, anew: Anew) -> Worn {
         let (first, end, _) = self.merged.1.interval(&anew);
-        Some(Worn { anew, first, end })
+        Worn { anew, first, end }
     }
 
     /// What is retained of these revisions, without its values. Takes time in proportion to all
     /// that is.
     pub fn settled_between(&self, first: i64, end: i64) -> Vec<Wanted> {
-        layers::wanted_between(&self.merged.0, first, end)
+        self.merged.0.between(first, end).map(|(_, facts)| Wanted::of(&facts)).collect()
     }
 
     /// What is kept of it.

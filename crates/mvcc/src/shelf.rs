@@ -221,10 +221,10 @@ impl Shelf {
     }
 
     /// The volume in this file.
-    pub fn volume(&self, is_it: impl Fn(&Arc<File>) -> bool) -> Option<Anew> {
+    pub fn volume(&self, file: &File) -> Option<Anew> {
         let is_it = |shelved: &Shelved| match &shelved.volume {
             Volume::Memory(_) => false,
-            Volume::File(file) => is_it(file),
+            Volume::File(held) => held.name() == file.name(),
         };
         self.0.iter().position(is_it).map(|at| Anew(at..at + 1))
     }

@@ -33,6 +33,13 @@ pub struct File {
     pub digest: u64,
 }
 
+impl File {
+    /// First revision and generation: no two files have both.
+    pub fn name(&self) -> (i64, u64) {
+        (self.first, self.generation)
+    }
+}
+
 /// An index in a file, as [`crate::Settled::index_pieces`] gave it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IndexFile {

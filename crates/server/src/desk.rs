@@ -23,7 +23,7 @@ use ::door::{
 use base::{Nanos, NodeId, Prng, Token};
 use held::Held;
 use later::{Asker, Promise};
-use member::{Archive, Cache};
+use member::Archive;
 use mvcc::{Changes, RangeRequest, RangeResponse, Response, View};
 use net::Server;
 use replica::Event;
@@ -88,8 +88,6 @@ pub struct Desk {
     disk_metrics: Arc<DiskMetrics>,
     recording: Arc<Recording>,
     pool: Rc<Pool>,
-    /// Values that have left memory, as far as they have not.
-    cache: Cache,
     archive: Archive,
     /// Reads whose state is fresh enough.
     reads: Rc<Reads>,

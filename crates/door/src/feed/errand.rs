@@ -80,8 +80,7 @@ impl Errand {
     }
 
     /// Goes on, by as many events as one step of a cursor may look at; true once it is done, which
-    /// it is soon.
-    /// What has left memory is read in `values`.
+    /// it is soon. What has left memory is read in `values`.
     pub fn step(&mut self, values: &mut dyn Values) -> bool {
         let mut looks = self.bounds.events_max;
         self.slices += 1;

@@ -12,7 +12,7 @@ use api::etcdserverpb as pb;
 use api::etcdserverpb::watch_request::RequestUnion;
 use base::limits::{ANSWERS_MAX, STREAM_AT_ONCE_BYTES_MAX};
 use bytes::Bytes;
-use door::{Batch, Errand, Reason, Refusal, StreamId, Told, apart};
+use door::{Batch, Errand, StreamId, Told, apart};
 use later::{Asker, Later};
 use mvcc::Values;
 use net::{Form, Requests, Source, Status, Turn};
@@ -373,7 +373,7 @@ impl Session {
     /// What the watcher should see next cannot be read here. It may go on at another member.
     fn unreadable(&mut self, id: i64, why: String) {
         self.watchers.remove(&id);
-        let cancel_reason = refusal::status(&Refusal::not_applied(Reason::Unreadable(why))).text;
+        let cancel_reason = refusal::unreadable(why).text;
         let header = Some(self.header());
         self.answer(pb::WatchResponse {
             header,

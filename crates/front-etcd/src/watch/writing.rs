@@ -83,7 +83,7 @@ impl Writing {
                 match self.begin(values) {
                     Ok(true) => continue,
                     Ok(false) => break,
-                    Err(NotAtHand) => return Some(Err(refusal::unreadable(values))),
+                    Err(NotAtHand) => return Some(Err(refusal::not_read(values))),
                 }
             };
             let chunk = match message.step(values)? {

@@ -93,7 +93,7 @@ impl Host for Desk {
         page.counter("etcd_disk_wal_write_bytes_total", load(&self.disk_metrics.write_bytes));
         page.counter("quorate_disk_wal_batches_total", load(&self.disk_metrics.batches));
         page.counter("quorate_disk_wal_entries_total", load(&self.disk_metrics.entries));
-        let cache = self.cache.stats();
+        let cache = self.archive.cache().stats();
         page.gauge("quorate_value_cache_bytes", cache.bytes);
         page.gauge("quorate_value_cache_versions", cache.versions);
         page.counter("quorate_value_cache_hits_total", cache.found);

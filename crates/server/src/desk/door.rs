@@ -142,7 +142,7 @@ impl Door for Desk {
     }
 
     fn at_hand(&self) -> Box<dyn Values> {
-        Box::new(self.cache.clone())
+        Box::new(self.archive.cache())
     }
 
     fn view(&self) -> View {

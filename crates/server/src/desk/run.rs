@@ -132,7 +132,6 @@ impl Desk {
                 disk_metrics: parts.disk_metrics,
                 recording: parts.recording,
                 pool: Pool::new(parts.threads),
-                cache: parts.archive.cache(),
                 archive: parts.archive,
                 reads: Reads::new(stage, move || Nanos(nanos())),
                 pending: RefCell::default(),

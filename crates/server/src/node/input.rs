@@ -60,8 +60,6 @@ pub enum Input {
         gave: bool,
         pause: Duration,
     },
-    /// An index in a file is damaged: it is to be written anew.
-    SettleAnew,
     /// The newest checkpoint is: another one is to be taken.
     CheckpointDamaged,
     SnapshotSent {

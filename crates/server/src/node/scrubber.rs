@@ -5,6 +5,7 @@ use crate::disk::Files;
 use crate::jobs::Thread;
 use crate::metrics::DiskMetrics;
 use member::{Scrub, Scrubbed};
+use replica::Event;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -79,7 +80,7 @@ fn step(
         Scrubbed::All { index, checkpoint } => {
             if !index {
                 tracing::error!("the index in a file is damaged: writing another one");
-                let _ = inbox.send(Input::SettleAnew);
+                let _ = inbox.send(Input::Event(Event::SettleAnew));
             }
             if !checkpoint {
                 tracing::error!("the newest checkpoint is damaged");

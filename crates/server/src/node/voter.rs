@@ -205,7 +205,6 @@ impl Voter {
             Input::PeerFound(node) => events.push(Event::PeerFound(node)),
             Input::CheckpointUnfit { written } => self.replace_checkpoint(written, events),
             Input::Damaged => self.mend(Duration::ZERO),
-            Input::SettleAnew => events.push(Event::SettleAnew),
             Input::CheckpointDamaged => {
                 self.replace_checkpoint(self.checkpoint.written, events);
             }
