@@ -92,7 +92,7 @@ impl Tap {
         }
     }
 
-    /// Tells `sink` of everything from now on.
+    /// Tells `sink` of what is kept, and of everything from now on.
     pub fn listen(&mut self, sink: TraceSink) {
         self.listened = true;
         self.tell(Handed::Listen(sink));

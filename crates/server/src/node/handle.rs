@@ -70,8 +70,9 @@ impl Handle {
         self.control(Control::Record(events_max));
     }
 
-    /// Calls `sink` for every trace event from now on, on the recorder's thread. What it is too
-    /// slow for is dropped, which leaves a gap in the numbers.
+    /// Calls `sink` for every trace event that is still recorded and for every one from now on, on
+    /// the recorder's thread. What it is too slow for is dropped, which leaves a gap in the
+    /// numbers. With `Config::record` above 0 nothing since the start is missed.
     pub fn subscribe_trace(&self, sink: TraceSink) {
         self.control(Control::Trace(sink));
     }

@@ -60,11 +60,25 @@ impl Recorder {
                     drop(old);
                     self.tell_config();
                 }
-                Handed::Listen(sink) => {
-                    self.sinks.push(sink);
-                    self.tell_config();
-                }
+                Handed::Listen(sink) => self.listen(sink),
             }
+        }
+    }
+
+    /// A listener hears first what is kept: a lone member elects itself before anybody listens.
+    fn listen(&mut self, sink: TraceSink) {
+        let page = self.recording.ring().as_ref().map(|ring| ring.page(1, usize::MAX));
+        let page = page.unwrap_or_default();
+        for event in &page.events {
+            // As those are numbered that follow.
+            sink(&Event {
+                n: (event.n + self.told + 1).saturating_sub(page.next),
+                ..event.clone()
+            });
+        }
+        self.sinks.push(sink);
+        if page.events.is_empty() {
+            self.tell_config();
         }
     }
 

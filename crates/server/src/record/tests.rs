@@ -107,3 +107,17 @@ fn nobody_listens_no_thread_and_nothing_is_made() {
     assert!(!tap.is_open());
     tap.say(Nanos(1), || unreachable!("nobody wants it any more"));
 }
+
+#[test]
+fn who_listens_hears_first_what_is_kept() {
+    let (mut tap, recording) = tap(100);
+    let config = config("a");
+    tap.hand((1, &config), &mut step(3));
+    let (sender, heard) = channel();
+    tap.listen(Box::new(move |event| sender.send(event.clone()).expect("the test hears")));
+    tap.hand((1, &config), &mut step(2));
+    drop(tap);
+    let heard: Vec<trace::Event> = heard.iter().collect();
+    assert_eq!(heard.len(), 6, "a configuration and five events: {heard:?}");
+    assert_eq!(heard, read(&recording, "from=1"), "the same, under the same numbers");
+}
