@@ -16,7 +16,6 @@ use crate::weight::of_found;
 use crate::work::{Made, Work};
 use alloc::boxed::Box;
 use alloc::rc::{Rc, Weak};
-use alloc::string::String;
 use alloc::vec::Vec;
 use base::Nanos;
 use base::limits::{AT_ONCE_BYTES_MAX, FETCHING_MAX, LONG_MAX};
@@ -24,7 +23,7 @@ use core::cell::{Cell, RefCell};
 use core::task::{Context, Waker};
 use later::{Asker, Later, Promise, promise};
 use lines::{For, Lines};
-use mvcc::{Budget, Fetch, Fetched, Hand, Values};
+use mvcc::{Budget, Fetch, FetchOutcome, Hand, Values};
 use pages::Pages;
 
 mod lines;
@@ -158,7 +157,7 @@ struct Fetches(Vec<Fetch>);
 
 impl Work for Fetches {
     fn step(&mut self, values: &mut dyn Values) -> Option<Made> {
-        let fetched = Fetch::read_all(core::mem::take(&mut self.0), values);
+        let fetched: FetchOutcome = Fetch::read_all(core::mem::take(&mut self.0), values);
         Some(Box::new(fetched))
     }
 }
@@ -302,9 +301,9 @@ impl Reads {
             // None: whoever asked has left, or the member ends.
             let Some(made) = made else { return };
             let Fetching(reads) = &fetching;
-            let fetched = made.downcast::<Result<Fetched, String>>();
+            let fetched = made.downcast::<FetchOutcome>();
             match *fetched.expect("it is what was fetched") {
-                Err(why) => answer.keep(Err(Refusal::not_applied(Reason::Unreadable(why)))),
+                Err((_, why)) => answer.keep(Err(Refusal::not_applied(Reason::Unreadable(why)))),
                 Ok(fetched) => {
                     hand.take(fetched);
                     let fetches = fetches + 1;

@@ -110,8 +110,9 @@ impl Archive {
         self.with(|held| held.indexes.first().copied())
     }
 
-    pub(crate) fn tables(&self) -> &Tables {
-        &self.shared.tables
+    /// What readers of the files share.
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
     }
 
     /// A start goes by what this view does, and its checkpoint is the newest. What no checkpoint
@@ -155,7 +156,11 @@ impl Archive {
     /// # Errors
     /// Those of the disk, and the end of the member: nothing has happened then.
     pub fn settle(&self, home: &dyn Home, settling: &Settling) -> Result<Settled, StoreError> {
-        let settled = shelf::settle(home, settling, &self.shared, &|| !self.has_ended())?;
+        let settled = shelf::settle(home, settling, &self.shared, &|| !self.has_ended());
+        let settled = settled.inspect_err(|_| {
+            // What was written before it failed is of no use. If that cannot go now it goes later.
+            let _ = self.tidy(home);
+        })?;
         self.with(|held| {
             held.files.extend(settled.files().cloned());
             held.indexes.insert(settled.begun());

@@ -105,7 +105,7 @@ pub fn load(
     }
     if let Some((_, files)) = store.files() {
         archive.hold(&store);
-        shelf::prove(home, &files, archive.tables())?;
+        shelf::prove(home, &files, archive.shared())?;
     }
     if store.applied_index() != meta.index && !planted!(CheckpointIndexAhead) {
         let what = "the state is not that of its place in the log";
@@ -139,12 +139,16 @@ pub fn offer(home: &dyn Home, hollow: bool, archive: &Archive) -> Result<Offered
     if hollow && !planted!(WitnessSentData) {
         return emptied(disk.as_mut(), &latest);
     }
-    let second = store::open_checkpoint(disk.as_mut(), &latest.name)?.nth(1).transpose()?;
-    if second.is_some_and(|record| mvcc::names_files(&record)) {
+    if second(disk.as_mut(), &latest)?.is_some_and(|record| mvcc::names_files(&record)) {
         return whole(home, &latest, archive);
     }
     let file = disk.open(&latest.name).map_err(|error| io(&latest.name, &error))?;
     Ok((latest, file))
+}
+
+/// The record that says how the data is kept.
+fn second(disk: &mut dyn Disk, file: &CheckpointFile) -> Result<Option<Vec<u8>>, StoreError> {
+    store::open_checkpoint(disk, &file.name)?.nth(1).transpose()
 }
 
 /// One that names files, with all that is in them: to be sent. It goes once it is no longer open.
@@ -241,8 +245,17 @@ impl Incoming {
     /// # Errors
     /// A file that does not verify, or is not what was offered.
     pub fn finish(self, home: &dyn Home, archive: &Archive) -> Result<Installed, StoreError> {
-        let file = self.inner.finish(part(home)?.as_mut())?;
-        load(home, &file, archive)
+        let mut disk = part(home)?;
+        let file = self.inner.finish(disk.as_mut())?;
+        let loaded = second(disk.as_mut(), &file).and_then(|second| match second {
+            Some(record) if mvcc::names_files(&record) => {
+                let what = "it names files, which are another member's";
+                Err(StoreError::new(StoreErrorKind::Invalid, &file.name, 0, what))
+            }
+            _ => load(home, &file, archive),
+        });
+        // It would be taken for the newest one, and drive out the own.
+        loaded.or_else(|error| store::remove_checkpoint(disk.as_mut(), &file).and(Err(error)))
     }
 }
 

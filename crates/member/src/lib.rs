@@ -29,6 +29,7 @@ pub mod meet;
 pub mod mend;
 pub mod open;
 pub mod publish;
+mod ranges;
 #[cfg(test)]
 mod sample;
 pub mod scrub;

@@ -32,42 +32,57 @@ pub fn decode_ask(bytes: &[u8]) -> Result<Range<i64>, DecodeError> {
     Ok(revisions)
 }
 
-/// What a member retains of these revisions, as it is said to the one that asks. Nothing of what is
-/// longer than an answer may be, and nothing where a part cannot be read here either.
+/// What a member retains of these revisions, as it is said to the one that asks: of the first of
+/// them, as far as an answer goes and they can be read here, and which one is next.
 pub fn answer(view: &View, revisions: &Range<i64>, values: &mut dyn Values) -> Vec<u8> {
-    let mut out = Vec::new();
-    let found = view.versions_between(revisions.start, revisions.end, values);
-    let Some(versions) = found else {
-        let _why = values.take_trouble();
-        return out;
-    };
-    let mut one = Vec::new();
+    let Range { start, end } = *revisions;
+    let (versions, next) = view.versions_between(start, end, MEND_BYTES_MAX, values);
+    let _why = values.take_trouble();
+    let (mut out, mut one) = (Vec::new(), Vec::new());
+    out.put_i64(next);
     for version in versions {
         one.clear();
         version.encode(&mut one);
         out.put_bytes(&one);
-        if out.len() > MEND_BYTES_MAX {
-            return Vec::new();
-        }
     }
     out
 }
 
-/// Takes what a peer answered; whether nothing is missing of these revisions any more. `view` says
+/// Takes what a peer answered: from which revision on it is to be asked for the rest. `view` says
 /// what is to be there.
 ///
 /// # Errors
-/// Bytes that are no versions.
+/// Bytes that are no answer.
 pub fn take(
     archive: &Archive,
     view: &View,
     revisions: &Range<i64>,
     bytes: &[u8],
-) -> Result<bool, DecodeError> {
+) -> Result<Taken, DecodeError> {
     let (mut get, mut versions) = (Get::new(bytes), Vec::new());
+    let next = get.i64()?;
     while get.remaining() > 0 {
         versions.push(Version::decode(get.bytes()?)?);
     }
-    let wanted = view.settled_between(revisions.start, revisions.end);
-    Ok(archive.wounds().give(revisions, &wanted, versions))
+    let given = revisions.start..next.min(revisions.end);
+    let wanted = view.settled_between(given.start, given.end);
+    let needed = (&wanted[..], view.compact_revision());
+    if !given.is_empty() && archive.wounds().give(&given, needed, versions) {
+        return Ok(Taken { gave: true, next: given.end });
+    }
+    // It cannot read these itself, and may read some behind them.
+    let part = (revisions.end - revisions.start) / PARTS;
+    Ok(Taken { gave: false, next: revisions.start + part.max(1) })
+}
+
+/// In how many places, about, a peer is asked for what it cannot give from its start on.
+const PARTS: i64 = 64;
+
+/// What came of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// Whether something is not missing any more.
+    pub gave: bool,
+    /// The revision from which on the same peer may have more.
+    pub next: i64,
 }

@@ -5,10 +5,11 @@
 //! leaves files that nobody asks for.
 
 use crate::cache::Cache;
-use crate::wounds::{Mended, Name, Wounds};
+use crate::wounds::{Name, Wounds};
 use base::{Blob, LogIndex};
 use mvcc::{Age, File, IndexFile, NotAtHand, Settled, Settling, Values, Version, Wanted};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use store::{
     Home, IndexReader, IndexWriter, Interval, StoreError, StoreErrorKind, ValueFile, ValueReader,
@@ -59,30 +60,36 @@ impl Tables {
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn table(&self, disk: &mut dyn Disk, file: &File) -> Result<Arc<ValueTable>, StoreError> {
+    /// Of a file of which header, table or footer is damaged, whatever blocks are found.
+    fn table(
+        &self,
+        disk: &mut dyn Disk,
+        file: &File,
+        wounds: &Wounds,
+    ) -> Result<Arc<ValueTable>, StoreError> {
         let key = file.name();
         if let Some(table) = self.with(|known| known.tables.get(&key).cloned()) {
             return Ok(table);
         }
-        let table = Arc::new(ValueTable::open(disk, &known(file))?);
+        let opened = match ValueTable::open(disk, &known(file)) {
+            Err(error) if error.kind == StoreErrorKind::Corrupt => {
+                let salvaged = ValueTable::rebuild(disk, &known(file))?;
+                wounds.note_around(file, salvaged.table.lost());
+                salvaged.table
+            }
+            opened => opened?,
+        };
+        let table = Arc::new(opened);
         self.with(|known| known.tables.insert(key, Arc::clone(&table)));
         Ok(table)
     }
 
-    fn take(&self, disk: &mut dyn Disk, file: &File) -> Result<ValueReader, StoreError> {
-        let key = file.name();
-        let idle = self.with(|known| {
-            let idle = known.idle.get_mut(&key).and_then(Vec::pop);
+    fn idle(&self, file: &File) -> Option<ValueReader> {
+        self.with(|known| {
+            let idle = known.idle.get_mut(&file.name()).and_then(Vec::pop);
             known.idle_count -= usize::from(idle.is_some());
             idle
-        });
-        match idle {
-            Some(reader) => Ok(reader),
-            None => {
-                let table = self.table(disk, file)?;
-                ValueReader::open(disk, table)
-            }
-        }
+        })
     }
 
     fn give_back(&self, file: &File, reader: ValueReader) {
@@ -112,16 +119,46 @@ pub(crate) struct Shared {
     pub wounds: Wounds,
 }
 
+impl Shared {
+    /// Of a file of which nothing is left, an error, and all of it is noted.
+    fn table(&self, disk: &mut dyn Disk, file: &File) -> Result<Arc<ValueTable>, StoreError> {
+        let table = self.tables.table(disk, file, &self.wounds);
+        if is_damage(&table) {
+            self.wounds.note(file, file.first..file.end);
+        }
+        table
+    }
+
+    fn reader(&self, disk: &mut dyn Disk, file: &File) -> Result<ValueReader, StoreError> {
+        if let Some(idle) = self.tables.idle(file) {
+            return Ok(idle);
+        }
+        let table = self.table(disk, file)?;
+        let opened = ValueReader::open(disk, table);
+        if is_damage(&opened) {
+            self.wounds.note(file, file.first..file.end);
+        }
+        opened
+    }
+}
+
+fn is_damage<T>(read: &Result<T, StoreError>) -> bool {
+    matches!(read, Err(error) if error.kind == StoreErrorKind::Corrupt)
+}
+
 /// Reads versions from the cache or from their files, as long as that takes.
 pub struct Shelf {
     disk: Box<dyn Disk>,
     shared: Shared,
     trouble: Option<StoreError>,
+    /// For whoever knows by the index which versions are to be there: what others gave of damaged
+    /// ones serves it whatever of them was compacted.
+    by_index: bool,
 }
 
 impl Shelf {
     pub(crate) fn open(home: &dyn Home, shared: &Shared) -> Result<Self, StoreError> {
-        Ok(Self { disk: part(home)?, shared: shared.clone(), trouble: None })
+        Ok(Self { disk: part(home)?, shared: shared.clone(), trouble: None, by_index: false })
     }
 
     /// Why the last version was not at hand, if it was not: it cannot be read.
@@ -134,14 +171,29 @@ impl Shelf {
         file: &File,
         read: impl FnOnce(&mut ValueReader) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let mut reader = self.shared.tables.take(self.disk.as_mut(), file)?;
+        let mut reader = self.shared.reader(self.disk.as_mut(), file)?;
         let found = read(&mut reader);
         self.shared.tables.give_back(file, reader);
         found
     }
 
     fn find(&mut self, file: &File, wanted: Wanted) -> Result<Version, StoreError> {
-        let block = self.with(file, |reader| reader.block_of(wanted.age))?;
+        let wounds = self.shared.wounds.clone();
+        self.with(file, |reader| {
+            let found = Self::find_by(reader, file, wanted);
+            if is_damage(&found) {
+                wounds.note(file, Self::damaged_at(reader, wanted.age));
+            }
+            found
+        })
+    }
+
+    fn find_by(
+        reader: &mut ValueReader,
+        file: &File,
+        wanted: Wanted,
+    ) -> Result<Version, StoreError> {
+        let block = reader.block_of(wanted.age)?;
         let bytes = block.as_ref().and_then(|block| block.version(wanted.age));
         let bytes = bytes.ok_or_else(|| corrupt(file, format!("no version {:?}", wanted.age)))?;
         let version = Version::decode(bytes).map_err(|error| corrupt(file, error))?;
@@ -152,7 +204,21 @@ impl Shelf {
         }
     }
 
-    fn run(reader: &mut ValueReader, file: &File, from: Age) -> Result<Vec<Version>, StoreError> {
+    /// What is damaged where the version of this age is not: its block, or that version alone.
+    fn damaged_at(reader: &mut ValueReader, age: Age) -> Range<i64> {
+        let block = reader.table().find(age);
+        match block.filter(|n| reader.block(*n).is_err()) {
+            Some(n) => reader.table().revisions(n),
+            None => age.0..age.0 + 1,
+        }
+    }
+
+    fn run(
+        reader: &mut ValueReader,
+        file: &File,
+        from: Age,
+        wounds: &Wounds,
+    ) -> Result<Vec<Version>, StoreError> {
         let mut found = Vec::new();
         let mut bytes_left = RUN_BYTES_MAX;
         let mut versions = reader.versions_from(from);
@@ -160,13 +226,21 @@ impl Shelf {
             let next = match versions.next_version() {
                 // What is sound before it comes first, so that it is met where it begins.
                 Err(_) if !found.is_empty() => break,
+                Err(error) if error.kind == StoreErrorKind::Corrupt => {
+                    wounds.note(file, versions.failed());
+                    return Err(error);
+                }
                 next => next?,
             };
             let Some((age, bytes)) = next else { break };
-            let version = Version::decode(bytes).map_err(|error| corrupt(file, error))?;
-            if version.age() != age {
+            let version = Version::decode(bytes).ok().filter(|version| version.age() == age);
+            let Some(version) = version else {
+                if !found.is_empty() {
+                    break;
+                }
+                wounds.note(file, age.0..age.0 + 1);
                 return Err(corrupt(file, format!("another version stands at {age:?}")));
-            }
+            };
             bytes_left = bytes_left.saturating_sub(bytes.len());
             found.push(version);
             if bytes_left == 0 {
@@ -192,6 +266,8 @@ impl Shelf {
                     Ok(block) => bytes += block.bytes().len() as u64,
                     Err(error) if error.kind == StoreErrorKind::Corrupt => {
                         wounds.note(file, reader.table().revisions(n));
+                        // It was tried, and twice: a file of such blocks is read in steps too.
+                        bytes += 1 << 13;
                     }
                     Err(error) => return Err(error),
                 }
@@ -200,27 +276,9 @@ impl Shelf {
             Ok((bytes, (n < reader.table().blocks()).then_some(n)))
         });
         match read {
-            Err(error) if error.kind == StoreErrorKind::Corrupt => {
-                self.shared.wounds.note(file, file.first..file.end);
-                Ok((file.len, None))
-            }
+            // All of it is gone, and noted.
+            Err(error) if error.kind == StoreErrorKind::Corrupt => Ok((file.len, None)),
             read => read,
-        }
-    }
-
-    /// Notes the first block from this age on that does not verify.
-    fn note(&mut self, file: &File, from: Age) {
-        let damaged = self.with(file, |reader| {
-            let first = reader.table().find(from).unwrap_or(0);
-            let damaged = (first..reader.table().blocks()).find(|n| reader.block(*n).is_err());
-            Ok(damaged.map(|n| reader.table().revisions(n)))
-        });
-        match damaged {
-            Ok(Some(revisions)) => self.shared.wounds.note(file, revisions),
-            // Read once more, it is sound.
-            Ok(None) => {}
-            // Nothing of it can be found.
-            Err(_) => self.shared.wounds.note(file, file.first..file.end),
         }
     }
 
@@ -235,11 +293,10 @@ impl Values for Shelf {
             return Some(cached);
         }
         let found = self.find(file, wanted);
-        if matches!(&found, Err(error) if error.kind == StoreErrorKind::Corrupt) {
-            self.note(file, wanted.age);
-            if let Some(given) = self.shared.wounds.given(wanted) {
-                return Some(given);
-            }
+        if is_damage(&found)
+            && let Some(given) = self.shared.wounds.given(wanted)
+        {
+            return Some(given);
         }
         let found = self.take(found)?;
         self.shared.cache.add(&found);
@@ -247,11 +304,19 @@ impl Values for Shelf {
     }
 
     fn versions(&mut self, file: &Arc<File>, from: Age) -> Option<Vec<Version>> {
-        let found = self.with(file, |reader| Self::run(reader, file, from));
-        if matches!(&found, Err(error) if error.kind == StoreErrorKind::Corrupt) {
-            self.note(file, from);
+        let wounds = self.shared.wounds.clone();
+        let mut from = from;
+        loop {
+            let found = self.with(file, |reader| Self::run(reader, file, from, &wounds));
+            if !is_damage(&found) {
+                return self.take(found);
+            }
+            match wounds.run(file, from, !self.by_index) {
+                None => return self.take(found),
+                Some((given, end)) if given.is_empty() && end < file.end => from = (end, 0),
+                Some((given, _)) => return Some(given),
+            }
         }
-        self.take(found)
     }
 
     fn take_trouble(&mut self) -> Option<String> {
@@ -268,8 +333,9 @@ pub(crate) fn settle(
     goes_on: &dyn Fn() -> bool,
 ) -> Result<Settled, StoreError> {
     let mut settled = settling.merge();
-    let mut names = Names { begun: settled.begun(), given: 0 };
-    let (mut disk, mut shelf) = (part(home)?, Shelf::open(home, shared)?);
+    let mut disk = part(home)?;
+    let mut shelf = Shelf { by_index: true, ..Shelf::open(home, shared)? };
+    let mut names = Names::new(settled.begun(), disk.as_mut())?;
     let Shared { wounds, cache, .. } = shared;
     // They leave memory with this, and were made lately.
     settled.in_memory(|version| cache.add(version));
@@ -279,12 +345,11 @@ pub(crate) fn settle(
     loop {
         let mended = mending.next().and_then(|file| settled.anew(file));
         let Some(worn) = mended.or_else(|| settled.worn()) else { break };
-        let interval = names.next(worn.first, worn.end);
+        let interval = names.next(worn.first, worn.end)?;
         let mut writer = ValueWriter::begin(disk.as_mut(), interval)?;
         let mut kept = settled.kept(&worn);
         let written = loop {
-            let mut values = Mended { values: &mut shelf, wounds };
-            match kept.next(&settled, &mut values) {
+            match kept.next(&settled, &mut shelf) {
                 Ok(None) => break Ok(()),
                 Ok(Some(version)) => {
                     if let Err(error) = put(&mut writer, &version, goes_on) {
@@ -295,13 +360,16 @@ pub(crate) fn settle(
             }
         };
         match finish(disk.as_mut(), writer, written) {
-            Ok(file) => settled.renewed(&worn, file),
+            Ok(file) => {
+                // Less than is kept, where what was given is of a later state: the next one does.
+                settled.renewed(&worn, file);
+            }
             Err(error) if error.kind == StoreErrorKind::Corrupt => settled.left(&kept),
             Err(error) => return Err(error),
         }
     }
-    settled.store(|first, end, versions| {
-        let mut writer = ValueWriter::begin(disk.as_mut(), names.next(first, end))?;
+    settled.store(FILE_BYTES_MAX, |first, end, versions| {
+        let mut writer = ValueWriter::begin(disk.as_mut(), names.next(first, end)?)?;
         let written = versions.iter().try_for_each(|version| put(&mut writer, version, goes_on));
         let file = finish(disk.as_mut(), writer, written)?;
         Ok::<_, StoreError>(file)
@@ -311,20 +379,38 @@ pub(crate) fn settle(
     Ok(settled)
 }
 
-/// Names are given once: no two files of one first revision have the same generation.
+/// Names are given once: no two files of one first revision have the same generation, whatever an
+/// attempt before or another state has left.
 struct Names {
     begun: LogIndex,
     given: u64,
+    there: BTreeSet<String>,
 }
 
+/// What settles in one go may be all that a member holds: damage to one file is to cost no more.
+const FILE_BYTES_MAX: usize = 128 << 20;
 /// Files that one merge writes, at most.
-const GIVEN_BITS: u32 = 12;
+const GIVEN_BITS: u32 = 20;
 
 impl Names {
-    fn next(&mut self, first: i64, end: i64) -> Interval {
-        self.given += 1;
-        assert!(self.given < 1 << GIVEN_BITS, "a merge writes few files");
-        Interval { first, end, generation: (self.begun.0 << GIVEN_BITS) | self.given }
+    fn new(begun: LogIndex, disk: &mut dyn Disk) -> Result<Self, StoreError> {
+        let failed =
+            |error: std::io::Error| StoreError::new(StoreErrorKind::Io, PART, 0, error.to_string());
+        let there = disk.list().map_err(failed)?.into_iter().collect();
+        Ok(Self { begun, given: 0, there })
+    }
+
+    fn next(&mut self, first: i64, end: i64) -> Result<Interval, StoreError> {
+        while self.given + 1 < 1 << GIVEN_BITS {
+            self.given += 1;
+            let generation = (self.begun.0 << GIVEN_BITS) | self.given;
+            let interval = Interval { first, end, generation };
+            if !self.there.contains(&interval.name()) {
+                return Ok(interval);
+            }
+        }
+        let what = "a merge that writes more files than there are names";
+        Err(StoreError::new(StoreErrorKind::Invalid, PART, 0, what))
     }
 }
 
@@ -393,13 +479,16 @@ pub(crate) fn prove_index(home: &dyn Home, index: LogIndex) -> Result<(), StoreE
     reader.try_for_each(|piece| piece.map(|_| ()))
 }
 
-/// Whether all these files are there and are those that are meant.
+/// Looks whether all these files are there and are those that are meant; what is not, is noted.
 ///
 /// # Errors
-/// What is wrong with one.
-pub(crate) fn prove(home: &dyn Home, files: &[File], tables: &Tables) -> Result<(), StoreError> {
+/// Those of the disk, but for damage.
+pub(crate) fn prove(home: &dyn Home, files: &[File], shared: &Shared) -> Result<(), StoreError> {
     let mut disk = part(home)?;
-    files.iter().try_for_each(|file| tables.table(disk.as_mut(), file).map(|_| ()))
+    files.iter().try_for_each(|file| match shared.table(disk.as_mut(), file) {
+        Err(error) if error.kind != StoreErrorKind::Corrupt => Err(error),
+        _found => Ok(()),
+    })
 }
 
 /// Removes all value and index files but these, by first revision and generation, and by place in

@@ -4,8 +4,9 @@
 //! other members are asked for all that they retain of those; what they give is served at once,
 //! held against the hash that the index has, and goes into a new file with the next merge.
 
+use crate::ranges::Ranges;
 use base::planted;
-use mvcc::{Age, File, Values, Version, Wanted};
+use mvcc::{Age, File, Version, Wanted};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,8 +19,10 @@ const GIVEN_BYTES_MAX: usize = 64 << 20;
 
 #[derive(Default)]
 struct Wound {
-    /// Revisions that are missing, by the first of them, and whether all of it was given.
-    missing: BTreeMap<i64, (i64, bool)>,
+    /// Revisions that cannot be read; none where only what stands around them cannot.
+    missing: Ranges,
+    /// Of those, what was given, or is retained by nobody.
+    given: Ranges,
 }
 
 #[derive(Default)]
@@ -27,6 +30,8 @@ struct All {
     wounds: BTreeMap<Name, Wound>,
     given: BTreeMap<Age, Version>,
     bytes: usize,
+    /// Before this revision not all was given that was made, as some is compacted.
+    compacted: i64,
 }
 
 impl All {
@@ -35,7 +40,8 @@ impl All {
     }
 }
 
-/// Called when damage is met that was not known.
+/// Called when damage is met that was not known, and when there is room again for what was given
+/// of other damage.
 pub type Alarm = Box<dyn Fn() + Send + Sync>;
 
 /// Clones are one.
@@ -50,44 +56,65 @@ impl Wounds {
         change(&mut self.all.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Damage that was met before is told at once.
     pub fn on_damage(&self, alarm: Alarm) {
         *self.alarm.lock().unwrap_or_else(PoisonError::into_inner) = Some(alarm);
+        if !self.is_empty() {
+            self.alarm();
+        }
+    }
+
+    fn alarm(&self) {
+        let alarm = self.alarm.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(alarm) = &*alarm {
+            alarm();
+        }
     }
 
     /// These revisions of a file cannot be read.
     pub(crate) fn note(&self, file: &File, revisions: Range<i64>) {
         assert!(!revisions.is_empty(), "a block holds something");
         let is_new = self.with(|all| {
-            let missing = &mut all.wounds.entry(file.name()).or_default().missing;
-            let known = missing.get(&revisions.start).is_some_and(|(end, _)| *end >= revisions.end);
-            if !known {
-                missing.insert(revisions.start, (revisions.end, false));
-            }
+            let wound = all.wounds.entry(file.name()).or_default();
+            let known = wound.missing.covers(&revisions);
+            wound.missing.add(revisions);
             !known
         });
-        let alarm = self.alarm.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(alarm) = alarm.as_ref().filter(|_| is_new) {
-            alarm();
+        if is_new {
+            self.alarm();
         }
     }
 
-    /// Revisions that other members are to be asked for; none when there is enough to be put into
-    /// files first.
-    pub fn asks(&self) -> Vec<Range<i64>> {
+    /// What stands around the versions of a file is damaged, and these revisions are lost.
+    pub(crate) fn note_around(&self, file: &File, lost: impl Iterator<Item = Range<i64>>) {
         self.with(|all| {
-            if all.bytes >= GIVEN_BYTES_MAX {
-                return Vec::new();
-            }
-            let missing = all.wounds.values().flat_map(|wound| &wound.missing);
-            let open = missing.filter(|(_, (_, is_given))| !is_given);
-            let asks: BTreeSet<(i64, i64)> = open.map(|(first, (end, _))| (*first, *end)).collect();
-            asks.into_iter().map(|(first, end)| first..end).collect()
+            let wound = all.wounds.entry(file.name()).or_default();
+            lost.for_each(|revisions| wound.missing.add(revisions));
+        });
+        self.alarm();
+    }
+
+    /// Revisions that other members are to be asked for, the first at or behind `from`; none when
+    /// there is enough to be put into files first. What was begun of a file is asked for whole: it
+    /// goes into a file only then.
+    pub fn next_ask(&self, from: i64) -> Option<Range<i64>> {
+        self.with(|all| {
+            let is_full = all.bytes >= GIVEN_BYTES_MAX;
+            let wounds = all.wounds.values().filter(|wound| !is_full || !wound.given.is_empty());
+            let open = wounds.filter_map(|wound| wound.missing.first_without(&wound.given, from));
+            open.min_by_key(|range| (range.start, range.end))
         })
     }
 
-    /// Blocks that are known to be damaged and not in a new file yet.
+    /// Whether anybody is to be asked for anything.
+    pub fn asks(&self) -> bool {
+        self.next_ask(i64::MIN).is_some()
+    }
+
+    /// Ranges of revisions that are known to be damaged and not in a new file yet; one at least of
+    /// a file that is damaged otherwise.
     pub fn len(&self) -> usize {
-        self.with(|all| all.wounds.values().map(|wound| wound.missing.len()).sum())
+        self.with(|all| all.wounds.values().map(|wound| wound.missing.len().max(1)).sum())
     }
 
     /// Whether anything is known to be damaged.
@@ -95,15 +122,16 @@ impl Wounds {
         self.with(|all| all.wounds.is_empty())
     }
 
-    /// Files of which something is missing, and all was given of that which `wanted` says is
+    /// Files of which something is damaged, and all was given of that which `wanted` says is
     /// needed of some revisions.
     pub(crate) fn mendable(&self, wanted: impl Fn(i64, i64) -> Vec<Wanted>) -> BTreeSet<Name> {
         self.with(|all| {
             let whole = |wound: &Wound| {
                 let mut missing = wound.missing.iter();
-                missing.all(|(first, (end, is_given))| {
-                    let all_there = || wanted(*first, *end).iter().all(|w| all.given(w).is_some());
-                    *is_given && (all_there() || planted!(MendedInPart))
+                missing.all(|range| {
+                    let needed = || wanted(range.start, range.end).into_iter();
+                    let all_there = || needed().all(|wanted| all.given(&wanted).is_some());
+                    wound.given.covers(&range) && (all_there() || planted!(MendedInPart))
                 })
             };
             let names = all.wounds.iter().filter(|(_, wound)| whole(wound));
@@ -112,25 +140,36 @@ impl Wounds {
     }
 
     /// Takes what another member retains of these revisions. `wanted` is all that is retained of
-    /// them here: true once none of that is missing. Nothing else is taken.
-    pub fn give(&self, revisions: &Range<i64>, wanted: &[Wanted], versions: Vec<Version>) -> bool {
+    /// them here, where before `compacted` not all is: true once none of it is missing. Nothing
+    /// else is taken.
+    pub fn give(
+        &self,
+        revisions: &Range<i64>,
+        (wanted, compacted): (&[Wanted], i64),
+        versions: Vec<Version>,
+    ) -> bool {
+        let wanted: BTreeMap<Age, u64> = wanted.iter().map(|w| (w.age, w.hash)).collect();
         self.with(|all| {
-            let is_wanted = |version: &Version| {
-                let has = |w: &Wanted| (w.age, w.hash) == (version.age(), version.hash());
-                wanted.iter().any(has)
-            };
+            let is_wanted = |version: &Version| wanted.get(&version.age()) == Some(&version.hash());
             for version in versions.into_iter().filter(is_wanted) {
                 all.bytes += version.bytes();
                 if let Some(twice) = all.given.insert(version.age(), version) {
                     all.bytes -= twice.bytes();
                 }
             }
-            let all_there = wanted.iter().all(|w| all.given(w).is_some());
-            let whole = all_there || planted!(MendedInPart);
-            let missing = all.wounds.values_mut().flat_map(|wound| &mut wound.missing);
-            let these = missing
-                .filter(|(first, (end, _))| **first == revisions.start && *end == revisions.end);
-            these.for_each(|(_, (_, is_given))| *is_given |= whole);
+            let is_given = |(age, hash): (&Age, &u64)| {
+                all.given.get(age).is_some_and(|version| version.hash() == *hash)
+            };
+            let whole = wanted.iter().all(is_given) || planted!(MendedInPart);
+            if whole {
+                all.compacted = all.compacted.max(compacted);
+                for Wound { missing, given } in all.wounds.values_mut() {
+                    let within = missing.iter().map(|range| {
+                        range.start.max(revisions.start)..range.end.min(revisions.end)
+                    });
+                    within.for_each(|range| given.add(range));
+                }
+            }
             whole
         })
     }
@@ -142,58 +181,121 @@ impl Wounds {
 
     /// Versions from `from` on of damaged revisions that were given, and where those end: of the
     /// first behind `from`, as there is nothing sound before.
-    fn run(&self, file: &File, from: Age) -> Option<(Vec<Version>, i64)> {
+    /// None where something was not given, or `is_all` is asked for and what is compacted was not.
+    pub(crate) fn run(&self, file: &File, from: Age, is_all: bool) -> Option<(Vec<Version>, i64)> {
         self.with(|all| {
-            let missing = &all.wounds.get(&file.name())?.missing;
-            let next = missing.iter().find(|(_, (end, _))| *end > from.0);
-            let (_, (end, _)) = next.filter(|(_, (_, is_given))| *is_given)?;
-            let given = all.given.range(from..(*end, 0)).map(|(_, version)| version.clone());
-            Some((given.collect(), *end))
+            if is_all && from.0.max(0) < all.compacted {
+                return None;
+            }
+            let Wound { missing, given } = all.wounds.get(&file.name())?;
+            let start = missing.at_or_behind(from.0)?.start.max(from.0);
+            let end = given.at_or_behind(start).filter(|given| given.start <= start)?.end;
+            let versions = all.given.range(from..(end, 0)).map(|(_, version)| version.clone());
+            Some((versions.collect(), end))
         })
     }
 
-    /// Forgets those of files that are gone.
+    /// Forgets those of files that are gone. There is room for more then.
     pub(crate) fn retain(&self, kept: &BTreeSet<Name>) {
-        self.with(|all| {
+        let is_less = self.with(|all| {
+            let bytes_before = all.bytes;
             all.wounds.retain(|name, _| kept.contains(name));
             let (wounds, bytes) = (&all.wounds, &mut all.bytes);
             all.given.retain(|age, version| {
-                let missing = wounds.values().flat_map(|wound| &wound.missing);
-                let stays = { missing }.any(|(first, (end, _))| (*first..*end).contains(&age.0));
+                let stays = wounds.values().any(|wound| wound.missing.has(age.0));
                 *bytes -= if stays { 0 } else { version.bytes() };
                 stays
             });
+            *bytes < bytes_before
         });
-    }
-}
-
-/// Reads files with what was given in the place of their damage: for whoever knows by the index
-/// what is to be there.
-pub(crate) struct Mended<'a, V> {
-    pub values: &'a mut V,
-    pub wounds: &'a Wounds,
-}
-
-impl<V: Values> Values for Mended<'_, V> {
-    fn version(&mut self, file: &Arc<File>, wanted: Wanted) -> Option<Version> {
-        self.values.version(file, wanted)
-    }
-
-    fn versions(&mut self, file: &Arc<File>, mut from: Age) -> Option<Vec<Version>> {
-        loop {
-            if let Some(found) = self.values.versions(file, from) {
-                return Some(found);
-            }
-            let (given, end) = self.wounds.run(file, from)?;
-            let _known = self.values.take_trouble();
-            if !given.is_empty() || end >= file.end {
-                return Some(given);
-            }
-            from = (end, 0);
+        if is_less && self.asks() {
+            self.alarm();
         }
     }
+}
 
-    fn take_trouble(&mut self) -> Option<String> {
-        self.values.take_trouble()
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base::{Blob, ClusterTime, LogIndex};
+    use mvcc::{Command, InMemory, Limits, PutRequest, Store};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    const LARGE: usize = 1 << 20;
+
+    fn file(revisions: Range<i64>) -> File {
+        let Range { start: first, end } = revisions;
+        File { first, end, generation: 1, versions: 1, len: 1, digest: 0 }
+    }
+
+    /// Of revisions 2, 3, and so on, each of a key of its own.
+    fn versions(count: u64) -> Vec<Version> {
+        let mut store = Store::new(Limits::default());
+        let value = Blob::from(vec![7; LARGE]);
+        for n in 1..=count {
+            let (key, value) = (Blob::from(&n.to_be_bytes()[..]), value.clone());
+            let put = Command::Put(PutRequest { key, value, ..PutRequest::default() });
+            store.apply(LogIndex(n), ClusterTime(n), &put);
+        }
+        store.view().versions_between(2, 2 + count as i64, usize::MAX, &mut InMemory).0
+    }
+
+    fn wanted(versions: &[Version]) -> Vec<Wanted> {
+        let wanted = |v: &Version| Wanted { age: v.age(), hash: v.hash(), bytes: LARGE as u32 };
+        versions.iter().map(wanted).collect()
+    }
+
+    #[test]
+    fn what_does_not_fit_is_asked_for_once_there_is_room_and_what_was_begun_is_ended() {
+        let (wounds, alarms) = (Wounds::default(), Arc::new(AtomicUsize::new(0)));
+        let rung = Arc::clone(&alarms);
+        wounds.on_damage(Box::new(move || {
+            rung.fetch_add(1, Ordering::Relaxed);
+        }));
+        let (first, second) = (file(2..90), file(90..100));
+        wounds.note(&first, 2..80);
+        wounds.note(&second, 90..95);
+        wounds.note(&second, 93..95);
+        let heard = || alarms.load(Ordering::Relaxed);
+        assert_eq!((heard(), wounds.len()), (2, 2), "what is known is told once");
+        let all = versions(78);
+        let (some, rest) = all.split_at(70);
+        assert!(wounds.give(&(2..72), (&wanted(some), 0), some.to_vec()));
+        assert_eq!(wounds.next_ask(i64::MIN), Some(72..80), "it goes into a file only whole");
+        assert_eq!(wounds.next_ask(80), None, "there is enough");
+        assert!(wounds.mendable(|_, _| Vec::new()).is_empty());
+        // Not all of it, and another one in the place of what is needed.
+        assert!(!wounds.give(&(72..80), (&wanted(rest), 0), rest[1..].to_vec()));
+        assert!(!wounds.give(&(72..80), (&wanted(rest), 0), some.to_vec()));
+        assert!(wounds.give(&(72..80), (&wanted(rest), 0), rest.to_vec()));
+        let needed = |_, _| wanted(&all);
+        assert_eq!(wounds.mendable(needed), BTreeSet::from([first.name()]));
+        assert!(!wounds.asks() && heard() == 2);
+        let (given, end) = wounds.run(&first, (2, 0), true).expect("all of it");
+        assert_eq!((given, end), (all.clone(), 80));
+        assert!(wounds.run(&first, (80, 0), true).is_none(), "nothing is missing there");
+        wounds.retain(&BTreeSet::from([second.name()]));
+        assert_eq!((heard(), wounds.next_ask(i64::MIN)), (3, Some(90..95)));
+        assert!(wounds.given(wanted(&all)[0]).is_none(), "it is in a file");
+    }
+
+    #[test]
+    fn what_was_compacted_where_it_was_given_is_given_to_those_only_who_know_of_it() {
+        let (wounds, file) = (Wounds::default(), file(2..10));
+        wounds.note(&file, 2..10);
+        let all = versions(8);
+        let kept = &all[3..];
+        assert!(wounds.give(&(2..10), (&wanted(kept), 6), kept.to_vec()));
+        assert!(wounds.run(&file, (5, 0), true).is_none());
+        assert_eq!(wounds.run(&file, (5, 0), false), Some((kept.to_vec(), 10)));
+        assert_eq!(wounds.run(&file, (6, 0), true), Some((all[4..].to_vec(), 10)));
+    }
+
+    #[test]
+    fn a_file_of_which_only_what_stands_around_versions_is_damaged_is_made_anew_alone() {
+        let (wounds, file) = (Wounds::default(), file(2..10));
+        wounds.note_around(&file, std::iter::empty());
+        assert!(!wounds.is_empty() && !wounds.asks() && wounds.len() == 1);
+        assert_eq!(wounds.mendable(|_, _| unreachable!()), BTreeSet::from([file.name()]));
     }
 }

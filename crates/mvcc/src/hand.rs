@@ -27,13 +27,11 @@ impl Fetch {
     /// Reads all of them where whatever can be read is at hand.
     ///
     /// # Errors
-    /// Why one cannot be.
-    pub fn read_all(all: Vec<Self>, values: &mut dyn Values) -> Result<Fetched, String> {
-        let read = |fetch: Self| {
-            let versions = fetch
-                .read(values)
-                .ok_or_else(|| values.take_trouble().expect("what can be read is read"))?;
-            Ok((fetch, versions))
+    /// Which one cannot be, and why.
+    pub fn read_all(all: Vec<Self>, values: &mut dyn Values) -> FetchOutcome {
+        let read = |fetch: Self| match fetch.read(values) {
+            Some(versions) => Ok((fetch, versions)),
+            None => Err((fetch, values.take_trouble().expect("what can be read is read"))),
         };
         all.into_iter().map(read).collect()
     }
@@ -49,6 +47,9 @@ impl Fetch {
 
 /// What was read for each.
 pub type Fetched = Vec<(Fetch, Vec<Version>)>;
+
+/// That, or which one cannot be read, and why.
+pub type FetchOutcome = Result<Fetched, (Fetch, String)>;
 
 /// The file's name, whether it is a run, and where that begins.
 type Key = ((i64, u64), bool, Age);
@@ -73,6 +74,11 @@ impl Hand {
             Fetch::Versions(..) => None,
         });
         bytes.sum()
+    }
+
+    /// Whether this was asked for and has not come.
+    pub fn waits_for(&self, fetch: &Fetch) -> bool {
+        self.asked.get(&fetch.key()) == Some(fetch)
     }
 
     /// Whether something was asked for and has not come.

@@ -63,7 +63,7 @@ pub use check::operations_max;
 pub use checkpoint::{CheckpointRecords, RECORD_BYTES_TARGET, names_files};
 pub use command::{AlarmAction, AlarmKind, Command, Error, Response};
 pub use discard::Discard;
-pub use hand::{Both, Fetch, Fetched, Hand};
+pub use hand::{Both, Fetch, FetchOutcome, Fetched, Hand};
 pub use hash::HashKv;
 pub use hash_kv::HashKvWork;
 pub use history::HistoryPage;

@@ -134,11 +134,17 @@ impl Settled {
         self.merged.1 = self.merged.1.replaced(&worn.anew, volume);
     }
 
-    /// This file is in the place of what is worn.
-    ///
-    /// Panics when it does not hold what is kept of it.
-    pub fn renewed(&mut self, worn: &Worn, file: File) {
-        self.renew(worn, Volume::File(Arc::new(file)));
+    /// This file is in the place of what is worn, if it holds all that is kept of it; otherwise
+    /// that stays as it is: whether it is.
+    pub fn renewed(&mut self, worn: &Worn, file: File) -> bool {
+        let (_, _, kept) = self.merged.1.interval(&worn.anew);
+        let whole = usize::try_from(file.versions) == Ok(kept) || planted!(LivingCollected);
+        if whole {
+            self.renew(worn, Volume::File(Arc::new(file)));
+        } else {
+            self.left.push(worn.first);
+        }
+        whole
     }
 
     /// What is worn stays as it is, since the versions of it from this one on cannot be read.
@@ -172,21 +178,43 @@ impl Settled {
         volumes.for_each(|(.., versions)| versions.iter().for_each(&mut each));
     }
 
-    /// Has all that is in memory put into files; values are read from there then.
+    /// Has all that is in memory put into files of about so many bytes at most; values are read
+    /// from there then.
     ///
     /// # Errors
     /// As `put`.
     pub fn store<E>(
         &mut self,
+        bytes_max: usize,
         mut put: impl FnMut(i64, i64, &[Version]) -> Result<File, E>,
     ) -> Result<(), E> {
         let all: Vec<_> = self.merged.1.in_memory().collect();
-        for (at, first, end, versions) in all {
-            let file = put(first, end, &versions)?;
-            self.merged.1 = self.merged.1.stored(at, file);
+        // What is behind a volume is not where it was once that is several files.
+        for (at, first, end, mut versions) in all.into_iter().rev() {
+            versions.retain(|Version(record)| self.merged.0.has(&record.kv.key, record.age()));
+            let (mut files, mut from, mut rest) = (Vec::new(), first, &versions[..]);
+            while from < end {
+                let (some, left) = rest.split_at(within(rest, bytes_max));
+                let to = left.first().map_or(end, |next| next.age().0);
+                files.push(put(from, to, some)?);
+                (from, rest) = (to, left);
+            }
+            self.merged.1 = self.merged.1.stored(at, files);
         }
         Ok(())
     }
+}
+
+/// How many of these are so many bytes, or the first revision of them alone: no revision is in two
+/// files.
+fn within(versions: &[Version], bytes_max: usize) -> usize {
+    let mut bytes = 0;
+    let ends = versions.windows(2).enumerate().find_map(|(at, two)| {
+        bytes += two[0].bytes();
+        let is_full = bytes + two[1].bytes() > bytes_max;
+        (is_full && two[0].age().0 < two[1].age().0).then_some(at + 1)
+    });
+    ends.unwrap_or(versions.len())
 }
 
 /// A merge costs something for each version that is there already: it waits until what comes and

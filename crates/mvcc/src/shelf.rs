@@ -210,13 +210,19 @@ impl Shelf {
         Self(Arc::new(all))
     }
 
-    /// With this file in the place of the volume at `at`, which is in memory.
-    pub fn stored(&self, at: usize, file: File) -> Self {
+    /// With these files in the place of the volume at `at`, which is in memory: they hold what the
+    /// index knows of it.
+    pub fn stored(&self, at: usize, files: Vec<File>) -> Self {
         let mut all = Vec::clone(&self.0);
-        let of = |volume: &Volume| (volume.first(), volume.end(), volume.len());
-        let new = Volume::File(Arc::new(file));
-        assert_eq!(of(&all[at].volume), of(&new), "the file holds what was in memory");
-        all[at].volume = new;
+        let Shelved { volume: old, dead } = &all[at];
+        assert!(matches!(old, Volume::Memory(_)), "what is in a file stays there");
+        assert!(files.is_sorted_by(|a, b| a.end == b.first), "no revision is in none or in two");
+        let (first, end) = (files.first().map(|file| file.first), files.last().map(|f| f.end));
+        let versions: u64 = files.iter().map(|file| file.versions).sum();
+        let held = (Some(old.first()), Some(old.end()), (old.len() - dead) as u64);
+        assert_eq!((first, end, versions), held, "the files hold what was in memory");
+        let volume = |file| Shelved { volume: Volume::File(Arc::new(file)), dead: 0 };
+        all.splice(at..=at, files.into_iter().map(volume));
         Self(Arc::new(all))
     }
 

@@ -253,19 +253,36 @@ impl View {
     }
 
     /// The versions of these revisions in the order in which they were made, those that are dead
-    /// and not gone yet among them; none when one is not at hand.
+    /// and not gone yet among them, about so many bytes of them, and the revision that is next:
+    /// those of a revision are given whole. They end, too, where one is not at hand.
     pub fn versions_between(
         &self,
         first: i64,
         end: i64,
+        bytes_max: usize,
         values: &mut dyn Values,
-    ) -> Option<Vec<Version>> {
+    ) -> (Vec<Version>, i64) {
         let (mut walk, mut found) = (Walk::between((first, 0), end), Vec::new());
+        let mut bytes = 0;
         loop {
             match walk.next(&self.layers, values) {
-                Step::Missing => return None,
-                Step::End => return Some(found),
-                Step::Version(record) => found.push(Version(record)),
+                Step::End => return (found, end),
+                Step::Version(record) => {
+                    let version = Version(record);
+                    let revision = version.age().0;
+                    let is_next =
+                        found.last().is_some_and(|last: &Version| last.age().0 < revision);
+                    if is_next && bytes >= bytes_max {
+                        return (found, revision);
+                    }
+                    bytes += version.bytes();
+                    found.push(version);
+                }
+                Step::Missing => {
+                    let reached = walk.reached().0.clamp(first, end);
+                    found.retain(|version| version.age().0 < reached);
+                    return (found, reached);
+                }
             }
         }
     }

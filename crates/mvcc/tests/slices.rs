@@ -382,7 +382,7 @@ fn reads_of_a_view_are_equal_at_any_budget_and_as_etcd_makes_them() {
 /// Puts all into files that a merge left in memory, and makes anew what is worn.
 fn store_in(drive: &mut Drive, settled: &mut Settled) {
     let put = |first, end, versions: &[Version]| Ok::<_, ()>(drive.put(first, end, versions));
-    settled.store(put).expect("a map takes everything");
+    settled.store(100, put).expect("a map takes everything");
     while let Some(worn) = settled.worn() {
         let (mut kept, mut versions) = (settled.kept(&worn), Vec::new());
         loop {

@@ -58,7 +58,7 @@ pub enum Event {
     /// What [`Effects::fetch`] asked for, each with what was read.
     Fetched(Fetched),
     /// What [`Effects::fetch`] asked for cannot be read, and why: the entry cannot be applied here.
-    Unreadable(String),
+    Unreadable(Fetch, String),
     /// What came of [`Effects::settle`].
     Settled(Box<mvcc::Settled>),
     /// What has settled is to be written anew, though little is fresh: a file of it is damaged.

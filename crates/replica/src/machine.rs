@@ -355,7 +355,7 @@ impl Replica {
             Event::Settled(settled) => self.settled = Some(settled),
             Event::SettleAnew => self.anew = true,
             Event::Fetched(fetched) => self.hand.take(fetched),
-            Event::Unreadable(why) => self.on_unreadable(why, out),
+            Event::Unreadable(fetch, why) => self.on_unreadable(&fetch, why, out),
             Event::Install(installed) => self.on_install(*installed, out),
             Event::SnapshotSent { to, ok } => {
                 self.sending.remove(&to);

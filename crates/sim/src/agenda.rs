@@ -44,6 +44,7 @@ pub enum What {
         node: u8,
         life: u32,
         tries: u8,
+        from: i64,
     },
     FetchDone {
         node: u8,

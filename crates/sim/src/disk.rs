@@ -31,6 +31,9 @@ pub struct DiskCounts {
     pub full: u64,
     pub rot_read: u64,
     pub rot_rest: u64,
+    /// Of those, sectors that cannot be read.
+    pub bad_sectors: u64,
+    pub bad_reads: u64,
     pub misdirected: u64,
 }
 
@@ -220,9 +223,16 @@ impl Machine {
         self.restore(&Image { inodes: Vec::new(), names: BTreeMap::new() });
     }
 
-    /// Flips one durable, vouched bit. Says where, or none when there is no such byte.
+    /// Flips one durable, vouched bit; of a file of values or an index its sector is at times lost
+    /// instead. Says where, or none when there is no such byte.
     pub fn rot(&mut self, pick: u64) -> Option<String> {
         let (name, inode, at) = self.pick_vouched(pick)?;
+        if name.starts_with("values/") && pick >> 56 & 7 < 3 {
+            self.inodes[inode].spoil(at);
+            self.counts.rot_rest += 1;
+            self.counts.bad_sectors += 1;
+            return Some(format!("{name} at byte {at}, unreadable"));
+        }
         let mask = 1u8 << (pick >> 59 & 7);
         self.inodes[inode].flip(at, mask);
         self.counts.rot_rest += 1;
@@ -396,6 +406,10 @@ impl DiskFile for SimFile {
         let image = inode.written();
         let from = image.len().min(usize::try_from(offset).unwrap_or(usize::MAX));
         let n = into.len().min(image.len() - from);
+        if inode.is_bad(&(from..from + n)) {
+            machine.counts.bad_reads += 1;
+            return Err(io::Error::other("a bad sector"));
+        }
         into[..n].copy_from_slice(&image[from..from + n]);
         let safe = inode.vouched(&self.path).saturating_sub(from).min(n);
         if machine.rot_reads > 0 && safe > 0 {

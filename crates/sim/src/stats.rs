@@ -56,6 +56,8 @@ impl Stats {
         self.faults("disk-full", counts.full);
         self.faults("read-rot", counts.rot_read);
         self.faults("rest-rot", counts.rot_rest);
+        self.faults("bad-sector", counts.bad_sectors);
+        self.faults("bad-sector-read", counts.bad_reads);
         self.faults("misdirected-write", counts.misdirected);
     }
 

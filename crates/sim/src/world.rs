@@ -206,7 +206,9 @@ impl World {
             What::CheckpointDone { node, life } => self.checkpoint_done(usize::from(node), life),
             What::MergeDone { node, life } => self.merge_done(usize::from(node), life),
             What::Scrub { node, life } => self.scrub(usize::from(node), life),
-            What::Mend { node, life, tries } => self.mend(usize::from(node), life, tries),
+            What::Mend { node, life, tries, from } => {
+                self.mend(usize::from(node), life, tries, from);
+            }
             What::FetchDone { node, life } => self.fetch_done(usize::from(node), life),
             What::Chunk(transfer) => self.chunk(transfer),
             What::PeerLost { node, life, peer } => {

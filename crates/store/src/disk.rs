@@ -2,23 +2,37 @@
 
 use crate::{StoreError, StoreErrorKind};
 use base::planted;
+use std::io::{self, ErrorKind};
 use wal::{Disk, DiskFile, Ours};
 
-/// Reads `len` bytes, or fewer at the end of the file. Errors: `Io`.
+/// A place that cannot be read is damaged, as one with flipped bits is; a system that is short of
+/// something says nothing of the file.
+fn unreadable(name: &str, offset: u64, error: &io::Error) -> StoreError {
+    match error.kind() {
+        ErrorKind::OutOfMemory | ErrorKind::Interrupted | ErrorKind::WouldBlock => {
+            StoreError::io(name, "read", error)
+        }
+        _ => StoreError::corrupt(name, offset, format!("cannot be read: {error}")),
+    }
+}
+
+/// Reads `len` bytes, or fewer at the end of the file. Errors: `Io`, `Corrupt` for what cannot be
+/// read.
 pub(crate) fn read_up_to(
     file: &mut dyn DiskFile,
     name: &str,
     offset: u64,
     len: usize,
 ) -> Result<Vec<u8>, StoreError> {
-    let fail = |e: std::io::Error| StoreError::io(name, "read", &e);
     // Never allocate for bytes that are not there: `len` may come from damaged bytes.
-    let there = file.len().map_err(fail)?.saturating_sub(offset);
+    let there = file.len().map_err(|e| StoreError::io(name, "length", &e))?.saturating_sub(offset);
     let len = len.min(usize::try_from(there).unwrap_or(usize::MAX));
     let mut bytes = vec![0; len];
     let mut done = 0;
     while done < len {
-        let n = file.read_at(offset + done as u64, &mut bytes[done..]).map_err(fail)?;
+        let at = offset + done as u64;
+        let read = file.read_at(at, &mut bytes[done..]);
+        let n = read.map_err(|error| unreadable(name, at, &error))?;
         if n == 0 {
             break;
         }
@@ -35,6 +49,15 @@ pub(crate) fn read_all(disk: &mut dyn Disk, name: &str) -> Result<Vec<u8>, Store
 
 pub(crate) fn open(disk: &mut dyn Disk, name: &str) -> Result<Box<dyn DiskFile>, StoreError> {
     disk.open(name).map_err(|e| StoreError::io(name, "open", &e))
+}
+
+/// Opens a file that is named elsewhere and so has to be there. Errors: `Io`, `Corrupt` when it is
+/// gone.
+pub(crate) fn open_known(disk: &mut dyn Disk, name: &str) -> Result<Box<dyn DiskFile>, StoreError> {
+    disk.open(name).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => StoreError::corrupt(name, 0, "is gone"),
+        _ => StoreError::io(name, "open", &error),
+    })
 }
 
 /// Reads what does not verify once more: a wrong read is no damage.

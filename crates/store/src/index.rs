@@ -155,7 +155,7 @@ impl IndexReader {
     /// Errors: `Io`, `Corrupt`, `Unknown`.
     pub fn open(disk: &mut dyn Disk, index: LogIndex) -> Result<Self, StoreError> {
         let name = name_of(index);
-        let mut file = disk::open(disk, &name)?;
+        let mut file = disk::open_known(disk, &name)?;
         let ends = again(|| read_ends(file.as_mut(), &name))?;
         let mut digest = Digest::default();
         digest.add(&ends.header);

@@ -3,6 +3,8 @@
 mod checkpoints;
 mod home;
 mod meet;
+mod mending;
 mod open;
 mod publish;
 mod shelf;
+mod twins;

@@ -31,8 +31,17 @@ fn tidy(mut shelf: Shelf, twin: &Twin, drive: &mut Drive, p: &mut Prng) -> Shelf
         shelf = shelf.replaced(&anew, Volume::Memory(Arc::new(volume)));
     }
     let stored: Vec<_> = shelf.in_memory().filter(|_| p.below(2) == 0).collect();
-    for (at, first, end, versions) in stored {
-        shelf = shelf.stored(at, drive.put(first, end, &versions));
+    for (at, first, end, mut versions) in stored.into_iter().rev() {
+        versions.retain(|version| twin.contains_key(&version.age()));
+        // As one file or as two.
+        let middle = first + p.below((end - first) as u64) as i64;
+        let behind = versions.partition_point(|version| version.age().0 < middle);
+        let (before, behind) = versions.split_at(behind);
+        let mut files = Vec::from([drive.put(middle, end, behind)]);
+        if first < middle {
+            files.insert(0, drive.put(first, middle, before));
+        }
+        shelf = shelf.stored(at, files);
     }
     shelf
 }

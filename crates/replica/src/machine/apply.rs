@@ -12,8 +12,7 @@ use base::codec::{DecodeError, Get};
 use base::limits::HASHES_MAX;
 use base::{ClusterTime, LogIndex, NodeId, RequestId, planted};
 use consensus::raft::{Entry, EntryKind};
-use mvcc::Hand;
-use mvcc::{Budget, Caller, Command, Progress};
+use mvcc::{Budget, Caller, Command, Fetch, Hand, Progress};
 use quorum::NodeSet;
 
 /// Every so many entries the members compare their chain hashes.
@@ -89,9 +88,10 @@ impl Replica {
 
     /// A version that the entry under way needs is damaged here. What it would do to the data
     /// nobody can say here, so nothing more is said.
-    pub(super) fn on_unreadable(&mut self, why: String, out: &mut Effects) {
+    pub(super) fn on_unreadable(&mut self, fetch: &Fetch, why: String, out: &mut Effects) {
         let Some(running) = &self.running else { return };
-        if self.hand.waits() {
+        // Another one is late: it was for an entry that an installed checkpoint holds.
+        if self.hand.waits_for(fetch) {
             let index = running.index();
             self.halt(Halt { index, why }, out);
         }

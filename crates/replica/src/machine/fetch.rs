@@ -4,6 +4,7 @@ use super::alone::{Alone, settings};
 use crate::drive::Drive;
 use crate::{Effects, Event, ReplicaSettings, Reply};
 use alloc::string::ToString;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use base::{Blob, LogIndex, Token};
 use mvcc::{Caller, Command, Fetch, PutRequest, Response, Version};
@@ -27,7 +28,7 @@ fn settled() -> (Alone, Drive) {
     }
     let mut merged = settling.expect("four are due").merge();
     let put = |first, end, versions: &[Version]| Ok::<_, ()>(drive.put(first, end, versions));
-    merged.store(put).expect("a map takes everything");
+    merged.store(100, put).expect("a map takes everything");
     assert!(alone.step(Event::Settled(merged.into())).replies.is_empty());
     (alone, drive)
 }
@@ -73,12 +74,14 @@ fn an_entry_waits_for_what_it_needs_and_those_behind_it_wait_for_it() {
 fn what_is_in_memory_is_waited_for_by_nobody_and_late_words_are_let_go_of() {
     let (mut alone, mut drive) = settled();
     let out = alone.step(propose(5, put("b", "new", true)));
-    let versions = fetched(&mut drive, &out.fetch);
+    let asked = out.fetch;
+    let versions = fetched(&mut drive, &asked);
     alone.step(Event::Fetched(versions.clone()));
     let out = alone.step(propose(6, put("b", "newer", true)));
     assert_eq!((out.fetch.len(), tokens(&out)), (0, Vec::from([6])), "it is fresh");
     assert!(alone.step(Event::Fetched(versions)).is_empty());
-    assert!(alone.step(Event::Unreadable("late".to_string())).is_empty(), "nobody asked");
+    let late = |fetch: &Fetch| Event::Unreadable(fetch.clone(), "late".to_string());
+    assert!(alone.step(late(&asked[0])).is_empty(), "nobody asks any more");
     let out = alone.step(propose(7, put("e", "new", true)));
     assert_eq!((out.fetch.len(), tokens(&out)), (0, Vec::from([7])), "nothing was before it");
 }
@@ -89,7 +92,11 @@ fn a_version_that_cannot_be_read_halts_the_machine_by_name() {
     let before = alone.replica.status().applied;
     let out = alone.step(propose(5, put("b", "new", true)));
     assert_eq!(out.fetch.len(), 1);
-    let out = alone.step(Event::Unreadable("values-1.qv: block 3".to_string()));
+    let Fetch::Version(file, wanted) = out.fetch[0].clone() else { panic!("one is needed") };
+    let other = Fetch::Versions(Arc::clone(&file), wanted.age);
+    assert!(alone.step(Event::Unreadable(other, "late".to_string())).is_empty());
+    let this = Fetch::Version(file, wanted);
+    let out = alone.step(Event::Unreadable(this, "values-1.qv: block 3".to_string()));
     let halt = out.halted.expect("nobody knows what it answers");
     assert_eq!((halt.index, &halt.why[..]), (before.next(), "values-1.qv: block 3"));
     assert!(alone.step(Event::Tick).is_empty(), "a halted machine says nothing more");

@@ -100,7 +100,7 @@ impl Host for Desk {
         page.counter("quorate_value_cache_misses_total", cache.missed);
         page.gauge("quorate_value_files", self.archive.count());
         page.gauge("quorate_value_file_bytes", self.archive.bytes());
-        page.gauge("quorate_damaged_blocks", self.archive.wounds().len());
+        page.gauge("quorate_damaged_ranges", self.archive.wounds().len());
         page.counter("quorate_scrub_bytes_total", load(&self.disk_metrics.scrub_bytes));
         page.counter("quorate_scrub_passes_total", load(&self.disk_metrics.scrubs));
         page.gauge("quorate_scrub_last_timestamp_seconds", load(&self.disk_metrics.scrub_last));

@@ -40,12 +40,12 @@ impl Fetcher {
 fn read(shelf: &mut Shelf, mut all: Vec<Fetch>, queue: &Receiver<Vec<Fetch>>) -> Option<Event> {
     let mut tries = 1;
     loop {
-        let why = match Fetch::read_all(all.clone(), shelf) {
+        let (fetch, why) = match Fetch::read_all(all.clone(), shelf) {
             Ok(fetched) => return Some(Event::Fetched(fetched)),
-            Err(why) => why,
+            Err(failed) => failed,
         };
         if tries == FETCH_TRIES {
-            return Some(Event::Unreadable(why));
+            return Some(Event::Unreadable(fetch, why));
         }
         tracing::error!("an entry waits for a value that cannot be read: {why}");
         match queue.recv_timeout(Duration::from_nanos(FETCH_PAUSE.0)) {

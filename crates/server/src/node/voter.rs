@@ -204,7 +204,14 @@ impl Voter {
             Input::PeerLost(node) => events.push(Event::PeerLost(node)),
             Input::PeerFound(node) => events.push(Event::PeerFound(node)),
             Input::CheckpointUnfit { written } => self.replace_checkpoint(written, events),
-            Input::Damaged => self.mend(Duration::ZERO),
+            Input::Damaged => {
+                if self.peers.files.archive.wounds().asks() {
+                    self.mend(Duration::ZERO);
+                } else {
+                    // The versions are there, and what stands around them is made anew.
+                    events.push(Event::SettleAnew);
+                }
+            }
             Input::CheckpointDamaged => {
                 self.replace_checkpoint(self.checkpoint.written, events);
             }
@@ -213,7 +220,7 @@ impl Voter {
                 if gave {
                     events.push(Event::SettleAnew);
                 }
-                if !self.peers.files.archive.wounds().asks().is_empty() {
+                if self.peers.files.archive.wounds().asks() {
                     self.mend((2 * pause).clamp(mend::PAUSE_MIN, mend::PAUSE_MAX));
                 }
             }

@@ -57,14 +57,14 @@ pub fn begin(config: &Compiled, pause: Duration, shared: &Rc<Shared>) {
         }
         let mut gave = false;
         for peer in &peers {
-            if files.archive.wounds().asks().is_empty() || inbox.is_closed() {
+            if !files.archive.wounds().asks() || inbox.is_closed() {
                 break;
             }
             match ask(peer, &seen, &files, &inbox) {
-                Ok(blocks) => {
-                    gave |= blocks > 0;
+                Ok(ranges) => {
+                    gave |= ranges > 0;
                     let from = peer.id.0;
-                    tracing::info!("{blocks} damaged blocks of values were fetched from {from:x}");
+                    tracing::info!("{ranges} ranges of damaged values came from {from:x}");
                 }
                 Err(error) => tracing::warn!("damaged values, asking {:x}: {error}", peer.id.0),
             }
@@ -86,7 +86,7 @@ fn view(inbox: &UnboundedSender<Input>) -> io::Result<View> {
     told.recv_timeout(VIEW_MAX).map_err(|_| io::ErrorKind::TimedOut.into())
 }
 
-/// Asks one for everything; how many blocks it gave whole.
+/// Asks one for everything; how many ranges of revisions it gave.
 fn ask(
     peer: &Peer,
     seen: &Seen,
@@ -95,8 +95,8 @@ fn ask(
 ) -> io::Result<usize> {
     let (mut stream, mut buffer) = greet_one(&peer.addresses, &peer.hello, seen)?;
     stream.set_read_timeout(Some(limits::STALL_MAX))?;
-    let mut blocks = 0;
-    for revisions in files.archive.wounds().asks() {
+    let (mut ranges, mut from) = (0, i64::MIN);
+    while let Some(revisions) = files.archive.wounds().next_ask(from) {
         let mut out = Vec::new();
         frame::encode(Kind::MendAsk, &mut out, |out| encode_ask(&revisions, out));
         stream.write_all(&out)?;
@@ -104,10 +104,12 @@ fn ask(
         if kind != Kind::MendAnswer {
             return Err(invalid(format!("unexpected {kind:?}")));
         }
-        let whole = take(&files.archive, &view(inbox)?, &revisions, &body);
-        blocks += usize::from(whole.map_err(|error| invalid(error.to_string()))?);
+        let taken = take(&files.archive, &view(inbox)?, &revisions, &body);
+        let taken = taken.map_err(|error| invalid(error.to_string()))?;
+        ranges += usize::from(taken.gave);
+        from = taken.next;
     }
-    Ok(blocks)
+    Ok(ranges)
 }
 
 /// Answers a peer whose first question is `body`, until it has no more.

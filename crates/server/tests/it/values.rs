@@ -125,7 +125,7 @@ fn damaged_values_are_fetched_from_another_member_and_served_meanwhile() {
     // With what was given it goes into new files, once something is written.
     until("all of it is in sound files", || {
         cluster.put(0, "other", "v");
-        gauge(&cluster, 0, "quorate_damaged_blocks ") == 0.0
+        gauge(&cluster, 0, "quorate_damaged_ranges ") == 0.0
             && gauge(&cluster, 0, "quorate_scrub_passes_total ") > 0.0
     });
     for n in 0..KEYS {

@@ -2,6 +2,7 @@
 
 use super::{DiskCounts, Loss};
 use base::Prng;
+use std::ops::Range;
 
 const SECTOR: usize = 512;
 
@@ -40,9 +41,22 @@ pub(super) struct Inode {
     /// A durable write followed a sync of everything below this: a later header vouches for it.
     vouched: usize,
     candidate: usize,
+    /// Bytes that cannot be read any more.
+    bad: Range<usize>,
 }
 
 impl Inode {
+    /// The sector at this byte cannot be read from now on.
+    pub fn spoil(&mut self, at: usize) {
+        let start = at / SECTOR * SECTOR;
+        self.bad = start..start + SECTOR;
+    }
+
+    /// Whether some of this cannot be read.
+    pub fn is_bad(&self, bytes: &Range<usize>) -> bool {
+        bytes.start < self.bad.end && self.bad.start < bytes.end
+    }
+
     pub fn written(&self) -> &[u8] {
         &self.written
     }
@@ -71,6 +85,9 @@ impl Inode {
                 self.candidate = self.synced_end.min(*offset);
             }
             put(&mut self.written, *offset, bytes);
+            if self.is_bad(&(*offset..offset + bytes.len())) {
+                self.bad = 0..0;
+            }
             if *offset == 0 {
                 // A header: the file starts over.
                 (self.data_end, self.synced_end) = (bytes.len(), 0);
@@ -116,6 +133,7 @@ impl Inode {
             synced_end: self.synced_end,
             vouched: self.vouched,
             candidate: self.vouched,
+            bad: self.bad.clone(),
         }
     }
 

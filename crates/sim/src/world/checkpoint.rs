@@ -102,7 +102,8 @@ impl World {
             return self.agenda.push(at, What::FetchDone { node: node as u8, life });
         }
         self.stats.fault("entry-fetched");
-        self.give(node, life, read.map_or_else(Event::Unreadable, Event::Fetched));
+        let failed = |(fetch, why)| Event::Unreadable(fetch, why);
+        self.give(node, life, read.map_or_else(failed, Event::Fetched));
     }
 
     pub(super) fn checkpoint_done(&mut self, node: usize, life: u32) {

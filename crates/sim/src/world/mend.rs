@@ -3,9 +3,10 @@
 use super::World;
 use crate::agenda::What;
 use base::Nanos;
-use member::mend::{self, decode_ask, encode_ask};
+use member::mend::{self, Taken, decode_ask, encode_ask};
 use member::{Scrub, Scrubbed};
 use replica::Event;
+use std::ops::Range;
 
 /// Of a whole pass; the server's takes days.
 const SCRUB_INTERVAL: Nanos = Nanos::from_millis(1_500);
@@ -66,44 +67,51 @@ impl World {
         }
     }
 
-    /// Asks others for what is damaged.
+    /// Asks others for what is damaged. Where only what stands around values is, it is made anew.
     pub(super) fn begin_mending(&mut self, node: usize) {
-        let life = self.nodes[node].life;
-        let ask = What::Mend { node: node as u8, life, tries: 0 };
-        self.agenda.push(self.now.plus(ASKS), ask);
+        let place = &self.nodes[node];
+        let (life, Some(member)) = (place.life, place.up()) else { return };
+        if member.archive.wounds().asks() {
+            let ask = What::Mend { node: node as u8, life, tries: 0, from: i64::MIN };
+            self.agenda.push(self.now.plus(ASKS), ask);
+        } else {
+            self.stats.fault("made-anew-alone");
+            self.give(node, life, Event::SettleAnew);
+        }
     }
 
-    pub(super) fn mend(&mut self, node: usize, life: u32, tries: u8) {
+    pub(super) fn mend(&mut self, node: usize, life: u32, tries: u8, from: i64) {
         let place = &self.nodes[node];
         let Some(member) = place.up().filter(|_| place.life == life) else { return };
-        let archive = member.archive.clone();
-        let Some(revisions) = archive.wounds().asks().into_iter().next() else { return };
+        let asks = member.archive.wounds().next_ask(from);
         let count = self.nodes.len();
-        if usize::from(tries) + 1 >= count {
+        let peer = (node + 1 + usize::from(tries)) % count;
+        if peer == node {
             return; // nobody has it now; whoever reads it asks again
         }
-        let peer = (node + 1 + usize::from(tries)) % count;
         let cut = self.links.is_cut(node, peer) || self.links.is_cut(peer, node);
-        let whole = !cut && !self.nodes[peer].paused && self.mend_from(node, peer, &revisions);
-        let tries = if whole { 0 } else { tries + 1 };
-        if whole {
+        let asks = asks.filter(|_| !cut && !self.nodes[peer].paused);
+        let taken = asks.and_then(|revisions| self.mend_from(node, peer, &revisions));
+        if taken.is_some_and(|taken| taken.gave) {
             self.stats.fault("block-given");
             self.give(node, life, Event::SettleAnew);
         }
-        let ask = What::Mend { node: node as u8, life, tries };
+        // The same one for the rest, or the next one for all that is left.
+        let (tries, from) = taken.map_or((tries + 1, i64::MIN), |taken| (tries, taken.next));
+        let ask = What::Mend { node: node as u8, life, tries, from };
         self.agenda.push(self.now.plus(ASKS), ask);
     }
 
-    /// Whether a peer had all that was asked for.
-    fn mend_from(&mut self, node: usize, peer: usize, revisions: &std::ops::Range<i64>) -> bool {
+    /// What came of a peer's answer.
+    fn mend_from(&mut self, node: usize, peer: usize, revisions: &Range<i64>) -> Option<Taken> {
         let mut said = Vec::new();
         encode_ask(revisions, &mut said);
         let asked = decode_ask(&said).expect("as it was written");
-        let Some(other) = self.nodes[peer].up_mut() else { return false };
+        let other = self.nodes[peer].up_mut()?;
         let view = other.replica.store().view();
         let answer = mend::answer(&view, &asked, &mut other.shelf);
-        let Some(member) = self.nodes[node].up() else { return false };
+        let member = self.nodes[node].up()?;
         let view = member.replica.store().view();
-        mend::take(&member.archive, &view, revisions, &answer).expect("as it was written")
+        Some(mend::take(&member.archive, &view, revisions, &answer).expect("as it was written"))
     }
 }

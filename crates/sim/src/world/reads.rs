@@ -183,7 +183,7 @@ impl World {
     /// Reads versions that have left memory.
     fn fetch(&mut self, node: usize, all: Vec<Fetch>) -> Result<Fetched, Refusal> {
         let member = self.nodes[node].up_mut().expect("its life goes on");
-        Fetch::read_all(all, &mut member.shelf).map_err(|why| {
+        Fetch::read_all(all, &mut member.shelf).map_err(|(_, why)| {
             self.unreadable(node, &why);
             Refusal::not_applied(Reason::Unreadable(why))
         })

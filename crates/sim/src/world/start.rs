@@ -62,6 +62,7 @@ impl World {
             Ok(shelf) => shelf,
             Err(error) => return self.not_started(node, error.to_string()),
         };
+        let is_hurt = !opened.archive.wounds().is_empty();
         let files = (opened.archive, shelf);
         let mine = (life, peers);
         let member = Member::new(replica, opened.journal, files, checkpoint, mine, clock, rule);
@@ -75,6 +76,10 @@ impl World {
             last,
         });
         self.plan_scrub(node);
+        if is_hurt {
+            self.stats.fault("started-hurt");
+            self.begin_mending(node);
+        }
         self.check_state(node);
         self.begin_shown(node, opened.fresh);
         self.meet(node);

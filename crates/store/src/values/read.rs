@@ -9,6 +9,7 @@ use crate::digest::Digest;
 use crate::disk::{self, read_up_to};
 use crate::run::Run;
 use base::Blob;
+use std::ops::Range;
 use std::sync::Arc;
 use wal::{Disk, DiskFile};
 
@@ -19,9 +20,9 @@ pub struct ValueReader {
 }
 
 impl ValueReader {
-    /// Errors: `Io`.
+    /// Errors: `Io`, `Corrupt` when it is gone.
     pub fn open(disk: &mut dyn Disk, table: Arc<ValueTable>) -> Result<Self, StoreError> {
-        let file = disk::open(disk, table.name())?;
+        let file = disk::open_known(disk, table.name())?;
         Ok(Self { table, file })
     }
 
@@ -61,7 +62,7 @@ impl ValueReader {
     /// All versions from this age on.
     pub fn versions_from(&mut self, age: Age) -> Versions<'_> {
         let next = self.table.find(age).unwrap_or(0);
-        Versions { reader: self, from: age, next, block: None, read: 0 }
+        Versions { reader: self, from: age, next, block: None, read: 0, told: None }
     }
 
     /// The pieces of the key section in order. Errors: `Corrupt`, of a salvaged file that lost
@@ -98,8 +99,8 @@ impl ValueReader {
     }
 }
 
-/// Versions in order of age. A block that does not verify is one error, and the next call goes on
-/// behind it.
+/// Versions in order of age. A block that does not verify is one error, as is what a salvaged file
+/// lost before or behind a block, and the next call goes on behind it.
 pub struct Versions<'a> {
     reader: &'a mut ValueReader,
     from: Age,
@@ -107,14 +108,33 @@ pub struct Versions<'a> {
     next: usize,
     block: Option<VersionBlock>,
     read: usize,
+    /// The block before which something is lost, once that was said.
+    told: Option<usize>,
 }
 
 impl Versions<'_> {
+    /// The revisions that the last error was of.
+    pub fn failed(&self) -> Range<i64> {
+        let table = &self.reader.table;
+        match table.hole(self.next, self.from).filter(|_| self.told == Some(self.next)) {
+            Some(lost) => lost.clone(),
+            None => table.revisions(self.next.saturating_sub(1)),
+        }
+    }
+
     /// The next version; none at the end. Errors: `Io`, `Corrupt`.
     pub fn next_version(&mut self) -> Result<Option<(Age, &[u8])>, StoreError> {
         while self.block.as_ref().is_none_or(|block| self.read == block.len()) {
             self.block = None;
-            if self.next == self.reader.table.blocks() {
+            let table = &self.reader.table;
+            if self.told != Some(self.next)
+                && let Some(lost) = table.hole(self.next, self.from)
+            {
+                self.told = Some(self.next);
+                let what = format!("revisions {} to below {} are lost", lost.start, lost.end);
+                return Err(StoreError::corrupt(table.name(), 0, what));
+            }
+            if self.next == table.blocks() {
                 return Ok(None);
             }
             self.next += 1;

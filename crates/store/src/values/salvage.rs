@@ -4,7 +4,7 @@ use super::layout::{
     FOOTER_TAG, Footer, HEADER_BYTES, KEYS, TABLE, VERSIONS, read_header, seal_of,
 };
 use super::table::{Entry, Section};
-use super::{Age, ValueFile, ValueTable, VersionBlock};
+use super::{Age, Interval, ValueFile, ValueTable, VersionBlock};
 use crate::block::{HEAD_BYTES, Head, Verified};
 use crate::blocks::Kind;
 use crate::disk::{self, again, read_up_to};
@@ -16,6 +16,8 @@ use wal::{Disk, DiskFile};
 const KINDS: [Kind; 3] = [VERSIONS, KEYS, TABLE];
 /// Bytes that are looked through at once for the next block.
 const WINDOW_BYTES: usize = 4 << 10;
+/// A disk fails to read no less than one of these.
+const SECTOR_BYTES: u64 = 512;
 /// Bytes that are looked at in vain, at most, of each of the file.
 const VAIN: u64 = 8;
 
@@ -30,10 +32,10 @@ pub struct Salvaged {
 
 impl ValueTable {
     /// Looks through the file that is known by this for whatever blocks of it verify, whether or
-    /// not its header, table and footer do. Errors: `Io`.
+    /// not its header, table and footer do. Errors: `Io`, `Corrupt` when it is gone.
     pub fn rebuild(disk: &mut dyn Disk, known: &ValueFile) -> Result<Salvaged, StoreError> {
         let name = known.interval.name();
-        let mut file = disk::open(disk, &name)?;
+        let mut file = disk::open_known(disk, &name)?;
         let len = file.len().map_err(|e| StoreError::io(&name, "length", &e))?;
         let seal = seal_of(known.interval);
         let budget = VAIN * len + (1 << 20);
@@ -51,7 +53,8 @@ impl ValueTable {
             let (first, _) = block.ages?;
             Some((*number, Entry::of(first, block.at.clone())?))
         });
-        let table = Self::salvaged(known.clone(), seal, versions.collect(), keys);
+        let holes = holes(found, known);
+        let table = Self::salvaged(known.clone(), seal, versions.collect(), keys, holes);
         Ok(Salvaged { table, lost })
     }
 }
@@ -124,7 +127,10 @@ impl Scan<'_> {
     /// Where the next tag of a block stands, from there on; otherwise the end.
     fn next_tag(&mut self, mut at: u64) -> Result<u64, StoreError> {
         while at < self.len && self.budget > 0 {
-            let window = read_up_to(self.file, self.name, at, WINDOW_BYTES)?;
+            let Some(window) = self.window(at)? else {
+                at += left_of_sector(at);
+                continue;
+            };
             let is_tag = |word: &[u8]| KINDS.iter().any(|kind| kind.tag == *word);
             let tag = window.windows(4).position(is_tag);
             let seen = tag.unwrap_or(window.len().saturating_sub(3).max(1)) as u64;
@@ -135,6 +141,17 @@ impl Scan<'_> {
             }
         }
         Ok(self.len)
+    }
+
+    /// What stands there, less of it where a place behind cannot be read, none where that one is.
+    fn window(&mut self, at: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        for len in [WINDOW_BYTES, left_of_sector(at) as usize] {
+            let window = sound(read_up_to(self.file, self.name, at, len))?;
+            if window.is_some() {
+                return Ok(window);
+            }
+        }
+        Ok(None)
     }
 
     /// The bytes of the header, if they are what they should be.
@@ -168,6 +185,11 @@ impl Scan<'_> {
     }
 }
 
+/// Bytes from there to where the next place begins that may be readable.
+fn left_of_sector(at: u64) -> u64 {
+    SECTOR_BYTES - at % SECTOR_BYTES
+}
+
 /// Whether a head may be one, before so many bytes, as far as it says itself.
 fn is_likely(head: &Head, left: u64, budget: u64) -> bool {
     KINDS.iter().any(|kind| kind.tag() == head.tag)
@@ -182,6 +204,31 @@ fn sound<T>(read: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
         Err(error) if error.kind == StoreErrorKind::Io => Err(error),
         Err(_) => Ok(None),
     }
+}
+
+/// Revisions of which blocks are not there, each by the place of the block behind it.
+fn holes(found: &BTreeMap<u64, Found>, known: &ValueFile) -> Vec<(usize, Range<i64>)> {
+    let blocks = found.iter().filter_map(|(number, block)| Some((*number, block, block.ages?)));
+    let Interval { first, end, .. } = known.interval;
+    let (mut holes, mut place, mut versions) = (Vec::new(), 0, 0);
+    let (mut next, mut from) = (0, first);
+    for (number, block, (oldest, newest)) in blocks {
+        if number != next {
+            // Of the revision that the next block begins with, a part may be lost.
+            let to = oldest.0 + i64::from(oldest.1 > 0);
+            holes.push((place, from..to.max(from + 1)));
+        }
+        (next, from) = (number + 1, newest.0);
+        (place, versions) = (place + 1, versions + u64::from(block.records));
+    }
+    if versions == known.versions {
+        return Vec::new();
+    }
+    let ends = found.get(&next).is_some_and(|block| block.tag != VERSIONS.tag());
+    if !ends || holes.is_empty() {
+        holes.push((place, from..end));
+    }
+    holes
 }
 
 /// The key section, if all of it is there: from the last version, block behind block, to the table

@@ -56,6 +56,8 @@ pub struct ValueTable {
     numbers: Vec<u64>,
     /// None where not all of it was found.
     keys: Option<Section>,
+    /// Of a salvaged file, revisions of which blocks are lost, each by the block behind it.
+    holes: Vec<(usize, Range<i64>)>,
 }
 
 impl ValueTable {
@@ -63,7 +65,7 @@ impl ValueTable {
     /// of another interval, generation, length, number of versions or digest), `Unknown`.
     pub fn open(disk: &mut dyn Disk, known: &ValueFile) -> Result<Self, StoreError> {
         let name = known.interval.name();
-        let mut file = disk::open(disk, &name)?;
+        let mut file = disk::open_known(disk, &name)?;
         again(|| {
             let opened = Self::read(file.as_mut(), &name)?;
             if opened.about != *known {
@@ -87,7 +89,8 @@ impl ValueTable {
         }
         let keys = Section { at: keys_at..table_at, numbers: first..blocks, pieces };
         let (name, seal) = (name.to_owned(), footer.seal);
-        Ok(Self { about, name, seal, entries, numbers: Vec::new(), keys: Some(keys) })
+        let (numbers, holes) = (Vec::new(), Vec::new());
+        Ok(Self { about, name, seal, entries, numbers, keys: Some(keys), holes })
     }
 
     pub(super) fn salvaged(
@@ -95,10 +98,24 @@ impl ValueTable {
         seal: u32,
         blocks: Vec<(u64, Entry)>,
         keys: Option<Section>,
+        holes: Vec<(usize, Range<i64>)>,
     ) -> Self {
         let name = about.interval.name();
         let (numbers, entries) = blocks.into_iter().unzip();
-        Self { about, name, seal, entries, numbers, keys }
+        Self { about, name, seal, entries, numbers, keys, holes }
+    }
+
+    /// Revisions of which blocks are lost; none of a file that was not salvaged. The first and the
+    /// last of a range may not be lost altogether.
+    pub fn lost(&self) -> impl Iterator<Item = Range<i64>> {
+        self.holes.iter().map(|(_, revisions)| revisions.clone())
+    }
+
+    /// What is lost before a block, or behind the last one, and behind `from`.
+    pub(super) fn hole(&self, n: usize, from: Age) -> Option<&Range<i64>> {
+        let hole = self.holes.iter().find(|(before, _)| *before == n);
+        let is_ahead = self.first_age(n).is_none_or(|first| from < first);
+        hole.filter(|_| is_ahead).map(|(_, revisions)| revisions)
     }
 
     pub fn about(&self) -> &ValueFile {

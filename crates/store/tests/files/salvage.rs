@@ -8,7 +8,7 @@ use super::odd::{Odd, Plan};
 use base::Prng;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use store::{Age, Interval, Salvaged, ValueFile, ValueReader, ValueTable};
+use store::{Age, Interval, Salvaged, StoreErrorKind, ValueFile, ValueReader, ValueTable};
 use wal::MemDisk;
 
 fn rebuild(disk: &MemDisk, known: &ValueFile) -> Salvaged {
@@ -35,6 +35,12 @@ fn whatever_is_damaged_all_blocks_that_are_whole_are_found() {
             }
             hit.extend(from..to);
         }
+        if p.below(3) == 0 {
+            // And a place that cannot be read at all.
+            let from = p.below(known.len) / 512 * 512;
+            disk.spoil(&name, from..from + 512);
+            hit.extend(from..known.len.min(from + 512));
+        }
         let touched = |at: &std::ops::Range<usize>| {
             hit.range(at.start as u64..at.end as u64).next().is_some()
         };
@@ -53,6 +59,25 @@ fn whatever_is_damaged_all_blocks_that_are_whole_are_found() {
             let block = reader.block_of(*age).unwrap().unwrap();
             assert_eq!(block.version(*age), Some(&version[..]));
         }
+        let there: BTreeSet<Age> = found.iter().map(|(age, _)| *age).collect();
+        let missing = || lookup.keys().filter(|age| !there.contains(age));
+        let holes: Vec<_> = reader.table().lost().collect();
+        let is_told = |age: &Age| holes.iter().any(|lost| lost.contains(&age.0));
+        assert!(missing().all(is_told), "seed {seed}: what is lost is said to be");
+        assert!(holes.is_empty() == missing().next().is_none(), "seed {seed}: and nothing else");
+        let (mut walked, mut failed) = (BTreeSet::new(), Vec::new());
+        let mut versions = reader.versions_from((0, 0));
+        loop {
+            match versions.next_version() {
+                Ok(Some((age, _))) => assert!(walked.insert(age)),
+                Ok(None) => break,
+                Err(error) => {
+                    assert_eq!(error.kind, StoreErrorKind::Corrupt);
+                    failed.push(versions.failed());
+                }
+            }
+        }
+        assert_eq!((walked, failed), (there, holes), "seed {seed}: nobody walks over a hole");
         if let Some(count) = reader.table().pieces() {
             assert!(keys_whole && count == told.len() as u64);
             assert_eq!(keys(&mut reader).unwrap(), told);

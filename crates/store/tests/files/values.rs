@@ -204,7 +204,8 @@ fn a_file_that_is_not_the_known_one_is_refused_by_name() {
     }
     let gone = with(Interval { generation: 5, ..INTERVAL });
     let error = ValueTable::open(&mut disk.clone(), &gone).unwrap_err();
-    assert_eq!((error.kind, error.file), (StoreErrorKind::Io, gone.interval.name()));
+    assert_eq!((error.kind, error.file), (StoreErrorKind::Corrupt, gone.interval.name()));
+    assert_eq!(error.what, "is gone", "what is known has to be there");
 }
 
 #[test]

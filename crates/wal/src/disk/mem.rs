@@ -5,9 +5,12 @@ use crate::Ours;
 use base::Prng;
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 const SECTOR: usize = 512;
+/// What a bad sector answers.
+const EIO: i32 = 5;
 
 /// A disk image for tests and simulation. Clones share the image.
 #[derive(Clone, Debug, Default)]
@@ -32,6 +35,8 @@ struct Inode {
     durable: Vec<u8>,
     /// Changes since the last sync, oldest first.
     pending: Vec<Change>,
+    /// Bytes that no read may touch.
+    bad: Range<u64>,
 }
 
 #[derive(Clone, Debug)]
@@ -81,6 +86,7 @@ impl MemDisk {
             written: i.written.clone(),
             durable: i.written.clone(),
             pending: Vec::new(),
+            bad: i.bad.clone(),
         };
         let after = State {
             inodes: state.inodes.iter().map(settle).collect(),
@@ -104,6 +110,15 @@ impl MemDisk {
             }
         }
         hit
+    }
+
+    /// Reads that touch these bytes of a file fail, as those of a bad sector do.
+    ///
+    /// Panics when there is no such file.
+    pub fn spoil(&self, name: &str, bad: Range<u64>) {
+        let mut state = self.lock();
+        let at = state.names[name];
+        state.inodes[at].bad = bad;
     }
 
     /// Bytes of a file as written.
@@ -147,7 +162,8 @@ impl Inode {
                 },
             }
         }
-        Inode { written: image.clone(), durable: image, pending: Vec::new() }
+        let bad = self.bad.clone();
+        Inode { written: image.clone(), durable: image, pending: Vec::new(), bad }
     }
 }
 
@@ -251,7 +267,10 @@ impl DiskFile for MemFile {
 
     fn read_at(&mut self, offset: u64, into: &mut [u8]) -> io::Result<usize> {
         let state = self.disk.lock();
-        let image = &state.inodes[self.inode].written;
+        let Inode { written: image, bad, .. } = &state.inodes[self.inode];
+        if offset < bad.end && bad.start < offset + into.len() as u64 {
+            return Err(io::Error::from_raw_os_error(EIO));
+        }
         let from = image.len().min(usize::try_from(offset).unwrap_or(usize::MAX));
         let n = into.len().min(image.len() - from);
         into[..n].copy_from_slice(&image[from..from + n]);

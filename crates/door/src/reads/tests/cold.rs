@@ -94,7 +94,7 @@ impl Scene {
             let count = versions.len() as u64;
             Ok::<_, ()>(File { first, end, generation: 1, versions: count, len: 9, digest: 0 })
         };
-        settled.store(put).expect("a map takes everything");
+        settled.store(100, put).expect("a map takes everything");
         drop(store.settled(settled));
     }
 }

@@ -1,0 +1,106 @@
+//! Damaged files: found, mended from another member, and served all the while.
+
+use crate::home::Place;
+use crate::twins::{Twins, assert_alike};
+use base::Prng;
+use member::mend::{self, Taken};
+use member::{Archive, Scrub, Scrubbed, checkpoints};
+use mvcc::{File, Store};
+
+fn name(file: &File) -> String {
+    format!("values/values-{:016x}-{:016x}.qv", file.first, file.generation)
+}
+
+/// Damages files here and there: bits, sectors, what stands around versions, whole files.
+fn damage(p: &mut Prng, place: &mut Place, files: &[File]) {
+    for _ in 0..1 + p.below(4) {
+        let file = &files[p.below(files.len() as u64) as usize];
+        let name = name(file);
+        let at = p.below(file.len);
+        match p.below(5) {
+            0 | 1 => drop(place.0.flip(&name, at, 1 << p.below(8))),
+            2 if place.0.bytes(&name).is_some() => place.0.spoil(&name, at..at + 512),
+            3 => drop(place.0.flip(&name, if p.below(2) == 0 { at % 40 } else { file.len - 9 }, 2)),
+            _ if p.below(3) == 0 => drop(place.0.lose(&name)),
+            _ => {}
+        }
+    }
+}
+
+fn scrub(place: &Place, archive: &Archive) {
+    let mut scrub = Scrub::default();
+    for steps in 0.. {
+        assert!(steps < 10_000, "a pass ends");
+        match scrub.step(place, archive, 4_000).expect("damage is no error") {
+            Scrubbed::Some(_) => {}
+            Scrubbed::All { index, checkpoint } => return assert!(index && checkpoint),
+        }
+    }
+}
+
+/// Asks a peer for all that is damaged; how many answers gave something.
+fn ask(twins: &Twins, peer: &Twins) -> usize {
+    let mut shelf = peer.archive.reader(&peer.place).expect("a directory");
+    let (mut from, mut gave) = (i64::MIN, 0);
+    while let Some(revisions) = twins.archive.wounds().next_ask(from) {
+        let answer = mend::answer(&peer.store, &revisions, &mut shelf);
+        let taken = mend::take(&twins.archive, &twins.store, &revisions, &answer);
+        let Taken { gave: whole, next } = taken.expect("as it was written");
+        assert!(next > from, "it goes on");
+        (from, gave) = (next, gave + usize::from(whole));
+    }
+    gave
+}
+
+/// A member whose disk was damaged while it was down, and one that is whole, with the same data.
+fn hurt(seed: u64) -> (Prng, Twins, Twins) {
+    let (mut p, mut twins) = (Prng::new(seed), Twins::new());
+    for _ in 0..1 + p.below(5) {
+        twins.apply(&mut p, 60);
+        twins.settle().expect("room");
+    }
+    twins.apply(&mut p, 30);
+    let file = twins.checkpoint().expect("room");
+    let (_, files) = twins.store.files().expect("in files");
+    let mut place = Place(twins.place.0.fork());
+    damage(&mut p, &mut place, &files);
+    let archive = Archive::new(20_000);
+    let loaded = checkpoints::load(&place, &file, &archive).expect("its values are another matter");
+    let nothing = Store::new(twins.whole.limits());
+    let whole = std::mem::replace(&mut twins.whole, nothing);
+    (p, Twins { whole, store: loaded.store, place, archive }, twins)
+}
+
+#[test]
+fn whatever_is_damaged_is_asked_for_served_and_in_files_again() {
+    let (mut asked, mut alone) = (0, 0);
+    for seed in 0..300 {
+        let (mut p, mut member, peer) = hurt(seed);
+        scrub(&member.place, &member.archive);
+        let wounds = member.archive.wounds();
+        let was_hurt = !wounds.is_empty();
+        // Merges go on beside the damage, of what was there before some of it is compacted.
+        let early = (p.below(2) == 0).then(|| member.store.settle(1)).flatten();
+        if early.is_some() {
+            member.apply(&mut p, 30);
+        }
+        let gave = ask(&member, &peer);
+        assert!(!wounds.asks(), "seed {seed}: the peer has all");
+        (asked, alone) = (asked + gave, alone + usize::from(was_hurt && gave == 0));
+        assert_alike(&member, &member.store);
+        if let Some(early) = early {
+            let settled = member.archive.settle(&member.place, &early).expect("room");
+            drop(member.store.settled(settled));
+        }
+        member.apply(&mut p, 30);
+        let settling = member.store.settle_anew().expect("something was applied");
+        let settled = member.archive.settle(&member.place, &settling).expect("room");
+        drop((member.store.settled(settled), settling));
+        member.checkpoint().expect("room");
+        assert!(wounds.is_empty(), "seed {seed}: all of it is in new files");
+        assert_alike(&member, &member.store);
+        scrub(&member.place, &member.archive);
+        assert!(wounds.is_empty(), "seed {seed}: nothing is damaged any more");
+    }
+    assert!(asked > 100 && alone > 5, "{asked} {alone}");
+}
