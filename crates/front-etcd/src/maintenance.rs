@@ -19,7 +19,7 @@ const STORAGE_VERSION: &str = "3.7.0";
 pub(super) const CORRUPT: &str = "CORRUPT";
 
 pub(super) fn alarm_name(kind: AlarmKind) -> &'static str {
-    if kind == AlarmKind::NoSpace { "NOSPACE" } else { CORRUPT }
+    if kind.is_full() { "NOSPACE" } else { CORRUPT }
 }
 
 fn signed(n: u64) -> i64 {
@@ -79,7 +79,7 @@ pub(super) fn alarm(front: &Front, call: &Call, request: pb::AlarmRequest) -> An
 const fn alarm_number(kind: AlarmKind) -> i32 {
     match kind {
         AlarmKind::None => 0,
-        AlarmKind::NoSpace => 1,
+        AlarmKind::NoSpace | AlarmKind::LowDisk => 1,
         AlarmKind::Corrupt => 2,
     }
 }

@@ -5,17 +5,23 @@
 //! [`Lane::write`], [`Lane::sync`] and [`Lane::settle`], in this order; after [`Lane::patience`]
 //! without a job, [`Lane::idle`]. Each may take as long as a disk takes.
 //!
-//! Any error poisons: the member stops. A failed `fdatasync` is never tried again, because the
-//! kernel may have dropped the very pages it failed to write.
+//! Where a write finds no room nothing was taken by the disk: [`Lane::make_room`], a pause of
+//! [`ROOM_PAUSE`], and the same is written again. Nothing of it is reported before.
+//!
+//! Any other error poisons: the member stops. A failed `fdatasync` is never tried again, because
+//! the kernel may have dropped the very pages it failed to write.
 
 use base::codec::DecodeError;
 use base::limits::WRITE_BYTES_MAX;
 use base::{LogIndex, Nanos, Ticket, planted};
 use consensus::raft::{Entry, EntryKind, Persist};
-use wal::{Batch, Journal, Record, SpareJob, WalError};
+use std::collections::VecDeque;
+use wal::{Batch, Journal, Record, SpareJob, WalError, WalErrorKind};
 
 /// Silence after which the journal vouches for its last batch and writes zeros ahead.
 const IDLE: Nanos = Nanos::from_millis(50);
+/// Before a write that found no room is tried again.
+pub const ROOM_PAUSE: Nanos = Nanos::from_millis(100);
 /// Zeros written ahead at once when idle.
 const PREFILL_BYTES: u64 = 256 << 10;
 /// A journal of this many bytes is busy enough to have its next segment made ahead.
@@ -54,6 +60,10 @@ pub struct Lane {
     /// Taken for this write, in order, and their bytes.
     persists: Vec<Persist>,
     bytes: usize,
+    /// For later writes: taken while one waits for room.
+    behind: VecDeque<Persist>,
+    /// Spares are made: nobody else needs their room more.
+    keeps_spares: bool,
     release: Option<LogIndex>,
     known: Option<LogIndex>,
     stage: Stage,
@@ -75,6 +85,8 @@ impl Lane {
             journal,
             persists: Vec::new(),
             bytes: 0,
+            behind: VecDeque::new(),
+            keeps_spares: true,
             release: None,
             known: None,
             stage: Stage::Gathering,
@@ -82,16 +94,17 @@ impl Lane {
         }
     }
 
-    /// Takes a job into the coming write; whether it takes another one.
+    /// Takes a job into the coming write, or a later one where that is full; whether it takes
+    /// another one.
     pub fn take(&mut self, job: Job) -> bool {
         assert_eq!(self.stage, Stage::Gathering, "a write under way takes nothing more");
         self.at_rest = false;
         match job {
             Job::Persist(persist) => {
-                let last = self.persists.last().map(|last| last.ticket);
+                let last = self.behind.back().or(self.persists.last()).map(|last| last.ticket);
                 assert!(last < Some(persist.ticket), "tickets are one FIFO lane");
-                self.bytes += persist.entries.iter().map(|e| e.payload.len()).sum::<usize>();
-                self.persists.push(persist);
+                self.behind.push_back(persist);
+                self.fill();
             }
             Job::Release(index) => self.release = self.release.max(Some(index)),
             Job::Know(index) => self.known = self.known.max(Some(index)),
@@ -99,16 +112,26 @@ impl Lane {
         self.bytes < WRITE_BYTES_MAX
     }
 
+    /// As much into the coming write as fits, one at least.
+    fn fill(&mut self) {
+        while self.bytes < WRITE_BYTES_MAX
+            && let Some(persist) = self.behind.pop_front()
+        {
+            self.bytes += persist.entries.iter().map(|e| e.payload.len()).sum::<usize>();
+            self.persists.push(persist);
+        }
+    }
+
     /// Whether what was taken asks the disk for anything: what is only to be known does not.
     pub fn is_work(&self) -> bool {
         !self.persists.is_empty() || self.release.is_some()
     }
 
-    /// Hands what was taken to the disk, with one write.
+    /// Hands what was taken to the disk, with one write; false when there is no room for it.
     ///
     /// # Errors
     /// Those of the journal; the member stops.
-    pub fn write(&mut self) -> Result<(), WalError> {
+    pub fn write(&mut self) -> Result<bool, WalError> {
         assert_eq!(self.stage, Stage::Gathering, "one write at a time");
         let records: Vec<Vec<Record>> =
             self.persists.iter().map(|p| p.entries.iter().map(record).collect()).collect();
@@ -123,9 +146,30 @@ impl Lane {
                 commit: persist.commit,
             })
             .collect();
-        self.journal.append(&batches)?;
+        match self.journal.append(&batches) {
+            Err(error) if error.kind == WalErrorKind::NoRoom => return Ok(false),
+            appended => appended?,
+        }
         self.stage = Stage::Written;
-        Ok(())
+        Ok(true)
+    }
+
+    /// Lets go of what a checkpoint covers while a write waits for room.
+    ///
+    /// # Errors
+    /// Those of the journal; the member stops.
+    pub fn make_room(&mut self) -> Result<(), WalError> {
+        assert_eq!(self.stage, Stage::Gathering, "nothing was written");
+        self.release.take().map_or(Ok(()), |index| self.journal.release(index))
+    }
+
+    /// Whether spares are made ahead. Where somebody else needs their room more they go.
+    ///
+    /// # Errors
+    /// Those of the journal; the member stops.
+    pub fn keep_spares(&mut self, keeps: bool) -> Result<(), WalError> {
+        self.keeps_spares = keeps;
+        if keeps { Ok(()) } else { self.journal.give_up_spares() }
     }
 
     /// Makes the write durable. Only what is returned may be reported.
@@ -142,6 +186,7 @@ impl Lane {
         self.stage = Stage::Synced(wrote);
         let (persists, journal_bytes) = (std::mem::take(&mut self.persists), self.journal.bytes());
         self.bytes = 0;
+        self.fill();
         Ok(wrote.then_some(Durable { persists, journal_bytes }))
     }
 
@@ -176,8 +221,14 @@ impl Lane {
     /// Those of the journal; the member stops.
     pub fn idle(&mut self) -> Result<(), WalError> {
         assert_eq!(self.stage, Stage::Gathering, "a disk at work is not idle");
-        self.journal.mark()?;
-        self.at_rest = !self.journal.prefill(PREFILL_BYTES)?;
+        match self.journal.mark() {
+            // The next write vouches for the last one.
+            Err(error) if error.kind == WalErrorKind::NoRoom => self.at_rest = true,
+            marked => {
+                marked?;
+                self.at_rest = !self.journal.prefill(PREFILL_BYTES)?;
+            }
+        }
         Ok(())
     }
 
@@ -186,13 +237,16 @@ impl Lane {
     /// # Errors
     /// Those of the journal.
     pub fn close(&mut self) -> Result<(), WalError> {
-        self.journal.mark()
+        match self.journal.mark() {
+            Err(error) if error.kind == WalErrorKind::NoRoom => Ok(()),
+            marked => marked,
+        }
     }
 
     /// The file of a coming segment, to be made beside the lane; the outcome comes back to
     /// [`Lane::spare_done`].
     pub fn spare_wanted(&mut self) -> Option<SpareJob> {
-        if self.journal.bytes() < SPARE_FROM_BYTES {
+        if !self.keeps_spares || self.journal.bytes() < SPARE_FROM_BYTES {
             return None;
         }
         self.journal.spare_wanted()
@@ -204,7 +258,7 @@ impl Lane {
 
     /// What was taken and is not known to be durable.
     pub fn unsettled(self) -> Vec<Persist> {
-        self.persists
+        self.persists.into_iter().chain(self.behind).collect()
     }
 }
 
@@ -231,7 +285,7 @@ pub fn entry(record: Record) -> Result<Entry, DecodeError> {
 mod tests {
     use super::*;
     use base::{Ballot, Blob, NodeId};
-    use wal::{MemDisk, Options, Owner};
+    use wal::{Disk as _, MemDisk, Options, Owner};
 
     const SMALL: Options = Options { segment_bytes: 1024, prefill_bytes: 0, spares_max: 0 };
 
@@ -367,6 +421,56 @@ mod tests {
         assert_eq!(durable.persists.len(), 1);
         let (_, found) = Journal::open(disk.crash(1), SMALL).expect("sound");
         assert_eq!((found.ballot, found.records.len()), (Ballot::new(7, 3), 0));
+    }
+
+    #[test]
+    fn what_finds_no_room_waits_and_what_comes_meanwhile_is_behind_it() {
+        let disk = MemDisk::new();
+        let mut lane = lane(&disk);
+        for number in 1..=4 {
+            lane.take(Job::Persist(persist(number, 400)));
+            assert_eq!(lane.write(), Ok(true));
+            assert_eq!(lane.sync().expect("it syncs").map(|d| d.ticket()), Some(Ticket(number)));
+            lane.settle().expect("nothing to do");
+        }
+        disk.set_room(Some(0));
+        lane.take(Job::Persist(persist(5, WRITE_BYTES_MAX)));
+        assert_eq!(lane.write(), Ok(false));
+        assert!(!lane.take(Job::Persist(persist(6, 400))), "the write is full");
+        lane.take(Job::Release(LogIndex(2)));
+        assert_eq!(lane.write(), Ok(false));
+        lane.make_room().expect("it needs none");
+        assert_eq!(lane.write(), Ok(false), "and makes too little");
+        disk.set_room(None);
+        for number in [5, 6] {
+            assert!(lane.is_work(), "it is still to be written");
+            assert_eq!(lane.write(), Ok(true));
+            assert_eq!(lane.sync().expect("it syncs").map(|d| d.ticket()), Some(Ticket(number)));
+            lane.settle().expect("nothing to do");
+        }
+        assert!(!lane.is_work());
+        assert_eq!(found(&disk).0, 4, "what is released is gone");
+    }
+
+    #[test]
+    fn spares_are_given_up_where_somebody_else_needs_their_room() {
+        let mut disk = MemDisk::new();
+        let options = Options { segment_bytes: 64 << 20, prefill_bytes: 1 << 20, spares_max: 1 };
+        let mut lane = lane_with(&disk, options);
+        for number in 1..=9 {
+            lane.take(Job::Persist(persist(number, 4_000_000)));
+            assert_eq!(lane.write(), Ok(true));
+            lane.sync().expect("it syncs");
+            lane.settle().expect("nothing to do");
+        }
+        let mut job = lane.spare_wanted().expect("it is busy");
+        while job.step(&mut disk, 1 << 24).expect("room") {}
+        lane.spare_done(job, true);
+        lane.keep_spares(false).expect("they go");
+        let is_spare = |name: &String| name.starts_with("spare-");
+        assert!(!disk.list().expect("names").iter().any(is_spare) && lane.spare_wanted().is_none());
+        lane.keep_spares(true).expect("nothing to do");
+        assert!(lane.spare_wanted().is_some(), "there is room again");
     }
 
     #[test]

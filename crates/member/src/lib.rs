@@ -30,6 +30,7 @@ pub mod mend;
 pub mod open;
 pub mod publish;
 mod ranges;
+pub mod room;
 #[cfg(test)]
 mod sample;
 pub mod scrub;

@@ -45,6 +45,8 @@ pub struct How<'a> {
     pub draws: Draws,
     /// Values in memory that have settled, in bytes.
     pub cache_bytes: usize,
+    /// Kept on the disk for small files, where others fill it.
+    pub reserve_bytes: usize,
 }
 
 /// Why a directory is not opened.
@@ -226,7 +228,7 @@ pub fn open(home: &dyn Home, known: Known, how: &How<'_>) -> Result<Opened, Refu
         identity.incarnation = incarnation;
     }
     identity.journal_key = state.journal.key();
-    store::write_identity(part(home, "")?.as_mut(), &identity)?;
+    begin_life(home, &identity, how.reserve_bytes)?;
     let log = (state.ballot, state.commit, state.records);
     let (base, store, extra, checkpoint_bytes) = match state.base {
         Some((file, loaded)) => {
@@ -252,6 +254,16 @@ pub fn open(home: &dyn Home, known: Known, how: &How<'_>) -> Result<Opened, Refu
         notes: state.notes,
         idle,
     })
+}
+
+/// What a start writes before anything else, durable on return.
+fn begin_life(home: &dyn Home, identity: &Identity, reserve_bytes: usize) -> Result<(), Refused> {
+    let mut root = part(home, "")?;
+    store::write_identity(root.as_mut(), identity)?;
+    match store::keep_reserve(root.as_mut(), reserve_bytes) {
+        Err(error) if error.kind != store::StoreErrorKind::NoRoom => Err(error.into()),
+        _kept => Ok(()),
+    }
 }
 
 /// The machine of what was found; without a vote where that has to be repaired first.

@@ -121,6 +121,7 @@ pub(crate) fn alarm_kind(input: &mut Get<'_>) -> Result<AlarmKind, DecodeError> 
         0 => AlarmKind::None,
         1 => AlarmKind::NoSpace,
         2 => AlarmKind::Corrupt,
+        3 => AlarmKind::LowDisk,
         other => return unknown("alarm kind", other),
     })
 }

@@ -27,6 +27,20 @@ pub enum AlarmKind {
     NoSpace,
     /// Members differ: all but alarms and renewals is refused.
     Corrupt,
+    /// The disk of a member runs full: to clients the same as `NoSpace`, and lifted without them.
+    LowDisk,
+}
+
+impl AlarmKind {
+    /// Whether what adds bytes is refused.
+    pub fn is_full(self) -> bool {
+        matches!(self, Self::NoSpace | Self::LowDisk)
+    }
+
+    /// Whether who asks for this kind means it.
+    pub(crate) fn is(self, kind: Self) -> bool {
+        self == kind || (kind == Self::NoSpace && self.is_full())
+    }
 }
 
 /// One replicated write.

@@ -67,6 +67,9 @@ pub struct Config {
     pub settle_versions: usize,
     /// Values in memory beside those that were made lately.
     pub cache_bytes: u64,
+    /// What grows the data is refused while fewer bytes are free on its disk; none: 256 MiB, or a
+    /// twentieth of the disk where that is less.
+    pub min_free_bytes: Option<u64>,
     /// In which everything that is kept is read once, to find damage; zero: never.
     pub scrub_interval: Duration,
     pub quota_backend_bytes: u64,
@@ -110,6 +113,7 @@ impl Config {
             checkpoint_bytes_min: 64 << 20,
             settle_versions: 1 << 16,
             cache_bytes: 256 << 20,
+            min_free_bytes: None,
             scrub_interval: Duration::from_secs(7 * 24 * 3600),
             quota_backend_bytes: 2 << 30,
             auto_compaction: AutoCompaction::Off,

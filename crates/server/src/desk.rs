@@ -12,6 +12,7 @@ pub use run::{MakeFront, Parts, spawn};
 
 use crate::board::{Board, Picture};
 use crate::config::Config;
+use crate::disk::Room;
 use crate::metrics::{DiskMetrics, Metrics};
 use crate::node::input::{Asked, Input, Told, Word};
 use crate::pool::Pool;
@@ -86,6 +87,7 @@ pub struct Desk {
     voter: UnboundedSender<Input>,
     metrics: Arc<Metrics>,
     disk_metrics: Arc<DiskMetrics>,
+    room: Arc<Room>,
     recording: Arc<Recording>,
     pool: Rc<Pool>,
     archive: Archive,

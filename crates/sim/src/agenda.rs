@@ -46,6 +46,11 @@ pub enum What {
         tries: u8,
         from: i64,
     },
+    /// A write that found no room is tried again.
+    LogRoom {
+        node: u8,
+        life: u32,
+    },
     FetchDone {
         node: u8,
         life: u32,

@@ -3,6 +3,7 @@
 //!
 //! Nothing here costs more than the event it looks at; only an election looks along the logs.
 
+mod alarms;
 mod answer;
 mod configs;
 mod lease;
@@ -13,6 +14,7 @@ mod words;
 use crate::client::{self, Floor};
 use crate::ledger::Ledger;
 use crate::model::Model;
+use alarms::Alarms;
 use base::codec::Get;
 use base::{Ballot, LogIndex, Nanos, NodeId, RequestId};
 use cluster::{BallotRule, Configuration};
@@ -68,6 +70,7 @@ pub struct Judge {
     /// When a leader confirmed a read last.
     confirmed_at: Nanos,
     pub leases: Leases,
+    alarms: Alarms,
     pub floor: Floor,
     rule: BallotRule,
     pub configs: Configs,
@@ -89,6 +92,7 @@ impl Judge {
             commits: BTreeMap::new(),
             confirmed_at: Nanos::ZERO,
             leases: Leases::default(),
+            alarms: Alarms::default(),
             floor: Floor { revision: 1, ..Floor::default() },
             rule: config.rule,
             configs: Configs::new(config)?,
@@ -238,6 +242,10 @@ impl Judge {
     }
 
     fn command(&mut self, at: Nanos, index: LogIndex, after: i64, command: &Command) {
+        if self.alarms.forbid(index, command) {
+            return;
+        }
+        self.alarms.command(index, command);
         match command {
             Command::Compact { revision } if *revision <= after => {
                 self.model.compacted = self.model.compacted.max(*revision);

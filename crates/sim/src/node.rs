@@ -6,6 +6,7 @@ use base::{Ballot, Birth, Incarnation, Life, LogIndex, Nanos, NodeId};
 use consensus::raft::Persist;
 use door::{Bounds, Feed, FeedLimits, Rounds};
 use member::compaction::Rule;
+use member::room::Keeper;
 use member::shelf::Shelf;
 use member::{
     Archive, Born, CheckpointState, Compactor, Job, Lane, Peers, Publisher, Stop, Transfers,
@@ -147,6 +148,9 @@ pub struct Member {
 pub struct Chores {
     pub publisher: Publisher,
     pub compactor: Compactor,
+    pub room: Keeper,
+    /// A write waits for room.
+    pub stuck: bool,
     pub stop: Stop,
     pub stopping: Option<Stopping>,
     /// Operations that it took and has not answered.
@@ -169,7 +173,8 @@ impl Chores {
     pub fn new(rule: Rule) -> Self {
         let (publisher, compactor) = (Publisher::default(), Compactor::new(rule, Nanos::ZERO));
         let (stop, stopping, calls) = (Stop::default(), None, BTreeSet::new());
-        Self { publisher, compactor, stop, stopping, calls }
+        let (room, stuck) = (Keeper::default(), false);
+        Self { publisher, compactor, room, stuck, stop, stopping, calls }
     }
 }
 

@@ -206,6 +206,7 @@ impl World {
             What::CheckpointDone { node, life } => self.checkpoint_done(usize::from(node), life),
             What::MergeDone { node, life } => self.merge_done(usize::from(node), life),
             What::Scrub { node, life } => self.scrub(usize::from(node), life),
+            What::LogRoom { node, life } => self.log_room(usize::from(node), life),
             What::Mend { node, life, tries, from } => {
                 self.mend(usize::from(node), life, tries, from);
             }

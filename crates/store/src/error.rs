@@ -7,6 +7,8 @@ use std::{fmt, io};
 pub enum StoreErrorKind {
     /// The operating system refused.
     Io,
+    /// There is no room on the disk.
+    NoRoom,
     /// A durable file is damaged.
     Corrupt,
     /// A version this build does not know.
@@ -34,7 +36,9 @@ impl StoreError {
     }
 
     pub(crate) fn io(file: &str, doing: &str, error: &io::Error) -> Self {
-        Self::new(StoreErrorKind::Io, file, 0, format!("{doing}: {error}"))
+        let is_full = wal::is_no_room(error);
+        let kind = if is_full { StoreErrorKind::NoRoom } else { StoreErrorKind::Io };
+        Self::new(kind, file, 0, format!("{doing}: {error}"))
     }
 }
 
@@ -42,6 +46,7 @@ impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match self.kind {
             StoreErrorKind::Io => "disk error",
+            StoreErrorKind::NoRoom => "no room",
             StoreErrorKind::Corrupt => "corruption",
             StoreErrorKind::Unknown => "unknown format",
             StoreErrorKind::Invalid => "invalid",

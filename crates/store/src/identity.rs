@@ -1,7 +1,8 @@
 //! Who this data directory belongs to.
 
-use crate::disk::{again, publish, read_all};
+use crate::disk::{again, read_all};
 use crate::frame::{Form, seal};
+use crate::reserve::replace;
 use crate::{StoreError, disk};
 use base::codec::{DecodeError, Get, Put};
 use base::limits::PEERS_MET_MAX;
@@ -100,13 +101,7 @@ fn read_once(disk: &mut dyn Disk) -> Result<Option<Identity>, StoreError> {
     Identity::decode(fields).map(Some).map_err(|e| StoreError::corrupt(NAME, 12, e.to_string()))
 }
 
-/// Replaces the identity atomically and durably. Errors: `Io`.
+/// Replaces the identity atomically and durably. Errors: `Io`, `NoRoom`.
 pub fn write_identity(disk: &mut dyn Disk, identity: &Identity) -> Result<(), StoreError> {
-    let tmp = "identity.tmp";
-    let done = disk.create(tmp).and_then(|mut file| {
-        file.write_at(0, &identity.encode())?;
-        file.sync()
-    });
-    done.map_err(|e| StoreError::io(tmp, "write", &e))?;
-    publish(disk, tmp, NAME)
+    replace(disk, ("identity.tmp", NAME), &identity.encode())
 }

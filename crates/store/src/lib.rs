@@ -21,6 +21,7 @@ mod incoming;
 mod index;
 mod open;
 mod repair;
+mod reserve;
 mod run;
 mod shelf;
 mod values;
@@ -37,6 +38,7 @@ pub use incoming::Incoming;
 pub use index::{IndexFile, IndexReader, IndexWriter};
 pub use open::{Ask, OnDamage, OpenError, Opened, open};
 pub use repair::{Repair, end_repair, is_aside};
+pub use reserve::keep_reserve;
 pub use shelf::{Shelf, clean_shelf, keep_on_shelf, list_shelf};
 pub use values::{
     Age, Interval, Pieces, Salvaged, ValueFile, ValueReader, ValueTable, ValueWriter, VersionBlock,

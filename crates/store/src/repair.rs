@@ -2,8 +2,9 @@
 //! (`docs/design/repair.md`).
 
 use crate::checkpoint::CHECKPOINT;
-use crate::disk::{again, publish, read_all, remove_all};
+use crate::disk::{again, read_all, remove_all};
 use crate::frame::{Form, seal};
+use crate::reserve::replace;
 use crate::{Home, StoreError, disk};
 use base::codec::{DecodeError, Get, Put};
 use base::{Ballot, LogIndex};
@@ -79,15 +80,9 @@ fn read_once(disk: &mut dyn Disk) -> Result<Option<Repair>, StoreError> {
     decoded.map(Some).map_err(|e| StoreError::corrupt(NAME, 12, e.to_string()))
 }
 
-/// Atomic and durable. Errors: `Io`.
+/// Atomic and durable. Errors: `Io`, `NoRoom`.
 pub(crate) fn write_repair(disk: &mut dyn Disk, repair: &Repair) -> Result<(), StoreError> {
-    let tmp = "repair.tmp";
-    let done = disk.create(tmp).and_then(|mut file| {
-        file.write_at(0, &repair.encode())?;
-        file.sync()
-    });
-    done.map_err(|e| StoreError::io(tmp, "write", &e))?;
-    publish(disk, tmp, NAME)
+    replace(disk, ("repair.tmp", NAME), &repair.encode())
 }
 
 /// The repair is over: durable on return. Only then may the member vote. What was set aside is

@@ -6,7 +6,7 @@ mod real;
 
 pub use mem::MemDisk;
 pub use part::Part;
-pub use real::{DirLock, RealDisk};
+pub use real::{DirLock, RealDisk, free_bytes};
 
 use crate::ours::{Ours, Shape};
 use std::io;

@@ -7,6 +7,8 @@ use std::{fmt, io};
 pub enum WalErrorKind {
     /// The operating system refused; the journal is poisoned from here on.
     Io,
+    /// There is no room on the disk: nothing was taken, and the same may be tried again.
+    NoRoom,
     /// Bytes that were vouched for are damaged. Never cut; repair from the other members.
     Corrupt,
     /// A version or kind this build does not know.
@@ -41,15 +43,28 @@ impl WalError {
         Self::new(WalErrorKind::Io, file, offset, format!("{doing}: {error}"))
     }
 
+    /// Of a write that may be tried again where it found no room. A sync may not: whatever it says,
+    /// the pages it failed to write may be gone.
+    pub(crate) fn write(file: &str, offset: u64, doing: &str, error: &io::Error) -> Self {
+        let kind = if is_no_room(error) { WalErrorKind::NoRoom } else { WalErrorKind::Io };
+        Self { kind, ..Self::io(file, offset, doing, error) }
+    }
+
     pub(crate) fn corrupt(file: &str, offset: u64, what: impl Into<String>) -> Self {
         Self::new(WalErrorKind::Corrupt, file, offset, what)
     }
+}
+
+/// Whether a disk or a share of it is full.
+pub fn is_no_room(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 impl fmt::Display for WalError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match self.kind {
             WalErrorKind::Io => "disk error",
+            WalErrorKind::NoRoom => "no room",
             WalErrorKind::Corrupt => "corruption",
             WalErrorKind::Unknown => "unknown format",
             WalErrorKind::Poisoned => "poisoned",

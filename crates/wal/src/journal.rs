@@ -2,7 +2,7 @@
 
 use crate::batch::{self, HEADER_BYTES, Place, Seal, padded};
 use crate::disk::remove_named;
-use crate::ours::SEGMENT;
+use crate::ours::{SEGMENT, SPARE};
 use crate::segment::{
     SEGMENT_HEADER_BYTES, Segment, SegmentHeader, generation_of, segment_name, spare_name,
 };
@@ -133,7 +133,8 @@ impl Journal {
     }
 
     /// Writes the batches with one write, in order. Not durable before [`Journal::sync`].
-    /// Errors: `TooLarge` (nothing written), `Io`, `Poisoned`.
+    /// Errors: `TooLarge` and `NoRoom` (nothing is taken: the same may be tried again), `Io`,
+    /// `Poisoned`.
     pub fn append(&mut self, batches: &[Batch<'_>]) -> Result<(), WalError> {
         self.healthy()?;
         let mut bytes = 0;
@@ -147,7 +148,16 @@ impl Journal {
         if holds_records && self.offset + bytes > self.options.segment_bytes {
             self.roll().map_err(|e| self.poisoned(e))?;
         }
-        self.write(batches).map_err(|e| self.poisoned(e))?;
+        let mut written = self.write(batches);
+        if is_no_room(&written) {
+            self.wipe().map_err(|e| self.poisoned(e))?;
+            if self.offset > SEGMENT_HEADER_BYTES as u64 && !self.spares.is_empty() {
+                // The reserve: its bytes are on the disk already.
+                self.roll().map_err(|e| self.poisoned(e))?;
+                written = self.write(batches);
+            }
+        }
+        written.map_err(|e| self.poisoned(e))?;
         for batch in batches {
             self.note(batch);
         }
@@ -220,8 +230,12 @@ impl Journal {
             return Ok(false);
         }
         let until = goal.min(self.filled.saturating_add(bytes_max));
-        self.fill(until).map_err(|e| self.poisoned(e))?;
-        Ok(self.filled < goal)
+        match self.fill(until) {
+            // It is of use once there is room, and nothing fails without.
+            Err(error) if error.kind == WalErrorKind::NoRoom => Ok(false),
+            Err(error) => Err(self.poisoned(error)),
+            Ok(()) => Ok(self.filled < goal),
+        }
     }
 
     /// Bytes in use over all segments.
@@ -263,15 +277,18 @@ impl Journal {
             chain = batch::encode(&mut self.buffer, seal, place, batch);
         }
         let end = self.offset + self.buffer.len() as u64;
+        self.dirty = true;
+        let written = self.file.write_at(self.offset, &self.buffer);
+        written.map_err(|e| WalError::write(&self.name(), self.offset, "write", &e))?;
         if end > self.filled {
             // Zeros ahead in steps, so that few syncs have to carry a new file length.
             let step = end.saturating_add(self.options.prefill_bytes);
             self.filled = end;
-            self.fill(step.min(self.options.segment_bytes))?;
+            match self.fill(step.min(self.options.segment_bytes)) {
+                Err(error) if error.kind != WalErrorKind::NoRoom => return Err(error),
+                _filled => {}
+            }
         }
-        self.dirty = true;
-        let written = self.file.write_at(self.offset, &self.buffer);
-        written.map_err(|e| self.io("write", &e))?;
         self.offset = end;
         self.sequence = sequence;
         self.chain = chain;
@@ -339,7 +356,8 @@ impl Journal {
     fn fill(&mut self, until: u64) -> Result<(), WalError> {
         assert!(self.filled >= self.offset, "zeros never cover data");
         let done = zeros(self.file.as_mut(), self.filled, until);
-        done.map_err(|e| self.io("write zeros ahead", &e))?;
+        let doing = "write zeros ahead";
+        done.map_err(|e| WalError::write(&self.name(), self.offset, doing, &e))?;
         self.filled = self.filled.max(until);
         self.dirty = true;
         Ok(())
@@ -364,7 +382,32 @@ impl Journal {
         }
     }
 
+    /// What a write left that found no room is no batch: it may be written elsewhere. In place,
+    /// which needs none.
+    fn wipe(&mut self) -> Result<(), WalError> {
+        let len = self.file.len().map_err(|e| self.io("length", &e))?;
+        let end = len.min(self.offset + self.buffer.len() as u64);
+        let wiped = zeros(self.file.as_mut(), self.offset, end);
+        wiped.map_err(|e| self.io("wipe half a write", &e))
+    }
+
+    /// Removes the spares, where somebody else needs the room more. Errors: `Io`, `Poisoned`.
+    pub fn give_up_spares(&mut self) -> Result<(), WalError> {
+        self.healthy()?;
+        while let Some(spare) = self.spares.pop() {
+            let name = spare_name(spare);
+            let removed = remove_named(self.disk.as_mut(), SPARE, &name);
+            let removed = removed.map_err(|e| WalError::io(&name, 0, "remove a spare", &e));
+            removed.map_err(|e| self.poisoned(e))?;
+        }
+        Ok(())
+    }
+
+    /// All errors but that there is no room, which leaves everything as it was.
     fn poisoned(&mut self, error: WalError) -> WalError {
+        if error.kind == WalErrorKind::NoRoom {
+            return error;
+        }
         self.poison.get_or_insert_with(|| error.clone());
         error
     }
@@ -374,6 +417,10 @@ pub(crate) struct Started {
     pub file: Box<dyn DiskFile>,
     pub filled: u64,
     pub chain: u32,
+}
+
+fn is_no_room<T>(done: &Result<T, WalError>) -> bool {
+    matches!(done, Err(error) if error.kind == WalErrorKind::NoRoom)
 }
 
 /// Makes a segment file with a durable header and only then gives it its name.
@@ -399,6 +446,10 @@ fn start_segment(
         disk.sync_dir()?;
         Ok((file, filled.max(first)))
     };
-    let (file, filled) = make().map_err(|e| WalError::io(&name, 0, "begin a segment", &e))?;
+    let made = make().map_err(|e| WalError::write(&name, 0, "begin a segment", &e));
+    let (file, filled) = made.inspect_err(|_| {
+        // Half a file that nobody knows: another attempt makes another one.
+        let _ = remove_named(disk, SPARE, &from);
+    })?;
     Ok(Started { file, filled, chain })
 }

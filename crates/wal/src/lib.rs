@@ -18,8 +18,8 @@ mod segment;
 mod spare;
 mod survey;
 
-pub use disk::{DirLock, Disk, DiskFile, MemDisk, Part, RealDisk, remove_named};
-pub use error::{WalError, WalErrorKind};
+pub use disk::{DirLock, Disk, DiskFile, MemDisk, Part, RealDisk, free_bytes, remove_named};
+pub use error::{WalError, WalErrorKind, is_no_room};
 pub use journal::{Journal, Options};
 pub use ours::{ASIDE, Ours, SEGMENT, SPARE, Shape};
 pub use recover::{Cut, Recovery};

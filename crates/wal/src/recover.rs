@@ -90,7 +90,9 @@ fn open(mut disk: Box<dyn Disk>, options: Options) -> Result<(Journal, Recovery)
     reader.segments.last_mut().expect("just begun").bytes = stop.offset as u64;
 
     for &at in &stop.torn {
-        let wiped = file.write_at(at as u64, &[0; HEADER_BYTES]);
+        // Nothing behind the end: there may be no room.
+        let len = HEADER_BYTES.min(bytes.len() - at);
+        let wiped = file.write_at(at as u64, &[0; HEADER_BYTES][..len]);
         wiped.map_err(|e| WalError::io(&name, at as u64, "clear a torn tail", &e))?;
     }
     for spare in spares.split_off(options.spares_max.min(spares.len())) {
@@ -152,7 +154,11 @@ fn finish(
         poison: None,
         buffer: Vec::new(),
     };
-    journal.mark()?;
+    match journal.mark() {
+        // A start needs no room: the next write vouches for what was found.
+        Err(error) if error.kind == WalErrorKind::NoRoom => {}
+        marked => marked?,
+    }
     Ok((journal, recovery))
 }
 

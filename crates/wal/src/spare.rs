@@ -48,7 +48,7 @@ impl SpareJob {
             disk.sync_dir()?;
             Ok(false)
         };
-        work().map_err(|e| WalError::io(&name, self.filled, "make a spare", &e))
+        work().map_err(|e| WalError::write(&name, self.filled, "make a spare", &e))
     }
 }
 

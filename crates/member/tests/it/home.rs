@@ -63,6 +63,8 @@ pub fn start_as(place: &Place, mark: u32, wanted: &Wanted, born: Born) -> Result
         None => Known::begin(born, 100 + u64::from(mark)),
     };
     let draws = Draws { mark, key: 1000 + u64::from(mark) };
-    let how = How { wanted, options: SMALL, on_damage: OnDamage::Repair, draws, cache_bytes: 0 };
+    let (cache_bytes, reserve_bytes) = (0, 4096);
+    let on_damage = OnDamage::Repair;
+    let how = How { wanted, options: SMALL, on_damage, draws, cache_bytes, reserve_bytes };
     member::open::open(place, known, &how)
 }

@@ -1,12 +1,18 @@
 //! What a command may add, and whether there is room for it.
 
 use super::{LEASE_OVERHEAD_BYTES, Limits};
-use crate::AlarmKind;
 use crate::command::{Command, Error};
 use crate::key_value::version_bytes;
 use crate::space::Space;
 use crate::types::{RequestOp, TxnRequest};
 use crate::view::View;
+
+impl Command {
+    /// Whether it may add bytes, and so is refused where there is no room.
+    pub fn grows(&self) -> bool {
+        cost_of(self).is_some()
+    }
+}
 
 /// Bytes the command may add; none when it may always run.
 pub(super) fn cost_of(command: &Command) -> Option<u64> {
@@ -40,7 +46,7 @@ fn txn_cost(txn: &TxnRequest) -> u64 {
 /// Refuses what does not fit, before anything is written, and raises the alarm.
 pub(super) fn admit(view: &mut View, limits: &Limits, cost: u64) -> Result<(), Error> {
     assert!(cost > 0, "what adds nothing is not asked about");
-    let raised = view.alarms.iter().any(|(_, kind)| *kind == AlarmKind::NoSpace);
+    let raised = view.alarms.iter().any(|(_, kind)| kind.is_full());
     if raised || view.space == Space::Full {
         return Err(Error::NoSpace);
     }

@@ -272,7 +272,7 @@ fn alarm(view: &mut View, action: AlarmAction, member: u64, kind: AlarmKind) -> 
     let this = (member, kind);
     let alarms = match action {
         AlarmAction::Get => {
-            let wanted = |x: &&(u64, AlarmKind)| kind == AlarmKind::None || x.1 == kind;
+            let wanted = |x: &&(u64, AlarmKind)| kind == AlarmKind::None || x.1.is(kind);
             view.alarms().iter().filter(wanted).copied().collect()
         }
         _ if kind == AlarmKind::None => Vec::new(),
@@ -285,8 +285,9 @@ fn alarm(view: &mut View, action: AlarmAction, member: u64, kind: AlarmKind) -> 
             Vec::from([this])
         }
         AlarmAction::Deactivate => {
-            let on = view.alarms().contains(&this);
-            view.alarms.retain(|alarm| *alarm != this);
+            let is_it = |alarm: &(u64, AlarmKind)| alarm.0 == member && alarm.1.is(kind);
+            let on = view.alarms().iter().any(is_it);
+            view.alarms.retain(|alarm| !is_it(alarm));
             if this == ALARM_OWN {
                 view.space = Space::Enough;
             }

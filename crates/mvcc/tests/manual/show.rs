@@ -105,6 +105,7 @@ pub fn alarm((member, kind): &(u64, AlarmKind)) -> String {
         AlarmKind::None => "none",
         AlarmKind::NoSpace => "no-space",
         AlarmKind::Corrupt => "corrupt",
+        AlarmKind::LowDisk => "low-disk",
     };
     format!("alarm {kind} of member {member}")
 }

@@ -1,23 +1,58 @@
-//! Background work of the desk: automatic compaction, and the member's own pages.
+//! Background work of the desk: automatic compaction, a disk that runs full, and the member's own
+//! pages.
 
 use super::Desk;
 use crate::config::AutoCompaction;
+use crate::node::input::Input;
 use crate::record;
 use base::Nanos;
 use door::{Caller, Door as _, Reason, Refusal};
 use later::{Asker, Later, Promise};
 use member::compaction::{Compactor, REVISION_INTERVAL, Rule, Seen};
+use member::room::{self, Keeper, LOOK_INTERVAL};
 use mvcc::{Command, Response};
 use net::{Host, HttpReply, HttpRequest, Page};
+use replica::Event;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+fn since(start: Instant) -> Nanos {
+    u64::try_from(start.elapsed().as_nanos()).map_or(Nanos(u64::MAX), Nanos)
+}
+
+/// Has what grows refused while the disk is low, for as long as the member runs.
+pub(super) async fn look_after_room(desk: Rc<Desk>) {
+    let (start, mut keeper) = (Instant::now(), Keeper::default());
+    let asked = Rc::new(());
+    loop {
+        tokio::time::sleep(Duration::from_nanos(LOOK_INTERVAL.0)).await;
+        let (own, is_low, alarms) = (desk.member, desk.room.is_low(), desk.newest().alarms());
+        let seen = desk.board.look(|picture| {
+            let alone = picture.facts.may_lead.iter().all(|id| *id == own);
+            let raised = room::raised(&alarms, own);
+            room::Seen { is_low, leads: picture.leads, alone, own, raised }
+        });
+        let Some(act) = keeper.look(since(start), seen) else { continue };
+        match act.command() {
+            // The one before may wait for room itself.
+            Some(_) if Rc::strong_count(&asked) > 1 => {}
+            Some(command) => {
+                ask_itself(&desk, ("the alarm of a low disk", Rc::clone(&asked)), command);
+            }
+            None => {
+                tracing::error!("the disk is low: another member is to lead");
+                let _ = desk.voter.send(Input::Event(Event::TransferLeader { to: None }));
+            }
+        }
+    }
+}
+
 /// Compacts as configured for as long as the member runs.
 pub(super) async fn auto_compact(desk: Rc<Desk>) {
     let start = Instant::now();
-    let now = || u64::try_from(start.elapsed().as_nanos()).map_or(Nanos(u64::MAX), Nanos);
+    let now = || since(start);
     let mut compactor = Compactor::new(rule(desk.config.auto_compaction), now());
     while let Some(due) = compactor.due() {
         tokio::time::sleep(Duration::from_nanos(due.since(now()).0)).await;
@@ -28,7 +63,9 @@ pub(super) async fn auto_compact(desk: Rc<Desk>) {
             leads: picture.leads,
         });
         if let Some(revision) = compactor.look(now(), seen) {
-            compact(&desk, revision);
+            tracing::info!("auto compaction at revision {revision}");
+            let once = Rc::new(());
+            ask_itself(&desk, ("auto compaction", once), Command::Compact { revision });
         }
     }
 }
@@ -44,17 +81,17 @@ fn rule(mode: AutoCompaction) -> Rule {
     }
 }
 
-fn compact(desk: &Rc<Desk>, revision: i64) {
-    tracing::info!("auto compaction at revision {revision}");
+/// As a client of nobody; `held` is let go of with the answer.
+fn ask_itself(desk: &Rc<Desk>, (what, held): (&'static str, Rc<()>), command: Command) {
     let answer = move |result: Option<Result<Response, Refusal>>| match result {
-        None | Some(Ok(_)) => {}
+        None | Some(Ok(_)) => drop(held),
         Some(Err(refusal)) => {
             if !matches!(refusal.reason, Reason::Store(_)) {
-                tracing::warn!("auto compaction at {revision}: {refusal}");
+                tracing::warn!("{what}: {refusal}");
             }
         }
     };
-    desk.write(Caller::nobody(), Command::Compact { revision }, Promise::to(answer));
+    desk.write(Caller::nobody(), command, Promise::to(answer));
 }
 
 impl Host for Desk {
@@ -104,6 +141,8 @@ impl Host for Desk {
         page.counter("quorate_scrub_bytes_total", load(&self.disk_metrics.scrub_bytes));
         page.counter("quorate_scrub_passes_total", load(&self.disk_metrics.scrubs));
         page.gauge("quorate_scrub_last_timestamp_seconds", load(&self.disk_metrics.scrub_last));
+        page.gauge("quorate_disk_free_bytes", self.room.free_bytes());
+        page.gauge("quorate_disk_low", u8::from(self.room.is_low()));
         page.gauge("quorate_repairing", u8::from(picture.repairing));
         page.counter("quorate_trace_events_total", self.recording.recorded.get());
         page.counter("quorate_trace_dropped_total", self.recording.dropped.get());

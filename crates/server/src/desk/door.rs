@@ -12,7 +12,7 @@ use door::{
     Reading, Reason, Refusal, Stage, Status, Work,
 };
 use later::Promise;
-use mvcc::{AlarmKind, Command, Response, Values, View};
+use mvcc::{AlarmKind, Command, Error, Response, Values, View};
 use replica::Event;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -63,6 +63,11 @@ impl Stage for Desk {
 
 impl Door for Desk {
     fn write(&self, caller: Caller, command: Command, answer: Answer<Response>) {
+        // Until there is room the journal takes nothing, not even what raises the alarm.
+        let is_stuck = self.room.is_stuck() && self.board.look(|picture| picture.leads);
+        if is_stuck && command.grows() {
+            return answer.keep(Err(Refusal::from(Error::NoSpace)));
+        }
         let mut bytes = Length::default();
         command.encode(&mut bytes);
         let event = |token| Event::Propose { token, caller, command };

@@ -4,6 +4,7 @@ use super::{Desk, chores, door};
 use crate::aside;
 use crate::board::Board;
 use crate::config::Config;
+use crate::disk::Room;
 use crate::metrics::{DiskMetrics, Metrics};
 use crate::node::input::{Input, Vital, Word};
 use crate::pool::{Pool, Threads};
@@ -50,6 +51,7 @@ pub struct Parts {
     pub archive: Archive,
     pub metrics: Arc<Metrics>,
     pub disk_metrics: Arc<DiskMetrics>,
+    pub room: Arc<Room>,
     pub recording: Arc<Recording>,
 }
 
@@ -130,6 +132,7 @@ impl Desk {
                 voter: parts.voter,
                 metrics: parts.metrics,
                 disk_metrics: parts.disk_metrics,
+                room: parts.room,
                 recording: parts.recording,
                 pool: Pool::new(parts.threads),
                 archive: parts.archive,
@@ -158,6 +161,7 @@ impl Desk {
         let vital = |task: Pin<Box<dyn Future<Output = ()>>>| spawn_vital(&self.voter, task);
         vital(Box::pin(Rc::clone(self).hand_over()));
         vital(Box::pin(chores::auto_compact(Rc::clone(self))));
+        vital(Box::pin(chores::look_after_room(Rc::clone(self))));
         let request_bytes_max = self.config.max_request_bytes;
         let limits = Limits { request_bytes_max, ..Limits::default() };
         let host = Rc::clone(self) as Rc<dyn Host>;

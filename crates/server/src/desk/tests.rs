@@ -47,6 +47,7 @@ fn desk() -> (Rc<Desk>, UnboundedReceiver<Input>) {
         archive,
         metrics: Arc::default(),
         disk_metrics: Arc::default(),
+        room: Arc::default(),
         recording: crate::record::Recording::new(trace::Head::default(), 0),
     };
     (Desk::new(parts).0, asked)

@@ -1,9 +1,10 @@
 //! Checkpoints and the files of what has settled: written on helper threads, never on the node's.
 
-use crate::disk::Place;
+use crate::disk::{Place, Room};
 use crate::node::input::{Checkpointed, Input};
 use member::{Archive, checkpoints};
 use replica::CheckpointJob;
+use std::sync::Arc;
 use tokio::sync::mpsc::UnboundedSender;
 
 /// The files of a member. Clones are one.
@@ -11,6 +12,7 @@ use tokio::sync::mpsc::UnboundedSender;
 pub struct Files {
     pub place: Place,
     pub archive: Archive,
+    pub room: Arc<Room>,
 }
 
 impl Files {
@@ -20,6 +22,7 @@ impl Files {
         let failed = inbox.clone();
         let work = move || {
             let written = checkpoints::write(&files.place, &job, &files.archive);
+            files.room.written(&written);
             let written = written.map(|file| Checkpointed { index: file.index, bytes: file.len });
             // What the job held may go before anybody hears of it.
             drop(job);

@@ -1,12 +1,12 @@
 //! The log thread: carries out the journal lane (`member::lane`), with the disk's own time.
 
-use super::Place;
+use super::{Files, Place, Room};
 use crate::jobs::Thread;
 use crate::metrics::DiskMetrics;
 use crate::node::input::{Input, Vital};
 use base::LogIndex;
 use consensus::raft::Persist;
-use member::lane::{Durable, Job, Lane};
+use member::lane::{Durable, Job, Lane, ROOM_PAUSE};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -19,6 +19,8 @@ const SPARE_STEP_BYTES: u64 = 1 << 20;
 const SPARE_PAUSE: Duration = Duration::from_millis(20);
 /// Nothing is to be done before the next job.
 const FOREVER: Duration = Duration::from_secs(3600);
+/// Something is to be done now.
+const NONE: Duration = Duration::ZERO;
 
 /// The node's end of the log thread. One that is gone has reported why through the inbox.
 pub struct Log(Thread<Job>);
@@ -28,15 +30,16 @@ impl Log {
     /// When the system gives no thread.
     pub fn start(
         journal: Journal,
-        place: Place,
-        inbox: UnboundedSender<Input>,
-        metrics: Arc<DiskMetrics>,
+        files: &Files,
+        inbox: &UnboundedSender<Input>,
+        metrics: &Arc<DiskMetrics>,
     ) -> std::io::Result<Self> {
-        let spares = Spares::new(place);
+        let (spares, room) = (Spares::new(files.place.clone()), Arc::clone(&files.room));
+        let (inbox, metrics) = (inbox.clone(), Arc::clone(metrics));
         Thread::start(|queue| {
             std::thread::Builder::new().name("quorate-log".to_string()).spawn(move || {
                 let _vital = Vital("log", inbox.clone());
-                work(Lane::new(journal), &spares, &queue, &inbox, &metrics);
+                work(Lane::new(journal), &spares, &queue, (&inbox, &metrics, &room));
             })
         })
         .map(Self)
@@ -106,10 +109,9 @@ fn work(
     mut lane: Lane,
     spares: &Spares,
     queue: &Receiver<Job>,
-    inbox: &UnboundedSender<Input>,
-    metrics: &DiskMetrics,
+    (inbox, metrics, room): (&UnboundedSender<Input>, &DiskMetrics, &Room),
 ) {
-    if let Err(error) = serve(&mut lane, spares, queue, inbox, metrics) {
+    if let Err(error) = serve(&mut lane, spares, queue, (inbox, metrics, room)) {
         let _ = inbox.send(Input::Failed(error.to_string()));
     }
 }
@@ -118,13 +120,15 @@ fn serve(
     lane: &mut Lane,
     spares: &Spares,
     queue: &Receiver<Job>,
-    inbox: &UnboundedSender<Input>,
-    metrics: &DiskMetrics,
+    (inbox, metrics, room): (&UnboundedSender<Input>, &DiskMetrics, &Room),
 ) -> Result<(), WalError> {
+    let mut keeps_spares = true;
     loop {
         let patience = lane.patience().map_or(FOREVER, |wait| Duration::from_nanos(wait.0));
-        let mut next = match queue.recv_timeout(patience) {
+        // What waited for room behind a write is there already.
+        let mut next = match queue.recv_timeout(if lane.is_work() { NONE } else { patience }) {
             Ok(job) => Some(job),
+            Err(RecvTimeoutError::Timeout) if lane.is_work() => None,
             Err(RecvTimeoutError::Timeout) => {
                 lane.idle()?;
                 continue;
@@ -134,7 +138,13 @@ fn serve(
         while let Some(job) = next {
             next = if lane.take(job) { queue.try_recv().ok() } else { None };
         }
-        lane.write()?;
+        if keeps_spares == room.is_wanted() {
+            keeps_spares = !keeps_spares;
+            lane.keep_spares(keeps_spares)?;
+        }
+        if !write(lane, queue, room)? {
+            return Ok(());
+        }
         let started = Instant::now();
         if let Some(durable) = lane.sync()? {
             observe(metrics, started.elapsed(), &durable);
@@ -146,6 +156,26 @@ fn serve(
         lane.settle()?;
         spares.keep(lane);
     }
+}
+
+/// As soon as there is room for it; false when the member ends before. What is asked for meanwhile
+/// is taken in, as it may say what can be let go of.
+fn write(lane: &mut Lane, queue: &Receiver<Job>, room: &Room) -> Result<bool, WalError> {
+    while !lane.write()? {
+        if room.stuck(true) {
+            tracing::error!("no room on the disk: what is to be written waits");
+        }
+        lane.make_room()?;
+        match queue.recv_timeout(Duration::from_nanos(ROOM_PAUSE.0)) {
+            Ok(job) => drop(lane.take(job)),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return Ok(false),
+        }
+    }
+    if room.stuck(false) {
+        tracing::info!("what waited for room on the disk is written");
+    }
+    Ok(true)
 }
 
 fn observe(metrics: &DiskMetrics, took: Duration, durable: &Durable) {

@@ -2,6 +2,7 @@
 //! joined, and says what there is to say.
 
 use super::Place;
+use super::room::RESERVE_BYTES;
 use crate::bootstrap;
 use crate::config::{ClusterState, Config, ConfigError};
 use crate::entropy::entropy;
@@ -39,6 +40,7 @@ pub fn open(config: &Config, place: &Place) -> Result<Held, StartError> {
         on_damage: config.on_damage,
         draws: Draws { mark: entropy() as u32, key: entropy() },
         cache_bytes: usize::try_from(config.cache_bytes).unwrap_or(usize::MAX),
+        reserve_bytes: RESERVE_BYTES,
     };
     let opened = member::open::open(place, known, &how).map_err(refused)?;
     opened.notes.iter().chain(&opened.idle).for_each(|note| tracing::warn!("{note}"));

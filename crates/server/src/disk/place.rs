@@ -1,5 +1,6 @@
 //! The directories of one member, as disks that a test may stand in front of.
 
+use member::room::Free;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -41,6 +42,16 @@ impl Place {
             None => Box::new(real),
             Some(wrap) => wrap(part, real),
         })
+    }
+}
+
+impl Place {
+    /// Room on the file system.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn free(&self) -> io::Result<Free> {
+        super::room::free(&self.dir)
     }
 }
 

@@ -5,7 +5,7 @@ use super::input::Input;
 use super::merger::Merger;
 use super::scrubber::Scrubber;
 use crate::config::Config;
-use crate::disk::Files;
+use crate::disk::{Files, Watch};
 use crate::error::StartError;
 use crate::metrics::DiskMetrics;
 use crate::pool::{THREADS, Threads};
@@ -18,6 +18,7 @@ pub(super) struct Helpers {
     pub merger: Merger,
     pub fetcher: Fetcher,
     pub scrubber: Scrubber,
+    _room: Watch,
 }
 
 fn reader(files: &Files) -> Result<Shelf, StartError> {
@@ -46,6 +47,7 @@ pub(super) fn start(
         merger: Merger::start(files.clone(), inbox.clone())?,
         fetcher: Fetcher::start(reader(files)?, inbox.clone())?,
         scrubber: Scrubber::start(files.clone(), every, measured, inbox.clone())?,
+        _room: Watch::start(files.place.clone(), Arc::clone(&files.room), config.min_free_bytes)?,
     };
     Ok((Arc::new(Threads::start(readers)?), helpers))
 }

@@ -83,7 +83,9 @@ fn tidy(files: &Files) {
 fn settle(files: &Files, mut settling: Box<Settling>, queue: &Receiver<Job>) -> Option<Settled> {
     let mut pause = PAUSE_MIN;
     loop {
-        let failed: StoreError = match files.archive.settle(&files.place, &settling) {
+        let settled = files.archive.settle(&files.place, &settling);
+        files.room.written(&settled);
+        let failed: StoreError = match settled {
             Ok(settled) => return Some(settled),
             Err(error) => error,
         };

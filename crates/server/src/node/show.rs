@@ -50,13 +50,11 @@ pub(super) struct Shown {
 }
 
 impl Shown {
-    pub(super) fn new(replica: &Replica, peers: &Shared) -> Self {
+    pub(super) fn begin(replica: &Replica, peers: &Shared, quota_bytes: u64) -> (Self, Arc<Board>) {
         let (missing, missing_at) = (Arc::new([]), Nanos::ZERO);
-        Self { facts: facts(replica, peers), missing, missing_at }
-    }
-
-    pub(super) fn board(&self, replica: &Replica, quota_bytes: u64) -> Arc<Board> {
-        Board::new(self.picture(replica, quota_bytes, None), replica.store().view())
+        let shown = Self { facts: facts(replica, peers), missing, missing_at };
+        let picture = shown.picture(replica, quota_bytes, None);
+        (shown, Board::new(picture, replica.store().view()))
     }
 
     pub(super) fn picture(

@@ -338,12 +338,11 @@ fn build(
     let settings = replica_settings(&config, &identity, seed);
     let replica = revived(settings, opened.recovered, opened.repair.as_ref())?;
     let (metrics, disk_metrics) = (Arc::<Metrics>::default(), Arc::<DiskMetrics>::default());
-    let disk = Log::start(opened.journal, place.clone(), inbox.clone(), Arc::clone(&disk_metrics))?;
-    let files = Files { place: place.clone(), archive: opened.archive };
+    let files = Files { place: place.clone(), archive: opened.archive, room: Arc::default() };
+    let disk = Log::start(opened.journal, &files, &inbox, &disk_metrics)?;
     let peers = shared(&config, &files, &identity, opened.bootstrap, &inbox, &metrics)?;
     peers.follow(replica.raft());
-    let shown = Shown::new(&replica, &peers);
-    let board = shown.board(&replica, quota_bytes);
+    let (shown, board) = Shown::begin(&replica, &peers, quota_bytes);
     let (threads, helpers) = helpers::start(&config, &files, &disk_metrics, &inbox)?;
     let parts = desk::Parts {
         config: Arc::clone(&config),
@@ -360,6 +359,7 @@ fn build(
         metrics: Arc::clone(&metrics),
         disk_metrics,
         recording,
+        room: Arc::clone(&files.room),
     };
     let voter = Voter {
         config,

@@ -312,7 +312,7 @@ mod tests {
         frame::encode(Kind::BulkBegin, &mut out, |out| encode_offer(&offer, out));
         sender.write_all(&out).expect("it fits the kernel");
         let place = crate::disk::Place::new("/nowhere".into(), None);
-        let files = Files { place, archive: member::Archive::new(0) };
+        let files = Files { place, archive: member::Archive::new(0), room: Arc::default() };
         let mut buffer = BytesMut::new();
         let (kind, body) = frame::read_blocking(&mut stream, &mut buffer).expect("an offer");
         let taken = take_file(&mut stream, &mut buffer, (kind, &body), &files);

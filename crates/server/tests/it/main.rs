@@ -17,5 +17,6 @@ mod reads;
 mod record;
 mod repair;
 mod restart;
+mod room;
 mod values;
 mod witness;

@@ -123,6 +123,7 @@ impl Judge {
             return Err(("linearizable", format!("{after} after {}", op.floor.revision)));
         }
         let wrong = |what: String| ("an answer is what the state gives", what);
+        self.alarms.check(index, command, result).map_err(wrong)?;
         let response = match result {
             Ok(response) => response,
             Err(error) if before != after => {
@@ -155,6 +156,7 @@ impl Judge {
 
     fn write_error(&self, command: &Command, error: Error, index: LogIndex) -> Result<(), String> {
         let fits = match (command, error) {
+            (_, Error::NoSpace) => true, // as the alarms were checked
             (Command::Put(put), Error::LeaseNotFound) => {
                 self.leases.lives_at(put.lease, index).is_none()
             }
@@ -226,6 +228,7 @@ impl Judge {
                 Ok(())
             }
             (Command::Compact { .. }, Response::Compact { .. })
+            | (Command::Alarm { .. }, Response::Alarm { .. })
             | (Command::LeaseRevoke { .. }, Response::LeaseRevoke { .. }) => Ok(()),
             _ => Err(format!("answered by {response:?}")),
         }

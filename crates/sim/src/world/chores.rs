@@ -10,6 +10,7 @@ use crate::node::Stopping;
 use base::{Nanos, NodeId, Prng};
 use member::compaction::{Rule, Seen};
 use member::publish::Shown;
+use member::room::{self, Act};
 use member::stop::Next;
 use member::{Job, Stop};
 use mvcc::Command;
@@ -70,6 +71,39 @@ impl World {
     pub(super) fn do_chores(&mut self, node: usize) {
         self.go_on_with_stop(node);
         self.auto_compact(node);
+        self.look_after_room(node);
+    }
+
+    /// Has what grows refused while the disk is full, as the server does.
+    fn look_after_room(&mut self, node: usize) {
+        let (now, id) = (self.now, self.nodes[node].id);
+        let full = self.nodes[node].disk.machine().is_full();
+        let Some(member) = self.nodes[node].up_mut() else { return };
+        let (local, raft) = (member.local(now), member.replica.raft());
+        let own = id;
+        let config = raft.config();
+        let voters = config.config().members.iter().filter(|m| !m.learner);
+        let mut may_lead = voters.filter(|m| !config.is_witness(m.id));
+        let seen = room::Seen {
+            is_low: full || member.chores.stuck,
+            leads: raft.is_leader(),
+            alone: may_lead.all(|m| m.id == own),
+            own,
+            raised: room::raised(&member.replica.store().alarms(), own),
+        };
+        let Some(act) = member.chores.room.look(local, seen) else { return };
+        self.stats.fault(match act {
+            Act::HandOver => "low-hands-over",
+            Act::Raise(_) => "low-raised",
+            Act::Lift(_) => "low-lifted",
+        });
+        match act.command() {
+            Some(command) => drop(self.begin_here(node, Ask::Write(command))),
+            None => {
+                let life = self.nodes[node].life;
+                self.give(node, life, Event::TransferLeader { to: None });
+            }
+        }
     }
 
     /// What a live member says that the committed configuration does not say yet.
@@ -221,6 +255,9 @@ impl World {
     fn close_journal(&mut self, node: usize) -> Result<(), WalError> {
         let place = &mut self.nodes[node];
         let crate::node::Process::Up(member) = &mut place.process else { return Ok(()) };
+        if member.chores.stuck {
+            return Ok(()); // a stop does not wait for room
+        }
         let last = member::stop::last_word(&member.replica);
         member.jobs.extend(last.map(Job::Know));
         loop {
@@ -233,7 +270,9 @@ impl World {
                         break;
                     }
                 }
-                member.lane.write()?;
+                if !member.lane.write()? {
+                    return Ok(());
+                }
             }
             if let Some(durable) = member.lane.sync()? {
                 durable.persists.iter().for_each(|persist| place.ledger.persisted(persist));

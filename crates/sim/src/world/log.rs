@@ -6,6 +6,7 @@ use crate::disk::Loss;
 use crate::node::Process;
 use base::{LogIndex, Nanos};
 use member::Job;
+use member::lane::ROOM_PAUSE;
 use replica::Event;
 
 impl World {
@@ -19,7 +20,7 @@ impl World {
     pub(super) fn work(&mut self, node: usize) {
         let life = self.nodes[node].life;
         let Some(member) = self.nodes[node].up_mut() else { return };
-        if member.busy || member.jobs.is_empty() {
+        if member.busy || (member.jobs.is_empty() && !member.lane.is_work()) {
             return;
         }
         member.busy = true;
@@ -29,14 +30,41 @@ impl World {
             }
         }
         let at_work = member.lane.is_work();
-        if let Err(error) = member.lane.write() {
-            return self.disk_failed(node, &error.to_string());
+        match member.lane.write() {
+            Ok(true) => member.chores.stuck = false,
+            Ok(false) => return self.no_room(node),
+            Err(error) => return self.disk_failed(node, &error.to_string()),
         }
         if !at_work {
             return self.log_done(node, life);
         }
         let took = self.disk_time(node);
         self.agenda.push(self.now.plus(took), What::LogDone { node: node as u8, life });
+    }
+
+    /// What is to be written waits, and what is asked for meanwhile is taken in.
+    fn no_room(&mut self, node: usize) {
+        let life = self.nodes[node].life;
+        let Some(member) = self.nodes[node].up_mut() else { return };
+        member.chores.stuck = true;
+        self.stats.fault("write-waits-for-room");
+        if let Err(error) = member.lane.make_room() {
+            return self.disk_failed(node, &error.to_string());
+        }
+        self.agenda.push(self.now.plus(ROOM_PAUSE), What::LogRoom { node: node as u8, life });
+    }
+
+    /// It is tried again.
+    pub(super) fn log_room(&mut self, node: usize, life: u32) {
+        if self.nodes[node].life != life {
+            return;
+        }
+        let Some(member) = self.nodes[node].up_mut() else { return };
+        member.busy = false;
+        while let Some(job) = member.jobs.pop_front() {
+            member.lane.take(job);
+        }
+        self.work(node);
     }
 
     pub(super) fn log_done(&mut self, node: usize, life: u32) {

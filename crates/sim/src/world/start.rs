@@ -23,6 +23,8 @@ const CLUSTER: u64 = 0x51;
 const IMAGES_MAX: usize = 4;
 /// Bytes of journal that a checkpoint is written for, at least.
 const CHECKPOINT_BYTES_MIN: u64 = 128;
+/// Kept for small files on a disk that is full.
+const RESERVE_BYTES: usize = 4096;
 
 impl World {
     pub(super) fn start(&mut self, node: usize) {
@@ -127,6 +129,7 @@ impl World {
             on_damage: OnDamage::Repair,
             draws: Draws { mark: draws.next_u64() as u32, key: draws.next_u64() },
             cache_bytes: self.plan.knobs.cache_bytes,
+            reserve_bytes: RESERVE_BYTES,
         };
         member::open::open(&place.disk, known, &how)
     }
@@ -271,7 +274,12 @@ impl World {
             place.disk.machine().rot_reads(0);
             self.stats.fault("refused-misread");
             self.restart_in(node, Nanos::from_millis(500));
-        } else if text.contains("input/output error") || text.contains("no space left") {
+        } else if text.contains("input/output error") || text.contains("no room") {
+            self.stats.fault(if text.contains("no room") {
+                "start-without-room"
+            } else {
+                "start-failed"
+            });
             let wait = Nanos::from_millis(500 + self.random.node.below(1000));
             self.restart_in(node, wait);
         } else if place.damaged {

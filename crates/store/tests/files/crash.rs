@@ -125,7 +125,7 @@ fn a_disk_that_is_full_is_reported_and_leaves_nothing() {
         let mut odd = Odd::new(&MemDisk::new(), Plan { room: Some(room), ..Plan::default() });
         let error = put_values(&mut odd, &all, &told);
         if let Err(error) = &error {
-            assert_eq!(error.kind, StoreErrorKind::Io, "{room}: {error}");
+            assert_eq!(error.kind, StoreErrorKind::NoRoom, "{room}: {error}");
             assert!(error.file.ends_with(".tmp"), "{error}");
             assert_eq!(names(&odd), [""; 0], "with room for {room} bytes");
         }
@@ -164,7 +164,7 @@ fn after_an_error_nothing_more_is_written() {
     let put = |writer: &mut ValueWriter, at| writer.put((at, 0), &[1; 8000]);
     put(&mut writer, 10).unwrap();
     put(&mut writer, 11).unwrap();
-    assert_eq!(put(&mut writer, 12).unwrap_err().kind, StoreErrorKind::Io);
+    assert_eq!(put(&mut writer, 12).unwrap_err().kind, StoreErrorKind::NoRoom);
     // There is room again, and a block is missing.
     odd.plan.lock().unwrap().room = None;
     let error = (13..20).find_map(|at| put(&mut writer, at).err()).unwrap();

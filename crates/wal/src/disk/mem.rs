@@ -27,6 +27,8 @@ struct State {
     moves: Vec<BTreeMap<String, usize>>,
     changes: u64,
     fail_from: Option<u64>,
+    /// Bytes that files may still grow by, if that is bounded.
+    room: Option<u64>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -59,6 +61,12 @@ impl MemDisk {
     /// the disk, in part; a failed sync makes nothing durable.
     pub fn fail_from(&self, n: u64) {
         self.lock().fail_from = Some(n);
+    }
+
+    /// Files may grow by so many bytes more, and by what is removed; none: as they like. A write
+    /// that does not fit is done in part, and fails.
+    pub fn set_room(&self, bytes: Option<u64>) {
+        self.lock().room = bytes;
     }
 
     /// The disk as found after a power loss: what was not synced is lost whole, kept whole, kept
@@ -131,7 +139,8 @@ impl MemDisk {
     pub fn lose(&mut self, name: &str) -> io::Result<()> {
         let mut state = self.lock();
         state.change()?;
-        state.names.remove(name).ok_or_else(|| missing(name))?;
+        let gone = state.names.remove(name).ok_or_else(|| missing(name))?;
+        state.give_back(gone);
         state.moved();
         Ok(())
     }
@@ -199,6 +208,21 @@ impl State {
         }
     }
 
+    fn give_back(&mut self, inode: usize) {
+        let bytes = self.inodes[inode].written.len() as u64;
+        self.room = self.room.map(|room| room + bytes);
+    }
+
+    /// How many of these bytes fit, written at `offset` of a file.
+    fn fits(&mut self, inode: usize, offset: usize, bytes: usize) -> usize {
+        let len = self.inodes[inode].written.len();
+        let grows = (offset + bytes).saturating_sub(len) as u64;
+        let Some(room) = self.room else { return bytes };
+        let grown = grows.min(room);
+        self.room = Some(room - grown);
+        bytes - (grows - grown) as usize
+    }
+
     fn moved(&mut self) {
         self.moves.push(self.names.clone());
     }
@@ -227,6 +251,7 @@ impl Disk for MemDisk {
                 at
             }
         };
+        state.give_back(inode);
         state.inodes[inode].written.clear();
         state.inodes[inode].pending.push(Change::Length(0));
         drop(state);
@@ -237,7 +262,9 @@ impl Disk for MemDisk {
         let mut state = self.lock();
         state.change()?;
         let at = state.names.remove(from).ok_or_else(|| missing(from))?;
-        state.names.insert(to.to_owned(), at);
+        if let Some(replaced) = state.names.insert(to.to_owned(), at) {
+            state.give_back(replaced);
+        }
         state.moved();
         Ok(())
     }
@@ -280,8 +307,15 @@ impl DiskFile for MemFile {
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let mut state = self.disk.lock();
         let done = state.change();
-        let inode = &mut state.inodes[self.inode];
         let offset = usize::try_from(offset).map_err(io::Error::other)?;
+        let fits = state.fits(self.inode, offset, bytes.len());
+        if fits < bytes.len() && done.is_ok() {
+            let inode = &mut state.inodes[self.inode];
+            put(&mut inode.written, offset, &bytes[..fits]);
+            inode.pending.push(Change::Write { offset, bytes: bytes[..fits].to_vec() });
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        let inode = &mut state.inodes[self.inode];
         inode.pending.push(Change::Write { offset, bytes: bytes.to_vec() });
         if done.is_ok() {
             put(&mut inode.written, offset, bytes);

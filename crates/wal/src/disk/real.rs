@@ -2,7 +2,7 @@
 
 use super::{Disk, DiskFile};
 use crate::{Ours, WalError, WalErrorKind};
-use rustix::fs::{FlockOperation, fdatasync, flock};
+use rustix::fs::{FlockOperation, fdatasync, flock, statvfs};
 use rustix::io::{pread, retry_on_intr};
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -43,6 +43,14 @@ impl RealDisk {
         assert!(!name.contains('/') && !name.is_empty(), "names are flat: {name}");
         self.dir.join(name)
     }
+}
+
+/// Bytes that an unprivileged process may still use of the file system that this is on, and all of
+/// its bytes.
+pub fn free_bytes(dir: &Path) -> io::Result<(u64, u64)> {
+    let about = statvfs(dir)?;
+    let bytes = |blocks: u64| blocks.saturating_mul(about.f_frsize);
+    Ok((bytes(about.f_bavail), bytes(about.f_blocks)))
 }
 
 impl Disk for RealDisk {

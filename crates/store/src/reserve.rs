@@ -1,0 +1,86 @@
+//! Bytes that are on the disk already, given up where a small file finds no room: what a start
+//! writes, and whom a member has met, is never refused because others have filled the disk.
+
+use crate::disk::{names, publish, sync_names};
+use crate::{StoreError, StoreErrorKind};
+use wal::{Disk, Shape, remove_named};
+
+const NAME: &str = "reserve";
+const RESERVE: Shape = Shape { prefix: NAME, groups: 0, suffix: "" };
+
+/// Makes the reserve where it is not there, durable on return; whether it was made. Errors: `Io`,
+/// `NoRoom`; then there is none.
+pub fn keep_reserve(disk: &mut dyn Disk, bytes: usize) -> Result<bool, StoreError> {
+    if names(disk)?.iter().any(|name| name == NAME) {
+        return Ok(false);
+    }
+    let made = disk.create(NAME).and_then(|mut file| {
+        file.write_at(0, &vec![0; bytes])?;
+        file.sync()
+    });
+    if let Err(error) = made {
+        // Half of it is no use to anybody.
+        let _ = remove_named(disk, RESERVE, NAME);
+        return Err(StoreError::io(NAME, "write", &error));
+    }
+    sync_names(disk).map(|()| true)
+}
+
+/// Replaces a small file atomically and durably. Errors: `Io`, and `NoRoom` where there is none
+/// without the reserve either.
+pub(crate) fn replace(
+    disk: &mut dyn Disk,
+    (tmp, name): (&str, &str),
+    bytes: &[u8],
+) -> Result<(), StoreError> {
+    let full = match write(disk, (tmp, name), bytes) {
+        Err(error) if error.kind == StoreErrorKind::NoRoom => error,
+        done => return done,
+    };
+    if remove_named(disk, RESERVE, NAME).and_then(|()| disk.sync_dir()).is_err() {
+        let what = format!("{}; and no reserve is left", full.what);
+        return Err(StoreError { what, ..full });
+    }
+    // Another file, made anew: nothing that could not be written is synced a second time.
+    write(disk, (tmp, name), bytes)
+}
+
+fn write(disk: &mut dyn Disk, (tmp, name): (&str, &str), bytes: &[u8]) -> Result<(), StoreError> {
+    let written = disk.create(tmp).and_then(|mut file| {
+        file.write_at(0, bytes)?;
+        file.sync()
+    });
+    written.map_err(|error| StoreError::io(tmp, "write", &error))?;
+    publish(disk, tmp, name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wal::MemDisk;
+
+    fn written(disk: &MemDisk, bytes: &[u8]) -> Result<(), StoreError> {
+        replace(&mut disk.clone(), ("note.tmp", "note"), bytes)
+    }
+
+    #[test]
+    fn a_small_file_takes_the_place_of_the_reserve_where_there_is_no_other() {
+        let disk = MemDisk::new();
+        assert_eq!(keep_reserve(&mut disk.clone(), 300), Ok(true));
+        assert_eq!(keep_reserve(&mut disk.clone(), 300), Ok(false));
+        written(&disk, b"first").expect("room");
+        disk.set_room(Some(0));
+        let second = [2; 100];
+        written(&disk, &second).expect("the reserve is given up");
+        assert_eq!(disk.crash(1).bytes("note").as_deref(), Some(&second[..]));
+        assert_eq!(disk.bytes(NAME), None);
+        written(&disk, &[3; 200]).expect("what is left of it");
+        disk.set_room(Some(0));
+        let error = written(&disk, &[4; 200]).expect_err("nothing is left");
+        assert_eq!((error.kind, &error.file[..]), (StoreErrorKind::NoRoom, "note.tmp"));
+        assert!(error.what.ends_with("no reserve is left"), "{error}");
+        assert_eq!(disk.bytes("note"), Some(vec![3; 200]), "and what was there stays");
+        let half = keep_reserve(&mut disk.clone(), 300).expect_err("no room");
+        assert_eq!((half.kind, disk.bytes(NAME)), (StoreErrorKind::NoRoom, None));
+    }
+}
