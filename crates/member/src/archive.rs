@@ -6,10 +6,10 @@
 use crate::cache::Cache;
 use crate::shelf::{self, Shared, Shelf, Tables};
 use crate::wounds::{Name, Wounds};
-use base::LogIndex;
+use base::{Blob, LogIndex};
 use mvcc::{File, Settled, Settling, View};
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use store::{Home, StoreError};
 
@@ -43,6 +43,14 @@ pub struct Archive {
     making: Arc<Mutex<()>>,
     /// Nothing more is to be merged.
     ended: Arc<AtomicBool>,
+    loading: Arc<Loading>,
+}
+
+/// How far a load is.
+#[derive(Default)]
+struct Loading {
+    read: AtomicU64,
+    of: AtomicU64,
 }
 
 impl Archive {
@@ -51,7 +59,26 @@ impl Archive {
     pub fn new(cache_bytes: usize) -> Self {
         let (tables, cache) = (Tables::default(), Cache::new(cache_bytes));
         let shared = Shared { tables, cache, wounds: Wounds::default() };
-        Self { shared, held: Arc::default(), making: Arc::default(), ended: Arc::default() }
+        let (held, making, ended) = (Arc::default(), Arc::default(), Arc::default());
+        Self { shared, held, making, ended, loading: Arc::default() }
+    }
+
+    /// Bytes of the index that were read so far, and all of them; zeros before and without one.
+    pub fn loading(&self) -> (u64, u64) {
+        (self.loading.read.load(Ordering::Relaxed), self.loading.of.load(Ordering::Relaxed))
+    }
+
+    /// Counts the pieces of an index of so many bytes.
+    pub(crate) fn counting<'a>(
+        &'a self,
+        of: u64,
+        pieces: impl Iterator<Item = Blob> + 'a,
+    ) -> impl Iterator<Item = Blob> + 'a {
+        self.loading.read.store(0, Ordering::Relaxed);
+        self.loading.of.store(of, Ordering::Relaxed);
+        pieces.inspect(|piece| {
+            self.loading.read.fetch_add(piece.len() as u64, Ordering::Relaxed);
+        })
     }
 
     fn with<T>(&self, change: impl FnOnce(&mut Held) -> T) -> T {

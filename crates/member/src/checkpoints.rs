@@ -90,7 +90,8 @@ pub fn load(
         }
     });
     let restored = mvcc::Store::reopen(store_limits(&config), records, |index| {
-        shelf::pieces(home, index, &mut index_failed).map_err(|error| {
+        let pieces = shelf::pieces(home, index, &mut index_failed);
+        pieces.map(|pieces| archive.counting(index.len, pieces)).map_err(|error| {
             no_index = Some(error);
             DecodeError::Invalid { what: "index" }
         })

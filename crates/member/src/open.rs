@@ -43,8 +43,8 @@ pub struct How<'a> {
     pub options: Options,
     pub on_damage: OnDamage,
     pub draws: Draws,
-    /// Values in memory that have settled, in bytes.
-    pub cache_bytes: usize,
+    /// Of this member, and of nobody before.
+    pub archive: Archive,
     /// Kept on the disk for small files, where others fill it.
     pub reserve_bytes: usize,
 }
@@ -213,7 +213,7 @@ pub fn open(home: &dyn Home, known: Known, how: &How<'_>) -> Result<Opened, Refu
     let may = |base: Option<&Installed>, records: &[Record]| {
         others_decide(identity.member, &bootstrap, base, records)
     };
-    let archive = Archive::new(how.cache_bytes);
+    let archive = how.archive.clone();
     let load = &mut |file: &_| checkpoints::load(home, file, &archive);
     let state = store::open(home, &ask, load, &may);
     let state = state.map_err(Refused::Files)?;

@@ -8,7 +8,7 @@ mod door;
 mod held;
 mod run;
 
-pub use run::{MakeFront, Parts, spawn};
+pub use run::{MakeFront, Parts, Sockets, spawn};
 
 use crate::board::{Board, Picture};
 use crate::config::Config;

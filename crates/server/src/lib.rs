@@ -12,6 +12,7 @@ pub mod bootstrap;
 pub mod config;
 mod desk;
 pub mod disk;
+mod early;
 mod entropy;
 mod error;
 mod jobs;

@@ -2,7 +2,7 @@
 
 use base::{Life, NodeId};
 use cluster::{BallotRule, ChangeState, Configuration, Member};
-use member::{Born, Draws, How, Known, Opened, Refused, Wanted};
+use member::{Archive, Born, Draws, How, Known, Opened, Refused, Wanted};
 use std::io;
 use store::{Home, OnDamage};
 use wal::{Disk, MemDisk, Options};
@@ -63,8 +63,8 @@ pub fn start_as(place: &Place, mark: u32, wanted: &Wanted, born: Born) -> Result
         None => Known::begin(born, 100 + u64::from(mark)),
     };
     let draws = Draws { mark, key: 1000 + u64::from(mark) };
-    let (cache_bytes, reserve_bytes) = (0, 4096);
+    let (archive, reserve_bytes) = (Archive::new(0), 4096);
     let on_damage = OnDamage::Repair;
-    let how = How { wanted, options: SMALL, on_damage, draws, cache_bytes, reserve_bytes };
+    let how = How { wanted, options: SMALL, on_damage, draws, archive, reserve_bytes };
     member::open::open(place, known, &how)
 }

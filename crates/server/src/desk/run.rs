@@ -16,7 +16,7 @@ use net::{Host, Limits, Server, Service};
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -46,7 +46,7 @@ pub struct Parts {
     pub board: Arc<Board>,
     pub voter: UnboundedSender<Input>,
     pub words: UnboundedReceiver<Word>,
-    pub listeners: Vec<TcpListener>,
+    pub sockets: Sockets,
     pub threads: Arc<Threads>,
     pub archive: Archive,
     pub metrics: Arc<Metrics>,
@@ -57,6 +57,9 @@ pub struct Parts {
 
 /// Starts the thread; it ends at [`Word::Close`], or when nobody is left to say it.
 ///
+/// Where clients come, and who has come before anybody served them.
+pub type Sockets = (Vec<TcpListener>, Vec<TcpStream>);
+
 /// # Errors
 /// When the system gives no thread.
 pub fn spawn(parts: Parts) -> io::Result<JoinHandle<()>> {
@@ -82,9 +85,9 @@ fn serve(parts: Parts) -> io::Result<()> {
     let local = tokio::task::LocalSet::new();
     local.block_on(&runtime, async {
         let front = parts.front;
-        let (desk, words, listeners) = Desk::new(parts);
+        let (desk, words, sockets) = Desk::new(parts);
         let desk = Closing(desk);
-        desk.0.serve(front, listeners)?;
+        desk.0.serve(front, sockets)?;
         if desk.0.run(words).await {
             desk.0.fail_all();
             tokio::time::sleep(PARTING).await;
@@ -118,7 +121,7 @@ pub(super) fn spawn_vital(
 }
 
 impl Desk {
-    pub(super) fn new(parts: Parts) -> (Rc<Self>, UnboundedReceiver<Word>, Vec<TcpListener>) {
+    pub(super) fn new(parts: Parts) -> (Rc<Self>, UnboundedReceiver<Word>, Sockets) {
         let desk = Rc::new_cyclic(|me: &Weak<Self>| {
             let stage: Weak<dyn Stage> = me.clone();
             let start = Instant::now();
@@ -154,10 +157,10 @@ impl Desk {
                 random: RefCell::new(Prng::new(parts.seed)),
             }
         });
-        (desk, parts.words, parts.listeners)
+        (desk, parts.words, parts.sockets)
     }
 
-    fn serve(self: &Rc<Self>, make: MakeFront, listeners: Vec<TcpListener>) -> io::Result<()> {
+    fn serve(self: &Rc<Self>, make: MakeFront, (listeners, early): Sockets) -> io::Result<()> {
         let vital = |task: Pin<Box<dyn Future<Output = ()>>>| spawn_vital(&self.voter, task);
         vital(Box::pin(Rc::clone(self).hand_over()));
         vital(Box::pin(chores::auto_compact(Rc::clone(self))));
@@ -173,6 +176,10 @@ impl Desk {
         vital(Box::pin(Rc::clone(&self.pool).tend()));
         let server = Server::new(front, limits, self.config.keep_alive);
         *self.server.borrow_mut() = Rc::downgrade(&server);
+        for socket in early {
+            let served = Rc::clone(&server).serve_socket(tokio::net::TcpStream::from_std(socket)?);
+            tokio::task::spawn_local(served);
+        }
         for listener in listeners {
             let listener = tokio::net::TcpListener::from_std(listener)?;
             vital(Box::pin(Rc::clone(&server).serve(listener)));

@@ -42,7 +42,7 @@ fn desk() -> (Rc<Desk>, UnboundedReceiver<Input>) {
         board: Board::new(picture(None), store.view()),
         voter,
         words,
-        listeners: Vec::new(),
+        sockets: (Vec::new(), Vec::new()),
         threads: Arc::new(crate::pool::Threads::start(readers).expect("threads")),
         archive,
         metrics: Arc::default(),

@@ -8,28 +8,32 @@ use crate::config::{ClusterState, Config, ConfigError};
 use crate::entropy::entropy;
 use crate::error::StartError;
 use crate::peer::join;
-use member::{Born, Draws, How, Known, Opened, Refused};
+use member::{Archive, Born, Draws, How, Known, Opened, Refused};
 use wal::{DirLock, Options};
 
-/// A directory ready to run from.
-pub struct Held {
-    /// Held for as long as the member lives.
-    pub lock: DirLock,
-    pub opened: Opened,
+/// The lock of a directory, held for as long as the member lives.
+///
+/// # Errors
+/// A directory that belongs to somebody else, is in use, or cannot be made.
+pub fn claim(config: &Config, place: &Place) -> Result<DirLock, StartError> {
+    bootstrap::refuse_foreign_directory(config)?;
+    let dir = place.dir();
+    let named = |e: &dyn std::fmt::Display| StartError::Disk(format!("{}: {e}", dir.display()));
+    drop(place.disk("").map_err(|e| named(&e))?);
+    DirLock::acquire(dir).map_err(|e| StartError::Disk(e.to_string()))
 }
 
+/// A directory that was claimed, ready to run from.
+///
 /// # Errors
-/// A directory that belongs to somebody else, is in use, is damaged, or cannot be made.
-pub fn open(config: &Config, place: &Place) -> Result<Held, StartError> {
-    bootstrap::refuse_foreign_directory(config)?;
+/// One that is damaged, or is not what was wanted.
+pub fn open(config: &Config, place: &Place, archive: Archive) -> Result<Opened, StartError> {
     let dir = place.dir();
     let named = |e: &dyn std::fmt::Display| StartError::Disk(format!("{}: {e}", dir.display()));
     let refused = |refused: Refused| match refused {
         Refused::Unwanted(text) => ConfigError(format!("{}: {text}", dir.display())).into(),
         other => named(&other),
     };
-    drop(place.disk("").map_err(|e| named(&e))?);
-    let lock = DirLock::acquire(dir).map_err(|e| StartError::Disk(e.to_string()))?;
     let known = match member::open::identify(place).map_err(refused)? {
         Some(known) => known,
         None => begin(config)?,
@@ -39,7 +43,7 @@ pub fn open(config: &Config, place: &Place) -> Result<Held, StartError> {
         options: Options::default(),
         on_damage: config.on_damage,
         draws: Draws { mark: entropy() as u32, key: entropy() },
-        cache_bytes: usize::try_from(config.cache_bytes).unwrap_or(usize::MAX),
+        archive,
         reserve_bytes: RESERVE_BYTES,
     };
     let opened = member::open::open(place, known, &how).map_err(refused)?;
@@ -47,7 +51,7 @@ pub fn open(config: &Config, place: &Place) -> Result<Held, StartError> {
     if let Some(cut) = &opened.cut {
         tracing::warn!("a torn tail was cut: {} at byte {}", cut.file, cut.offset);
     }
-    Ok(Held { lock, opened })
+    Ok(opened)
 }
 
 fn begin(config: &Config) -> Result<Known, StartError> {

@@ -10,8 +10,9 @@ use super::voter::Voter;
 use crate::bootstrap;
 use crate::config::{ClusterState, Config, Url};
 use crate::desk::{self, MakeFront};
-use crate::disk::open::{Held, open};
+use crate::disk::open::{claim, open};
 use crate::disk::{Files, Log, Notes, Place, Wrap};
+use crate::early::Early;
 use crate::entropy::entropy;
 use crate::error::StartError;
 use crate::metrics::{DiskMetrics, Metrics};
@@ -27,11 +28,11 @@ use cluster::Configuration;
 use consensus::raft::{Recovered, Settings};
 use member::limits::{LIMIT_QUOTA, limit};
 use member::meet::Said;
-use member::{CheckpointState, Opened, Peers, Policy, Publisher, Stop, Transfers};
+use member::{Archive, CheckpointState, Opened, Peers, Policy, Publisher, Stop, Transfers};
 use replica::{Replica, ReplicaRecovered, ReplicaSettings};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
 use std::rc::Rc;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
@@ -112,36 +113,36 @@ fn live(
     let held_lock;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let local = tokio::task::LocalSet::new();
+    let bind = || local.block_on(&runtime, Listeners::bind(&config));
+    let mut listeners = None;
     if !place.has("journal") {
         // A first start that is told nonsense, or cannot listen, leaves nothing behind.
         if config.cluster_state == ClusterState::New {
             bootstrap::from_flags(&config)?;
         }
-        drop(local.block_on(&runtime, Listeners::bind(&config))?);
+        listeners = Some(bind()?);
     }
-    let Held { lock, opened } = open(&config, place)?;
-    held_lock = lock;
+    held_lock = claim(&config, place)?;
+    let Listeners { client, peer } = listeners.map_or_else(bind, Ok)?;
+    let (opened, early) = load(&config, place, &client)?;
     // The directory's name, which quorum texts use; the flag's may be another by now.
     if let Some(member) = opened.bootstrap.member(opened.identity.member) {
         config.name.clone_from(&member.name);
     }
     let end = local.block_on(&runtime, async {
-        let listeners = Listeners::bind(&config).await?;
         let started = Started {
             id: opened.identity.member,
             cluster: opened.identity.cluster,
-            client_addr: listeners.client[0].local_addr()?,
-            peer_addr: listeners.peer[0].local_addr()?,
+            client_addr: client[0].local_addr()?,
+            peer_addr: peer[0].local_addr()?,
             started: Instant::now(),
         };
         let clock = started.started;
-        let Listeners { client, peer } = listeners;
-        let client =
-            client.into_iter().map(TcpListener::into_std).collect::<Result<Vec<_>, _>>()?;
         let mut clients = Joined(None);
         let (mut voter, desk, mut queue) =
-            build((config, front), (place, opened), ends, client, phase, clock)?;
+            build((config, front), (place, opened), ends, (client, early), phase, clock)?;
         for listener in peer {
+            let listener = TcpListener::from_std(listener)?;
             tokio::task::spawn_local(listen::run(listener, Rc::clone(&voter.peers)));
         }
         clients.0 = Some(desk::spawn(desk)?);
@@ -183,14 +184,34 @@ impl Drop for Joined {
     }
 }
 
+/// Opens the directory, while probes are told how far that is. What a client has said meanwhile is
+/// kept for those who serve it.
+fn load(
+    config: &Config,
+    place: &Place,
+    client: &[StdListener],
+) -> Result<(Opened, Vec<StdStream>), StartError> {
+    let archive = Archive::new(usize::try_from(config.cache_bytes).unwrap_or(usize::MAX));
+    let loading = archive.clone();
+    let doing = move || match loading.loading() {
+        (_, 0) => "reading the directory".to_owned(),
+        (read, of) if read < of => format!("reading the index, {} %", read * 100 / of),
+        _ => "reading the journal".to_owned(),
+    };
+    let early = Early::start(client, Arc::new(doing))?;
+    let opened = open(config, place, archive)?;
+    Ok((opened, early.stop()))
+}
+
+/// They stay open from before the directory is read.
 struct Listeners {
-    client: Vec<TcpListener>,
-    peer: Vec<TcpListener>,
+    client: Vec<StdListener>,
+    peer: Vec<StdListener>,
 }
 
 impl Listeners {
     async fn bind(config: &Config) -> Result<Self, StartError> {
-        async fn all(urls: &[Url]) -> Result<Vec<TcpListener>, StartError> {
+        async fn all(urls: &[Url]) -> Result<Vec<StdListener>, StartError> {
             let mut listeners = Vec::new();
             let mut bound = Vec::new();
             for url in urls {
@@ -208,7 +229,7 @@ impl Listeners {
                     }
                     bound.push(address);
                     match TcpListener::bind(address).await {
-                        Ok(listener) => listeners.push(listener),
+                        Ok(listener) => listeners.push(listener.into_std()?),
                         Err(error) if Some(address) == first => return Err(named(error)),
                         Err(_) => {}
                     }
@@ -326,7 +347,7 @@ fn build(
     (config, front): (Config, MakeFront),
     (place, opened): (&Place, Opened),
     ends: Ends,
-    listeners: Vec<std::net::TcpListener>,
+    sockets: desk::Sockets,
     phase: &watch::Sender<Phase>,
     started: Instant,
 ) -> Result<(Voter, desk::Parts, UnboundedReceiver<Input>), StartError> {
@@ -353,7 +374,7 @@ fn build(
         board: Arc::clone(&board),
         voter: inbox.clone(),
         words,
-        listeners,
+        sockets,
         threads: Arc::clone(&threads),
         archive: files.archive.clone(),
         metrics: Arc::clone(&metrics),

@@ -9,7 +9,7 @@ use cluster::{BallotRule, Configuration};
 use consensus::raft::Settings;
 use member::meet::Said;
 use member::{
-    Born, CheckpointState, Draws, How, Job, Known, Opened, Peers, Policy, Refused, Wanted,
+    Archive, Born, CheckpointState, Draws, How, Job, Known, Opened, Peers, Policy, Refused, Wanted,
 };
 use quorum::NodeSet;
 use replica::{Replica, ReplicaSettings};
@@ -128,7 +128,7 @@ impl World {
             },
             on_damage: OnDamage::Repair,
             draws: Draws { mark: draws.next_u64() as u32, key: draws.next_u64() },
-            cache_bytes: self.plan.knobs.cache_bytes,
+            archive: Archive::new(self.plan.knobs.cache_bytes),
             reserve_bytes: RESERVE_BYTES,
         };
         member::open::open(&place.disk, known, &how)
