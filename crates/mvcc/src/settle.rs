@@ -11,6 +11,7 @@ use crate::walk::{Step, Walk};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use base::{LogIndex, planted};
+use core::ops::Range;
 
 /// What settles, as it stood when that began.
 pub struct Settling(View);
@@ -190,8 +191,10 @@ impl Settled {
     ) -> Result<(), E> {
         let all: Vec<_> = self.merged.1.in_memory().collect();
         // What is behind a volume is not where it was once that is several files.
-        for (at, first, end, mut versions) in all.into_iter().rev() {
-            versions.retain(|Version(record)| self.merged.0.has(&record.kv.key, record.age()));
+        for (at, dead, Range { start: first, end }, mut versions) in all.into_iter().rev() {
+            if dead > 0 {
+                versions.retain(|Version(record)| self.merged.0.has(&record.kv.key, record.age()));
+            }
             let (mut files, mut from, mut rest) = (Vec::new(), first, &versions[..]);
             while from < end {
                 let (some, left) = rest.split_at(within(rest, bytes_max));

@@ -71,9 +71,10 @@ pub(crate) enum Place<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Anew(pub Range<usize>);
 
-/// So many neighbours of one size are made one, unless that would be larger than this.
+/// So many neighbours of one size are made one, unless that would be larger than this: what settles
+/// under load is written once then, and few are searched all the same.
 const JOINED: usize = 4;
-const JOINED_BYTES_MAX: u64 = 128 << 20;
+const JOINED_BYTES_MAX: u64 = 48 << 20;
 
 impl Shelf {
     fn volumes_from(&self, revision: i64) -> slice::Iter<'_, Shelved> {
@@ -242,12 +243,13 @@ impl Shelf {
         })
     }
 
-    /// Volumes that are in memory: where they stand, and what they hold.
-    pub fn in_memory(&self) -> impl Iterator<Item = (usize, i64, i64, Vec<Version>)> {
+    /// Volumes that are in memory: where they stand, how many records of them the index knows no
+    /// longer, and what they hold.
+    pub fn in_memory(&self) -> impl Iterator<Item = (usize, usize, Range<i64>, Vec<Version>)> {
         self.0.iter().enumerate().filter_map(|(at, shelved)| match &shelved.volume {
             Volume::Memory(volume) => {
                 let versions = volume.records().iter().cloned().map(Version).collect();
-                Some((at, volume.first(), volume.end(), versions))
+                Some((at, shelved.dead, volume.first()..volume.end(), versions))
             }
             Volume::File(_) => None,
         })

@@ -4,8 +4,8 @@
 use crate::StoreError;
 use crate::disk::{again, read_up_to};
 use base::codec::{DecodeError, Get, Put};
-use base::crc::crc32c_append;
 use base::limits::STORED_BYTES_MAX;
+use crc32c::crc32c_append;
 use std::ops::Range;
 use wal::DiskFile;
 

@@ -6,9 +6,9 @@ use crate::draft::Draft;
 use crate::frame::{self, Form};
 use crate::{StoreError, StoreErrorKind, disk};
 use base::codec::{DecodeError, Get, Put};
-use base::crc::{crc32c, crc32c_append};
 use base::limits::CHECKPOINT_META_BYTES_MAX as META_BYTES_MAX;
 use base::{Ballot, LogIndex, NodeId, Term, planted};
+use crc32c::{crc32c, crc32c_append};
 use wal::{Disk, DiskFile, Shape, remove_named};
 
 const FORM: Form = Form { magic: b"QCKPT\0\0\0", version: 1 };

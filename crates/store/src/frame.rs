@@ -3,7 +3,7 @@
 use crate::disk::read_up_to;
 use crate::{StoreError, StoreErrorKind};
 use base::codec::{DecodeError, Get, Put};
-use base::crc::crc32c;
+use crc32c::crc32c;
 use wal::DiskFile;
 
 /// Which files these are, and the version that this build writes and reads.

@@ -2,9 +2,9 @@
 
 use crate::{Batch, Record};
 use base::codec::{DecodeError, Get, Put};
-use base::crc::{crc32c, crc32c_append};
 use base::limits::{JOURNAL_BATCH_BYTES_MAX, RECORD_BYTES_MAX};
 use base::{Ballot, Blob, LogIndex, planted};
+use crc32c::{crc32c, crc32c_append};
 
 pub(crate) const HEADER_BYTES: usize = 88;
 pub(crate) const ALIGN: usize = 8;

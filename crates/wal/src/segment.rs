@@ -4,8 +4,8 @@ use crate::disk::{is_blank, read_up_to};
 use crate::ours::{SEGMENT, SPARE};
 use crate::{Disk, Owner, WalError, WalErrorKind};
 use base::codec::{Get, Put};
-use base::crc::crc32c;
 use base::{Ballot, LogIndex, NodeId};
+use crc32c::crc32c;
 
 pub(crate) const SEGMENT_HEADER_BYTES: usize = 512;
 const MAGIC: &[u8; 8] = b"QJSEG\0\0\0";

@@ -31,7 +31,7 @@ fn tidy(mut shelf: Shelf, twin: &Twin, drive: &mut Drive, p: &mut Prng) -> Shelf
         shelf = shelf.replaced(&anew, Volume::Memory(Arc::new(volume)));
     }
     let stored: Vec<_> = shelf.in_memory().filter(|_| p.below(2) == 0).collect();
-    for (at, first, end, mut versions) in stored.into_iter().rev() {
+    for (at, _, Range { start: first, end }, mut versions) in stored.into_iter().rev() {
         versions.retain(|version| twin.contains_key(&version.age()));
         // As one file or as two.
         let middle = first + p.below((end - first) as u64) as i64;

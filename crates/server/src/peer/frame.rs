@@ -2,9 +2,9 @@
 //!
 //! `len` counts version, kind and payload; the checksum covers the same bytes.
 
-use base::crc::crc32c;
 use base::limits::FRAME_BYTES_MAX;
 use bytes::{Buf, Bytes, BytesMut};
+use crc32c::crc32c;
 
 /// Version of the framing and of every payload in it.
 pub const VERSION: u8 = 1;

@@ -138,7 +138,7 @@ fn a_disk_that_is_full_is_reported_and_leaves_nothing() {
     for room in (30..index.len).step_by(5003).chain([index.len - 1]) {
         let mut odd = Odd::new(&MemDisk::new(), Plan { room: Some(room), ..Plan::default() });
         let error = try_index(&mut odd, b"meta", &told).unwrap_err();
-        assert_eq!(error.kind, StoreErrorKind::Io);
+        assert_eq!(error.kind, StoreErrorKind::NoRoom);
         assert!(names(&odd).iter().all(|name| name.ends_with(".tmp")));
     }
 }
