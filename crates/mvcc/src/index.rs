@@ -274,35 +274,38 @@ impl Index {
     /// Anything else.
     pub fn of_pieces(
         pieces: impl Iterator<Item = Blob>,
-        mut each: impl FnMut(&Blob, &[Facts]),
+        mut each: impl FnMut(&[u8], &[Facts]),
     ) -> Result<Self, DecodeError> {
         let wrong = DecodeError::Invalid { what: "piece of the index" };
         let (mut leaves, mut count) = (Vec::new(), 0);
-        // The last key, and its versions so far where newer ones are to come.
-        let (mut last, mut part) = (Blob::default(), Vec::<Facts>::new());
+        // The last key, and its versions so far where newer ones are to come. What is filled for
+        // each key is kept from one to the next: a start goes through all of them.
+        let (mut last, mut part) = (Vec::new(), Vec::<Facts>::new());
+        let mut versions = Vec::<Facts>::new();
         for piece in pieces {
             let leaf = Leaf::read(&piece).ok_or(wrong)?;
             for (at, group) in (0..leaf.len()).map(|at| (at, leaf.group(at))) {
-                let mut versions: Vec<Facts> = group.versions().collect();
+                versions.clear();
+                versions.extend(group.versions());
                 count += versions.len();
-                let goes_on = at == 0 && !part.is_empty() && group.is(&last);
+                let order = group.cmp_key(&last);
+                let goes_on = at == 0 && !part.is_empty() && order == Ordering::Equal;
                 let newer = versions.last().map(Facts::age);
                 if goes_on && newer > part.first().map(Facts::age) {
                     versions.append(&mut part);
                 }
                 // Whatever was not taken up has no newest version anywhere.
-                let key = group.key();
-                if !part.is_empty() || (!goes_on && key <= last) {
+                if !part.is_empty() || (!goes_on && order != Ordering::Greater) {
                     return Err(wrong);
                 }
+                group.key_into(&mut last);
                 if group.has_newest {
-                    each(&key, &versions);
+                    each(&last, &versions);
                 } else if at + 1 == leaf.len() {
-                    part = versions;
+                    part.append(&mut versions);
                 } else {
                     return Err(wrong);
                 }
-                last = key;
             }
             leaves.push((leaf.first(), leaf));
         }

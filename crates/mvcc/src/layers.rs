@@ -137,6 +137,13 @@ impl Layers {
         self.fresh.push_run(run);
     }
 
+    /// Takes, where nothing is fresh, all versions of each of these keys, oldest first, and whether
+    /// it lives below.
+    pub fn load(&mut self, keys: &[(&[Arc<Record>], bool)]) {
+        keys.iter().flat_map(|(versions, _)| *versions).for_each(|record| self.check_new(record));
+        self.fresh.load(keys);
+    }
+
     fn check_new(&self, record: &Record) {
         assert!(record.kv.mod_revision > self.settles, "what is made is later than what settles");
     }
@@ -285,18 +292,6 @@ impl Layers {
     pub fn unsettled(&self) -> impl Iterator<Item = &Arc<Record>> {
         let layers = [&self.settling, &self.fresh].into_iter();
         layers.flat_map(|layer| layer.made_from(i64::MIN)).flat_map(|(_, records)| records)
-    }
-
-    /// Keys of which a version has not settled.
-    pub fn unsettled_keys(&self) -> impl Iterator<Item = &Blob> {
-        let fresh = self.fresh.tops.iter().map(|(key, _)| key);
-        let settling = self.settling.tops.iter().map(|(key, _)| key);
-        settling.filter(|key| self.fresh.newest(key).is_none()).chain(fresh)
-    }
-
-    /// Versions of the key in the index, newest first.
-    pub fn settled_versions(&self, key: &Blob) -> Vec<Facts> {
-        self.base.versions(key)
     }
 
     /// What settled up to a revision, in an index and in files.

@@ -132,15 +132,11 @@ impl Shelf {
         sound.then(|| Self(Arc::new(files.into_iter().map(shelved).collect())))
     }
 
-    /// Whether a volume is of this revision.
-    pub fn covers(&self, revision: i64) -> bool {
-        self.volumes_from(revision).next().is_some_and(|one| one.volume.first() <= revision)
-    }
-
-    /// The revision behind the last one, and how many versions the index knows.
-    pub fn sums(&self) -> (i64, usize) {
+    /// The revisions that volumes are of, and how many versions of them the index knows.
+    pub fn sums(&self) -> (Range<i64>, usize) {
         let known = self.0.iter().map(|shelved| shelved.volume.len() - shelved.dead).sum();
-        (self.0.last().map_or(0, |last| last.volume.end()), known)
+        let first = self.0.first().map_or(0, |first| first.volume.first());
+        (first..self.0.last().map_or(0, |last| last.volume.end()), known)
     }
 
     /// With a volume of later revisions, if there is one. `gone` are those that the index knows

@@ -244,7 +244,7 @@ struct Opening<'a> {
 impl Opening<'_> {
     fn first<T>(mut self, bases: Bases<T>, may: May<'_, T>) -> Result<Opened<T>, OpenError> {
         let floor = bases.ends().map(|(index, _)| index).max().unwrap_or_default();
-        let (damage, survey) = match self.journal()? {
+        let (damage, survey) = match self.journal(bases.end().0)? {
             Ok((mut journal, recovery)) => {
                 self.owned(recovery.owner)?;
                 let fit = fit(&recovery.records, bases.end(), bases.damaged.first());
@@ -292,8 +292,13 @@ impl Opening<'_> {
     }
 
     /// Opens the journal; what does not verify is read again, for a wrong read is no damage.
-    fn journal(&mut self) -> Result<Result<(Journal, Recovery), WalError>, OpenError> {
-        let attempt = || Ok(Journal::open(part(self.home, "journal")?, self.ask.options));
+    /// Up to `base` its records are without their payload.
+    fn journal(
+        &mut self,
+        base: LogIndex,
+    ) -> Result<Result<(Journal, Recovery), WalError>, OpenError> {
+        let options = self.ask.options;
+        let attempt = || Ok(Journal::open_above(part(self.home, "journal")?, options, base));
         let mut opened: Result<_, WalError> = attempt().map_err(OpenError::Store)?;
         if let Err(error) = &opened
             && error.kind == WalErrorKind::Corrupt
@@ -402,7 +407,7 @@ impl Opening<'_> {
         drop(disk);
         let opened = match kept {
             0 => None,
-            _ => self.journal()?.ok(),
+            _ => self.journal(bases.end().0)?.ok(),
         };
         let fitting = opened.and_then(|(journal, recovery)| {
             let fit = fit(&recovery.records, bases.end(), None).ok()?;

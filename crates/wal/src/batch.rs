@@ -176,7 +176,8 @@ impl Header {
         (crc32c(body) == self.body_crc || planted!(TornBatchKept)).then_some(body)
     }
 
-    pub fn records(&self, body: &[u8]) -> Result<Vec<Record>, DecodeError> {
+    /// Those up to `base` without their payload: a checkpoint holds what they say.
+    pub fn records(&self, body: &[u8], base: LogIndex) -> Result<Vec<Record>, DecodeError> {
         let mut get = Get::new(body.get(..self.body_bytes).ok_or(DecodeError::Truncated)?);
         let mut records = Vec::new();
         for _ in 0..self.records {
@@ -186,7 +187,9 @@ impl Header {
             }
             let len = get.u32()? as usize;
             let (index, ballot) = (get.index()?, get.ballot()?);
-            records.push(Record { kind, index, ballot, payload: Blob::from(get.take(len)?) });
+            let payload = get.take(len)?;
+            let payload = if index > base { Blob::from(payload) } else { Blob::default() };
+            records.push(Record { kind, index, ballot, payload });
         }
         get.finish()?;
         Ok(records)
@@ -247,7 +250,7 @@ mod tests {
             let Some(body) = header.body(&bytes) else { continue };
             bodies += 1;
             assert!(header.bytes() <= bytes.len());
-            let Ok(records) = header.records(body) else { continue };
+            let Ok(records) = header.records(body, LogIndex::ZERO) else { continue };
             read += 1;
             assert!(records.len() * RECORD_HEADER_BYTES <= body.len());
         }
@@ -348,9 +351,9 @@ mod tests {
         let bytes = encoded(&[record()], None);
         let header = header(&bytes, Seal::new(7, 9), 9).unwrap();
         let mut body = header.body(&bytes).unwrap().to_vec();
-        assert_eq!(header.records(&body), Ok(vec![record()]));
+        assert_eq!(header.records(&body, LogIndex::ZERO), Ok(vec![record()]));
         body[3] = 1;
-        let error = header.records(&body).unwrap_err();
+        let error = header.records(&body, LogIndex::ZERO).unwrap_err();
         assert_eq!(error, DecodeError::Invalid { what: "record padding" });
     }
 }

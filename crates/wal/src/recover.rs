@@ -62,11 +62,24 @@ impl Journal {
     /// Recovers a journal; what it returns is durable. Errors: `Missing`, `Corrupt`, `Unknown`,
     /// `Io`.
     pub fn open(disk: impl Disk + 'static, options: Options) -> Result<(Self, Recovery), WalError> {
-        open(Box::new(disk), options)
+        Self::open_above(disk, options, LogIndex::ZERO)
+    }
+
+    /// The same, with the payload of those records only that are above `base`.
+    pub fn open_above(
+        disk: impl Disk + 'static,
+        options: Options,
+        base: LogIndex,
+    ) -> Result<(Self, Recovery), WalError> {
+        open(Box::new(disk), options, base)
     }
 }
 
-fn open(mut disk: Box<dyn Disk>, options: Options) -> Result<(Journal, Recovery), WalError> {
+fn open(
+    mut disk: Box<dyn Disk>,
+    options: Options,
+    base: LogIndex,
+) -> Result<(Journal, Recovery), WalError> {
     let names = disk.list().map_err(|e| WalError::io("", 0, "list", &e))?;
     let live: Vec<u64> = names.iter().filter_map(|n| generation_of(n, "segment-")).collect();
     let mut spares: Vec<u64> = names.iter().filter_map(|n| generation_of(n, "spare-")).collect();
@@ -80,13 +93,13 @@ fn open(mut disk: Box<dyn Disk>, options: Options) -> Result<(Journal, Recovery)
         let name = segment_name(generation);
         reader = Some(Reader::begin(reader, &name, &bytes)?);
         let now = reader.as_mut().expect("just set");
-        let stop = now.segment(&name, &bytes)?;
+        let stop = now.segment(&name, &bytes, base)?;
         now.segments.last_mut().expect("just begun").bytes = stop.offset as u64;
     }
     let (mut file, bytes) = load(disk.as_mut(), last)?;
     let name = segment_name(last);
     let mut reader = Reader::begin(reader, &name, &bytes)?;
-    let stop = reader.segment(&name, &bytes)?;
+    let stop = reader.segment(&name, &bytes, base)?;
     reader.segments.last_mut().expect("just begun").bytes = stop.offset as u64;
 
     for &at in &stop.torn {
@@ -236,7 +249,7 @@ impl Reader {
     }
 
     /// Takes batches until one does not verify, then asks whether a later header vouches for it.
-    fn segment(&mut self, name: &str, bytes: &[u8]) -> Result<Stop, WalError> {
+    fn segment(&mut self, name: &str, bytes: &[u8], base: LogIndex) -> Result<Stop, WalError> {
         let seal = Seal::new(self.key, self.generation);
         let mut offset = SEGMENT_HEADER_BYTES;
         let mut unvouched = VecDeque::new();
@@ -245,7 +258,7 @@ impl Reader {
                 let what = format!("batch version {} kind {}", header.version, header.kind);
                 return Err(WalError::new(WalErrorKind::Unknown, name, offset as u64, what));
             }
-            let records = header.records(body).map_err(|e| {
+            let records = header.records(body, base).map_err(|e| {
                 WalError::corrupt(name, offset as u64, format!("batch that verifies: {e}"))
             })?;
             self.take(&header, records);

@@ -223,7 +223,7 @@ impl Walk {
     }
 
     fn batch(&mut self, header: &Header, body: Option<&[u8]>) {
-        let records = body.map(|body| header.records(body));
+        let records = body.map(|body| header.records(body, LogIndex::ZERO));
         self.whole &= matches!(records, Some(Ok(_)));
         self.sequence = Some(header.sequence);
         self.ballot = self.ballot.max(header.ballot);

@@ -153,42 +153,59 @@ impl View {
         pieces: impl Iterator<Item = Blob>,
         rows: Vec<Arc<Record>>,
     ) -> Result<(), DecodeError> {
-        let (end, known) = shelf.sums();
-        let (mut unknown, mut latest) = (0, 0);
-        let mut sums = Sums::default();
-        let base = Index::of_pieces(pieces, |key, versions| {
-            sums.add(self, key, versions.to_vec());
-            latest = versions.iter().map(|facts| facts.mod_revision).fold(latest, i64::max);
-            unknown += versions.iter().filter(|x| !shelf.covers(x.mod_revision)).count();
+        let (revisions, known) = shelf.sums();
+        let mut strange = false;
+        let (mut sums, mut before, mut after) = <(Sums, Sums, Sums)>::default();
+        // What had not settled, key by key, meets what had in the order of keys: nothing is looked
+        // up. It may have ended what had settled.
+        let mut by_key = rows.clone();
+        by_key.sort_by(|a, b| a.kv.key.cmp(&b.kv.key).then_with(|| a.age().cmp(&b.age())));
+        let mut unmet = by_key.chunk_by(|a, b| a.kv.key == b.kv.key).peekable();
+        let (mut unsettled, mut both) = (Vec::new(), Vec::new());
+        let base = Index::of_pieces(pieces, |key, settled| {
+            sums.add(self, key, settled);
+            strange |= settled.iter().any(|facts| !revisions.contains(&facts.mod_revision));
+            while let Some(new) = unmet.next_if(|new| *new[0].kv.key < *key) {
+                after.add(self, &new[0].kv.key, facts_of(new, &[], &mut both));
+                unsettled.push((new, false));
+            }
+            if let Some(new) = unmet.next_if(|new| *new[0].kv.key == *key) {
+                before.add(self, key, settled);
+                after.add(self, key, facts_of(new, settled, &mut both));
+                unsettled.push((new, !settled[0].tombstone));
+            }
         })?;
-        let based = end - 1;
-        if base.len() != known || unknown > 0 || latest > based || based > self.revision {
+        for new in unmet {
+            after.add(self, &new[0].kv.key, facts_of(new, &[], &mut both));
+            unsettled.push((new, false));
+        }
+        let based = revisions.end - 1;
+        if base.len() != known || strange || based > self.revision {
             return invalid("checkpoint: an index of other files");
         }
         self.layers = Layers::of_files((base, file), shelf, based);
         if rows.first().is_some_and(|first| first.kv.mod_revision <= based) {
             return invalid("checkpoint: a version that had settled");
         }
+        self.layers.load(&unsettled);
         for made in rows.chunk_by(|a, b| a.kv.mod_revision == b.kv.mod_revision) {
-            for record in made {
-                let old = self.layers.at(&record.kv.key, i64::MAX);
-                let lives = old.is_some_and(|old| !old.tombstone);
-                self.layers.push(record.clone(), lives);
-            }
             let revision = made[0].kv.mod_revision;
             self.layers.add_made(revision, Made::new(made.to_vec()).expect("a chunk has one"));
-        }
-        // What has not settled may have ended what had.
-        let (mut before, mut after) = (Sums::default(), Sums::default());
-        for key in self.layers.unsettled_keys() {
-            before.add(self, key, self.layers.settled_versions(key));
-            after.add(self, key, self.layers.versions(key));
         }
         self.versions = sums.versions + after.versions - before.versions;
         self.size_bytes = sums.bytes + after.bytes - before.bytes;
         self.versions_hash = sums.hash.wrapping_add(after.hash).wrapping_sub(before.hash);
         Ok(())
     }
+}
+
+/// Of a key's new versions, oldest first, and of those that had settled, newest first: all of them,
+/// newest first.
+fn facts_of<'a>(new: &[Arc<Record>], settled: &[Facts], out: &'a mut Vec<Facts>) -> &'a [Facts] {
+    out.clear();
+    out.extend(new.iter().rev().map(|record| record.facts()));
+    out.extend_from_slice(settled);
+    out
 }
 
 /// Over versions that are retained.
@@ -201,8 +218,19 @@ struct Sums {
 
 impl Sums {
     /// Of all of a key, newest first, those that are retained.
-    fn add(&mut self, view: &View, key: &Blob, mut versions: Vec<Facts>) {
-        view.retain(key, &mut versions, |_| {});
+    fn add(&mut self, view: &View, key: &[u8], versions: &[Facts]) {
+        // Most keys have nothing that a compaction could have ended: a start looks at each.
+        let oldest = versions.last().map(|facts| facts.mod_revision);
+        let alone = versions.len() == 1 && !versions[0].tombstone;
+        if alone || oldest > Some(view.compact_revision) {
+            return self.count(key, versions);
+        }
+        let mut retained = versions.to_vec();
+        view.retain(key, &mut retained, |_| {});
+        self.count(key, &retained);
+    }
+
+    fn count(&mut self, key: &[u8], versions: &[Facts]) {
         self.versions += versions.len() as u64;
         self.bytes += versions.iter().map(|facts| facts.bytes(key)).sum::<u64>();
         self.hash = versions.iter().fold(self.hash, |sum, facts| sum.wrapping_add(facts.hash));

@@ -10,7 +10,6 @@ use super::facts::Facts;
 use super::num::{get_u64, put_u64, take};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use base::Blob;
 use core::cmp::Ordering;
 
 /// A leaf that grows beyond this is cut; one group or version of any size makes a larger one.
@@ -38,8 +37,11 @@ impl<'a> Group<'a> {
         self.head.cmp(&key[..head]).then_with(|| self.rest.cmp(&key[head..]))
     }
 
-    pub fn is(&self, key: &[u8]) -> bool {
-        self.cmp_key(key) == Ordering::Equal
+    /// Puts its key in the place of what is there.
+    pub fn key_into(&self, out: &mut Vec<u8>) {
+        out.clear();
+        out.extend_from_slice(self.head);
+        out.extend_from_slice(self.rest);
     }
 
     pub fn key(&self) -> Arc<[u8]> {
@@ -189,7 +191,7 @@ impl Leaf {
         let (count, head) = (word(0)?, word(4)?);
         let body = HEADER.checked_add(count.checked_mul(4)?)?.checked_add(head)?;
         let len = bytes.len().checked_sub(body).filter(|_| count > 0)?;
-        let (mut live, mut versions, mut last) = (0, 0, None::<Blob>);
+        let (mut live, mut versions, mut last) = (0, 0, None::<&[u8]>);
         for at in 0..count {
             let (from, upto) = (leaf.place(at), leaf.place(at + 1));
             if from >= upto || upto > len || (at == 0 && from > 0) {
@@ -198,11 +200,13 @@ impl Leaf {
             let group = leaf.group_in(&bytes[body + from..body + upto])?;
             versions += group.check()?;
             live += usize::from(group.is_live());
-            let key = group.key();
-            if key.is_empty() || last.is_some_and(|last| last >= key) {
+            // All of a leaf begin with its head: the rest has their order.
+            if group.head.is_empty() && group.rest.is_empty()
+                || last.is_some_and(|last| last >= group.rest)
+            {
                 return None;
             }
-            last = Some(key);
+            last = Some(group.rest);
         }
         ((live, versions) == (word(16)?, word(20)?)).then_some(leaf)
     }

@@ -113,6 +113,23 @@ impl Fresh {
         self.tops.insert_run(new);
     }
 
+    /// All versions of each of these keys, which go in order: oldest first, and whether the key
+    /// lives below.
+    ///
+    /// Panics when there is something already.
+    pub fn load(&mut self, keys: &[(&[Arc<Record>], bool)]) {
+        assert_eq!(self.len(), 0, "nothing is fresh");
+        let (mut tops, mut older) = (Vec::with_capacity(keys.len()), Vec::new());
+        for (versions, below) in keys {
+            let (newest, rest) = versions.split_last().expect("a key has a version");
+            let top = Top { record: newest.clone(), below: *below };
+            tops.push((newest.kv.key.clone(), top));
+            older.extend(rest.iter().map(|record| (Old(record.clone()), ())));
+        }
+        self.tops.insert_run(tops);
+        self.older.insert_run(older);
+    }
+
     pub fn len(&self) -> usize {
         self.tops.len() + self.older.len()
     }
