@@ -122,6 +122,16 @@ impl Archive {
         files
     }
 
+    /// Bytes of files that only the newest checkpoint names, and of all.
+    pub fn superseded(&self) -> (u64, u64) {
+        self.with(|held| {
+            held.prune();
+            let old = held.files.iter().filter(|file| Arc::strong_count(file) == 1);
+            let bytes = held.files.iter().map(|file| file.len).sum();
+            (old.map(|file| file.len).sum(), bytes)
+        })
+    }
+
     /// How many those are.
     pub fn count(&self) -> usize {
         self.files().len()

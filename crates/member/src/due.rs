@@ -23,6 +23,8 @@ pub struct CheckpointState {
     bytes: u64,
     pub journal_bytes: u64,
     running: bool,
+    /// Much of what the newest one names is of no use to anybody else.
+    holds_back: bool,
     /// Checkpoints written since the start.
     pub written: u64,
     /// The one being written is awaited by a peer that no file here can help.
@@ -47,6 +49,8 @@ pub enum Unfit {
     Helpless,
 }
 
+/// So large a part of all may stay for nobody else.
+const SUPERSEDED_PART: u64 = 4;
 /// The first pause between two hand-overs for want of a checkpoint; it doubles.
 const HAND_OVER_PAUSE_MIN: Nanos = Nanos::from_millis(10_000);
 const HAND_OVER_PAUSE_MAX: Nanos = Nanos::from_millis(600_000);
@@ -60,6 +64,7 @@ impl CheckpointState {
             bytes,
             journal_bytes,
             running: false,
+            holds_back: false,
             written: 0,
             needed: false,
             replacement: 0,
@@ -71,9 +76,19 @@ impl CheckpointState {
     pub fn wants(&mut self, applied: LogIndex) -> bool {
         let enough = self.policy.bytes_min.max(self.bytes);
         let since = applied.0.saturating_sub(self.index.0);
-        let wanted = !self.running && self.journal_bytes >= enough && since >= self.policy.entries;
-        self.running |= wanted;
+        let is_due = self.journal_bytes >= enough && since >= self.policy.entries;
+        let wanted = !self.running && (is_due || (self.holds_back && since > 0));
+        if wanted {
+            (self.running, self.holds_back) = (true, false);
+        }
         wanted
+    }
+
+    /// Of so many bytes of value files `superseded` stay for the newest checkpoint alone: where
+    /// that is much another one is taken, and they go.
+    pub fn superseded(&mut self, superseded: u64, of: u64) {
+        let least = self.policy.bytes_min / SUPERSEDED_PART;
+        self.holds_back = superseded >= least.max(of / SUPERSEDED_PART);
     }
 
     /// A peer could not have the newest one, `written` having been written when it was to be sent.
@@ -142,6 +157,22 @@ mod tests {
 
     fn at(second: u64) -> Nanos {
         Nanos::from_millis(1000 * second)
+    }
+
+    #[test]
+    fn what_stays_for_the_newest_one_alone_is_let_go_of_once_it_is_much() {
+        let policy = Policy { entries: 100, bytes_min: 400 };
+        let mut state = CheckpointState::new(policy, LogIndex(5), 10, 0);
+        state.superseded(99, 200);
+        assert!(!state.wants(LogIndex(6)), "it is little");
+        state.superseded(250, 1004);
+        assert!(!state.wants(LogIndex(6)), "and a small part");
+        state.superseded(251, 1004);
+        assert!(!state.wants(LogIndex(5)), "another one would be the same");
+        assert!(state.wants(LogIndex(6)));
+        assert!(!state.wants(LogIndex(7)), "one at a time");
+        state.written(LogIndex(6), 10);
+        assert!(!state.wants(LogIndex(7)), "it did its work");
     }
 
     #[test]

@@ -62,6 +62,11 @@ pub enum Input {
     },
     /// The newest checkpoint is: another one is to be taken.
     CheckpointDamaged,
+    /// Bytes of value files that stay for the newest checkpoint alone, and of all.
+    Superseded {
+        superseded: u64,
+        of: u64,
+    },
     SnapshotSent {
         to: NodeId,
         ok: bool,

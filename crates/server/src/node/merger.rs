@@ -17,6 +17,10 @@ use tokio::sync::mpsc::UnboundedSender;
 const PAUSE_MIN: Duration = Duration::from_millis(500);
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 
+/// After a merge, from one look at what it made superfluous to the next.
+const LOOK_PAUSE: Duration = Duration::from_secs(1);
+const FOREVER: Duration = Duration::from_secs(3600);
+
 enum Job {
     Settle(Box<Settling>),
     Tidy,
@@ -61,13 +65,23 @@ impl Drop for Merger {
 }
 
 fn work(files: &Files, queue: &Receiver<Job>, inbox: &UnboundedSender<Input>) {
-    for job in queue {
-        match job {
-            Job::Settle(settling) => {
+    let mut patience = FOREVER;
+    loop {
+        match queue.recv_timeout(patience) {
+            Ok(Job::Settle(settling)) => {
                 let Some(settled) = settle(files, settling, queue) else { return };
                 let _ = inbox.send(Input::Event(Event::Settled(Box::new(settled))));
+                patience = LOOK_PAUSE;
             }
-            Job::Tidy => tidy(files),
+            Ok(Job::Tidy) => tidy(files),
+            Err(RecvTimeoutError::Disconnected) => return,
+            Err(RecvTimeoutError::Timeout) => {
+                let (superseded, of) = files.archive.superseded();
+                let _ = inbox.send(Input::Superseded { superseded, of });
+                if superseded == 0 {
+                    patience = FOREVER;
+                }
+            }
         }
     }
 }

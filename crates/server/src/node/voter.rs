@@ -215,6 +215,7 @@ impl Voter {
             Input::CheckpointDamaged => {
                 self.replace_checkpoint(self.checkpoint.written, events);
             }
+            Input::Superseded { superseded, of } => self.checkpoint.superseded(superseded, of),
             Input::Mended { gave, pause } => {
                 self.mending = false;
                 if gave {

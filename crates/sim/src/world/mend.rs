@@ -35,6 +35,8 @@ impl World {
             }
         };
         let (is_whole, written) = (member.archive.wounds().is_empty(), member.checkpoint.written);
+        let (superseded, of) = member.archive.superseded();
+        member.checkpoint.superseded(superseded, of);
         self.plan_scrub(node);
         let Ok(Scrubbed::All { index, checkpoint }) = scrubbed else { return };
         if !index || !checkpoint || !is_whole {
