@@ -173,6 +173,15 @@ impl Compiled {
         &self.old
     }
 
+    /// Whether the others can commit while these take no part.
+    pub fn commits_without(&self, ids: &[NodeId]) -> bool {
+        let mut others = self.voters();
+        for slot in ids.iter().filter_map(|id| self.slot_of(*id)) {
+            others.remove(slot);
+        }
+        self.system().commit().is_quorum(others)
+    }
+
     /// The texts in force.
     pub(crate) fn sides(&self) -> impl Iterator<Item = &Side> {
         core::iter::once(&self.old).chain(self.joint.as_ref().map(|(new, _)| new))

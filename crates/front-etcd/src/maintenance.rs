@@ -78,7 +78,7 @@ pub(super) fn alarm(front: &Front, call: &Call, request: pb::AlarmRequest) -> An
 
 const fn alarm_number(kind: AlarmKind) -> i32 {
     match kind {
-        AlarmKind::None => 0,
+        AlarmKind::None | AlarmKind::LowMark => 0,
         AlarmKind::NoSpace | AlarmKind::LowDisk => 1,
         AlarmKind::Corrupt => 2,
     }

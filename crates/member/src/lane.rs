@@ -62,8 +62,6 @@ pub struct Lane {
     bytes: usize,
     /// For later writes: taken while one waits for room.
     behind: VecDeque<Persist>,
-    /// Spares are made: nobody else needs their room more.
-    keeps_spares: bool,
     release: Option<LogIndex>,
     known: Option<LogIndex>,
     stage: Stage,
@@ -86,7 +84,6 @@ impl Lane {
             persists: Vec::new(),
             bytes: 0,
             behind: VecDeque::new(),
-            keeps_spares: true,
             release: None,
             known: None,
             stage: Stage::Gathering,
@@ -168,8 +165,7 @@ impl Lane {
     /// # Errors
     /// Those of the journal; the member stops.
     pub fn keep_spares(&mut self, keeps: bool) -> Result<(), WalError> {
-        self.keeps_spares = keeps;
-        if keeps { Ok(()) } else { self.journal.give_up_spares() }
+        self.journal.keep_spares(keeps)
     }
 
     /// Makes the write durable. Only what is returned may be reported.
@@ -246,7 +242,7 @@ impl Lane {
     /// The file of a coming segment, to be made beside the lane; the outcome comes back to
     /// [`Lane::spare_done`].
     pub fn spare_wanted(&mut self) -> Option<SpareJob> {
-        if !self.keeps_spares || self.journal.bytes() < SPARE_FROM_BYTES {
+        if self.journal.bytes() < SPARE_FROM_BYTES {
             return None;
         }
         self.journal.spare_wanted()

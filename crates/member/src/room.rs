@@ -1,9 +1,10 @@
 //! A disk that runs full. What grows the data is refused while there is still room for what makes
-//! some: a leader whose disk is low hands over once, and otherwise raises the alarm that etcd's
-//! quota raises, as itself. A leader with room lifts its own, and any leader those of other
-//! members: where they are low only their followers suffer.
+//! some. A member whose disk is low says so in the log; a leader that is low hands over to one that
+//! is not; and where those that are not could not commit alone, the leader raises the alarm that
+//! etcd's quota raises. All of it is lifted once there is room.
 
 use base::{Nanos, NodeId};
+use cluster::Compiled;
 use mvcc::{AlarmAction, AlarmKind, Command};
 
 /// Bytes that a disk has free, and all of them.
@@ -16,8 +17,7 @@ pub struct Free {
 /// Where nothing else is asked for, a disk is low below this, or below a twentieth of it.
 pub const LOW_BYTES: u64 = 256 << 20;
 const LOW_PART: u64 = 20;
-/// A leader does not hand over for want of room again so soon: where all disks are low somebody
-/// has to say so.
+/// A leader does not hand over for want of room again so soon.
 const HAND_OVER_PAUSE: Nanos = Nanos::from_millis(60_000);
 /// From one look to the next.
 pub const LOOK_INTERVAL: Nanos = Nanos::from_millis(1_000);
@@ -31,25 +31,64 @@ impl Free {
     }
 }
 
+/// What the members have said of their disks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Words {
+    /// Who says that it is low.
+    marks: Vec<NodeId>,
+    /// Of those, one that is no member any more.
+    stranger: Option<NodeId>,
+    /// The others can commit alone.
+    enough: bool,
+    /// As whom the alarm is raised.
+    raised: Option<NodeId>,
+    /// Members with data that vote and are not low.
+    roomy: Vec<NodeId>,
+}
+
+impl Words {
+    /// Of the alarms of a view, under the configuration in force.
+    pub fn of(alarms: &[(u64, AlarmKind)], config: &Compiled) -> Self {
+        let of = |kind| alarms.iter().filter(move |(_, of)| *of == kind).map(|(id, _)| NodeId(*id));
+        let marks: Vec<NodeId> = of(AlarmKind::LowMark).collect();
+        if alarms.is_empty() {
+            return Self { enough: true, ..Self::default() };
+        }
+        let members = config.config().members.iter();
+        let roomy = members
+            .filter(|member| !member.learner && !config.is_witness(member.id))
+            .map(|member| member.id)
+            .filter(|id| !marks.contains(id));
+        Self {
+            stranger: marks.iter().copied().find(|id| config.config().member(*id).is_none()),
+            enough: config.commits_without(&marks),
+            raised: of(AlarmKind::LowDisk).next(),
+            roomy: roomy.collect(),
+            marks,
+        }
+    }
+}
+
 /// What a member sees of itself when it looks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {
     /// Its disk is low, or a write waits for room.
     pub is_low: bool,
     pub leads: bool,
-    /// Nobody else could lead.
-    pub alone: bool,
     pub own: NodeId,
-    /// As [`raised`] says.
-    pub raised: Option<NodeId>,
+    pub words: Words,
 }
 
 /// What is to be done about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Act {
-    /// Another member is to lead.
-    HandOver,
-    /// Raise the alarm as this member.
+    /// Say that this disk is low.
+    Mark(NodeId),
+    /// It is not any more, or is nobody's.
+    Unmark(NodeId),
+    /// This one is to lead.
+    HandOver(NodeId),
+    /// Raise the alarm, as this member.
     Raise(NodeId),
     /// It is over.
     Lift(NodeId),
@@ -58,20 +97,21 @@ pub enum Act {
 impl Act {
     /// What is to be written for that.
     pub fn command(self) -> Option<Command> {
-        let (action, member) = match self {
-            Self::HandOver => return None,
-            Self::Raise(member) => (AlarmAction::Activate, member.0),
-            Self::Lift(member) => (AlarmAction::Deactivate, member.0),
+        let (action, member, kind) = match self {
+            Self::HandOver(_) => return None,
+            Self::Mark(id) => (AlarmAction::Activate, id, AlarmKind::LowMark),
+            Self::Unmark(id) => (AlarmAction::Deactivate, id, AlarmKind::LowMark),
+            Self::Raise(id) => (AlarmAction::Activate, id, AlarmKind::LowDisk),
+            Self::Lift(id) => (AlarmAction::Deactivate, id, AlarmKind::LowDisk),
         };
-        Some(Command::Alarm { action, member, kind: AlarmKind::LowDisk })
+        Some(Command::Alarm { action, member: member.0, kind })
     }
 }
 
-/// Whose alarm is to be looked at: another one's, also that of who is no member any more, or this
-/// member's own.
-pub fn raised(alarms: &[(u64, AlarmKind)], own: NodeId) -> Option<NodeId> {
-    let low = alarms.iter().filter(|(_, kind)| *kind == AlarmKind::LowDisk);
-    low.map(|(id, _)| NodeId(*id)).max_by_key(|id| *id != own)
+/// Whether a leader refuses a command itself: until there is room its journal takes nothing, not
+/// even what raises the alarm.
+pub fn refuses(is_stuck: bool, leads: bool, command: &Command) -> bool {
+    is_stuck && leads && command.grows()
 }
 
 /// Looks after the room of one member for as long as it runs.
@@ -83,79 +123,104 @@ pub struct Keeper {
 
 impl Keeper {
     /// What to do now, if anything.
-    pub fn look(&mut self, now: Nanos, seen: Seen) -> Option<Act> {
+    pub fn look(&mut self, now: Nanos, seen: &Seen) -> Option<Act> {
         if now < self.look_at {
             return None;
         }
         self.look_at = now.plus(LOOK_INTERVAL);
-        let Seen { is_low, leads, alone, own, raised } = seen;
-        if !leads {
+        let Seen { is_low, leads, own, words } = seen;
+        match (is_low, words.marks.contains(own)) {
+            (true, false) => return Some(Act::Mark(*own)),
+            (false, true) => return Some(Act::Unmark(*own)),
+            _ if !leads => return None,
+            _ => {}
+        }
+        if let Some(stranger) = words.stranger {
+            return Some(Act::Unmark(stranger));
+        }
+        match words.raised {
+            Some(id) if words.enough => return Some(Act::Lift(id)),
+            Some(_) => return None,
+            None if !words.enough => return Some(Act::Raise(*own)),
+            None => {}
+        }
+        let pause = |at: Nanos| now.since(at) < HAND_OVER_PAUSE;
+        let to = words.roomy.iter().find(|id| *id != own).filter(|_| *is_low)?;
+        if self.handed_over.is_some_and(pause) {
             return None;
         }
-        match raised {
-            Some(id) if id != own || !is_low => Some(Act::Lift(id)),
-            None if is_low => {
-                let pause = |at: &Nanos| now.since(*at) < HAND_OVER_PAUSE;
-                if alone || self.handed_over.as_ref().is_some_and(pause) {
-                    return Some(Act::Raise(own));
-                }
-                self.handed_over = Some(now);
-                Some(Act::HandOver)
-            }
-            _ => None,
-        }
+        self.handed_over = Some(now);
+        Some(Act::HandOver(*to))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sample::configuration;
 
-    const OWN: NodeId = NodeId(7);
-    const SOUND: Seen = Seen { is_low: false, leads: true, alone: false, own: OWN, raised: None };
-    const LOW: Seen = Seen { is_low: true, ..SOUND };
+    const OWN: NodeId = NodeId(1);
 
     fn at(seconds: u64) -> Nanos {
         Nanos::from_millis(seconds * 1_000)
     }
 
-    #[test]
-    fn a_low_leader_hands_over_once_and_says_so_when_it_leads_again() {
-        let mut keeper = Keeper::default();
-        assert_eq!(keeper.look(at(0), SOUND), None);
-        assert_eq!(keeper.look(at(1), LOW), Some(Act::HandOver));
-        assert_eq!(keeper.look(at(1), LOW), None, "not at every step");
-        assert_eq!(keeper.look(at(2), Seen { leads: false, ..LOW }), None);
-        assert_eq!(keeper.look(at(9), LOW), Some(Act::Raise(OWN)));
-        assert_eq!(keeper.look(at(10), Seen { raised: Some(OWN), ..LOW }), None);
-        assert_eq!(keeper.look(at(90), LOW), Some(Act::HandOver), "much later it is tried again");
+    fn seen(is_low: bool, leads: bool, alarms: &[(u64, AlarmKind)]) -> Seen {
+        let config = configuration(&["a", "b", "c"], "majority(a, b, c)");
+        let config = config.compile().expect("sound");
+        Seen { is_low, leads, own: OWN, words: Words::of(alarms, &config) }
     }
 
+    fn look(second: u64, seen: &Seen) -> Option<Act> {
+        Keeper::default().look(at(second), seen)
+    }
+
+    const MARK: AlarmKind = AlarmKind::LowMark;
+    const LOW: AlarmKind = AlarmKind::LowDisk;
+
     #[test]
-    fn who_is_alone_says_so_at_once_and_leaders_lift_what_is_over() {
-        let mut keeper = Keeper::default();
-        let alone = Seen { alone: true, ..LOW };
-        assert_eq!(keeper.look(at(1), alone), Some(Act::Raise(OWN)));
-        assert_eq!(keeper.look(at(2), Seen { raised: Some(OWN), ..SOUND }), Some(Act::Lift(OWN)));
-        let other = Some(NodeId(8));
-        assert_eq!(keeper.look(at(3), Seen { raised: other, leads: false, ..SOUND }), None);
-        for seen in [SOUND, LOW] {
-            let mut keeper = Keeper::default();
-            let seen = Seen { raised: other, ..seen };
-            assert_eq!(keeper.look(at(1), seen), Some(Act::Lift(NodeId(8))));
+    fn whoever_is_low_says_so_and_takes_it_back() {
+        for leads in [false, true] {
+            assert_eq!(look(1, &seen(true, leads, &[])), Some(Act::Mark(OWN)));
+            assert_eq!(look(1, &seen(false, leads, &[(1, MARK)])), Some(Act::Unmark(OWN)));
+            assert_eq!(look(1, &seen(false, leads, &[])), None);
         }
-        assert_eq!(keeper.look(at(4), SOUND), None);
+        assert_eq!(look(1, &seen(true, false, &[(1, MARK)])), None, "it has");
+        let mut keeper = Keeper::default();
+        assert!(keeper.look(at(1), &seen(true, true, &[])).is_some());
+        assert_eq!(keeper.look(at(1), &seen(true, true, &[])), None, "not at every step");
     }
 
     #[test]
-    fn alarms_of_others_are_looked_at_first_and_those_of_clients_never() {
-        let (full, low) = (AlarmKind::NoSpace, AlarmKind::LowDisk);
-        let of = |alarms: &[(u64, AlarmKind)]| raised(alarms, OWN);
-        assert_eq!(of(&[(0, AlarmKind::Corrupt), (7, full), (8, full)]), None);
-        assert_eq!(of(&[(7, low), (8, low)]), Some(NodeId(8)));
-        assert_eq!(of(&[(7, low), (77, full)]), Some(OWN));
-        assert_eq!(Act::HandOver.command(), None);
-        let command = Command::Alarm { action: AlarmAction::Activate, member: 7, kind: low };
+    fn a_low_leader_hands_over_to_one_that_is_not_while_the_others_are_enough() {
+        let mut keeper = Keeper::default();
+        let low = seen(true, true, &[(1, MARK)]);
+        assert_eq!(keeper.look(at(1), &low), Some(Act::HandOver(NodeId(2))));
+        assert_eq!(keeper.look(at(9), &low), None, "it was tried");
+        assert_eq!(keeper.look(at(90), &low), Some(Act::HandOver(NodeId(2))));
+    }
+
+    #[test]
+    fn where_those_with_room_are_no_quorum_the_leader_raises_and_lifts_the_alarm() {
+        let two = [(2, MARK), (3, MARK)];
+        assert_eq!(
+            look(1, &seen(false, true, &two)),
+            Some(Act::Raise(OWN)),
+            "it is not low itself"
+        );
+        assert_eq!(look(1, &seen(false, false, &two)), None, "another one leads");
+        let raised = [(2, MARK), (3, LOW), (3, MARK)];
+        assert_eq!(look(1, &seen(false, true, &raised)), None);
+        assert_eq!(look(1, &seen(false, true, &[(3, LOW), (3, MARK)])), Some(Act::Lift(NodeId(3))));
+        assert_eq!(look(1, &seen(false, true, &[(9, MARK)])), Some(Act::Unmark(NodeId(9))));
+        let of_clients = [(2, AlarmKind::NoSpace), (3, AlarmKind::Corrupt)];
+        assert_eq!(look(1, &seen(false, true, &of_clients)), None);
+    }
+
+    #[test]
+    fn acts_are_written_but_for_the_one_that_is_done() {
+        assert_eq!(Act::HandOver(OWN).command(), None);
+        let command = Command::Alarm { action: AlarmAction::Activate, member: 1, kind: LOW };
         assert_eq!(Act::Raise(OWN).command(), Some(command));
     }
 

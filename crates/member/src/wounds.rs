@@ -23,6 +23,14 @@ struct Wound {
     missing: Ranges,
     /// Of those, what was given, or is retained by nobody.
     given: Ranges,
+    /// Nobody had the rest when there was room for nothing else: the others come first.
+    put_off: bool,
+}
+
+impl Wound {
+    fn is_whole(&self) -> bool {
+        self.missing.iter().all(|range| self.given.covers(&range))
+    }
 }
 
 #[derive(Default)]
@@ -35,6 +43,16 @@ struct All {
 }
 
 impl All {
+    /// Lets go of versions that are in the place of nothing.
+    fn forget(&mut self) {
+        let (wounds, bytes) = (&self.wounds, &mut self.bytes);
+        self.given.retain(|age, version| {
+            let stays = wounds.values().any(|wound| wound.given.has(age.0));
+            *bytes -= if stays { 0 } else { version.kept_bytes() };
+            stays
+        });
+    }
+
     fn given(&self, wanted: &Wanted) -> Option<&Version> {
         self.given.get(&wanted.age).filter(|version| version.hash() == wanted.hash)
     }
@@ -101,9 +119,31 @@ impl Wounds {
         self.with(|all| {
             let is_full = all.bytes >= GIVEN_BYTES_MAX;
             let wounds = all.wounds.values().filter(|wound| !is_full || !wound.given.is_empty());
-            let open = wounds.filter_map(|wound| wound.missing.first_without(&wound.given, from));
-            open.min_by_key(|range| (range.start, range.end))
+            let open = wounds.filter_map(|wound| {
+                let range = wound.missing.first_without(&wound.given, from)?;
+                Some((wound.put_off, range.start, range.end))
+            });
+            open.min().map(|(_, start, end)| start..end)
         })
+    }
+
+    /// Nobody has what is asked for. Where what was begun takes all the room it is let go of, so
+    /// that others can be mended first.
+    pub fn in_vain(&self) {
+        self.with(|all| {
+            if all.bytes < GIVEN_BYTES_MAX {
+                return;
+            }
+            for wound in all.wounds.values_mut().filter(|wound| !wound.is_whole()) {
+                (wound.given, wound.put_off) = (Ranges::default(), true);
+            }
+            all.forget();
+        });
+    }
+
+    /// Whether a file is damaged around its versions alone: it is made anew without others.
+    pub fn has_bare(&self) -> bool {
+        self.with(|all| all.wounds.values().any(|wound| wound.missing.is_empty()))
     }
 
     /// Whether anybody is to be asked for anything.
@@ -152,9 +192,9 @@ impl Wounds {
         self.with(|all| {
             let is_wanted = |version: &Version| wanted.get(&version.age()) == Some(&version.hash());
             for version in versions.into_iter().filter(is_wanted) {
-                all.bytes += version.bytes();
+                all.bytes += version.kept_bytes();
                 if let Some(twice) = all.given.insert(version.age(), version) {
-                    all.bytes -= twice.bytes();
+                    all.bytes -= twice.kept_bytes();
                 }
             }
             let is_given = |(age, hash): (&Age, &u64)| {
@@ -163,7 +203,7 @@ impl Wounds {
             let whole = wanted.iter().all(is_given) || planted!(MendedInPart);
             if whole {
                 all.compacted = all.compacted.max(compacted);
-                for Wound { missing, given } in all.wounds.values_mut() {
+                for Wound { missing, given, .. } in all.wounds.values_mut() {
                     let within = missing.iter().map(|range| {
                         range.start.max(revisions.start)..range.end.min(revisions.end)
                     });
@@ -187,7 +227,7 @@ impl Wounds {
             if is_all && from.0.max(0) < all.compacted {
                 return None;
             }
-            let Wound { missing, given } = all.wounds.get(&file.name())?;
+            let Wound { missing, given, .. } = all.wounds.get(&file.name())?;
             let start = missing.at_or_behind(from.0)?.start.max(from.0);
             let end = given.at_or_behind(start).filter(|given| given.start <= start)?.end;
             let versions = all.given.range(from..(end, 0)).map(|(_, version)| version.clone());
@@ -200,13 +240,8 @@ impl Wounds {
         let is_less = self.with(|all| {
             let bytes_before = all.bytes;
             all.wounds.retain(|name, _| kept.contains(name));
-            let (wounds, bytes) = (&all.wounds, &mut all.bytes);
-            all.given.retain(|age, version| {
-                let stays = wounds.values().any(|wound| wound.missing.has(age.0));
-                *bytes -= if stays { 0 } else { version.bytes() };
-                stays
-            });
-            *bytes < bytes_before
+            all.forget();
+            all.bytes < bytes_before
         });
         if is_less && self.asks() {
             self.alarm();

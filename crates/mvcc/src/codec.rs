@@ -122,6 +122,7 @@ pub(crate) fn alarm_kind(input: &mut Get<'_>) -> Result<AlarmKind, DecodeError> 
         1 => AlarmKind::NoSpace,
         2 => AlarmKind::Corrupt,
         3 => AlarmKind::LowDisk,
+        4 => AlarmKind::LowMark,
         other => return unknown("alarm kind", other),
     })
 }

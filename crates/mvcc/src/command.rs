@@ -27,8 +27,10 @@ pub enum AlarmKind {
     NoSpace,
     /// Members differ: all but alarms and renewals is refused.
     Corrupt,
-    /// The disk of a member runs full: to clients the same as `NoSpace`, and lifted without them.
+    /// Too many disks run full: to clients the same as `NoSpace`, and lifted without them.
     LowDisk,
+    /// A member says that its disk runs full. Nothing is refused for that, and no client told.
+    LowMark,
 }
 
 impl AlarmKind {

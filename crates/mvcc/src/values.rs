@@ -123,6 +123,9 @@ impl Values for Asked<'_> {
     }
 }
 
+/// What stands around key and value in a version as it is kept.
+const KEPT_BYTES: usize = 64;
+
 /// One version of one key, shared with whoever has it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Version(pub(crate) Arc<Record>);
@@ -141,6 +144,11 @@ impl Version {
     /// Bytes of its key and its value.
     pub fn bytes(&self) -> usize {
         self.0.kv.key.len() + self.0.kv.value.len()
+    }
+
+    /// Bytes of it as it is kept, and of its length before it, at most.
+    pub fn kept_bytes(&self) -> usize {
+        self.bytes() + KEPT_BYTES
     }
 
     /// Appends it as it is kept.

@@ -140,7 +140,7 @@ impl View {
         hasher.word(self.leases_hash);
         hasher.int(self.revision);
         hasher.int(self.compact_revision);
-        for (member, kind) in self.alarms() {
+        for (member, kind) in self.all_alarms() {
             hasher.word(member);
             hasher.word(kind as u64);
         }
@@ -155,8 +155,20 @@ impl View {
         hasher.finish()
     }
 
-    /// Active alarms in order: those of clients, and the quota's own as member 0's.
+    /// Active alarms in order: those of clients, the quota's own as member 0's, and those of disks
+    /// that run full.
     pub fn alarms(&self) -> Vec<(u64, AlarmKind)> {
+        let mut alarms = self.all_alarms();
+        alarms.retain(|(_, kind)| *kind != AlarmKind::LowMark);
+        alarms
+    }
+
+    /// What was raised and not lifted, the words of members to each other included.
+    pub fn raised(&self) -> &[(u64, AlarmKind)] {
+        &self.alarms
+    }
+
+    pub(crate) fn all_alarms(&self) -> Vec<(u64, AlarmKind)> {
         let mut alarms = self.alarms.clone();
         if self.space.is_listed() && !alarms.contains(&ALARM_OWN) {
             alarms.push(ALARM_OWN);
@@ -253,8 +265,9 @@ impl View {
     }
 
     /// The versions of these revisions in the order in which they were made, those that are dead
-    /// and not gone yet among them, about so many bytes of them, and the revision that is next:
-    /// those of a revision are given whole. They end, too, where one is not at hand.
+    /// and not gone yet among them, about so many bytes of them as they are kept, at most half of
+    /// that more, and the revision that is next: those of a revision are given whole or not at all.
+    /// They end, too, where one is not at hand.
     pub fn versions_between(
         &self,
         first: i64,
@@ -275,7 +288,11 @@ impl View {
                     if is_next && bytes >= bytes_max {
                         return (found, revision);
                     }
-                    bytes += version.bytes();
+                    bytes += version.kept_bytes();
+                    if bytes > bytes_max.saturating_add(bytes_max / 2) {
+                        found.retain(|version| version.age().0 < revision);
+                        return (found, revision);
+                    }
                     found.push(version);
                 }
                 Step::Missing => {

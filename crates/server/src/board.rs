@@ -7,6 +7,7 @@
 use base::limits::EVENTS_UNHEARD_MAX;
 use base::{NodeId, Term};
 use door::{MemberInfo, Sight, Status};
+use member::room::Words;
 use mvcc::{Changes, View};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -25,6 +26,8 @@ pub struct Picture {
     pub pending: usize,
     pub repairing: bool,
     pub facts: Arc<Facts>,
+    /// What members say of their disks.
+    pub words: Words,
     /// Names of members whose return would help.
     pub missing: Arc<[String]>,
 }
@@ -195,6 +198,7 @@ mod tests {
             pending: 0,
             repairing: false,
             facts: Arc::default(),
+            words: Words::default(),
             missing: Arc::new([]),
         }
     }

@@ -2,6 +2,7 @@
 //! asks over HTTP/1 whether the member lives, and what it is doing, is told so; every other
 //! connection is kept, unread, for those who serve clients later.
 
+use std::collections::VecDeque;
 use std::io::{self, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
@@ -9,8 +10,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// Connections that are kept; the others wait where the system keeps them.
+/// Connections that are kept, and for how long: who has said something and left is not seen to have
+/// left. The oldest go first, since a probe may be behind them.
 const KEPT_MAX: usize = 256;
+const KEPT_FOR: Duration = Duration::from_secs(10);
 /// Bytes of a request's head that are looked at.
 const HEAD_BYTES_MAX: usize = 4096;
 /// From one look to the next.
@@ -36,13 +39,15 @@ impl Early {
         let stops = Arc::<AtomicBool>::default();
         let asked = Arc::clone(&stops);
         let work = move || {
-            let mut kept = Vec::new();
+            let mut kept = VecDeque::new();
             while !asked.load(Ordering::Relaxed) {
                 accept(&listeners, &mut kept);
-                kept.retain(|socket| !is_answered(socket, &doing));
+                kept.retain(|(socket, since)| {
+                    since.elapsed() < KEPT_FOR && !is_answered(socket, &doing)
+                });
                 std::thread::sleep(PAUSE);
             }
-            kept
+            kept.into_iter().map(|(socket, _)| socket).collect()
         };
         let thread = std::thread::Builder::new().name("quorate-early".into()).spawn(work)?;
         Ok(Self { stops, thread: Some(thread) })
@@ -65,16 +70,19 @@ impl Drop for Early {
     }
 }
 
-fn accept(listeners: &[TcpListener], kept: &mut Vec<TcpStream>) {
+fn accept(listeners: &[TcpListener], kept: &mut VecDeque<(TcpStream, Instant)>) {
     for listener in listeners {
-        while kept.len() < KEPT_MAX
-            && let Ok((socket, _)) = listener.accept()
-        {
+        // No more in one look, so that each is looked at before it may have to go.
+        for _ in 0..KEPT_MAX / 2 {
+            let Ok((socket, _)) = listener.accept() else { break };
             // One that is not looked at without waiting is not looked at.
             if socket.set_nonblocking(true).is_ok() {
-                kept.push(socket);
+                kept.push_back((socket, Instant::now()));
             }
         }
+    }
+    while kept.len() > KEPT_MAX {
+        kept.pop_front();
     }
 }
 
@@ -172,6 +180,15 @@ mod tests {
         let told = "{\"health\":\"false\",\"reason\":\"loading: the index, 40 %\"}";
         assert!(health.starts_with("HTTP/1.1 503 ") && health.ends_with(told), "{health}");
         assert!(early.stop().is_empty(), "nobody is left");
+    }
+
+    #[test]
+    fn a_probe_is_answered_however_many_connections_say_nothing() {
+        let (listener, early) = started();
+        let silent: Vec<TcpStream> = (0..2 * KEPT_MAX).map(|_| connect(&listener)).collect();
+        assert!(ask(&listener, "/livez").ends_with("ok\n"));
+        assert!(early.stop().len() <= KEPT_MAX);
+        drop(silent);
     }
 
     #[test]

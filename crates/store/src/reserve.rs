@@ -3,7 +3,8 @@
 
 use crate::disk::{names, publish, sync_names};
 use crate::{StoreError, StoreErrorKind};
-use wal::{Disk, Shape, remove_named};
+use std::io;
+use wal::{Disk, DiskFile, Shape, remove_named};
 
 const NAME: &str = "reserve";
 const RESERVE: Shape = Shape { prefix: NAME, groups: 0, suffix: "" };
@@ -30,28 +31,41 @@ pub fn keep_reserve(disk: &mut dyn Disk, bytes: usize) -> Result<bool, StoreErro
 /// without the reserve either.
 pub(crate) fn replace(
     disk: &mut dyn Disk,
-    (tmp, name): (&str, &str),
+    (tmp, name): (&'static str, &str),
     bytes: &[u8],
 ) -> Result<(), StoreError> {
-    let full = match write(disk, (tmp, name), bytes) {
-        Err(error) if error.kind == StoreErrorKind::NoRoom => error,
-        done => return done,
+    let written = write(disk, tmp, bytes).or_else(|full| {
+        if full.kind != StoreErrorKind::NoRoom {
+            return Err(full);
+        }
+        if remove_named(disk, RESERVE, NAME).and_then(|()| disk.sync_dir()).is_err() {
+            let what = format!("{}; and no reserve is left", full.what);
+            return Err(StoreError { what, ..full });
+        }
+        write(disk, tmp, bytes)
+    });
+    // Nothing of what follows may be tried again, whatever it says.
+    let failed = |error: &io::Error| StoreError {
+        kind: StoreErrorKind::Io,
+        ..StoreError::io(tmp, "sync", error)
     };
-    if remove_named(disk, RESERVE, NAME).and_then(|()| disk.sync_dir()).is_err() {
-        let what = format!("{}; and no reserve is left", full.what);
-        return Err(StoreError { what, ..full });
-    }
-    // Another file, made anew: nothing that could not be written is synced a second time.
-    write(disk, (tmp, name), bytes)
+    written?.sync().map_err(|error| failed(&error))?;
+    publish(disk, tmp, name).map_err(|error| StoreError { kind: StoreErrorKind::Io, ..error })
 }
 
-fn write(disk: &mut dyn Disk, (tmp, name): (&str, &str), bytes: &[u8]) -> Result<(), StoreError> {
-    let written = disk.create(tmp).and_then(|mut file| {
-        file.write_at(0, bytes)?;
-        file.sync()
-    });
-    written.map_err(|error| StoreError::io(tmp, "write", &error))?;
-    publish(disk, tmp, name)
+/// A file with these bytes, not synced. One that does not fit goes.
+fn write(
+    disk: &mut dyn Disk,
+    tmp: &'static str,
+    bytes: &[u8],
+) -> Result<Box<dyn DiskFile>, StoreError> {
+    let written = disk.create(tmp).and_then(|mut file| file.write_at(0, bytes).map(|()| file));
+    written.map_err(|error| {
+        let shape = Shape { prefix: tmp, groups: 0, suffix: "" };
+        // The next attempt begins it anew, as does the next start.
+        let _ = remove_named(disk, shape, tmp);
+        StoreError::io(tmp, "write", &error)
+    })
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use crate::batch::{self, HEADER_BYTES, Place, Seal, padded};
 use crate::disk::remove_named;
+use crate::error::is_no_room as is_full;
 use crate::ours::{SEGMENT, SPARE};
 use crate::segment::{
     SEGMENT_HEADER_BYTES, Segment, SegmentHeader, generation_of, segment_name, spare_name,
@@ -46,6 +47,8 @@ pub struct Journal {
     /// Number of the next spare made ahead, and whether one is being made.
     pub(crate) spare_next: u64,
     pub(crate) preparing: bool,
+    /// Nobody needs their room more.
+    pub(crate) keeps_spares: bool,
     pub(crate) sequence: u64,
     pub(crate) synced: u64,
     /// The highest `durable_through` written.
@@ -113,6 +116,7 @@ impl Journal {
             spares: Vec::new(),
             spare_next: PREPARED,
             preparing: false,
+            keeps_spares: true,
             sequence: 0,
             synced: 0,
             vouched: 0,
@@ -344,7 +348,7 @@ impl Journal {
 
     fn drop_segment(&mut self, generation: u64) -> Result<(), WalError> {
         let name = segment_name(generation);
-        let moved = if self.spares.len() < self.options.spares_max {
+        let moved = if self.spares.len() < self.spares_max() {
             self.spares.push(generation);
             self.disk.rename(&name, &spare_name(generation))
         } else {
@@ -391,9 +395,20 @@ impl Journal {
         wiped.map_err(|e| self.io("wipe half a write", &e))
     }
 
-    /// Removes the spares, where somebody else needs the room more. Errors: `Io`, `Poisoned`.
-    pub fn give_up_spares(&mut self) -> Result<(), WalError> {
+    /// How many are kept just now.
+    pub(crate) fn spares_max(&self) -> usize {
+        if self.keeps_spares { self.options.spares_max } else { 0 }
+    }
+
+    /// Whether spares are kept and made. Where somebody else needs their room more they go. Errors:
+    /// `Io`, `Poisoned`.
+    pub fn keep_spares(&mut self, keeps: bool) -> Result<(), WalError> {
         self.healthy()?;
+        self.keeps_spares = keeps;
+        if keeps { Ok(()) } else { self.remove_spares() }
+    }
+
+    fn remove_spares(&mut self) -> Result<(), WalError> {
         while let Some(spare) = self.spares.pop() {
             let name = spare_name(spare);
             let removed = remove_named(self.disk.as_mut(), SPARE, &name);
@@ -434,22 +449,29 @@ fn start_segment(
     let from = spare_name(spare.unwrap_or(header.generation));
     let bytes = header.encode();
     let chain = u32::from_le_bytes(*bytes.last_chunk().expect("a header ends in its checksum"));
-    let mut make = || -> io::Result<(Box<dyn DiskFile>, u64)> {
+    let mut write = || -> io::Result<(Box<dyn DiskFile>, u64)> {
         let mut file = if spare.is_some() { disk.open(&from)? } else { disk.create(&from)? };
-        let first = options.prefill_bytes.min(options.segment_bytes);
         let len = file.len()?;
         file.write_at(0, &bytes)?;
-        let filled = len.max(bytes.len() as u64);
-        zeros(file.as_mut(), filled, first)?;
-        file.sync()?;
-        disk.rename(&from, &name)?;
-        disk.sync_dir()?;
-        Ok((file, filled.max(first)))
+        Ok((file, len.max(bytes.len() as u64)))
     };
-    let made = make().map_err(|e| WalError::write(&name, 0, "begin a segment", &e));
-    let (file, filled) = made.inspect_err(|_| {
+    let written = write().map_err(|e| WalError::write(&name, 0, "begin a segment", &e));
+    let (mut file, mut filled) = written.inspect_err(|_| {
         // Half a file that nobody knows: another attempt makes another one.
         let _ = remove_named(disk, SPARE, &from);
     })?;
+    let failed = |e: &io::Error| WalError::io(&name, 0, "begin a segment", e);
+    let first = options.prefill_bytes.min(options.segment_bytes);
+    match zeros(file.as_mut(), filled, first) {
+        // It does without.
+        Err(error) if is_full(&error) => {}
+        zeroed => {
+            zeroed.map_err(|e| failed(&e))?;
+            filled = filled.max(first);
+        }
+    }
+    // From here on nothing may be tried again.
+    file.sync().map_err(|e| failed(&e))?;
+    disk.rename(&from, &name).and_then(|()| disk.sync_dir()).map_err(|e| failed(&e))?;
     Ok(Started { file, filled, chain })
 }

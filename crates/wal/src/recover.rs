@@ -155,6 +155,7 @@ fn finish(
         filled,
         spare_next: next_prepared(&spares),
         preparing: false,
+        keeps_spares: true,
         spares,
         sequence: reader.sequence,
         synced: reader.sequence,

@@ -56,7 +56,7 @@ impl Journal {
     /// A file to make ahead when none is ready and none is being made. Nothing waits for it: a
     /// segment begun without one writes its first zeros itself.
     pub fn spare_wanted(&mut self) -> Option<SpareJob> {
-        let wanted = self.options.prefill_bytes > 0 && self.options.spares_max > 0;
+        let wanted = self.options.prefill_bytes > 0 && self.spares_max() > 0;
         if !wanted || self.preparing || !self.spares.is_empty() || self.poison.is_some() {
             return None;
         }
@@ -70,7 +70,7 @@ impl Journal {
     pub fn spare_done(&mut self, job: SpareJob, ok: bool) {
         assert!(self.preparing && job.number < self.spare_next, "a job of this journal");
         self.preparing = false;
-        let keep = ok && job.filled == job.bytes && self.spares.len() < self.options.spares_max;
+        let keep = ok && job.filled == job.bytes && self.spares.len() < self.spares_max();
         if keep {
             self.spares.push(job.number);
         } else if job.file.is_some() {

@@ -286,7 +286,7 @@ fn alarm(view: &mut View, action: AlarmAction, member: u64, kind: AlarmKind) -> 
         }
         AlarmAction::Deactivate => {
             let is_it = |alarm: &(u64, AlarmKind)| alarm.0 == member && alarm.1.is(kind);
-            let on = view.alarms().iter().any(is_it);
+            let on = view.all_alarms().iter().any(is_it);
             view.alarms.retain(|alarm| !is_it(alarm));
             if this == ALARM_OWN {
                 view.space = Space::Enough;

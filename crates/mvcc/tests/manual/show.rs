@@ -106,6 +106,7 @@ pub fn alarm((member, kind): &(u64, AlarmKind)) -> String {
         AlarmKind::NoSpace => "no-space",
         AlarmKind::Corrupt => "corrupt",
         AlarmKind::LowDisk => "low-disk",
+        AlarmKind::LowMark => "low-mark",
     };
     format!("alarm {kind} of member {member}")
 }

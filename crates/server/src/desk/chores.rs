@@ -9,7 +9,7 @@ use base::Nanos;
 use door::{Caller, Door as _, Reason, Refusal};
 use later::{Asker, Later, Promise};
 use member::compaction::{Compactor, REVISION_INTERVAL, Rule, Seen};
-use member::room::{self, Keeper, LOOK_INTERVAL};
+use member::room::{self, Act, Keeper, LOOK_INTERVAL};
 use mvcc::{Command, Response};
 use net::{Host, HttpReply, HttpRequest, Page};
 use replica::Event;
@@ -28,13 +28,16 @@ pub(super) async fn look_after_room(desk: Rc<Desk>) {
     let asked = Rc::new(());
     loop {
         tokio::time::sleep(Duration::from_nanos(LOOK_INTERVAL.0)).await;
-        let (own, is_low, alarms) = (desk.member, desk.room.is_low(), desk.newest().alarms());
+        let (own, is_low) = (desk.member, desk.room.is_low());
         let seen = desk.board.look(|picture| {
-            let alone = picture.facts.may_lead.iter().all(|id| *id == own);
-            let raised = room::raised(&alarms, own);
-            room::Seen { is_low, leads: picture.leads, alone, own, raised }
+            let (leads, words) = (picture.leads, picture.words.clone());
+            room::Seen { is_low, leads, own, words }
         });
-        let Some(act) = keeper.look(since(start), seen) else { continue };
+        let Some(act) = keeper.look(since(start), &seen) else { continue };
+        let to = match act {
+            Act::HandOver(to) => Some(to),
+            _ => None,
+        };
         match act.command() {
             // The one before may wait for room itself.
             Some(_) if Rc::strong_count(&asked) > 1 => {}
@@ -43,7 +46,7 @@ pub(super) async fn look_after_room(desk: Rc<Desk>) {
             }
             None => {
                 tracing::error!("the disk is low: another member is to lead");
-                let _ = desk.voter.send(Input::Event(Event::TransferLeader { to: None }));
+                let _ = desk.voter.send(Input::Event(Event::TransferLeader { to }));
             }
         }
     }

@@ -12,6 +12,7 @@ use door::{
     Reading, Reason, Refusal, Stage, Status, Work,
 };
 use later::Promise;
+use member::room::refuses;
 use mvcc::{AlarmKind, Command, Error, Response, Values, View};
 use replica::Event;
 use std::rc::Rc;
@@ -63,9 +64,8 @@ impl Stage for Desk {
 
 impl Door for Desk {
     fn write(&self, caller: Caller, command: Command, answer: Answer<Response>) {
-        // Until there is room the journal takes nothing, not even what raises the alarm.
-        let is_stuck = self.room.is_stuck() && self.board.look(|picture| picture.leads);
-        if is_stuck && command.grows() {
+        let leads = self.board.look(|picture| picture.leads);
+        if refuses(self.room.is_stuck(), leads, &command) {
             return answer.keep(Err(Refusal::from(Error::NoSpace)));
         }
         let mut bytes = Length::default();

@@ -22,6 +22,7 @@ fn picture(leader: Option<NodeId>) -> Picture {
         pending: 0,
         repairing: false,
         facts: Arc::new(Facts::default()),
+        words: Default::default(),
         missing: Arc::new(["b".into()]),
     }
 }

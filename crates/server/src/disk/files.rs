@@ -22,7 +22,7 @@ impl Files {
         let failed = inbox.clone();
         let work = move || {
             let written = checkpoints::write(&files.place, &job, &files.archive);
-            files.room.written(&written);
+            files.room.saved(&written);
             let written = written.map(|file| Checkpointed { index: file.index, bytes: file.len });
             // What the job held may go before anybody hears of it.
             drop(job);

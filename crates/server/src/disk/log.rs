@@ -17,8 +17,8 @@ use wal::{Journal, SpareJob, WalError};
 /// Zeros a helper writes at once, and its rest after them: the disk belongs to the log.
 const SPARE_STEP_BYTES: u64 = 1 << 20;
 const SPARE_PAUSE: Duration = Duration::from_millis(20);
-/// Nothing is to be done before the next job.
-const FOREVER: Duration = Duration::from_secs(3600);
+/// Nothing is to be done before the next job, but to see whether others need room.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// Something is to be done now.
 const NONE: Duration = Duration::ZERO;
 
@@ -124,23 +124,25 @@ fn serve(
 ) -> Result<(), WalError> {
     let mut keeps_spares = true;
     loop {
-        let patience = lane.patience().map_or(FOREVER, |wait| Duration::from_nanos(wait.0));
+        let patience = lane.patience().map_or(LOOK_INTERVAL, |wait| Duration::from_nanos(wait.0));
+        if keeps_spares == room.is_wanted() {
+            keeps_spares = !keeps_spares;
+            lane.keep_spares(keeps_spares)?;
+        }
         // What waited for room behind a write is there already.
         let mut next = match queue.recv_timeout(if lane.is_work() { NONE } else { patience }) {
             Ok(job) => Some(job),
             Err(RecvTimeoutError::Timeout) if lane.is_work() => None,
             Err(RecvTimeoutError::Timeout) => {
-                lane.idle()?;
+                if lane.patience().is_some() {
+                    lane.idle()?;
+                }
                 continue;
             }
             Err(RecvTimeoutError::Disconnected) => return lane.close(),
         };
         while let Some(job) = next {
             next = if lane.take(job) { queue.try_recv().ok() } else { None };
-        }
-        if keeps_spares == room.is_wanted() {
-            keeps_spares = !keeps_spares;
-            lane.keep_spares(keeps_spares)?;
         }
         if !write(lane, queue, room)? {
             return Ok(());

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
+use store::{StoreError, StoreErrorKind};
 
 /// Bytes that are kept for the small files of a member.
 pub(super) const RESERVE_BYTES: usize = 1 << 20;
@@ -18,8 +19,9 @@ pub struct Room {
     is_low: AtomicBool,
     /// The journal waits for room.
     is_stuck: AtomicBool,
-    /// A merge or a checkpoint found none.
-    is_wanted: AtomicBool,
+    /// A merge found none, or a checkpoint.
+    merge_wants: AtomicBool,
+    checkpoint_wants: AtomicBool,
     free_bytes: AtomicU64,
 }
 
@@ -36,7 +38,7 @@ impl Room {
 
     /// Whether the journal is to give up what it has made ahead.
     pub fn is_wanted(&self) -> bool {
-        self.is_wanted.load(Ordering::Relaxed)
+        self.merge_wants.load(Ordering::Relaxed) || self.checkpoint_wants.load(Ordering::Relaxed)
     }
 
     /// The journal waits for room, or does no longer; whether that is news.
@@ -44,16 +46,24 @@ impl Room {
         self.is_stuck.swap(is_stuck, Ordering::Relaxed) != is_stuck
     }
 
-    /// What came of a file that was to be written.
-    pub fn written<T>(&self, done: &Result<T, store::StoreError>) {
-        let is_full = |error: &store::StoreError| error.kind == store::StoreErrorKind::NoRoom;
-        self.is_wanted.store(done.as_ref().is_err_and(is_full), Ordering::Relaxed);
+    /// What came of a merge.
+    pub fn merged<T>(&self, done: &Result<T, StoreError>) {
+        self.merge_wants.store(is_full(done), Ordering::Relaxed);
+    }
+
+    /// What came of a checkpoint.
+    pub fn saved<T>(&self, done: &Result<T, StoreError>) {
+        self.checkpoint_wants.store(is_full(done), Ordering::Relaxed);
     }
 
     /// At the last look.
     pub fn free_bytes(&self) -> u64 {
         self.free_bytes.load(Ordering::Relaxed)
     }
+}
+
+fn is_full<T>(done: &Result<T, StoreError>) -> bool {
+    done.as_ref().is_err_and(|error| error.kind == StoreErrorKind::NoRoom)
 }
 
 /// The member's end of the thread that looks.
@@ -99,7 +109,12 @@ fn look(place: &Place, room: &Room, least: Option<u64>) {
             tracing::info!("the disk has room again: {free} bytes are free");
         }
     }
-    if !is_low && let Ok(mut root) = place.disk("") {
+    // Never of the last bytes, which others wait for.
+    let has_room = room.free_bytes() > 2 * RESERVE_BYTES as u64 && !room.is_wanted();
+    if !room.is_low()
+        && has_room
+        && let Ok(mut root) = place.disk("")
+    {
         // It is tried again at the next look.
         let _ = store::keep_reserve(root.as_mut(), RESERVE_BYTES);
     }

@@ -98,7 +98,7 @@ fn settle(files: &Files, mut settling: Box<Settling>, queue: &Receiver<Job>) -> 
     let mut pause = PAUSE_MIN;
     loop {
         let settled = files.archive.settle(&files.place, &settling);
-        files.room.written(&settled);
+        files.room.merged(&settled);
         let failed: StoreError = match settled {
             Ok(settled) => return Some(settled),
             Err(error) => error,

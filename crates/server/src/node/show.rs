@@ -7,6 +7,7 @@ use base::Nanos;
 use cluster::{Configuration, Member};
 use door::{MemberInfo, Sight, Status};
 use member::publish::Shown as Said;
+use member::room::Words;
 use replica::Replica;
 use std::sync::Arc;
 
@@ -74,6 +75,7 @@ impl Shown {
             pending: status.pending,
             repairing: status.repairing,
             facts: Arc::clone(&self.facts),
+            words: Words::of(store.raised(), raft.config()),
             missing: Arc::clone(&self.missing),
             status: Status {
                 leader: status.leader,

@@ -205,11 +205,12 @@ impl Voter {
             Input::PeerFound(node) => events.push(Event::PeerFound(node)),
             Input::CheckpointUnfit { written } => self.replace_checkpoint(written, events),
             Input::Damaged => {
-                if self.peers.files.archive.wounds().asks() {
-                    self.mend(Duration::ZERO);
-                } else {
-                    // The versions are there, and what stands around them is made anew.
+                let wounds = self.peers.files.archive.wounds();
+                if wounds.has_bare() {
                     events.push(Event::SettleAnew);
+                }
+                if wounds.asks() {
+                    self.mend(Duration::ZERO);
                 }
             }
             Input::CheckpointDamaged => {

@@ -69,6 +69,9 @@ pub fn begin(config: &Compiled, pause: Duration, shared: &Rc<Shared>) {
                 Err(error) => tracing::warn!("damaged values, asking {:x}: {error}", peer.id.0),
             }
         }
+        if !gave {
+            files.archive.wounds().in_vain();
+        }
         let _ = inbox.send(Input::Mended { gave, pause });
     };
     if crate::aside::spawn("quorate-mend", work).is_err() {

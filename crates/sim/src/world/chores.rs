@@ -10,7 +10,7 @@ use crate::node::Stopping;
 use base::{Nanos, NodeId, Prng};
 use member::compaction::{Rule, Seen};
 use member::publish::Shown;
-use member::room::{self, Act};
+use member::room::{self, Act, Words};
 use member::stop::Next;
 use member::{Job, Stop};
 use mvcc::Command;
@@ -80,29 +80,27 @@ impl World {
         let full = self.nodes[node].disk.machine().is_full();
         let Some(member) = self.nodes[node].up_mut() else { return };
         let (local, raft) = (member.local(now), member.replica.raft());
-        let own = id;
-        let config = raft.config();
-        let voters = config.config().members.iter().filter(|m| !m.learner);
-        let mut may_lead = voters.filter(|m| !config.is_witness(m.id));
         let seen = room::Seen {
             is_low: full || member.chores.stuck,
             leads: raft.is_leader(),
-            alone: may_lead.all(|m| m.id == own),
-            own,
-            raised: room::raised(&member.replica.store().alarms(), own),
+            own: id,
+            words: Words::of(member.replica.store().raised(), raft.config()),
         };
-        let Some(act) = member.chores.room.look(local, seen) else { return };
+        let Some(act) = member.chores.room.look(local, &seen) else { return };
         self.stats.fault(match act {
-            Act::HandOver => "low-hands-over",
+            Act::Mark(_) => "low-marked",
+            Act::Unmark(_) => "low-unmarked",
+            Act::HandOver(_) => "low-hands-over",
             Act::Raise(_) => "low-raised",
             Act::Lift(_) => "low-lifted",
         });
-        match act.command() {
-            Some(command) => drop(self.begin_here(node, Ask::Write(command))),
-            None => {
+        match (act, act.command()) {
+            (_, Some(command)) => drop(self.begin_here(node, Ask::Write(command))),
+            (Act::HandOver(to), None) => {
                 let life = self.nodes[node].life;
-                self.give(node, life, Event::TransferLeader { to: None });
+                self.give(node, life, Event::TransferLeader { to: Some(to) });
             }
+            (_, None) => {}
         }
     }
 

@@ -93,9 +93,14 @@ impl World {
         let present = self.present();
         let (configs, applied) = (&self.judge.configs, self.judge.applied());
         let ids = present.iter().map(|place| self.nodes[usize::from(place)].id);
-        let next =
-            ids.filter_map(|id| configs.of(id)).filter(|ruling| !configs.is_past(ruling, applied));
-        let stuck = next.chain([configs.committed()]).find(|ruling| !ruling.decides(present));
+        let next: Vec<_> = ids
+            .filter_map(|id| configs.of(id))
+            .filter(|ruling| !configs.is_past(ruling, applied))
+            .collect();
+        // A later one that is decided on here may be applied by nobody yet (seed 410042521).
+        let is_followed = next.iter().any(|ruling| ruling.decides(present));
+        let committed = (!is_followed).then(|| configs.committed());
+        let stuck = next.into_iter().chain(committed).find(|ruling| !ruling.decides(present));
         stuck.map(|ruling| {
             let (quorum, joint) = (&ruling.config.quorum, &ruling.config.joint);
             format!("only {present:?} are left for {quorum}, joint {joint:?}")

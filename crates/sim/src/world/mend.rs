@@ -73,10 +73,12 @@ impl World {
     pub(super) fn begin_mending(&mut self, node: usize) {
         let place = &self.nodes[node];
         let (life, Some(member)) = (place.life, place.up()) else { return };
-        if member.archive.wounds().asks() {
+        let wounds = member.archive.wounds();
+        if wounds.asks() {
             let ask = What::Mend { node: node as u8, life, tries: 0, from: i64::MIN };
             self.agenda.push(self.now.plus(ASKS), ask);
-        } else {
+        }
+        if wounds.has_bare() {
             self.stats.fault("made-anew-alone");
             self.give(node, life, Event::SettleAnew);
         }
@@ -89,7 +91,8 @@ impl World {
         let count = self.nodes.len();
         let peer = (node + 1 + usize::from(tries)) % count;
         if peer == node {
-            return; // nobody has it now; whoever reads it asks again
+            // Nobody has it now; whoever reads it asks again.
+            return member.archive.wounds().in_vain();
         }
         let cut = self.links.is_cut(node, peer) || self.links.is_cut(peer, node);
         let asks = asks.filter(|_| !cut && !self.nodes[peer].paused);

@@ -270,3 +270,27 @@ fn who_is_replaced_while_clients_ask_everywhere_owes_them_no_answer() {
     let verdict = run(&plan, false).expect("it runs");
     assert!(verdict.violation.is_none(), "{:?}", verdict.violation);
 }
+
+#[test]
+fn a_change_that_nobody_has_applied_rules_once_who_holds_it_can_decide() {
+    // sim: the only member was replaced and the other one crashed before it applied that. The
+    // budget went by the configuration that had been applied, which nobody was left for.
+    let wishes = Wishes { changes: true, ..Wishes::default() };
+    let plan = Plan::new(410_042_521, Profile::Swarm, &wishes).expect("a safe plan");
+    let verdict = run(&plan, false).expect("it runs");
+    assert!(verdict.violation.is_none(), "{:?}", verdict.violation);
+}
+
+#[test]
+fn a_write_that_found_no_room_leaves_no_batch_where_it_began() {
+    // wal: what stood of it in the old segment was read before the same batch in the next one, and
+    // an acknowledged one seemed lost.
+    clean(410_020_136, Profile::Swarm);
+}
+
+#[test]
+fn the_alarm_of_a_low_disk_is_lifted_when_its_member_has_left() {
+    // member: only whoever had raised it lifted it, and a member that was removed meanwhile did
+    // not: all that grows was refused for ever.
+    clean(410_020_335, Profile::Swarm);
+}

@@ -18,6 +18,8 @@ const KINDS: [Kind; 3] = [VERSIONS, KEYS, TABLE];
 const WINDOW_BYTES: usize = 4 << 10;
 /// A disk fails to read no less than one of these.
 const SECTOR_BYTES: u64 = 512;
+/// In bytes that are looked at in vain.
+const UNREADABLE_COST: u64 = 1 << 20;
 /// Bytes that are looked at in vain, at most, of each of the file.
 const VAIN: u64 = 8;
 
@@ -128,6 +130,8 @@ impl Scan<'_> {
     fn next_tag(&mut self, mut at: u64) -> Result<u64, StoreError> {
         while at < self.len && self.budget > 0 {
             let Some(window) = self.window(at)? else {
+                // A disk may take seconds for each: a file of many is fetched from others.
+                self.budget = self.budget.saturating_sub(UNREADABLE_COST);
                 at += left_of_sector(at);
                 continue;
             };
