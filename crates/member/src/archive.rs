@@ -6,7 +6,7 @@
 use crate::cache::Cache;
 use crate::shelf::{self, Shared, Shelf, Tables};
 use crate::wounds::{Name, Wounds};
-use base::{Blob, LogIndex};
+use base::{Blob, LogIndex, planted};
 use mvcc::{File, Settled, Settling, View};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -30,7 +30,10 @@ impl Held {
         let Self { files, named, .. } = self;
         files.sort_unstable_by_key(|file| (file.name(), Arc::as_ptr(file)));
         files.dedup_by(|a, b| Arc::ptr_eq(a, b));
-        files.retain(|file| Arc::strong_count(file) > 1 || named.contains(&file.name()));
+        let held = |file: &Arc<File>| Arc::strong_count(file) > 1 && !planted!(HeldFileRemoved);
+        let is_named =
+            |file: &Arc<File>| named.contains(&file.name()) && !planted!(NamedFileRemoved);
+        files.retain(|file| held(file) || is_named(file));
     }
 }
 
@@ -183,6 +186,9 @@ impl Archive {
             if let Some(index) = index {
                 held.indexes = held.indexes.split_off(&index);
                 held.indexes.insert(index);
+                if planted!(NamedIndexRemoved) {
+                    held.indexes.remove(&index);
+                }
             }
         });
     }
@@ -214,7 +220,8 @@ impl Archive {
             held.prune();
             let Held { files, named, indexes } = held;
             let files = files.iter().map(|file| file.name());
-            (files.chain(named.iter().copied()).collect(), indexes.clone())
+            let named = named.iter().filter(|_| !planted!(NamedFileRemoved));
+            (files.chain(named.copied()).collect(), indexes.clone())
         });
         self.shared.wounds.retain(&names);
         shelf::keep(home, &names, &indexes, &self.shared.tables)

@@ -3,7 +3,7 @@
 //! is not; and where those that are not could not commit alone, the leader raises the alarm that
 //! etcd's quota raises. All of it is lifted once there is room.
 
-use base::{Nanos, NodeId};
+use base::{Nanos, NodeId, planted};
 use cluster::Compiled;
 use mvcc::{AlarmAction, AlarmKind, Command};
 
@@ -139,7 +139,7 @@ impl Keeper {
             return Some(Act::Unmark(stranger));
         }
         match words.raised {
-            Some(id) if words.enough => return Some(Act::Lift(id)),
+            Some(id) if words.enough && !planted!(LowNeverLifted) => return Some(Act::Lift(id)),
             Some(_) => return None,
             None if !words.enough => return Some(Act::Raise(*own)),
             None => {}

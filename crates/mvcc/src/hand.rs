@@ -6,6 +6,7 @@ use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use base::planted;
 
 /// Versions that somebody waits for, and somebody else reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,7 +111,8 @@ impl Values for Hand {
     fn version(&mut self, file: &Arc<File>, wanted: Wanted) -> Option<Version> {
         let found = self.find(&Fetch::Version(Arc::clone(file), wanted))?;
         let version = found.first().expect("one was asked for");
-        assert_eq!(version.hash(), wanted.hash, "whoever fetches has held it against its hash");
+        let is_it = version.hash() == wanted.hash || planted!(HashUnchecked);
+        assert!(is_it, "whoever fetches has held it against its hash");
         Some(version.clone())
     }
 

@@ -165,7 +165,12 @@ impl Settled {
 
     /// The index as pieces, to be kept in a file.
     pub fn index_pieces(&self) -> impl Iterator<Item = &[u8]> {
-        self.merged.0.pieces()
+        let mut pieces = self.merged.0.pieces().peekable();
+        core::iter::from_fn(move || {
+            let piece = pieces.next()?;
+            let is_lost = planted!(IndexTailLost) && pieces.peek().is_none();
+            (!is_lost).then_some(piece)
+        })
     }
 
     /// The index is in this file.

@@ -59,7 +59,8 @@ pub(crate) fn of(place: &Place<'_>, facts: &Facts, values: &mut dyn Values) -> O
         }
     };
     let record = record.expect("what the index knows is retained");
-    assert!(record.hash() == facts.hash, "and is what it knows");
+    let is_it = record.hash() == facts.hash || planted!(HashUnchecked);
+    assert!(is_it, "and is what it knows");
     Some(record)
 }
 

@@ -5,6 +5,7 @@ use crate::StoreError;
 use crate::disk::{again, read_up_to};
 use base::codec::{DecodeError, Get, Put};
 use base::limits::STORED_BYTES_MAX;
+use base::planted;
 use crc32c::crc32c_append;
 use std::ops::Range;
 use wal::DiskFile;
@@ -83,7 +84,9 @@ impl Verified {
     pub fn of(seal: u32, bytes: Vec<u8>) -> Option<Self> {
         let head = Head::of(&bytes)?;
         let whole = head.block_bytes() == bytes.len() as u64;
-        let sound = whole && head.count > 0 && head.crc == checksum(seal, &bytes);
+        let unchecked = planted!(BlockUnchecked) || planted!(HashUnchecked);
+        let is_it = head.crc == checksum(seal, &bytes) || unchecked;
+        let sound = whole && head.count > 0 && is_it;
         sound.then_some(Self { head, bytes })
     }
 

@@ -1,11 +1,12 @@
 //! Damaged files: found, mended from another member, and served all the while.
 
-use crate::home::Place;
+use crate::home::{Place, cluster};
 use crate::twins::{Twins, assert_alike};
-use base::Prng;
+use base::{ClusterTime, LogIndex, Prng};
 use member::mend::{self, Taken};
-use member::{Archive, Scrub, Scrubbed, checkpoints};
-use mvcc::{File, Store};
+use member::{Archive, Scrub, Scrubbed, checkpoints, limits};
+use mvcc::{Command, File, Store};
+use store::Home;
 
 fn name(file: &File) -> String {
     format!("values/values-{:016x}-{:016x}.qv", file.first, file.generation)
@@ -52,6 +53,10 @@ fn ask(twins: &Twins, peer: &Twins) -> usize {
     gave
 }
 
+fn member_of_none() -> Store {
+    Store::new(limits::store_limits(&cluster(3)))
+}
+
 /// A member whose disk was damaged while it was down, and one that is whole, with the same data.
 fn hurt(seed: u64) -> (Prng, Twins, Twins) {
     let (mut p, mut twins) = (Prng::new(seed), Twins::new());
@@ -66,8 +71,7 @@ fn hurt(seed: u64) -> (Prng, Twins, Twins) {
     damage(&mut p, &mut place, &files);
     let archive = Archive::new(20_000);
     let loaded = checkpoints::load(&place, &file, &archive).expect("its values are another matter");
-    let nothing = Store::new(twins.whole.limits());
-    let whole = std::mem::replace(&mut twins.whole, nothing);
+    let whole = std::mem::replace(&mut twins.whole, member_of_none());
     (p, Twins { whole, store: loaded.store, place, archive }, twins)
 }
 
@@ -84,7 +88,31 @@ fn whatever_is_damaged_is_asked_for_served_and_in_files_again() {
         if early.is_some() {
             member.apply(&mut p, 30);
         }
-        let gave = ask(&member, &peer);
+        let mut gave = 0;
+        if p.below(2) == 0 {
+            // One that is damaged itself gives what it can.
+            let (_, files) = peer.store.files().expect("in files");
+            let mut place = Place(peer.place.0.fork());
+            damage(&mut p, &mut place, &files);
+            // And may have let go of what is retained here.
+            let archive = Archive::new(0);
+            let file = store::latest(place.disk("checkpoints").unwrap().as_mut()).unwrap();
+            let loaded = checkpoints::load(&place, &file.expect("one"), &archive).expect("it is");
+            let mut store = loaded.store;
+            if p.below(2) == 0 {
+                let revision = store.revision() - p.below(40) as i64;
+                let index = store.applied_index().next();
+                store.apply(index, ClusterTime(index.0), &Command::Compact { revision });
+                (0..50)
+                    .for_each(|n| store.advance(LogIndex(index.0 + n + 1), ClusterTime(index.0)));
+                if let Some(settling) = store.settle_anew() {
+                    drop(archive.settle(&place, &settling).map(|settled| store.settled(settled)));
+                }
+            }
+            let half = Twins { place, archive, whole: member_of_none(), store };
+            gave += ask(&member, &half);
+        }
+        gave += ask(&member, &peer);
         assert!(!wounds.asks(), "seed {seed}: the peer has all");
         (asked, alone) = (asked + gave, alone + usize::from(was_hurt && gave == 0));
         assert_alike(&member, &member.store);

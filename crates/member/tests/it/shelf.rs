@@ -148,3 +148,48 @@ fn a_damaged_value_is_named_and_costs_no_other_and_a_damaged_index_the_checkpoin
     assert_eq!(loaded.store.content_hash(), twins.store.content_hash());
     assert!(archive.wounds().asks(), "and what the file held is asked for");
 }
+
+/// As when the first attempt could not be finished, or another state began at the same entry.
+#[test]
+fn a_merge_that_is_made_twice_names_no_file_twice() {
+    let mut p = Prng::new(5);
+    let mut twins = Twins::new();
+    for _ in 0..3 {
+        twins.apply(&mut p, 60);
+        twins.settle().expect("room");
+    }
+    twins.apply(&mut p, 60);
+    let settling = twins.store.settle(1).expect("something is fresh");
+    let merge = || twins.archive.settle(&twins.place, &settling).expect("room");
+    let (one, two) = (merge(), merge());
+    let new = |settled: &mvcc::Settled| {
+        let begun = |file: &&std::sync::Arc<File>| file.generation >> 20 == settled.begun().0;
+        settled.files().filter(begun).map(|file| file.name()).collect::<Vec<_>>()
+    };
+    assert!(!new(&one).is_empty() && new(&one).iter().all(|name| !new(&two).contains(name)));
+    drop(twins.store.settled(one));
+    assert_alike(&twins, &twins.store);
+}
+
+#[test]
+fn what_the_newest_checkpoint_names_stays_when_the_member_goes_by_other_files() {
+    let (mut p, mut merged) = (Prng::new(6), 0);
+    let mut twins = Twins::new();
+    for _ in 0..12 {
+        twins.apply(&mut p, 60);
+        twins.settle().expect("room");
+        let checkpoint = twins.checkpoint().expect("room");
+        let (_, named) = twins.store.files().expect("in files");
+        twins.apply(&mut p, 90);
+        twins.settle().expect("room");
+        let (_, now) = twins.store.files().expect("in files");
+        merged += usize::from(named.iter().any(|file| !now.contains(file)));
+        twins.archive.tidy(&twins.place).expect("it removes what it may");
+        // The member starts again, from that checkpoint.
+        let archive = Archive::new(0);
+        let loaded = checkpoints::load(&twins.place, &checkpoint, &archive).expect("it is whole");
+        assert!(archive.wounds().is_empty(), "and so is what it names");
+        assert_eq!(loaded.index, checkpoint.index);
+    }
+    assert!(merged > 2, "{merged}");
+}

@@ -80,6 +80,10 @@ impl World {
         self.plan_scrub(node);
         if is_hurt {
             self.stats.fault("started-hurt");
+            if !self.nodes[node].damaged {
+                let name = self.nodes[node].name.clone();
+                return self.blame("a sound disk starts whole", name);
+            }
             self.begin_mending(node);
         }
         self.check_state(node);
