@@ -27,7 +27,7 @@ fn settled(versions: u64) -> u64 {
     for round in 0..versions {
         let from = p.below(KEYS);
         for n in 0..KEYS {
-            // A walk over all of them that is no order: the step shares no factor with their number.
+            // A walk over all of them that is no order: the step has no factor of their number.
             let put = PutRequest {
                 key: key((from + n * 61_681) % KEYS),
                 value: Blob::from(&[7; 64][..]),

@@ -145,7 +145,7 @@ entries! {
     "named-file-removed" NAMED, 0 "a file is removed that the newest checkpoint names";
     "file-named-twice" NAMED, 0 "a merge gives a file the name of one that is there";
     "cached-by-place" CACHED, 0 "the cache gives whatever stood at that place";
-    "hash-unchecked" MENDED, 0 "a value is held against neither the hash in the index nor its block's checksum";
+    "hash-unchecked" MENDED, 0 "a value is held against neither its hash nor its block's checksum";
     "block-unchecked" DISKS, 0 "a block of values is not held against its checksum";
     "index-tail-lost" LIVES, 0 "an index is written without its last piece";
     "named-index-removed" LIVES, 0 "an index is removed that the newest checkpoint names";
