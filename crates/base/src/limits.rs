@@ -339,7 +339,7 @@ const _: () = {
     assert!(READS_WAITING_MAX <= PENDING_MAX && READS_WAITING_MAX <= ASKED_MAX);
     // A turn, a chunk, a connection, all of them.
     assert!(COPIED_BYTES_MAX < OUTBOX_BYTES_MAX && OUTBOX_BYTES_MAX < CHUNK_BYTES);
-    assert!(MEND_BYTES_MAX / 2 * 3 + 64 <= FRAME_BYTES_MAX);
+    assert!(MEND_BYTES_MAX + STORED_BYTES_MAX / 2 <= FRAME_BYTES_MAX);
     assert!(STREAM_AT_ONCE_BYTES_MAX <= AT_ONCE_BYTES_MAX && AT_ONCE_BYTES_MAX < CHUNK_BYTES);
     assert!(2 * CHUNK_BYTES < UNSENT_TOLERATED_BYTES_MAX, "one chunk taken, one ready");
     let event = 2 * REQUEST_BYTES_DEFAULT;

@@ -6,8 +6,9 @@
 //! when it vouches for that ([`lane`]), what a checkpoint holds and proves ([`checkpoints`]), when
 //! one is due ([`due`]) and whom it is sent to ([`transfers`]), which files of what has settled are
 //! needed ([`archive`]), what of them is in memory ([`cache`]) and what others give where they are
-//! damaged ([`wounds`], [`mend`], [`scrub`]), what a leader publishes of members ([`publish`]), in
-//! which order a member stops ([`stop`]), and when history is let go of ([`compaction`]).
+//! damaged ([`wounds`], [`mend`], [`scrub`]), what is done where disks run full ([`room`]), what a
+//! leader publishes of members ([`publish`]), in which order a member stops ([`stop`]), and when
+//! history is let go of ([`compaction`]).
 //!
 //! It works over [`wal::Disk`] and [`store::Home`] and never looks at a clock, starts a thread,
 //! opens a socket or draws a number: time is [`base::Nanos`] of the caller's own clock, and random

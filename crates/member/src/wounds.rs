@@ -179,9 +179,9 @@ impl Wounds {
         })
     }
 
-    /// Takes what another member retains of these revisions. `wanted` is all that is retained of
-    /// them here, where before `compacted` not all is: true once none of it is missing. Nothing
-    /// else is taken.
+    /// Takes what another member retains of these revisions, and of the one behind them. `wanted`
+    /// is all that is retained of both here, where before `compacted` not all is: true once nothing
+    /// of the revisions is missing that was. Nothing else is taken.
     pub fn give(
         &self,
         revisions: &Range<i64>,
@@ -200,8 +200,9 @@ impl Wounds {
             let is_given = |(age, hash): (&Age, &u64)| {
                 all.given.get(age).is_some_and(|version| version.hash() == *hash)
             };
-            let whole = wanted.iter().all(is_given) || planted!(MendedInPart);
-            if whole {
+            let mut of_these = wanted.range((revisions.start, 0)..(revisions.end, 0));
+            let whole = of_these.all(is_given) || planted!(MendedInPart);
+            if whole && !revisions.is_empty() {
                 all.compacted = all.compacted.max(compacted);
                 for Wound { missing, given, .. } in all.wounds.values_mut() {
                     let within = missing.iter().map(|range| {
@@ -210,7 +211,7 @@ impl Wounds {
                     within.for_each(|range| given.add(range));
                 }
             }
-            whole
+            whole && !revisions.is_empty()
         })
     }
 
@@ -272,7 +273,7 @@ mod tests {
             let put = Command::Put(PutRequest { key, value, ..PutRequest::default() });
             store.apply(LogIndex(n), ClusterTime(n), &put);
         }
-        store.view().versions_between(2, 2 + count as i64, usize::MAX, &mut InMemory).0
+        store.view().versions_between((2, 0), 2 + count as i64, usize::MAX, &mut InMemory).0
     }
 
     fn wanted(versions: &[Version]) -> Vec<Wanted> {

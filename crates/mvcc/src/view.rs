@@ -14,7 +14,7 @@ use crate::shelf::Place;
 use crate::space::{ALARM_OWN, Space};
 #[cfg(test)]
 use crate::values::InMemory;
-use crate::values::{Values, Version, Wanted};
+use crate::values::{Age, Values, Version, Wanted};
 use crate::version::Record;
 use crate::walk::{Step, Walk};
 use alloc::sync::Arc;
@@ -265,44 +265,30 @@ impl View {
         wanted
     }
 
-    /// The versions of these revisions in the order in which they were made, those that are dead
-    /// and not gone yet among them, about so many bytes of them as they are kept, at most half of
-    /// that more, and the revision that is next: those of a revision are given whole or not at all.
-    /// They end, too, where one is not at hand.
+    /// The versions from an age on and before a revision, in the order in which they were made,
+    /// those that are dead and not gone yet among them: about so many bytes of them as they are
+    /// kept, and which one is next. They end, too, where one is not at hand.
     pub fn versions_between(
         &self,
-        first: i64,
+        from: Age,
         end: i64,
         bytes_max: usize,
         values: &mut dyn Values,
-    ) -> (Vec<Version>, i64) {
-        let (mut walk, mut found) = (Walk::between((first, 0), end), Vec::new());
+    ) -> (Vec<Version>, Age) {
+        let (mut walk, mut found) = (Walk::between(from, end), Vec::new());
         let mut bytes = 0;
-        loop {
+        while bytes < bytes_max {
             match walk.next(&self.layers, values) {
-                Step::End => return (found, end),
+                Step::End => return (found, (end, 0)),
+                Step::Missing => break,
                 Step::Version(record) => {
                     let version = Version(record);
-                    let revision = version.age().0;
-                    let is_next =
-                        found.last().is_some_and(|last: &Version| last.age().0 < revision);
-                    if is_next && bytes >= bytes_max {
-                        return (found, revision);
-                    }
                     bytes += version.kept_bytes();
-                    if bytes > bytes_max.saturating_add(bytes_max / 2) {
-                        found.retain(|version| version.age().0 < revision);
-                        return (found, revision);
-                    }
                     found.push(version);
-                }
-                Step::Missing => {
-                    let reached = walk.reached().0.clamp(first, end);
-                    found.retain(|version| version.age().0 < reached);
-                    return (found, reached);
                 }
             }
         }
+        (found, walk.reached().clamp(from, (end, 0).max(from)))
     }
 
     /// Whether a retained version is in memory.

@@ -44,7 +44,6 @@ pub enum What {
         node: u8,
         life: u32,
         tries: u8,
-        from: i64,
     },
     /// A write that found no room is tried again.
     LogRoom {

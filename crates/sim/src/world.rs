@@ -207,9 +207,7 @@ impl World {
             What::MergeDone { node, life } => self.merge_done(usize::from(node), life),
             What::Scrub { node, life } => self.scrub(usize::from(node), life),
             What::LogRoom { node, life } => self.log_room(usize::from(node), life),
-            What::Mend { node, life, tries, from } => {
-                self.mend(usize::from(node), life, tries, from);
-            }
+            What::Mend { node, life, tries } => self.mend(usize::from(node), life, tries),
             What::FetchDone { node, life } => self.fetch_done(usize::from(node), life),
             What::Chunk(transfer) => self.chunk(transfer),
             What::PeerLost { node, life, peer } => {

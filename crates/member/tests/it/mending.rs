@@ -3,7 +3,7 @@
 use crate::home::{Place, cluster};
 use crate::twins::{Twins, assert_alike};
 use base::{ClusterTime, LogIndex, Prng};
-use member::mend::{self, Taken};
+use member::mend::{self, Asking};
 use member::{Archive, Scrub, Scrubbed, checkpoints, limits};
 use mvcc::{Command, File, Store};
 use store::Home;
@@ -40,15 +40,17 @@ fn scrub(place: &Place, archive: &Archive) {
 }
 
 /// Asks a peer for all that is damaged; how many answers gave something.
-fn ask(twins: &Twins, peer: &Twins) -> usize {
+fn ask(twins: &Twins, peer: &Twins, bytes_max: u64) -> usize {
     let mut shelf = peer.archive.reader(&peer.place).expect("a directory");
-    let (mut from, mut gave) = (i64::MIN, 0);
-    while let Some(revisions) = twins.archive.wounds().next_ask(from) {
-        let answer = mend::answer(&peer.store, &revisions, &mut shelf);
-        let taken = mend::take(&twins.archive, &twins.store, &revisions, &answer);
-        let Taken { gave: whole, next } = taken.expect("as it was written");
-        assert!(next > from, "it goes on");
-        (from, gave) = (next, gave + usize::from(whole));
+    let (mut asking, mut gave) = (Asking::new(twins.archive.wounds()), 0);
+    while let Some(ask) = asking.next_ask() {
+        let mut said = Vec::new();
+        mend::encode_ask(&ask, &mut said);
+        assert_eq!(mend::decode_ask(&said), Ok(ask));
+        let answer = mend::answer(&peer.store, &ask, bytes_max as usize, &mut shelf);
+        let taken = asking.take(&ask, &twins.store, &answer);
+        gave += usize::from(taken.expect("as it was written"));
+        assert_ne!(asking.next_ask(), Some(ask), "it goes on");
     }
     gave
 }
@@ -110,9 +112,9 @@ fn whatever_is_damaged_is_asked_for_served_and_in_files_again() {
                 }
             }
             let half = Twins { place, archive, whole: member_of_none(), store };
-            gave += ask(&member, &half);
+            gave += ask(&member, &half, 1 + p.below(5_000));
         }
-        gave += ask(&member, &peer);
+        gave += ask(&member, &peer, 1 + p.below(5_000));
         assert!(!wounds.asks(), "seed {seed}: the peer has all");
         (asked, alone) = (asked + gave, alone + usize::from(was_hurt && gave == 0));
         assert_alike(&member, &member.store);

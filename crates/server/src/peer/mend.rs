@@ -9,10 +9,11 @@ use super::shared::Shared;
 use crate::disk::Files;
 use crate::node::input::{Control, Input};
 use base::NodeId;
+use base::limits::MEND_BYTES_MAX;
 use bytes::{Bytes, BytesMut};
 use cluster::Compiled;
 use member::meet::Seen;
-use member::mend::{answer, decode_ask, encode_ask, take};
+use member::mend::{Asking, answer, decode_ask, encode_ask};
 use member::{Hello, Purpose};
 use mvcc::View;
 use std::io::{self, Write as _};
@@ -98,19 +99,17 @@ fn ask(
 ) -> io::Result<usize> {
     let (mut stream, mut buffer) = greet_one(&peer.addresses, &peer.hello, seen)?;
     stream.set_read_timeout(Some(limits::STALL_MAX))?;
-    let (mut ranges, mut from) = (0, i64::MIN);
-    while let Some(revisions) = files.archive.wounds().next_ask(from) {
+    let (mut ranges, mut asking) = (0, Asking::new(files.archive.wounds()));
+    while let Some(ask) = asking.next_ask() {
         let mut out = Vec::new();
-        frame::encode(Kind::MendAsk, &mut out, |out| encode_ask(&revisions, out));
+        frame::encode(Kind::MendAsk, &mut out, |out| encode_ask(&ask, out));
         stream.write_all(&out)?;
         let (kind, body) = frame::read_blocking(&mut stream, &mut buffer)?;
         if kind != Kind::MendAnswer {
             return Err(invalid(format!("unexpected {kind:?}")));
         }
-        let taken = take(&files.archive, &view(inbox)?, &revisions, &body);
-        let taken = taken.map_err(|error| invalid(error.to_string()))?;
-        ranges += usize::from(taken.gave);
-        from = taken.next;
+        let gave = asking.take(&ask, &view(inbox)?, &body);
+        ranges += usize::from(gave.map_err(|error| invalid(error.to_string()))?);
     }
     Ok(ranges)
 }
@@ -124,8 +123,8 @@ pub fn serve(
 ) -> io::Result<()> {
     let mut shelf = files.archive.reader(&files.place).map_err(io::Error::other)?;
     loop {
-        let revisions = decode_ask(&body).map_err(|error| invalid(error.to_string()))?;
-        let answer = answer(&view(inbox)?, &revisions, &mut shelf);
+        let ask = decode_ask(&body).map_err(|error| invalid(error.to_string()))?;
+        let answer = answer(&view(inbox)?, &ask, MEND_BYTES_MAX, &mut shelf);
         let mut out = Vec::new();
         frame::encode(Kind::MendAnswer, &mut out, |out| out.extend_from_slice(&answer));
         stream.write_all(&out)?;

@@ -10,7 +10,7 @@ use member::mend::{FETCH_PAUSE, FETCH_TRIES};
 use member::{Archive, Sending, Unfit};
 use mvcc::Fetch;
 use replica::{CheckpointJob, Event};
-use store::CheckpointFile;
+use store::{CheckpointFile, StoreErrorKind};
 
 /// A checkpoint on its way to a peer.
 pub(super) struct Transfer {
@@ -62,7 +62,13 @@ impl World {
         let disk = place.disk.clone();
         let Some(member) = place.up_mut() else { return };
         let Some(settling) = member.merging.pop_front() else { return };
-        match member.archive.settle(&disk, &settling) {
+        let settled = member.archive.settle(&disk, &settling);
+        // As the server's log thread does: a merge that finds no room needs it more.
+        let wants = settled.as_ref().is_err_and(|error| error.kind == StoreErrorKind::NoRoom);
+        if let Err(error) = member.lane.keep_spares(!wants) {
+            return self.disk_failed(node, &error.to_string());
+        }
+        match settled {
             Ok(settled) => {
                 self.stats.merges += 1;
                 self.give(node, life, Event::Settled(Box::new(settled)));

@@ -7,6 +7,7 @@ use crate::agenda::What;
 use crate::client::{Answer, Ask, Asker, Op, Outcome};
 use base::{LogIndex, Nanos, Token};
 use door::{Found, Reason};
+use member::room::refuses;
 use mvcc::{Caller, Command, Response};
 use replica::{Event, Reply};
 
@@ -96,6 +97,13 @@ impl World {
         }
         if let Some(query) = op.ask.query() {
             return self.read(number, query);
+        }
+        if let (Ask::Write(command), Some(member)) = (&op.ask, self.nodes[node].up()) {
+            let leads = member.replica.raft().is_leader();
+            if refuses(member.chores.stuck, leads, command) {
+                self.stats.fault("stuck-refused");
+                return self.try_another(number); // definitely not applied
+            }
         }
         let token = Token(u64::from(number) + 1);
         let event = match op.ask.clone() {

@@ -3,13 +3,14 @@
 use super::World;
 use crate::agenda::What;
 use base::Nanos;
-use member::mend::{self, Taken, decode_ask, encode_ask};
+use member::mend::{self, Asking, decode_ask, encode_ask};
 use member::{Scrub, Scrubbed};
 use replica::Event;
-use std::ops::Range;
 
 /// Of a whole pass; the server's takes days.
 const SCRUB_INTERVAL: Nanos = Nanos::from_millis(1_500);
+/// Of an answer, about: at times less than a revision.
+const ANSWER_BYTES: usize = 300;
 /// From the question to the answer.
 const ASKS: Nanos = Nanos::from_millis(3);
 
@@ -75,7 +76,7 @@ impl World {
         let (life, Some(member)) = (place.life, place.up()) else { return };
         let wounds = member.archive.wounds();
         if wounds.asks() {
-            let ask = What::Mend { node: node as u8, life, tries: 0, from: i64::MIN };
+            let ask = What::Mend { node: node as u8, life, tries: 0 };
             self.agenda.push(self.now.plus(ASKS), ask);
         }
         if wounds.has_bare() {
@@ -84,39 +85,39 @@ impl World {
         }
     }
 
-    pub(super) fn mend(&mut self, node: usize, life: u32, tries: u8, from: i64) {
+    pub(super) fn mend(&mut self, node: usize, life: u32, tries: u8) {
         let place = &self.nodes[node];
         let Some(member) = place.up().filter(|_| place.life == life) else { return };
-        let asks = member.archive.wounds().next_ask(from);
-        let count = self.nodes.len();
-        let peer = (node + 1 + usize::from(tries)) % count;
+        let wounds = member.archive.wounds();
+        let peer = (node + 1 + usize::from(tries)) % self.nodes.len();
         if peer == node {
             // Nobody has it now; whoever reads it asks again.
-            return member.archive.wounds().in_vain();
+            return wounds.in_vain();
         }
         let cut = self.links.is_cut(node, peer) || self.links.is_cut(peer, node);
-        let asks = asks.filter(|_| !cut && !self.nodes[peer].paused);
-        let taken = asks.and_then(|revisions| self.mend_from(node, peer, &revisions));
-        if taken.is_some_and(|taken| taken.gave) {
+        let reaches = !cut && !self.nodes[peer].paused;
+        if reaches && self.mend_from(node, peer, Asking::new(wounds)) {
             self.stats.fault("block-given");
             self.give(node, life, Event::SettleAnew);
         }
-        // The same one for the rest, or the next one for all that is left.
-        let (tries, from) = taken.map_or((tries + 1, i64::MIN), |taken| (tries, taken.next));
-        let ask = What::Mend { node: node as u8, life, tries, from };
+        let ask = What::Mend { node: node as u8, life, tries: tries + 1 };
         self.agenda.push(self.now.plus(ASKS), ask);
     }
 
-    /// What came of a peer's answer.
-    fn mend_from(&mut self, node: usize, peer: usize, revisions: &Range<i64>) -> Option<Taken> {
-        let mut said = Vec::new();
-        encode_ask(revisions, &mut said);
-        let asked = decode_ask(&said).expect("as it was written");
-        let other = self.nodes[peer].up_mut()?;
-        let view = other.replica.store().view();
-        let answer = mend::answer(&view, &asked, &mut other.shelf);
-        let member = self.nodes[node].up()?;
-        let view = member.replica.store().view();
-        Some(mend::take(&member.archive, &view, revisions, &answer).expect("as it was written"))
+    /// Whether one peer gave anything of all that it is asked for.
+    fn mend_from(&mut self, node: usize, peer: usize, mut asking: Asking) -> bool {
+        let mut gave = false;
+        while let Some(ask) = asking.next_ask() {
+            let mut said = Vec::new();
+            encode_ask(&ask, &mut said);
+            let asked = decode_ask(&said).expect("as it was written");
+            let Some(other) = self.nodes[peer].up_mut() else { break };
+            let view = other.replica.store().view();
+            let answer = mend::answer(&view, &asked, ANSWER_BYTES, &mut other.shelf);
+            let Some(member) = self.nodes[node].up() else { break };
+            let view = member.replica.store().view();
+            gave |= asking.take(&ask, &view, &answer).expect("as it was written");
+        }
+        gave
     }
 }
