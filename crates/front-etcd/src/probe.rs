@@ -80,6 +80,9 @@ fn health(door: &Rc<dyn Door>, query: &str) -> Later<HttpReply> {
     if status.leader.is_none() {
         return now("RAFT NO LEADER");
     }
+    if !door.is_current() {
+        return now(BEHIND);
+    }
     let (read, later) = promise(Asker::nobody(), move |result: Result<(), Refusal>| match result {
         Ok(()) => answer(""),
         Err(refusal) => answer(&format!("RANGE ERROR:{}", refusal::status(&refusal).text)),

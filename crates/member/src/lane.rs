@@ -200,11 +200,13 @@ impl Lane {
         if let Some(index) = self.release.take() {
             self.journal.release(index)?;
         }
-        if let Some(index) = self.known.take() {
+        // What waits for a later write was asked for before: the word is not to overtake it.
+        let is_written = self.persists.is_empty() && self.behind.is_empty();
+        if let Some(index) = self.known.take_if(|_| is_written) {
             self.journal.know(index);
             if !wrote {
                 // It comes in a pause only: the mark of this silence is due.
-                self.idle()?;
+                self.idle(true)?;
             }
         }
         Ok(())
@@ -215,18 +217,18 @@ impl Lane {
         (!self.at_rest).then_some(IDLE)
     }
 
-    /// Uses a moment of silence.
+    /// Uses a moment of silence; with `prefills` zeros are written ahead too, which takes room.
     ///
     /// # Errors
     /// Those of the journal; the member stops.
-    pub fn idle(&mut self) -> Result<(), WalError> {
+    pub fn idle(&mut self, prefills: bool) -> Result<(), WalError> {
         assert_eq!(self.stage, Stage::Gathering, "a disk at work is not idle");
         match self.journal.mark() {
             // The next write vouches for the last one.
             Err(error) if error.kind == WalErrorKind::NoRoom => self.at_rest = true,
             marked => {
                 marked?;
-                self.at_rest = !self.journal.prefill(PREFILL_BYTES)?;
+                self.at_rest = !prefills || !self.journal.prefill(PREFILL_BYTES)?;
             }
         }
         Ok(())
@@ -374,7 +376,7 @@ mod tests {
         lane.sync().expect("it syncs");
         lane.settle().expect("nothing to do");
         assert_eq!(lane.patience(), Some(IDLE));
-        lane.idle().expect("a mark");
+        lane.idle(true).expect("a mark");
         assert_eq!(lane.patience(), None, "at rest");
         let marked = disk.changes();
         lane.take(Job::Know(LogIndex(1)));
@@ -442,13 +444,19 @@ mod tests {
         lane.make_room().expect("it needs none");
         assert_eq!(lane.write(), Ok(false), "and makes too little");
         disk.set_room(None);
+        lane.take(Job::Know(LogIndex(6)));
         for number in [5, 6] {
             assert!(lane.is_work(), "it is still to be written");
+            let known = Journal::open(disk.fork(), SMALL).expect("sound").1.commit;
+            assert_eq!(known, LogIndex::ZERO, "no word overtakes what it is of");
             assert_eq!(lane.write(), Ok(true));
             assert_eq!(lane.sync().expect("it syncs").map(|d| d.ticket()), Some(Ticket(number)));
             lane.settle().expect("nothing to do");
         }
         assert!(!lane.is_work());
+        lane.idle(true).expect("a mark");
+        let (_, after) = Journal::open(disk.fork(), SMALL).expect("sound");
+        assert_eq!(after.commit, LogIndex(6));
         assert_eq!(found(&disk).0, 4, "what is released is gone");
     }
 
@@ -491,7 +499,7 @@ mod tests {
         lane.settle().expect("nothing to do");
         let mut silences = 0;
         while lane.patience().is_some() {
-            lane.idle().expect("a mark, and zeros");
+            lane.idle(true).expect("a mark, and zeros");
             silences += 1;
             assert!(silences < 100, "there is an end");
         }

@@ -194,6 +194,11 @@ impl Layers {
         self.fresh.len()
     }
 
+    /// Bytes of keys and values of those.
+    pub fn fresh_bytes(&self) -> usize {
+        self.fresh.bytes
+    }
+
     /// Versions in the index, dead ones among them.
     pub fn base_len(&self) -> usize {
         self.base.len()

@@ -230,14 +230,20 @@ fn within(versions: &[Version], bytes_max: usize) -> usize {
 const PART: usize = 8;
 
 impl Store {
-    /// Begins to settle what was made since the last time, once that, or what compaction has ended
-    /// since, is `least` versions and worth a merge. None while something settles. To be called
-    /// between two entries, never while a job runs.
+    /// As [`Store::settle_within`], whatever those versions take.
     pub fn settle(&mut self, least: usize) -> Option<Settling> {
+        self.settle_within(least, usize::MAX)
+    }
+
+    /// Begins to settle what was made since the last time, once that, or what compaction has ended
+    /// since, is `least` versions and worth a merge, or once what was made takes `bytes_max`. None
+    /// while something settles. To be called between two entries, never while a job runs.
+    pub fn settle_within(&mut self, least: usize, bytes_max: usize) -> Option<Settling> {
         assert!(least > 0, "nothing is not worth a merge");
         let (layers, worth) = (&self.view.layers, least.max(self.view.layers.base_len() / PART));
         let dead = layers.len() as u64 - self.view.versions;
-        let is_due = layers.fresh_len() >= worth || dead >= worth as u64;
+        let is_large = layers.fresh_bytes() >= bytes_max;
+        let is_due = layers.fresh_len() >= worth || dead >= worth as u64 || is_large;
         if layers.settling_since().is_some() || !is_due {
             return None;
         }

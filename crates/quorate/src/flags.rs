@@ -62,9 +62,12 @@ const FLAGS: &[Flag] = &[
     used("snapshot-count", "log entries between checkpoints, at least (default: 10000)"),
     used("snapshot-catchup-entries", "entries kept for slow members (default: 5000)"),
     used("checkpoint-bytes-min", "journal bytes between checkpoints, at least (default: 64 MiB)"),
-    used("cache-bytes", "values kept in memory, e.g. 64MiB or 2GiB (default: 256MiB)"),
-    used("min-free-bytes", "writes that grow are refused below, 0: never (default: 256MiB or 5%)"),
-    used("scrub-interval", "all files are read once in it, 0s: never (default: 168h)"),
+    used("cache-bytes", "cache of older values, e.g. 64MiB, beside new ones (default: 256MiB)"),
+    used("min-free-bytes", "a disk with less free is low, 0: never (default: 256MiB, at most 5%)"),
+    used(
+        "scrub-interval",
+        "data files are checked for damage within it, 0s: never (default: 168h)",
+    ),
     used("quota-backend-bytes", "space quota, 0 means the default of 2 GiB"),
     used("auto-compaction-mode", "periodic or revision"),
     used("auto-compaction-retention", "hours or a duration, or a number of revisions; 0: off"),
@@ -330,10 +333,11 @@ impl Parsed {
             snapshot_count: self.number("snapshot-count", base.snapshot_count)?,
             snapshot_catchup_entries: self
                 .number("snapshot-catchup-entries", base.snapshot_catchup_entries)?,
-            checkpoint_bytes_min: self.number("checkpoint-bytes-min", base.checkpoint_bytes_min)?,
+            checkpoint_bytes_min: self.size("checkpoint-bytes-min", base.checkpoint_bytes_min)?,
             settle_versions: base.settle_versions,
+            settle_bytes: base.settle_bytes,
             cache_bytes: self.size("cache-bytes", base.cache_bytes)?,
-            min_free_bytes: self.size_given("min-free-bytes")?,
+            min_free_bytes: crate::size::given("min-free-bytes", self.text("min-free-bytes"))?,
             scrub_interval: self.duration("scrub-interval", base.scrub_interval)?,
             quota_backend_bytes: match self.number("quota-backend-bytes", 0i64)? {
                 0 => base.quota_backend_bytes,
@@ -370,12 +374,7 @@ impl Parsed {
     }
 
     fn size(&self, name: &str, default: u64) -> Result<u64, ConfigError> {
-        let Some(text) = self.text(name) else { return Ok(default) };
-        crate::size::parse(text).map_err(|why| ConfigError(format!("--{name}={text}: {why}")))
-    }
-
-    fn size_given(&self, name: &str) -> Result<Option<u64>, ConfigError> {
-        self.text(name).map(|_| self.size(name, 0)).transpose()
+        Ok(crate::size::given(name, self.text(name))?.unwrap_or(default))
     }
 
     fn duration(&self, name: &str, default: Duration) -> Result<Duration, ConfigError> {

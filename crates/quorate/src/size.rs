@@ -1,5 +1,16 @@
 //! Sizes with a unit, as people write them.
 
+use server::config::ConfigError;
+
+/// That of a flag, if it is given.
+///
+/// # Errors
+/// What is wrong with it, by its name.
+pub fn given(flag: &str, text: Option<&str>) -> Result<Option<u64>, ConfigError> {
+    let wrong = |text: &str, why| ConfigError(format!("--{flag}={text}: {why}"));
+    text.map(|text| parse(text).map_err(|why| wrong(text, why))).transpose()
+}
+
 /// `512MiB`, `2GiB`, `100KiB`; a bare number counts bytes.
 ///
 /// # Errors

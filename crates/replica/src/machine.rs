@@ -59,6 +59,8 @@ pub struct ReplicaSettings {
     /// Versions that are made, or ended by a compaction, before they are merged with the others:
     /// this many at least.
     pub settle_versions: usize,
+    /// Or bytes of keys and values that are made: memory holds about twice as many at most.
+    pub settle_bytes: usize,
     /// Emit trace events from the start; [`Replica::set_tracing`] changes that.
     pub trace: bool,
 }

@@ -70,6 +70,7 @@ impl Follower {
             catchup_entries: 100,
             apply_budget: 1000,
             settle_versions: 20,
+            settle_bytes: usize::MAX,
             trace: false,
         };
         let raft = Recovered {

@@ -140,6 +140,7 @@ fn start(extra: Vec<u8>) -> bool {
         catchup_entries: 10,
         apply_budget: 1000,
         settle_versions: 20,
+        settle_bytes: usize::MAX,
         trace: false,
     };
     let raft = Recovered {

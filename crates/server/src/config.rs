@@ -62,9 +62,11 @@ pub struct Config {
     pub snapshot_catchup_entries: u64,
     /// Journal bytes below which no checkpoint is taken, however many entries there are.
     pub checkpoint_bytes_min: u64,
-    /// Versions in maps before they are merged with the others into files: a few tens of MiB with
-    /// their values.
+    /// Versions in maps before they are merged with the others into files, at least, or bytes of
+    /// keys and values, whichever comes first. About twice as many bytes are in memory at most, as
+    /// more is made while they are merged.
     pub settle_versions: usize,
+    pub settle_bytes: usize,
     /// Values in memory beside those that were made lately.
     pub cache_bytes: u64,
     /// What grows the data is refused while fewer bytes are free on its disk; none: 256 MiB, or a
@@ -112,6 +114,7 @@ impl Config {
             snapshot_catchup_entries: 5_000,
             checkpoint_bytes_min: 64 << 20,
             settle_versions: 1 << 16,
+            settle_bytes: 64 << 20,
             cache_bytes: 256 << 20,
             min_free_bytes: None,
             scrub_interval: Duration::from_secs(7 * 24 * 3600),

@@ -1,7 +1,7 @@
 //! A start: journal and checkpoints are joined, damage is noticed, and what it leaves provable
 //! decides whether the member starts, repairs or refuses. One place for every shell.
 
-use crate::checkpoint::{describe, names};
+use crate::checkpoint::{checkpoint_name, describe, names};
 use crate::home::Home;
 use crate::repair::{Repair, read_repair, sweep, write_repair};
 use crate::{CheckpointFile, StoreError, StoreErrorKind};
@@ -357,10 +357,11 @@ impl Opening<'_> {
             return Ok(());
         }
         let mut disk = part(self.home, "checkpoints")?;
-        for (.., error) in &bases.damaged {
-            let to = format!("{}{suffix}", error.file);
-            let moved = disk.rename(&error.file, &to);
-            moved.map_err(|e| StoreError::io(&error.file, "set aside", &e))?;
+        for (index, ballot, _) in &bases.damaged {
+            // What is wrong may be with a file that it names.
+            let name = checkpoint_name(*index, *ballot);
+            let moved = disk.rename(&name, &format!("{name}{suffix}"));
+            moved.map_err(|e| StoreError::io(&name, "set aside", &e))?;
         }
         disk.sync_dir().map_err(|e| StoreError::io("checkpoints", "sync the directory", &e))
     }

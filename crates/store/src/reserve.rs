@@ -34,10 +34,12 @@ pub(crate) fn replace(
     (tmp, name): (&'static str, &str),
     bytes: &[u8],
 ) -> Result<(), StoreError> {
+    let mut given_up = 0;
     let written = write(disk, tmp, bytes).or_else(|full| {
         if full.kind != StoreErrorKind::NoRoom {
             return Err(full);
         }
+        given_up = disk.open(NAME).and_then(|mut file| file.len()).unwrap_or_default();
         if remove_named(disk, RESERVE, NAME).and_then(|()| disk.sync_dir()).is_err() {
             let what = format!("{}; and no reserve is left", full.what);
             return Err(StoreError { what, ..full });
@@ -50,7 +52,12 @@ pub(crate) fn replace(
         ..StoreError::io(tmp, "sync", error)
     };
     written?.sync().map_err(|error| failed(&error))?;
-    publish(disk, tmp, name).map_err(|error| StoreError { kind: StoreErrorKind::Io, ..error })
+    publish(disk, tmp, name).map_err(|error| StoreError { kind: StoreErrorKind::Io, ..error })?;
+    // What is left of it is kept before others take it: the disk may stay full for long.
+    let parts = [given_up, given_up / 8 * 7, given_up / 2, given_up / 4];
+    let parts = parts.into_iter().filter_map(|bytes| usize::try_from(bytes).ok());
+    let _ = parts.filter(|bytes| *bytes > 0).find(|bytes| keep_reserve(disk, *bytes).is_ok());
+    Ok(())
 }
 
 /// A file with these bytes, not synced. One that does not fit goes.
@@ -83,17 +90,21 @@ mod tests {
         assert_eq!(keep_reserve(&mut disk.clone(), 300), Ok(true));
         assert_eq!(keep_reserve(&mut disk.clone(), 300), Ok(false));
         written(&disk, b"first").expect("room");
+        // Each takes what the one before frees, and what is left of the reserve is kept.
+        for n in 2..40 {
+            disk.set_room(Some(0));
+            let bytes = [n; 100];
+            written(&disk, &bytes).expect("the reserve is given up");
+            assert_eq!(disk.crash(1).bytes("note").as_deref(), Some(&bytes[..]));
+            assert!(disk.bytes(NAME).is_some_and(|left| left.len() >= 75), "{n}");
+        }
         disk.set_room(Some(0));
-        let second = [2; 100];
-        written(&disk, &second).expect("the reserve is given up");
-        assert_eq!(disk.crash(1).bytes("note").as_deref(), Some(&second[..]));
-        assert_eq!(disk.bytes(NAME), None);
-        written(&disk, &[3; 200]).expect("what is left of it");
-        disk.set_room(Some(0));
-        let error = written(&disk, &[4; 200]).expect_err("nothing is left");
+        let error = written(&disk, &[4; 900]).expect_err("it is larger than all that is left");
         assert_eq!((error.kind, &error.file[..]), (StoreErrorKind::NoRoom, "note.tmp"));
+        disk.set_room(Some(0));
+        let error = written(&disk, &[4; 900]).expect_err("nothing is left");
         assert!(error.what.ends_with("no reserve is left"), "{error}");
-        assert_eq!(disk.bytes("note"), Some(vec![3; 200]), "and what was there stays");
+        assert_eq!(disk.bytes("note"), Some(vec![39; 100]), "and what was there stays");
         let half = keep_reserve(&mut disk.clone(), 300).expect_err("no room");
         assert_eq!((half.kind, disk.bytes(NAME)), (StoreErrorKind::NoRoom, None));
     }

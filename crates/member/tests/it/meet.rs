@@ -34,6 +34,7 @@ pub fn committed(config: Configuration, own: Life) -> Replica {
         catchup_entries: 10,
         apply_budget: 1000,
         settle_versions: 20,
+        settle_bytes: usize::MAX,
         trace: false,
     };
     let mut store = mvcc::Store::new(mvcc::Limits::default());

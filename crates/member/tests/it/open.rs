@@ -24,7 +24,7 @@ fn write(journal: Journal, entries: Vec<Entry>) {
     lane.write().unwrap();
     lane.sync().unwrap();
     lane.settle().unwrap();
-    lane.idle().unwrap();
+    lane.idle(true).unwrap();
 }
 
 fn data(indices: std::ops::RangeInclusive<u64>) -> Vec<Entry> {

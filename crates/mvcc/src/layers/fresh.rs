@@ -55,6 +55,13 @@ pub(super) struct Fresh {
     /// What every revision made, counted from the one that this is behind.
     made: Table<Made>,
     behind: i64,
+    /// Bytes of keys and values.
+    pub bytes: usize,
+}
+
+/// Of its key and its value.
+fn bytes_of(record: &Record) -> usize {
+    record.kv.key.len() + record.kv.value.len()
 }
 
 impl Fresh {
@@ -87,6 +94,7 @@ impl Fresh {
 
     /// Makes this version the newest of its key, which lives before it or not.
     pub fn push(&mut self, record: Arc<Record>, lives: bool) {
+        self.bytes += bytes_of(&record);
         let key = record.kv.key.clone();
         // Its whole path is copied where a view holds it: no second walk to look for the key.
         let Some(old) = self.tops.insert(key.clone(), Top { record, below: lives }) else {
@@ -106,6 +114,7 @@ impl Fresh {
             match self.tops.get(&*record.kv.key) {
                 Some(_) => self.push(record.clone(), true),
                 None => {
+                    self.bytes += bytes_of(record);
                     new.push((record.kv.key.clone(), Top { record: record.clone(), below: true }));
                 }
             }
@@ -121,6 +130,7 @@ impl Fresh {
         assert_eq!(self.len(), 0, "nothing is fresh");
         let (mut tops, mut older) = (Vec::with_capacity(keys.len()), Vec::new());
         for (versions, below) in keys {
+            self.bytes += versions.iter().map(|record| bytes_of(record)).sum::<usize>();
             let (newest, rest) = versions.split_last().expect("a key has a version");
             let top = Top { record: newest.clone(), below: *below };
             tops.push((newest.kv.key.clone(), top));

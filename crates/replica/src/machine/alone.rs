@@ -50,6 +50,7 @@ pub fn settings() -> ReplicaSettings {
         catchup_entries: 10,
         apply_budget: 100,
         settle_versions: 20,
+        settle_bytes: usize::MAX,
         trace: false,
     }
 }

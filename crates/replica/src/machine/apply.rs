@@ -114,7 +114,8 @@ impl Replica {
         if let Some(settled) = self.settled.take() {
             out.discard.append(self.store.settled(*settled));
         }
-        let mut settling = self.store.settle(self.settings.settle_versions);
+        let (least, bytes_max) = (self.settings.settle_versions, self.settings.settle_bytes);
+        let mut settling = self.store.settle_within(least, bytes_max);
         if settling.is_none() && self.anew {
             settling = self.store.settle_anew();
         }

@@ -30,8 +30,11 @@ pub(super) struct Standing {
     /// The read round that will tell.
     asked: Option<u64>,
     /// What the disk may be found to say: after this write all up to this index is committed,
-    /// and there is nothing more. Void once a later write is durable.
+    /// and there is nothing more. Void once a later write is durable that adds something: one
+    /// that only promises leaves the word as it stands.
     stated: VecDeque<(Ticket, LogIndex)>,
+    /// Writes under way, and where the log ends after each.
+    written: VecDeque<(Ticket, LogIndex)>,
     latest: Ticket,
     durable: Ticket,
     /// End of the log after the latest write.
@@ -49,6 +52,7 @@ impl Standing {
             until: whole.then_some(last),
             asked: None,
             stated: whole.then_some((Ticket::ZERO, last)).into_iter().collect(),
+            written: VecDeque::new(),
             latest: Ticket::ZERO,
             durable: Ticket::ZERO,
             last,
@@ -78,6 +82,7 @@ impl Standing {
         if !self.current && !takes_seat {
             persist.commit = persist.commit.min(LogIndex(self.last.0.saturating_sub(1)));
         }
+        self.written.push_back((persist.ticket, self.last));
         if persist.commit >= self.last {
             self.stated.push_back((persist.ticket, self.last));
         }
@@ -86,7 +91,11 @@ impl Standing {
     pub fn persisted(&mut self, ticket: Ticket) {
         assert!(ticket <= self.latest, "only what was written is durable");
         self.durable = self.durable.max(ticket);
-        self.stated.retain(|(at, _)| *at >= ticket);
+        let mut end = LogIndex::ZERO;
+        while let Some((_, last)) = self.written.pop_front_if(|(at, _)| *at <= ticket) {
+            end = last;
+        }
+        self.stated.retain(|(at, index)| *at >= ticket || *index >= end);
     }
 
     /// `last` ends the log.

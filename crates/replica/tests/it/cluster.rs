@@ -234,6 +234,7 @@ impl Cluster {
             catchup_entries: 10,
             apply_budget: self.apply_budget,
             settle_versions: 3,
+            settle_bytes: usize::MAX,
             trace: true,
         };
         let (base, base_ballot, base_config, store, extra) = match disk.checkpoint {

@@ -135,7 +135,7 @@ fn serve(
             Err(RecvTimeoutError::Timeout) if lane.is_work() => None,
             Err(RecvTimeoutError::Timeout) => {
                 if lane.patience().is_some() {
-                    lane.idle()?;
+                    lane.idle(!room.is_low())?;
                 }
                 continue;
             }

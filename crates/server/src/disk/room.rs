@@ -104,7 +104,7 @@ fn look(place: &Place, room: &Room, least: Option<u64>) {
     if is_low != was_low {
         let free = room.free_bytes();
         if is_low {
-            tracing::error!("the disk is low: {free} bytes are free");
+            tracing::error!("the disk is low: {free} bytes are free (--min-free-bytes)");
         } else {
             tracing::info!("the disk has room again: {free} bytes are free");
         }

@@ -270,6 +270,7 @@ fn replica_settings(config: &Config, identity: &Identity, seed: u64) -> ReplicaS
         catchup_entries: config.snapshot_catchup_entries,
         apply_budget: APPLY_UNITS_MAX,
         settle_versions: config.settle_versions,
+        settle_bytes: config.settle_bytes,
         trace: config.record > 0,
     }
 }

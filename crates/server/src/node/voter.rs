@@ -292,6 +292,10 @@ impl Voter {
     /// Has others asked for values that cannot be read here, unless they are being asked.
     fn mend(&mut self, pause: Duration) {
         if !std::mem::replace(&mut self.mending, true) {
+            if let Some(first) = self.peers.files.archive.wounds().next_ask(i64::MIN) {
+                let (at, of) = (first.start, self.peers.files.archive.wounds().len());
+                tracing::error!("{of} ranges of values cannot be read, the first at revision {at}");
+            }
             mend::begin(self.replica.raft().config(), pause, &self.peers);
         }
     }

@@ -170,3 +170,23 @@ fn where_nobody_has_it_a_value_is_refused_by_name_and_nothing_else() {
     assert!(bad > 0 && good > KEYS / 2, "{good} good, {bad} bad");
     cluster.put(0, "other", "it goes on");
 }
+
+/// A checkpoint is of no use without its index: the member is repaired by the others.
+#[test]
+fn a_member_whose_indexes_are_damaged_while_it_is_down_starts_and_has_everything_again() {
+    let mut cluster = cold("index", &["a", "b", "c"]);
+    fill(&cluster);
+    settled(&cluster, 1);
+    cluster.await_checkpoint(1);
+    cluster.kill(1);
+    let hurt = files(&cluster, 1, ".qx");
+    assert!(!hurt.is_empty());
+    for path in hurt {
+        std::fs::write(path, b"no index").expect("written over");
+    }
+    cluster.restart(1);
+    until("all of it is there", || {
+        (0..KEYS).step_by(37).all(|n| local(&cluster, 1, n).is_ok_and(|found| found == value(n)))
+    });
+    cluster.put(1, &key(0), "after");
+}

@@ -120,7 +120,7 @@ impl World {
         if member.busy {
             return; // the next silence begins when this write is done
         }
-        if let Err(error) = member.lane.idle() {
+        if let Err(error) = member.lane.idle(true) {
             return self.disk_failed(node, &error.to_string());
         }
         self.await_silence(node);

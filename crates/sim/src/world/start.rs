@@ -23,6 +23,8 @@ const CLUSTER: u64 = 0x51;
 const IMAGES_MAX: usize = 4;
 /// Bytes of journal that a checkpoint is written for, at least.
 const CHECKPOINT_BYTES_MIN: u64 = 128;
+/// Of a version: fewer make less worth a merge at times.
+const SETTLE_BYTES: usize = 400;
 /// Kept for small files on a disk that is full.
 const RESERVE_BYTES: usize = 4096;
 
@@ -188,6 +190,7 @@ impl World {
             catchup_entries: knobs.catchup_entries,
             apply_budget: knobs.apply_budget * (1 + node as u64 % 3),
             settle_versions: knobs.settle_versions * (1 + node % 3),
+            settle_bytes: knobs.settle_versions * SETTLE_BYTES,
             trace: true,
         }
     }
@@ -286,7 +289,7 @@ impl World {
             });
             let wait = Nanos::from_millis(500 + self.random.node.below(1000));
             self.restart_in(node, wait);
-        } else if place.damaged {
+        } else if place.damaged && !text.contains("set aside") {
             let lost = text.contains("cannot be repaired");
             place.process = Process::Refused(text);
             self.stats.fault(if lost { "repair-refused" } else { "refused-damaged" });

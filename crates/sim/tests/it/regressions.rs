@@ -294,3 +294,13 @@ fn the_alarm_of_a_low_disk_is_lifted_when_its_member_has_left() {
     // not: all that grows was refused for ever.
     clean(410_020_335, Profile::Swarm);
 }
+
+#[test]
+fn a_promise_alone_does_not_take_back_the_word_that_the_log_is_all_there_is() {
+    // replica: a write without entries counted as something later. What came after it was shown
+    // before it was durable, and a restart took the log without it for all that had been shown.
+    let wishes = Wishes { changes: true, ..Wishes::default() };
+    let plan = Plan::new(410_072_133, Profile::Swarm, &wishes).expect("a safe plan");
+    let verdict = run(&plan, false).expect("it runs");
+    assert!(verdict.violation.is_none(), "{:?}", verdict.violation);
+}
