@@ -24,9 +24,12 @@ const IDLE_MAX: usize = 128;
 const RUN_MAX: usize = 256;
 const RUN_BYTES_MAX: usize = 256 << 10;
 
+/// Of the directory itself.
+fn failed(error: std::io::Error) -> StoreError {
+    StoreError::new(StoreErrorKind::Io, PART, 0, error.to_string())
+}
+
 pub(crate) fn part(home: &dyn Home) -> Result<Box<dyn Disk>, StoreError> {
-    let failed =
-        |error: std::io::Error| StoreError::new(StoreErrorKind::Io, PART, 0, error.to_string());
     home.disk(PART).map_err(failed)
 }
 
@@ -395,8 +398,6 @@ const GIVEN_BITS: u32 = 20;
 
 impl Names {
     fn new(begun: LogIndex, disk: &mut dyn Disk) -> Result<Self, StoreError> {
-        let failed =
-            |error: std::io::Error| StoreError::new(StoreErrorKind::Io, PART, 0, error.to_string());
         let there = disk.list().map_err(failed)?.into_iter().collect();
         Ok(Self { begun, given: 0, there })
     }
@@ -423,7 +424,7 @@ fn put(
     if !goes_on() {
         return Err(StoreError::new(StoreErrorKind::Io, PART, 0, "the member stops"));
     }
-    let mut bytes = Vec::with_capacity(version.bytes() + 64);
+    let mut bytes = Vec::with_capacity(version.kept_bytes());
     version.encode(&mut bytes);
     writer.put(version.age(), &bytes)
 }

@@ -17,11 +17,19 @@ const CALM: [Still; 6] = [
 /// What members did not do yet when these seeds were found: each stays the story that it was.
 const LATER: [Still; 3] = [Still::Stops, Still::Publishing, Still::Compaction];
 
-/// A life of the swarm with these wishes breaks no rule.
+/// A life of the swarm with these wishes, without what came later, breaks no rule.
 fn wished(seed: u64, wishes: &Wishes) -> Stats {
     let still = [&wishes.still[..], &LATER].concat();
-    let plan = Plan::new(seed, Profile::Swarm, &Wishes { still, ..wishes.clone() });
-    let plan = plan.expect("a safe plan");
+    sound(seed, &Wishes { still, ..wishes.clone() })
+}
+
+/// The same of a life with changes, with all that members do.
+fn changing(seed: u64) {
+    sound(seed, &Wishes { changes: true, ..Wishes::default() });
+}
+
+fn sound(seed: u64, wishes: &Wishes) -> Stats {
+    let plan = Plan::new(seed, Profile::Swarm, wishes).expect("a safe plan");
     let verdict = run(&plan, false).expect("it runs");
     assert!(verdict.violation.is_none(), "seed {seed}: {:?}", verdict.violation);
     verdict.stats
@@ -253,10 +261,7 @@ fn a_leader_that_has_not_met_a_member_since_its_restart_takes_nothing_back() {
 fn what_a_leader_was_to_publish_when_it_was_deposed_no_other_leader_is_offered() {
     // replica: it waited like an operator's change, and a later leader wrote a member's old client
     // URLs over those that it had said since.
-    let wishes = Wishes { changes: true, ..Wishes::default() };
-    let plan = Plan::new(378_010_451, Profile::Swarm, &wishes).expect("a safe plan");
-    let verdict = run(&plan, false).expect("it runs");
-    assert!(verdict.violation.is_none(), "{:?}", verdict.violation);
+    changing(378_010_451);
 }
 
 #[test]
@@ -265,20 +270,14 @@ fn who_is_replaced_while_clients_ask_everywhere_owes_them_no_answer() {
     // one led again, after the faults. It removed a member that was still to be asked. The life
     // goes another way since writes that fail clean up; a sweep that meets the case again counts
     // `let-go-while-asked`.
-    let wishes = Wishes { changes: true, ..Wishes::default() };
-    let plan = Plan::new(386_001_053, Profile::Swarm, &wishes).expect("a safe plan");
-    let verdict = run(&plan, false).expect("it runs");
-    assert!(verdict.violation.is_none(), "{:?}", verdict.violation);
+    changing(386_001_053);
 }
 
 #[test]
 fn a_change_that_nobody_has_applied_rules_once_who_holds_it_can_decide() {
     // sim: the only member was replaced and the other one crashed before it applied that. The
     // budget went by the configuration that had been applied, which nobody was left for.
-    let wishes = Wishes { changes: true, ..Wishes::default() };
-    let plan = Plan::new(410_042_521, Profile::Swarm, &wishes).expect("a safe plan");
-    let verdict = run(&plan, false).expect("it runs");
-    assert!(verdict.violation.is_none(), "{:?}", verdict.violation);
+    changing(410_042_521);
 }
 
 #[test]
@@ -299,8 +298,5 @@ fn the_alarm_of_a_low_disk_is_lifted_when_its_member_has_left() {
 fn a_promise_alone_does_not_take_back_the_word_that_the_log_is_all_there_is() {
     // replica: a write without entries counted as something later. What came after it was shown
     // before it was durable, and a restart took the log without it for all that had been shown.
-    let wishes = Wishes { changes: true, ..Wishes::default() };
-    let plan = Plan::new(410_072_133, Profile::Swarm, &wishes).expect("a safe plan");
-    let verdict = run(&plan, false).expect("it runs");
-    assert!(verdict.violation.is_none(), "{:?}", verdict.violation);
+    changing(410_072_133);
 }
