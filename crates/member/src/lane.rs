@@ -16,7 +16,7 @@ use base::limits::WRITE_BYTES_MAX;
 use base::{LogIndex, Nanos, Ticket, planted};
 use consensus::raft::{Entry, EntryKind, Persist};
 use std::collections::VecDeque;
-use wal::{Batch, Journal, Record, SpareJob, WalError, WalErrorKind};
+use wal::{Batch, Journal, Record, SpareJob, WalError};
 
 /// Silence after which the journal vouches for its last batch and writes zeros ahead.
 const IDLE: Nanos = Nanos::from_millis(50);
@@ -144,7 +144,7 @@ impl Lane {
             })
             .collect();
         match self.journal.append(&batches) {
-            Err(error) if error.kind == WalErrorKind::NoRoom => {
+            Err(error) if error.is_no_room() => {
                 if !planted!(WaitingReported) {
                     return Ok(false);
                 }
@@ -225,7 +225,7 @@ impl Lane {
         assert_eq!(self.stage, Stage::Gathering, "a disk at work is not idle");
         match self.journal.mark() {
             // The next write vouches for the last one.
-            Err(error) if error.kind == WalErrorKind::NoRoom => self.at_rest = true,
+            Err(error) if error.is_no_room() => self.at_rest = true,
             marked => {
                 marked?;
                 self.at_rest = !prefills || !self.journal.prefill(PREFILL_BYTES)?;
@@ -240,7 +240,7 @@ impl Lane {
     /// Those of the journal.
     pub fn close(&mut self) -> Result<(), WalError> {
         match self.journal.mark() {
-            Err(error) if error.kind == WalErrorKind::NoRoom => Ok(()),
+            Err(error) if error.is_no_room() => Ok(()),
             marked => marked,
         }
     }

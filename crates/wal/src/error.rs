@@ -50,6 +50,11 @@ impl WalError {
         Self { kind, ..Self::io(file, offset, doing, error) }
     }
 
+    /// Whether nothing was taken for want of room: the same may be tried again.
+    pub fn is_no_room(&self) -> bool {
+        self.kind == WalErrorKind::NoRoom
+    }
+
     pub(crate) fn corrupt(file: &str, offset: u64, what: impl Into<String>) -> Self {
         Self::new(WalErrorKind::Corrupt, file, offset, what)
     }

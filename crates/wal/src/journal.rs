@@ -2,7 +2,7 @@
 
 use crate::batch::{self, HEADER_BYTES, Place, Seal, padded};
 use crate::disk::remove_named;
-use crate::error::is_no_room as is_full;
+use crate::error::is_no_room;
 use crate::ours::{SEGMENT, SPARE};
 use crate::segment::{
     SEGMENT_HEADER_BYTES, Segment, SegmentHeader, generation_of, segment_name, spare_name,
@@ -153,7 +153,7 @@ impl Journal {
             self.roll().map_err(|e| self.poisoned(e))?;
         }
         let mut written = self.write(batches);
-        if is_no_room(&written) {
+        if written.as_ref().is_err_and(WalError::is_no_room) {
             self.wipe().map_err(|e| self.poisoned(e))?;
             if self.offset > SEGMENT_HEADER_BYTES as u64 && !self.spares.is_empty() {
                 // The reserve: its bytes are on the disk already.
@@ -236,7 +236,7 @@ impl Journal {
         let until = goal.min(self.filled.saturating_add(bytes_max));
         match self.fill(until) {
             // It is of use once there is room, and nothing fails without.
-            Err(error) if error.kind == WalErrorKind::NoRoom => Ok(false),
+            Err(error) if error.is_no_room() => Ok(false),
             Err(error) => Err(self.poisoned(error)),
             Ok(()) => Ok(self.filled < goal),
         }
@@ -289,7 +289,7 @@ impl Journal {
             let step = end.saturating_add(self.options.prefill_bytes);
             self.filled = end;
             match self.fill(step.min(self.options.segment_bytes)) {
-                Err(error) if error.kind != WalErrorKind::NoRoom => return Err(error),
+                Err(error) if !error.is_no_room() => return Err(error),
                 _filled => {}
             }
         }
@@ -423,7 +423,7 @@ impl Journal {
 
     /// All errors but that there is no room, which leaves everything as it was.
     fn poisoned(&mut self, error: WalError) -> WalError {
-        if error.kind == WalErrorKind::NoRoom {
+        if error.is_no_room() {
             return error;
         }
         self.poison.get_or_insert_with(|| error.clone());
@@ -435,10 +435,6 @@ pub(crate) struct Started {
     pub file: Box<dyn DiskFile>,
     pub filled: u64,
     pub chain: u32,
-}
-
-fn is_no_room<T>(done: &Result<T, WalError>) -> bool {
-    matches!(done, Err(error) if error.kind == WalErrorKind::NoRoom)
 }
 
 /// Makes a segment file with a durable header and only then gives it its name.
@@ -467,7 +463,7 @@ fn start_segment(
     let first = options.prefill_bytes.min(options.segment_bytes);
     match zeros(file.as_mut(), filled, first) {
         // It does without.
-        Err(error) if is_full(&error) => {}
+        Err(error) if is_no_room(&error) => {}
         zeroed => {
             zeroed.map_err(|e| failed(&e))?;
             filled = filled.max(first);

@@ -170,7 +170,7 @@ fn finish(
     };
     match journal.mark() {
         // A start needs no room: the next write vouches for what was found.
-        Err(error) if error.kind == WalErrorKind::NoRoom => {}
+        Err(error) if error.is_no_room() => {}
         marked => marked?,
     }
     Ok((journal, recovery))
